@@ -1,0 +1,92 @@
+"""``./dev bench``: seconds and peak memory of ``lakehouse ingest`` for twelve new files, each time in a new process.
+
+Everything runs in a temporary home with servers of its own, so that nothing of the user's is touched. Figures of one
+run are comparable with each other; between runs and machines only their ratios are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.memory import PeakMemory
+
+_LAKEHOUSE = [sys.executable, "-m", "lakehouse.cli.main"]
+
+
+def _run(home: Path, *arguments: str, **variables: str) -> str:
+    environment = {**os.environ, "LAKEHOUSE_HOME": str(home), "LAKEHOUSE_USER": "bench", **variables}
+    done = subprocess.run([*_LAKEHOUSE, *arguments], env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"lakehouse {' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _measure(home: Path, **variables: str) -> dict[str, float]:
+    """One ``ingest`` of twelve new files."""
+    _run(home, "generate", "--json")
+    with PeakMemory(home) as memory:
+        started = time.monotonic()
+        report = json.loads(_run(home, "ingest", "--json", **variables))
+        seconds = time.monotonic() - started
+    tables = {table["table"]: table for table in report["tables"]}
+    bronze = tables["bronze.orders_streaming_basic"]
+    if bronze["rows_added"] != 3000:
+        raise SystemExit(f"expected 3000 rows, got {bronze['rows_added']}")
+    return {
+        "seconds": round(seconds, 2),
+        "bronze_seconds": round(bronze["duration_seconds"], 2),
+        "silver_seconds": round(tables["silver.orders_windowed_aggregates"]["duration_seconds"], 2),
+        **memory.megabytes(),
+    }
+
+
+def main() -> None:
+    """Runs every case and prints the result."""
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="runs with the warm engine; the median is reported")
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
+        home = Path(folder)
+        try:
+            _run(home, "env")
+            cold = _measure(home)
+            warm = [_measure(home) for _ in range(runs)]
+            nothing = time.monotonic()
+            _run(home, "ingest")
+            nothing_seconds = round(time.monotonic() - nothing, 2)
+            _run(home, "generate")
+            in_process = _measure_in_process(home)
+        finally:
+            _run(home, "down", "--all")
+    median = {name: round(statistics.median(one[name] for one in warm), 2) for name in warm[0]}
+    result = {
+        "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
+        "ingest_12_files_3000_rows": {
+            "engine_cold": cold,
+            "engine_warm_median": median,
+            "engine_warm_runs_seconds": [one["seconds"] for one in warm],
+            "in_process": in_process,
+            "nothing_new_seconds": nothing_seconds,
+        },
+    }
+    print(json.dumps(result, indent=2))
+
+
+def _measure_in_process(home: Path) -> dict[str, float]:
+    _run(home, "ingest")
+    _run(home, "down", "--all")
+    _run(home, "env")
+    return _measure(home, LAKEHOUSE_SPARK_REMOTE="local[2]")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,28 @@
+"""Auto Loader for open-source Spark, on MinIO and Delta Lake.
+
+A row's way through the house: bucket -> streams.bronze -> streams.silver -> quality, with ``engine`` (Spark),
+``storage`` (objects) and ``lake`` (tables) beside it. Names are loaded on first use: importing this package
+starts nothing and imports no Spark.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lakehouse.engine import get_spark
+    from lakehouse.settings import Settings
+
+__all__ = ["Settings", "get_spark"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "get_spark":
+        from lakehouse.engine import get_spark
+
+        return get_spark
+    if name == "Settings":
+        from lakehouse.settings import Settings
+
+        return Settings
+    raise AttributeError(f"module 'lakehouse' has no attribute {name!r}")

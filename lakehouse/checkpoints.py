@@ -1,0 +1,89 @@
+"""What a stream's checkpoint says, read without Spark.
+
+A checkpoint is a folder: ``offsets/N`` is written before batch N, ``commits/N`` after it, ``sources/0/N`` lists the
+files that Spark's file source put into its log entry N.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from lakehouse.lake import Lake
+
+
+@dataclass(frozen=True)
+class CheckpointState:
+    """Where a stream stands.
+
+    Attributes:
+        query_id: The checkpoint's own id: Delta keeps the last batch under it.
+        last_offset: Newest batch that was planned; None before the first.
+        last_commit: Newest batch that was finished; smaller than ``last_offset`` after a crash.
+        watermark: The event-time watermark the next batch starts with; None without one.
+    """
+
+    query_id: str | None
+    last_offset: int | None
+    last_commit: int | None
+    watermark: datetime | None
+
+
+def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
+    """The state of the stream that writes ``table``, or None when it has no checkpoint yet."""
+    offsets, commits = _numbers(lake, table, "offsets"), _numbers(lake, table, "commits")
+    keys = {info.key for info in lake.store.list(lake.settings.bucket, _prefix(lake, table, "metadata"))}
+    if not keys and not offsets:
+        return None
+    query_id = None
+    for key in keys:
+        query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
+    # the commit of a batch carries the watermark that the next one uses
+    watermark = None
+    if commits:
+        millis = _second_line(lake, table, f"commits/{commits[-1]}").get("nextBatchWatermarkMs", 0)
+        watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
+    return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
+
+
+def source_files(lake: Lake, table: str) -> dict[int, list[str]]:
+    """Keys of the landing files that Spark's file source read, by number in its log.
+
+    Every tenth entry repeats all before it, so the answer is complete from the newest such entry on.
+    """
+    entries: dict[int, list[str]] = {}
+    prefix = _prefix(lake, table, "sources/0/")
+    names = [info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix)]
+    compacted = [int(name.removesuffix(".compact")) for name in names if name.endswith(".compact")]
+    newest = max(compacted, default=-1)
+    wanted = [name for name in names if name == f"{newest}.compact" or (name.isdigit() and int(name) > newest)]
+    for name in wanted:
+        text = lake.store.read(lake.settings.bucket, prefix + name).decode()
+        for line in text.splitlines()[1:]:
+            entry = json.loads(line)
+            path = unquote(urlsplit(entry["path"]).path).lstrip("/")
+            entries.setdefault(entry["batchId"], []).append(path)
+    return entries
+
+
+def _prefix(lake: Lake, table: str, name: str) -> str:
+    return f"{lake.settings.user}/_checkpoints/{table}/{name}"
+
+
+def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
+    def found() -> Iterator[int]:
+        for info in lake.store.list(lake.settings.bucket, _prefix(lake, table, folder + "/")):
+            name = info.key.rsplit("/", 1)[1]
+            if name.isdigit():
+                yield int(name)
+
+    return sorted(found())
+
+
+def _second_line(lake: Lake, table: str, name: str) -> dict[str, Any]:
+    lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, name)).decode().splitlines()
+    return dict(json.loads(lines[1])) if len(lines) > 1 else {}

@@ -1,0 +1,207 @@
+"""The commands: each reads settings, calls one function of the library and renders what it returns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.output import Json, command
+from lakehouse.errors import ConfigurationError
+from lakehouse.settings import Settings
+
+app = typer.Typer(
+    name="lakehouse",
+    help="Order files in a bucket become bronze and silver Delta tables, exactly once.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def up(as_json: bool = Json) -> None:
+    """Start the object store and the Spark engine, or find them running."""
+    from lakehouse.engine import engine_status, warm_up
+    from lakehouse.lake import Lake
+    from lakehouse.storage import store_status
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        warm_up(lake, out.say)
+        store, engine = store_status(lake.settings), engine_status(lake.settings)
+        rows = []
+        if store is not None:
+            rows.append([f"object store ({store.kind})", lake.endpoint.url, store.pid, store.memory_bytes / 1e6])
+        if engine is not None:
+            rows.append(["Spark engine", f"127.0.0.1:{engine.port}", engine.pid, engine.memory_bytes / 1e6])
+        out.table(["server", "address", "pid", "MB"], rows)
+        names = ("server", "address", "pid", "memory_megabytes")
+        out.result({"servers": [dict(zip(names, row, strict=True)) for row in rows]})
+
+
+@app.command()
+def down(
+    everyone: Annotated[bool, typer.Option("--all", help="also the engines of other users of this home")] = False,
+    as_json: bool = Json,
+) -> None:
+    """Stop the Spark engine and the object store. Data stays."""
+    from lakehouse.engine import stop_engine
+    from lakehouse.storage import stop_store
+
+    with command(as_json) as out:
+        settings = Settings.load()
+        users = {settings.user}
+        if everyone and (settings.home / "engine").is_dir():
+            users |= {entry.name for entry in (settings.home / "engine").iterdir() if entry.is_dir()}
+        engines = sum(stop_engine(settings.model_copy(update={"user": user})) for user in sorted(users))
+        store = stop_store(settings)
+        out.line(f"stopped {engines} engine(s) and {int(store)} object store(s); data stays in {settings.home}")
+        out.result({"stopped_engines": engines, "stopped_stores": int(store), "home": str(settings.home)})
+
+
+@app.command()
+def env(as_json: bool = Json) -> None:
+    """Print export lines with the store's address and keys, for other S3 clients: eval "$(lakehouse env)"."""
+    import shlex
+
+    from lakehouse.storage import ensure_store
+
+    with command(as_json) as out:
+        endpoint = ensure_store(Settings.load(), out.say)
+        variables = {
+            "AWS_ENDPOINT_URL": endpoint.url,
+            "AWS_ACCESS_KEY_ID": endpoint.access_key.get_secret_value(),
+            "AWS_SECRET_ACCESS_KEY": endpoint.secret_key.get_secret_value(),
+            "AWS_REGION": endpoint.region,
+        }
+        for name, value in variables.items():
+            out.line(f"export {name}={shlex.quote(value)}")
+        out.result(variables)
+
+
+@app.command()
+def generate(
+    files: Annotated[int, typer.Option(min=1, help="how many files")] = 12,
+    rows_per_file: Annotated[int, typer.Option(min=1, help="orders in each")] = 250,
+    seed: Annotated[int, typer.Option(help="the same seed writes the same bytes")] = 7,
+    first_file: Annotated[int | None, typer.Option(help="number of the first file; default: after those there")] = None,
+    late_share: Annotated[float, typer.Option(min=0, max=1, help="share of orders that come late")] = 0.02,
+    duplicate_share: Annotated[float, typer.Option(min=0, max=1, help="share of orders sent twice")] = 0.0,
+    bad_line_share: Annotated[float, typer.Option(min=0, max=1, help="share of lines that are no order")] = 0.0,
+    new_column: Annotated[str | None, typer.Option(help="name of a column that appears later")] = None,
+    new_column_from_file: Annotated[int | None, typer.Option(help="first file that has it")] = None,
+    as_json: bool = Json,
+) -> None:
+    """Write sample order files into the landing bucket."""
+    from lakehouse.lake import Lake
+    from lakehouse.pipeline import look_at_landing
+    from lakehouse.samples import generate_orders
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+        report = generate_orders(
+            lambda name, data: lake.store.write(bucket, prefix + name, data),
+            files=files,
+            rows_per_file=rows_per_file,
+            seed=seed,
+            first_file=len(look_at_landing(lake).orders) if first_file is None else first_file,
+            late_share=late_share,
+            duplicate_share=duplicate_share,
+            bad_line_share=bad_line_share,
+            new_column=new_column,
+            new_column_from_file=new_column_from_file,
+        )
+        out.line(f"{report.line()}, to s3://{bucket}/{prefix}")
+        out.result(report.as_dict())
+
+
+@app.command()
+def ingest(
+    tables: Annotated[list[str] | None, typer.Argument(help="tables in order; none = the whole pipeline")] = None,
+    as_json: bool = Json,
+) -> None:
+    """Load what is new, once: bronze, its checks, silver, its checks."""
+    from lakehouse import pipeline
+    from lakehouse.engine import connect
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        chosen = tables or list(pipeline.TABLES)
+        lake = Lake.open(say=out.say)
+        spark = connect(lake, out.say)
+        reports, findings = pipeline.ingest(spark, lake, chosen, on_batch=lambda batch: out.line(batch.line()))
+        for report in reports:
+            out.line(report.line())
+        for finding in findings:
+            out.line(finding.line(), style="" if finding.passed else "yellow")
+            out.table(
+                list(finding.sample[0]), [list(row.values()) for row in finding.sample]
+            ) if finding.sample else None
+        out.result({"tables": [report.as_dict() for report in reports]})
+        out.result({"checks": [finding.as_dict() for finding in findings]})
+        stopped = pipeline.blocked_by(findings)
+        if stopped is not None:
+            raise stopped
+
+
+@app.command("tables")
+def tables_(as_json: bool = Json) -> None:
+    """List the tables of the lake, from Delta's logs: needs no Spark."""
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        found = lake.tables()
+        rows = [[one.name, one.rows, one.version, one.files, one.size_bytes / 1e6, one.uri] for one in found]
+        out.table(["table", "rows", "version", "files", "MB", "where"], rows)
+        if not found:
+            out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
+        out.result({"lake": lake.settings.lake_uri, "tables": [one.as_dict() for one in found]})
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def demo(context: typer.Context, as_json: bool = Json) -> None:
+    """Run the whole story with Dagster: sample files, sensor, job, checks. Needs a clone of the project."""
+    with command(as_json):
+        if not Path("assets/demo.py").is_file():
+            raise ConfigurationError(
+                "the demo is part of the project, not of the installed library",
+                where=str(Path.cwd()),
+                state="nothing was started",
+                next_command="run it in the folder of a clone: ./dev demo",
+            )
+    arguments = ["--json"] if as_json else []
+    raise typer.Exit(
+        subprocess.run([sys.executable, "-m", "assets.demo", *arguments, *context.args], check=False).returncode
+    )
+
+
+@app.command(hidden=True)
+def prepare(
+    spark: Annotated[bool, typer.Option(help="also what Spark needs")] = True,
+    as_json: bool = Json,
+) -> None:
+    """Fetch Spark's jars and build the object store, when they are missing."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from lakehouse.engine.jars import ensure_jars
+    from lakehouse.storage import ensure_minio_binary
+
+    with command(as_json) as out, ThreadPoolExecutor(2) as pool:
+        work = [pool.submit(ensure_minio_binary, out.say)]
+        work += [pool.submit(ensure_jars, out.say)] if spark else []
+        out.result({"ready": [str(one.result()) for one in work]})
+
+
+def main() -> None:
+    """The entry point of the ``lakehouse`` script."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

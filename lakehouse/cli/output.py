@@ -1,0 +1,94 @@
+"""One thin output interface, two renderings: lines and tables for people, one JSON object for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from lakehouse.errors import LakehouseError
+
+Json = typer.Option(False, "--json", help="print one JSON object instead of text")
+
+# Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
+_console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Output:
+    """Where a command writes. Progress goes to standard error, results to standard output."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._result: dict[str, Any] = {}
+
+    def say(self, text: str) -> None:
+        """A line of progress."""
+        _errors.print(f" {text}", style="dim", markup=False)
+
+    def line(self, text: str, style: str = "") -> None:
+        """A line of the result, for people only."""
+        if not self._as_json:
+            _console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
+        """A table of the result, for people only: numbers to the right, with separators."""
+        if self._as_json:
+            return
+        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
+        for name, right in zip(columns, numeric, strict=True):
+            table.add_column(name, justify="right" if right else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(_cell, row))
+        _console.print(table)
+
+    def result(self, values: Mapping[str, Any]) -> None:
+        """What ``--json`` prints."""
+        self._result.update(values)
+
+    def finish(self) -> None:
+        """Prints the JSON object, when asked for."""
+        if self._as_json:
+            print(json.dumps(self._result, indent=2, default=str))
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def command(as_json: bool) -> Iterator[Output]:
+    """Runs a command's body: an error becomes text or JSON and exit code 1, never a traceback."""
+    output = Output(as_json)
+    try:
+        yield output
+        output.finish()
+    except LakehouseError as error:
+        _fail(output, as_json, error.as_dict(), f"{error}")
+    except KeyboardInterrupt:
+        _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
+
+
+def _fail(output: Output, as_json: bool, facts: dict[str, str], text: str) -> None:
+    if as_json:
+        output.result(facts)
+        output.finish()
+    else:
+        _errors.print(f"error: {text}", style="red", markup=False)
+    raise typer.Exit(1)
+
+
+Say = Callable[[str], None]

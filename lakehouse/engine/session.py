@@ -1,0 +1,125 @@
+"""``get_spark()``: one session, wherever Spark runs, that knows the tables of the lake."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from lakehouse.engine import conf
+from lakehouse.engine.server import ensure_engine
+from lakehouse.errors import ConfigurationError, EngineUnavailable
+from lakehouse.lake import LAYERS, Lake
+from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_sessions: dict[str, SparkSession] = {}
+
+
+def get_spark(
+    settings: Settings | None = None, *, lake: Lake | None = None, say: Callable[[str], None] = lambda text: None
+) -> SparkSession:
+    """A Spark session in which ``bronze.x``, ``silver.x`` and ``gold.x`` are the tables of the lake.
+
+    Starts what is missing: the embedded object store and the warm engine. The session has only the API that Spark
+    Connect and classic sessions share; code that needs ``sparkContext`` or ``_jvm`` is not portable between them.
+
+    Args:
+        settings: Defaults to the environment's.
+        lake: An open lake, to spare a second look for the store.
+        say: Told about everything that takes a while.
+
+    Raises:
+        EngineUnavailable: no engine can be reached or started.
+        ConfigurationError: the engine's databases belong to another lake.
+    """
+    lake = lake or Lake.open(settings, say=say)
+    session = connect(lake, say)
+    register_tables(session, lake)
+    return session
+
+
+def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> SparkSession:
+    """The same session without the tables' names: streams go by path, so that one engine serves many lakes.
+
+    Raises:
+        EngineUnavailable: no engine can be reached or started.
+    """
+    remote = _remote(lake, say)
+    session = _sessions.get(remote)
+    if session is None or not _alive(session):
+        session = _open(lake, remote)
+        _sessions[remote] = session
+    return session
+
+
+def _remote(lake: Lake, say: Callable[[str], None]) -> str:
+    chosen = lake.settings.spark_remote
+    return (chosen or ensure_engine(lake.settings, lake.endpoint, say).remote).get_secret_value()
+
+
+def _open(lake: Lake, remote: str) -> SparkSession:
+    if not remote.startswith("sc://"):
+        from lakehouse.engine.in_process import start_in_process
+
+        session = start_in_process(lake.settings, lake.endpoint, remote)
+    else:
+        session = _connect_remote(remote)
+    for name, value in conf.session_conf().items():
+        session.conf.set(name, value)
+    return session
+
+
+def _connect_remote(remote: str) -> SparkSession:
+    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+
+    try:
+        session = SparkSession.builder.remote(remote).create()
+        # Spark's client would retry for ten minutes; a dead engine is to be explained within seconds
+        session.client.set_retry_policies([DefaultPolicy(max_retries=5, initial_backoff=50, max_backoff=2000)])
+        session.version  # noqa: B018  (the first call that reaches the server)
+    except Exception as error:
+        raise EngineUnavailable(
+            f"cannot reach the Spark Connect server: {type(error).__name__}: {str(error)[:200]}",
+            where=remote.split("/;")[0],
+            state="nothing was read or written",
+            next_command="start that server, or unset LAKEHOUSE_SPARK_REMOTE to use the local engine",
+        ) from None
+    return session
+
+
+def _alive(session: SparkSession) -> bool:
+    try:
+        session.sql("SELECT 1").collect()
+    except Exception:
+        return False
+    return True
+
+
+def register_tables(session: SparkSession, lake: Lake) -> None:
+    """Makes the lake's folders known to the session's catalogue: there is no metastore server to ask.
+
+    Raises:
+        ConfigurationError: a database of that name lies elsewhere (one catalogue serves one lake).
+    """
+    found = lake.table_names()
+    for layer in LAYERS:
+        location = f"{lake.settings.lake_uri}/{layer}"
+        session.sql(f"CREATE DATABASE IF NOT EXISTS {layer} LOCATION '{location}'")
+        rows = session.sql(f"DESCRIBE DATABASE {layer}").collect()
+        actual = next(row[1] for row in rows if row[0] == "Location")
+        if actual.rstrip("/") != location:
+            raise ConfigurationError(
+                f"this engine's database {layer} belongs to another lake: {actual}",
+                where=location,
+                state="nothing was read or written",
+                next_command="give each LAKEHOUSE_USER or LAKEHOUSE_BUCKET a Spark of its own "
+                "(unset LAKEHOUSE_SPARK_REMOTE: the local engine does that)",
+            )
+        known = {row["tableName"] for row in session.sql(f"SHOW TABLES IN {layer}").collect()}
+        for table in found:
+            name = table.split(".")[1]
+            if table.startswith(f"{layer}.") and name not in known:
+                session.sql(f"CREATE TABLE IF NOT EXISTS {layer}.`{name}` USING delta LOCATION '{location}/{name}'")

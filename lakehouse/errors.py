@@ -1,0 +1,73 @@
+"""Errors that tell a person what to do: what happened, where, what state it left, what to run next."""
+
+from __future__ import annotations
+
+
+class LakehouseError(Exception):
+    """The base of every error this library raises on purpose.
+
+    Whether a retry can help is a type, not a guess: catch ``TransientError`` to retry, never its message.
+
+    Attributes:
+        what: What happened, one sentence.
+        where: The file, object, table or address it happened at.
+        state: What was left behind, so that nobody has to fear a retry.
+        next_command: What to run or change next.
+    """
+
+    def __init__(self, what: str, *, where: str = "", state: str = "", next_command: str = "") -> None:
+        self.what, self.where, self.state, self.next_command = what, where, state, next_command
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        lines += [f"  where  {self.where}"] if self.where else []
+        lines += [f"  state  {self.state}"] if self.state else []
+        lines += [f"  next   {self.next_command}"] if self.next_command else []
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, str]:
+        """The same facts for ``--json`` and for Dagster's metadata."""
+        return {
+            "error": type(self).__name__,
+            "what": self.what,
+            "where": self.where,
+            "state": self.state,
+            "next": self.next_command,
+        }
+
+
+class TransientError(LakehouseError):
+    """The same call may succeed later: a server restarting, a lease still held, a network fault."""
+
+
+class TerminalError(LakehouseError):
+    """The same call fails again until somebody changes something."""
+
+
+class ConfigurationError(TerminalError):
+    """A setting is missing, malformed or contradicts another."""
+
+
+class StoreUnavailable(TransientError):
+    """The object store cannot be reached, or did not start."""
+
+
+class AccessDenied(TerminalError):
+    """The object store refuses these credentials."""
+
+
+class EngineUnavailable(TransientError):
+    """The Spark engine cannot be reached, died or did not start."""
+
+
+class StreamFailed(TerminalError):
+    """A streaming query ended with an error; what it committed before stays committed."""
+
+
+class LeaseHeld(TransientError):
+    """Another process writes to this table now."""
+
+
+class CheckFailed(TerminalError):
+    """A blocking check found rows that must not be there."""

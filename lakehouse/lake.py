@@ -1,0 +1,147 @@
+"""The lake: its tables, read without Spark (``deltalake`` reads Delta's log in milliseconds and needs no JVM)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pyarrow as pa
+from deltalake import DeltaTable
+from deltalake.exceptions import TableNotFoundError
+
+from lakehouse.settings import Settings
+from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_store
+
+LAYERS = ("bronze", "silver", "gold")
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table at one version, from Delta's log alone.
+
+    Attributes:
+        rows: Rows in the table.
+        files: Data files of the current version (not those that only older versions need).
+        size_bytes: Size of those files.
+        columns: Column name to Delta type, in order.
+    """
+
+    name: str
+    uri: str
+    version: int
+    rows: int
+    files: int
+    size_bytes: int
+    columns: dict[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Commit:
+    """One commit of a streaming write.
+
+    Attributes:
+        version: Delta's version.
+        batch_id: The micro-batch that made it (Delta's ``epochId``); None for other operations.
+        query_id: The checkpoint's id that made it.
+        rows_added: Rows written by it.
+    """
+
+    version: int
+    operation: str
+    batch_id: int | None
+    query_id: str | None
+    rows_added: int
+
+
+@dataclass(frozen=True)
+class Lake:
+    """Settings, the address of the store and a client for it, handed on together."""
+
+    settings: Settings
+    endpoint: StoreEndpoint
+    store: ObjectStore
+
+    @classmethod
+    def open(cls, settings: Settings | None = None, *, say: Callable[[str], None] = lambda text: None) -> Lake:
+        """Opens the lake of ``settings`` (default: the environment's); starts the embedded store when needed.
+
+        Raises:
+            StoreUnavailable, AccessDenied, BucketMissing: see ``lakehouse.storage.ensure_store``.
+        """
+        settings = settings or Settings.load()
+        endpoint = ensure_store(settings, say)
+        return cls(settings, endpoint, open_store(endpoint))
+
+    def table_names(self) -> list[str]:
+        """``layer.name`` of every Delta table in the lake, by its log folder."""
+        found = []
+        for layer in LAYERS:
+            prefix = f"{self.settings.user}/{layer}/"
+            for folder in self.store.folders(self.settings.bucket, prefix):
+                log = f"{prefix}{folder}/_delta_log/"
+                if next(self.store.list(self.settings.bucket, log), None) is not None:
+                    found.append(f"{layer}.{folder}")
+        return sorted(found)
+
+    def delta(self, table: str) -> DeltaTable | None:
+        """The table opened at its newest version, or None when it does not exist."""
+        uri = self.settings.table_uri(table).replace("s3a://", "s3://", 1)
+        try:
+            return DeltaTable(uri, storage_options=self.endpoint.deltalake_options())
+        except TableNotFoundError:
+            return None
+
+    def version(self, table: str) -> int | None:
+        """Newest Delta version, or None when the table does not exist."""
+        opened = self.delta(table)
+        return None if opened is None else opened.version()
+
+    def describe(self, table: str) -> TableInfo | None:
+        """Numbers of the table's newest version, or None when it does not exist."""
+        opened = self.delta(table)
+        if opened is None:
+            return None
+        adds = pa.table(opened.get_add_actions(flatten=True))
+        return TableInfo(
+            name=table,
+            uri=self.settings.table_uri(table),
+            version=opened.version(),
+            rows=sum(count or 0 for count in adds["num_records"].to_pylist()),
+            files=adds.num_rows,
+            size_bytes=sum(adds["size_bytes"].to_pylist()),
+            columns={field.name: _type_name(field.type) for field in opened.schema().fields},
+        )
+
+    def tables(self) -> list[TableInfo]:
+        """Every table of the lake."""
+        return [info for info in map(self.describe, self.table_names()) if info is not None]
+
+    def commits_since(self, table: str, version: int | None) -> list[Commit]:
+        """Commits newer than ``version`` (None: all that the log still has), oldest first."""
+        opened = self.delta(table)
+        if opened is None:
+            return []
+        newest = opened.version()
+        limit = newest - version if version is not None else None
+        return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
+
+
+def _commit(entry: dict[str, Any]) -> Commit:
+    parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
+    epoch = parameters.get("epochId")
+    return Commit(
+        version=entry["version"],
+        operation=entry.get("operation", ""),
+        batch_id=None if epoch is None else int(epoch),
+        query_id=parameters.get("queryId"),
+        rows_added=int(metrics.get("numOutputRows", 0)),
+    )
+
+
+def _type_name(type_: Any) -> str:
+    return getattr(type_, "type", None) or str(type_)

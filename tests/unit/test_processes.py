@@ -1,0 +1,104 @@
+import json
+import os
+import socket
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import psutil
+import pytest
+
+from lakehouse.errors import ConfigurationError
+from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
+
+SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)"]
+
+
+@pytest.fixture
+def server(tmp_path):
+    made = Server(tmp_path / "server")
+    yield made
+    made.stop()
+
+
+def start(server, command=SLEEPER, **record):
+    with server.lock():
+        return server.running() or server.start(
+            command,
+            environment=dict(os.environ),
+            record=record,
+            ready=lambda: "ready" in server.log_tail(),
+            timeout_seconds=20,
+        )
+
+
+def test_a_started_server_is_found_again_and_stopped(server):
+    running = start(server, port=4711)
+    assert server.running().pid == running.pid
+    assert server.running().record["port"] == 4711
+    assert server.stop()
+    assert not psutil.pid_exists(running.pid) or psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE
+    assert server.running() is None
+    assert not server.stop()
+
+
+def test_many_starters_make_one_server(server):
+    with ThreadPoolExecutor(8) as pool:
+        assert len({running.pid for running in pool.map(lambda _: start(server), range(8))}) == 1
+
+
+def test_a_killed_server_is_not_running(server):
+    psutil.Process(start(server).pid).kill()
+    deadline = time.monotonic() + 10
+    while server.running() is not None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert server.running() is None
+    assert start(server) is not None
+
+
+def test_a_reused_pid_is_a_stranger(server):
+    private_folder(server.folder)
+    record = {"pid": os.getpid(), "created": psutil.Process().create_time() - 3600}
+    write_private(server.folder / "server.json", json.dumps(record))
+    assert server.running() is None
+
+
+def test_half_a_record_is_no_record(server):
+    private_folder(server.folder)
+    (server.folder / "server.json").write_text('{"pid": 1')
+    assert server.running() is None
+
+
+def test_a_server_that_dies_at_once_leaves_its_reason(server):
+    assert start(server, [sys.executable, "-c", "raise SystemExit('no such disk')"]) is None
+    assert "no such disk" in server.log_tail()
+
+
+def test_a_server_that_never_gets_ready_is_not_left_running(server):
+    with server.lock():
+        running = server.start(
+            SLEEPER, environment=dict(os.environ), record={}, ready=lambda: False, timeout_seconds=0.5
+        )
+    assert running is None
+    assert server.running() is None
+
+
+def test_private_files_are_for_their_owner_only(tmp_path):
+    write_private(tmp_path / "token", "x")
+    assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
+    assert private_folder(tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_home_that_is_a_file_is_an_error_with_a_cure(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigurationError, match="LAKEHOUSE_HOME"):
+        private_folder(tmp_path / "file" / "home")
+
+
+def test_ports_taken_and_free_are_told_apart():
+    port = free_port()
+    assert port_is_free(port)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port))
+        taken.listen()
+        assert not port_is_free(port)
