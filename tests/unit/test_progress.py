@@ -2,7 +2,9 @@ from lakehouse.progress import BatchProgress, StreamReport
 
 
 def batch(**changes):
-    return BatchProgress(**{"table": "bronze.t", "batch_id": 7, "input_rows": 4310, "duration_seconds": 2.44, **changes})
+    return BatchProgress(
+        **{"table": "bronze.t", "batch_id": 7, "input_rows": 4310, "duration_seconds": 2.44, **changes}
+    )
 
 
 def test_a_batch_is_one_line_in_a_fixed_order():

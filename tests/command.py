@@ -1,0 +1,29 @@
+"""Runs the ``lakehouse`` command as a user does: in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+
+COMMAND = [sys.executable, "-m", "lakehouse.cli.main"]
+
+
+def lakehouse(environment, *arguments, **variables):
+    """The finished process; variables with the value None are taken away."""
+    merged = {**os.environ, **environment, **variables}
+    kept = {name: value for name, value in merged.items() if value is not None}
+    return subprocess.run([*COMMAND, *arguments], env=kept, capture_output=True, text=True, timeout=300, check=False)
+
+
+def lakehouse_json(environment, *arguments, **variables):
+    """What the command says with ``--json``; the command must succeed."""
+    done = lakehouse(environment, *arguments, "--json", **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+def start_lakehouse(environment, *arguments):
+    """A running command with its standard output as a pipe."""
+    return subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )

@@ -1,0 +1,1 @@
+from engine_fixtures import land, spark  # noqa: F401
