@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import io
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
@@ -13,23 +14,13 @@ from urllib.parse import urlsplit
 import urllib3
 from minio import Minio
 from minio.deleteobjects import DeleteObject
-from minio.error import InvalidResponseError, S3Error, ServerError
+from minio.error import S3Error
+from minio.helpers import MIN_PART_SIZE
 from minio.sse import Sse
 from pydantic import SecretStr
 
-from lakehouse.errors import AccessDenied, StoreUnavailable, TerminalError
-
-
-class BucketMissing(TerminalError):
-    """There is no such bucket."""
-
-
-class ObjectMissing(TerminalError):
-    """There is no such object."""
-
-
-class ObjectExists(TerminalError):
-    """A write that asked for an absent (or an unchanged) object found another."""
+from lakehouse.errors import ConfigurationError, TerminalError
+from lakehouse.storage.faults import PRECONDITION_CODES, ObjectExists, explained
 
 
 @dataclass(frozen=True)
@@ -74,7 +65,8 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """What the lakehouse needs of an S3 server. Keys are exact: any legal spelling comes back as it was written.
+    """What the lakehouse needs of an S3 server. Keys are exact: a spelling that the
+    server takes comes back as it was written; MinIO takes no ``//``, and no client of it ``.`` or ``..`` as a folder.
 
     Every call raises ``StoreUnavailable``, ``AccessDenied`` or ``BucketMissing`` where that is the reason.
     """
@@ -95,7 +87,8 @@ class ObjectStore(Protocol):
         """Writes the object and returns its ETag.
 
         With ``if_absent`` (or ``if_match``, an ETag) the server itself refuses when an object (or another version)
-        is there: ``ObjectExists``. Of two such writers one wins.
+        is there: ``ObjectExists``. Of two such writers one wins, whatever the size of the data. The two exclude each
+        other (``ValueError``). A key must not begin with a slash.
         """
         ...
 
@@ -104,7 +97,7 @@ class ObjectStore(Protocol):
         ...
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
-        """Removes all objects under ``prefix``, returns how many."""
+        """Removes all objects under ``prefix``, returns how many; ``TerminalError`` when some are left."""
         ...
 
     def bucket_exists(self, bucket: str) -> bool:
@@ -130,42 +123,61 @@ class _Condition(Sse):
 
 
 class MinioStore:
-    """``ObjectStore`` over the ``minio`` SDK; works with every S3 server that honours conditional writes."""
+    """``ObjectStore`` over the ``minio`` SDK; works with every S3 server that honours conditional writes.
 
-    def __init__(self, endpoint: StoreEndpoint) -> None:
+    Args:
+        endpoint: The server.
+        read_timeout_seconds: How long one request may be silent.
+        attempts: How often one request is tried while the server is busy or resets connections.
+
+    Raises:
+        ConfigurationError: the address is none that S3 clients understand.
+    """
+
+    def __init__(self, endpoint: StoreEndpoint, *, read_timeout_seconds: float = 60, attempts: int = 5) -> None:
         self._endpoint = endpoint
-        self._client = Minio(
-            endpoint.host,
-            access_key=endpoint.access_key.get_secret_value(),
-            secret_key=endpoint.secret_key.get_secret_value(),
-            secure=endpoint.secure,
-            region=endpoint.region,
-            # the SDK's own limits let an unreachable server block for many minutes
-            http_client=urllib3.PoolManager(
-                timeout=urllib3.Timeout(connect=5, read=60),
-                maxsize=16,
-                retries=urllib3.Retry(
-                    total=4, connect=2, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504], raise_on_status=False
-                ),
-            ),
+        retries = urllib3.Retry(
+            total=attempts - 1,
+            connect=min(2, attempts - 1),
+            backoff_factor=0.2,
+            status_forcelist=[500, 502, 503, 504],
+            raise_on_status=False,
         )
+        # the SDK's own limits let an unreachable server block for many minutes
+        timeout = urllib3.Timeout(connect=5, read=read_timeout_seconds)
+        try:
+            self._client = Minio(
+                endpoint.host,
+                access_key=endpoint.access_key.get_secret_value(),
+                secret_key=endpoint.secret_key.get_secret_value(),
+                secure=endpoint.secure,
+                region=endpoint.region,
+                http_client=urllib3.PoolManager(timeout=timeout, maxsize=16, retries=retries),
+            )
+        except ValueError as error:
+            raise ConfigurationError(
+                f"not an address of an S3 server: {error}",
+                where=endpoint.url,
+                state="nothing was asked of any server",
+                next_command="correct LAKEHOUSE_S3_ENDPOINT",
+            ) from None
 
     def list(self, bucket: str, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectInfo]:
         """See ``ObjectStore.list``."""
-        with self._explained(bucket, prefix):
+        with explained(self._where(bucket, prefix), bucket):
             for found in self._client.list_objects(bucket, prefix, recursive=True, start_after=start_after):
                 modified = found.last_modified or datetime.fromtimestamp(0, UTC)
                 yield ObjectInfo(found.object_name or "", found.size or 0, (found.etag or "").strip('"'), modified)
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""
-        with self._explained(bucket, prefix):
+        with explained(self._where(bucket, prefix), bucket):
             names = [found.object_name or "" for found in self._client.list_objects(bucket, prefix) if found.is_dir]
         return [name.removeprefix(prefix).rstrip("/") for name in names if name != prefix]
 
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
-        with self._explained(bucket, key):
+        with explained(self._where(bucket, key), bucket):
             response = self._client.get_object(bucket, key)
             try:
                 return bytes(response.read())
@@ -175,33 +187,69 @@ class MinioStore:
 
     def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ``ObjectStore.write``."""
-        headers = {"If-None-Match": "*"} if if_absent else {"If-Match": f'"{if_match}"'} if if_match else {}
-        with self._explained(bucket, key):
-            done = self._client.put_object(
-                bucket, key, io.BytesIO(data), len(data), sse=_Condition(headers) if headers else None
-            )
+        if if_absent and if_match is not None:
+            raise ValueError("if_absent and if_match exclude each other")
+        where = self._where(bucket, key)
+        if key.startswith("/"):  # MinIO and SeaweedFS would store it without the slash and say nothing
+            raise TerminalError("a key must not begin with a slash", where=where, state="nothing was written")
+        condition = {"If-None-Match": "*"} if if_absent else {}
+        if if_match is not None:
+            condition = {"If-Match": f'"{if_match}"'}
+        write_id = uuid.uuid4().hex
+        with explained(where, bucket, writes=True):
+            try:
+                done = self._client.put_object(
+                    bucket,
+                    key,
+                    io.BytesIO(data),
+                    len(data),
+                    # one request whatever the size: the SDK drops the condition when it completes several parts
+                    part_size=max(len(data), MIN_PART_SIZE),
+                    sse=_Condition(condition) if condition else None,
+                    metadata={"write-id": write_id} if condition else None,
+                )
+            except S3Error as error:
+                e_tag = self._e_tag_of(bucket, key, write_id) if error.code in PRECONDITION_CODES else None
+                if e_tag is None:
+                    raise
+                return e_tag
         return (done.etag or "").strip('"')
 
     def delete(self, bucket: str, key: str) -> None:
         """See ``ObjectStore.delete``."""
-        with self._explained(bucket, key):
+        with explained(self._where(bucket, key), bucket, writes=True):
             self._client.remove_object(bucket, key)
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
         """See ``ObjectStore.delete_prefix``."""
-        keys = [info.key for info in self.list(bucket, prefix)]
-        with self._explained(bucket, prefix):
-            errors = list(self._client.remove_objects(bucket, [DeleteObject(key) for key in keys]))
-        return len(keys) - len(errors)
+        asked = 0
+
+        def found() -> Iterator[DeleteObject]:
+            nonlocal asked
+            for info in self.list(bucket, prefix):
+                asked += 1
+                yield DeleteObject(info.key)
+
+        where = self._where(bucket, prefix)
+        with explained(where, bucket, writes=True):
+            errors = list(self._client.remove_objects(bucket, found()))
+        if errors:
+            raise TerminalError(
+                f"{len(errors):,} of {asked:,} objects could not be removed: {errors[0].code}: {errors[0].message}",
+                where=where,
+                state="the others are gone",
+                next_command="allow s3:DeleteObject to these credentials, then run the same again",
+            )
+        return asked
 
     def bucket_exists(self, bucket: str) -> bool:
         """See ``ObjectStore.bucket_exists``."""
-        with self._explained(bucket, ""):
+        with explained(self._where(bucket), bucket):
             return bool(self._client.bucket_exists(bucket))
 
     def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""
-        with self._explained(bucket, ""):
+        with explained(self._where(bucket), bucket, writes=True):
             if not self._client.bucket_exists(bucket):
                 try:
                     self._client.make_bucket(bucket)
@@ -209,48 +257,17 @@ class MinioStore:
                     if error.code not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                         raise
 
-    @contextmanager
-    def _explained(self, bucket: str, key: str) -> Iterator[None]:
-        where = f"{self._endpoint.url}/{bucket}/{key}"
-        try:
-            yield
-        except S3Error as error:
-            raise _translated(error, where, bucket) from None
-        except (ServerError, InvalidResponseError, urllib3.exceptions.HTTPError) as error:
-            raise StoreUnavailable(
-                f"the object store does not answer ({type(error).__name__})",
-                where=where,
-                state="nothing was changed by this call",
-                next_command="start it (lakehouse up starts the embedded one), or correct LAKEHOUSE_S3_ENDPOINT",
-            ) from None
+    def _where(self, bucket: str, key: str = "") -> str:
+        return f"{self._endpoint.url}/{bucket}/{key}"
 
+    def _e_tag_of(self, bucket: str, key: str, write_id: str) -> str | None:
+        """The ETag of the object if it is what this very write made.
 
-def _translated(error: S3Error, where: str, bucket: str) -> Exception:
-    unchanged = "nothing was changed by this call"
-    match error.code:
-        case "PreconditionFailed" | "ConditionalRequestConflict":
-            return ObjectExists("another version of the object is there", where=where, state=unchanged)
-        case "NoSuchKey":
-            return ObjectMissing("there is no such object", where=where, state=unchanged)
-        case "NoSuchBucket":
-            return BucketMissing(
-                f"there is no bucket {bucket}",
-                where=where,
-                state=unchanged,
-                next_command="create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)",
-            )
-        case "AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "Forbidden" | "AllAccessDisabled":
-            return AccessDenied(
-                f"the object store refuses these credentials ({error.code})",
-                where=where,
-                state=unchanged,
-                next_command="correct LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY, or the rights of that key",
-            )
-        case "SlowDown" | "InternalError" | "ServiceUnavailable" | "XMinioServerNotInitialized" | "RequestTimeout":
-            return StoreUnavailable(
-                f"the object store is not able to serve now ({error.code})",
-                where=where,
-                state=unchanged,
-                next_command="run the same again in a while",
-            )
-    return TerminalError(f"the object store refused: {error.code}: {error.message}", where=where, state=unchanged)
+        A reply can be lost after the server did the work; the next try of the same write is then refused by its own
+        success.
+        """
+        with suppress(S3Error):
+            found = self._client.stat_object(bucket, key)
+            if (found.metadata or {}).get("x-amz-meta-write-id") == write_id:
+                return (found.etag or "").strip('"')
+        return None

@@ -13,7 +13,6 @@ from lakehouse.engine import connect, engine_status, explain
 from lakehouse.pipeline import BRONZE, SILVER
 from lakehouse.processes import Server
 
-
 HUNGRY = "SELECT length(to_json(c)) FROM (SELECT collect_list(repeat(cast(id AS STRING), 200000)) c FROM range(20000))"
 
 

@@ -1,0 +1,29 @@
+"""The code location: everything Dagster loads."""
+
+import dagster as dg
+
+from assets.bronze import orders_streaming_basic
+from assets.checks import bronze_checks, silver_checks
+from assets.jobs import ingest_orders
+from assets.landing import landing_orders
+from assets.schedules import hourly_ingest
+from assets.sensors import new_order_files
+from assets.silver import orders_windowed_aggregates
+from resources.lake import LakeResource
+from resources.spark import SparkResource
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Assets, checks, job, sensor and schedule, on resources configured by ``LAKEHOUSE_*`` variables."""
+    lake = LakeResource()
+    return dg.Definitions(
+        assets=[landing_orders, orders_streaming_basic, orders_windowed_aggregates],
+        asset_checks=[bronze_checks, silver_checks],
+        jobs=[ingest_orders],
+        sensors=[new_order_files],
+        schedules=[hourly_ingest],
+        resources={"lake": lake, "spark": SparkResource(lake=lake)},
+        # one process for each run, also for those started by "Materialize": steps share the session
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,224 @@
+"""``./dev demo``: the real sensor asks for runs of the real job, in an instance whose pages ``./dev ui`` serves."""
+
+import argparse
+import json
+import logging
+import sys
+import time
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+from rich.console import Console
+from rich.table import Table
+
+from assets.definitions import defs
+from assets.instance import use_instance
+from assets.jobs import ingest_orders
+from assets.sensors import new_order_files
+from lakehouse.engine import engine_status, warm_up
+from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.lake import Lake
+from lakehouse.pipeline import BRONZE, SILVER, look_at_landing
+from lakehouse.samples import generate_orders
+from lakehouse.storage import store_status
+from resources.lake import LakeResource
+
+_FIRST_FILES, _MORE_FILES = 12, 3
+
+
+@dataclass
+class Demo:
+    """The state of one demo."""
+
+    lake: Lake
+    instance: dg.DagsterInstance
+    console: Console
+    runs: list[dict[str, Any]] = field(default_factory=list)
+
+    def say(self, text: str = "", style: str = "") -> None:
+        """A line for people."""
+        self.console.print(text, style=style, markup=False, soft_wrap=True)
+
+    def write_files(self, count: int) -> None:
+        """The next ``count`` files of the sample series."""
+        settings = self.lake.settings
+        report = generate_orders(
+            lambda name, data: self.lake.store.write(settings.landing_bucket, settings.landing_prefix + name, data),
+            files=count,
+            first_file=len(look_at_landing(self.lake).orders),
+        )
+        self.say(f"\n{report.line()}", "bold")
+
+    def tick(self) -> dg.RunRequest | None:
+        """One evaluation of the sensor with the cursor that the instance remembers."""
+        name = new_order_files.name
+        key = f"demo/{name}"
+        cursor = self.instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=cursor, sensor_name=name, resources={"lake": LakeResource()}
+        ) as context:
+            outcome = new_order_files.evaluate_tick(context)
+        for event in outcome.asset_events:
+            self.instance.report_runless_asset_event(event)
+        if outcome.skip_message or not outcome.run_requests:
+            self.say(f"sensor {name}: skipped: {outcome.skip_message}")
+            return None
+        [request] = outcome.run_requests
+        self.instance.daemon_cursor_storage.set_cursor_values({key: outcome.cursor or ""})
+        self.say(f"sensor {name}: one run for {request.tags['new_files']} new files")
+        return request
+
+    def run(self, request: dg.RunRequest | None) -> dict[str, Any]:
+        """The job, in this process, recorded in the instance like any other run of it."""
+        tags = {"dagster/sensor_name": new_order_files.name} if request else {}
+        tags |= {"dagster/run_key": request.run_key or "", **request.tags} if request else {}
+        started = time.monotonic()
+        result = _job(self.console).execute_in_process(
+            instance=self.instance, tags=tags, raise_on_error=False, run_config={"loggers": {"lines": {}}}
+        )
+        if not result.success:
+            raise _failure(result)
+        run: dict[str, Any] = {"run_id": result.run_id, "seconds": round(time.monotonic() - started, 1)}
+        for event in result.get_asset_materialization_events():
+            materialization = event.step_materialization_data.materialization
+            numbers = {
+                name: value.value
+                for name, value in materialization.metadata.items()
+                if isinstance(value.value, int | float)
+            }
+            run[".".join(materialization.asset_key.path)] = numbers
+        run["checks"] = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
+        for name, passed in run["checks"].items():
+            self.say(f"  {'PASS' if passed else 'WARN'}  {name}", "green" if passed else "yellow")
+        bronze = run[BRONZE]
+        self.say(
+            f"run {run['run_id'][:8]}: {bronze.get('files_loaded', 0)} files and {bronze['rows_added']:,} rows loaded, "
+            f"{run[SILVER]['rows_added']:,} windows closed, {run['seconds']} s"
+        )
+        self.runs.append(run)
+        return run
+
+
+def main() -> None:
+    """Runs the demo; exit code 1 and one clear message when anything fails."""
+    parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
+    as_json = parser.parse_args().json
+    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else 120)
+    try:
+        result = _demo(console)
+    except LakehouseError as error:
+        console.print(f"error: {error}", style="red", markup=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        console.print("interrupted; what was committed stays committed", style="red")
+        sys.exit(1)
+    if as_json:
+        print(json.dumps(result, indent=2, default=str))
+
+
+def _demo(console: Console) -> dict[str, Any]:
+    started = time.monotonic()
+    lake = Lake.open(say=lambda text: console.print(f" {text}", style="dim", markup=False))
+    use_instance(lake.settings)
+    with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        demo = Demo(lake, instance, console)
+        demo.write_files(_FIRST_FILES)
+        warm_up(lake, lambda text: demo.say(f" {text}", "dim"))
+        _expect(demo.run(demo.tick()), at_least=_FIRST_FILES)
+        demo.write_files(_MORE_FILES)
+        _expect(demo.run(demo.tick()), exactly=_MORE_FILES)
+        demo.say("\nnothing new lands", "bold")
+        demo.tick()
+        _expect(demo.run(None), exactly=0)
+        _show_tables(demo)
+        _show_where_next(demo)
+    seconds = round(time.monotonic() - started, 1)
+    demo.say(f"\ndone in {seconds} s", "bold")
+    return {"seconds": seconds, "runs": demo.runs, "tables": [table.as_dict() for table in lake.tables()]}
+
+
+def _expect(run: dict[str, Any], *, exactly: int | None = None, at_least: int = 0) -> None:
+    """The demo claims that only new files are loaded: it must be true each time it is shown."""
+    loaded = run[BRONZE].get("files_loaded", 0)
+    if loaded != exactly if exactly is not None else loaded < at_least:
+        raise StreamFailed(
+            f"the run loaded {loaded} files, not {exactly if exactly is not None else at_least}",
+            where=f"Dagster run {run['run_id']}",
+            state="everything it loaded is committed",
+            next_command="lakehouse tables",
+        )
+
+
+def _failure(result: dg.ExecuteInProcessResult) -> LakehouseError:
+    failed = [event for event in result.all_events if event.is_step_failure]
+    reasons = [event.step_failure_data.error for event in failed if event.step_failure_data.error]
+    cause = reasons[0].cause or reasons[0] if reasons else None
+    return StreamFailed(
+        "the run failed: " + (cause.message.strip() if cause else "see its events"),
+        where=f"Dagster run {result.run_id}",
+        state="what was committed stays committed; the next run goes on from there",
+        next_command="./dev ui   (shows the run with all its events)",
+    )
+
+
+def _show_tables(demo: Demo) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("table", "rows", "version", "files", "kB"):
+        table.add_column(name, justify="left" if name == "table" else "right")
+    for one in demo.lake.tables():
+        table.add_row(one.name, f"{one.rows:,}", str(one.version), str(one.files), f"{one.size_bytes / 1e3:,.0f}")
+    windows = Table(box=None, pad_edge=False, header_style="bold")
+    silver = demo.lake.delta(SILVER)
+    rows = silver.to_pyarrow_table().sort_by("window_start").slice(0, 6).to_pylist() if silver else []
+    for name in ("window_start", "window_end", "payment_method", "order_count", "total_revenue", "avg_order_value"):
+        windows.add_column(name, justify="left" if "window" in name or "method" in name else "right", no_wrap=True)
+    for row in rows:
+        times = [f"{row[name]:%Y-%m-%d %H:%M}" for name in ("window_start", "window_end")]
+        numbers = [f"{row['order_count']:,}", f"{row['total_revenue']:,.2f}", f"{row['avg_order_value']:,.2f}"]
+        windows.add_row(*times, str(row["payment_method"]), *numbers)
+    demo.say()
+    demo.console.print(table)
+    demo.say()
+    demo.console.print(windows)
+
+
+def _show_where_next(demo: Demo) -> None:
+    store, engine = store_status(demo.lake.settings), engine_status(demo.lake.settings)
+    memory = [f"store {store.memory_bytes / 1e6:,.0f} MB"] if store else []
+    memory += [f"Spark {engine.memory_bytes / 1e6:,.0f} MB"] if engine else []
+    demo.say(f"\nrunning: {', '.join(memory) or 'nothing of ours'}")
+    demo.say("next:  ./dev ui                            these runs, their numbers and checks, in Dagster")
+    demo.say("       .venv/bin/lakehouse generate         more files; the sensor of the UI loads them")
+    demo.say("       .venv/bin/lakehouse tables           the tables, without Spark")
+    demo.say("       .venv/bin/lakehouse down             stop both servers; data stays")
+
+
+def _job(console: Console) -> dg.JobDefinition:
+    """The job with its log lines of batches on the console; all other events are in the instance."""
+
+    @dg.logger
+    def lines(_: dg.InitLoggerContext) -> logging.Logger:
+        logger = logging.Logger("batches")
+        logger.addHandler(_BatchLines(console))
+        return logger
+
+    return dg.Definitions.merge(defs(), dg.Definitions(loggers={"lines": lines})).resolve_job_def(ingest_orders.name)
+
+
+class _BatchLines(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = getattr(record, "dagster_meta", {}).get("orig_message", "")
+        if text.startswith((f"{BRONZE} #", f"{SILVER} #")):
+            self._console.print(f"  {text}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,10 @@
+"""The job: everything from the landing folder to silver, in one process on the warm engine."""
+
+import dagster as dg
+
+ingest_orders = dg.define_asset_job(
+    "ingest_orders",
+    selection=dg.AssetSelection.groups("bronze", "silver"),
+    executor_def=dg.in_process_executor,
+    description="Loads new order files into bronze, checks it, brings silver up to date, checks it.",
+)

@@ -1,0 +1,102 @@
+"""What a materialization shows. Numbers keep their names and units for ever: Dagster plots them over runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from lakehouse.lake import Lake, TableInfo
+from lakehouse.progress import StreamReport
+from lakehouse.quality import Finding
+
+_PREVIEW_ROWS = 5
+
+
+def of_run(lake: Lake, report: StreamReport) -> dict[str, Any]:
+    """Metadata of one run of one table."""
+    table = lake.describe(report.table)
+    return {**_numbers(report), **_tables(report), **(_of_table(lake, table) if table else {})}
+
+
+def of_finding(finding: Finding) -> dict[str, Any]:
+    """Metadata of one check: its counts, the rows that failed it, and what mends them."""
+    shown: dict[str, Any] = dict(finding.numbers)
+    if finding.sample:
+        shown["offending_rows"] = records(finding.sample)
+    if finding.next_command:
+        shown["next"] = dg.MetadataValue.text(finding.next_command)
+    return shown
+
+
+def records(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
+    """Rows as a table; what Dagster cannot show as it is becomes text."""
+    shown = [
+        {name: value if isinstance(value, int | float | bool) else str(value) for name, value in row.items()}
+        for row in rows
+    ]
+    schema = dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in (shown[0] if shown else {})])
+    return dg.MetadataValue.table(records=[dg.TableRecord(row) for row in shown], schema=schema)
+
+
+def _numbers(report: StreamReport) -> dict[str, Any]:
+    numbers: dict[str, Any] = {
+        "rows_added": report.rows_added,
+        "input_rows": report.input_rows,
+        "batches": len(report.batches),
+        "duration_seconds": round(report.duration_seconds, 3),
+    }
+    if report.source_files or report.ignored_files:
+        numbers |= {"files_loaded": len(report.source_files), "ignored_files": report.ignored_files}
+    if any(batch.corrupt_rows is not None for batch in report.batches):
+        numbers["corrupt_rows"] = report.corrupt_rows
+    last = report.batches[-1] if report.batches else None
+    if last and last.state_rows is not None:
+        numbers["state_rows"] = last.state_rows
+    if last and last.watermark:
+        numbers["watermark"] = dg.MetadataValue.text(last.watermark)
+    return numbers
+
+
+def _tables(report: StreamReport) -> dict[str, Any]:
+    receipt = {
+        "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
+        "files_offered": len(report.source_files),
+        "rows_read": report.input_rows,
+        "rows_committed": report.rows_added,
+        "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,
+        "delta_version_after": "none" if report.delta_version is None else report.delta_version,
+    }
+    shown: dict[str, Any] = {"exactly_once_receipt": records([receipt])}
+    if report.batches:
+        shown["micro_batches"] = records(
+            [
+                {
+                    "batch_id": batch.batch_id,
+                    "files": "-" if batch.files is None else batch.files,
+                    "input_rows": batch.input_rows,
+                    "duration_seconds": batch.duration_seconds,
+                    "watermark": batch.watermark or "-",
+                    "backlog_files": "-" if batch.backlog_files is None else batch.backlog_files,
+                }
+                for batch in report.batches
+            ]
+        )
+    return shown
+
+
+def _of_table(lake: Lake, table: TableInfo) -> dict[str, Any]:
+    opened = lake.delta(table.name)
+    preview = opened.to_pyarrow_dataset().head(_PREVIEW_ROWS).to_pylist() if opened and table.rows else []
+    columns = [dg.TableColumn(name, type_) for name, type_ in table.columns.items()]
+    return {
+        "dagster/row_count": table.rows,
+        "dagster/column_schema": dg.TableSchema(columns=columns),
+        "dagster/table_name": table.name,
+        "dagster/uri": table.uri,
+        "delta_version": table.version,
+        "table_files": table.files,
+        "table_bytes": table.size_bytes,
+        **({"preview": records(preview)} if preview else {}),
+    }

@@ -1,0 +1,15 @@
+"""Names that several definitions share."""
+
+import dagster as dg
+
+from lakehouse.pipeline import BRONZE, SILVER
+
+LANDING_KEY = dg.AssetKey(["landing", "orders"])
+BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
+SILVER_KEY = dg.AssetKey(SILVER.split("."))
+OWNERS = ["team:data"]
+
+
+def pool(table: str) -> str:
+    """One pool for each checkpoint, with one place: the one-writer rule in Dagster's words."""
+    return f"checkpoint/{table}"

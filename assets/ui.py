@@ -1,0 +1,38 @@
+"""``./dev ui``: Dagster's webserver and daemon on the lake's own instance, on 127.0.0.1 only."""
+
+import argparse
+import os
+import subprocess
+import sys
+
+from assets.instance import PROJECT, use_instance
+from lakehouse.engine import warm_up
+from lakehouse.errors import LakehouseError
+from lakehouse.lake import Lake
+
+
+def main() -> None:
+    """Starts the servers, prints the address and stays until Ctrl-C."""
+    parser = argparse.ArgumentParser(prog="./dev ui", description=__doc__)
+    parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1")
+    port = parser.parse_args().port
+    try:
+        lake = Lake.open(say=print)
+        warm_up(lake, print)
+    except LakehouseError as error:
+        sys.exit(f"error: {error}")
+    # runs are other processes, perhaps of another working folder: they must find the same lake
+    os.environ["LAKEHOUSE_HOME"] = str(lake.settings.home)
+    os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
+    use_instance(lake.settings)
+    print(f"Dagster on http://127.0.0.1:{port}   (Ctrl-C stops it; the engine and the store go on: lakehouse down)")
+    command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml", "--live-data-poll-rate", "2000"]
+    try:
+        code = subprocess.call([*command, "--host", "127.0.0.1", "--port", str(port)], cwd=PROJECT)
+    except KeyboardInterrupt:
+        code = 0
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Dagster resources: thin covers of the library."""
