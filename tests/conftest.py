@@ -20,8 +20,9 @@ def home(tmp_path_factory):
     yield folder
     settings = Settings.load(home=folder, user="tester")
     if (folder / "engine").exists():
-        from lakehouse.engine import stop_engine
+        from lakehouse.engine import disconnect, stop_engine
 
+        disconnect()
         stop_engine(settings)
     stop_store(settings)
 

@@ -8,12 +8,13 @@ from lakehouse.engine.server import (
     spark_log,
     stop_engine,
 )
-from lakehouse.engine.session import connect, get_spark, register_tables
+from lakehouse.engine.session import connect, disconnect, get_spark, register_tables
 from lakehouse.engine.warm_up import warm_up
 
 __all__ = [
     "EngineStatus",
     "connect",
+    "disconnect",
     "engine_status",
     "ensure_engine",
     "explain",

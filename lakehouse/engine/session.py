@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from lakehouse.engine import conf
@@ -52,6 +53,14 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         session = _open(lake, remote)
         _sessions[remote] = session
     return session
+
+
+def disconnect() -> None:
+    """Closes this process's sessions: a server that is stopped first would keep their clients retrying at exit."""
+    for session in _sessions.values():
+        with suppress(Exception):
+            session.stop()
+    _sessions.clear()
 
 
 def _remote(lake: Lake, say: Callable[[str], None]) -> str:

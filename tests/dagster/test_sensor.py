@@ -1,0 +1,153 @@
+"""The sensor against a listing that each test writes down: times and keys are the input."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+import pytest
+
+from assets.sensors import new_order_files
+from lakehouse.errors import StoreUnavailable
+from lakehouse.storage import ObjectInfo
+from resources.lake import LakeResource
+
+NOON = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
+
+
+class Listing:
+    """A landing folder, as the store would list it."""
+
+    def __init__(self):
+        self.objects = []
+        self.problem = None
+
+    def put(self, name, seconds=0.0, size_bytes=10, e_tag="e"):
+        self.objects.append(ObjectInfo(f"orders/{name}", size_bytes, e_tag, NOON + timedelta(seconds=seconds)))
+
+    def list(self, bucket, prefix="", start_after=None):
+        if self.problem:
+            raise self.problem
+        return iter(sorted(self.objects, key=lambda one: one.key))
+
+
+@pytest.fixture
+def listing(monkeypatch):
+    made = Listing()
+
+    class FakeLake:
+        settings = LakeResource().settings()
+        store = made
+
+    monkeypatch.setattr(LakeResource, "open", lambda self: FakeLake)
+    return made
+
+
+@pytest.fixture
+def tick(listing, instance):
+    state = {"cursor": None}
+
+    def evaluate(*, keep_cursor=True):
+        context = dg.build_sensor_context(instance=instance, cursor=state["cursor"], resources={"lake": LakeResource()})
+        outcome = new_order_files.evaluate_tick(context)
+        if keep_cursor and outcome.cursor:
+            state["cursor"] = outcome.cursor
+        return outcome
+
+    return evaluate
+
+
+def test_an_empty_folder_is_a_skip_with_numbers(tick):
+    outcome = tick()
+    assert outcome.run_requests == []
+    assert outcome.skip_message == "0 new of 0 order files under s3a://landing/orders/"
+
+
+def test_new_files_are_one_run_whatever_their_number(tick, listing):
+    for number in range(50):
+        listing.put(f"orders_stream_{number:03d}.json", seconds=number)
+    outcome = tick()
+    [request] = outcome.run_requests
+    assert request.tags["new_files"] == "50"
+    [observation] = outcome.asset_events
+    assert observation.metadata["new_files"].value == 50
+    assert observation.metadata["new_bytes"].value == 500
+    assert tick().skip_message == "0 new of 50 order files under s3a://landing/orders/, newest 12:00:49Z"
+
+
+def test_files_of_the_same_second_are_told_apart(tick, listing):
+    listing.put("orders_stream_b.json")
+    assert len(tick().run_requests) == 1
+    listing.put("orders_stream_a.json")
+    [request] = tick().run_requests
+    assert request.tags["new_files"] == "1"
+    assert tick().run_requests == []
+
+
+def test_a_file_with_an_old_time_is_noticed(tick, listing):
+    listing.put("orders_stream_b.json", seconds=100)
+    tick()
+    listing.put("orders_stream_a.json", seconds=-86_400)
+    assert len(tick().run_requests) == 1
+    assert tick().run_requests == []
+
+
+def test_a_removed_file_asks_for_nothing_and_hides_nothing(tick, listing):
+    for number in range(3):
+        listing.put(f"orders_stream_{number}.json", seconds=number)
+    tick()
+    del listing.objects[0]
+    assert tick().run_requests == []
+    listing.put("orders_stream_9.json", seconds=9)
+    assert len(tick().run_requests) == 1
+
+
+def test_what_is_no_order_file_is_ignored_and_counted(tick, listing):
+    listing.put("README.txt")
+    listing.put("orders_stream_0.json", size_bytes=0)
+    listing.put("sub/")
+    outcome = tick()
+    assert outcome.run_requests == []
+    assert "3 other objects ignored" in outcome.skip_message
+
+
+def test_a_tick_that_was_lost_asks_with_the_same_name_and_a_reset_with_another(tick, listing):
+    listing.put("orders_stream_0.json")
+    first = tick(keep_cursor=False).run_requests[0].run_key
+    assert tick().run_requests[0].run_key == first
+    listing.put("orders_stream_1.json", seconds=1)
+    assert tick().run_requests[0].run_key != first
+
+
+def test_a_rewritten_file_is_new(tick, listing):
+    listing.put("orders_stream_0.json")
+    tick()
+    listing.objects.clear()
+    listing.put("orders_stream_0.json", seconds=60, e_tag="other")
+    assert len(tick().run_requests) == 1
+
+
+def test_files_wait_while_a_run_is_unfinished_and_are_not_forgotten(tick, listing, instance):
+    listing.put("orders_stream_0.json")
+
+    @dg.job(name="ingest_orders")
+    def running():
+        pass
+
+    run = instance.create_run_for_job(running, status=dg.DagsterRunStatus.STARTED)
+    assert tick().skip_message == f"1 new files wait for run {run.run_id[:8]} to end"
+    instance.report_run_canceled(run)
+    assert len(tick().run_requests) == 1
+
+
+def test_a_store_that_does_not_answer_fails_the_tick(tick, listing):
+    listing.problem = StoreUnavailable("the object store does not answer", next_command="lakehouse up")
+    with pytest.raises(StoreUnavailable, match="lakehouse up"):
+        tick()
+
+
+def test_the_cursor_stays_small(tick, listing):
+    for number in range(10_000):
+        listing.put(f"orders_stream_{number:05d}.json", seconds=number)
+    outcome = tick()
+    assert len(outcome.cursor) < 300
+    assert json.loads(outcome.cursor)["v"] == 1
