@@ -137,9 +137,18 @@ def session_conf() -> dict[str, str]:
     return {key.name: key.value for key in _EVERYWHERE if key.session}
 
 
-def engine_conf(settings: Settings, endpoint: StoreEndpoint, *, master: str) -> dict[str, str]:
+def engine_identity(settings: Settings, endpoint: StoreEndpoint) -> dict[str, str]:
+    """What makes one engine unlike another; not the lake, so that one engine serves many."""
+    wanted = engine_conf(settings, endpoint, master="")
+    return {name: value for name, value in wanted.items() if name != "spark.sql.warehouse.dir"}
+
+
+def engine_conf(
+    settings: Settings, endpoint: StoreEndpoint, *, master: str, connect_port: int | None = None
+) -> dict[str, str]:
     """What an engine of ours is started with. Holds no secret."""
     return {
+        **({"spark.connect.grpc.binding.port": str(connect_port)} if connect_port else {}),
         **{key.name: key.value for key in (*_EVERYWHERE, *_ENGINE, *_CONNECT)},
         "spark.master": master,
         "spark.app.name": f"lakehouse-{settings.user}",

@@ -151,8 +151,7 @@ def _start(
     private_folder(folder.folder)
     port, token = free_port(), secrets.token_urlsafe(24)
     properties = folder.folder / "spark.properties"
-    wanted = conf.engine_conf(settings, endpoint, master="local[2]")
-    wanted["spark.connect.grpc.binding.port"] = str(port)
+    wanted = conf.engine_conf(settings, endpoint, master="local[2]", connect_port=port)
     write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
     write_private(folder.folder / "token", token)
     running = folder.start(
@@ -205,9 +204,8 @@ def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
 
 def _fingerprint(settings: Settings, endpoint: StoreEndpoint) -> str:
     """Changes with everything an engine is started with; other buckets need no other engine."""
-    wanted = conf.engine_conf(settings, endpoint, master="local[2]")
-    wanted.pop("spark.sql.warehouse.dir")
-    parts = [wanted, _JVM_OPTIONS, worker_environment(endpoint), str(java.JAVA), jars.folder().name]
+    identity = conf.engine_identity(settings, endpoint)
+    parts = [identity, _JVM_OPTIONS, worker_environment(endpoint), str(java.JAVA), jars.folder().name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

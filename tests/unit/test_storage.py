@@ -9,8 +9,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from lossy_proxy import lossy_proxy
 
-from lakehouse.errors import AccessDenied, ConfigurationError, StoreUnavailable
+from lakehouse.errors import AccessDenied, ConfigurationError, StoreUnavailable, TerminalError
 from lakehouse.processes import free_port
 from lakehouse.settings import Settings
 from lakehouse.storage import (
@@ -18,6 +19,7 @@ from lakehouse.storage import (
     MinioStore,
     ObjectExists,
     ObjectMissing,
+    StoreEndpoint,
     ensure_store,
     stop_store,
     store_status,
@@ -32,6 +34,13 @@ KEYS = [
     "deep/" * 20 + "x.json",
     "quote'\"`.json",
     "x" * 250 + ".json",
+    "%2F%20.json",
+    "*[{~^}]|<>!$&,;:@().json",
+    "line\nbreak-and\ttab.json",
+    "e\u0301-is-not-\u00e9.json",
+    "_hidden/.dot/a..b.json",
+    "dir/",
+    "back\\slash.json",
 ]
 
 
@@ -68,21 +77,76 @@ def test_listing_goes_past_one_page_and_starts_where_told(lake):
     assert list(lake.store.folders(bucket, "many/")) == ["sub"]
 
 
-def test_of_many_writers_of_an_absent_object_one_wins(lake):
-    def attempt(number):
+@pytest.mark.parametrize("key", ["/begins/with/a/slash", "two//slashes", "up/../down", ""])
+def test_a_key_that_would_not_come_back_as_written_is_refused(lake, key):
+    with pytest.raises(TerminalError):
+        lake.store.write(lake.settings.bucket, key, b"x")
+    assert list(lake.store.list(lake.settings.bucket)) == []
+
+
+def test_a_whole_prefix_is_removed_and_its_neighbours_stay(lake):
+    bucket = lake.settings.bucket
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: lake.store.write(bucket, f"old/{i}", b"x"), range(1005)))
+    lake.store.write(bucket, "older", b"x")
+    assert lake.store.delete_prefix(bucket, "old/") == 1005
+    assert [info.key for info in lake.store.list(bucket)] == ["older"]
+    assert lake.store.delete_prefix(bucket, "old/") == 0
+
+
+def winners(attempt, count=6):
+    """Results of ``attempt(number)`` that was not refused, all started at once."""
+
+    def one(number):
         try:
-            return lake.store.write(lake.settings.bucket, "only-one", str(number).encode(), if_absent=True)
-        except ObjectExists:
+            return attempt(number)
+        except (ObjectExists, ObjectMissing):
             return None
 
-    with ThreadPoolExecutor(8) as pool:
-        won = [e_tag for e_tag in pool.map(attempt, range(32)) if e_tag]
-    assert len(won) == 1
-    changed = lake.store.write(lake.settings.bucket, "only-one", b"again", if_match=won[0])
+    with ThreadPoolExecutor(count) as pool:
+        return [e_tag for e_tag in pool.map(one, range(count)) if e_tag]
+
+
+# 12 MB: where the SDK would send parts, and forget the condition
+@pytest.mark.parametrize(("size_bytes", "rounds"), [(10, 15), (12_000_000, 2)])
+def test_of_many_writers_one_wins_on_both_stores_whatever_the_size(own, size_bytes, rounds):
+    store = MinioStore(ensure_store(own))
+    for round_number in range(rounds):
+        key = f"round-{round_number}"
+
+        def content(number, generation):
+            return bytes([number, generation]) * (size_bytes // 2)
+
+        first = winners(lambda n, key=key: store.write(own.bucket, key, content(n, 0), if_absent=True))
+        assert len(first) == 1
+        second = winners(lambda n, key=key: store.write(own.bucket, key, content(n, 1), if_match=first[0]))  # noqa: B023
+        assert len(second) == 1
+        assert [info.e_tag for info in store.list(own.bucket, key) if info.key == key] == second
+
+
+def test_a_condition_is_never_dropped_silently(lake):
+    bucket = lake.settings.bucket
+    e_tag = lake.store.write(bucket, "one", b"1")
     with pytest.raises(ObjectExists):
-        lake.store.write(lake.settings.bucket, "only-one", b"too late", if_match=won[0])
-    assert changed != won[0]
-    assert lake.store.read(lake.settings.bucket, "only-one") == b"again"
+        lake.store.write(bucket, "one", b"2", if_match="")
+    with pytest.raises(ValueError, match="exclude"):
+        lake.store.write(bucket, "one", b"2", if_match=e_tag, if_absent=True)
+    assert lake.store.read(bucket, "one") == b"1"
+
+
+def test_a_write_whose_reply_is_lost_knows_its_own_success(own):
+    endpoint = ensure_store(own)
+    with lossy_proxy(endpoint.url) as proxy:
+        store = MinioStore(StoreEndpoint(proxy.url, endpoint.access_key, endpoint.secret_key, endpoint.region))
+        proxy.lose_replies = 1
+        e_tag = store.write(own.bucket, "one", b"mine", if_absent=True)
+        proxy.lose_replies = 1
+        e_tag = store.write(own.bucket, "one", b"mine again", if_match=e_tag)
+        assert proxy.lost == 2
+        with pytest.raises(ObjectExists):
+            store.write(own.bucket, "one", b"mine again", if_absent=True)
+    assert MinioStore(endpoint).read(own.bucket, "one") == b"mine again"
+    assert [info.e_tag for info in MinioStore(endpoint).list(own.bucket, "one")] == [e_tag]
 
 
 def test_an_absent_object_and_an_absent_bucket_are_told_apart(lake):
@@ -120,14 +184,67 @@ def test_nothing_listens_outside_of_this_machine(own):
     assert set(listening) <= {"127.0.0.1", "::1"}
 
 
-def test_conditional_writes_hold_on_this_store(own):
-    store = MinioStore(ensure_store(own))
-    e_tag = store.write(own.bucket, "one", b"1", if_absent=True)
-    with pytest.raises(ObjectExists):
-        store.write(own.bucket, "one", b"2", if_absent=True)
-    store.write(own.bucket, "one", b"3", if_match=e_tag)
-    with pytest.raises(ObjectExists):
-        store.write(own.bucket, "one", b"4", if_match=e_tag)
+def servers_on(folder):
+    """Process ids of all servers on the data of this store folder."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if any(f"{folder}/data-" in part for part in process.cmdline()):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_a_server_that_no_record_names_is_replaced_not_doubled(own):
+    first = ensure_store(own)
+    MinioStore(first).write(own.bucket, "kept", b"data")
+    folder = store_server(own).folder
+    (folder / "server.json").unlink()  # as when its starter was killed before it wrote the record
+    again = ensure_store(own)
+    assert servers_on(folder) == [store_status(own).pid]
+    assert MinioStore(again).read(own.bucket, "kept") == b"data"
+
+
+def test_a_record_of_a_reused_process_id_is_not_believed(own):
+    ensure_store(own)
+    stop_store(own)
+    record = {"kind": own.store, "url": "http://127.0.0.1:9", "data": "", "pid": os.getpid(), "created": 1.0}
+    (store_server(own).folder / "server.json").write_text(json.dumps(record))
+    assert store_status(own) is None
+    ensure_store(own)
+    assert store_status(own).pid != os.getpid()
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[1]"])
+def test_lost_credentials_are_made_anew_and_the_data_stays(tmp_path, content):
+    own = Settings.load(home=tmp_path / "home", user="tester")
+    MinioStore(ensure_store(own)).write(own.bucket, "kept", b"data")
+    file = store_server(own).folder / "credentials.json"
+    file.unlink()
+    if content is not None:
+        file.write_text(content)
+    try:
+        assert MinioStore(ensure_store(own)).read(own.bucket, "kept") == b"data"
+    finally:
+        stop_store(own)
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_server_survives_the_command_that_started_it(tmp_path):
+    command = "from lakehouse.settings import Settings; from lakehouse.storage import ensure_store; import time;"
+    command += "print(ensure_store(Settings.load()).url, flush=True); time.sleep(600)"
+    variables = {**os.environ, "LAKEHOUSE_HOME": str(tmp_path / "home"), "LAKEHOUSE_USER": "tester"}
+    starter = subprocess.Popen([sys.executable, "-c", command], env=variables, stdout=subprocess.PIPE, text=True)
+    own = Settings.load(home=tmp_path / "home", user="tester")
+    try:
+        url = starter.stdout.readline().strip()
+        starter.kill()
+        starter.wait()
+        pid = store_status(own).pid
+        assert (ensure_store(own).url, store_status(own).pid) == (url, pid)
+    finally:
+        stop_store(own)
 
 
 def test_a_port_taken_by_a_stranger_is_left_to_it(tmp_path):
@@ -200,6 +317,15 @@ def test_an_unreachable_endpoint_is_an_error_within_its_time_limits(lake):
     assert "LAKEHOUSE_S3_ENDPOINT" in caught.value.next_command
 
 
+@pytest.mark.parametrize(("address", "error"), [("http://host:port", ConfigurationError), ("https://", TerminalError)])
+def test_an_address_of_no_s3_server_is_an_error_with_a_cure(lake, address, error):
+    if address == "https://":
+        address += lake.endpoint.host  # a server that speaks plain HTTP there
+    with pytest.raises(error) as caught:
+        ensure_store(external(lake, s3_endpoint=address))
+    assert "LAKEHOUSE_S3_ENDPOINT" in caught.value.next_command
+
+
 def test_a_home_that_cannot_be_written_is_an_error_with_a_cure(tmp_path):
     (tmp_path / "home").write_text("a file, where a folder is needed")
     with pytest.raises(ConfigurationError, match="LAKEHOUSE_HOME"):
@@ -207,7 +333,7 @@ def test_a_home_that_cannot_be_written_is_an_error_with_a_cure(tmp_path):
 
 
 def test_the_servers_of_two_kinds_do_not_share_a_home(lake):
-    with pytest.raises(StoreUnavailable, match="runs minio, not seaweedfs"):
+    with pytest.raises(ConfigurationError, match="runs minio, not seaweedfs"):
         ensure_store(lake.settings.model_copy(update={"store": "seaweedfs"}))
 
 

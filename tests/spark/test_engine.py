@@ -1,0 +1,150 @@
+"""The session that ``get_spark()`` gives, and the engine behind it."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from lakehouse.engine import connect, engine_status, ensure_engine, get_spark, spark_log, stop_engine
+from lakehouse.engine.server import server
+from lakehouse.errors import ConfigurationError, EngineUnavailable
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+
+
+def in_another_process(program, **variables):
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def named(home):
+    """The one lake whose tables the suite's engine knows by name."""
+    return Lake.open(Settings.load(home=home, user="tester"))
+
+
+def test_tables_have_their_names_in_every_new_session(named):
+    spark = get_spark(lake=named)
+    spark.sql("CREATE OR REPLACE TABLE bronze.by_sql (id INT)")
+    spark.sql("INSERT INTO bronze.by_sql VALUES (1), (2)")
+    spark.range(3).write.mode("overwrite").saveAsTable("silver.by_writer")
+    program = (
+        "from lakehouse import get_spark; s = get_spark();"
+        "print(s.table('bronze.by_sql').count(), s.sql('SELECT count(*) FROM silver.by_writer').first()[0])"
+    )
+    variables = {"LAKEHOUSE_HOME": str(named.settings.home), "LAKEHOUSE_USER": "tester"}
+    assert in_another_process(program, **variables).split() == ["2", "3"]
+    assert named.describe("bronze.by_sql").rows == 2
+    assert named.describe("silver.by_writer").uri == "s3a://lakehouse/tester/silver/by_writer"
+
+
+def test_to_table_streams_into_a_table_that_an_earlier_engine_made(named):
+    spark = get_spark(lake=named)
+    source, checkpoint = f"{named.settings.lake_uri}/_source", f"{named.settings.lake_uri}/_checkpoints/bronze.streamed"
+    spark.range(5).write.format("delta").mode("overwrite").save(source)
+
+    def drain(session):
+        rows = session.readStream.format("delta").load(source)
+        writer = rows.writeStream.option("checkpointLocation", checkpoint).trigger(availableNow=True)
+        writer.toTable("bronze.streamed").awaitTermination()
+
+    drain(spark)
+    stop_engine(named.settings)
+    again = get_spark(lake=named)
+    assert again.table("bronze.streamed").count() == 5
+    again.range(5, 7).write.format("delta").mode("append").save(source)
+    drain(again)
+    assert again.table("bronze.streamed").count() == 7
+
+
+def test_the_engine_is_found_again_and_started_again_when_it_died(lake, spark):
+    before = engine_status(lake.settings)
+    assert ensure_engine(lake.settings, lake.endpoint).pid == before.pid
+    psutil.Process(before.pid).kill()
+    psutil.Process(before.pid).wait(10) if psutil.pid_exists(before.pid) else None
+    assert connect(lake).sql("SELECT 1").collect()[0][0] == 1
+    assert engine_status(lake.settings).pid != before.pid
+
+
+def test_other_settings_are_noticed_and_a_busy_engine_is_left_alone(lake, spark):
+    pid = engine_status(lake.settings).pid
+    larger = lake.settings.model_copy(update={"engine_memory": "1600m"})
+    program = (
+        "import sys; from lakehouse.engine import connect; from lakehouse.lake import Lake; s = connect(Lake.open());"
+        "s.sql('SELECT 1').collect(); print('connected', flush=True); sys.stdin.read()"
+    )
+    client = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "LAKEHOUSE_HOME": str(lake.settings.home), "LAKEHOUSE_USER": "tester"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert client.stdout.readline().strip() == b"connected"
+        with pytest.raises(EngineUnavailable, match=f"in use by pid {client.pid}"):
+            ensure_engine(larger, lake.endpoint)
+        assert engine_status(lake.settings).pid == pid
+    finally:
+        client.communicate(timeout=60)
+    said = []
+    assert ensure_engine(larger, lake.endpoint, said.append).pid != pid
+    assert any("other settings" in text for text in said)
+
+
+def test_one_engine_refuses_the_names_of_a_second_lake(named, lake):
+    get_spark(lake=named)
+    with pytest.raises(ConfigurationError, match="belongs to another lake"):
+        get_spark(lake=lake)
+
+
+def test_the_engine_listens_on_this_machine_only(lake, spark):
+    process = psutil.Process(engine_status(lake.settings).pid)
+    listening = [c.laddr.ip.removeprefix("::ffff:") for c in process.net_connections("tcp") if c.status == "LISTEN"]
+    assert listening
+    assert set(listening) == {"127.0.0.1"}
+
+
+def test_a_client_without_the_token_is_refused(lake, spark):
+    port = engine_status(lake.settings).port
+    program = (
+        "from pyspark.sql import SparkSession\n"
+        f"try: SparkSession.builder.remote('sc://localhost:{port}/;token=wrong').create().sql('SELECT 1').collect()\n"
+        "except Exception as error: print(type(error).__name__, str(error)[:300])\n"
+        "else: print('let in')"
+    )
+    answer = in_another_process(program)
+    assert "let in" not in answer
+    assert "UNAUTHENTICATED" in answer or "token" in answer.lower(), answer
+
+
+def test_no_secret_is_in_settings_plans_logs_or_the_process_list(lake, spark):
+    secrets = [lake.endpoint.secret_key.get_secret_value(), lake.endpoint.access_key.get_secret_value()]
+    secrets.append((server(lake.settings).folder / "token").read_text())
+    shown = [str(spark.sql("SET -v").collect()), str(spark.sql("SET").collect())]
+    shown.append(" ".join(psutil.Process(engine_status(lake.settings).pid).cmdline()))
+    shown += [path.read_text(errors="replace") for path in (spark_log(lake.settings), server(lake.settings).log)]
+    shown.append((server(lake.settings).folder / "spark.properties").read_text())
+    assert [secret for secret in secrets for text in shown if secret in text] == []
+
+
+def test_every_spark_key_has_a_reason_and_is_written_in_one_file():
+    from pathlib import Path
+
+    from lakehouse.engine import conf
+
+    keys = [*conf._EVERYWHERE, *conf._ENGINE, *conf._CONNECT]
+    assert len({key.name for key in keys}) == len(keys)
+    assert all(key.reason for key in keys)
+    root = Path(conf.__file__).parents[1]
+    elsewhere = [path for path in root.rglob("*.py") if path.name != "conf.py" and '"spark.sql' in path.read_text()]
+    assert elsewhere == []
