@@ -121,7 +121,7 @@ def main() -> None:
 
 def _demo(console: Console) -> dict[str, Any]:
     started = time.monotonic()
-    lake = Lake.open(say=lambda text: console.print(f" {text}", style="dim", markup=False))
+    lake = Lake.open(say=lambda text: console.print(f" {text}", style="dim", markup=False, soft_wrap=True))
     use_instance(lake.settings)
     with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
 
 from lakehouse.lake import Lake, TableInfo
+from lakehouse.pipeline import BRONZE
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 
@@ -32,12 +34,17 @@ def of_finding(finding: Finding) -> dict[str, Any]:
 
 def records(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
     """Rows as a table; what Dagster cannot show as it is becomes text."""
-    shown = [
-        {name: value if isinstance(value, int | float | bool) else str(value) for name, value in row.items()}
-        for row in rows
-    ]
+    shown = [{name: _cell(value) for name, value in row.items()} for row in rows]
     schema = dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in (shown[0] if shown else {})])
     return dg.MetadataValue.table(records=[dg.TableRecord(row) for row in shown], schema=schema)
+
+
+def _cell(value: Any) -> str | int | float | bool:
+    if value is None:
+        return ""
+    # JSON has no NaN and no Infinity: one such amount in a preview, and the page of the asset does not load
+    number = isinstance(value, int | float) and math.isfinite(value)
+    return value if number else str(value)
 
 
 def _numbers(report: StreamReport) -> dict[str, Any]:
@@ -47,10 +54,12 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
         "batches": len(report.batches),
         "duration_seconds": round(report.duration_seconds, 3),
     }
-    if report.source_files or report.ignored_files:
-        numbers |= {"files_loaded": len(report.source_files), "ignored_files": report.ignored_files}
-    if any(batch.corrupt_rows is not None for batch in report.batches):
-        numbers["corrupt_rows"] = report.corrupt_rows
+    if report.table == BRONZE:  # also in a quiet run: a plot without its zeros shows a stop as a pause
+        numbers |= {
+            "files_loaded": len(report.source_files),
+            "ignored_files": report.ignored_files,
+            "corrupt_rows": report.corrupt_rows,
+        }
     last = report.batches[-1] if report.batches else None
     if last and last.state_rows is not None:
         numbers["state_rows"] = last.state_rows
@@ -60,9 +69,11 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
 
 
 def _tables(report: StreamReport) -> dict[str, Any]:
+    left = (report.batches[-1].backlog_files or 0) if report.batches else 0
+    files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
     receipt = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
-        "files_offered": len(report.source_files),
+        **(files if report.table == BRONZE else {}),
         "rows_read": report.input_rows,
         "rows_committed": report.rows_added,
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,

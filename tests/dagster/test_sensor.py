@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 import pytest
+from dagster import EventLogEntry
 
+from assets import sensors
 from assets.sensors import new_order_files
 from lakehouse.errors import StoreUnavailable
 from lakehouse.storage import ObjectInfo
@@ -46,14 +48,54 @@ def listing(monkeypatch):
 def tick(listing, instance):
     state = {"cursor": None}
 
-    def evaluate(*, keep_cursor=True):
-        context = dg.build_sensor_context(instance=instance, cursor=state["cursor"], resources={"lake": LakeResource()})
+    def evaluate(*, keep_cursor=True, cursor=None):
+        context = dg.build_sensor_context(
+            instance=instance, cursor=cursor or state["cursor"], resources={"lake": LakeResource()}
+        )
         outcome = new_order_files.evaluate_tick(context)
         if keep_cursor and outcome.cursor:
             state["cursor"] = outcome.cursor
         return outcome
 
     return evaluate
+
+
+@dg.job(name="ingest_orders")
+def ingest_orders():
+    pass
+
+
+@pytest.fixture
+def asked_run(instance):
+    """A run as the daemon starts it for a request; None is one of the schedule's."""
+
+    def start(request):
+        tags = {**request.tags, "dagster/run_key": request.run_key} if request else {}
+        return instance.create_run_for_job(ingest_orders, status=dg.DagsterRunStatus.STARTED, tags=tags)
+
+    return start
+
+
+def event_of(run, kind):
+    event = dg.DagsterEvent(event_type_value=kind.value, job_name=run.job_name)
+    return EventLogEntry(None, "debug", "", run.run_id, NOON.timestamp(), job_name=run.job_name, dagster_event=event)
+
+
+def fail(run, instance):
+    """Ends the run as failed and says when the instance thinks that was."""
+    instance.report_run_failed(run)
+    return datetime.fromtimestamp(instance.get_run_record_by_id(run.run_id).end_time, UTC)
+
+
+def at(monkeypatch, moment):
+    """Lets the sensor think that it is ``moment``."""
+
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return moment
+
+    monkeypatch.setattr(sensors, "datetime", Clock)
 
 
 def test_an_empty_folder_is_a_skip_with_numbers(tick):
@@ -110,12 +152,75 @@ def test_what_is_no_order_file_is_ignored_and_counted(tick, listing):
     assert "3 other objects ignored" in outcome.skip_message
 
 
-def test_a_tick_that_was_lost_asks_with_the_same_name_and_a_reset_with_another(tick, listing):
+def test_a_tick_that_was_lost_asks_with_the_same_name(tick, listing):
     listing.put("orders_stream_0.json")
     first = tick(keep_cursor=False).run_requests[0].run_key
     assert tick().run_requests[0].run_key == first
     listing.put("orders_stream_1.json", seconds=1)
     assert tick().run_requests[0].run_key != first
+
+
+def test_a_cursor_that_was_set_back_starts_a_run_though_the_files_are_the_same(tick, listing, asked_run, instance):
+    listing.put("orders_stream_0.json")
+    first = tick(keep_cursor=False).run_requests[0]
+    instance.report_run_canceled(asked_run(first))
+    [again] = tick(keep_cursor=False).run_requests
+    assert again.run_key != first.run_key
+    instance.report_run_canceled(asked_run(again))
+    assert tick().run_requests[0].run_key not in (first.run_key, again.run_key)
+
+
+@pytest.mark.parametrize("cursor", ["typed by hand", "7", '{"v": 99, "high": 1}', '{"v": 1}'])
+def test_a_cursor_that_cannot_be_read_costs_one_run_and_no_error(tick, listing, cursor):
+    listing.put("orders_stream_0.json")
+    assert len(tick(cursor=cursor).run_requests) == 1
+    assert tick().run_requests == []
+
+
+def test_an_old_file_after_a_removal_is_noticed(tick, listing):
+    for number in range(3):
+        listing.put(f"orders_stream_{number}.json", seconds=number)
+    tick()
+    del listing.objects[0]
+    assert tick().run_requests == []
+    listing.put("orders_stream_9.json", seconds=-86_400)
+    [request] = tick().run_requests
+    assert request.tags["new_files"] == "1"
+    assert tick().run_requests == []
+
+
+def test_a_run_that_failed_is_asked_for_again_later_and_later_then_left_to_the_schedule(
+    tick, listing, asked_run, instance, monkeypatch
+):
+    listing.put("orders_stream_0.json")
+    [request] = tick().run_requests
+    keys = {request.run_key}
+    for minutes in (1, 4, 16):
+        ended = fail(asked_run(request), instance)
+        at(monkeypatch, ended + timedelta(minutes=minutes, seconds=-2))
+        waiting = tick()
+        assert waiting.run_requests == []
+        assert "failed, is tried again at" in waiting.skip_message
+        at(monkeypatch, ended + timedelta(minutes=minutes, seconds=2))
+        [request] = tick().run_requests
+        assert request.run_key not in keys
+        assert tick().run_requests[0].run_key == request.run_key, "one failure is tried again once"
+        keys.add(request.run_key)
+    ended = fail(asked_run(request), instance)
+    at(monkeypatch, ended + timedelta(days=2))
+    outcome = tick()
+    assert outcome.run_requests == []
+    assert "left to the schedule" in outcome.skip_message
+
+
+def test_a_failure_that_a_later_run_made_good_is_not_tried_again(tick, listing, asked_run, instance, monkeypatch):
+    listing.put("orders_stream_0.json")
+    ended = fail(asked_run(tick().run_requests[0]), instance)
+    done = asked_run(None)
+    instance.handle_new_event(event_of(done, dg.DagsterEventType.RUN_SUCCESS))
+    at(monkeypatch, ended + timedelta(hours=1))
+    outcome = tick()
+    assert (outcome.run_requests, outcome.skip_message.count("failed")) == ([], 0)
 
 
 def test_a_rewritten_file_is_new(tick, listing):
@@ -126,14 +231,10 @@ def test_a_rewritten_file_is_new(tick, listing):
     assert len(tick().run_requests) == 1
 
 
-def test_files_wait_while_a_run_is_unfinished_and_are_not_forgotten(tick, listing, instance):
+def test_files_wait_while_a_run_is_unfinished_and_are_not_forgotten(tick, listing, instance, asked_run):
     listing.put("orders_stream_0.json")
 
-    @dg.job(name="ingest_orders")
-    def running():
-        pass
-
-    run = instance.create_run_for_job(running, status=dg.DagsterRunStatus.STARTED)
+    run = asked_run(None)
     assert tick().skip_message == f"1 new files wait for run {run.run_id[:8]} to end"
     instance.report_run_canceled(run)
     assert len(tick().run_requests) == 1

@@ -139,3 +139,12 @@ def test_a_store_that_cannot_be_reached_is_one_clear_error(environment):
     assert "LAKEHOUSE_S3_ENDPOINT" in done.stderr
     assert "canary" not in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_connect_server_that_is_not_there_is_one_clear_error(environment):
+    done = lakehouse(environment, "ingest", LAKEHOUSE_SPARK_REMOTE="sc://localhost:9/;token=canary-token")
+    assert done.returncode == 1
+    assert "cannot reach the Spark Connect server" in done.stderr
+    assert "sc://localhost:9" in done.stderr
+    assert "canary" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr

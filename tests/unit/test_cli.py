@@ -1,0 +1,80 @@
+"""The command line where it needs no Spark."""
+
+import json
+import os
+
+import pytest
+from command import lakehouse, lakehouse_json
+
+
+def test_generate_reports_exactly_what_is_in_the_bucket(lake, environment):
+    report = lakehouse_json(environment, "generate", "--files", "3", "--rows-per-file", "40", "--bad-line-share", "0.1")
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+    listed = {info.key.removeprefix(prefix): info.size_bytes for info in lake.store.list(bucket, prefix)}
+    assert listed == {file["name"]: file["size_bytes"] for file in report["files"]}
+    assert report["rows"] == 120
+    assert report["bad_lines"] > 0
+
+
+def test_generate_goes_on_where_it_stopped(environment):
+    first = lakehouse_json(environment, "generate", "--files", "2", "--rows-per-file", "10")
+    second = lakehouse_json(environment, "generate", "--files", "2", "--rows-per-file", "10")
+    names = [file["name"] for report in (first, second) for file in report["files"]]
+    assert names == [f"orders_stream_{number:03d}.json" for number in range(4)]
+
+
+def test_env_prints_lines_that_a_shell_can_take(lake, environment):
+    lines = lakehouse(environment, "env").stdout.splitlines()
+    values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+    assert values["AWS_ENDPOINT_URL"] == lake.endpoint.url
+    assert values["AWS_SECRET_ACCESS_KEY"].strip("'") == lake.endpoint.secret_key.get_secret_value()
+
+
+def test_no_tables_is_said(environment):
+    assert "no tables under s3a://" in lakehouse(environment, "tables").stdout
+    assert lakehouse_json(environment, "tables")["tables"] == []
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_error_is_one_message_and_exit_code_1(environment, as_json):
+    arguments = ["tables", "--json"] if as_json else ["tables"]
+    done = lakehouse(
+        environment,
+        *arguments,
+        LAKEHOUSE_S3_ENDPOINT="http://127.0.0.1:9",
+        LAKEHOUSE_S3_ACCESS_KEY="canary-access",
+        LAKEHOUSE_S3_SECRET_KEY="canary-secret",
+    )
+    assert done.returncode == 1
+    assert "canary" not in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    if as_json:
+        assert set(json.loads(done.stdout)) == {"error", "what", "where", "state", "next"}
+    else:
+        assert "LAKEHOUSE_S3_ENDPOINT" in done.stderr
+
+
+def test_a_wrong_setting_is_named_before_anything_starts(environment):
+    done = lakehouse(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
+    assert done.returncode == 1
+    assert "LAKEHOUSE_ENGINE_MEMORY" in done.stderr
+
+
+def test_down_stops_the_store_and_keeps_the_data(tmp_path):
+    variables = {"LAKEHOUSE_HOME": str(tmp_path / "home"), "LAKEHOUSE_USER": "tester"}
+    lakehouse_json(variables, "generate", "--files", "1")
+    assert lakehouse_json(variables, "down")["stopped_stores"] == 1
+    assert lakehouse_json(variables, "down")["stopped_stores"] == 0
+    assert lakehouse_json(variables, "generate", "--files", "1")["files"][0]["name"] == "orders_stream_001.json"
+    lakehouse_json(variables, "down")
+
+
+def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
+    here = os.getcwd()  # noqa: PTH109  (the command looks at its working folder)
+    os.chdir(tmp_path)
+    try:
+        done = lakehouse({**environment, "PYTHONPATH": here}, "demo")
+    finally:
+        os.chdir(here)
+    assert done.returncode == 1
+    assert "./dev demo" in done.stderr

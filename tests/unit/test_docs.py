@@ -1,0 +1,58 @@
+"""What the documents name exists."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lakehouse.cli.main import app
+from lakehouse.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
+COMMANDS = {command.name or command.callback.__name__: command for command in app.registered_commands}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", document.read_text())
+    assert [target for target in targets if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_test_files_exist(document):
+    named = re.findall(r"tests/[\w/]+\.py", document.read_text())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_readme_lists_every_variable_and_no_other():
+    listed = set(re.findall(r"`LAKEHOUSE_([A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
+    assert listed == {name.upper() for name in Settings.model_fields}
+
+
+def test_the_readme_lists_every_command_and_no_other():
+    listed = set(re.findall(r"`lakehouse (\w+)`", (ROOT / "README.md").read_text()))
+    assert listed == {name for name, command in COMMANDS.items() if not command.hidden}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_exist(document):
+    used = set(re.findall(r"`(?:[\w./]*/)?lakehouse ([a-z]+)[^`]*`", document.read_text()))
+    assert used <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_has_help_and_json(name):
+    result = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "--json" in result.output
+    assert COMMANDS[name].callback.__doc__
+
+
+def test_no_document_or_source_names_a_machine_or_a_registry():
+    pattern = r"https?://(files|repo[0-9]*|registry|proxy)\.[a-z.]+/|/(simple|maven2)\b"
+    command = ["git", "grep", "-nIE", pattern, "--", ".", ":!tests/unit/test_docs.py"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.stdout == ""
