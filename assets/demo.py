@@ -3,9 +3,11 @@
 import argparse
 import json
 import logging
+import re
 import sys
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +24,7 @@ from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.pipeline import BRONZE, SILVER, look_at_landing
 from lakehouse.samples import generate_orders
-from lakehouse.storage import store_status
+from lakehouse.storage import ObjectInfo, store_status
 from resources.lake import LakeResource
 
 _FIRST_FILES, _MORE_FILES = 12, 3
@@ -47,7 +49,7 @@ class Demo:
         report = generate_orders(
             lambda name, data: self.lake.store.write(settings.landing_bucket, settings.landing_prefix + name, data),
             files=count,
-            first_file=len(look_at_landing(self.lake).orders),
+            first_file=_next_number(look_at_landing(self.lake).orders),
         )
         self.say(f"\n{report.line()}", "bold")
 
@@ -62,11 +64,12 @@ class Demo:
             outcome = new_order_files.evaluate_tick(context)
         for event in outcome.asset_events:
             self.instance.report_runless_asset_event(event)
+        if outcome.cursor:
+            self.instance.daemon_cursor_storage.set_cursor_values({key: outcome.cursor})
         if outcome.skip_message or not outcome.run_requests:
             self.say(f"sensor {name}: skipped: {outcome.skip_message}")
             return None
         [request] = outcome.run_requests
-        self.instance.daemon_cursor_storage.set_cursor_values({key: outcome.cursor or ""})
         self.say(f"sensor {name}: one run for {request.tags['new_files']} new files")
         return request
 
@@ -139,6 +142,12 @@ def _demo(console: Console) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 1)
     demo.say(f"\ndone in {seconds} s", "bold")
     return {"seconds": seconds, "runs": demo.runs, "tables": [table.as_dict() for table in lake.tables()]}
+
+
+def _next_number(orders: Sequence[ObjectInfo]) -> int:
+    """The number after the highest: their count would, after a removal, name a file that was loaded already."""
+    numbers = [re.search(r"orders_stream_(\d+)\.json$", one.key) for one in orders]
+    return max((int(found[1]) + 1 for found in numbers if found), default=0)
 
 
 def _expect(run: dict[str, Any], *, exactly: int | None = None, at_least: int = 0) -> None:

@@ -182,10 +182,7 @@ def demo(context: typer.Context, as_json: bool = Json) -> None:
 
 
 @app.command(hidden=True)
-def prepare(
-    spark: Annotated[bool, typer.Option(help="also what Spark needs")] = True,
-    as_json: bool = Json,
-) -> None:
+def prepare(as_json: bool = Json) -> None:
     """Fetch Spark's jars and build the object store, when they are missing."""
     from concurrent.futures import ThreadPoolExecutor
 
@@ -193,8 +190,7 @@ def prepare(
     from lakehouse.storage import ensure_minio_binary
 
     with command(as_json) as out, ThreadPoolExecutor(2) as pool:
-        work = [pool.submit(ensure_minio_binary, out.say)]
-        work += [pool.submit(ensure_jars, out.say)] if spark else []
+        work = [pool.submit(ensure_minio_binary, out.say), pool.submit(ensure_jars, out.say)]
         out.result({"ready": [str(one.result()) for one in work]})
 
 

@@ -30,9 +30,10 @@ from lakehouse.storage import StoreEndpoint
 _START_TIMEOUT_SECONDS = 120
 _OUT_OF_MEMORY = "OutOfMemoryError"
 
-# Measured on 2 cores with the demo's 12 files: the serial collector needs no threads beside the two that work and
-# gives memory back; see docs/decisions.md for the figures.
+# Small runs are mostly compilation: stopping at the first compiler took a cold run from 71 to 42 CPU seconds, and the
+# serial collector needs no threads beside the two that work. Figures: docs/decisions.md.
 _JVM_OPTIONS = (
+    "-XX:TieredStopAtLevel=1",
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",  # an engine that lacks memory dies and is replaced instead of limping on
     "-Xss4m",  # Spark plans recursively; deep expressions need stack
