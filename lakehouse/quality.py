@@ -55,15 +55,18 @@ def no_duplicate_orders(spark: SparkSession, table: str, uri: str) -> Finding:
     was loaded twice or repeats itself, several mean that the sender sent the order again.
     """
     orders = _read(spark, uri)
-    groups = (
-        orders.where(F.col("order_id").isNotNull())
-        .groupBy("order_id")
-        .agg(F.count("*").alias("copies"), F.sort_array(F.collect_set("_source_file")).alias("source_files"))
-        .where("copies > 1")
-    )
-    totals = groups.agg(F.count("*").alias("orders"), F.coalesce(F.sum("copies"), F.lit(0)).alias("rows")).first()
+    copies = orders.groupBy("order_id").agg(F.count("*").alias("copies"))
+    doubled = F.col("order_id").isNotNull() & (F.col("copies") > 1)
+    # one pass for all counts; the sample is worth a second one only when there is something to show
+    totals = copies.agg(
+        F.coalesce(F.sum("copies"), F.lit(0)).alias("examined"),
+        F.count(F.when(doubled, 1)).alias("orders"),
+        F.coalesce(F.sum(F.when(doubled, F.col("copies"))), F.lit(0)).alias("rows"),
+    ).first()
     assert totals is not None  # an aggregate without groups always gives one row
     duplicates = int(totals["orders"])
+    files = F.sort_array(F.collect_set("_source_file")).alias("source_files")
+    groups = orders.groupBy("order_id").agg(F.count("*").alias("copies"), files).where(doubled)
     sample = groups.orderBy(F.desc("copies"), "order_id").limit(SAMPLE_ROWS).collect() if duplicates else []
     return Finding(
         check="no_duplicate_orders",
@@ -72,7 +75,7 @@ def no_duplicate_orders(spark: SparkSession, table: str, uri: str) -> Finding:
         numbers={
             "duplicate_orders": duplicates,
             "surplus_rows": int(totals["rows"]) - duplicates,
-            "examined_rows": orders.count(),
+            "examined_rows": int(totals["examined"]),
         },
         sample=tuple({**row.asDict(), "source_files": ", ".join(row["source_files"])} for row in sample),
         next_command=""
@@ -103,34 +106,34 @@ def windows_account_for_orders(spark: SparkSession, bronze_uri: str, silver: str
     Closed are the windows up to the newest one that silver holds. Rows that are missing there came late: they are
     counted, never silent. A window that counts more rows than bronze has would be a double: then the check fails.
     """
-    windows = _read(spark, silver_uri)
-    newest = windows.agg(F.max("window_end").alias("end")).first()
-    counted = windows.groupBy("window_start", "payment_method").agg(
-        F.sum("order_count").alias("counted"), F.count("*").alias("lines")
+    counted = (
+        _read(spark, silver_uri)
+        .groupBy("window_start", "window_end", "payment_method")
+        .agg(F.sum("order_count").alias("counted_rows"), F.count("*").alias("lines"))
     )
-    orders = valid_orders(_read(spark, bronze_uri)).groupBy(F.window("event_time", WINDOW), "payment_method").count()
-    present = orders.select(F.col("window.start").alias("window_start"), "window.end", "payment_method", "count")
-    end = newest["end"] if newest else None
-    expected = present.where(F.col("end") <= F.lit(end)) if end else present.where(F.lit(False))
-    joined = expected.join(
-        counted.withColumnRenamed("payment_method", "method"),
-        on=(expected["window_start"] == counted["window_start"]) & F.col("payment_method").eqNullSafe(F.col("method")),
-        how="full_outer",
-    ).select(
-        F.coalesce(expected["window_start"], counted["window_start"]).alias("window_start"),
-        F.coalesce("payment_method", "method").alias("payment_method"),
-        F.coalesce("count", F.lit(0)).alias("bronze_rows"),
-        F.coalesce("counted", F.lit(0)).alias("counted_rows"),
-        F.coalesce("lines", F.lit(0)).alias("lines"),
+    present = valid_orders(_read(spark, bronze_uri)).groupBy(F.window("event_time", WINDOW), "payment_method")
+    bronze = present.count().select(
+        F.col("window.start").alias("window_start"),
+        F.col("window.end").alias("window_end"),
+        "payment_method",
+        F.col("count").alias("bronze_rows"),
     )
-    wrong = joined.where("counted_rows > bronze_rows OR lines > 1")
-    totals = joined.agg(
+    # a union and one aggregation put both sides of a window into one row, without a join
+    both = bronze.unionByName(counted, allowMissingColumns=True).groupBy("window_start", "window_end", "payment_method")
+    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("bronze_rows", "counted_rows", "lines")]
+    newest = counted.agg(F.max("window_end").alias("newest"))
+    closed = both.agg(*sums).crossJoin(newest).where("window_end <= newest").drop("newest")
+    wrong = closed.where("counted_rows > bronze_rows OR lines > 1")
+    totals = closed.agg(
         F.coalesce(F.sum("bronze_rows"), F.lit(0)).alias("bronze"),
         F.coalesce(F.sum("counted_rows"), F.lit(0)).alias("counted"),
         F.count("*").alias("windows"),
+        F.count(F.when(F.expr("counted_rows > bronze_rows OR lines > 1"), 1)).alias("wrong"),
     ).first()
     assert totals is not None  # an aggregate without groups always gives one row
-    sample = [row.asDict() for row in wrong.orderBy("window_start").limit(SAMPLE_ROWS).collect()]
+    sample: list[dict[str, Any]] = []
+    if totals["wrong"]:
+        sample = [row.asDict() for row in wrong.orderBy("window_start").limit(SAMPLE_ROWS).collect()]
     return Finding(
         check="windows_account_for_orders",
         table=silver,

@@ -40,7 +40,7 @@ _EVERYWHERE = (
     Key("spark.sql.adaptive.enabled", "false", "re-planning costs more than it saves on two partitions", True),
     Key(
         "spark.databricks.delta.snapshotPartitions",
-        "2",
+        "1",
         "the default of 50 tasks dominates a small table",
         True,
     ),
