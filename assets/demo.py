@@ -3,11 +3,9 @@
 import argparse
 import json
 import logging
-import re
 import sys
 import time
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,12 +17,12 @@ from assets.definitions import defs
 from assets.instance import use_instance
 from assets.jobs import ingest_orders
 from assets.sensors import new_order_files
-from lakehouse.engine import engine_status, warm_up
+from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.pipeline import BRONZE, SILVER, look_at_landing
 from lakehouse.samples import generate_orders
-from lakehouse.storage import ObjectInfo, store_status
+from lakehouse.storage import store_status
 from resources.lake import LakeResource
 
 _FIRST_FILES, _MORE_FILES = 12, 3
@@ -49,7 +47,7 @@ class Demo:
         report = generate_orders(
             lambda name, data: self.lake.store.write(settings.landing_bucket, settings.landing_prefix + name, data),
             files=count,
-            first_file=_next_number(look_at_landing(self.lake).orders),
+            first_file=look_at_landing(self.lake).next_number,
         )
         self.say(f"\n{report.line()}", "bold")
 
@@ -130,7 +128,7 @@ def _demo(console: Console) -> dict[str, Any]:
         warnings.simplefilter("ignore")
         demo = Demo(lake, instance, console)
         demo.write_files(_FIRST_FILES)
-        warm_up(lake, lambda text: demo.say(f" {text}", "dim"))
+        connect(lake, lambda text: demo.say(f" {text}", "dim"))
         _expect(demo.run(demo.tick()), at_least=_FIRST_FILES)
         demo.write_files(_MORE_FILES)
         _expect(demo.run(demo.tick()), exactly=_MORE_FILES)
@@ -142,12 +140,6 @@ def _demo(console: Console) -> dict[str, Any]:
     seconds = round(time.monotonic() - started, 1)
     demo.say(f"\ndone in {seconds} s", "bold")
     return {"seconds": seconds, "runs": demo.runs, "tables": [table.as_dict() for table in lake.tables()]}
-
-
-def _next_number(orders: Sequence[ObjectInfo]) -> int:
-    """The number after the highest: their count would, after a removal, name a file that was loaded already."""
-    numbers = [re.search(r"orders_stream_(\d+)\.json$", one.key) for one in orders]
-    return max((int(found[1]) + 1 for found in numbers if found), default=0)
 
 
 def _expect(run: dict[str, Any], *, exactly: int | None = None, at_least: int = 0) -> None:

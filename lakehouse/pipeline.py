@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -36,6 +37,12 @@ class Landing:
 
     orders: tuple[ObjectInfo, ...]
     ignored: tuple[ObjectInfo, ...]
+
+    @property
+    def next_number(self) -> int:
+        """The number after the highest; a count would, after a removal, name a file that was loaded already."""
+        numbers = [re.search(r"orders_stream_(\d+)\.json$", one.key) for one in self.orders]
+        return max((int(found[1]) + 1 for found in numbers if found), default=0)
 
 
 def is_order_file(info: ObjectInfo) -> bool:
@@ -76,10 +83,7 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         return []
     uri = lake.settings.table_uri
     if table == BRONZE:
-        return [
-            quality.no_duplicate_orders(spark, table, uri(table)),
-            quality.no_corrupt_records(spark, table, uri(table)),
-        ]
+        return quality.orders_are_whole_and_single(spark, table, uri(table))
     return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
 
 

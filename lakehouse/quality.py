@@ -48,56 +48,62 @@ class Finding:
 SAMPLE_ROWS = 20
 
 
-def no_duplicate_orders(spark: SparkSession, table: str, uri: str) -> Finding:
-    """Each ``order_id`` stands in the table once, whatever run, batch or file brought it.
+def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> list[Finding]:
+    """Two findings from one pass over the table.
 
-    The sample has ``order_id``, ``copies`` and the ``source_files`` that hold them: one file named means that a file
-    was loaded twice or repeats itself, several mean that the sender sent the order again.
+    ``no_duplicate_orders``: each ``order_id`` stands in the table once, whatever run, batch or file brought it. The
+    sample has ``order_id``, ``copies`` and the ``source_files`` that hold them: one file named means that a file was
+    loaded twice or repeats itself, several mean that the sender sent the order again.
+
+    ``no_corrupt_records``: lines that are no valid order are kept whole, counted here and left out of silver.
     """
     orders = _read(spark, uri)
-    copies = orders.groupBy("order_id").agg(F.count("*").alias("copies"))
+    copies = orders.groupBy("order_id").agg(
+        F.count("*").alias("copies"),
+        F.count(CORRUPT_RECORD).alias("corrupt"),
+        F.sort_array(F.collect_set("_source_file")).alias("source_files"),
+    )
     doubled = F.col("order_id").isNotNull() & (F.col("copies") > 1)
-    # one pass for all counts; the sample is worth a second one only when there is something to show
     totals = copies.agg(
         F.coalesce(F.sum("copies"), F.lit(0)).alias("examined"),
+        F.coalesce(F.sum("corrupt"), F.lit(0)).alias("corrupt"),
         F.count(F.when(doubled, 1)).alias("orders"),
         F.coalesce(F.sum(F.when(doubled, F.col("copies"))), F.lit(0)).alias("rows"),
     ).first()
     assert totals is not None  # an aggregate without groups always gives one row
-    duplicates = int(totals["orders"])
-    files = F.sort_array(F.collect_set("_source_file")).alias("source_files")
-    groups = orders.groupBy("order_id").agg(F.count("*").alias("copies"), files).where(doubled)
-    sample = groups.orderBy(F.desc("copies"), "order_id").limit(SAMPLE_ROWS).collect() if duplicates else []
-    return Finding(
-        check="no_duplicate_orders",
-        table=table,
-        passed=duplicates == 0,
-        numbers={
-            "duplicate_orders": duplicates,
-            "surplus_rows": int(totals["rows"]) - duplicates,
-            "examined_rows": int(totals["examined"]),
-        },
-        sample=tuple({**row.asDict(), "source_files": ", ".join(row["source_files"])} for row in sample),
-        next_command=""
-        if duplicates == 0
-        else f"look at the files named, remove the surplus rows from {table} with SQL DELETE, then check again",
+    # samples are worth another pass only when there is something to show
+    duplicates, corrupt = int(totals["orders"]), int(totals["corrupt"])
+    worst = copies.where(doubled).orderBy(F.desc("copies"), "order_id").drop("corrupt").limit(SAMPLE_ROWS)
+    broken = orders.where(F.col(CORRUPT_RECORD).isNotNull()).select(
+        "_source_file", F.substring(CORRUPT_RECORD, 1, 200).alias("line")
     )
-
-
-def no_corrupt_records(spark: SparkSession, table: str, uri: str) -> Finding:
-    """Lines that are no valid order: kept in the table whole, counted here, left out of silver."""
-    orders = _read(spark, uri)
-    corrupt = orders.where(F.col(CORRUPT_RECORD).isNotNull())
-    count = corrupt.count()
-    sample = corrupt.select("_source_file", F.substring(CORRUPT_RECORD, 1, 200).alias("line")).limit(SAMPLE_ROWS)
-    return Finding(
-        check="no_corrupt_records",
-        table=table,
-        passed=count == 0,
-        numbers={"corrupt_rows": count},
-        sample=tuple(row.asDict() for row in sample.collect()) if count else (),
-        next_command="" if count == 0 else "correct the lines at their sender and let it send them in a new file",
-    )
+    return [
+        Finding(
+            check="no_duplicate_orders",
+            table=table,
+            passed=duplicates == 0,
+            numbers={
+                "duplicate_orders": duplicates,
+                "surplus_rows": int(totals["rows"]) - duplicates,
+                "examined_rows": int(totals["examined"]),
+            },
+            sample=tuple(
+                {**row.asDict(), "source_files": ", ".join(row["source_files"])}
+                for row in (worst.collect() if duplicates else [])
+            ),
+            next_command=""
+            if duplicates == 0
+            else f"look at the files named, remove the surplus rows from {table} with SQL DELETE, then check again",
+        ),
+        Finding(
+            check="no_corrupt_records",
+            table=table,
+            passed=corrupt == 0,
+            numbers={"corrupt_rows": corrupt},
+            sample=tuple(row.asDict() for row in (broken.limit(SAMPLE_ROWS).collect() if corrupt else [])),
+            next_command="" if corrupt == 0 else "correct the lines at their sender and let it send them in a new file",
+        ),
+    ]
 
 
 def windows_account_for_orders(spark: SparkSession, bronze_uri: str, silver: str, silver_uri: str) -> Finding:

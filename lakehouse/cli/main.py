@@ -109,7 +109,7 @@ def generate(
             files=files,
             rows_per_file=rows_per_file,
             seed=seed,
-            first_file=len(look_at_landing(lake).orders) if first_file is None else first_file,
+            first_file=look_at_landing(lake).next_number if first_file is None else first_file,
             late_share=late_share,
             duplicate_share=duplicate_share,
             bad_line_share=bad_line_share,
@@ -167,8 +167,8 @@ def tables_(as_json: bool = Json) -> None:
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context, as_json: bool = Json) -> None:
     """Run the whole story with Dagster: sample files, sensor, job, checks. Needs a clone of the project."""
-    with command(as_json):
-        if not Path("assets/demo.py").is_file():
+    if not Path("assets/demo.py").is_file():
+        with command(as_json):
             raise ConfigurationError(
                 "the demo is part of the project, not of the installed library",
                 where=str(Path.cwd()),

@@ -23,6 +23,14 @@ def test_generate_goes_on_where_it_stopped(environment):
     assert names == [f"orders_stream_{number:03d}.json" for number in range(4)]
 
 
+def test_generate_never_writes_over_a_file_after_others_were_removed(lake, environment):
+    lakehouse_json(environment, "generate", "--files", "3", "--rows-per-file", "10")
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+    lake.store.delete(bucket, f"{prefix}orders_stream_000.json")
+    report = lakehouse_json(environment, "generate", "--files", "1", "--rows-per-file", "10")
+    assert report["files"][0]["name"] == "orders_stream_003.json"
+
+
 def test_env_prints_lines_that_a_shell_can_take(lake, environment):
     lines = lakehouse(environment, "env").stdout.splitlines()
     values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
