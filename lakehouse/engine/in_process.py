@@ -37,6 +37,8 @@ def start_in_process(settings: Settings, endpoint: StoreEndpoint, master: str) -
     """
     from pyspark import SparkContext
 
+    for name in ("SPARK_CONNECT_MODE_ENABLED", "SPARK_REMOTE"):
+        os.environ.pop(name, None)  # set by a parent that uses Connect: PySpark would refuse the kind asked for here
     wanted = conf.engine_conf(settings, endpoint, master=master)
     active = SparkContext._active_spark_context
     if active is not None:

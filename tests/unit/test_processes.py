@@ -21,6 +21,13 @@ def server(tmp_path):
     made.stop()
 
 
+def is_alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def start(server, command=SLEEPER, **record):
     with server.lock():
         return server.running() or server.start(
@@ -37,7 +44,10 @@ def test_a_started_server_is_found_again_and_stopped(server):
     assert server.running().pid == running.pid
     assert server.running().record["port"] == 4711
     assert server.stop()
-    assert not psutil.pid_exists(running.pid) or psutil.Process(running.pid).status() == psutil.STATUS_ZOMBIE
+    deadline = time.monotonic() + 10
+    while is_alive(running.pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_alive(running.pid)
     assert server.running() is None
     assert not server.stop()
 
