@@ -1,0 +1,1 @@
+"""The ``cloudFiles`` source: options → discovery → journal → plan → read → schema and rescue."""

@@ -1,0 +1,1 @@
+"""From a file's bytes to rows: one module a format, all with the contract of ``rows``."""
