@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.metadata import of_finding
-from assets.names import BRONZE_KEY, SILVER_KEY
-from lakehouse.pipeline import BLOCKING, BRONZE, SILVER, check_table
+from assets.names import BASIC_KEY, BRONZE_KEY, SILVER_KEY
+from lakehouse.pipeline import BASIC, BLOCKING, BRONZE, SILVER, check_table
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -35,18 +35,35 @@ def _evaluate(
             )
 
 
+_ORDERS = {
+    "no_duplicate_orders": "Each order stands in the table once; shows the rows that do not.",
+    "no_corrupt_records": "Lines that are no valid order: kept, counted, left out of silver.",
+}
+_FILES = {
+    "no_file_loaded_twice": "No file has more rows in the table than it gave, nor rows under two numbers.",
+    "every_file_loaded": "Files journalled are files committed; rows read are rows in the table.",
+    "no_quarantined_files": "Files that could not be read, with the reason; the others were loaded.",
+}
+
+
 @dg.multi_asset_check(
-    name="bronze_checks",
-    specs=[
-        _spec("no_duplicate_orders", BRONZE_KEY, "Each order stands in the table once; shows the rows that do not."),
-        _spec("no_corrupt_records", BRONZE_KEY, "Lines that are no valid order: kept, counted, left out of silver."),
-    ],
+    name="bronze_checks", specs=[_spec(name, BRONZE_KEY, text) for name, text in {**_FILES, **_ORDERS}.items()]
 )
 def bronze_checks(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Examines the whole bronze table."""
+    """Examines the whole bronze table, and holds it against the journal of files."""
     yield from _evaluate(context, lake, spark, BRONZE, BRONZE_KEY)
+
+
+@dg.multi_asset_check(
+    name="bronze_basic_checks", specs=[_spec(name, BASIC_KEY, text) for name, text in _ORDERS.items()]
+)
+def bronze_basic_checks(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Examines the table of Spark's own file source."""
+    yield from _evaluate(context, lake, spark, BASIC, BASIC_KEY)
 
 
 @dg.multi_asset_check(

@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.bronze import orders_streaming_basic
-from assets.checks import bronze_checks, silver_checks
+from assets.bronze import orders_autoloader, orders_streaming_basic
+from assets.checks import bronze_basic_checks, bronze_checks, silver_checks
 from assets.jobs import ingest_orders
 from assets.landing import landing_orders
 from assets.schedules import hourly_ingest
@@ -18,8 +18,8 @@ def defs() -> dg.Definitions:
     """Assets, checks, job, sensor and schedule, on resources configured by ``LAKEHOUSE_*`` variables."""
     lake = LakeResource()
     return dg.Definitions(
-        assets=[landing_orders, orders_streaming_basic, orders_windowed_aggregates],
-        asset_checks=[bronze_checks, silver_checks],
+        assets=[landing_orders, orders_autoloader, orders_streaming_basic, orders_windowed_aggregates],
+        asset_checks=[bronze_checks, bronze_basic_checks, silver_checks],
         jobs=[ingest_orders],
         sensors=[new_order_files],
         schedules=[hourly_ingest],

@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.pipeline import BRONZE
+from lakehouse.pipeline import BASIC, BRONZE
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 
@@ -54,13 +54,16 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
         "batches": len(report.batches),
         "duration_seconds": round(report.duration_seconds, 3),
     }
-    if report.table == BRONZE:  # also in a quiet run: a plot without its zeros shows a stop as a pause
+    if report.table in (BASIC, BRONZE):  # also in a quiet run: a plot without its zeros shows a stop as a pause
         numbers |= {
             "files_loaded": len(report.source_files),
             "ignored_files": report.ignored_files,
             "corrupt_rows": report.corrupt_rows,
         }
     last = report.batches[-1] if report.batches else None
+    if report.table == BRONZE:
+        numbers["backlog_files"] = (last.backlog_files or 0) if last else 0
+        numbers["backlog_bytes"] = (last.backlog_bytes or 0) if last else 0
     if last and last.state_rows is not None:
         numbers["state_rows"] = last.state_rows
     if last and last.watermark:
@@ -73,7 +76,7 @@ def _tables(report: StreamReport) -> dict[str, Any]:
     files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
     receipt = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
-        **(files if report.table == BRONZE else {}),
+        **(files if report.table in (BASIC, BRONZE) else {}),
         "rows_read": report.input_rows,
         "rows_committed": report.rows_added,
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,

@@ -2,9 +2,10 @@
 
 import dagster as dg
 
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.pipeline import BASIC, BRONZE, SILVER
 
 LANDING_KEY = dg.AssetKey(["landing", "orders"])
+BASIC_KEY = dg.AssetKey(BASIC.split("."))
 BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
 SILVER_KEY = dg.AssetKey(SILVER.split("."))
 OWNERS = ["team:data"]

@@ -38,7 +38,7 @@ def _measure(home: Path, **variables: str) -> dict[str, float]:
         report = json.loads(_run(home, "ingest", "--json", **variables))
         seconds = time.monotonic() - started
     tables = {table["table"]: table for table in report["tables"]}
-    bronze = tables["bronze.orders_streaming_basic"]
+    bronze = tables["bronze.orders_autoloader"]
     if bronze["rows_added"] != 3000:
         raise SystemExit(f"expected 3000 rows, got {bronze['rows_added']}")
     return {

@@ -13,6 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from deltalake import DeltaTable
+
+from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
 
 
@@ -48,6 +51,57 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
         millis = _second_line(lake, table, f"commits/{commits[-1]}").get("nextBatchWatermarkMs", 0)
         watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
     return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
+
+
+class CheckpointMismatch(TerminalError):
+    """A table and its checkpoint do not belong together: going on would lose rows or write them twice."""
+
+
+def verify(lake: Lake, table: str) -> int | None:
+    """Compares what the checkpoint says with what the table says, before a stream writes.
+
+    Delta keeps the last batch of each checkpoint, by the checkpoint's id, in the table's log. A table that was ahead
+    would silently skip new batches, one that is behind has lost rows, and a new checkpoint would load all again.
+
+    Returns:
+        The table's Delta version; None when it does not exist yet.
+
+    Raises:
+        CheckpointMismatch: naming which of the two is older, and the command that mends it.
+    """
+    state, delta = read_checkpoint(lake, table), lake.delta(table)
+    version = None if delta is None else delta.version()
+    if state is None or state.query_id is None:
+        if delta is not None and _streamed(delta):
+            raise _mismatch(lake, table, "the checkpoint is gone, but the table holds rows of a stream")
+        return version
+    if delta is None:
+        if state.last_commit is not None:
+            raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
+        return None
+    written = delta.transaction_version(state.query_id)
+    if written is not None and (state.last_offset is None or written > state.last_offset):
+        planned = "none" if state.last_offset is None else state.last_offset
+        text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
+        raise _mismatch(lake, table, f"{text}: the checkpoint is an older copy")
+    if state.last_commit is not None and (written is None or written < state.last_commit):
+        held = "no batch" if written is None else f"batches up to {written}"
+        text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {held} of it"
+        raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
+    return version
+
+
+def _streamed(delta: DeltaTable) -> bool:
+    return any((entry.get("operation") == "STREAMING UPDATE") for entry in delta.history())
+
+
+def _mismatch(lake: Lake, table: str, what: str) -> CheckpointMismatch:
+    return CheckpointMismatch(
+        f"{table} and its checkpoint do not belong together: {what}",
+        where=lake.settings.checkpoint_uri(table),
+        state="nothing was read or written",
+        next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
+    )
 
 
 def source_files(lake: Lake, table: str) -> dict[int, list[str]]:

@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from lakehouse import checkpoints, quality
+from lakehouse import checkpoints, completeness, quality
+from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.progress import OnBatch, StreamReport
 from lakehouse.quality import Finding
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams import bronze, silver
+from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.run import nothing_to_do, run_available_now
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-BRONZE = bronze.ORDERS_STREAMING_BASIC
+BASIC = bronze.ORDERS_STREAMING_BASIC
+BRONZE = bronze.ORDERS_AUTOLOADER
 SILVER = silver.ORDERS_WINDOWED_AGGREGATES
 TABLES = (BRONZE, SILVER)
-"""In the order in which data flows."""
+"""The pipeline, in the order in which data flows."""
+ALL_TABLES = (BASIC, *TABLES)
+"""Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files."""
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,17 @@ def run_table(spark: SparkSession, lake: Lake, table: str, *, on_batch: OnBatch 
         ConfigurationError: there is no such table.
         LeaseHeld, StreamFailed, EngineUnavailable: see ``run_available_now``.
     """
+    if table == BASIC:
+        return _run_basic(spark, lake, on_batch)
     if table == BRONZE:
-        return _run_bronze(spark, lake, on_batch)
+        return _run_autoloader(spark, lake, on_batch)
     if table == SILVER:
         return _run_silver(spark, lake, on_batch)
     raise ConfigurationError(
         f"there is no stream for {table}",
         where="lakehouse ingest",
         state="nothing was read or written",
-        next_command="name one of: " + ", ".join(TABLES),
+        next_command="name one of: " + ", ".join(ALL_TABLES),
     )
 
 
@@ -82,12 +89,15 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
     if lake.version(table) is None:
         return []
     uri = lake.settings.table_uri
-    if table == BRONZE:
+    if table == BASIC:
         return quality.orders_are_whole_and_single(spark, table, uri(table))
+    if table == BRONZE:
+        files = completeness.files_account_for_rows(lake, table)
+        return [*files, *quality.orders_are_whole_and_single(spark, table, uri(table))]
     return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
 
 
-BLOCKING = frozenset({"no_duplicate_orders", "windows_account_for_orders"})
+BLOCKING = frozenset({"no_duplicate_orders", "no_file_loaded_twice", "every_file_loaded", "windows_account_for_orders"})
 """Checks whose failure stops what comes after the table; the others warn."""
 
 
@@ -118,24 +128,37 @@ def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
     return None
 
 
-def _run_bronze(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
+def _run_basic(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
     landing = look_at_landing(lake)
     if not landing.orders:
-        return nothing_to_do(lake, BRONZE, ignored_files=len(landing.ignored))
-    known = sum(len(files) for files in checkpoints.source_files(lake, BRONZE).values())
+        return nothing_to_do(lake, BASIC, ignored_files=len(landing.ignored))
+    known = sum(len(files) for files in checkpoints.source_files(lake, BASIC).values())
+    return run_available_now(
+        lake,
+        BASIC,
+        lambda: bronze.orders_streaming_basic(spark, lake.settings.landing_uri),
+        on_batch=on_batch,
+        file_log=SparkFileLog(lake, BASIC, pending=len(landing.orders) - known),
+        ignored_files=len(landing.ignored),
+    )
+
+
+def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
+    settings = lake.settings
+    listed = lake.store.list(settings.landing_bucket, settings.landing_prefix)
+    if lake.version(BRONZE) is None and not any(map(is_order_file, listed)):
+        return nothing_to_do(lake, BRONZE)  # nothing to infer a schema from
     return run_available_now(
         lake,
         BRONZE,
-        bronze.orders_streaming_basic(spark, lake.settings.landing_uri),
+        lambda: bronze.orders_autoloader(spark, settings),
         on_batch=on_batch,
-        pending_files=len(landing.orders) - known,
-        ignored_files=len(landing.ignored),
-        counts_files=True,
+        file_log=CloudFilesLog(lake, CloudFilesOptions.parse(bronze.autoloader_options(settings))),
     )
 
 
 def _run_silver(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
     if lake.version(BRONZE) is None:
         return nothing_to_do(lake, SILVER)
-    frame = silver.orders_windowed_aggregates(spark, lake.settings.table_uri(BRONZE))
-    return run_available_now(lake, SILVER, frame, on_batch=on_batch)
+    uri = lake.settings.table_uri(BRONZE)
+    return run_available_now(lake, SILVER, lambda: silver.orders_windowed_aggregates(spark, uri), on_batch=on_batch)

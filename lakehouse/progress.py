@@ -19,6 +19,7 @@ class BatchProgress:
         corrupt_rows: Rows that are no valid record (kept in ``_corrupt_record``); None where not measured.
         duration_seconds: From trigger to commit.
         backlog_files: Files known and still waiting after it; None where not measured.
+        backlog_bytes: Their size; None where the source does not know it.
         watermark: The event-time watermark in force, ISO 8601 UTC; None without one.
         state_rows: Rows held in the state store; None for a stateless stream.
         phases_milliseconds: Spark's ``durationMs``: ``latestOffset`` is discovery, ``addBatch`` is work.
@@ -31,6 +32,7 @@ class BatchProgress:
     files: int | None = None
     corrupt_rows: int | None = None
     backlog_files: int | None = None
+    backlog_bytes: int | None = None
     watermark: str | None = None
     state_rows: int | None = None
     phases_milliseconds: dict[str, int] = field(default_factory=dict)

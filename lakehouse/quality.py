@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import CORRUPT_RECORD
+from lakehouse.streams.bronze import evidence_column, is_invalid
 from lakehouse.streams.silver import WINDOW, valid_orders
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> li
     orders = _read(spark, uri)
     copies = orders.groupBy("order_id").agg(
         F.count("*").alias("copies"),
-        F.count(CORRUPT_RECORD).alias("corrupt"),
+        F.count(F.when(is_invalid(orders), 1)).alias("corrupt"),
         F.sort_array(F.collect_set("_source_file")).alias("source_files"),
     )
     doubled = F.col("order_id").isNotNull() & (F.col("copies") > 1)
@@ -74,8 +74,8 @@ def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> li
     # samples are worth another pass only when there is something to show
     duplicates, corrupt = int(totals["orders"]), int(totals["corrupt"])
     worst = copies.where(doubled).orderBy(F.desc("copies"), "order_id").drop("corrupt").limit(SAMPLE_ROWS)
-    broken = orders.where(F.col(CORRUPT_RECORD).isNotNull()).select(
-        "_source_file", F.substring(CORRUPT_RECORD, 1, 200).alias("line")
+    broken = orders.where(is_invalid(orders)).select(
+        "_source_file", F.substring(evidence_column(orders), 1, 200).alias("line")
     )
     return [
         Finding(

@@ -104,6 +104,15 @@ class Settings(BaseSettings):
         layer, name = table.split(".")
         return f"{self.lake_uri}/{layer}/{name}"
 
+    def schema_uri(self, table: str) -> str:
+        """Where the versions of the schema of the stream into ``layer.name`` are."""
+        return f"{self.lake_uri}/_schemas/{table}"
+
+    @property
+    def journal_root(self) -> str:
+        """The folder of the journals of ``cloudFiles`` sources, one folder each."""
+        return f"{self.lake_uri}/_journal"
+
     def checkpoint_uri(self, table: str) -> str:
         """Where the stream that writes ``layer.name`` keeps its progress: named after the target."""
         return f"{self.lake_uri}/_checkpoints/{table}"

@@ -26,6 +26,7 @@ from lakehouse.errors import EngineUnavailable, LakehouseError
 from lakehouse.processes import Running, Server, free_port, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage import StoreEndpoint
+from lakehouse.storage.environment import environment_of
 
 _START_TIMEOUT_SECONDS = 120
 _OUT_OF_MEMORY = "OutOfMemoryError"
@@ -195,8 +196,7 @@ def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> li
 def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
     """Credentials and interpreter for the JVM and the Python workers it starts."""
     return {
-        "AWS_ACCESS_KEY_ID": endpoint.access_key.get_secret_value(),
-        "AWS_SECRET_ACCESS_KEY": endpoint.secret_key.get_secret_value(),
+        **environment_of(endpoint),
         "PYSPARK_PYTHON": sys.executable,
         "PYSPARK_DRIVER_PYTHON": sys.executable,
         "TZ": "UTC",

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from lakehouse.autoloader.source import register_cloud_files
+from lakehouse.autoloader.sql import register_cloud_files_state
 from lakehouse.engine import conf
 from lakehouse.engine.server import ensure_engine
 from lakehouse.errors import ConfigurationError, EngineUnavailable
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _sessions: dict[str, SparkSession] = {}
+_journal_roots: dict[str, str] = {}
 
 
 def get_spark(
@@ -51,7 +54,12 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     session = _sessions.get(remote)
     if session is None or not _alive(session):
         session = _open(lake, remote)
+        _journal_roots.pop(remote, None)
         _sessions[remote] = session
+    if _journal_roots.get(remote) != lake.settings.journal_root:
+        register_cloud_files(session, lake.settings.journal_root)
+        register_cloud_files_state(session)
+        _journal_roots[remote] = lake.settings.journal_root
     return session
 
 
@@ -61,6 +69,7 @@ def disconnect() -> None:
         with suppress(Exception):
             session.stop()
     _sessions.clear()
+    _journal_roots.clear()
 
 
 def _remote(lake: Lake, say: Callable[[str], None]) -> str:

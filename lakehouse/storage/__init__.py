@@ -1,15 +1,36 @@
-"""The object store: a client, the embedded server, and leases. Everything above it sees only ``ObjectStore``."""
+"""The object store: a client, the embedded server, and leases. Everything above it sees only ``ObjectStore``.
+
+Names are loaded on first use: Spark's Python workers need the client alone, and start for every stream.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from lakehouse.settings import Settings
-from lakehouse.storage.embedded import StoreStatus, ensure_embedded, stop_store, store_status
-from lakehouse.storage.faults import BucketMissing, ObjectExists, ObjectMissing, bucket_missing
-from lakehouse.storage.leases import Lease, hold_lease
-from lakehouse.storage.minio_binary import ensure_minio_binary
-from lakehouse.storage.object_store import MinioStore, ObjectInfo, ObjectStore, StoreEndpoint
+if TYPE_CHECKING:
+    from lakehouse.storage.contract import (
+        BucketMissing,
+        ObjectExists,
+        ObjectInfo,
+        ObjectMissing,
+        ObjectStore,
+        StoreEndpoint,
+    )
+    from lakehouse.storage.embedded import StoreStatus, stop_store, store_status
+    from lakehouse.storage.leases import Lease, hold_lease
+    from lakehouse.storage.minio_binary import ensure_minio_binary
+    from lakehouse.storage.object_store import MinioStore
+    from lakehouse.storage.opening import ensure_store, open_store
+
+_HOMES = {
+    "contract": ("BucketMissing", "ObjectExists", "ObjectInfo", "ObjectMissing", "ObjectStore", "StoreEndpoint"),
+    "embedded": ("StoreStatus", "stop_store", "store_status"),
+    "leases": ("Lease", "hold_lease"),
+    "minio_binary": ("ensure_minio_binary",),
+    "object_store": ("MinioStore",),
+    "opening": ("ensure_store", "open_store"),
+}
 
 __all__ = [
     "BucketMissing",
@@ -30,34 +51,8 @@ __all__ = [
 ]
 
 
-def open_store(endpoint: StoreEndpoint) -> ObjectStore:
-    """A client for ``endpoint``."""
-    return MinioStore(endpoint)
-
-
-def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: None) -> StoreEndpoint:
-    """The store of these settings, reachable and with both buckets.
-
-    The embedded server is started when needed and its buckets are made. Of somebody else's server
-    (``LAKEHOUSE_S3_ENDPOINT``) nothing is changed: a missing bucket is an error.
-
-    Raises:
-        StoreUnavailable: the server cannot be reached or started.
-        AccessDenied: it refuses the credentials.
-        BucketMissing: it lacks the bucket of the tables or of the landing files.
-    """
-    buckets = sorted({settings.bucket, settings.landing_bucket})
-    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
-        endpoint = ensure_embedded(settings, say)
-        store = open_store(endpoint)
-        for bucket in buckets:
-            store.ensure_bucket(bucket)
-        return endpoint
-    endpoint = StoreEndpoint(
-        settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
-    )
-    store = open_store(endpoint)
-    missing = [bucket for bucket in buckets if not store.bucket_exists(bucket)]
-    if missing:
-        raise bucket_missing(" and no bucket ".join(missing), endpoint.url)
-    return endpoint
+def __getattr__(name: str) -> Any:
+    for module, names in _HOMES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"lakehouse.storage.{module}"), name)
+    raise AttributeError(f"module 'lakehouse.storage' has no attribute {name!r}")

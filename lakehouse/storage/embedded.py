@@ -17,9 +17,9 @@ from pydantic import SecretStr
 from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
-from lakehouse.storage.faults import ObjectExists
+from lakehouse.storage.contract import ObjectExists, StoreEndpoint
 from lakehouse.storage.kinds import launch_of, serves
-from lakehouse.storage.object_store import MinioStore, StoreEndpoint
+from lakehouse.storage.object_store import MinioStore
 
 _START_TIMEOUT_SECONDS = 90
 _TRIES = 3

@@ -9,24 +9,13 @@ import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from lakehouse.errors import AccessDenied, LakehouseError, StoreUnavailable, TerminalError
+from lakehouse.storage.contract import BucketMissing, ObjectExists, ObjectMissing
 
 PRECONDITION_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
 
 _UNCHANGED = "nothing was changed by this call"
 _UNKNOWN = "this call may or may not have taken effect: it is safe to repeat"
 _BUCKETS = "create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)"
-
-
-class BucketMissing(TerminalError):
-    """There is no such bucket."""
-
-
-class ObjectMissing(TerminalError):
-    """There is no such object."""
-
-
-class ObjectExists(TerminalError):
-    """A write that asked for an absent (or an unchanged) object found another."""
 
 
 def bucket_missing(bucket: str, where: str) -> BucketMissing:

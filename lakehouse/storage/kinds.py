@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from lakehouse.errors import TerminalError
 from lakehouse.processes import write_private
+from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.minio_binary import ensure_minio_binary
-from lakehouse.storage.object_store import StoreEndpoint
 
 Launch = tuple[list[str], Mapping[str, str]]
 

@@ -17,9 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from lakehouse.errors import LakehouseError, LeaseHeld
-from lakehouse.storage.faults import ObjectExists, ObjectMissing
+from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
 from lakehouse.storage.lease_holder import Holder, birth_of, this_host
-from lakehouse.storage.object_store import ObjectStore
 
 _TTL_SECONDS = 60.0
 _TRIES = 3

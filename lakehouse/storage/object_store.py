@@ -6,10 +6,7 @@ import io
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
-from urllib.parse import urlsplit
 
 import urllib3
 from minio import Minio
@@ -17,98 +14,10 @@ from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from minio.helpers import MIN_PART_SIZE
 from minio.sse import Sse
-from pydantic import SecretStr
 
 from lakehouse.errors import ConfigurationError, TerminalError
+from lakehouse.storage.contract import ObjectInfo, StoreEndpoint
 from lakehouse.storage.faults import PRECONDITION_CODES, explained
-
-
-@dataclass(frozen=True)
-class StoreEndpoint:
-    """How to reach an S3 server."""
-
-    url: str
-    access_key: SecretStr
-    secret_key: SecretStr
-    region: str
-
-    @property
-    def host(self) -> str:
-        """Host and port."""
-        return urlsplit(self.url).netloc
-
-    @property
-    def secure(self) -> bool:
-        """Whether the server speaks TLS."""
-        return self.url.startswith("https://")
-
-    def deltalake_options(self) -> dict[str, str]:
-        """``storage_options`` for the ``deltalake`` library."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key.get_secret_value(),
-            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value(),
-            "AWS_REGION": self.region,
-            "AWS_ALLOW_HTTP": str(not self.secure).lower(),
-            "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
-        }
-
-
-@dataclass(frozen=True)
-class ObjectInfo:
-    """One object of a listing; ``last_modified`` is aware, UTC."""
-
-    key: str
-    size_bytes: int
-    e_tag: str
-    last_modified: datetime
-
-
-class ObjectStore(Protocol):
-    """What the lakehouse needs of an S3 server.
-
-    Keys are exact: a spelling that the server takes comes back as it was written. MinIO takes no ``//``, and its SDK no
-    ``.`` or ``..`` as a folder.
-
-    Every call raises ``StoreUnavailable``, ``AccessDenied`` or ``BucketMissing`` where that is the reason.
-    """
-
-    def list(self, bucket: str, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectInfo]:
-        """All objects under ``prefix`` in key order, fetched page by page (1,000 keys each)."""
-        ...
-
-    def folders(self, bucket: str, prefix: str) -> Sequence[str]:
-        """Names of the folders directly below ``prefix`` (which ends with a slash)."""
-        ...
-
-    def read(self, bucket: str, key: str) -> bytes:
-        """The whole object; ``ObjectMissing`` when there is none."""
-        ...
-
-    def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
-        """Writes the object and returns its ETag.
-
-        With ``if_absent`` (or ``if_match``, an ETag) the server itself refuses when an object (or another version)
-        is there: ``ObjectExists``. Of two such writers one wins, whatever the size of the data. The two exclude each
-        other (``ValueError``). A key must not begin with a slash.
-        """
-        ...
-
-    def delete(self, bucket: str, key: str) -> None:
-        """Removes the object; none is fine."""
-        ...
-
-    def delete_prefix(self, bucket: str, prefix: str) -> int:
-        """Removes all objects under ``prefix``, returns how many; ``TerminalError`` when some are left."""
-        ...
-
-    def bucket_exists(self, bucket: str) -> bool:
-        """Whether the bucket is there."""
-        ...
-
-    def ensure_bucket(self, bucket: str) -> None:
-        """Makes the bucket when it is missing."""
-        ...
 
 
 class _Condition(Sse):
@@ -152,6 +61,7 @@ class MinioStore:
                 endpoint.host,
                 access_key=endpoint.access_key.get_secret_value(),
                 secret_key=endpoint.secret_key.get_secret_value(),
+                session_token=endpoint.session_token.get_secret_value() if endpoint.session_token else None,
                 secure=endpoint.secure,
                 region=endpoint.region,
                 http_client=urllib3.PoolManager(timeout=timeout, maxsize=16, retries=retries),

@@ -1,6 +1,7 @@
 """Bronze: order files as they came, each row with where it came from and when.
 
 ``bronze.orders_streaming_basic`` is Spark's own file source: the plain beginning, with an explicit schema.
+``bronze.orders_autoloader`` is ``cloudFiles``: inferred columns, a journal of files, and what feeds silver.
 """
 
 from __future__ import annotations
@@ -9,16 +10,22 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakehouse.autoloader.columns import METADATA
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA
+from lakehouse.autoloader.location import SourcePath
+from lakehouse.autoloader.source import source_id
+from lakehouse.settings import Settings
+
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 ORDERS_STREAMING_BASIC = "bronze.orders_streaming_basic"
+ORDERS_AUTOLOADER = "bronze.orders_autoloader"
 
 ORDER_FIELDS = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, "
     "payment_method STRING, product_id STRING, quantity INT"
 )
-CORRUPT_RECORD = "_corrupt_record"
 ORDER_FILES = "orders_stream_*.json"
 MAX_FILES_PER_TRIGGER = 2
 
@@ -45,3 +52,59 @@ def orders_streaming_basic(spark: SparkSession, landing_uri: str) -> DataFrame:
     return orders.withColumn("_processing_timestamp", F.current_timestamp()).withColumn(
         "_source_file", F.col("_metadata.file_path")
     )
+
+
+def autoloader_options(settings: Settings) -> dict[str, str]:
+    """What ``bronze.orders_autoloader`` asks of ``cloudFiles``; ``path`` is the argument of ``load``."""
+    return {
+        "path": settings.landing_uri,
+        "cloudFiles.format": "json",
+        "cloudFiles.schemaLocation": settings.schema_uri(ORDERS_AUTOLOADER),
+        "cloudFiles.journalLocation": f"{settings.journal_root}/{source_id(SourcePath.parse(settings.landing_uri))}",
+        "cloudFiles.inferColumnTypes": "true",
+        # a batch of bad lines at the first start must not decide the types of what silver adds up
+        "cloudFiles.schemaHints": ORDER_FIELDS,
+        "cloudFiles.maxFilesPerTrigger": "3",
+        "pathGlobFilter": ORDER_FILES,
+    }
+
+
+def orders_autoloader(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The order files as a stream of ``cloudFiles``.
+
+    Returns:
+        The order's columns as inferred; ``_rescued_data`` STRING: JSON of what did not fit them, else NULL;
+        ``_processing_time`` TIMESTAMP: start of the micro-batch that read it, UTC;
+        ``_source_file`` STRING: full path of its file;
+        ``_source_sequence`` BIGINT: the file's number in the journal;
+        ``_source_record`` BIGINT: number of the record in the file. The last two together are unique.
+    """
+    reader = spark.readStream.format("cloudFiles")
+    for name, value in autoloader_options(settings).items():
+        reader = reader.option(name, value) if name != "path" else reader
+    return (
+        reader.load(settings.landing_uri)
+        .withColumn("_processing_time", F.current_timestamp())
+        .withColumn("_source_file", F.col(f"{METADATA}.file_path"))
+        .withColumn("_source_sequence", F.col(f"{METADATA}.sequence"))
+        .withColumn("_source_record", F.col(f"{METADATA}.record_index"))
+        .drop(METADATA)
+    )
+
+
+def evidence_column(orders: DataFrame) -> str:
+    """The column of a bronze table that keeps what did not fit."""
+    return RESCUED_DATA if RESCUED_DATA in orders.columns else CORRUPT_RECORD
+
+
+def is_invalid(orders: DataFrame) -> Column:
+    """Whether a row is no whole order: its line is broken, or a value is not of its column's type.
+
+    A field that the schema does not have yet is rescued as well, and does not make an order invalid.
+    """
+    evidence = F.col(evidence_column(orders))
+    if evidence_column(orders) == CORRUPT_RECORD:
+        return evidence.isNotNull()
+    own = [name.split()[0] for name in ORDER_FIELDS.split(", ")]
+    wrong = F.array(*map(F.lit, [*own, CORRUPT_RECORD]))
+    return F.coalesce(F.arrays_overlap(F.json_object_keys(evidence), wrong), F.lit(False))

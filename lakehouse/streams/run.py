@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +13,8 @@ from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
 from lakehouse.storage import hold_lease
-from lakehouse.streams.bronze import CORRUPT_RECORD
+from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA
+from lakehouse.streams.files import BatchFiles, FileLog
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -23,18 +23,15 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 0.2
 _OBSERVED = "rows"
 
-FilesOfBatch = Callable[[dict[str, Any]], list[str]]
-
 
 def run_available_now(
     lake: Lake,
     table: str,
-    frame: DataFrame,
+    frame: Callable[[], DataFrame],
     *,
     on_batch: OnBatch = lambda batch: None,
-    pending_files: int | None = None,
+    file_log: FileLog | None = None,
     ignored_files: int = 0,
-    counts_files: bool = False,
 ) -> StreamReport:
     """Appends everything available in ``frame`` to ``table``, then stops.
 
@@ -44,44 +41,41 @@ def run_available_now(
     Args:
         lake: Where the table and its checkpoint are.
         table: The target, ``layer.name``.
-        frame: A streaming DataFrame.
+        frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
         on_batch: Told about each committed batch, in order.
-        pending_files: Files waiting before the run, for the backlog of each batch.
+        file_log: Where the source remembers its files; None where it has none.
         ignored_files: Objects beside them that are no input, for the report.
-        counts_files: Whether the source is Spark's file source, whose log names the files.
 
     Raises:
         LeaseHeld: another process writes to the table now.
+        CheckpointMismatch: the table and its checkpoint do not belong together.
         StreamFailed: the query ended with an error.
         EngineUnavailable: the engine died; the message says why.
     """
     started = time.monotonic()
     with _writer_of(lake, table) as still_ours, _explained(lake, table):
-        before = lake.version(table)
-        query = _start(lake, table, frame)
-        batches: list[tuple[BatchProgress, list[str]]] = []
+        before = checkpoints.verify(lake, table)
+        query = _start(lake, table, frame())
+        batches: list[BatchProgress] = []
+        source_files: list[str] = []
         try:
             for progress in _batches(query, still_ours):
-                files = _files(lake, table, progress) if counts_files else None
-                backlog = None
-                if pending_files is not None and files is not None:
-                    pending_files -= len(files)
-                    backlog = max(pending_files, 0)
-                batch = _batch_progress(table, progress, files, backlog)
-                batches.append((batch, files or []))
-                on_batch(batch)
+                files = file_log.of_batch(progress) if file_log else None
+                batches.append(_batch_progress(table, progress, files))
+                source_files += files.keys if files else []
+                on_batch(batches[-1])
         finally:
             _stop(query)
-        ids = {batch.batch_id for batch, _ in batches}
+        ids = {batch.batch_id for batch in batches}
         commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
         return StreamReport(
             table=table,
-            batches=tuple(batch for batch, _ in batches),
+            batches=tuple(batches),
             rows_added=sum(commit.rows_added for commit in commits),
             delta_version_before=before,
             delta_version=lake.version(table),
             duration_seconds=time.monotonic() - started,
-            source_files=tuple(name for _, files in batches for name in files),
+            source_files=tuple(source_files),
             ignored_files=ignored_files,
         )
 
@@ -103,8 +97,7 @@ def _start(lake: Lake, table: str, frame: DataFrame) -> StreamingQuery:
     from pyspark.sql import functions as F  # noqa: N812
 
     counts = [F.count(F.lit(1)).alias("rows")]
-    if CORRUPT_RECORD in frame.columns:
-        counts.append(F.count(CORRUPT_RECORD).alias("corrupt"))
+    counts += [F.count(name).alias("corrupt") for name in (CORRUPT_RECORD, RESCUED_DATA) if name in frame.columns]
     observed = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
     # table by name refuses a folder that holds data files of such a commit
@@ -172,19 +165,6 @@ def _first_lines(error: Exception) -> str:
     return " ".join(text.split())[:600]
 
 
-def _files(lake: Lake, table: str, progress: dict[str, Any]) -> list[str]:
-    source = progress["sources"][0]
-    first, last = (_log_offset(source[name]) for name in ("startOffset", "endOffset"))
-    log = checkpoints.source_files(lake, table)
-    return [key for number in range(first + 1, last + 1) for key in log.get(number, [])]
-
-
-def _log_offset(offset: Any) -> int:
-    if offset in (None, "null", ""):
-        return -1
-    return int((json.loads(offset) if isinstance(offset, str) else offset)["logOffset"])
-
-
 def _observed(progress: dict[str, Any]) -> dict[str, int]:
     """Observed counts by name. Over Connect a row arrives as its values beside its schema."""
     row = (progress.get("observedMetrics") or {}).get(_OBSERVED)
@@ -197,9 +177,7 @@ def _observed(progress: dict[str, Any]) -> dict[str, int]:
     return dict(found)
 
 
-def _batch_progress(
-    table: str, progress: dict[str, Any], files: list[str] | None, backlog: int | None
-) -> BatchProgress:
+def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | None) -> BatchProgress:
     observed = _observed(progress)
     watermark = (progress.get("eventTime") or {}).get("watermark")
     operators = progress.get("stateOperators") or []
@@ -208,9 +186,10 @@ def _batch_progress(
         batch_id=progress["batchId"],
         input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
         duration_seconds=progress["durationMs"]["triggerExecution"] / 1000,
-        files=None if files is None else len(files),
+        files=len(files.keys) if files else None,
         corrupt_rows=observed.get("corrupt"),
-        backlog_files=backlog,
+        backlog_files=files.backlog_files if files else None,
+        backlog_bytes=files.backlog_bytes if files else None,
         watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,
         state_rows=sum(one["numRowsTotal"] for one in operators) if operators else None,
         phases_milliseconds={name: int(millis) for name, millis in progress["durationMs"].items()},

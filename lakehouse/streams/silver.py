@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import CORRUPT_RECORD
+from lakehouse.streams.bronze import is_invalid
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -25,7 +25,7 @@ def with_event_time(orders: DataFrame) -> DataFrame:
 
 def valid_orders(orders: DataFrame) -> DataFrame:
     """Rows that can be counted: whole records with an event time. Checks count the others, in bronze."""
-    return with_event_time(orders.where(F.col(CORRUPT_RECORD).isNull())).where(F.col("event_time").isNotNull())
+    return with_event_time(orders.where(~is_invalid(orders))).where(F.col("event_time").isNotNull())
 
 
 def orders_windowed_aggregates(spark: SparkSession, bronze_uri: str) -> DataFrame:

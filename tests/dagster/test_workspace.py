@@ -105,8 +105,13 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
     assert found["sensors"] == [{"name": "new_order_files", "sensorState": {"status": "RUNNING"}}]
     assert found["schedules"] == [{"name": "hourly_ingest", "scheduleState": {"status": "RUNNING"}}]
     assets = {"/".join(node["assetKey"]["path"]): node for node in found["assetNodes"]}
-    assert set(assets) == {"landing/orders", "bronze/orders_streaming_basic", "silver/orders_windowed_aggregates"}
-    assert assets["bronze/orders_streaming_basic"]["pools"] == [f"checkpoint/{BRONZE}"]
+    assert set(assets) == {
+        "landing/orders",
+        "bronze/orders_autoloader",
+        "bronze/orders_streaming_basic",
+        "silver/orders_windowed_aggregates",
+    }
+    assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]
     assert launched["__typename"] == "LaunchRunSuccess", launched
     status, deadline = "", time.monotonic() + 240

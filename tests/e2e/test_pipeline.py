@@ -1,5 +1,6 @@
 """From files in a bucket to silver, judged by plain Python and read without Spark."""
 
+import json
 import math
 
 import pytest
@@ -8,7 +9,7 @@ from reference_silver import reference_silver
 
 from lakehouse.engine import ensure_engine, stop_engine
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.pipeline import BASIC, BRONZE, SILVER
 from lakehouse.samples import file_name, generate_orders
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
@@ -58,21 +59,51 @@ def test_silver_equals_plain_python_over_several_runs(lake, land, environment):
         assert bronze["rows_added"] == bronze["input_rows"] == orders.rows
         assert bronze["corrupt_rows"] == orders.bad_lines
         assert len(bronze["source_files"]) == len(orders.files)
-        assert [batch["files"] for batch in bronze["batches"]] == [2] * (len(orders.files) // 2)
+        count = len(orders.files)
+        assert [batch["files"] for batch in bronze["batches"]] == [3] * (count // 3) + [count % 3] * bool(count % 3)
+        assert [batch["backlog_files"] for batch in bronze["batches"]] == [*range(count - 3, 0, -3), 0]
 
 
 def test_every_line_is_in_bronze_once_with_its_file_also_the_broken_ones(lake, land, environment):
     land(files=2, rows_per_file=40, bad_line_share=0.2)
-    lakehouse_json(environment, "ingest", BRONZE)
-    lakehouse_json(environment, "ingest", BRONZE)
+    lakehouse_json(environment, "ingest", BASIC)
+    lakehouse_json(environment, "ingest", BASIC)
     raw = [line for line in lines_of(lake, 0, 2) if line.strip()]
-    rows = bronze_rows(lake)
+    rows = lake.delta(BASIC).to_pyarrow_table().to_pylist()
     assert len(rows) == len(raw)
     broken = sorted(row["_corrupt_record"] for row in rows if row["_corrupt_record"] is not None)
     assert broken
     assert set(broken) <= set(raw)
     assert {row["_source_file"].rsplit("/", 1)[1] for row in rows} == {file_name(0), file_name(1)}
     assert len(broken) + sum(row["order_id"] is not None and row["_corrupt_record"] is None for row in rows) == len(raw)
+
+
+def test_cloudfiles_keeps_every_line_with_its_place_also_the_broken_ones(lake, land, environment):
+    land(files=4, rows_per_file=40, bad_line_share=0.2)
+    lakehouse_json(environment, "ingest", BRONZE)
+    rows = bronze_rows(lake)
+    places = [(row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in rows]
+    raw = {(file_name(number), at): line for number in range(4) for at, line in enumerate(lines_of(lake, number, 1))}
+    assert sorted(places) == sorted(raw)
+    rescued = {
+        place: json.loads(row["_rescued_data"]) for place, row in zip(places, rows, strict=True) if row["_rescued_data"]
+    }
+    assert rescued
+    for place, kept in rescued.items():
+        assert kept.pop("_file_path").endswith(place[0])
+        assert kept == {"quantity": "several"} or kept == {"_corrupt_record": raw[place]}
+
+
+def test_cloudfiles_and_sparks_own_source_load_the_same_orders(lake, land, environment):
+    land(files=3, rows_per_file=30, bad_line_share=0.1)
+    lakehouse_json(environment, "ingest", BASIC, BRONZE)
+    names = ["order_id", "customer_id", "order_date", "total_amount", "payment_method", "product_id", "quantity"]
+
+    def whole_orders(table, evidence):
+        rows = lake.delta(table).to_pyarrow_table().to_pylist()
+        return sorted(tuple(row[name] for name in names) for row in rows if row[evidence] is None)
+
+    assert whole_orders(BRONZE, "_rescued_data") == whole_orders(BASIC, "_corrupt_record")
 
 
 def test_a_second_run_over_the_same_files_loads_nothing(lake, land, environment):
@@ -93,8 +124,11 @@ def test_empty_files_and_strangers_are_counted_and_do_no_harm(lake, land, enviro
     lake.store.write(bucket, prefix + "orders_stream_999.json", b"")
     lake.store.write(bucket, prefix + "README.txt", b"not an order")
     lake.store.write(bucket, prefix + "sub/", b"")
-    report = lakehouse_json(environment, "ingest")["tables"][0]
-    assert (report["rows_added"], report["ignored_files"]) == (20, 3)
+    basic, journalled = lakehouse_json(environment, "ingest", BASIC, BRONZE)["tables"]
+    assert (basic["rows_added"], basic["ignored_files"]) == (20, 3)
+    assert (journalled["rows_added"], len(journalled["source_files"])) == (20, 1)
+    lake.store.write(bucket, prefix + "orders_stream_999.json", b'{"order_id": "late", "quantity": 1}')
+    assert lakehouse_json(environment, "ingest", BRONZE)["tables"][0]["rows_added"] == 1, "it was empty, now it is not"
 
 
 def test_a_duplicate_order_stops_silver_and_is_shown(lake, land, environment):

@@ -33,11 +33,11 @@ def demo(home):
 
 
 def test_the_demo_loads_twelve_files_then_three_then_none(demo):
-    runs = [run["bronze.orders_streaming_basic"] for run in demo[0]["runs"]]
+    runs = [run["bronze.orders_autoloader"] for run in demo[0]["runs"]]
     assert [run.get("files_loaded", 0) for run in runs] == [12, 3, 0]
     assert [run["rows_added"] for run in runs] == [3000, 750, 0]
     assert all(all(run["checks"].values()) for run in demo[0]["runs"])
-    assert {table["name"]: table["rows"] for table in demo[0]["tables"]}["bronze.orders_streaming_basic"] == 3750
+    assert {table["name"]: table["rows"] for table in demo[0]["tables"]}["bronze.orders_autoloader"] == 3750
 
 
 def test_the_demos_runs_are_in_the_instance_that_the_pages_show(demo):

@@ -1,0 +1,96 @@
+"""What one stream has still to read of a journal: its own choice of the files, in the journal's order."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from heapq import nlargest
+from typing import Any
+
+import numpy as np
+
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import SourcePath, glob_regex
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.segments import FileVersion, to_files
+
+_NEEDED = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment"]
+
+
+class Backlog:
+    """Numbers and sizes of the files after a place: 16 bytes each, so a backlog of a million is held in 16 MB.
+
+    Args:
+        journal: Where the files are numbered.
+        path: The stream's path with its globs.
+        options: The stream's filters.
+        after: Files up to this number are done.
+    """
+
+    def __init__(self, journal: Journal, path: SourcePath, options: CloudFilesOptions, after: int = 0) -> None:
+        self._journal, self._path, self._options = journal, path, options
+        glob = options.path_glob_filter
+        self._name = re.compile(glob_regex(glob), re.DOTALL) if glob else None
+        self.after = after
+        self._upto = after
+        self._seqs = np.empty(0, np.int64)
+        self._sizes = np.empty(0, np.int64)
+        self._found_at = np.empty(0, np.int64)
+
+    def extend(self, upto: int) -> None:
+        """Takes in the files up to that number."""
+        if upto <= self._upto:
+            return
+        chosen = [(one.seq, one.size_bytes, int(one.discovered.timestamp())) for one in self._chosen(self._upto, upto)]
+        rows = np.array(chosen, np.int64).reshape(-1, 3)
+        self._seqs = np.concatenate([self._seqs, rows[:, 0]])
+        self._sizes = np.concatenate([self._sizes, rows[:, 1]])
+        self._found_at = np.concatenate([self._found_at, rows[:, 2]])
+        self._upto = upto
+
+    def end_of_batch(self, start: int, *, max_files: int | None, max_bytes: int | None) -> int:
+        """Number of the last file of the batch that begins after ``start``; ``start`` when nothing is left.
+
+        At least one file; then as many as both limits allow. The limit of bytes is soft, as Auto Loader's: the file
+        that reaches it is read.
+        """
+        low = int(np.searchsorted(self._seqs, start, "right"))
+        count = len(self._seqs) - low
+        if not count:
+            return start
+        if max_files is not None:
+            count = min(count, max(max_files, 1))
+        if max_bytes is not None:
+            reached = int(np.searchsorted(np.cumsum(self._sizes[low : low + count]), max_bytes, "left")) + 1
+            count = min(count, reached)
+        return int(self._seqs[low + count - 1])
+
+    def outstanding(self, read: int) -> dict[str, Any]:
+        """Files and bytes after ``read``, and when the oldest of them was found (seconds since the epoch)."""
+        low = int(np.searchsorted(self._seqs, read, "right"))
+        oldest = {"oldestPendingSeconds": int(self._found_at[low])} if low < len(self._seqs) else {}
+        sizes = self._sizes[low:]
+        return {"numFilesOutstanding": len(sizes), "numBytesOutstanding": int(sizes.sum()), **oldest}
+
+    def files(self, after: int, upto: int) -> list[FileVersion]:
+        """The stream's files in a range; the same at every call."""
+        return list(self._chosen(after, upto))
+
+    def newest(self, count: int) -> list[FileVersion]:
+        """The stream's files that were written last."""
+        return nlargest(count, self._chosen(0, self._journal.high_water), key=lambda one: (one.last_modified, one.seq))
+
+    def _chosen(self, after: int, upto: int) -> Iterator[FileVersion]:
+        options = self._options
+        for table in self._journal.tables(after, upto, _NEEDED):
+            for one in to_files(table):
+                if not one.first and not options.allow_overwrites:
+                    continue
+                if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
+                    continue
+                if options.modified_after and one.last_modified <= options.modified_after:
+                    continue
+                if options.modified_before and one.last_modified >= options.modified_before:
+                    continue
+                if self._path.covers(one.key):
+                    yield one

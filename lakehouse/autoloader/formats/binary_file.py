@@ -1,0 +1,45 @@
+"""Whole files as bytes: one row a file, with the columns of Spark's ``binaryFile``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.errors import ConfigurationError
+
+MAX_BYTES = 2**31 - 1
+"""A BINARY value of Spark can be no longer."""
+
+_COLUMNS = {"path": "string", "modificationTime": "timestamp", "length": "bigint", "content": "binary"}
+
+
+def binary_file_rows(content: bytes, *, path: str, modified: datetime, schema: StructType) -> Rows:
+    """The file's row.
+
+    Args:
+        content: All bytes of the file.
+        path: Its full path.
+        modified: When it was written; aware.
+        schema: Any of Spark's four columns, in any order.
+
+    Raises:
+        BadFile: the file is longer than a BINARY value can be.
+        ConfigurationError: the schema has other columns or types.
+    """
+    if len(content) > MAX_BYTES:
+        raise BadFile("TOO_LARGE", f"{len(content):,} bytes are more than the {MAX_BYTES:,} of a BINARY value")
+    for field in schema.fields:
+        if _COLUMNS.get(field.name) != field.dataType.simpleString():
+            known = ", ".join(f"{name} {type_.upper()}" for name, type_ in _COLUMNS.items())
+            raise ConfigurationError(
+                f"binary files have the columns {known}, not {field.name} {field.dataType.simpleString().upper()}"
+            )
+    arrow = {"path": pa.string(), "modificationTime": pa.timestamp("us", "UTC"), "length": pa.int64()}
+    values = {"path": path, "modificationTime": modified, "length": len(content), "content": content}
+    fields = [pa.field(one.name, arrow.get(one.name, pa.binary()), one.nullable) for one in schema.fields]
+    arrays = [pa.array([values[field.name]], field.type) for field in fields]
+    return Rows(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), np.zeros(1, np.int64))

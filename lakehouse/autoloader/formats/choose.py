@@ -1,0 +1,99 @@
+"""The format that ``cloudFiles.format`` names, behind one interface."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Any
+
+from pyspark.sql.types import StringType, StructType
+
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA, PathAt, Rows
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.plan import Span
+
+
+def reads_lines(options: CloudFilesOptions) -> bool:
+    """Whether files of this format, with these options, are independent lines."""
+    if options.format == "json":
+        return not _is_true(options.reader.get("multiline"))
+    whole = _is_true(options.reader.get("wholetext")) or "linesep" in options.reader
+    return options.format == "text" and not whole
+
+
+@dataclass(frozen=True)
+class ChosenFormat:
+    """``read.Format`` for one stream.
+
+    Attributes:
+        options: The stream's options.
+        schema: The columns that files fill: neither ``_metadata`` nor partition columns.
+    """
+
+    options: CloudFilesOptions
+    schema: StructType
+
+    @property
+    def lines(self) -> bool:
+        """See ``read.Format``."""
+        return reads_lines(self.options)
+
+    def parse_lines(self, data: bytes, path_at: PathAt) -> Rows:
+        """See ``read.Format``."""
+        if self.options.format == "text":
+            return _function("text", "parse_text_lines")(data, self.schema, reader=self.options.reader)
+        return _function("json", "parse_json_lines")(
+            data, self.schema, reader=self.options.reader, path_at=path_at, **self._columns()
+        )
+
+    def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
+        """See ``read.Format``."""
+        name, reader = self.options.format, self.options.reader
+        if name == "binaryfile":
+            rows = _function("binary_file", "binary_file_rows")
+            yield rows(file.read(), path=path, modified=span.last_modified, schema=self.schema)
+        elif name == "json":
+            yield _function("json", "parse_json_lines")(
+                file.read(), self.schema, reader=reader, path_at=lambda line: path, **self._columns()
+            )
+        else:
+            parse = _function(name, f"parse_{name}")
+            yield from parse(file, self.schema, reader=reader, path=path, **self._columns())
+
+    def _columns(self) -> dict[str, str | None]:
+        strings = {one.name for one in self.schema.fields if isinstance(one.dataType, StringType)}
+        corrupt = self.options.reader.get("columnnameofcorruptrecord", CORRUPT_RECORD)
+        rescued = self.options.rescued_data_column or RESCUED_DATA
+        return {
+            "corrupt_column": corrupt if corrupt in strings else None,
+            "rescued_column": rescued if rescued in strings else None,
+        }
+
+
+def infer(options: CloudFilesOptions, files: Iterable[IO[bytes]]) -> StructType:
+    """The columns of sample files."""
+    name = options.format
+    if name == "json":
+        samples = (file.read() for file in files)
+        return _function("json", "infer_json")(
+            samples, reader=options.reader, infer_column_types=options.infer_column_types
+        )
+    if name == "text":
+        return StructType().add("value", "string")
+    if name == "binaryfile":
+        fixed = {"path": "string", "modificationTime": "timestamp", "length": "long", "content": "binary"}
+        schema = StructType()
+        for column, type_ in fixed.items():
+            schema.add(column, type_)
+        return schema
+    return _function(name, f"infer_{name}")(files, reader=options.reader, infer_column_types=options.infer_column_types)
+
+
+def _function(module: str, name: str) -> Callable[..., Any]:
+    """Formats are imported when they are used: a worker that reads JSON needs no Avro."""
+    return getattr(importlib.import_module(f"lakehouse.autoloader.formats.{module}"), name)
+
+
+def _is_true(value: str | None) -> bool:
+    return (value or "").lower() == "true"

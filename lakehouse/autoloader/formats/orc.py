@@ -1,0 +1,189 @@
+"""ORC, and what it shares with Parquet and Avro: one schema from those of several files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.types as kinds
+import pyspark.sql.types as spark
+from pyspark.sql.pandas.types import from_arrow_type
+from pyspark.sql.types import DataType, StructType
+
+from lakehouse.autoloader.formats.parquet import CHUNK_BYTES, CHUNK_ROWS, UNREADABLE, Shape
+from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.errors import ConfigurationError
+
+_WHOLE: list[DataType] = [spark.ByteType(), spark.ShortType(), spark.IntegerType(), spark.LongType()]
+_NAMELESS = re.compile(r"_col\d+")
+_LARGER = {
+    pa.uint8(): spark.ShortType(),
+    pa.uint16(): spark.IntegerType(),
+    pa.uint32(): spark.LongType(),
+    pa.uint64(): spark.DecimalType(20, 0),
+    pa.float16(): spark.FloatType(),
+    pa.date64(): spark.DateType(),
+}
+
+
+def parse_orc(
+    file: BinaryIO,
+    schema: StructType,
+    *,
+    reader: Mapping[str, str],
+    path: str,
+    corrupt_column: str | None = None,
+    rescued_column: str | None = None,
+) -> Iterator[Rows]:
+    """Rows of an ORC file; columns by name, or by position where old Hive named them ``_col0`` and so on.
+
+    Raises:
+        BadFile: the file is not ORC, is truncated or damaged.
+    """
+    opened = _opened(file)
+    shape = Shape(schema, reader, path, corrupt_column, rescued_column)
+    names = list(opened.schema.names)
+    wanted = [name for name in schema.names if name not in (corrupt_column, rescued_column)]
+    if names and all(map(_NAMELESS.fullmatch, names)) and not set(names) & set(wanted):
+        names = wanted[: len(names)] + names[len(wanted) :]
+    source = shape.source(names)
+    new = frozenset(name for name, target in source.items() if target is None)
+    read = [n for n, name in enumerate(names) if rescued_column or name not in new]
+    done = 0
+    for number in range(opened.nstripes):
+        try:
+            # without a column there are still rows: the first one then only counts them
+            stripe = opened.read_stripe(number, columns=[opened.schema.names[n] for n in read or [0]])
+        except UNREADABLE as error:
+            raise BadFile("DAMAGED_ORC", f"after {done:,} rows: {error}") from error
+        columns = dict(zip(stripe.schema.names, stripe.columns, strict=True))
+        arrays = [columns[opened.schema.names[n]] for n in read or [0]]
+        stripe = pa.RecordBatch.from_arrays(arrays, [names[n] for n in read or [0]])
+        step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * stripe.num_rows // max(stripe.nbytes, 1)))
+        for at in range(0, stripe.num_rows, step):
+            batch = stripe.slice(at, step)
+            yield shape.rows(batch, done, new)
+            done += batch.num_rows
+
+
+def _opened(file: BinaryIO) -> Any:
+    from pyarrow import orc
+
+    size = file.seek(0, 2)
+    file.seek(0)
+    start = file.read(3)
+    file.seek(0)
+    if start != b"ORC":
+        raise BadFile("NOT_ORC", f"it begins with {start!r}" if size else "it is empty")
+    try:
+        return orc.ORCFile(file)
+    except UNREADABLE as error:
+        raise BadFile("TRUNCATED", f"its footer cannot be read: {error}") from error
+
+
+def infer_orc(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
+    """The columns of all files; ORC has types, so ``infer_column_types`` changes nothing.
+
+    Raises:
+        ConfigurationError: a column has types that do not go together.
+    """
+    return merged(files, _schema_of)
+
+
+def _schema_of(file: BinaryIO) -> pa.Schema:
+    # ORC's plain timestamp is what Spark writes for TIMESTAMP and reads as such
+    return pa.schema([one.with_type(_instants(one.type)) for one in _opened(file).schema])
+
+
+def _instants(type_: pa.DataType) -> pa.DataType:
+    if kinds.is_timestamp(type_):
+        return pa.timestamp("us", "UTC")
+    if kinds.is_struct(type_):
+        return pa.struct([one.with_type(_instants(one.type)) for one in type_])
+    if kinds.is_map(type_):
+        return pa.map_(_instants(type_.key_type), _instants(type_.item_type))
+    return pa.list_(_instants(type_.value_type)) if kinds.is_list(type_) else type_
+
+
+def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]) -> StructType:
+    """The union of the files' columns, each with the wider of its types; files that cannot be read count nothing.
+
+    Raises:
+        ConfigurationError: Spark has no type for a column, or its types do not go together.
+    """
+    found: dict[str, DataType] = {}
+    for number, file in enumerate(files):
+        try:
+            schema = schema_of(file)
+        except BadFile:
+            continue  # the stream itself says so, when it comes to the file
+        name = getattr(file, "name", None)
+        for one in schema:
+            where = f"{one.name} in {name if isinstance(name, str) else f'file {number + 1} of the sample'}"
+            type_ = spark_type(one.type, where)
+            found[one.name] = _wider(found[one.name], type_, where) if one.name in found else type_
+    schema = StructType()
+    for name, type_ in found.items():
+        schema.add(name, spark.StringType() if isinstance(type_, spark.NullType) else type_)
+    return schema
+
+
+def spark_type(type_: pa.DataType, where: str) -> DataType:
+    """Spark's type for one of Arrow; ``where`` names column and file for the error.
+
+    Raises:
+        ConfigurationError: there is none.
+    """
+    if kinds.is_dictionary(type_):
+        return spark_type(type_.value_type, where)
+    if kinds.is_struct(type_):
+        return StructType(
+            [spark.StructField(one.name, spark_type(one.type, f"{one.name} of {where}")) for one in type_]
+        )
+    if kinds.is_map(type_):
+        return spark.MapType(spark_type(type_.key_type, where), spark_type(type_.item_type, where))
+    if kinds.is_list(type_) or kinds.is_large_list(type_) or kinds.is_fixed_size_list(type_):
+        return spark.ArrayType(spark_type(type_.value_type, where))
+    if type_ in _LARGER:
+        return _LARGER[type_]
+    if not kinds.is_time(type_) and not kinds.is_duration(type_) and not kinds.is_decimal256(type_):
+        try:
+            return from_arrow_type(type_)
+        except Exception:  # pyspark's own error says less than ours
+            pass
+    raise ConfigurationError(f"the column {where} has the type {type_}, which is not supported")
+
+
+def _wider(one: DataType, other: DataType, where: str) -> DataType:
+    """The type that holds the values of both."""
+    if one == other or isinstance(other, spark.NullType):
+        return one
+    if isinstance(one, spark.NullType):
+        return other
+    if isinstance(one, StructType) and isinstance(other, StructType):
+        both = {field.name: field.dataType for field in one}
+        for field in other:
+            known = both.get(field.name, field.dataType)
+            both[field.name] = _wider(known, field.dataType, f"{field.name} of {where}")
+        return StructType([spark.StructField(name, type_) for name, type_ in both.items()])
+    if isinstance(one, spark.ArrayType) and isinstance(other, spark.ArrayType):
+        return spark.ArrayType(_wider(one.elementType, other.elementType, where))
+    if isinstance(one, spark.MapType) and isinstance(other, spark.MapType):
+        value = _wider(one.valueType, other.valueType, where)
+        return spark.MapType(_wider(one.keyType, other.keyType, where), value)
+    if one in _WHOLE and other in _WHOLE:
+        return max(one, other, key=_WHOLE.index)
+    if {type(one), type(other)} == {spark.FloatType, spark.DoubleType}:
+        return spark.DoubleType()
+    if isinstance(one, spark.DecimalType) and isinstance(other, spark.DecimalType):
+        scale = max(one.scale, other.scale)
+        digits = max(one.precision - one.scale, other.precision - other.scale) + scale
+        if digits <= 38:
+            return spark.DecimalType(digits, scale)
+    types = f"{one.simpleString().upper()} and {other.simpleString().upper()}"
+    raise ConfigurationError(
+        f"the column {where} has another type than in the files before it: {types} do not go together",
+        next_command="give the stream an explicit schema, or a type for the column with cloudFiles.schemaHints",
+    )

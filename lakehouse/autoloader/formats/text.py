@@ -1,0 +1,275 @@
+"""Files of text: lines, the options that formats of text share, and values written as text."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
+from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyspark.sql.types as spark
+from pyspark.sql.types import DataType, StructType
+
+from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.errors import ConfigurationError
+
+BLOCK_BYTES = 8 << 20
+_MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ORC": "ORC", b"Obj\x01": "Avro", b"PK\x03\x04": "zip"}
+_ZONE = r"(?: ?(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?|[A-Z][A-Za-z_]+/[A-Za-z_/+-]+))?"
+_DATE = re.compile(r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?\s*", re.DOTALL)
+_TIMESTAMP = re.compile(
+    r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?"
+    + _ZONE
+    + r")?)?)?\s*"
+)
+_FLOAT = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
+_ZONES = {"X": r"Z|[+-]\d{2}(?:\d{2})?", "XX": r"Z|[+-]\d{4}", "XXX": r"Z|[+-]\d{2}:\d{2}"}
+
+
+def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
+    """An option that is true or false."""
+    text = reader.get(name, str(default)).lower()
+    if text not in ("true", "false"):
+        raise ConfigurationError(f"the option {name} must be true or false, not {text!r}")
+    return text == "true"
+
+
+def as_utf8(file: BinaryIO, reader: Mapping[str, str]) -> BinaryIO:
+    """The file in UTF-8 without a byte order mark, at its first character.
+
+    Raises:
+        BadFile: its first bytes are those of a binary format.
+    """
+    start = file.read(4)
+    for magic, name in _MAGIC.items():
+        if start.startswith(magic):
+            raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
+    encoding = reader.get("encoding", reader.get("charset", "UTF-8"))
+    try:
+        known = codecs.lookup(encoding).name
+    except LookupError:
+        raise ConfigurationError(f"the encoding {encoding!r} is not known") from None
+    if known not in ("utf-8", "ascii"):
+        file.seek(0)
+        return io.BytesIO(file.read().decode(known, "replace").removeprefix("\ufeff").encode())
+    file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
+    return file
+
+
+def line_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+    """Whole lines, about ``size`` bytes at a time."""
+    rest = b""
+    while block := file.read(size):
+        data = rest + block
+        # a carriage return at the very end may be half of a line end
+        cut = max(data.rfind(b"\n"), data.rfind(b"\r", 0, len(data) - 1)) + 1
+        if cut:
+            yield data[:cut]
+        rest = data[cut:]
+    if rest:
+        yield rest
+
+
+def parse_text(
+    file: BinaryIO,
+    schema: StructType,
+    *,
+    reader: Mapping[str, str],
+    path: str,
+    corrupt_column: str | None = None,
+    rescued_column: str | None = None,
+) -> Iterator[Rows]:
+    """One row a line, or with ``wholetext`` one a file; ``linesep`` replaces the usual ends of lines."""
+    file, first = as_utf8(file, {}), 0
+    end = reader.get("linesep")
+    if flag(reader, "wholetext"):
+        file.seek(0)  # Spark keeps the byte order mark here
+        yield _text_rows([file.read().decode("utf-8", "replace")], np.zeros(1, np.int64), schema)
+    elif end is not None:
+        if not end:
+            raise ConfigurationError("the option linesep must not be empty")
+        parts = file.read().split(end.encode())
+        lines = [one.decode("utf-8", "replace") for one in (parts if parts[-1] else parts[:-1])]
+        for at in range(0, len(lines), 65_536):
+            some = lines[at : at + 65_536]
+            yield _text_rows(some, np.arange(at, at + len(some)), schema)
+    else:
+        for block in line_blocks(file):
+            some = [one.decode("utf-8", "replace") for one in block.splitlines()]
+            yield _text_rows(some, np.arange(first, first + len(some)), schema)
+            first += len(some)
+
+
+def parse_text_lines(data: bytes, schema: StructType, *, reader: Mapping[str, str]) -> Rows:
+    """One row a line; bytes that are no UTF-8 become U+FFFD, and a lone carriage return also ends a row."""
+    text = data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "replace")
+    lines = text.split("\n")
+    if not lines[-1]:
+        lines.pop()
+    if "\r" not in text:
+        return _text_rows(lines, np.arange(len(lines)), schema)
+    rows = [(number, part) for number, line in enumerate(lines) for part in line.removesuffix("\r").split("\r")]
+    return _text_rows([part for _, part in rows], np.array([number for number, _ in rows], np.int64), schema)
+
+
+def _text_rows(lines: list[str], records: np.ndarray, schema: StructType) -> Rows:
+    if len(schema) != 1 or not isinstance(schema.fields[0].dataType, spark.StringType):
+        raise ConfigurationError(f"text files have one column of type STRING, not {schema.simpleString()}")
+    field = pa.field(schema.names[0], pa.string(), schema.fields[0].nullable)
+    return Rows(pa.Table.from_arrays([pa.array(lines, pa.string())], schema=pa.schema([field])), records)
+
+
+def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> pa.Array:
+    """Values that texts stand for, NULL where a text does not parse.
+
+    Raises:
+        ConfigurationError: values of that type cannot be written as text.
+    """
+    if isinstance(wanted, spark.StringType):
+        return texts
+    parse, plain, arrow = _parser_of(wanted, reader)
+    if plain and pc.all(pc.match_substring_regex(texts, f"^(?:{plain})$"), min_count=0).as_py():
+        try:
+            return pc.cast(texts, arrow)
+        except pa.ArrowInvalid:
+            pass  # one of them is out of range: each is looked at below
+    known = texts.dictionary_encode()
+
+    def value(text: str | None) -> Any:
+        try:
+            return None if text is None else parse(text)
+        except (ValueError, ArithmeticError, ZoneInfoNotFoundError):
+            return None
+
+    return pa.array([value(text) for text in known.dictionary.to_pylist()], arrow).take(known.indices)
+
+
+def _parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[str], Any], str | None, pa.DataType]:
+    """How one text parses; which texts Arrow's own cast reads alike; the Arrow type."""
+    if isinstance(wanted, spark.IntegralType):
+        bits = {"byte": 8, "short": 16, "integer": 32, "long": 64}[wanted.typeName()]
+        return lambda text: _integer(text, bits), r"-?[0-9]{1,18}", getattr(pa, f"int{bits}")()
+    if isinstance(wanted, spark.FloatType | spark.DoubleType):
+        special = {
+            reader.get("nanvalue", "NaN"): float("nan"),
+            reader.get("positiveinf", "Inf"): float("inf"),
+            reader.get("negativeinf", "-Inf"): float("-inf"),
+        }
+        arrow = pa.float64() if isinstance(wanted, spark.DoubleType) else pa.float32()
+        return lambda text: special[text] if text in special else _float(text), r"-?[0-9]+(\.[0-9]+)?", arrow
+    if isinstance(wanted, spark.BooleanType):
+        return lambda text: {"true": True, "false": False}.get(text.lower()), "true|false", pa.bool_()
+    if isinstance(wanted, spark.DecimalType):
+        arrow = pa.decimal128(wanted.precision, wanted.scale)
+        return lambda text: _decimal(text, wanted), r"-?[0-9]+(\.[0-9]+)?", arrow
+    day = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    if isinstance(wanted, spark.DateType):
+        pattern = reader.get("dateformat")
+        if pattern is None:
+            return lambda text: _lenient(_DATE, text, 3, None).date(), day, pa.date32()
+        return lambda text: _formatted(pattern, text, None).date(), None, pa.date32()
+    if isinstance(wanted, spark.TimestampType | spark.TimestampNTZType):
+        local = isinstance(wanted, spark.TimestampNTZType)
+        zone = None if local else zone_of(reader.get("timezone", "UTC"))
+        pattern = reader.get("timestampntzformat" if local else "timestampformat")
+        arrow = pa.timestamp("us", None if local else "UTC")
+        if pattern is not None:
+            return lambda text: _formatted(pattern, text, zone), None, arrow
+        plain = day + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?" + ("" if local else "Z")
+        return lambda text: _lenient(_TIMESTAMP, text, 7, zone), plain, arrow
+    raise ConfigurationError(f"values of type {wanted.simpleString()} cannot be read from text")
+
+
+@lru_cache
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name or its offset from UTC."""
+    if name in ("Z", "UTC", "GMT"):
+        return UTC
+    if offset := re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", name):
+        minutes = int(offset[2]) * 60 + int(offset[3] or 0)
+        return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
+    try:
+        return ZoneInfo(name)
+    except ZoneInfoNotFoundError:
+        raise ConfigurationError(f"the time zone {name!r} is not known") from None
+
+
+def _integer(text: str, bits: int) -> int | None:
+    if not re.fullmatch(r"[+-]?[0-9]+", text):
+        return None
+    value = int(text)
+    return value if -(1 << bits - 1) <= value < 1 << bits - 1 else None
+
+
+def _float(text: str) -> float | None:
+    stripped = text.strip("".join(map(chr, range(33))))
+    return (
+        float(stripped.rstrip("fFdD") if stripped[-1:] in "fFdD" else stripped) if _FLOAT.fullmatch(stripped) else None
+    )
+
+
+def _decimal(text: str, wanted: spark.DecimalType) -> Decimal | None:
+    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", bare := text.replace(",", "")):
+        return None
+    value = Decimal(bare).quantize(Decimal(1).scaleb(-wanted.scale), ROUND_HALF_UP, Context(prec=100))
+    return value if abs(value) < Decimal(10) ** (wanted.precision - wanted.scale) else None
+
+
+def _lenient(pattern: re.Pattern, text: str, parts: int, zone: tzinfo | None) -> datetime:
+    found = pattern.fullmatch(text)
+    if not found:
+        raise ValueError(text)
+    year, month, day, *rest = [found[n] for n in range(1, parts + 1)]
+    hour, minute, second, fraction = rest or (None,) * 4
+    named = found[8] if parts == 7 else None
+    if named and zone is None:
+        raise ValueError("a zone in a timestamp without one")
+    moment = _moment([year, month or 1, day or 1, hour or 0, minute or 0, second or 0], fraction or "")
+    return moment.replace(tzinfo=zone_of(named) if named else zone)
+
+
+def _moment(numbers: Sequence[Any], fraction: str) -> datetime:
+    year, month, day, hour, minute, second = map(int, numbers)
+    return datetime(year, month, day, hour, minute, second, int(fraction[:6].ljust(6, "0")))
+
+
+def _formatted(pattern: str, text: str, zone: tzinfo | None) -> datetime:
+    found = _compiled(pattern).fullmatch(text)
+    if not found:
+        raise ValueError(text)
+    has = {name: value for name, value in found.groupdict().items() if value is not None}
+    numbers = [has.get(name, default) for name, default in zip("yMdHms", (1970, 1, 1, 0, 0, 0), strict=True)]
+    moment = _moment(numbers, has.get("S", ""))
+    return moment.replace(tzinfo=zone_of(has["X"]) if "X" in has and zone else zone)
+
+
+@lru_cache
+def _compiled(pattern: str) -> re.Pattern:
+    """A regular expression for one of Java's patterns of date and time."""
+    out: list[str] = []
+    for quoted, run, other in re.findall(r"('(?:[^']|'')*')|([A-Za-z]+)|(.)", pattern):
+        if quoted:
+            out.append(re.escape(quoted[1:-1].replace("''", "'") or "'"))
+        elif other:
+            out.append({"[": "(?:", "]": ")?"}.get(other) or re.escape(other))
+        for same in re.finditer(r"(.)\1*", run):
+            text, letter = same[0], same[1]
+            if text == "yyyy" or (letter in "MdHms" and len(text) <= 2) or (letter == "S" and len(text) <= 9):
+                count = f"1,{len(text)}" if letter == "S" else "1,2" if len(text) == 1 else f"{len(text)}"
+                out.append(rf"(?P<{letter}>\d{{{count}}})")
+            elif text in _ZONES:
+                out.append(f"(?P<X>{_ZONES[text]})")
+            else:
+                raise ConfigurationError(f"the letters {text!r} in the pattern {pattern!r} are not supported")
+    try:
+        return re.compile("".join(out), re.ASCII)
+    except re.error:
+        raise ConfigurationError(f"the pattern {pattern!r} is not supported") from None

@@ -1,0 +1,122 @@
+"""Where the files are: a load path with its globs, and object keys as paths and back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
+
+from lakehouse.errors import ConfigurationError
+
+_GLOB = re.compile(r"[*?\[{]")
+_QUOTED = re.compile(r'[\x00-\x20\x7f%#?"<>\\^`{|}\[\]]')
+_SCHEMES = ("s3a", "s3", "s3n")
+
+
+@dataclass(frozen=True)
+class SourcePath:
+    """The argument of ``load()``.
+
+    Attributes:
+        bucket: The bucket.
+        root: The folder that is listed: everything before the first glob, with a slash at its end, or empty.
+        accepts: What keys must match as a whole.
+    """
+
+    bucket: str
+    root: str
+    accepts: re.Pattern[str]
+
+    @classmethod
+    def parse(cls, path: str, *, strict: bool = False) -> SourcePath:
+        """Understands ``s3a://bucket/folder/*/{a,b}/``.
+
+        Without ``strict`` a glob is Auto Loader's: ``*`` also crosses slashes, and a pattern accepts everything that
+        begins with it. With ``strict`` it is Spark's: ``*`` stays between slashes, and the pattern names folders.
+
+        Raises:
+            ConfigurationError: it is no path of an object store.
+        """
+        bucket, pattern = split_uri(path)
+        found = _GLOB.search(pattern)
+        if not found:
+            root = pattern.rstrip("/") + "/" if pattern.strip("/") else ""
+            return cls(bucket, root, re.compile(re.escape(root) + r".+", re.DOTALL))
+        root = pattern[: pattern.rfind("/", 0, found.start()) + 1]
+        if strict:
+            body = glob_regex(pattern.rstrip("/"), across_folders=False) + r"(/.*)?"
+        else:
+            body = glob_regex(pattern, across_folders=True) + r".*"
+        return cls(bucket, root, re.compile(body, re.DOTALL))
+
+    def covers(self, key: str) -> bool:
+        """Whether the path names this key and no part of it below ``root`` is hidden, as Spark hides names."""
+        if not self.accepts.fullmatch(key):
+            return False
+        return not any(
+            part.startswith(".") or (part.startswith("_") and "=" not in part)
+            for part in key.removeprefix(self.root).split("/")
+        )
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Bucket and key of ``s3a://bucket/key``; the key is taken as it is written.
+
+    Raises:
+        ConfigurationError: another scheme, or no bucket.
+    """
+    scheme, _, rest = uri.partition("://")
+    bucket, _, key = rest.partition("/")
+    if scheme not in _SCHEMES or not bucket:
+        raise ConfigurationError(
+            f"not a path of an object store: {uri!r}",
+            where="cloudFiles",
+            state="nothing was read or written",
+            next_command="write it as s3a://bucket/folder/",
+        )
+    return bucket, key
+
+
+def key_uri(bucket: str, key: str) -> str:
+    """The full path of an object as Spark's ``_metadata.file_path`` spells it: reversible for every key."""
+    return f"s3a://{bucket}/" + _QUOTED.sub(lambda found: "%" + found[0].encode().hex().upper(), key)
+
+
+def uri_key(uri: str) -> str:
+    """The key in a path made by ``key_uri`` or by Spark."""
+    return unquote(urlsplit(uri).path).removeprefix("/")
+
+
+def glob_regex(pattern: str, *, across_folders: bool = False) -> str:
+    r"""A Hadoop glob (``* ? [a-z] [^a] {one,two} \x``) as a regular expression."""
+    anything, one = (".*", ".") if across_folders else ("[^/]*", "[^/]")
+    out, depth, position = [], 0, 0
+    while position < len(pattern):
+        char = pattern[position]
+        closing = pattern.find("]", position + 2)
+        if char == "\\" and position + 1 < len(pattern):
+            position += 1
+            out.append(re.escape(pattern[position]))
+        elif char == "[" and closing > 0:
+            body = pattern[position + 1 : closing].replace("\\", r"\\")
+            out.append("[" + ("^" + body[1:] if body[0] in "!^" else body) + "]")
+            position = closing
+        elif char == "{":
+            depth += 1
+            out.append("(?:")
+        elif char == "}" and depth:
+            depth -= 1
+            out.append(")")
+        elif char == "," and depth:
+            out.append("|")
+        else:
+            out.append({"*": anything, "?": one}.get(char) or re.escape(char))
+        position += 1
+    if depth:
+        raise ConfigurationError(
+            f"a brace is not closed in the glob {pattern!r}",
+            where="cloudFiles",
+            state="nothing was read or written",
+            next_command="close it, or write \\{ for the character itself",
+        )
+    return "".join(out)

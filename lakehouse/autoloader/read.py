@@ -1,0 +1,308 @@
+"""One task's part of a batch: fetched ahead, parsed in large pieces, handed to Spark as Arrow batches.
+
+Memory stays bounded whatever the files' sizes: what is fetched ahead, one piece of lines and its rows.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import IO, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
+from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows
+from lakehouse.autoloader.location import key_uri
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.receipts import Receipt, State
+from lakehouse.errors import LakehouseError, StreamFailed
+
+_THREADS = 8
+_AHEAD_BYTES = 48 << 20
+_AHEAD_FILES = 256
+_PIECE_BYTES = 8 << 20
+_PIECE_FILES = 2_000
+_IN_MEMORY_BYTES = 64 << 20
+_NOT_THE_FILES_FAULT = (ImportError, MemoryError, NameError)
+
+
+class Format(Protocol):
+    """What reading needs of a file format."""
+
+    @property
+    def lines(self) -> bool:
+        """Whether files are independent lines: then they can be split, packed and joined."""
+        ...
+
+    def parse_lines(self, data: bytes, path_at: PathAt) -> Rows:
+        """Rows of joined lines; only for formats of lines."""
+        ...
+
+    def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
+        """Rows of one whole file; only for the others."""
+        ...
+
+
+@dataclass
+class Piece:
+    """Lines of one file, and where they stand in it.
+
+    Attributes:
+        span: The file.
+        data: Whole lines, each with its line feed.
+        lines: How many those are.
+        first_line: Number in its span of the first of them.
+    """
+
+    span: Span
+    data: bytes
+    lines: int
+    first_line: int = 0
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Parsed rows with their origin: for each row which of ``spans`` it is from, and which record of it."""
+
+    table: pa.Table
+    spans: Sequence[Span]
+    owners: np.ndarray
+    records: np.ndarray
+
+
+@dataclass
+class PartReader:
+    """Reads one part; afterwards ``receipts`` says what became of each span."""
+
+    bucket: str
+    fetcher: Fetcher
+    format: Format
+    options: CloudFilesOptions
+    receipts: list[Receipt] = field(default_factory=list)
+
+    def read(self, spans: Sequence[Span]) -> Iterator[Loaded]:
+        """The rows of all spans, in order.
+
+        Raises:
+            LakehouseError: for what concerns the whole batch; a single bad file only gets its receipt.
+        """
+        yield from self._read_lines(spans) if self.format.lines else self._read_files(spans)
+
+    def _read_lines(self, spans: Sequence[Span]) -> Iterator[Loaded]:
+        waiting: list[Piece] = []
+        size = 0
+        for span, fetched in self._ahead(spans, self._fetch_lines):
+            for piece in self._guarded(span, fetched):
+                waiting.append(piece)
+                size += len(piece.data)
+                if size >= _PIECE_BYTES or len(waiting) >= _PIECE_FILES:
+                    yield from self._parse(waiting)
+                    waiting, size = [], 0
+        if waiting:
+            yield from self._parse(waiting)
+
+    def _fetch_lines(self, span: Span) -> Callable[[], Iterator[Piece]]:
+        """Fetches now; what it returns unpacks and cuts later, in the order of the spans."""
+        codec = compression_of(span.key)
+        if codec is None:
+            data, current, too_long = self._lines_of(span)
+            return lambda: self._plain(current, data, too_long)
+        if span.size_bytes > _IN_MEMORY_BYTES:
+            return lambda: self._unpacked(span, unpack(self.fetcher.stream(span), codec, self._max_unpacked))
+        packed, current = self._whole(span)
+        return lambda: self._unpacked(current, unpack([packed], codec, self._max_unpacked))
+
+    @property
+    def _max_unpacked(self) -> int:
+        return self.options.max_decompressed_bytes
+
+    def _lines_of(self, span: Span) -> tuple[bytes, Span, int | None]:
+        if span.whole:
+            data, current = self._whole(span)
+            return data, current, None
+        try:
+            data, too_long = self.fetcher.lines(span, self.options.max_line_bytes)
+        except (Vanished, Changed) as error:
+            # its other parts may be read already: nothing of the batch may count, and the next plan leaves the file out
+            raise StreamFailed(
+                "a large file was replaced or removed while it was read",
+                where=str(error),
+                state="the batch was not committed",
+                next_command="run again: the file is left out and listed by lakehouse files --state QUARANTINED",
+            ) from None
+        return data, span, too_long
+
+    def _whole(self, span: Span) -> tuple[bytes, Span]:
+        """The file; its successor when it was replaced, because the successor alone would not be loaded."""
+        try:
+            return self.fetcher.whole(span), span
+        except Changed:
+            if self.options.allow_overwrites:
+                raise
+            data = self.fetcher.whole(span, any_version=True)
+            return data, replace(span, size_bytes=len(data), length=len(data), e_tag="")
+
+    def _plain(self, span: Span, data: bytes, too_long: int | None) -> Iterator[Piece]:
+        if span.start == 0:
+            refuse_disguised(data)
+        if data and not data.endswith(b"\n"):
+            data += b"\n"
+        yield Piece(span, data, data.count(b"\n"))
+        if too_long is not None:
+            self._note(span, too_long)
+
+    def _unpacked(self, span: Span, file: IO[bytes]) -> Iterator[Piece]:
+        limit, done, number, rest = self.options.max_line_bytes, 0, 0, b""
+        with file:
+            while block := file.read(_PIECE_BYTES):
+                cut = block.rfind(b"\n") + 1
+                if not cut:
+                    rest += block
+                    if len(rest) <= limit:
+                        continue
+                    self._note(span, done)
+                    block, skipped = _after_line_feed(file)
+                    done += len(rest) + skipped
+                    number, rest = number + 1, block
+                    continue
+                data, rest = rest + block[:cut], block[cut:]
+                lines = data.count(b"\n")
+                yield Piece(span, data, lines, number)
+                done, number = done + len(data), number + lines
+            if rest or not number:
+                data = rest + b"\n" if rest else b""
+                yield Piece(span, data, data.count(b"\n"), number)
+
+    def _note(self, span: Span, at: int) -> None:
+        text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
+        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, f"LINE_TOO_LONG: {text}"))
+
+    def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
+        """Parses joined pieces; when that fails, each alone, so that one cannot spoil the others."""
+        try:
+            loaded = self._joined(pieces)
+        except (LakehouseError, *_NOT_THE_FILES_FAULT):
+            raise
+        except Exception as error:
+            if isinstance(error, BadFile) and error.reason == "MALFORMED":
+                raise self._failfast(error) from error
+            if len(pieces) == 1:
+                self._bad(pieces[0].span, error)
+                return
+            for piece in pieces:
+                yield from self._parse([piece])
+            return
+        counts = np.bincount(loaded.owners, minlength=len(pieces))
+        for piece, rows in zip(pieces, counts.tolist(), strict=True):
+            self.receipts.append(Receipt(piece.span.seq, piece.span.start, rows, State.INGESTED))
+        yield loaded
+
+    def _joined(self, pieces: list[Piece]) -> Loaded:
+        ends = np.cumsum([piece.lines for piece in pieces])
+        starts = ends - np.array([piece.lines for piece in pieces])
+        first = np.array([piece.first_line for piece in pieces])
+
+        def path_at(line: int) -> str:
+            return key_uri(self.bucket, pieces[int(np.searchsorted(ends, line, "right"))].span.key)
+
+        data = pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
+        rows = self.format.parse_lines(data, path_at)
+        owners = np.searchsorted(ends, rows.records, "right")
+        return Loaded(
+            rows.table, [piece.span for piece in pieces], owners, rows.records - starts[owners] + first[owners]
+        )
+
+    def _read_files(self, spans: Sequence[Span]) -> Iterator[Loaded]:
+        for span, fetched in self._ahead(spans, self._fetch_file):
+            rows = 0
+            for loaded in self._guarded(span, fetched):
+                rows += loaded.table.num_rows
+                yield loaded
+            if not (self.receipts and self.receipts[-1].seq == span.seq):
+                self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED))
+
+    def _fetch_file(self, span: Span) -> Callable[[], Iterator[Loaded]]:
+        codec = compression_of(span.key)
+        if span.size_bytes > _IN_MEMORY_BYTES:
+            pieces, current = self.fetcher.stream(span), span
+        else:
+            data, current = self._whole(span)
+            pieces = iter([data])
+        return lambda: self._rows_of(current, unpack(pieces, codec or "none", self._max_unpacked))
+
+    def _rows_of(self, span: Span, file: IO[bytes]) -> Iterator[Loaded]:
+        path = key_uri(self.bucket, span.key)
+        with file:
+            if span.size_bytes > _IN_MEMORY_BYTES:
+                for _ in self.format.parse_file(file, span, path):
+                    pass  # a file that turns out bad near its end must not have given rows before
+                file.seek(0)
+                parsed = self.format.parse_file(file, span, path)
+            else:
+                parsed = iter(list(self.format.parse_file(file, span, path)))
+            for rows in parsed:
+                yield Loaded(rows.table, [span], np.zeros(rows.table.num_rows, np.int64), rows.records)
+
+    def _guarded(self, span: Span, fetched: Future) -> Iterator:
+        """What a file gives; a receipt instead when it cannot be read."""
+        try:
+            yield from fetched.result()()
+        except (LakehouseError, *_NOT_THE_FILES_FAULT):
+            raise
+        except Vanished:
+            state = State.SKIPPED_MISSING if self.options.ignore_missing_files else State.QUARANTINED
+            self.receipts.append(Receipt(span.seq, span.start, 0, state, "VANISHED: removed before it was read"))
+        except Changed:
+            text = "REPLACED: overwritten before it was read; the new version is loaded as a file of its own"
+            self.receipts.append(Receipt(span.seq, span.start, 0, State.SKIPPED_MISSING, text))
+        except Exception as error:
+            if isinstance(error, BadFile) and error.reason == "MALFORMED":
+                raise self._failfast(error) from error
+            self._bad(span, error)
+
+    def _bad(self, span: Span, error: Exception) -> None:
+        state = State.SKIPPED_CORRUPTED if self.options.ignore_corrupt_files else State.QUARANTINED
+        text = str(error) if isinstance(error, BadFile) else f"UNREADABLE: {type(error).__name__}: {error}"
+        self.receipts.append(Receipt(span.seq, span.start, 0, state, text[:500]))
+
+    def _failfast(self, error: BadFile) -> LakehouseError:
+        return StreamFailed(
+            f"a record is malformed, and mode is FAILFAST: {error.detail}",
+            where=f"s3a://{self.bucket}",
+            state="the batch was not committed",
+            next_command="correct the file, or use mode PERMISSIVE with a column _corrupt_record",
+        )
+
+    def _ahead(self, spans: Sequence[Span], fetch: Callable[[Span], Callable]) -> Iterator[tuple[Span, Future]]:
+        """Each span with its running or finished fetch: some ahead, never more than the memory for them."""
+        queue: deque[tuple[Span, Future]] = deque()
+        todo = deque(spans)
+        ahead_bytes = 0
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while todo or queue:
+                while todo and (
+                    not queue or (len(queue) < _AHEAD_FILES and ahead_bytes + todo[0].length <= _AHEAD_BYTES)
+                ):
+                    span = todo.popleft()
+                    ahead_bytes += span.length
+                    queue.append((span, pool.submit(fetch, span)))
+                span, future = queue.popleft()
+                yield span, future
+                ahead_bytes -= span.length
+
+
+def _after_line_feed(file: IO[bytes]) -> tuple[bytes, int]:
+    """Skips the rest of a line; what follows it in the last block read, and how many bytes were skipped."""
+    skipped = 0
+    while block := file.read(_PIECE_BYTES):
+        cut = block.find(b"\n")
+        if cut >= 0:
+            return block[cut + 1 :], skipped + cut + 1
+        skipped += len(block)
+    return b"", skipped

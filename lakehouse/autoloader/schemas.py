@@ -1,0 +1,151 @@
+"""The schema location: numbered, immutable versions of a source's schema, and the first one by inference."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from pyspark.sql.types import StringType, StructType
+
+from lakehouse.autoloader.columns import METADATA, METADATA_TYPE, partition_values
+from lakehouse.autoloader.decompress import compression_of, unpack
+from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
+from lakehouse.autoloader.formats.choose import infer, reads_lines
+from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
+from lakehouse.autoloader.hints import parse_hints, with_hints
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.segments import FileVersion
+from lakehouse.errors import TerminalError
+from lakehouse.storage.contract import ObjectExists, ObjectStore
+
+SAMPLE_FILES = 1_000
+SAMPLE_BYTES = 64 << 20
+"""Inference looks at the newest files up to these limits (Auto Loader: 1,000 files or 50 GB, whichever comes first)."""
+
+
+@dataclass(frozen=True)
+class SchemaVersion:
+    """One version.
+
+    Attributes:
+        version: Its number, from 0.
+        data: Columns of the files.
+        partitions: Columns of the path.
+    """
+
+    version: int
+    data: StructType
+    partitions: StructType
+
+
+class SchemaLocation:
+    """``<schemaLocation>/_schemas/0, 1, 2 ...``: the line ``v1``, then one JSON object.
+
+    The layout is the one of Spark's versioned logs; the two fields hold schemas in Spark's JSON.
+    """
+
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
+        self._store, self._bucket = store, bucket
+        self._folder = f"{prefix.rstrip('/')}/_schemas/"
+
+    def latest(self) -> SchemaVersion | None:
+        """The newest version, or None before the first.
+
+        Raises:
+            TerminalError: its file cannot be understood.
+        """
+        names = [info.key.removeprefix(self._folder) for info in self._store.list(self._bucket, self._folder)]
+        versions = [int(name) for name in names if name.isdigit()]
+        return self.read(max(versions)) if versions else None
+
+    def read(self, version: int) -> SchemaVersion:
+        """One version."""
+        key = f"{self._folder}{version}"
+        try:
+            head, _, body = self._store.read(self._bucket, key).decode().partition("\n")
+            if head != "v1":
+                raise ValueError(f"unknown layout {head[:20]!r}")
+            said = json.loads(body)
+            data, partitions = (StructType.fromJson(json.loads(said[name])) for name in _FIELDS)
+        except (ValueError, KeyError, TypeError) as error:
+            raise TerminalError(
+                f"this is no schema version: {error}",
+                where=f"s3a://{self._bucket}/{key}",
+                state="nothing was read or written",
+                next_command="restore the file; the files are never changed by the source itself",
+            ) from None
+        return SchemaVersion(version, data, partitions)
+
+    def write(self, version: SchemaVersion) -> SchemaVersion:
+        """Adds a version; when somebody else was faster, theirs is the answer."""
+        schemas = (version.data, version.partitions)
+        said = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
+        try:
+            body = f"v1\n{json.dumps(said)}".encode()
+            self._store.write(self._bucket, f"{self._folder}{version.version}", body, if_absent=True)
+        except ObjectExists:
+            return self.read(version.version)
+        return version
+
+
+_FIELDS = ("dataSchemaJson", "partitionSchemaJson")
+
+
+def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
+    """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``."""
+    partitions = set(version.partitions.names)
+    schema = StructType([one for one in version.data.fields if one.name not in partitions])
+    for field in version.partitions.fields:
+        schema.add(field)
+    if options.format not in ("text", "binaryfile"):
+        schema.add(options.rescued_data_column or RESCUED_DATA, "string")
+    return schema.add(METADATA, METADATA_TYPE)
+
+
+def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newest: list[FileVersion]) -> SchemaVersion:
+    """The first version, from a sample of files.
+
+    Raises:
+        ConfigurationError: the samples' types contradict each other.
+    """
+    data = infer(options, _samples(options, fetcher, newest))
+    if options.schema_hints:
+        data = with_hints(data, parse_hints(options.schema_hints))
+    names = options.partition_columns
+    if names is None:
+        names = tuple(dict.fromkeys(name for one in newest for name in partition_values(one.key, root)))
+    partitions = StructType()
+    for name in names:
+        values = [partition_values(one.key, root).get(name) for one in newest]
+        partitions.add(name, _partition_type([value for value in values if value is not None], options))
+    return SchemaVersion(0, data, partitions)
+
+
+def _partition_type(values: list[str], options: CloudFilesOptions) -> str | StringType:
+    if options.infer_column_types and values and all(value.lstrip("-").isdigit() for value in values):
+        return "integer" if all(abs(int(value)) < 2**31 for value in values) else "long"
+    return "string"
+
+
+def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVersion]) -> Iterator[IO[bytes]]:
+    left = SAMPLE_BYTES
+    for one in newest[:SAMPLE_FILES]:
+        if left <= 0:
+            return
+        codec = compression_of(one.key)
+        cut = reads_lines(options) and codec is None and one.size_bytes > left
+        length = left if cut else one.size_bytes
+        span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, length)
+        try:
+            data = fetcher.lines(span, options.max_line_bytes)[0]
+            if codec:
+                with unpack([data], codec, SAMPLE_BYTES) as unpacked:
+                    data = unpacked.read()
+        except (Vanished, Changed, BadFile):
+            continue  # the stream itself will say so
+        left -= len(data)
+        yield io.BytesIO(data)

@@ -1,0 +1,158 @@
+"""A segment: file versions with consecutive numbers, one immutable Parquet object of the journal."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_TIME = pa.timestamp("us", tz="UTC")
+
+SCHEMA = pa.schema(
+    [
+        ("seq", pa.int64()),
+        ("bucket", pa.string()),
+        ("key", pa.string()),
+        ("e_tag", pa.string()),
+        ("size_bytes", pa.int64()),
+        ("last_modified", _TIME),
+        ("discovered", _TIME),
+        ("first", pa.bool_()),
+        ("segment", pa.string()),
+        ("key_hash", pa.uint64()),
+        ("version_hash", pa.uint64()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class FileVersion:
+    """One version of one object, as discovery found it.
+
+    Attributes:
+        seq: Its number in the journal, from 1, for ever.
+        bucket: The object's bucket.
+        key: The object's key.
+        e_tag: The version's ETag, without quotes.
+        size_bytes: Its size.
+        last_modified: The store's time of it, UTC; never used to decide whether it is new.
+        discovered: When it was found, UTC.
+        first: Whether no other version of the key was found before.
+        segment: Id of the write that gave it its number.
+    """
+
+    seq: int
+    bucket: str
+    key: str
+    e_tag: str
+    size_bytes: int
+    last_modified: datetime
+    discovered: datetime
+    first: bool
+    segment: str
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment's place in the journal, without its rows.
+
+    Attributes:
+        name: Name of the object.
+        first, last: Ordinals of the writes it holds; equal until segments are merged.
+        first_seq, last_seq: Numbers of its first and last file.
+        max_key: The greatest key in it.
+    """
+
+    name: str
+    first: int
+    last: int
+    first_seq: int
+    last_seq: int
+    max_key: str
+
+    @property
+    def files(self) -> int:
+        """How many file versions it holds."""
+        return self.last_seq - self.first_seq + 1
+
+
+def name_of(first: int, last: int) -> str:
+    """Names sort in the order of the ordinals; a merged segment comes before the ones it replaces."""
+    return f"{first:010d}.parquet" if first == last else f"{first:010d}-{last:010d}.parquet"
+
+
+def ordinals_of(name: str) -> tuple[int, int]:
+    """First and last ordinal in a name."""
+    first, _, last = name.removesuffix(".parquet").partition("-")
+    return int(first), int(last or first)
+
+
+def key_hash(key: str) -> int:
+    """64 bits of a key."""
+    return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
+
+
+def version_hash(e_tag: str, size_bytes: int) -> int:
+    """64 bits of a version."""
+    return int.from_bytes(blake2b(f"{e_tag}:{size_bytes}".encode(), digest_size=8).digest(), "little")
+
+
+def to_table(files: Sequence[FileVersion]) -> pa.Table:
+    """The rows of a new segment."""
+    columns = {
+        "seq": [one.seq for one in files],
+        "bucket": [one.bucket for one in files],
+        "key": [one.key for one in files],
+        "e_tag": [one.e_tag for one in files],
+        "size_bytes": [one.size_bytes for one in files],
+        "last_modified": [one.last_modified for one in files],
+        "discovered": [one.discovered for one in files],
+        "first": [one.first for one in files],
+        "segment": [one.segment for one in files],
+        "key_hash": np.array([key_hash(one.key) for one in files], dtype=np.uint64),
+        "version_hash": np.array([version_hash(one.e_tag, one.size_bytes) for one in files], dtype=np.uint64),
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def to_files(table: pa.Table) -> list[FileVersion]:
+    """The rows as objects."""
+    names = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment"]
+    return [FileVersion(*row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
+
+
+def encode(table: pa.Table) -> bytes:
+    """The object of a segment."""
+    sink = io.BytesIO()
+    # random columns do not compress: plain pages are read several times faster
+    plain = ["key_hash", "version_hash"]
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=["bucket", "segment"],
+        row_group_size=50_000,
+        write_statistics=["seq", "key"],
+        column_encoding=dict.fromkeys(plain, "PLAIN"),
+    )
+    return sink.getvalue()
+
+
+def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
+    """A segment's head from its object, and the way to its rows."""
+    opened = pq.ParquetFile(io.BytesIO(data))
+    groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
+    seqs, keys = ([group.column(number).statistics for group in groups] for number in (0, 2))
+    first, last = ordinals_of(name)
+    greatest = max(_text(one.max) for one in keys)
+    return Segment(name, first, last, seqs[0].min, seqs[-1].max, greatest), opened
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value

@@ -1,0 +1,25 @@
+"""``cloud_files_state`` as a table function of SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from lakehouse.autoloader.state import STATE_DDL, as_rows, file_states
+from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.fast_store import FastStore
+
+
+class CloudFilesState:
+    """``SELECT * FROM cloud_files_state('s3a://bucket/folder')``: a checkpoint, or a schema location."""
+
+    def eval(self, location: str) -> Iterator[tuple[Any, ...]]:
+        """A row for each file version."""
+        yield from as_rows(file_states(FastStore(endpoint_from_environment()), location))
+
+
+def register_cloud_files_state(spark: Any) -> None:
+    """Makes the function known to a session."""
+    from pyspark.sql.functions import udtf
+
+    spark.udtf.register("cloud_files_state", udtf(CloudFilesState, returnType=STATE_DDL))

@@ -1,0 +1,213 @@
+"""What became of every file: the journal, the receipts and the checkpoint read together.
+
+``SELECT * FROM cloud_files_state('<checkpoint or schema location>')`` in SQL, ``lakehouse files`` in a shell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import key_uri, split_uri
+from lakehouse.autoloader.receipts import Receipt, State, read_receipts
+from lakehouse.autoloader.segments import FileVersion
+from lakehouse.errors import ConfigurationError
+from lakehouse.storage.contract import ObjectMissing, ObjectStore
+
+POINTER = "_source.json"
+
+STATE_DDL = (
+    "path STRING, size BIGINT, create_time TIMESTAMP, discovery_time TIMESTAMP, processed_time TIMESTAMP, "
+    "commit_time TIMESTAMP, archive_time TIMESTAMP, archive_mode STRING, move_location STRING, source_id STRING, "
+    "flow_name STRING, ingestion_state STRING, sequence BIGINT, e_tag STRING, rows BIGINT, error STRING, "
+    "batch_id BIGINT, delta_version BIGINT"
+)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One file version, with Auto Loader's names and, from ``sequence`` on, ours.
+
+    Attributes:
+        path: Full path.
+        size: Bytes.
+        create_time: The store's time of the version.
+        discovery_time: When it got its number.
+        processed_time: When its batch was planned last.
+        commit_time: When its batch was finished; None before.
+        archive_time, archive_mode, move_location: What clean-up did with it.
+        source_id: The journal.
+        flow_name: The stream: its checkpoint's id.
+        ingestion_state: See ``receipts.State``; ``PROCESSING`` while its batch runs, None while it waits.
+        sequence: Its number in the journal.
+        e_tag: Its version.
+        rows: Rows it gave; None before.
+        error: Why it was not loaded, or what of it was left out.
+        batch_id: The micro-batch that read it.
+        delta_version: The table's version that holds its rows.
+    """
+
+    path: str
+    size: int
+    create_time: datetime
+    discovery_time: datetime
+    processed_time: datetime | None = None
+    commit_time: datetime | None = None
+    archive_time: datetime | None = None
+    archive_mode: str | None = None
+    move_location: str | None = None
+    source_id: str | None = None
+    flow_name: str | None = None
+    ingestion_state: str | None = None
+    sequence: int = 0
+    e_tag: str = ""
+    rows: int | None = None
+    error: str | None = None
+    batch_id: int | None = None
+    delta_version: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamLog:
+    """A cloudFiles stream's checkpoint.
+
+    Attributes:
+        query_id: The stream.
+        journal: Folder of its journal.
+        ends: For each planned batch the number of its last file, and when it was planned.
+        commits: When each finished batch was finished.
+    """
+
+    query_id: str
+    journal: str
+    ends: dict[int, tuple[int, datetime]]
+    commits: dict[int, datetime]
+
+    @property
+    def committed_seq(self) -> int:
+        """Number of the last file of the last finished batch; 0 before."""
+        done = [self.ends[batch][0] for batch in self.commits if batch in self.ends]
+        return max(done, default=0)
+
+
+def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog | None:
+    """The checkpoint in that folder, or None when it is none of a cloudFiles stream that planned a batch."""
+    prefix = prefix.rstrip("/") + "/"
+    try:
+        query_id = json.loads(store.read(bucket, prefix + "metadata"))["id"]
+    except ObjectMissing:
+        return None
+    commits = dict(_numbered(store, bucket, prefix + "commits/"))
+    ends: dict[int, tuple[int, datetime]] = {}
+    journal = None
+    for batch, planned in _numbered(store, bucket, prefix + "offsets/"):
+        offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
+        if not isinstance(offset, dict) or "seq" not in offset:
+            return None
+        ends[batch] = (offset["seq"], planned)
+        journal = offset.get("journal", journal)
+    return StreamLog(query_id, journal, ends, commits) if journal else None
+
+
+def file_states(store: ObjectStore, location: str, *, versions: dict[int, int] | None = None) -> Iterator[FileState]:
+    """Every file version that the stream at ``location`` knows, in the order of the journal.
+
+    Args:
+        store: Where all of it lies.
+        location: A checkpoint, or a schema location.
+        versions: Delta version by batch, where the caller knows them.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    bucket, prefix = split_uri(location)
+    log = read_stream_log(store, bucket, prefix)
+    journal_uri = log.journal if log else _pointed_at(store, bucket, prefix)
+    journal_bucket, journal_prefix = split_uri(journal_uri)
+    journal = Journal(store, journal_bucket, journal_prefix, now=lambda: datetime.now(UTC))
+    receipts = _by_file(store, journal_bucket, journal_prefix, log)
+    for one in journal.files(0, journal.high_water):
+        yield _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
+
+
+def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
+    """The columns of ``STATE_DDL``."""
+    return map(astuple, states)
+
+
+def _state(
+    one: FileVersion,
+    receipt: tuple[str, int, Receipt] | None,
+    log: StreamLog | None,
+    journal_uri: str,
+    versions: dict[int, int],
+) -> FileState:
+    base = FileState(
+        path=key_uri(one.bucket, one.key),
+        size=one.size_bytes,
+        create_time=one.last_modified,
+        discovery_time=one.discovered,
+        source_id=journal_uri.rstrip("/").rsplit("/", 1)[-1],
+        sequence=one.seq,
+        e_tag=one.e_tag,
+        flow_name=log.query_id if log else None,
+    )
+    if receipt is None:
+        return base
+    query, batch, said = receipt
+    done = log.commits.get(batch) if log else None
+    planned = log.ends.get(batch) if log else None
+    return replace(
+        base,
+        flow_name=query,
+        ingestion_state=said.state.value if done or log is None else "PROCESSING",
+        processed_time=planned[1] if planned else None,
+        commit_time=done,
+        rows=said.rows,
+        error=said.error or None,
+        batch_id=batch,
+        delta_version=versions.get(batch),
+    )
+
+
+def _by_file(
+    store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
+) -> dict[int, tuple[str, int, Receipt]]:
+    """One receipt a file: the parts of a large one are summed; the newest batch wins."""
+    below = f"{prefix}receipts/"
+    queries = [log.query_id] if log else [name.rstrip("/") for name in store.folders(bucket, below)]
+    found: dict[int, tuple[str, int, Receipt]] = {}
+    for query in queries:
+        for batch, one in read_receipts(store, bucket, prefix, query):
+            before = found.get(one.seq)
+            if before and before[:2] == (query, batch):
+                one = _sum(before[2], one)
+            found[one.seq] = (query, batch, one)
+    return found
+
+
+def _sum(first: Receipt, second: Receipt) -> Receipt:
+    worse = first if first.state != State.INGESTED else second
+    errors = "; ".join(filter(None, dict.fromkeys([first.error, second.error])))
+    return replace(worse, rows=first.rows + second.rows, start=0, error=errors)
+
+
+def _pointed_at(store: ObjectStore, bucket: str, prefix: str) -> str:
+    try:
+        return str(json.loads(store.read(bucket, f"{prefix.rstrip('/')}/{POINTER}"))["journal"])
+    except ObjectMissing:
+        raise ConfigurationError(
+            "there is neither a checkpoint of a cloudFiles stream nor a schema location",
+            where=f"s3a://{bucket}/{prefix}",
+            state="nothing was read or written",
+            next_command="name the folder given as checkpointLocation or cloudFiles.schemaLocation",
+        ) from None
+
+
+def _numbered(store: ObjectStore, bucket: str, folder: str) -> list[tuple[int, datetime]]:
+    found = [(info.key.removeprefix(folder), info.last_modified) for info in store.list(bucket, folder)]
+    return sorted((int(name), written) for name, written in found if name.isdigit())

@@ -1,0 +1,93 @@
+"""Which files a batch read, and how many wait: asked of the log of whichever source the stream has."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from lakehouse import checkpoints
+from lakehouse.autoloader.backlog import Backlog
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import SourcePath, split_uri
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.lake import Lake
+
+
+@dataclass(frozen=True)
+class BatchFiles:
+    """A batch's files.
+
+    Attributes:
+        keys: Their keys, in the order of the log.
+        backlog_files: Files found and still waiting after it.
+        backlog_bytes: Their size; None where the source does not know it.
+    """
+
+    keys: list[str]
+    backlog_files: int
+    backlog_bytes: int | None = None
+
+
+class FileLog(Protocol):
+    """A source's memory of its files."""
+
+    def of_batch(self, progress: dict[str, Any]) -> BatchFiles:
+        """The files of a batch, from Spark's progress of it."""
+        ...
+
+
+class SparkFileLog:
+    """The log of Spark's own file source; ``pending`` are the files that waited before the run."""
+
+    def __init__(self, lake: Lake, table: str, pending: int) -> None:
+        self._lake, self._table, self._pending = lake, table, pending
+        self._log: dict[int, list[str]] = {}
+
+    def of_batch(self, progress: dict[str, Any]) -> BatchFiles:
+        """See ``FileLog``."""
+        source = progress["sources"][0]
+        first, last = (self._number(source[name]) for name in ("startOffset", "endOffset"))
+        if last not in self._log:
+            self._log = checkpoints.source_files(self._lake, self._table)
+        keys = [key for number in range(first + 1, last + 1) for key in self._log.get(number, [])]
+        self._pending = max(self._pending - len(keys), 0)
+        return BatchFiles(keys, self._pending)
+
+    def _number(self, offset: Any) -> int:
+        return (_offset(offset) or {"logOffset": -1})["logOffset"]
+
+
+class CloudFilesLog:
+    """The journal of a ``cloudFiles`` source."""
+
+    def __init__(self, lake: Lake, options: CloudFilesOptions) -> None:
+        self._lake, self._options = lake, options
+        self._backlog: Backlog | None = None
+
+    def of_batch(self, progress: dict[str, Any]) -> BatchFiles:
+        """See ``FileLog``."""
+        source = progress["sources"][0]
+        start, end, latest = (_offset(source.get(name)) for name in ("startOffset", "endOffset", "latestOffset"))
+        files = self._opened(end["seq"]).files(start["seq"] if start else 0, end["seq"])
+        known = latest or {}
+        return BatchFiles(
+            [one.key for one in files], known.get("numFilesOutstanding", 0), known.get("numBytesOutstanding")
+        )
+
+    def _opened(self, upto: int) -> Backlog:
+        if self._backlog is None:
+            place = split_uri(self._options.journal_location or "")
+            self._journal = Journal(self._lake.store, *place, now=lambda: datetime.now(UTC))
+            path = SourcePath.parse(self._options.path, strict=self._options.use_strict_globber)
+            self._backlog = Backlog(self._journal, path, self._options)
+        if self._journal.high_water < upto:
+            self._journal.refresh()
+        return self._backlog
+
+
+def _offset(value: Any) -> dict[str, Any]:
+    if value in (None, "null", ""):
+        return {}
+    return dict(json.loads(value) if isinstance(value, str) else value)

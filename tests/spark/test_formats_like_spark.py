@@ -1,0 +1,188 @@
+"""The same files read by our formats and by Spark."""
+
+import io
+import random
+
+import pytest
+from pyspark.sql import functions as f
+from pyspark.sql import types as t
+
+from lakehouse.autoloader.formats.csv import infer_csv, parse_csv
+from lakehouse.autoloader.formats.orc import infer_orc, parse_orc
+from lakehouse.autoloader.formats.parquet import infer_parquet, parse_parquet
+from lakehouse.autoloader.formats.text import parse_text
+
+
+def ours(parse, data, schema, reader=None, **columns):
+    reader = {name.lower(): value for name, value in (reader or {}).items()}
+    given = parse(io.BytesIO(data), schema, reader=reader, path="s3a://bucket/file", **columns)
+    return [row for one in given for row in one.table.to_pylist()]
+
+
+def plain(value):
+    """Values of Spark's rows and of Arrow's in one form."""
+    if isinstance(value, t.Row):
+        return {name: plain(part) for name, part in value.asDict().items()}
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        pairs = bool(value) and type(value[0]) is tuple
+        return plain(dict(value)) if pairs else [plain(part) for part in value]
+    return value.replace(tzinfo=None) if hasattr(value, "tzinfo") else "NaN" if value != value else value
+
+
+def many_types(spark):
+    return spark.range(5000).select(
+        f.col("id"),
+        f.when(f.col("id") % 3 > 0, f.col("id").cast("int")).alias("i"),
+        f.expr("cast(id % 100 as tinyint)").alias("y"),
+        f.expr("cast(id / 3 as float)").alias("f"),
+        f.expr("if(id = 7, double('NaN'), id / 7)").alias("d"),
+        f.expr("cast(id / 100 as decimal(12, 3))").alias("dec"),
+        f.expr("id % 2 = 0").alias("b"),
+        f.expr("if(id % 5 = 0, null, concat('é,\"', id))").alias("s"),
+        f.expr("date_add(date'1900-01-01', int(id * 20))").alias("day"),
+        f.expr("timestamp_micros(id * 12345678901 - 3000000000000000)").alias("at"),
+        f.expr("cast(string(id) as binary)").alias("bin"),
+        f.expr("if(id % 4 = 0, null, named_struct('x', id, 'y', array(int(id), null)))").alias("st"),
+        f.expr("if(id % 6 = 0, null, map(string(id), named_struct('v', id)))").alias("m"),
+        f.expr("if(id % 7 = 0, null, array(named_struct('q', string(id))))").alias("l"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "parse", "infer"), [("parquet", parse_parquet, infer_parquet), ("orc", parse_orc, infer_orc)]
+)
+def test_typed_files(lake, spark, name, parse, infer):
+    folder = f"{lake.settings.lake_uri}/_{name}"
+    many_types(spark).coalesce(1).write.format(name).save(folder)
+    (data,) = contents(lake, folder)
+    back = spark.read.format(name).load(folder)
+    schema = infer([io.BytesIO(data)], reader={}, infer_column_types=True)
+    assert schema.simpleString() == back.schema.simpleString()
+    wide = t.StructType([*back.schema.fields, t.StructField("none", t.StringType())])
+    theirs = [plain(row) for row in spark.read.format(name).schema(wide).load(folder).collect()]
+    assert [plain(row) for row in ours(parse, data, wide)] == theirs
+
+
+def contents(lake, folder):
+    bucket, _, prefix = folder.removeprefix("s3a://").partition("/")
+    keys = [one.key for one in lake.store.list(bucket, f"{prefix}/") if "part-" in one.key or "/in" in one.key]
+    return [lake.store.read(bucket, key) for key in keys]
+
+
+def put(lake, name, data):
+    folder = f"{lake.settings.lake_uri}/{name}"
+    bucket, _, prefix = folder.removeprefix("s3a://").partition("/")
+    lake.store.write(bucket, f"{prefix}/in.txt", data)
+    return folder
+
+
+def test_text(lake, spark):
+    data = "\ufeffone\r\n\ntwo\rthree é\n last".encode()
+    folder = put(lake, "_text", data)
+    for options in ({}, {"wholetext": "true"}, {"lineSep": "e"}):
+        theirs = [row.asDict() for row in spark.read.format("text").options(**options).load(folder).collect()]
+        assert ours(parse_text, data, t.StructType().add("value", "string"), options) == theirs
+
+
+TEXTS = [
+    *(
+        "",
+        "1",
+        "-2",
+        "+3",
+        "007",
+        "1.5",
+        "1e3",
+        ".5",
+        "5.",
+        "NaN",
+        "Inf",
+        "-Inf",
+        "1d",
+        "99999999999",
+        "1,234.5",
+        "abc",
+    ),
+    *("true", "FALSE", "yes", "2020-01-02", "2020-1-2", "2020-02-30", "2020", "2020-05", "2020-01-02 03:04:05"),
+    *(
+        "2020-01-02T03:04:05.123456Z",
+        "2020-01-02 03:04:05+01:00",
+        "2020-01-02 3:4:5",
+        "2020-01-02 03:04",
+        "2020-01-02 03",
+    ),
+    *(" 1", "1 ", "2020-01-02 ", "2020-01-02T", "2020-01-02 03:04:05 Europe/Berlin", "0x1F", "1_000", "1.005", "-0.0"),
+]
+
+
+def test_values_of_csv(lake, spark):
+    types = [
+        "tinyint",
+        "int",
+        "bigint",
+        "float",
+        "double",
+        "boolean",
+        "decimal(8,2)",
+        "date",
+        "timestamp",
+        "timestamp_ntz",
+    ]
+    data = "".join(";".join([text] * len(types)) + "\n" for text in TEXTS).encode()
+    folder = put(lake, "_values", data)
+    options = {"sep": ";", "timeZone": "UTC"}
+    back = spark.read.schema(", ".join(f"c{n} {type_}" for n, type_ in enumerate(types))).options(**options).csv(folder)
+    theirs = [plain(row) for row in back.collect()]
+    given = [plain(row) for row in ours(parse_csv, data, back.schema, options)]
+    differences = [
+        (text, types[n], mine, spark_s)
+        for text, a, b in zip(TEXTS, given, theirs, strict=True)
+        for n, (mine, spark_s) in enumerate(zip(a.values(), b.values(), strict=True))
+        if mine != spark_s
+    ]
+    assert differences == []
+
+
+CASES = [
+    {},
+    {"multiLine": "true"},
+    {"escape": '"'},
+    {"escape": '"', "multiLine": "true"},
+    {"nullValue": "b", "emptyValue": "E"},
+    {"ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true", "emptyValue": "E"},
+    {"quote": "", "comment": "b"},
+    {"sep": "\t", "mode": "DROPMALFORMED"},
+]
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_any_csv(lake, spark, options):
+    chance = random.Random(7)
+    sep = options.get("sep", ",")
+    weights = {"a": 4, "b": 4, sep: 6, '"': 5, "\\": 1, " ": 1, "\n": 3}
+    if options.get("multiLine"):
+        weights["\r\n"] = 0
+    lines = [
+        "".join(chance.choices(list(weights), list(weights.values()), k=chance.randrange(1, 14))) for _ in range(1500)
+    ]
+    if options.get("multiLine"):
+        lines = [line if line.count('"') % 2 == 0 and "\\" not in line else "a" for line in lines]
+    data = "\n".join(lines).encode()
+    folder = put(lake, "_any", data)
+    columns = {"a": "string", "b": "string", "_corrupt_record": "string"}
+    schema = t.StructType([t.StructField(name, t.StringType()) for name in columns])
+    theirs = [row.asDict() for row in spark.read.schema(schema).options(**options).csv(folder).collect()]
+    given = ours(parse_csv, data, schema, options, corrupt_column="_corrupt_record")
+    differences = [(a, b) for a, b in zip(given, theirs, strict=False) if a != b]
+    assert (differences[:10], len(given)) == ([], len(theirs))
+
+
+def test_inferred_csv(lake, spark):
+    data = b"i,l,x,b,d,t,s,e,e\n1,5000000000,1.5,true,2020-01-02,2020-01-02,q,,1\n"
+    data += b"2,1,7,FALSE,2021-01-02,2020-01-02 03:04:05,5,,\n"
+    folder = put(lake, "_inferred", data)
+    theirs = spark.read.csv(folder, header=True, inferSchema=True).schema
+    given = infer_csv([io.BytesIO(data)], reader={"header": "true"}, infer_column_types=True)
+    assert given.simpleString() == theirs.simpleString()
