@@ -12,6 +12,7 @@ from obstore import exceptions as oe
 
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import AccessDenied, StoreUnavailable
 from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.fast_store import s3_bucket
@@ -50,6 +51,13 @@ class Fetcher:
         self._endpoint, self._bucket = endpoint, bucket
         self._fast = s3_bucket(endpoint, bucket)
         self._sdk: Any = None
+
+    def is_there(self, one: FileVersion) -> bool:
+        """Whether that version is the object's current one."""
+        try:
+            return (obstore.head(self._fast, one.key)["e_tag"] or "").strip('"') == one.e_tag
+        except (oe.BaseError, FileNotFoundError):
+            return False  # whatever it is, the reading itself says it better
 
     def whole(self, span: Span, *, any_version: bool = False) -> bytes:
         """All bytes of the file."""

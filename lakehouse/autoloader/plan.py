@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -38,7 +38,12 @@ class Span:
 
 
 def plan(
-    files: Sequence[FileVersion], *, lines: bool, min_partitions: int, max_partition_bytes: int
+    files: Sequence[FileVersion],
+    *,
+    lines: bool,
+    min_partitions: int,
+    max_partition_bytes: int,
+    may_split: Callable[[FileVersion], bool] = lambda one: True,
 ) -> list[list[Span]]:
     """Parts of a batch, each in the order of the journal; the same input gives the same parts.
 
@@ -47,8 +52,10 @@ def plan(
         lines: Whether the format is one of lines: then uncompressed files over ``max_partition_bytes`` are split.
         min_partitions: As many parts at least, if there are as many files.
         max_partition_bytes: Roughly the most that one part reads.
+        may_split: Asked for each large file: one that was replaced since it was found stays in one part, which alone
+            can tell what to do about it.
     """
-    spans = [span for one in files for span in _spans(one, lines, max_partition_bytes)]
+    spans = [span for one in files for span in _spans(one, lines, max_partition_bytes, may_split)]
     if not spans:
         return []
     total = sum(span.length for span in spans)
@@ -63,9 +70,10 @@ def plan(
     return [sorted(part, key=lambda span: (span.seq, span.start)) for part in parts]
 
 
-def _spans(one: FileVersion, lines: bool, max_bytes: int) -> list[Span]:
+def _spans(one: FileVersion, lines: bool, max_bytes: int, may_split: Callable[[FileVersion], bool]) -> list[Span]:
     whole = (one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified)
-    if not lines or one.size_bytes <= max_bytes or one.key.lower().endswith(COMPRESSED):
+    small = one.size_bytes <= max_bytes
+    if small or not lines or one.key.lower().endswith(COMPRESSED) or not may_split(one):
         return [Span(*whole, 0, one.size_bytes)]
     pieces = ceil(one.size_bytes / max_bytes)
     edges = [one.size_bytes * number // pieces for number in range(pieces + 1)]

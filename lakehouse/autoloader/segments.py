@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import blake2b
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 _TIME = pa.timestamp("us", tz="UTC")
@@ -105,20 +106,23 @@ def version_hash(e_tag: str, size_bytes: int) -> int:
 
 def to_table(files: Sequence[FileVersion]) -> pa.Table:
     """The rows of a new segment."""
-    columns = {
-        "seq": [one.seq for one in files],
-        "bucket": [one.bucket for one in files],
-        "key": [one.key for one in files],
-        "e_tag": [one.e_tag for one in files],
-        "size_bytes": [one.size_bytes for one in files],
-        "last_modified": [one.last_modified for one in files],
-        "discovered": [one.discovered for one in files],
-        "first": [one.first for one in files],
-        "segment": [one.segment for one in files],
-        "key_hash": np.array([key_hash(one.key) for one in files], dtype=np.uint64),
-        "version_hash": np.array([version_hash(one.e_tag, one.size_bytes) for one in files], dtype=np.uint64),
-    }
-    return pa.table(columns, schema=SCHEMA)
+    # by way of JSON: pyarrow's own conversion of Python values imports pandas, which costs more than all the rest
+    rows = "\n".join(
+        json.dumps(
+            {
+                **one.__dict__,
+                "last_modified": one.last_modified.isoformat(),
+                "discovered": one.discovered.isoformat(),
+                "key_hash": key_hash(one.key),
+                "version_hash": version_hash(one.e_tag, one.size_bytes),
+            },
+            ensure_ascii=False,
+        )
+        for one in files
+    )
+    explicit = pj.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error")
+    data = rows.encode("utf-8", "surrogatepass")
+    return pj.read_json(pa.BufferReader(data), pj.ReadOptions(use_threads=False, block_size=len(data) + 1), explicit)
 
 
 def to_files(table: pa.Table) -> list[FileVersion]:

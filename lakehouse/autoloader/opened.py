@@ -1,0 +1,142 @@
+"""What a stream's options name, opened: the files, the journal, the schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.backlog import Backlog
+from lakehouse.autoloader.discovery import discover
+from lakehouse.autoloader.fetch import Fetcher
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import SourcePath, split_uri
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.schemas import SAMPLE_FILES, SchemaLocation, full_schema, infer_version
+from lakehouse.autoloader.state import POINTER
+from lakehouse.errors import ConfigurationError
+from lakehouse.storage.contract import ObjectExists, ObjectStore
+from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.fast_store import FastStore
+
+
+def now() -> datetime:
+    """The clock of the source."""
+    return datetime.now(UTC)
+
+
+def source_id(path: SourcePath) -> str:
+    """A readable, unique name for the journal of a bucket's folder."""
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{path.bucket}/{path.root}".lower()).strip("-")[:40]
+    return f"{slug}-{hashlib.sha256(f'{path.bucket}/{path.root}'.encode()).hexdigest()[:8]}"
+
+
+@dataclass
+class Source:
+    """What the options name, opened."""
+
+    options: CloudFilesOptions
+    journal_root: str | None
+
+    @cached_property
+    def path(self) -> SourcePath:
+        """The files."""
+        return SourcePath.parse(self.options.path, strict=self.options.use_strict_globber)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store, with the keys of this process."""
+        return FastStore(endpoint_from_environment(self.options.profile))
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """For the files themselves."""
+        return Fetcher(endpoint_from_environment(self.options.profile), self.path.bucket)
+
+    @cached_property
+    def journal_place(self) -> tuple[str, str]:
+        """Bucket and folder of the journal."""
+        return split_uri(self.journal_uri)
+
+    @cached_property
+    def journal_uri(self) -> str:
+        """The journal's folder.
+
+        Raises:
+            ConfigurationError: nothing says where it is.
+        """
+        place = self.options.journal_location
+        if place is None and self.journal_root is not None:
+            place = f"{self.journal_root.rstrip('/')}/{source_id(self.path)}"
+        if place is None and self.options.schema_location is not None:
+            place = f"{self.options.schema_location.rstrip('/')}/_journal"
+        if place is None:
+            raise ConfigurationError(
+                "nothing says where to keep the journal of files",
+                where="cloudFiles options",
+                state="nothing was read or written",
+                next_command="give cloudFiles.schemaLocation or cloudFiles.journalLocation; get_spark() sets a default",
+            )
+        return place.rstrip("/") + "/"
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal, opened."""
+        return Journal(self.store, *self.journal_place, now=now)
+
+    def discover(self) -> None:
+        """Brings the journal up to date with the bucket."""
+        bucket, prefix = self.journal_place
+        discover(
+            self.store,
+            self.path,
+            self.journal,
+            (bucket, f"{prefix}audit.json"),
+            now=now,
+            audit_interval_seconds=self.options.backfill_interval_seconds,
+        )
+
+    def inferred_schema(self) -> StructType:
+        """See ``CloudFiles.schema``."""
+        location = self.options.schema_location
+        if location is None:
+            raise ConfigurationError(
+                "no schema, and no place to keep an inferred one",
+                where="cloudFiles options",
+                state="nothing was read or written",
+                next_command="give the option cloudFiles.schemaLocation, or a schema: .schema(...)",
+            )
+        schemas = SchemaLocation(self.store, *split_uri(location))
+        version = schemas.latest()
+        if version is None:
+            self.discover()
+            newest = Backlog(self.journal, self.path, self.options).newest(SAMPLE_FILES)
+            if not newest:
+                raise ConfigurationError(
+                    "there is no file yet to infer a schema from",
+                    where=self.options.path,
+                    state="nothing was written",
+                    next_command="start the stream when the first file has landed, or give a schema: .schema(...)",
+                )
+            version = schemas.write(infer_version(self.options, self.path.root, self.fetcher, newest))
+            bucket, prefix = split_uri(location)
+            pointer = json.dumps({"journal": self.journal_uri}).encode()
+            self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
+        return full_schema(self.options, version)
+
+    def first_start(self) -> int:
+        """Where a stream that leaves out existing files began: written once, because a crash asks again."""
+        self.discover()
+        bucket, prefix = self.journal_place
+        stream = hashlib.sha256((self.options.schema_location or self.options.path).encode()).hexdigest()[:16]
+        key = f"{prefix}starts/{stream}"
+        try:
+            self.store.write(bucket, key, str(self.journal.high_water).encode(), if_absent=True)
+        except ObjectExists:
+            return int(self.store.read(bucket, key))
+        return self.journal.high_water
