@@ -17,6 +17,7 @@ from deltalake import DeltaTable
 
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
+from lakehouse.storage import ObjectMissing
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,24 @@ def verify(lake: Lake, table: str) -> int | None:
         planned = "none" if state.last_offset is None else state.last_offset
         text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
         raise _mismatch(lake, table, f"{text}: the checkpoint is an older copy")
-    if state.last_commit is not None and (written is None or written < state.last_commit):
+    finished = state.last_commit
+    if finished is not None and (written is None or written < finished) and not _is_repaired(lake, table, finished):
         held = "no batch" if written is None else f"batches up to {written}"
         text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {held} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
     return version
+
+
+REPAIRED = "repaired.json"
+"""Marks a checkpoint that was written by a repair: its first batch was never a batch of Delta's."""
+
+
+def _is_repaired(lake: Lake, table: str, batch: int) -> bool:
+    try:
+        said = json.loads(lake.store.read(lake.settings.bucket, _prefix(lake, table, REPAIRED)))
+    except ObjectMissing:
+        return False
+    return bool(said["batch"] == batch)
 
 
 def _streamed(delta: DeltaTable) -> bool:
@@ -141,3 +155,13 @@ def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
 def _second_line(lake: Lake, table: str, name: str) -> dict[str, Any]:
     lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, name)).decode().splitlines()
     return dict(json.loads(lines[1])) if len(lines) > 1 else {}
+
+
+def newest_offset(lake: Lake, table: str) -> dict[str, Any] | None:
+    """What the newest planned batch of a ``cloudFiles`` stream says of its source; None for other streams."""
+    numbers = _numbers(lake, table, "offsets")
+    if not numbers:
+        return None
+    lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, f"offsets/{numbers[-1]}")).decode().splitlines()
+    offset = json.loads(lines[2]) if len(lines) > 2 else None
+    return offset if isinstance(offset, dict) and "journal" in offset else None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,15 @@ from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.progress import OnBatch, StreamReport
 from lakehouse.quality import Finding
-from lakehouse.storage import ObjectInfo
+from lakehouse.repair import Repair, repair, start_over
+from lakehouse.replay import Replay, replay, take_out_replaced
+from lakehouse.storage import ObjectInfo, hold_lease
 from lakehouse.streams import bronze, silver
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.run import nothing_to_do, run_available_now
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
@@ -115,6 +118,35 @@ def ingest(
     return reports, findings
 
 
+def repair_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
+    """Brings a table and its checkpoint together again; without ``really`` only says how. See ``repair.repair``."""
+    journal = bronze.autoloader_options(lake.settings)["cloudFiles.journalLocation"] if table == BRONZE else None
+    return repair(lake, table, journal, really=really)
+
+
+def ask_for_replay(
+    lake: Lake,
+    table: str,
+    *,
+    files: Sequence[str] = (),
+    since: datetime | None = None,
+    batch: int | None = None,
+    really: bool = False,
+) -> Replay:
+    """Asks for files to be loaded again, see ``replay.replay``; silver then is computed again, from its beginning.
+
+    Silver goes first: after a crash in between it is computed again for nothing, never wrong.
+    """
+    dry = replay(lake, table, files=files, since=since, batch=batch)
+    if not really or not dry.files:
+        return dry
+    if lake.version(SILVER) is not None:
+        key = f"{lake.settings.user}/_checkpoints/{SILVER}.lease"
+        with hold_lease(lake.store, lake.settings.bucket, key, owner=SILVER):
+            start_over(lake, SILVER)
+    return replay(lake, table, files=files, since=since, batch=batch, really=True)
+
+
 def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
     """The error for the first failed blocking check, or None."""
     for one in findings:
@@ -148,10 +180,15 @@ def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> Strea
     listed = lake.store.list(settings.landing_bucket, settings.landing_prefix)
     if lake.version(BRONZE) is None and not any(map(is_order_file, listed)):
         return nothing_to_do(lake, BRONZE)  # nothing to infer a schema from
+
+    def opened() -> DataFrame:
+        take_out_replaced(spark, lake, BRONZE)
+        return bronze.orders_autoloader(spark, settings)
+
     return run_available_now(
         lake,
         BRONZE,
-        lambda: bronze.orders_autoloader(spark, settings),
+        opened,
         on_batch=on_batch,
         file_log=CloudFilesLog(lake, CloudFilesOptions.parse(bronze.autoloader_options(settings))),
     )

@@ -14,7 +14,7 @@ from lakehouse.autoloader.location import SourcePath, glob_regex
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.segments import FileVersion, to_files
 
-_NEEDED = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment"]
+_NEEDED = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment", "replaces"]
 
 
 class Backlog:

@@ -129,29 +129,26 @@ class Journal:
         Raises:
             TransientError: others were faster every time.
         """
-        for attempt in range(_TRIES):
-            fresh = self.unseen(_each_version_once(found))
-            if not fresh:
-                return 0
-            table = self._number(bucket, fresh)
-            ordinal = self._segments[-1].last + 1 if self._segments else 1
-            try:
-                data = segments.encode(table)
-                self._store.write(self._bucket, self._key(segments.name_of(ordinal, ordinal)), data, if_absent=True)
-            except ObjectExists:
-                time.sleep(random.uniform(0, 0.05 * min(attempt, 10)))
-                self.refresh()
-                continue
-            if self._counts(ordinal, table):
-                self._take(segments.name_of(ordinal, ordinal), data)
-                return len(fresh)
-            self._reload()
-        raise TransientError(
-            f"could not number {len(found):,} new files: others wrote to the journal every time",
-            where=self.uri,
-            state="nothing was lost: they will be found again",
-            next_command="run the same again",
-        )
+        return self._extend(bucket, lambda: [(one, first, 0) for one, first in self.unseen(_each_version_once(found))])
+
+    def replay(self, bucket: str, again: Sequence[tuple[ObjectInfo, int]]) -> int:
+        """Numbers versions that are to be loaded again, each with the entry whose rows it takes the place of.
+
+        Raises:
+            TransientError: others were faster every time.
+        """
+        return self._extend(bucket, lambda: [(one, True, replaced) for one, replaced in again])
+
+    def restore(self, files: Sequence[FileVersion]) -> None:
+        """Makes the beginning of an empty journal from entries that keep their numbers.
+
+        Raises:
+            ObjectExists: the journal is not empty.
+        """
+        name = segments.name_of(1, 1)
+        data = segments.encode(segments.to_table(files))
+        self._store.write(self._bucket, self._key(name), data, if_absent=True)
+        self._take(name, data)
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The file versions numbered ``after`` < seq <= ``upto``, in order; the same for ever."""
@@ -229,6 +226,32 @@ class Journal:
         self._covered.clear()
         return gone
 
+    def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]]) -> int:
+        """Writes the next segment; asks for the entries again whenever somebody else was faster."""
+        for attempt in range(_TRIES):
+            fresh = entries()
+            if not fresh:
+                return 0
+            table = self._number(bucket, fresh)
+            ordinal = self._segments[-1].last + 1 if self._segments else 1
+            try:
+                data = segments.encode(table)
+                self._store.write(self._bucket, self._key(segments.name_of(ordinal, ordinal)), data, if_absent=True)
+            except ObjectExists:
+                time.sleep(random.uniform(0, 0.05 * min(attempt, 10)))
+                self.refresh()
+                continue
+            if self._counts(ordinal, table):
+                self._take(segments.name_of(ordinal, ordinal), data)
+                return len(fresh)
+            self._reload()
+        raise TransientError(
+            "could not number new files: others wrote to the journal every time",
+            where=self.uri,
+            state="nothing was lost: they will be found again",
+            next_command="run the same again",
+        )
+
     def _reload(self) -> None:
         self._forget()
         self.refresh()
@@ -263,16 +286,15 @@ class Journal:
         self._segments.append(head)
         self._remember(name, opened)
 
-    def _number(self, bucket: str, fresh: list[tuple[ObjectInfo, bool]]) -> pa.Table:
-        segment, now, start = uuid.uuid4().hex[:12], self._now(), self.high_water + 1
+    def _number(self, bucket: str, fresh: list[tuple[ObjectInfo, bool, int]]) -> pa.Table:
+        segment, now = uuid.uuid4().hex[:12], self._now()
         seen: set[str] = set()
         files = []
-        for seq, (one, first) in enumerate(fresh, start):
+        for seq, (one, first, replaces) in enumerate(fresh, self.high_water + 1):
             new_key = first and one.key not in seen
             seen.add(one.key)
-            files.append(
-                FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, new_key, segment)
-            )
+            version = (one.key, one.e_tag, one.size_bytes, one.last_modified)
+            files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces))
         return segments.to_table(files)
 
     def _counts(self, ordinal: int, table: pa.Table) -> bool:

@@ -14,12 +14,14 @@ from lakehouse.storage.contract import ObjectStore
 
 
 class State(StrEnum):
-    """Auto Loader's ``ingestion_state``, and one of ours."""
+    """Auto Loader's ``ingestion_state``, and ours: in quarantine, replaced by a replay, not chosen by the stream."""
 
     INGESTED = "INGESTED"
     SKIPPED_MISSING = "SKIPPED_MISSING"
     SKIPPED_CORRUPTED = "SKIPPED_CORRUPTED"
     QUARANTINED = "QUARANTINED"
+    REPLACED = "REPLACED"
+    PASSED_OVER = "PASSED_OVER"
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Receipt:
 
 def folder(journal_prefix: str, query_id: str) -> str:
     """Where the receipts of one stream are."""
-    return f"{journal_prefix}receipts/{query_id}/"
+    return f"{journal_prefix.rstrip('/')}/receipts/{query_id}/"
 
 
 def write_receipts(

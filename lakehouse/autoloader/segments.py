@@ -26,6 +26,7 @@ SCHEMA = pa.schema(
         ("discovered", _TIME),
         ("first", pa.bool_()),
         ("segment", pa.string()),
+        ("replaces", pa.int64()),
         ("key_hash", pa.uint64()),
         ("version_hash", pa.uint64()),
     ]
@@ -46,6 +47,7 @@ class FileVersion:
         discovered: When it was found, UTC.
         first: Whether no other version of the key was found before.
         segment: Id of the write that gave it its number.
+        replaces: Number of the entry whose rows this one takes the place of, after a replay; 0 for none.
     """
 
     seq: int
@@ -57,6 +59,7 @@ class FileVersion:
     discovered: datetime
     first: bool
     segment: str
+    replaces: int = 0
 
 
 @dataclass(frozen=True)
@@ -127,7 +130,18 @@ def to_table(files: Sequence[FileVersion]) -> pa.Table:
 
 def to_files(table: pa.Table) -> list[FileVersion]:
     """The rows as objects."""
-    names = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment"]
+    names = [
+        "seq",
+        "bucket",
+        "key",
+        "e_tag",
+        "size_bytes",
+        "last_modified",
+        "discovered",
+        "first",
+        "segment",
+        "replaces",
+    ]
     return [FileVersion(*row) for row in zip(*(table[name].to_pylist() for name in names), strict=True)]
 
 

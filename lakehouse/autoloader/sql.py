@@ -22,4 +22,5 @@ def register_cloud_files_state(spark: Any) -> None:
     """Makes the function known to a session."""
     from pyspark.sql.functions import udtf
 
-    spark.udtf.register("cloud_files_state", udtf(CloudFilesState, returnType=STATE_DDL))
+    # told outright: left open, the function would ask whichever session this process made first
+    spark.udtf.register("cloud_files_state", udtf(CloudFilesState, returnType=STATE_DDL, useArrow=False))

@@ -130,7 +130,16 @@ def file_states(store: ObjectStore, location: str, *, versions: dict[int, int] |
     journal_bucket, journal_prefix = split_uri(journal_uri)
     journal = Journal(store, journal_bucket, journal_prefix, now=lambda: datetime.now(UTC))
     receipts = _by_file(store, journal_bucket, journal_prefix, log)
+    replaced = {
+        seq
+        for table in journal.tables(0, journal.high_water, ["replaces"])
+        for seq in table["replaces"].to_pylist()
+        if seq
+    }
     for one in journal.files(0, journal.high_water):
+        if one.seq in replaced:
+            yield replace(_state(one, None, log, journal_uri, {}), ingestion_state=State.REPLACED.value)
+            continue
         yield _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
 
 
@@ -157,7 +166,9 @@ def _state(
         flow_name=log.query_id if log else None,
     )
     if receipt is None:
-        return base
+        # up to its last finished batch a stream has read what it wants: the rest are overwritten or filtered versions
+        passed = log is not None and one.seq <= log.committed_seq
+        return replace(base, ingestion_state=State.PASSED_OVER.value) if passed else base
     query, batch, said = receipt
     done = log.commits.get(batch) if log else None
     planned = log.ends.get(batch) if log else None
@@ -178,7 +189,7 @@ def _by_file(
     store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
 ) -> dict[int, tuple[str, int, Receipt]]:
     """One receipt a file: the parts of a large one are summed; the newest batch wins."""
-    below = f"{prefix}receipts/"
+    below = f"{prefix.rstrip('/')}/receipts/"
     queries = [log.query_id] if log else [name.rstrip("/") for name in store.folders(bucket, below)]
     found: dict[int, tuple[str, int, Receipt]] = {}
     for query in queries:

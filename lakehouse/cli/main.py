@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from lakehouse.cli import files as files_commands
 from lakehouse.cli.output import Json, command
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
@@ -192,6 +193,11 @@ def prepare(as_json: bool = Json) -> None:
     with command(as_json) as out, ThreadPoolExecutor(2) as pool:
         work = [pool.submit(ensure_minio_binary, out.say), pool.submit(ensure_jars, out.say)]
         out.result({"ready": [str(one.result()) for one in work]})
+
+
+app.command()(files_commands.files)
+app.command()(files_commands.replay)
+app.add_typer(files_commands.checkpoint, name="checkpoint")
 
 
 def main() -> None:

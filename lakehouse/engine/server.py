@@ -259,7 +259,8 @@ def _memory_bytes(running: Running) -> int:
         process = running.process()
         for one in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
-                total += one.memory_info().rss
+                # forked workers share most of their pages: each page is counted once over all who have it
+                total += one.memory_full_info().pss
     return total
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -148,6 +149,9 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
     except (LakehouseError, KeyboardInterrupt):
         raise
     except Exception as error:
+        said = _said_by_the_source(error)
+        if said is not None:
+            raise said from error
         if lake.settings.spark_remote is None:
             reason = explain(lake.settings, error)
             if reason is not None:
@@ -158,6 +162,18 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
             state="batches committed before stay committed; the failed one is done again by the next run",
             next_command=f"correct the cause, then: lakehouse ingest   (Spark's log: {spark_log(lake.settings)})",
         ) from error
+
+
+_OURS = re.compile(r"lakehouse\.[\w.]*\.(\w+): (.+?)\n  where  (.+?)\n  state  (.+?)\n(?:  next   (.+?)\n)?", re.DOTALL)
+
+
+def _said_by_the_source(error: Exception) -> StreamFailed | None:
+    """An error of this library that was raised in one of Spark's processes: it arrives as text within Spark's own."""
+    found = _OURS.search(str(error) + "\n")
+    if found is None:
+        return None
+    kind, what, where, state, cure = found.groups()
+    return StreamFailed(f"{what} ({kind})", where=where, state=state, next_command=cure or "")
 
 
 def _first_lines(error: Exception) -> str:

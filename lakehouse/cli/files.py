@@ -1,0 +1,130 @@
+"""Commands about single files and the place of a stream: ``files``, ``replay``, ``checkpoint``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.output import Json, command
+
+_Table = Annotated[str, typer.Option("--table", help="the table that the stream writes")]
+_Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
+_BRONZE = "bronze.orders_autoloader"
+
+checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
+
+
+def files(
+    table: _Table = _BRONZE,
+    state: Annotated[str | None, typer.Option(help="INGESTED, QUARANTINED, ..., or PENDING: not read yet")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="at most so many lines; --json gives all")] = 50,
+    as_json: bool = Json,
+) -> None:
+    """List the files that a cloudFiles stream knows, and what became of each."""
+    from dataclasses import asdict
+
+    from lakehouse.autoloader.state import file_states
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        versions = {one.batch_id: one.version for one in lake.commits_since(table, None) if one.batch_id is not None}
+        found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
+        counts: dict[str, int] = {}
+        for one in found:
+            counts[one.ingestion_state or "PENDING"] = counts.get(one.ingestion_state or "PENDING", 0) + 1
+        if state:
+            found = [one for one in found if (one.ingestion_state or "PENDING") == state.upper()]
+        rows = [
+            [one.sequence, one.ingestion_state or "PENDING", one.rows, one.batch_id, one.delta_version, one.path]
+            for one in found[-limit:]
+        ]
+        out.table(["seq", "state", "rows", "batch", "version", "file"], rows)
+        for one in found[-limit:]:
+            if one.error:
+                out.line(f"{one.path}: {one.error}", style="yellow")
+        if len(found) > limit:
+            out.line(f"the last {limit:,} of {len(found):,} files; --limit shows more, --json all")
+        out.line(", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "no file yet")
+        out.result({"table": table, "counts": counts, "files": [asdict(one) for one in found]})
+
+
+def replay(
+    names: Annotated[list[str] | None, typer.Option("--files", help="path, key or name; globs; repeatable")] = None,
+    since: Annotated[datetime | None, typer.Option(help="files found since then, UTC")] = None,
+    batch: Annotated[int | None, typer.Option(min=0, help="files of this micro-batch")] = None,
+    table: _Table = _BRONZE,
+    yes: _Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Load files again: takes out their rows, then the next ingest reads the files as they are now."""
+    from lakehouse import pipeline
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        if not names and since is None and batch is None:
+            raise ConfigurationError(
+                "replay of everything was not asked for",
+                where="lakehouse replay",
+                state="nothing was changed",
+                next_command="name the files: --files GLOB, --since TIME or --batch N",
+            )
+        lake = Lake.open(say=out.say)
+        moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
+        done = pipeline.ask_for_replay(lake, table, files=names or (), since=moment, batch=batch, really=yes)
+        out.table(
+            ["seq", "state", "rows", "batch", "file"],
+            [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],
+        )
+        for one in done.gone:
+            out.line(f"{one.path} is not in the bucket any more: its rows stay", style="yellow")
+        what = f"{len(done.files):,} files with {done.rows:,} rows"
+        if done.done:
+            out.line(f"asked to load {what} again, and silver to be computed again; now run: lakehouse ingest")
+        else:
+            out.line(f"would load {what} again, and compute silver again" + ("; --yes does it" if done.files else ""))
+        out.result({"table": table, "done": done.done, "rows": done.rows, "files": [one.path for one in done.files]})
+
+
+@checkpoint.command("show")
+def show(table: Annotated[str, typer.Argument(help="layer.name")] = _BRONZE, as_json: bool = Json) -> None:
+    """Print where the stream into a table stands, and whether the table agrees."""
+    from dataclasses import asdict
+
+    from lakehouse import checkpoints
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        state = checkpoints.read_checkpoint(lake, table)
+        offset = checkpoints.newest_offset(lake, table)
+        said = asdict(state) if state else {}
+        for name, value in {**said, "offset": offset, "delta_version": lake.version(table)}.items():
+            out.line(f"{name:14} {value}")
+        out.result({"table": table, "checkpoint": said or None, "offset": offset})
+        checkpoints.verify(lake, table)
+
+
+@checkpoint.command("repair")
+def repair_(
+    table: Annotated[str, typer.Argument(help="layer.name")] = _BRONZE, yes: _Yes = False, as_json: bool = Json
+) -> None:
+    """Bring checkpoint, journal and table together again after one of them was lost or restored."""
+    from dataclasses import asdict
+
+    from lakehouse import pipeline
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        done = pipeline.repair_table(lake, table, really=yes)
+        if done.reason:
+            out.line(done.reason, style="yellow")
+        for step in done.steps:
+            out.line(f"{'done: ' if done.done else 'would: ' if done.reason else ''}{step}")
+        if done.reason and not done.done:
+            out.line(f"nothing was changed; to do it: lakehouse checkpoint repair {table} --yes")
+        out.result(asdict(done))

@@ -1,0 +1,125 @@
+"""Loading files again: their rows are taken out, and the files are read as they are now.
+
+A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of. The
+next run of the table first removes the old rows, then loads what is new. Both can be done again after a crash.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from lakehouse import checkpoints
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import split_uri, uri_key
+from lakehouse.autoloader.receipts import State
+from lakehouse.autoloader.state import FileState, file_states
+from lakehouse.completeness import SEQUENCE, rows_by_sequence
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectInfo
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay takes.
+
+    Attributes:
+        files: The files, as they were loaded.
+        gone: Those of them that are not in the bucket any more: left as they are.
+        rows: Rows that are taken out.
+        done: Whether it was asked for.
+    """
+
+    files: tuple[FileState, ...]
+    gone: tuple[FileState, ...]
+    rows: int
+    done: bool
+
+
+def replay(
+    lake: Lake,
+    table: str,
+    *,
+    files: Sequence[str] = (),
+    since: datetime | None = None,
+    batch: int | None = None,
+    really: bool = False,
+) -> Replay:
+    """Asks for files to be loaded again; without ``really`` only says which.
+
+    Args:
+        lake: Where all of it is.
+        table: A table that a ``cloudFiles`` stream writes.
+        files: Paths, keys or names, globs allowed.
+        since: Files that were found at this time or later.
+        batch: Files of this micro-batch.
+        really: Do it. The tables computed from this one have to be started over by the caller.
+
+    Raises:
+        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream.
+    """
+    states = [
+        one
+        for one in file_states(lake.store, lake.settings.checkpoint_uri(table))
+        if one.ingestion_state not in _NOT_LOADED
+        and (not files or any(_names(one, pattern) for pattern in files))
+        and (since is None or one.discovery_time >= since)
+        and (batch is None or one.batch_id == batch)
+    ]
+    now: dict[str, ObjectInfo] = {}
+    for one in states:
+        bucket, key = split_uri(one.path)[0], uri_key(one.path)
+        current = next((info for info in lake.store.list(bucket, key) if info.key == key and info.size_bytes), None)
+        if current is not None:
+            now[one.path] = current
+    chosen = [one for one in states if one.path in now]
+    if really and chosen:
+        journal = _journal(lake, table)
+        by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
+        for one in chosen:
+            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
+        for bucket, again in by_bucket.items():
+            journal.replay(bucket, again)
+    return Replay(
+        tuple(chosen),
+        tuple(one for one in states if one.path not in now),
+        sum(one.rows or 0 for one in chosen),
+        really and bool(chosen),
+    )
+
+
+def take_out_replaced(spark: SparkSession, lake: Lake, table: str) -> int:
+    """Removes the rows of files whose replay the next run will load; returns how many files that were.
+
+    Safe to repeat: a number that was taken out never comes back.
+    """
+    offset = checkpoints.newest_offset(lake, table)
+    if offset is None:
+        return 0
+    journal = _journal(lake, table)
+    waiting = [one.replaces for one in journal.files(offset["seq"], journal.high_water) if one.replaces]
+    if not waiting:
+        return 0
+    held = sorted(set(waiting) & rows_by_sequence(lake, table).keys())
+    if held:
+        numbers = ", ".join(map(str, held))
+        spark.sql(f"DELETE FROM delta.`{lake.settings.table_uri(table)}` WHERE {SEQUENCE} IN ({numbers})").collect()
+    return len(held)
+
+
+def _journal(lake: Lake, table: str) -> Journal:
+    offset = checkpoints.newest_offset(lake, table) or {}
+    return Journal(lake.store, *split_uri(offset["journal"]), now=lambda: datetime.now(UTC))
+
+
+def _names(one: FileState, pattern: str) -> bool:
+    key = uri_key(one.path)
+    return any(fnmatchcase(name, pattern) or name == pattern for name in (one.path, key, key.rsplit("/", 1)[-1]))
