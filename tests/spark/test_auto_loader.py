@@ -1,0 +1,218 @@
+"""``format("cloudFiles")`` as its users write it, on the warm engine and a real object store."""
+
+import io
+
+import fastavro
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyspark.sql import functions as F  # noqa: N812
+
+DDL = "order_id STRING, quantity INT"
+
+
+class Source:
+    """A landing folder, and streams over it."""
+
+    def __init__(self, spark, lake):
+        self.spark, self.lake, self.settings = spark, lake, lake.settings
+
+    def put(self, name, data):
+        data = data if isinstance(data, bytes) else data.encode()
+        self.lake.store.write(self.settings.landing_bucket, self.settings.landing_prefix + name, data)
+
+    def order(self, name, *ids):
+        self.put(name, "".join(f'{{"order_id": "{one}", "quantity": {len(one)}}}\n' for one in ids))
+
+    def frame(self, schema=DDL, path="", **options):
+        reader = self.spark.readStream.format("cloudFiles").option("cloudFiles.format", options.pop("format", "json"))
+        for name, value in options.items():
+            spelled = name if name in ("pathGlobFilter", "header") else f"cloudFiles.{name}"
+            reader = reader.option(spelled, value)
+        return (reader.schema(schema) if schema else reader).load(self.settings.landing_uri + path)
+
+    def location(self, name):
+        return f"{self.settings.lake_uri}/{name}"
+
+    def run(self, frame, name="t", **trigger):
+        query = (
+            frame.writeStream.format("delta")
+            .option("checkpointLocation", self.location(f"checkpoint-{name}"))
+            .trigger(**(trigger or {"availableNow": True}))
+            .start(self.location(f"table-{name}"))
+        )
+        query.awaitTermination()
+        return [one for one in query.recentProgress if "addBatch" in one["durationMs"]]
+
+    def ids(self, name="t"):
+        table = self.spark.read.format("delta").load(self.location(f"table-{name}"))
+        return sorted(row["order_id"] for row in table.select("order_id").collect())
+
+
+@pytest.fixture
+def source(spark, lake):
+    return Source(spark, lake)
+
+
+def test_the_notebooks_example_with_only_the_path_changed(source, land):
+    land(files=7, rows_per_file=5)
+    schema_location = source.location("autoloader_schema")
+    orders = (
+        source.spark.readStream.format("cloudFiles")
+        .option("cloudFiles.format", "json")
+        .option("cloudFiles.schemaLocation", schema_location)
+        .option("cloudFiles.inferColumnTypes", "true")
+        .option("cloudFiles.schemaEvolutionMode", "addNewColumns")
+        .option("cloudFiles.maxFilesPerTrigger", 3)
+        .load(source.settings.landing_uri)
+    )
+    enriched = orders.withColumn("_processing_time", F.current_timestamp()).withColumn(
+        "_source_file", F.col("_metadata.file_path")
+    )
+    assert len(source.run(enriched)) == 3, "seven files, three a batch"
+    table = source.spark.read.format("delta").load(source.location("table-t"))
+    assert table.count() == 35
+    types = dict(table.dtypes)
+    assert (types["total_amount"], types["quantity"], types["order_date"]) == ("double", "bigint", "string")
+    assert table.select("_source_file").distinct().count() == 7
+    land(files=1, first_file=7, rows_per_file=5)
+    assert len(source.run(enriched)) == 1
+    assert table.count() == 40
+    for place in (schema_location, source.location("checkpoint-t")):
+        states = source.spark.sql(f"SELECT * FROM cloud_files_state('{place}')").collect()
+        assert [row["ingestion_state"] for row in states] == ["INGESTED"] * 8
+        assert [row["rows"] for row in states] == [5] * 8
+        assert all(row["path"].startswith(source.settings.landing_uri) for row in states)
+    assert [row["batch_id"] for row in states] == [0, 0, 0, 1, 1, 1, 2, 3]
+    assert all(row["commit_time"] for row in states)
+
+
+def test_backdated_smaller_and_same_second_files_are_all_loaded(source):
+    source.order("m.json", "m1")
+    source.order("n.json", "n1")
+    source.run(source.frame())
+    source.order("n2.json", "same-second")
+    source.order("a.json", "lexically-smaller")
+    source.order("0/deep.json", "deeper")
+    source.run(source.frame())
+    source.run(source.frame())
+    assert source.ids() == sorted(["m1", "n1", "same-second", "lexically-smaller", "deeper"])
+
+
+def test_an_overwritten_file_is_passed_over_or_loaded_again_as_asked(source):
+    source.order("a.json", "one")
+    source.run(source.frame(), "once")
+    source.run(source.frame(allowOverwrites="true"), "again")
+    source.order("a.json", "two")
+    source.run(source.frame(), "once")
+    source.run(source.frame(allowOverwrites="true"), "again")
+    assert source.ids("once") == ["one"]
+    assert source.ids("again") == ["one", "two"]
+
+
+def test_existing_files_can_be_left_out(source):
+    source.order("old.json", "old")
+    frame = source.frame(includeExistingFiles="false")
+    source.run(frame)
+    assert source.ids() == [], "its one batch has no files: it makes the beginning durable"
+    source.order("new.json", "new")
+    source.run(frame)
+    assert source.ids() == ["new"]
+
+
+def test_streams_share_a_source_and_choose_for_themselves(source):
+    source.order("date=2026-01-01/x.json", "first")
+    source.order("date=2026-01-02/y.json", "second")
+    source.order("_hidden/z.json", "hidden")
+    source.order("date=2026-01-02/y.txt", "other name")
+    source.run(source.frame(pathGlobFilter="*.json"), "all")
+    source.run(source.frame(path="date=2026-01-0[2-9]/", pathGlobFilter="*.json"), "glob")
+    with_date = source.frame("order_id STRING, date DATE", pathGlobFilter="*.json")
+    source.run(with_date.where("date = '2026-01-01'"), "date")
+    assert (source.ids("all"), source.ids("glob"), source.ids("date")) == (["first", "second"], ["second"], ["first"])
+
+
+def test_bytes_limit_once_and_processing_time(source):
+    for number in range(4):
+        source.order(f"{number}.json", f"id{number}")
+    assert len(source.run(source.frame(maxBytesPerTrigger="40"), "bytes")) == 2
+    assert len(source.run(source.frame(maxFilesPerTrigger="1"), "once", once=True)) == 1
+    query = (
+        source.frame()
+        .writeStream.format("delta")
+        .option("checkpointLocation", source.location("checkpoint-p"))
+        .trigger(processingTime="500 milliseconds")
+        .start(source.location("table-p"))
+    )
+    try:
+        query.processAllAvailable()
+        source.order("later.json", "later")
+        query.processAllAvailable()
+    finally:
+        query.stop()
+    assert source.ids("p") == [*(f"id{number}" for number in range(4)), "later"]
+
+
+def test_what_does_not_fit_is_rescued_and_a_bad_file_is_left_out(source):
+    source.put(
+        "a.json", '{"order_id": "fits", "quantity": 1}\n{"order_id": "odd", "quantity": "many", "new": [1]}\nbroken'
+    )
+    source.put("b.json.gz", b"\x1f\x8b\x08\x00cut off")
+    source.run(source.frame(f"{DDL}, _rescued_data STRING, _metadata STRUCT<file_name: STRING, record_index: BIGINT>"))
+    table = source.spark.read.format("delta").load(source.location("table-t"))
+    rows = {row["_metadata"]["record_index"]: row for row in table.collect()}
+    assert rows[0]["_rescued_data"] is None
+    assert '"quantity":"many"' in rows[1]["_rescued_data"] and '"new":[1]' in rows[1]["_rescued_data"]
+    assert '"_corrupt_record":"broken"' in rows[2]["_rescued_data"]
+    place = source.location("checkpoint-t")
+    [bad] = source.spark.sql(f"SELECT * FROM cloud_files_state('{place}') WHERE error IS NOT NULL").collect()
+    assert bad["ingestion_state"] == "QUARANTINED"
+    assert bad["path"].endswith("b.json.gz")
+
+
+def test_every_format_end_to_end(source):
+    table = pa.table({"order_id": ["p1", "p2"], "quantity": pa.array([1, 2], pa.int32())})
+    parquet, avro = io.BytesIO(), io.BytesIO()
+    pq.write_table(table, parquet)
+    fields = [{"name": "order_id", "type": "string"}, {"name": "quantity", "type": "int"}]
+    fastavro.writer(avro, {"type": "record", "name": "o", "fields": fields}, table.to_pylist())
+    content = {"csv": b"order_id,quantity\np1,1\np2,2\n", "parquet": parquet.getvalue(), "avro": avro.getvalue()}
+    for name, data in content.items():
+        source.put(f"{name}/f.{name}", data)
+        options = {"header": "true"} if name == "csv" else {}
+        source.run(source.frame(path=f"{name}/", format=name, **options), name)
+        assert source.ids(name) == ["p1", "p2"], name
+    source.put("text/f.txt", b"p1\np2")
+    source.run(source.frame("value STRING", path="text/", format="text").withColumnRenamed("value", "order_id"), "text")
+    assert source.ids("text") == ["p1", "p2"]
+
+
+@pytest.mark.parametrize(
+    ("options", "schema", "said"),
+    [
+        ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
+        ({"useNotifications": "true"}, DDL, "useNotifications"),
+        ({}, None, "cloudFiles.schemaLocation"),
+    ],
+)
+def test_a_mistake_is_one_clear_error(source, options, schema, said):
+    source.order("a.json", "one")
+    with pytest.raises(Exception, match=said):
+        source.run(source.frame(schema, **options))
+
+
+def test_reading_as_a_batch_says_what_to_use_instead(source):
+    with pytest.raises(Exception, match="readStream"):
+        source.spark.read.format("cloudFiles").option("cloudFiles.format", "json").schema(DDL).load(
+            source.settings.landing_uri
+        ).collect()
+
+
+def test_a_journal_that_does_not_fit_the_checkpoint_is_refused(source):
+    source.order("a.json", "one")
+    source.run(source.frame())
+    source.lake.store.delete_prefix(source.settings.bucket, f"{source.settings.user}/_journal/")
+    source.order("b.json", "two")
+    with pytest.raises(Exception, match="which this journal of"):
+        source.run(source.frame())
+    assert source.ids() == ["one"]
