@@ -89,4 +89,9 @@ def _measure_in_process(home: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["ingest"]:
+        from benchmarks.ingest import main as ingest
+
+        ingest(sys.argv[2:])
+    else:
+        main()

@@ -61,7 +61,25 @@ class CloudFiles(DataSource):
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
         """The stream."""
-        return CloudFilesStream(CloudFilesOptions.parse(dict(self.options)), schema, self.journal_root)
+        options = CloudFilesOptions.parse(dict(self.options))
+        _refuse_what_is_missing(options)
+        return CloudFilesStream(options, schema, self.journal_root)
+
+
+def _refuse_what_is_missing(options: CloudFilesOptions) -> None:
+    """Options that are understood and not built yet must not pass for done."""
+    missing = []
+    if options.clean_source != "OFF":
+        missing.append(f"cloudFiles.cleanSource={options.clean_source}: loaded files stay where they are")
+    if options.schema_evolution_mode in ("failOnNewColumns", "addNewColumnsWithTypeWidening"):
+        missing.append(f"cloudFiles.schemaEvolutionMode={options.schema_evolution_mode}: the schema stays as it is")
+    if missing:
+        raise ConfigurationError(
+            "not available in this version: " + "; ".join(missing),
+            where="cloudFiles options",
+            state="nothing was read or written",
+            next_command="leave the option out",
+        )
 
 
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:

@@ -193,6 +193,8 @@ def test_every_format_end_to_end(source):
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
         ({"useNotifications": "true"}, DDL, "useNotifications"),
         ({}, None, "cloudFiles.schemaLocation"),
+        ({"cleanSource": "DELETE"}, DDL, "not available in this version"),
+        ({"schemaEvolutionMode": "failOnNewColumns"}, DDL, "not available in this version"),
     ],
 )
 def test_a_mistake_is_one_clear_error(source, options, schema, said):

@@ -13,6 +13,7 @@ from lakehouse.settings import Settings
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("docker/*.md")])
 COMMANDS = {command.name or command.callback.__name__: command for command in app.registered_commands}
+GROUPS = {group.name: group.typer_instance.registered_commands for group in app.registered_groups}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
@@ -34,13 +35,13 @@ def test_the_readme_lists_every_variable_and_no_other():
 
 def test_the_readme_lists_every_command_and_no_other():
     listed = set(re.findall(r"`lakehouse (\w+)`", (ROOT / "README.md").read_text()))
-    assert listed == {name for name, command in COMMANDS.items() if not command.hidden}
+    assert listed == {name for name, command in COMMANDS.items() if not command.hidden} | GROUPS.keys()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_in_documents_exist(document):
     used = set(re.findall(r"`(?:[\w./]*/)?lakehouse ([a-z]+)[^`]*`", document.read_text()))
-    assert used <= set(COMMANDS)
+    assert used <= COMMANDS.keys() | GROUPS.keys()
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -49,6 +50,13 @@ def test_every_command_has_help_and_json(name):
     assert result.exit_code == 0
     assert "--json" in result.output
     assert COMMANDS[name].callback.__doc__
+
+
+@pytest.mark.parametrize("words", [(group, one.name) for group, found in GROUPS.items() for one in found], ids=" ".join)
+def test_every_command_of_a_group_has_help_and_json(words):
+    result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
+    assert result.exit_code == 0
+    assert "--json" in result.output
 
 
 def test_no_document_or_source_names_a_machine_or_a_registry():

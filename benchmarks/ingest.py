@@ -1,0 +1,216 @@
+"""``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one engine, in one run.
+
+Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
+every request that reached the object store, those of Delta and of the checkpoint included.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from lakehouse.engine import connect, disconnect, stop_engine
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.storage import stop_store
+
+_DDL = (
+    "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, payment_method STRING, "
+    "product_id STRING, quantity INT"
+)
+_CASES = {"small_4000_files_of_10_rows": (4000, 10), "big_400_files_of_5000_rows": (400, 5000)}
+
+
+def main(arguments: list[str]) -> None:
+    """Runs every case and prints the result."""
+    parser = argparse.ArgumentParser(prog="./dev bench ingest", description=__doc__)
+    parser.add_argument("--runs", type=int, default=2, help="measured runs of each case; the median is reported")
+    parser.add_argument("--known", type=int, default=1_000_000, help="files in the journal of the last case")
+    chosen = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
+        settings = Settings.load(home=Path(folder), user="bench")
+        try:
+            lake = Lake.open(settings)
+            result = {name: _case(lake, name, *size, runs=chosen.runs) for name, size in _CASES.items()}
+            result["journal"] = _journal(folder, chosen.known)
+        finally:
+            disconnect()
+            stop_engine(settings)
+            stop_store(settings)
+    print(json.dumps(result, indent=2))
+
+
+def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, Any]:
+    bucket = lake.settings.landing_bucket
+
+    def put(number: int) -> None:
+        lines = "".join(_line(number * rows + row) for row in range(rows))
+        lake.store.write(bucket, f"{name}/{number:05d}.json", lines.encode())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, range(files)))
+    seconds: dict[str, list[float]] = {"json": [], "cloudFiles": []}
+    requests = 0
+    for run in range(runs + 1):
+        for format_ in seconds:
+            before = _requests(lake)
+            took = _load(lake, name, format_, files, files * rows)
+            if run:
+                seconds[format_].append(took)
+            if format_ == "cloudFiles":
+                requests = _requests(lake) - before
+    medians = {format_: statistics.median(measured) for format_, measured in seconds.items()}
+    return {
+        "spark_read_stream_json_seconds": round(medians["json"], 2),
+        "cloud_files_seconds": round(medians["cloudFiles"], 2),
+        "ratio": round(medians["json"] / medians["cloudFiles"], 2),
+        "requests_per_file": round(requests / files, 3),
+    }
+
+
+def _line(number: int) -> str:
+    order = {
+        "order_id": f"ORD-{number:08d}",
+        "customer_id": f"CUST-{number % 977:04d}",
+        "order_date": "2026-01-01 10:00:00",
+        "total_amount": 12.5 + number % 100,
+        "payment_method": "card",
+        "product_id": f"PROD-{number % 50:03d}",
+        "quantity": number % 5,
+    }
+    return json.dumps(order) + "\n"
+
+
+def _load(lake: Lake, name: str, format_: str, files: int, rows: int) -> float:
+    """One stream into a new table, all files in one batch; the seconds from its definition to its end."""
+    spark, tag = connect(lake), f"{name}-{format_}-{time.time_ns()}"
+    base = f"{lake.settings.lake_uri}/bench/{tag}"
+    started = time.monotonic()
+    reader = spark.readStream.format(format_).schema(_DDL)
+    if format_ == "cloudFiles":
+        reader = (
+            reader.option("cloudFiles.format", "json")
+            .option("cloudFiles.maxFilesPerTrigger", files)
+            .option("cloudFiles.journalLocation", f"{base}/journal")
+        )
+    query = (
+        reader.load(f"s3a://{lake.settings.landing_bucket}/{name}/")
+        .writeStream.format("delta")
+        .option("checkpointLocation", f"{base}/checkpoint")
+        .trigger(availableNow=True)
+        .start(f"{base}/table")
+    )
+    query.awaitTermination()
+    seconds = time.monotonic() - started
+    loaded = spark.read.format("delta").load(f"{base}/table").count()
+    if loaded != rows:
+        raise SystemExit(f"{format_} loaded {loaded:,} of {rows:,} rows")
+    return seconds
+
+
+def _requests(lake: Lake) -> int:
+    """All S3 requests that MinIO has served, from its own metrics."""
+
+    def part(data: bytes) -> bytes:
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+    claims = {"exp": int(time.time()) + 600, "sub": lake.endpoint.access_key.get_secret_value(), "iss": "prometheus"}
+    signed = part(b'{"alg":"HS512","typ":"JWT"}') + b"." + part(json.dumps(claims).encode())
+    secret = lake.endpoint.secret_key.get_secret_value().encode()
+    token = (signed + b"." + part(hmac.new(secret, signed, hashlib.sha512).digest())).decode()
+    request = urllib.request.Request(
+        f"{lake.endpoint.url}/minio/metrics/v3/api/requests", headers={"Authorization": f"Bearer {token}"}
+    )
+    text = urllib.request.urlopen(request, timeout=30).read().decode()
+    counts = [line.rsplit(" ", 1)[1] for line in text.splitlines() if line.startswith("minio_api_requests_total{")]
+    return sum(int(float(count)) for count in counts)
+
+
+def _journal(folder: str, known: int) -> dict[str, Any]:
+    """A journal of ``known`` files: opened and asked in a process of its own, so that its memory can be told."""
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.ingest", "--measure-journal", folder, str(known)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr[-2000:])
+    return dict(json.loads(done.stdout))
+
+
+def _measure_journal(folder: str, known: int) -> None:
+    from datetime import UTC, datetime
+
+    from lakehouse.autoloader import segments
+    from lakehouse.autoloader.journal import Journal
+    from lakehouse.autoloader.segments import FileVersion
+    from lakehouse.storage.contract import ObjectInfo
+    from lakehouse.storage.fast_store import FastStore
+
+    lake = Lake.open(Settings.load(home=Path(folder), user="bench"))
+    store, moment = FastStore(lake.endpoint), datetime(2026, 1, 1, tzinfo=UTC)
+    if not Path(folder, "journal.written").exists():
+        step = 50_000
+        for number, first in enumerate(range(1, known + 1, step), 1):
+            last = min(first + step, known + 1)
+            files = [
+                FileVersion(seq, "landing", _key(seq), f"{seq:032x}", 1000, moment, moment, True, f"{number:012x}")
+                for seq in range(first, last)
+            ]
+            name = segments.name_of(number, number)
+            store.write(lake.settings.bucket, f"known/segments/{name}", segments.encode(segments.to_table(files)))
+        Path(folder, "journal.written").touch()
+        return _measure_again(folder, known)
+    empty_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    started = time.monotonic()
+    journal = Journal(store, lake.settings.bucket, "known", now=lambda: moment)
+    opened = time.monotonic() - started
+    new = [ObjectInfo(_key(seq), 1000, f"{seq:032x}", moment) for seq in range(known + 1, known + 1001)]
+    started = time.monotonic()
+    found = journal.append("landing", new)
+    appended = time.monotonic() - started
+    peak_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(
+        json.dumps(
+            {
+                "known_files": known,
+                "open_seconds": round(opened, 2),
+                "append_of_1000_new_seconds": round(appended, 2),
+                "found": found,
+                "peak_megabytes": round(peak_kilobytes / 1024),
+                "of_which_python_and_libraries_megabytes": round(empty_kilobytes / 1024),
+            }
+        )
+    )
+    return None
+
+
+def _measure_again(folder: str, known: int) -> None:
+    """In a fresh process: what writing the journal took is not what opening it takes."""
+    command = [sys.executable, "-m", "benchmarks.ingest", "--measure-journal", folder, str(known)]
+    print(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def _key(seq: int) -> str:
+    return f"orders/date=2026-01-{seq % 28 + 1:02d}/orders_stream_{seq:09d}.json"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--measure-journal"]:
+        _measure_journal(sys.argv[2], int(sys.argv[3]))
+    else:
+        main(sys.argv[1:])
