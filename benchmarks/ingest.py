@@ -11,7 +11,6 @@ import base64
 import hashlib
 import hmac
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -175,7 +174,7 @@ def _measure_journal(folder: str, known: int) -> None:
             store.write(lake.settings.bucket, f"known/segments/{name}", segments.encode(segments.to_table(files)))
         Path(folder, "journal.written").touch()
         return _measure_again(folder, known)
-    empty_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    empty_kilobytes = _peak_kilobytes()
     started = time.monotonic()
     journal = Journal(store, lake.settings.bucket, "known", now=lambda: moment)
     opened = time.monotonic() - started
@@ -183,7 +182,7 @@ def _measure_journal(folder: str, known: int) -> None:
     started = time.monotonic()
     found = journal.append("landing", new)
     appended = time.monotonic() - started
-    peak_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_kilobytes = _peak_kilobytes()
     print(
         json.dumps(
             {
@@ -197,6 +196,12 @@ def _measure_journal(folder: str, known: int) -> None:
         )
     )
     return None
+
+
+def _peak_kilobytes() -> int:
+    """This program's own peak; ``getrusage`` would count what its parent had when it forked."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 
 
 def _measure_again(folder: str, known: int) -> None:
