@@ -61,4 +61,4 @@ def test_an_example_runs(demo, number):
 
 
 def test_there_are_examples():
-    assert len(EXAMPLES) == 2
+    assert len(EXAMPLES) == 3

@@ -1,0 +1,200 @@
+"""Kills at exact points: a proxy before the object store waits for a request, and kills before or after it is served.
+
+``python -m tests.e2e.kill_matrix --kills 200 --seed 1 --home FOLDER`` runs as many as asked for, each followed by a
+clean run and an audit, and prints a JSON line a kill.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from command import lakehouse, start_lakehouse
+
+from lakehouse.engine import engine_status, stop_engine
+from lakehouse.lake import Lake
+from lakehouse.samples import file_name, generate_orders
+from lakehouse.settings import Settings
+from lakehouse.storage import stop_store
+
+TABLE = "bronze.orders_autoloader"
+POINTS = {
+    "journal": rb"PUT /\S+/segments/\d+\.parquet",
+    "offsets": rb"PUT /\S+/_checkpoints/\S+/offsets/\d+[ ?]",
+    "read": rb"GET /landing/\S+orders_stream_\d+\.json",
+    "receipt": rb"PUT /\S+/receipts/\S+\.jsonl",
+    "data": rb"PUT /\S+/bronze/orders_autoloader/part-\S+\.parquet",
+    "delta": rb"PUT /\S+/orders_autoloader/_delta_log/\d+\.json",
+    "commits": rb"PUT /\S+/_checkpoints/\S+/commits/\d+[ ?]",
+}
+TARGETS = ("client", "engine", "both")
+ROWS = 5
+
+
+class KillingProxy:
+    """Forwards to ``port``; kills when an armed request passes, before it is sent on or before its answer is."""
+
+    def __init__(self, port):
+        self.target, self.armed, self.fired = port, None, threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def arm(self, point, before, kill):
+        self.fired.clear()
+        self.armed = (re.compile(POINTS[point]), before, kill)
+
+    def disarm(self):
+        self.armed = None
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _fire(self):
+        armed, self.armed = self.armed, None
+        if armed is not None:
+            armed[2]()
+            self.fired.set()
+
+    def _serve(self, client):
+        waiting = threading.Event()
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
+
+            def upwards():
+                with suppress(OSError):
+                    while data := client.recv(65536):
+                        armed = self.armed
+                        if armed is not None and armed[0].match(data):
+                            if armed[1]:
+                                self._fire()
+                                return
+                            waiting.set()
+                        server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)
+
+            threading.Thread(target=upwards, daemon=True).start()
+            while reply := server.recv(65536):
+                if waiting.is_set():
+                    waiting.clear()
+                    self._fire()
+                    return
+                client.sendall(reply)
+
+
+class KillMatrix:
+    """One lake that grows by two files a kill."""
+
+    def __init__(self, home, seed):
+        embedded = Settings.load(
+            home=Path(home), user="killed", bucket=f"killed-{seed}", landing_prefix=f"killed-{seed}/"
+        )
+        self.lake = Lake.open(embedded)
+        endpoint = self.lake.endpoint
+        self.proxy = KillingProxy(int(endpoint.url.rsplit(":", 1)[1]))
+        self.environment = {
+            **os.environ,
+            "LAKEHOUSE_HOME": str(home),
+            "LAKEHOUSE_USER": "killed",
+            "LAKEHOUSE_BUCKET": embedded.bucket,
+            "LAKEHOUSE_LANDING_PREFIX": embedded.landing_prefix,
+            "LAKEHOUSE_S3_ENDPOINT": self.proxy.url,
+            "LAKEHOUSE_S3_ACCESS_KEY": endpoint.access_key.get_secret_value(),
+            "LAKEHOUSE_S3_SECRET_KEY": endpoint.secret_key.get_secret_value(),
+            "LAKEHOUSE_ENGINE_MEMORY": "1g",
+        }
+        self.files = 0
+
+    def land(self, count=2):
+        bucket, prefix = self.lake.settings.landing_bucket, self.lake.settings.landing_prefix
+        generate_orders(
+            lambda name, data: self.lake.store.write(bucket, prefix + name, data),
+            files=count,
+            first_file=self.files,
+            rows_per_file=ROWS,
+            late_share=0,
+        )
+        self.files += count
+
+    def kill(self, point, before, target):
+        """Whether the point was reached, and whether every row was there once after the next clean run."""
+        self.land()
+        process = start_lakehouse(self.environment, "ingest", TABLE)
+
+        def strike():
+            if target in ("engine", "both"):
+                status = engine_status(self.lake.settings)
+                with suppress(psutil.Error):
+                    psutil.Process(status.pid).kill()
+            if target in ("client", "both"):
+                process.kill()
+
+        self.proxy.arm(point, before, strike)
+        process.communicate(timeout=240)
+        fired = self.proxy.fired.is_set()
+        self.proxy.disarm()
+        started = time.monotonic()
+        clean = lakehouse(self.environment, "ingest", TABLE, "--json")
+        return {
+            "point": point,
+            "before": before,
+            "target": target,
+            "fired": fired,
+            "recovered": clean.returncode == 0,
+            "recovery_seconds": round(time.monotonic() - started, 1),
+            "exact": self.is_exact(),
+            **({} if clean.returncode == 0 else {"error": (clean.stdout + clean.stderr)[-600:]}),
+        }
+
+    def is_exact(self):
+        table = self.lake.delta(TABLE)
+        rows = table.to_pyarrow_table(columns=["_source_file", "_source_record"]).to_pylist() if table else []
+        found = Counter((row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in rows)
+        return found == Counter((file_name(number), row) for number in range(self.files) for row in range(ROWS))
+
+    def close(self):
+        self.proxy.listener.close()
+        stop_engine(self.lake.settings)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--home", required=True)
+    chosen = parser.parse_args()
+    dice = random.Random(chosen.seed)
+    matrix = KillMatrix(chosen.home, chosen.seed)
+    outcomes = []
+    try:
+        while sum(one["fired"] for one in outcomes) < chosen.kills:
+            target = dice.choices(TARGETS, weights=(6, 2, 2))[0]
+            outcomes.append(matrix.kill(dice.choice(sorted(POINTS)), dice.random() < 0.5, target))
+            print(json.dumps(outcomes[-1]), flush=True)
+    finally:
+        matrix.close()
+        stop_store(matrix.lake.settings)
+    fired = [one for one in outcomes if one["fired"]]
+    bad = [one for one in outcomes if not (one["recovered"] and one["exact"])]
+    print(
+        json.dumps({"kills": len(fired), "bad": len(bad), "by": Counter(f"{o['point']}/{o['target']}" for o in fired)})
+    )
+    sys.exit(bool(bad))
+
+
+if __name__ == "__main__":
+    main()
