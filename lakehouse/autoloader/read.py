@@ -129,12 +129,12 @@ class PartReader:
         try:
             data, too_long = self.fetcher.lines(span, self.options.max_line_bytes)
         except (Vanished, Changed) as error:
-            # its other parts may be read already: nothing of the batch may count, and the next plan leaves the file out
+            # its other parts may be read already: nothing of the batch may count; the next plan does not split the file
             raise StreamFailed(
                 "a large file was replaced or removed while it was read",
                 where=str(error),
                 state="the batch was not committed",
-                next_command="run again: the file is left out and listed by lakehouse files --state QUARANTINED",
+                next_command="run again: what is there then is loaded, or listed by lakehouse files --state QUARANTINED",
             ) from None
         return data, span, too_long
 
