@@ -134,7 +134,7 @@ class PartReader:
                 "a large file was replaced or removed while it was read",
                 where=str(error),
                 state="the batch was not committed",
-                next_command="run again: what is there then is loaded, or listed by lakehouse files --state QUARANTINED",
+                next_command="run again: what is there is loaded, or listed by: lakehouse files --state QUARANTINED",
             ) from None
         return data, span, too_long
 
