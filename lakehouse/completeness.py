@@ -34,7 +34,7 @@ def files_account_for_rows(lake: Lake, table: str) -> list[Finding]:
     if log is None:
         return []
     found = rows_by_sequence(lake, table)
-    states = [one for one in file_states(lake.store, location) if one.ingestion_state is not None]
+    states = [one for one in file_states(lake.store, location, log=log) if one.ingestion_state is not None]
     done = [one for one in states if one.commit_time is not None]
     return [_twice(table, states, found), _loaded(table, done, found), _quarantined(table, done)]
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import split_uri, uri_key
-from lakehouse.autoloader.receipts import Receipt, State, read_receipts, write_receipts
+from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts, read_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.completeness import rows_by_sequence
 from lakehouse.lake import Lake
@@ -81,7 +81,7 @@ def _reason(lake: Lake, table: str, journal_uri: str | None) -> str:
         return error.what
     if journal_uri is None:
         return ""
-    found, journal = rows_by_sequence(lake, table), _journal(lake, journal_uri)
+    found, journal = rows_by_sequence(lake, table), Journal.at(lake.store, journal_uri)
     if _strangers(journal, _paths(lake, table), found):
         return f"the table has rows of files that the journal of {journal.high_water:,} files does not have"
     offset = checkpoints.newest_offset(lake, table)
@@ -94,7 +94,7 @@ def _reason(lake: Lake, table: str, journal_uri: str | None) -> str:
 
 def _repair_cloud_files(lake: Lake, table: str, journal_uri: str, reason: str, really: bool) -> Repair:
     found, paths = rows_by_sequence(lake, table), _paths(lake, table)
-    journal = _journal(lake, journal_uri)
+    journal = Journal.at(lake.store, journal_uri)
     last = max(found, default=0)
     steps = []
     lost = _strangers(journal, paths, found)
@@ -109,10 +109,6 @@ def _repair_cloud_files(lake: Lake, table: str, journal_uri: str, reason: str, r
             journal = _restored(lake, journal_uri, paths, found)
         _write_checkpoint(lake, table, journal_uri, journal, last, kept)
     return Repair(table, reason, tuple(steps), really)
-
-
-def _journal(lake: Lake, uri: str) -> Journal:
-    return Journal(lake.store, *split_uri(uri), now=lambda: datetime.now(UTC))
 
 
 def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
@@ -150,7 +146,7 @@ def _restored(lake: Lake, uri: str, paths: dict[int, tuple[str, str]], found: di
         info = there.get(paths[seq]) or ObjectInfo(paths[seq][1], 0, "", now)
         version = FileVersion(seq, *paths[seq], info.e_tag, info.size_bytes, info.last_modified, now, True, segment)
         files.append(version)
-    journal = _journal(lake, uri)
+    journal = Journal.at(lake.store, uri)
     if files:
         journal.restore(files)
     return journal
@@ -178,7 +174,7 @@ def _write_checkpoint(
     query = str(uuid.uuid4())
     journal_bucket, prefix = split_uri(journal_uri)
     prefix = prefix.rstrip("/") + "/"
-    write_receipts(lake.store, journal_bucket, prefix, query, 0, "repaired", receipts)
+    TaskReceipts(lake.store, journal_bucket, prefix, query, 0, "repaired").finish(receipts)
     lake.store.delete_prefix(bucket, base)
     offset = {"v": 1, "seq": last, "segment": journal.position(last).segment, "journal": journal_uri}
     metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}

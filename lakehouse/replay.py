@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -76,9 +76,8 @@ def replay(
     ]
     now: dict[str, ObjectInfo] = {}
     for one in states:
-        bucket, key = split_uri(one.path)[0], uri_key(one.path)
-        current = next((info for info in lake.store.list(bucket, key) if info.key == key and info.size_bytes), None)
-        if current is not None:
+        current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))
+        if current is not None and current.size_bytes:
             now[one.path] = current
     chosen = [one for one in states if one.path in now]
     if really and chosen:
@@ -117,7 +116,7 @@ def take_out_replaced(spark: SparkSession, lake: Lake, table: str) -> int:
 
 def _journal(lake: Lake, table: str) -> Journal:
     offset = checkpoints.newest_offset(lake, table) or {}
-    return Journal(lake.store, *split_uri(offset["journal"]), now=lambda: datetime.now(UTC))
+    return Journal.at(lake.store, offset["journal"])
 
 
 def _names(one: FileState, pattern: str) -> bool:

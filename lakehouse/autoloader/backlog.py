@@ -12,9 +12,7 @@ import numpy as np
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import SourcePath, glob_regex
 from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.segments import FileVersion, to_files
-
-_NEEDED = ["seq", "bucket", "key", "e_tag", "size_bytes", "last_modified", "discovered", "first", "segment", "replaces"]
+from lakehouse.autoloader.segments import FileVersion
 
 
 class Backlog:
@@ -41,7 +39,7 @@ class Backlog:
         """Takes in the files up to that number."""
         if upto <= self._upto:
             return
-        chosen = [(one.seq, one.size_bytes, int(one.discovered.timestamp())) for one in self._chosen(self._upto, upto)]
+        chosen = [(one.seq, one.size_bytes, int(one.discovered.timestamp())) for one in self.files(self._upto, upto)]
         rows = np.array(chosen, np.int64).reshape(-1, 3)
         self._seqs = np.concatenate([self._seqs, rows[:, 0]])
         self._sizes = np.concatenate([self._sizes, rows[:, 1]])
@@ -72,25 +70,21 @@ class Backlog:
         sizes = self._sizes[low:]
         return {"numFilesOutstanding": len(sizes), "numBytesOutstanding": int(sizes.sum()), **oldest}
 
-    def files(self, after: int, upto: int) -> list[FileVersion]:
-        """The stream's files in a range; the same at every call."""
-        return list(self._chosen(after, upto))
-
     def newest(self, count: int) -> list[FileVersion]:
         """The stream's files that were written last."""
-        return nlargest(count, self._chosen(0, self._journal.high_water), key=lambda one: (one.last_modified, one.seq))
+        return nlargest(count, self.files(0, self._journal.high_water), key=lambda one: (one.last_modified, one.seq))
 
-    def _chosen(self, after: int, upto: int) -> Iterator[FileVersion]:
+    def files(self, after: int, upto: int) -> Iterator[FileVersion]:
+        """The stream's files in a range; the same at every call."""
         options = self._options
-        for table in self._journal.tables(after, upto, _NEEDED):
-            for one in to_files(table):
-                if not one.first and not options.allow_overwrites:
-                    continue
-                if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
-                    continue
-                if options.modified_after and one.last_modified <= options.modified_after:
-                    continue
-                if options.modified_before and one.last_modified >= options.modified_before:
-                    continue
-                if self._path.covers(one.key):
-                    yield one
+        for one in self._journal.files(after, upto):
+            if not one.first and not options.allow_overwrites:
+                continue
+            if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
+                continue
+            if options.modified_after and one.last_modified <= options.modified_after:
+                continue
+            if options.modified_before and one.last_modified >= options.modified_before:
+                continue
+            if self._path.covers(one.key):
+                yield one

@@ -83,7 +83,7 @@ def _chunks(packed: IO[bytes], codec: str) -> Iterator[bytes]:
         yield from iter(lambda: packed.read(_CHUNK_BYTES), b"")
         return
     openers: dict[str, Any] = {
-        "gzip": lambda: gzip.GzipFile(fileobj=packed),
+        "gzip": lambda: gzip.GzipFile(fileobj=packed, mode="rb"),
         "bz2": lambda: bz2.BZ2File(packed),
     }
     stream = openers.get(codec, lambda: pa.CompressedInputStream(pa.PythonFile(packed, "r"), codec))()

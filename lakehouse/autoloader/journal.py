@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import groupby
 
 import numpy as np
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from lakehouse.autoloader import segments
 from lakehouse.autoloader.known import KnownVersions
+from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.segments import FileVersion, Segment
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.storage.contract import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
@@ -38,6 +39,11 @@ _CACHED = 2
 
 class JournalMismatch(TerminalError):
     """A checkpoint names a place that this journal does not have: one of the two was lost or restored."""
+
+
+def utc_now() -> datetime:
+    """The clock of everything here that is given no other."""
+    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
@@ -63,7 +69,7 @@ class Journal:
         now: The clock, for ``discovered``.
     """
 
-    def __init__(self, store: ObjectStore, bucket: str, prefix: str, *, now: Callable[[], datetime]) -> None:
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str, *, now: Callable[[], datetime] = utc_now) -> None:
         self._store, self._bucket, self._now = store, bucket, now
         self._folder = f"{prefix.rstrip('/')}/segments/"
         self._segments: list[Segment] = []
@@ -71,6 +77,11 @@ class Journal:
         self._covered: set[str] = set()
         self._cache: OrderedDict[str, pq.ParquetFile] = OrderedDict()
         self.refresh()
+
+    @classmethod
+    def at(cls, store: ObjectStore, uri: str) -> Journal:
+        """The journal in the folder ``uri``."""
+        return cls(store, *split_uri(uri))
 
     @property
     def high_water(self) -> int:
@@ -152,7 +163,7 @@ class Journal:
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The file versions numbered ``after`` < seq <= ``upto``, in order; the same for ever."""
-        for table in self.tables(after, upto, [field.name for field in segments.SCHEMA if field.name not in _HASHES]):
+        for table in self.tables(after, upto, segments.COLUMNS):
             yield from segments.to_files(table)
 
     def tables(self, after: int, upto: int, columns: Sequence[str]) -> Iterator[pa.Table]:
@@ -171,7 +182,7 @@ class Journal:
                 seqs = opened.metadata.row_group(number).column(0).statistics
                 if seqs.max > after and seqs.min <= upto:
                     table = opened.read_row_group(number, columns=wanted, use_threads=False)
-                    values = table["seq"].to_numpy()
+                    values = segments.numbers(table["seq"], np.int64)
                     low, high = np.searchsorted(values, [after, upto], "right")
                     yield table.slice(low, high - low)
             after = one.last_seq
@@ -282,7 +293,7 @@ class Journal:
     def _take(self, name: str, data: bytes) -> None:
         head, opened = segments.open_segment(name, data)
         hashes = opened.read(columns=_HASHES, use_threads=False)
-        self._known.add(*(hashes[column].to_numpy() for column in _HASHES))
+        self._known.add(*(segments.numbers(hashes[column], np.uint64) for column in _HASHES))
         self._segments.append(head)
         self._remember(name, opened)
 

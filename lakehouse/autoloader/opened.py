@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 
 from pyspark.sql.types import StructType
@@ -14,20 +15,16 @@ from pyspark.sql.types import StructType
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.discovery import discover
 from lakehouse.autoloader.fetch import Fetcher
-from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.schemas import SAMPLE_FILES, SchemaLocation, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.contract import ObjectExists, ObjectStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
-
-
-def now() -> datetime:
-    """The clock of the source."""
-    return datetime.now(UTC)
 
 
 def source_id(path: SourcePath) -> str:
@@ -42,6 +39,7 @@ class Source:
 
     options: CloudFilesOptions
     journal_root: str | None
+    now: Callable[[], datetime] = utc_now
 
     @cached_property
     def path(self) -> SourcePath:
@@ -87,7 +85,7 @@ class Source:
     @cached_property
     def journal(self) -> Journal:
         """The journal, opened."""
-        return Journal(self.store, *self.journal_place, now=now)
+        return Journal(self.store, *self.journal_place, now=self.now)
 
     def discover(self) -> None:
         """Brings the journal up to date with the bucket."""
@@ -97,9 +95,23 @@ class Source:
             self.path,
             self.journal,
             (bucket, f"{prefix}audit.json"),
-            now=now,
+            now=self.now,
             audit_interval_seconds=self.options.backfill_interval_seconds,
         )
+
+    def backlog(self, after: int = 0) -> Backlog:
+        """The stream's choice of the files."""
+        return Backlog(self.journal, self.path, self.options, after)
+
+    @cached_property
+    def stream_id(self) -> str:
+        """Tells the streams on one journal apart: by the schema location, which each has for itself."""
+        return hashlib.sha256((self.options.schema_location or self.options.path).encode()).hexdigest()[:16]
+
+    @cached_property
+    def position(self) -> StreamPosition:
+        """How far the stream has come."""
+        return StreamPosition(self.store, *self.journal_place, self.stream_id, self.now)
 
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
@@ -115,7 +127,7 @@ class Source:
         version = schemas.latest()
         if version is None:
             self.discover()
-            newest = Backlog(self.journal, self.path, self.options).newest(SAMPLE_FILES)
+            newest = self.backlog().newest(SAMPLE_FILES)
             if not newest:
                 raise ConfigurationError(
                     "there is no file yet to infer a schema from",
@@ -133,8 +145,7 @@ class Source:
         """Where a stream that leaves out existing files began: written once, because a crash asks again."""
         self.discover()
         bucket, prefix = self.journal_place
-        stream = hashlib.sha256((self.options.schema_location or self.options.path).encode()).hexdigest()[:16]
-        key = f"{prefix}starts/{stream}"
+        key = f"{prefix}starts/{self.stream_id}"
         try:
             self.store.write(bucket, key, str(self.journal.high_water).encode(), if_absent=True)
         except ObjectExists:

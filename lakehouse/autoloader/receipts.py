@@ -1,6 +1,7 @@
 """What became of each file: written by the task that read it, before the batch that holds its rows is committed.
 
-One small object a task, under the stream and the batch; a task that is done again writes the same name.
+One small object a task, under the stream and the batch: empty from the task's first moment, filled at its end. So a
+task that is done again can tell that an earlier attempt never ended.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from lakehouse.storage.contract import ObjectStore
+from lakehouse.storage.contract import ObjectExists, ObjectStore
 
 
 class State(StrEnum):
@@ -48,13 +49,45 @@ def folder(journal_prefix: str, query_id: str) -> str:
     return f"{journal_prefix.rstrip('/')}/receipts/{query_id}/"
 
 
-def write_receipts(
-    store: ObjectStore, bucket: str, prefix: str, query_id: str, batch_id: int, part: str, receipts: Iterable[Receipt]
-) -> None:
-    """Makes the receipts of one task durable."""
-    lines = [json.dumps(asdict(one)) for one in receipts]
-    if lines:
-        store.write(bucket, f"{folder(prefix, query_id)}{batch_id:010d}/{part}.jsonl", "\n".join(lines).encode())
+@dataclass(frozen=True)
+class TaskReceipts:
+    """The receipts of one task.
+
+    Attributes:
+        store: Where they are kept, as ``bucket`` and ``journal_prefix`` say.
+        query_id: The stream.
+        batch_id: The micro-batch.
+        part: The task's name in it.
+    """
+
+    store: ObjectStore
+    bucket: str
+    journal_prefix: str
+    query_id: str
+    batch_id: int
+    part: str
+
+    def begin(self) -> bool:
+        """Notes that the task has begun; False when an earlier attempt did so and never came to its end."""
+        try:
+            self.store.write(self.bucket, self._key, b"", if_absent=True)
+        except ObjectExists:
+            return bool(self.store.read(self.bucket, self._key))
+        return True
+
+    def finish(self, receipts: Iterable[Receipt]) -> None:
+        """Makes the receipts durable."""
+        lines = [json.dumps(asdict(one)) for one in receipts]
+        self.store.write(self.bucket, self._key, "\n".join(lines).encode())
+
+    @property
+    def _key(self) -> str:
+        return f"{folder(self.journal_prefix, self.query_id)}{self.batch_id:010d}/{self.part}.jsonl"
+
+
+def query_ids(store: ObjectStore, bucket: str, journal_prefix: str) -> list[str]:
+    """All streams that have receipts."""
+    return list(store.folders(bucket, f"{journal_prefix.rstrip('/')}/receipts/"))
 
 
 def read_receipts(

@@ -69,8 +69,6 @@ class CloudFiles(DataSource):
 def _refuse_what_is_missing(options: CloudFilesOptions) -> None:
     """Options that are understood and not built yet must not pass for done."""
     missing = []
-    if options.clean_source != "OFF":
-        missing.append(f"cloudFiles.cleanSource={options.clean_source}: loaded files stay where they are")
     if options.schema_evolution_mode in ("failOnNewColumns", "addNewColumnsWithTypeWidening"):
         missing.append(f"cloudFiles.schemaEvolutionMode={options.schema_evolution_mode}: the schema stays as it is")
     if missing:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from lakehouse.autoloader.archived import read_archived
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import key_uri, split_uri
-from lakehouse.autoloader.receipts import Receipt, State, read_receipts
+from lakehouse.autoloader.receipts import Receipt, State, query_ids, read_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.contract import ObjectMissing, ObjectStore
@@ -113,22 +114,26 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     return StreamLog(query_id, journal, ends, commits) if journal else None
 
 
-def file_states(store: ObjectStore, location: str, *, versions: dict[int, int] | None = None) -> Iterator[FileState]:
+def file_states(
+    store: ObjectStore, location: str, *, versions: dict[int, int] | None = None, log: StreamLog | None = None
+) -> Iterator[FileState]:
     """Every file version that the stream at ``location`` knows, in the order of the journal.
 
     Args:
         store: Where all of it lies.
         location: A checkpoint, or a schema location.
         versions: Delta version by batch, where the caller knows them.
+        log: The checkpoint, where the caller has read it.
 
     Raises:
         ConfigurationError: there is neither.
     """
     bucket, prefix = split_uri(location)
-    log = read_stream_log(store, bucket, prefix)
+    log = log or read_stream_log(store, bucket, prefix)
     journal_uri = log.journal if log else _pointed_at(store, bucket, prefix)
     journal_bucket, journal_prefix = split_uri(journal_uri)
-    journal = Journal(store, journal_bucket, journal_prefix, now=lambda: datetime.now(UTC))
+    journal = Journal.at(store, journal_uri)
+    archived = {one.seq: one for one in read_archived(store, journal_bucket, journal_prefix)}
     receipts = _by_file(store, journal_bucket, journal_prefix, log)
     replaced = {
         seq
@@ -140,7 +145,13 @@ def file_states(store: ObjectStore, location: str, *, versions: dict[int, int] |
         if one.seq in replaced:
             yield replace(_state(one, None, log, journal_uri, {}), ingestion_state=State.REPLACED.value)
             continue
-        yield _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
+        state = _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
+        gone = archived.get(one.seq)
+        yield (
+            replace(state, archive_time=gone.at, archive_mode=gone.mode, move_location=gone.to or None)
+            if gone
+            else state
+        )
 
 
 def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
@@ -189,8 +200,7 @@ def _by_file(
     store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
 ) -> dict[int, tuple[str, int, Receipt]]:
     """One receipt a file: the parts of a large one are summed; the newest batch wins."""
-    below = f"{prefix.rstrip('/')}/receipts/"
-    queries = [log.query_id] if log else [name.rstrip("/") for name in store.folders(bucket, below)]
+    queries = [log.query_id] if log else query_ids(store, bucket, prefix)
     found: dict[int, tuple[str, int, Receipt]] = {}
     for query in queries:
         for batch, one in read_receipts(store, bucket, prefix, query):

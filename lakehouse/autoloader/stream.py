@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -10,14 +11,16 @@ import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.backlog import Backlog
+from lakehouse.autoloader.clean import SourceCleaner
 from lakehouse.autoloader.columns import Columns, partition_values
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
-from lakehouse.autoloader.journal import Position
+from lakehouse.autoloader.journal import Journal, Position, utc_now
 from lakehouse.autoloader.opened import Source
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
+from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
-from lakehouse.autoloader.receipts import write_receipts
+from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "..."}``: all files up to number N of the journal were read."""
@@ -29,9 +32,11 @@ class Stream:
     What a stream passes over (another version of a known key, a filtered name) it passes over for ever.
     """
 
-    def __init__(self, options: CloudFilesOptions, journal_root: str | None) -> None:
+    def __init__(
+        self, options: CloudFilesOptions, journal_root: str | None, *, now: Callable[[], datetime] = utc_now
+    ) -> None:
         self._options = options
-        self._source = Source(options, journal_root)
+        self._source = Source(options, journal_root, now)
         self._backlog: Backlog | None = None
         self._target: int | None = None
         self._read_upto = 0
@@ -55,6 +60,10 @@ class Stream:
         if self._target is None:
             self._source.discover()
         self._journal.verify(position)
+        # Spark asks for a batch when the one before it is finished: what came before ``start`` is in the sink
+        self._source.position.note(position.seq)
+        if self._options.clean_source != "OFF":
+            self._cleaner.step()
         end = self._pending(position.seq).end_of_batch(position.seq, max_files=max_files, max_bytes=max_bytes)
         self._read_upto = end
         return self._offset(end) if end > position.seq else start
@@ -71,9 +80,9 @@ class Stream:
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
-        backlog = self._backlog or Backlog(self._journal, self._source.path, self._options, after=start["seq"])
+        backlog = self._backlog or self._source.backlog(start["seq"])
         return plan(
-            backlog.files(start["seq"], end["seq"]),
+            list(backlog.files(start["seq"], end["seq"])),
             lines=reads_lines(self._options),
             min_partitions=self._options.min_partitions,
             max_partition_bytes=self._options.max_partition_bytes,
@@ -85,24 +94,43 @@ class Stream:
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of one part; then its receipts, before the task can count as done.
 
+        A part whose reading once ended without a word is probed first, see ``probe``: what kills a reader is left out
+        and goes to quarantine.
+
         Args:
             spans: The part.
             schema: The stream's columns.
             place: Query, batch and number of the task; None outside of a stream.
         """
+        receipts: list[Receipt] = []
+        found = place()
+        if found is None:
+            yield from self.rows(spans, schema, receipts)
+            return
+        query, batch, number = found
+        task = TaskReceipts(self._source.store, *self._source.journal_place, query, batch, f"{number:05d}")
+        if not task.begin():
+            deadly = find_deadly(spans, Probe(self._options, schema))
+            receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
+            spans = [one for one in spans if one not in deadly]
+        yield from self.rows(spans, schema, receipts)
+        task.finish(receipts)
+
+    def rows(self, spans: list[Span], schema: StructType, receipts: list[Receipt]) -> Iterator[pa.RecordBatch]:
+        """Arrow batches of spans; what became of each goes to ``receipts``."""
         source = self._source
         columns = Columns(schema, self._partition_names(spans), source.path.bucket, source.path.root)
-        part = PartReader(source.path.bucket, source.fetcher, ChosenFormat(self._options, columns.data), self._options)
+        chosen = ChosenFormat(self._options, columns.data)
+        part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts)
         for loaded in part.read(spans):
             yield from columns.batches(loaded)
-        found = place()
-        if found is not None:
-            query, batch, number = found
-            bucket, prefix = source.journal_place
-            write_receipts(source.store, bucket, prefix, query, batch, f"{number:05d}", part.receipts)
 
     @cached_property
-    def _journal(self) -> Any:
+    def _cleaner(self) -> SourceCleaner:
+        return SourceCleaner(self._source, self._source.position)
+
+    @cached_property
+    def _journal(self) -> Journal:
         return self._source.journal
 
     def _offset(self, seq: int) -> Offset:
@@ -112,7 +140,7 @@ class Stream:
 
     def _pending(self, start: int) -> Backlog:
         if self._backlog is None or self._backlog.after > start:
-            self._backlog = Backlog(self._journal, self._source.path, self._options, after=start)
+            self._backlog = self._source.backlog(start)
         self._backlog.extend(self._journal.high_water if self._target is None else self._target)
         return self._backlog
 

@@ -153,7 +153,8 @@ def _start(
     private_folder(folder.folder)
     port, token = free_port(), secrets.token_urlsafe(24)
     properties = folder.folder / "spark.properties"
-    wanted = conf.engine_conf(settings, endpoint, master="local[2]", connect_port=port)
+    # two attempts a task: the second finds out which file killed the first
+    wanted = conf.engine_conf(settings, endpoint, master="local[2,2]", connect_port=port)
     write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
     write_private(folder.folder / "token", token)
     running = folder.start(

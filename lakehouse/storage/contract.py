@@ -85,6 +85,10 @@ class ObjectStore(Protocol):
         """Names of the folders directly below ``prefix`` (which ends with a slash)."""
         ...
 
+    def info(self, bucket: str, key: str) -> ObjectInfo | None:
+        """What a listing says of one object; None when there is none."""
+        ...
+
     def read(self, bucket: str, key: str) -> bytes:
         """The whole object; ``ObjectMissing`` when there is none."""
         ...
@@ -96,6 +100,10 @@ class ObjectStore(Protocol):
         is there: ``ObjectExists``. Of two such writers one wins, whatever the size of the data. The two exclude each
         other (``ValueError``). A key must not begin with a slash.
         """
+        ...
+
+    def copy(self, bucket: str, key: str, to_key: str, *, if_match: str) -> None:
+        """Copies that version within the server; ``ObjectMissing``, or ``ObjectExists`` when another is there."""
         ...
 
     def delete(self, bucket: str, key: str) -> None:

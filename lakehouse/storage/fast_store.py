@@ -70,6 +70,10 @@ class FastStore(ObjectStore):
         """See ``ObjectStore.folders``."""
         return self._sdk.folders(bucket, prefix)
 
+    def info(self, bucket: str, key: str) -> ObjectInfo | None:
+        """See ``ObjectStore.info``."""
+        return self._sdk.info(bucket, key)
+
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
         with _explained(self._where(bucket, key)):
@@ -81,6 +85,10 @@ class FastStore(ObjectStore):
         with _explained(self._where(bucket, key)):
             done = obstore.put(self._bucket(bucket), key, data, mode=mode, use_multipart=False)
         return (done["e_tag"] or "").strip('"')
+
+    def copy(self, bucket: str, key: str, to_key: str, *, if_match: str) -> None:
+        """See ``ObjectStore.copy``."""
+        self._sdk.copy(bucket, key, to_key, if_match=if_match)
 
     def delete(self, bucket: str, key: str) -> None:
         """See ``ObjectStore.delete``."""

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 
 import urllib3
 from minio import Minio
+from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
 from minio.error import S3Error
 from minio.helpers import MIN_PART_SIZE
 from minio.sse import Sse
 
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.storage.contract import ObjectInfo, StoreEndpoint
+from lakehouse.storage.contract import ObjectInfo, ObjectMissing, StoreEndpoint
 from lakehouse.storage.faults import PRECONDITION_CODES, explained
 
 
@@ -87,6 +88,16 @@ class MinioStore:
             names = [found.object_name or "" for found in self._client.list_objects(bucket, prefix) if found.is_dir]
         return [name.removeprefix(prefix).rstrip("/") for name in names if name != prefix]
 
+    def info(self, bucket: str, key: str) -> ObjectInfo | None:
+        """See ``ObjectStore.info``."""
+        try:
+            with explained(self._where(bucket, key), bucket):
+                found = self._client.stat_object(bucket, key)
+        except ObjectMissing:
+            return None
+        modified = found.last_modified or datetime.fromtimestamp(0, UTC)
+        return ObjectInfo(key, found.size or 0, (found.etag or "").strip('"'), modified)
+
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
         with explained(self._where(bucket, key), bucket):
@@ -126,6 +137,11 @@ class MinioStore:
                     raise
                 return e_tag
         return (done.etag or "").strip('"')
+
+    def copy(self, bucket: str, key: str, to_key: str, *, if_match: str) -> None:
+        """See ``ObjectStore.copy``."""
+        with explained(self._where(bucket, key), bucket, writes=True):
+            self._client.copy_object(bucket, to_key, CopySource(bucket, key, match_etag=f'"{if_match}"'))
 
     def delete(self, bucket: str, key: str) -> None:
         """See ``ObjectStore.delete``."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from lakehouse import checkpoints
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import SourcePath, split_uri
+from lakehouse.autoloader.location import SourcePath
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.lake import Lake
 
@@ -78,8 +77,7 @@ class CloudFilesLog:
 
     def _opened(self, upto: int) -> Backlog:
         if self._backlog is None:
-            place = split_uri(self._options.journal_location or "")
-            self._journal = Journal(self._lake.store, *place, now=lambda: datetime.now(UTC))
+            self._journal = Journal.at(self._lake.store, self._options.journal_location or "")
             path = SourcePath.parse(self._options.path, strict=self._options.use_strict_globber)
             self._backlog = Backlog(self._journal, path, self._options)
         if self._journal.high_water < upto:

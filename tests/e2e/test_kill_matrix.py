@@ -1,7 +1,12 @@
 """A few kills of the matrix; ``kill_matrix.py`` alone runs hundreds."""
 
+import re
+
 import pytest
-from e2e.kill_matrix import KillMatrix
+from command import lakehouse_json
+from e2e.kill_matrix import ROWS, TABLE, KillMatrix
+
+from lakehouse.samples import file_name
 
 KILLS = [
     ("journal", False, "client"),
@@ -23,3 +28,20 @@ def test_every_row_is_there_once_after_a_kill(matrix, point, before, target):
     assert outcome["fired"], outcome
     assert outcome["recovered"], outcome
     assert outcome["exact"], outcome
+
+
+def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(matrix):
+    matrix.land()
+    lakehouse_json(matrix.environment, "ingest", TABLE)
+    matrix.land(5)
+    poisoned = file_name(matrix.files - 3)
+    matrix.proxy.poison = re.compile(rb"GET /landing/\S+" + poisoned.encode())
+    try:
+        report = lakehouse_json(matrix.environment, "ingest", TABLE)
+    finally:
+        matrix.proxy.poison = None
+    assert len(set(matrix.proxy.victims)) > 2, "a task, then probes"
+    (quarantined,) = lakehouse_json(matrix.environment, "files", "--table", TABLE, "--state", "QUARANTINED")["files"]
+    assert quarantined["path"].endswith(poisoned)
+    assert quarantined["error"].startswith("KILLS_ITS_READER")
+    assert report["tables"][0]["rows_added"] == 4 * ROWS

@@ -193,7 +193,6 @@ def test_every_format_end_to_end(source):
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
         ({"useNotifications": "true"}, DDL, "useNotifications"),
         ({}, None, "cloudFiles.schemaLocation"),
-        ({"cleanSource": "DELETE"}, DDL, "not available in this version"),
         ({"schemaEvolutionMode": "failOnNewColumns"}, DDL, "not available in this version"),
     ],
 )
@@ -201,6 +200,21 @@ def test_a_mistake_is_one_clear_error(source, options, schema, said):
     source.order("a.json", "one")
     with pytest.raises(Exception, match=said):
         source.run(source.frame(schema, **options))
+
+
+def test_loaded_files_leave_the_folder_in_the_run_that_loads_them(source):
+    for name in ("a.json", "b.json", "c.json"):
+        source.order(name, name)
+    bucket, prefix = source.settings.landing_bucket, source.settings.landing_prefix
+    moving = {
+        "cleanSource": "MOVE",
+        "cleanSource.moveDestination": f"s3a://{bucket}/loaded/{prefix}",
+        "cleanSource.retentionDuration": "0 seconds",
+    }
+    source.run(source.frame(maxFilesPerTrigger="2", **moving))
+    assert source.ids() == ["a.json", "b.json", "c.json"]
+    assert not list(source.lake.store.list(bucket, prefix))
+    assert len(list(source.lake.store.list(bucket, f"loaded/{prefix}"))) == 3
 
 
 def test_reading_as_a_batch_says_what_to_use_instead(source):

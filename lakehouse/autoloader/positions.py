@@ -1,0 +1,68 @@
+"""How far each stream on a journal has come: one small object a stream, written when its place has changed.
+
+A file may leave its folder only when every stream that shares the journal has loaded it, so each stream says where it
+stands, whatever its own options are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from lakehouse.storage.contract import ObjectMissing, ObjectStore
+
+_KEPT_MARKS = 200
+
+
+class StreamPosition:
+    """The place of one stream.
+
+    Args:
+        store: Where it is kept.
+        bucket: Its bucket.
+        journal_prefix: The journal's folder.
+        stream_id: The stream.
+        now: The clock.
+    """
+
+    def __init__(
+        self, store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str, now: Callable[[], datetime]
+    ) -> None:
+        self._store, self._bucket, self._now = store, bucket, now
+        self._folder = f"{journal_prefix.rstrip('/')}/streams/"
+        self._key = f"{self._folder}{stream_id}.json"
+        said = self._said(self._key)
+        self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in said.get("committed", [])]
+        self.cleaned = int(said.get("cleaned", 0))
+
+    def note(self, committed: int) -> None:
+        """Makes durable that all files up to that number are in the sink."""
+        if self._marks and self._marks[-1][0] == committed:
+            return
+        # a stream that begins anew stands at a lower place: then nothing behind it counts
+        self._marks = [one for one in self._marks if one[0] < committed] + [(committed, self._now())]
+        if len(self._marks) > _KEPT_MARKS:
+            del self._marks[1:-1:2]  # what is left out counts as committed later than it was
+        self.save()
+
+    def save(self) -> None:
+        """Writes marks and ``cleaned``."""
+        committed = [[seq, at.isoformat()] for seq, at in self._marks]
+        said = {"committed": committed, "cleaned": self.cleaned}
+        self._store.write(self._bucket, self._key, json.dumps(said).encode())
+
+    def committed_for(self, seconds: float) -> int:
+        """Number of the last file that this stream committed at least so long ago, and every other stream at all."""
+        limit = self._now() - timedelta(seconds=seconds)
+        own = max((seq for seq, at in self._marks if at <= limit), default=0)
+        return min([own, *(self._newest(info.key) for info in self._store.list(self._bucket, self._folder))])
+
+    def _newest(self, key: str) -> int:
+        return max((int(seq) for seq, _ in self._said(key).get("committed", [])), default=0)
+
+    def _said(self, key: str) -> dict:
+        try:
+            return dict(json.loads(self._store.read(self._bucket, key)))
+        except ObjectMissing:
+            return {}
