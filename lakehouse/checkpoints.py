@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from deltalake import DeltaTable
-
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
-from lakehouse.storage import ObjectMissing
+from lakehouse.storage import Lease, ObjectMissing, hold_lease
 
 
 @dataclass(frozen=True)
@@ -54,6 +53,18 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
 
 
+@contextmanager
+def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """Keeps every other writer of the table out, on this machine and elsewhere.
+
+    Raises:
+        LeaseHeld: somebody writes it now.
+    """
+    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
+        yield lease
+
+
 class CheckpointMismatch(TerminalError):
     """A table and its checkpoint do not belong together: going on would lose rows or write them twice."""
 
@@ -73,7 +84,7 @@ def verify(lake: Lake, table: str) -> int | None:
     state, delta = read_checkpoint(lake, table), lake.delta(table)
     version = None if delta is None else delta.version()
     if state is None or state.query_id is None:
-        if delta is not None and _streamed(delta):
+        if delta is not None and _streamed(lake, table):
             raise _mismatch(lake, table, "the checkpoint is gone, but the table holds rows of a stream")
         return version
     if delta is None:
@@ -105,8 +116,8 @@ def _is_repaired(lake: Lake, table: str, batch: int) -> bool:
     return bool(said["batch"] == batch)
 
 
-def _streamed(delta: DeltaTable) -> bool:
-    return any((entry.get("operation") == "STREAMING UPDATE") for entry in delta.history())
+def _streamed(lake: Lake, table: str) -> bool:
+    return any(commit.query_id is not None for commit in lake.commits_since(table, None))
 
 
 def _mismatch(lake: Lake, table: str, what: str) -> CheckpointMismatch:
@@ -158,10 +169,10 @@ def _second_line(lake: Lake, table: str, name: str) -> dict[str, Any]:
 
 
 def newest_offset(lake: Lake, table: str) -> dict[str, Any] | None:
-    """What the newest planned batch of a ``cloudFiles`` stream says of its source; None for other streams."""
+    """What the newest planned batch says of its source; None before the first."""
     numbers = _numbers(lake, table, "offsets")
     if not numbers:
         return None
     lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, f"offsets/{numbers[-1]}")).decode().splitlines()
     offset = json.loads(lines[2]) if len(lines) > 2 else None
-    return offset if isinstance(offset, dict) and "journal" in offset else None
+    return offset if isinstance(offset, dict) else None

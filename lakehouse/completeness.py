@@ -12,8 +12,7 @@ from lakehouse.autoloader.receipts import State
 from lakehouse.autoloader.state import FileState, file_states, read_stream_log
 from lakehouse.lake import Lake
 from lakehouse.quality import SAMPLE_ROWS, Finding
-
-SEQUENCE = "_source_sequence"
+from lakehouse.streams.bronze import SEQUENCE
 
 
 def files_account_for_rows(lake: Lake, table: str) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -49,6 +50,7 @@ class Commit:
         batch_id: The micro-batch that made it (Delta's ``epochId``); None for other operations.
         query_id: The checkpoint's id that made it.
         rows_added: Rows written by it.
+        only_adds: Whether it took no rows out: a stream can read it.
     """
 
     version: int
@@ -56,6 +58,7 @@ class Commit:
     batch_id: int | None
     query_id: str | None
     rows_added: int
+    only_adds: bool
 
 
 @dataclass(frozen=True)
@@ -131,15 +134,21 @@ class Lake:
         return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
 
 
+_TAKING_OUT = ("DELETE", "UPDATE", "MERGE", "TRUNCATE", "RESTORE", "REPLACE TABLE AS SELECT")
+
+
 def _commit(entry: dict[str, Any]) -> Commit:
     parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
-    epoch = parameters.get("epochId")
+    # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
+    batch = json.loads(entry["userMetadata"]) if entry.get("userMetadata") else parameters
+    epoch, operation = batch.get("epochId"), entry.get("operation", "")
     return Commit(
         version=entry["version"],
-        operation=entry.get("operation", ""),
+        operation=operation,
         batch_id=None if epoch is None else int(epoch),
-        query_id=parameters.get("queryId"),
+        query_id=batch.get("queryId"),
         rows_added=int(metrics.get("numOutputRows", 0)),
+        only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -16,14 +15,15 @@ from lakehouse.lake import Lake
 from lakehouse.progress import OnBatch, StreamReport
 from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair, start_over
-from lakehouse.replay import Replay, replay, take_out_replaced
-from lakehouse.storage import ObjectInfo, hold_lease
+from lakehouse.replay import pending_replays
+from lakehouse.storage import ObjectInfo
 from lakehouse.streams import bronze, silver
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
+from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import nothing_to_do, run_available_now
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import SparkSession
 
 BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
@@ -120,31 +120,8 @@ def ingest(
 
 def repair_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
     """Brings a table and its checkpoint together again; without ``really`` only says how. See ``repair.repair``."""
-    journal = bronze.autoloader_options(lake.settings)["cloudFiles.journalLocation"] if table == BRONZE else None
-    return repair(lake, table, journal, really=really)
-
-
-def ask_for_replay(
-    lake: Lake,
-    table: str,
-    *,
-    files: Sequence[str] = (),
-    since: datetime | None = None,
-    batch: int | None = None,
-    really: bool = False,
-) -> Replay:
-    """Asks for files to be loaded again, see ``replay.replay``; silver then is computed again, from its beginning.
-
-    Silver goes first: after a crash in between it is computed again for nothing, never wrong.
-    """
-    dry = replay(lake, table, files=files, since=since, batch=batch)
-    if not really or not dry.files:
-        return dry
-    if lake.version(SILVER) is not None:
-        key = f"{lake.settings.user}/_checkpoints/{SILVER}.lease"
-        with hold_lease(lake.store, lake.settings.bucket, key, owner=SILVER):
-            start_over(lake, SILVER)
-    return replay(lake, table, files=files, since=since, batch=batch, really=True)
+    options = CloudFilesOptions.parse(bronze.autoloader_options(lake.settings)) if table == BRONZE else None
+    return repair(lake, table, options, really=really)
 
 
 def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
@@ -181,21 +158,39 @@ def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> Strea
     if lake.version(BRONZE) is None and not any(map(is_order_file, listed)):
         return nothing_to_do(lake, BRONZE)  # nothing to infer a schema from
 
-    def opened() -> DataFrame:
-        take_out_replaced(spark, lake, BRONZE)
-        return bronze.orders_autoloader(spark, settings)
+    options = CloudFilesOptions.parse(bronze.autoloader_options(settings))
+
+    def batch_writer() -> ReplacingWriter | None:
+        overwrites = options.allow_overwrites == "replace"
+        if not (overwrites or pending_replays(lake, BRONZE)):
+            return None
+        return ReplacingWriter(settings.table_uri(BRONZE), settings.checkpoint_uri(BRONZE), overwrites)
 
     return run_available_now(
         lake,
         BRONZE,
-        opened,
+        lambda: bronze.orders_autoloader(spark, settings),
+        batch_writer=batch_writer,
         on_batch=on_batch,
-        file_log=CloudFilesLog(lake, CloudFilesOptions.parse(bronze.autoloader_options(settings))),
+        file_log=CloudFilesLog(lake, options),
     )
 
 
 def _run_silver(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
     if lake.version(BRONZE) is None:
         return nothing_to_do(lake, SILVER)
+    if _rows_were_taken_out(lake, BRONZE, reader=SILVER):
+        with checkpoints.writer_of(lake, SILVER):
+            start_over(lake, SILVER)
     uri = lake.settings.table_uri(BRONZE)
     return run_available_now(lake, SILVER, lambda: silver.orders_windowed_aggregates(spark, uri), on_batch=on_batch)
+
+
+def _rows_were_taken_out(lake: Lake, source: str, *, reader: str) -> bool:
+    """Whether ``source`` lost rows in a commit that the stream into ``reader`` has not read."""
+    offset = checkpoints.newest_offset(lake, reader)
+    if offset is None or "reservoirVersion" not in offset:
+        return False
+    # no stream can follow such a commit. The offset names the commit that is read next, or the version of a snapshot
+    read = offset["reservoirVersion"] - (0 if offset.get("isStartingVersion") else 1)
+    return not all(commit.only_adds for commit in lake.commits_since(source, read))

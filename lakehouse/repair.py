@@ -9,18 +9,20 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from lakehouse import checkpoints
-from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import split_uri, uri_key
-from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.opened import stream_id
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.positions import forget_position
+from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts, read_receipts, streams_with_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.completeness import rows_by_sequence
 from lakehouse.lake import Lake
-from lakehouse.storage import ObjectInfo, hold_lease
+from lakehouse.storage import ObjectInfo
+from lakehouse.streams.bronze import SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -40,30 +42,32 @@ class Repair:
     done: bool = False
 
 
-def repair(lake: Lake, table: str, journal_uri: str | None, *, really: bool = False) -> Repair:
+def repair(lake: Lake, table: str, options: CloudFilesOptions | None, *, really: bool = False) -> Repair:
     """Brings the checkpoint of ``table`` in line with its rows; without ``really`` only says how.
 
     Args:
         lake: Where both are.
         table: The table.
-        journal_uri: Folder of its journal when a ``cloudFiles`` stream writes it. Other tables are computed again from
-            their source: the table and its checkpoint are removed.
+        options: Of the ``cloudFiles`` stream that writes it. Other tables are computed again from their source: the
+            table and its checkpoint are removed.
         really: Do it.
 
     Raises:
         LeaseHeld: a stream writes the table now.
     """
-    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table):
-        reason = _reason(lake, table, journal_uri)
+    with checkpoints.writer_of(lake, table):
+        stream = _Stream(lake, table, options) if options else None
+        reason = _mismatch(lake, table) or (stream.mismatch() if stream else "")
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
-        if journal_uri is None:
+        if stream is None:
             steps = (f"remove {table} and its checkpoint; the next run computes it again from its source",)
             if really:
                 start_over(lake, table)
             return Repair(table, reason, steps, really)
-        return _repair_cloud_files(lake, table, journal_uri, reason, really)
+        if really:
+            stream.mend()
+        return Repair(table, reason, stream.steps(), really)
 
 
 def start_over(lake: Lake, table: str) -> None:
@@ -74,41 +78,107 @@ def start_over(lake: Lake, table: str) -> None:
     lake.store.delete_prefix(bucket, f"{user}/_checkpoints/{table}/")
 
 
-def _reason(lake: Lake, table: str, journal_uri: str | None) -> str:
+def _mismatch(lake: Lake, table: str) -> str:
     try:
         checkpoints.verify(lake, table)
     except checkpoints.CheckpointMismatch as error:
         return error.what
-    if journal_uri is None:
-        return ""
-    found, journal = rows_by_sequence(lake, table), Journal.at(lake.store, journal_uri)
-    if _strangers(journal, _paths(lake, table), found):
-        return f"the table has rows of files that the journal of {journal.high_water:,} files does not have"
-    offset = checkpoints.newest_offset(lake, table)
-    if offset is not None and offset["seq"]:
-        held = journal.position(offset["seq"]) if offset["seq"] <= journal.high_water else None
-        if held is None or held.segment != offset.get("segment"):
-            return f"the checkpoint stands at file {offset['seq']:,}, which the journal does not have"
     return ""
 
 
-def _repair_cloud_files(lake: Lake, table: str, journal_uri: str, reason: str, really: bool) -> Repair:
-    found, paths = rows_by_sequence(lake, table), _paths(lake, table)
-    journal = Journal.at(lake.store, journal_uri)
-    last = max(found, default=0)
-    steps = []
-    lost = _strangers(journal, paths, found)
-    if lost:
-        steps.append(f"restore the journal from {len(found):,} files that have rows in the table")
-    steps.append(f"write a new checkpoint behind file {last:,}, the last that has rows in the table")
-    steps.append("keep the receipts of files that gave no rows, so that they stay listed")
-    steps.append("load in the next run what comes after it, and nothing else")
-    if really:
-        kept = _receipts(lake, table, journal_uri, found, last, journal_is_whole=not lost)
-        if lost:
-            journal = _restored(lake, journal_uri, paths, found)
-        _write_checkpoint(lake, table, journal_uri, journal, last, kept)
-    return Repair(table, reason, tuple(steps), really)
+class _Stream:
+    """The table of a ``cloudFiles`` stream, its journal and its checkpoint, each read once."""
+
+    def __init__(self, lake: Lake, table: str, options: CloudFilesOptions) -> None:
+        self._lake, self._table = lake, table
+        self._uri = options.journal_location or ""
+        self._place = split_uri(self._uri)
+        self._journal = Journal.at(lake.store, self._uri)
+        self._rows, self._paths = rows_by_sequence(lake, table), _paths(lake, table)
+        self._last = max(self._rows, default=0)
+        self._offset = checkpoints.newest_offset(lake, table)
+        self._names = {stream_id(options), (self._offset or {}).get("stream", "")} - {""}
+        known = {one.seq: (one.bucket, one.key) for one in self._journal.files(0, self._last)}
+        # numbers in the table that are other files' in the journal, or nobody's
+        self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}
+
+    def mismatch(self) -> str:
+        """Why checkpoint, journal and table do not fit each other; empty when they do."""
+        journal, offset = self._journal, self._offset
+        if self._lost:
+            return f"the table has rows of files that the journal of {journal.high_water:,} files does not have"
+        if offset is not None and offset["seq"]:
+            held = journal.position(offset["seq"]) if offset["seq"] <= journal.high_water else None
+            if held is None or held.segment != offset["segment"]:
+                return f"the checkpoint stands at file {offset['seq']:,}, which the journal does not have"
+        return ""
+
+    def steps(self) -> tuple[str, ...]:
+        """What ``mend`` does."""
+        restore = f"restore the journal from {len(self._rows):,} files that have rows in the table"
+        return (
+            *([restore] if self._lost else []),
+            f"write a new checkpoint behind file {self._last:,}, the last that has rows in the table",
+            "keep the receipts of files that gave no rows, so that they stay listed",
+            "load in the next run what comes after it, and nothing else",
+        )
+
+    def mend(self) -> None:
+        """Writes journal, receipts and checkpoint; can be done again after a crash in between."""
+        receipts = self._receipts()
+        if self._lost:
+            self._restore_journal()
+        self._write_checkpoint(receipts)
+
+    def _receipts(self) -> list[Receipt]:
+        """For each file up to the last: its rows as they are in the table, or the reason why it has none."""
+        store, kept = self._lake.store, {}
+        if not self._lost:
+            for stream in streams_with_receipts(store, *self._place):
+                for one in (written.receipt for written in read_receipts(store, *self._place, stream)):
+                    if one.seq <= self._last and one.seq not in self._rows and one.state != State.INGESTED:
+                        kept[one.seq] = one
+        return [*(Receipt(seq, 0, rows, State.INGESTED) for seq, rows in sorted(self._rows.items())), *kept.values()]
+
+    def _restore_journal(self) -> None:
+        """Gives the table's files their numbers again; the versions are those that the bucket has now.
+
+        What was replaced since is not told apart from what was loaded: streams that load overwritten files again
+        (``allowOverwrites``) cannot be restored this way.
+        """
+        store, (bucket, prefix) = self._lake.store, self._place
+        store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")
+        there = {}
+        for source in {one for one, _ in self._paths.values()}:
+            there.update({(source, info.key): info for info in store.list(source)})
+        now, segment = utc_now(), uuid.uuid4().hex[:12]
+        files = []
+        for seq in sorted(self._rows):
+            place = self._paths[seq]
+            info = there.get(place) or ObjectInfo(place[1], 0, "", now)
+            version = FileVersion(seq, *place, info.e_tag, info.size_bytes, info.last_modified, now, True, segment)
+            files.append(version)
+        self._journal = Journal.at(store, self._uri)
+        if files:
+            self._journal.restore(files)
+
+    def _write_checkpoint(self, receipts: list[Receipt]) -> None:
+        """A checkpoint whose batch 0 is finished and ends at the last file; Spark goes on with batch 1."""
+        lake, last = self._lake, self._last
+        bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{self._table}/"
+        query, stream = str(uuid.uuid4()), uuid.uuid4().hex[:16]
+        TaskReceipts(lake.store, *self._place, stream, last, "repaired").finish(receipts)
+        for name in self._names:  # the stream of that name is no more, and must not keep files from being cleaned up
+            forget_position(lake.store, *self._place, name)
+        lake.store.delete_prefix(bucket, base)
+        segment = self._journal.position(last).segment
+        offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
+        metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
+        lines = ["v1", json.dumps(metadata), json.dumps(offset)]
+        lake.store.write(bucket, f"{base}offsets/0", "\n".join(lines).encode())
+        lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
+        lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
+        lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())
 
 
 def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
@@ -116,70 +186,7 @@ def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
     opened = lake.delta(table)
     found: dict[int, tuple[str, str]] = {}
     if opened is not None:
-        names = ["_source_sequence", "_source_file"]
-        for batch in opened.to_pyarrow_dataset().to_batches(columns=names):
+        for batch in opened.to_pyarrow_dataset().to_batches(columns=[SEQUENCE, "_source_file"]):
             for row in batch.to_pandas().drop_duplicates().itertuples(index=False):
                 found[int(row[0])] = (split_uri(row[1])[0], uri_key(row[1]))
     return found
-
-
-def _strangers(journal: Journal, paths: dict[int, tuple[str, str]], found: Iterable[int]) -> set[int]:
-    """Numbers in the table that are other files' in the journal, or nobody's."""
-    known = {one.seq: (one.bucket, one.key) for one in journal.files(0, journal.high_water)}
-    return {seq for seq in found if known.get(seq) != paths.get(seq)}
-
-
-def _restored(lake: Lake, uri: str, paths: dict[int, tuple[str, str]], found: dict[int, int]) -> Journal:
-    """A journal that has the table's files under their numbers; the versions are those that the bucket has now.
-
-    What was replaced since is not told apart from what was loaded: streams that load overwritten files again
-    (``allowOverwrites``) cannot be restored this way.
-    """
-    bucket, prefix = split_uri(uri)
-    lake.store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")
-    there = {}
-    for source in {one for one, _ in paths.values()}:
-        there.update({(source, info.key): info for info in lake.store.list(source)})
-    now, segment = datetime.now(UTC), uuid.uuid4().hex[:12]
-    files = []
-    for seq in sorted(found):
-        info = there.get(paths[seq]) or ObjectInfo(paths[seq][1], 0, "", now)
-        version = FileVersion(seq, *paths[seq], info.e_tag, info.size_bytes, info.last_modified, now, True, segment)
-        files.append(version)
-    journal = Journal.at(lake.store, uri)
-    if files:
-        journal.restore(files)
-    return journal
-
-
-def _receipts(
-    lake: Lake, table: str, uri: str, found: dict[int, int], last: int, *, journal_is_whole: bool
-) -> list[Receipt]:
-    """A receipt for each file up to ``last``: its rows as they are in the table, or the reason why it has none."""
-    bucket, prefix = split_uri(uri)
-    queries = {commit.query_id for commit in lake.commits_since(table, None) if commit.query_id}
-    state = checkpoints.read_checkpoint(lake, table)
-    queries |= {state.query_id} if state and state.query_id else set()
-    old = [one for query in sorted(queries) for _, one in read_receipts(lake.store, bucket, prefix, query)]
-    without = {one.seq: one for one in old if one.seq <= last and one.seq not in found and one.state != State.INGESTED}
-    kept = list(without.values()) if journal_is_whole else []
-    return [*(Receipt(seq, 0, rows, State.INGESTED) for seq, rows in sorted(found.items())), *kept]
-
-
-def _write_checkpoint(
-    lake: Lake, table: str, journal_uri: str, journal: Journal, last: int, receipts: list[Receipt]
-) -> None:
-    """A checkpoint whose batch 0 is finished and ends at file ``last``; Spark goes on with batch 1."""
-    bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/"
-    query = str(uuid.uuid4())
-    journal_bucket, prefix = split_uri(journal_uri)
-    prefix = prefix.rstrip("/") + "/"
-    TaskReceipts(lake.store, journal_bucket, prefix, query, 0, "repaired").finish(receipts)
-    lake.store.delete_prefix(bucket, base)
-    offset = {"v": 1, "seq": last, "segment": journal.position(last).segment, "journal": journal_uri}
-    metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
-    lines = ["v1", json.dumps(metadata), json.dumps(offset)]
-    lake.store.write(bucket, f"{base}offsets/0", "\n".join(lines).encode())
-    lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
-    lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
-    lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())

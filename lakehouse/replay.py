@@ -1,7 +1,7 @@
 """Loading files again: their rows are taken out, and the files are read as they are now.
 
 A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of. The
-next run of the table first removes the old rows, then loads what is new. Both can be done again after a crash.
+next run of the table takes out the old rows in the very commit that adds the new ones, see ``streams.replacing``.
 """
 
 from __future__ import annotations
@@ -10,19 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
 from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import split_uri, uri_key
 from lakehouse.autoloader.receipts import State
 from lakehouse.autoloader.state import FileState, file_states
-from lakehouse.completeness import SEQUENCE, rows_by_sequence
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
-
-if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+from lakehouse.streams.replacing import replaced_by
 
 _NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
 
@@ -61,9 +57,10 @@ def replay(
         files: Paths, keys or names, globs allowed.
         since: Files that were found at this time or later.
         batch: Files of this micro-batch.
-        really: Do it. The tables computed from this one have to be started over by the caller.
+        really: Do it. Tables computed from this one notice, and are computed again.
 
     Raises:
+        LeaseHeld: a stream writes the table now.
         ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream.
     """
     states = [
@@ -81,12 +78,14 @@ def replay(
             now[one.path] = current
     chosen = [one for one in states if one.path in now]
     if really and chosen:
-        journal = _journal(lake, table)
         by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
         for one in chosen:
             by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
-        for bucket, again in by_bucket.items():
-            journal.replay(bucket, again)
+        # a run that goes on now looked for replays before it began
+        with checkpoints.writer_of(lake, table):
+            journal = Journal.at(lake.store, (checkpoints.newest_offset(lake, table) or {})["journal"])
+            for bucket, again in by_bucket.items():
+                journal.replay(bucket, again)
     return Replay(
         tuple(chosen),
         tuple(one for one in states if one.path not in now),
@@ -95,28 +94,13 @@ def replay(
     )
 
 
-def take_out_replaced(spark: SparkSession, lake: Lake, table: str) -> int:
-    """Removes the rows of files whose replay the next run will load; returns how many files that were.
-
-    Safe to repeat: a number that was taken out never comes back.
-    """
+def pending_replays(lake: Lake, table: str) -> bool:
+    """Whether the next run will load a file whose old rows have to go."""
     offset = checkpoints.newest_offset(lake, table)
     if offset is None:
-        return 0
-    journal = _journal(lake, table)
-    waiting = [one.replaces for one in journal.files(offset["seq"], journal.high_water) if one.replaces]
-    if not waiting:
-        return 0
-    held = sorted(set(waiting) & rows_by_sequence(lake, table).keys())
-    if held:
-        numbers = ", ".join(map(str, held))
-        spark.sql(f"DELETE FROM delta.`{lake.settings.table_uri(table)}` WHERE {SEQUENCE} IN ({numbers})").collect()
-    return len(held)
-
-
-def _journal(lake: Lake, table: str) -> Journal:
-    offset = checkpoints.newest_offset(lake, table) or {}
-    return Journal.at(lake.store, offset["journal"])
+        return False
+    journal = Journal.at(lake.store, offset["journal"])
+    return bool(replaced_by(journal, offset["seq"], journal.high_water, overwrites=False))
 
 
 def _names(one: FileState, pattern: str) -> bool:

@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     bucket: BucketName = Field("lakehouse", description="bucket of the tables")
     user: UserName = Field(default_factory=getpass.getuser, description="whose tables: the folder in the bucket")
     home: Path = Field(Path(".lakehouse"), description="local data, logs, credentials and process records")
+    allow_overwrites: Literal["false", "true", "replace"] = Field(
+        "false",
+        description="what a newer version of a file does: nothing, add its rows, or replace the old ones",
+    )
     spark_remote: SecretStr | None = Field(
         None,
         description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",

@@ -13,7 +13,7 @@ from lakehouse.autoloader.archived import Archived, write_archived
 from lakehouse.autoloader.location import key_uri, split_uri
 from lakehouse.autoloader.opened import Source
 from lakehouse.autoloader.positions import StreamPosition
-from lakehouse.autoloader.receipts import Receipt, State, query_ids, read_receipts
+from lakehouse.autoloader.receipts import Receipt, State, read_receipts, streams_with_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.storage.contract import ObjectExists, ObjectMissing
 
@@ -26,7 +26,6 @@ class SourceCleaner:
 
     def __init__(self, source: Source, position: StreamPosition) -> None:
         self._source, self._position = source, position
-        self._first_batch: dict[str, int] = {}
 
     def step(self) -> int:
         """Cleans what may go now; returns how many files went.
@@ -55,15 +54,13 @@ class SourceCleaner:
         store, (bucket, prefix) = self._source.store, self._source.journal_place
         well: set[int] = set()
         badly: set[int] = set()
-        for query in query_ids(store, bucket, prefix):
-            receipts = read_receipts(store, bucket, prefix, query, first_batch=self._first_batch.get(query, 0))
-            for batch, group in groupby(receipts, key=lambda found: found[0]):
-                found = [one for _, one in group]
-                if all(one.seq > upto for one in found):
+        for stream in streams_with_receipts(store, bucket, prefix):
+            written = read_receipts(store, bucket, prefix, stream, first_end=after + 1)
+            for _, batch in groupby(written, key=lambda one: one.end):
+                receipts = [one.receipt for one in batch]
+                if all(one.seq > upto for one in receipts):
                     break
-                if any(one.seq <= after for one in found):
-                    self._first_batch[query] = batch
-                for one in found:
+                for one in receipts:
                     (well if _is_well(one) else badly).add(one.seq)
         return well - badly
 

@@ -27,6 +27,12 @@ from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 
 
+def stream_id(options: CloudFilesOptions) -> str:
+    """The name of a stream that begins now; its offsets carry it on, whatever becomes of the options."""
+    told = (options.path, options.format, options.schema_location, options.path_glob_filter)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
 def source_id(path: SourcePath) -> str:
     """A readable, unique name for the journal of a bucket's folder."""
     slug = re.sub(r"[^a-z0-9]+", "-", f"{path.bucket}/{path.root}".lower()).strip("-")[:40]
@@ -103,15 +109,9 @@ class Source:
         """The stream's choice of the files."""
         return Backlog(self.journal, self.path, self.options, after)
 
-    @cached_property
-    def stream_id(self) -> str:
-        """Tells the streams on one journal apart: by the schema location, which each has for itself."""
-        return hashlib.sha256((self.options.schema_location or self.options.path).encode()).hexdigest()[:16]
-
-    @cached_property
-    def position(self) -> StreamPosition:
-        """How far the stream has come."""
-        return StreamPosition(self.store, *self.journal_place, self.stream_id, self.now)
+    def position(self, stream: str) -> StreamPosition:
+        """How far a stream has come."""
+        return StreamPosition(self.store, *self.journal_place, stream, self.now)
 
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
@@ -145,7 +145,7 @@ class Source:
         """Where a stream that leaves out existing files began: written once, because a crash asks again."""
         self.discover()
         bucket, prefix = self.journal_place
-        key = f"{prefix}starts/{self.stream_id}"
+        key = f"{prefix}starts/{stream_id(self.options)}"
         try:
             self.store.write(bucket, key, str(self.journal.high_water).encode(), if_absent=True)
         except ObjectExists:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from lakehouse.autoloader.databricks_options import (
     FLAGS,
@@ -39,6 +39,7 @@ class CloudFilesOptions:
         path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``.
         schema_evolution_mode: In Databricks' spelling; None was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
+        allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         reader: Options of the format's reader as they were given, their names in lower case.
@@ -53,7 +54,7 @@ class CloudFilesOptions:
     include_existing_files: bool = True
     max_files_per_trigger: int = 1000
     max_bytes_per_trigger: int | None = None
-    allow_overwrites: bool = False
+    allow_overwrites: bool | Literal["replace"] = False
     clean_source: str = "OFF"
     clean_source_retention_seconds: float = 30 * _DAY
     clean_source_move_destination: str | None = None
@@ -131,6 +132,14 @@ def _flag(text: str) -> bool:
     if text.strip().lower() not in ("true", "false"):
         raise ValueError("write true or false")
     return text.strip().lower() == "true"
+
+
+def _overwrites(text: str) -> bool | Literal["replace"]:
+    if text.strip().lower() == "replace":
+        return "replace"
+    if text.strip().lower() not in ("true", "false"):
+        raise ValueError("write true, false or replace")
+    return _flag(text)
 
 
 def _only_true(text: str) -> None:
@@ -248,7 +257,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.includeExistingFiles", "include_existing_files", _flag),
     Option("cloudFiles.maxFilesPerTrigger", "max_files_per_trigger", _count),
     Option("cloudFiles.maxBytesPerTrigger", "max_bytes_per_trigger", _bytes),
-    Option("cloudFiles.allowOverwrites", "allow_overwrites", _flag),
+    Option("cloudFiles.allowOverwrites", "allow_overwrites", _overwrites),
     Option("cloudFiles.cleanSource", "clean_source", _one_of("OFF", "MOVE", "DELETE")),
     Option("cloudFiles.cleanSource.retentionDuration", "clean_source_retention_seconds", _seconds),
     Option("cloudFiles.cleanSource.moveDestination", "clean_source_move_destination", _place),

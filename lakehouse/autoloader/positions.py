@@ -30,8 +30,8 @@ class StreamPosition:
         self, store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str, now: Callable[[], datetime]
     ) -> None:
         self._store, self._bucket, self._now = store, bucket, now
-        self._folder = f"{journal_prefix.rstrip('/')}/streams/"
-        self._key = f"{self._folder}{stream_id}.json"
+        self.stream = stream_id
+        self._folder, self._key = _folder(journal_prefix), _key(journal_prefix, stream_id)
         said = self._said(self._key)
         self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in said.get("committed", [])]
         self.cleaned = int(said.get("cleaned", 0))
@@ -66,3 +66,16 @@ class StreamPosition:
             return dict(json.loads(self._store.read(self._bucket, key)))
         except ObjectMissing:
             return {}
+
+
+def forget_position(store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str) -> None:
+    """Takes out a stream that will not come back: nothing waits for it any more."""
+    store.delete(bucket, _key(journal_prefix, stream_id))
+
+
+def _folder(journal_prefix: str) -> str:
+    return f"{journal_prefix.rstrip('/')}/streams/"
+
+
+def _key(journal_prefix: str, stream_id: str) -> str:
+    return f"{_folder(journal_prefix)}{stream_id}.json"

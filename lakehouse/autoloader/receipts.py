@@ -1,7 +1,9 @@
 """What became of each file: written by the task that read it, before the batch that holds its rows is committed.
 
-One small object a task, under the stream and the batch: empty from the task's first moment, filled at its end. So a
-task that is done again can tell that an earlier attempt never ended.
+One small object a task, under the stream and the number of its batch's last file: empty from the task's first moment,
+filled at its end. So a task that is done again can tell that an earlier attempt never ended.
+
+Not under query and batch: a task of ``foreachBatch`` is not told either of them.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from enum import StrEnum
 
 from lakehouse.storage.contract import ObjectExists, ObjectStore
@@ -35,6 +38,7 @@ class Receipt:
         rows: Rows handed to Spark.
         state: What became of it.
         error: Why it was not loaded, or what of it was left out; empty when all is well.
+        batch_id: The micro-batch, where the task was told.
     """
 
     seq: int
@@ -42,11 +46,16 @@ class Receipt:
     rows: int
     state: State
     error: str = ""
+    batch_id: int | None = None
 
 
-def folder(journal_prefix: str, query_id: str) -> str:
-    """Where the receipts of one stream are."""
-    return f"{journal_prefix.rstrip('/')}/receipts/{query_id}/"
+@dataclass(frozen=True)
+class Written:
+    """A receipt, the number of the last file of its batch, and when it was written."""
+
+    receipt: Receipt
+    end: int
+    at: datetime
 
 
 @dataclass(frozen=True)
@@ -55,16 +64,16 @@ class TaskReceipts:
 
     Attributes:
         store: Where they are kept, as ``bucket`` and ``journal_prefix`` say.
-        query_id: The stream.
-        batch_id: The micro-batch.
+        stream: The stream.
+        end: Number of the last file of the micro-batch.
         part: The task's name in it.
     """
 
     store: ObjectStore
     bucket: str
     journal_prefix: str
-    query_id: str
-    batch_id: int
+    stream: str
+    end: int
     part: str
 
     def begin(self) -> bool:
@@ -82,22 +91,26 @@ class TaskReceipts:
 
     @property
     def _key(self) -> str:
-        return f"{folder(self.journal_prefix, self.query_id)}{self.batch_id:010d}/{self.part}.jsonl"
+        return f"{_folder(self.journal_prefix, self.stream)}{self.end:020d}/{self.part}.jsonl"
 
 
-def query_ids(store: ObjectStore, bucket: str, journal_prefix: str) -> list[str]:
+def streams_with_receipts(store: ObjectStore, bucket: str, journal_prefix: str) -> list[str]:
     """All streams that have receipts."""
     return list(store.folders(bucket, f"{journal_prefix.rstrip('/')}/receipts/"))
 
 
 def read_receipts(
-    store: ObjectStore, bucket: str, prefix: str, query_id: str, *, first_batch: int = 0
-) -> Iterator[tuple[int, Receipt]]:
-    """All receipts of a stream from ``first_batch`` on, each with its batch."""
-    below = folder(prefix, query_id)
-    after = f"{below}{first_batch:010d}" if first_batch else None
+    store: ObjectStore, bucket: str, journal_prefix: str, stream: str, *, first_end: int = 0
+) -> Iterator[Written]:
+    """All receipts of a stream in the order of its batches, from the batch that ends with file ``first_end`` on."""
+    below = _folder(journal_prefix, stream)
+    after = f"{below}{first_end:020d}" if first_end else None
     for info in store.list(bucket, below, start_after=after):
-        batch = int(info.key.removeprefix(below).split("/")[0])
+        end = int(info.key.removeprefix(below).split("/")[0])
         for line in store.read(bucket, info.key).decode().splitlines():
             said = json.loads(line)
-            yield batch, Receipt(**{**said, "state": State(said["state"])})
+            yield Written(Receipt(**{**said, "state": State(said["state"])}), end, info.last_modified)
+
+
+def _folder(journal_prefix: str, stream: str) -> str:
+    return f"{journal_prefix.rstrip('/')}/receipts/{stream}/"

@@ -20,9 +20,8 @@ from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from lakehouse.autoloader.stream import Offset, Stream
+    from lakehouse.autoloader.stream import Offset, Stream, Task
 
-_QUERY_ID = "sql.streaming.queryId"
 _BATCH_ID = "streaming.sql.batchId"
 
 
@@ -94,9 +93,9 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
 
 @dataclass
 class Part(InputPartition):
-    """A task's work: a list of ``plan.Span``."""
+    """A task's work."""
 
-    spans: list[Any]
+    task: Task
 
 
 class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
@@ -138,11 +137,11 @@ class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def partitions(self, start: Offset, end: Offset) -> list[InputPartition]:
         """See ``Stream.parts``."""
-        return [Part(spans) for spans in self._stream.parts(start, end)]
+        return [Part(task) for task in self._stream.parts(start, end)]
 
     def read(self, partition: Part) -> Iterator[Any]:  # type: ignore[override]
         """See ``Stream.read``."""
-        return self._stream.read(partition.spans, self._schema, _place)
+        return self._stream.read(partition.task, self._schema, _batch_id)
 
     def commit(self, end: Offset) -> None:
         """Nothing: what is committed is what Delta and the checkpoint say."""
@@ -155,9 +154,8 @@ class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return {name: value for name, value in self.__dict__.items() if name != "_stream"}
 
 
-def _place() -> tuple[str, int, int] | None:
-    """Query, batch and partition of the running task."""
+def _batch_id() -> int | None:
+    """The micro-batch of the running task; within ``foreachBatch`` Spark does not say it."""
     context = TaskContext.get()
-    query = context.getLocalProperty(_QUERY_ID) if context else None
     batch = context.getLocalProperty(_BATCH_ID) if context else None
-    return (query, int(batch), context.partitionId()) if context and query and batch else None
+    return int(batch) if batch else None

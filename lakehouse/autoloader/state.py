@@ -9,12 +9,13 @@ import json
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from lakehouse.autoloader.archived import read_archived
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import key_uri, split_uri
-from lakehouse.autoloader.receipts import Receipt, State, query_ids, read_receipts
+from lakehouse.autoloader.receipts import Receipt, State, Written, read_receipts, streams_with_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.contract import ObjectMissing, ObjectStore
@@ -77,18 +78,28 @@ class StreamLog:
     """A cloudFiles stream's checkpoint.
 
     Attributes:
-        query_id: The stream.
+        query_id: Spark's name of it.
         journal: Folder of its journal.
+        stream: Its name in the journal.
         ends: For each planned batch the number of its last file, and when it was planned.
         commits: When each finished batch was finished.
     """
 
     query_id: str
     journal: str
+    stream: str
     ends: dict[int, tuple[int, datetime]]
     commits: dict[int, datetime]
 
-    @property
+    @cached_property
+    def batch_of(self) -> dict[int, int]:
+        """The batch by its last file's number; of several the first: the others had no files, as for a watermark."""
+        found: dict[int, int] = {}
+        for batch, (seq, _) in sorted(self.ends.items()):
+            found.setdefault(seq, batch)
+        return found
+
+    @cached_property
     def committed_seq(self) -> int:
         """Number of the last file of the last finished batch; 0 before."""
         done = [self.ends[batch][0] for batch in self.commits if batch in self.ends]
@@ -104,14 +115,14 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
         return None
     commits = dict(_numbered(store, bucket, prefix + "commits/"))
     ends: dict[int, tuple[int, datetime]] = {}
-    journal = None
+    journal = stream = ""
     for batch, planned in _numbered(store, bucket, prefix + "offsets/"):
         offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
         if not isinstance(offset, dict) or "seq" not in offset:
             return None
         ends[batch] = (offset["seq"], planned)
-        journal = offset.get("journal", journal)
-    return StreamLog(query_id, journal, ends, commits) if journal else None
+        journal, stream = offset["journal"], offset["stream"]
+    return StreamLog(query_id, journal, stream, ends, commits) if ends else None
 
 
 def file_states(
@@ -135,16 +146,7 @@ def file_states(
     journal = Journal.at(store, journal_uri)
     archived = {one.seq: one for one in read_archived(store, journal_bucket, journal_prefix)}
     receipts = _by_file(store, journal_bucket, journal_prefix, log)
-    replaced = {
-        seq
-        for table in journal.tables(0, journal.high_water, ["replaces"])
-        for seq in table["replaces"].to_pylist()
-        if seq
-    }
     for one in journal.files(0, journal.high_water):
-        if one.seq in replaced:
-            yield replace(_state(one, None, log, journal_uri, {}), ingestion_state=State.REPLACED.value)
-            continue
         state = _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
         gone = archived.get(one.seq)
         yield (
@@ -161,7 +163,7 @@ def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
 
 def _state(
     one: FileVersion,
-    receipt: tuple[str, int, Receipt] | None,
+    receipt: Written | None,
     log: StreamLog | None,
     journal_uri: str,
     versions: dict[int, int],
@@ -180,34 +182,36 @@ def _state(
         # up to its last finished batch a stream has read what it wants: the rest are overwritten or filtered versions
         passed = log is not None and one.seq <= log.committed_seq
         return replace(base, ingestion_state=State.PASSED_OVER.value) if passed else base
-    query, batch, said = receipt
-    done = log.commits.get(batch) if log else None
-    planned = log.ends.get(batch) if log else None
+    said = receipt.receipt
+    done = log is None or receipt.end <= log.committed_seq
+    # a checkpoint keeps its last hundred batches: before them the receipts alone tell
+    batch = log.batch_of.get(receipt.end) if log else None
+    batch = said.batch_id if batch is None else batch
+    planned = log.ends[batch][1] if log and batch in log.ends else receipt.at
+    committed = (log.commits.get(batch) if log and batch is not None else None) or receipt.at
     return replace(
         base,
-        flow_name=query,
-        ingestion_state=said.state.value if done or log is None else "PROCESSING",
-        processed_time=planned[1] if planned else None,
-        commit_time=done,
+        ingestion_state=said.state.value if done else "PROCESSING",
+        processed_time=planned,
+        commit_time=committed if done else None,
         rows=said.rows,
         error=said.error or None,
         batch_id=batch,
-        delta_version=versions.get(batch),
+        delta_version=versions.get(batch) if batch is not None else None,
     )
 
 
-def _by_file(
-    store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
-) -> dict[int, tuple[str, int, Receipt]]:
+def _by_file(store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None) -> dict[int, Written]:
     """One receipt a file: the parts of a large one are summed; the newest batch wins."""
-    queries = [log.query_id] if log else query_ids(store, bucket, prefix)
-    found: dict[int, tuple[str, int, Receipt]] = {}
-    for query in queries:
-        for batch, one in read_receipts(store, bucket, prefix, query):
-            before = found.get(one.seq)
-            if before and before[:2] == (query, batch):
-                one = _sum(before[2], one)
-            found[one.seq] = (query, batch, one)
+    found: dict[int, Written] = {}
+    for stream in [log.stream] if log else streams_with_receipts(store, bucket, prefix):
+        of_stream: dict[int, Written] = {}
+        for one in read_receipts(store, bucket, prefix, stream):
+            seq, before = one.receipt.seq, of_stream.get(one.receipt.seq)
+            if before and before.end == one.end:
+                one = replace(one, receipt=_sum(before.receipt, one.receipt))
+            of_stream[seq] = one
+        found |= of_stream
     return found
 
 

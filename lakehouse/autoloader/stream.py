@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,15 +16,34 @@ from lakehouse.autoloader.clean import SourceCleaner
 from lakehouse.autoloader.columns import Columns, partition_values
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
 from lakehouse.autoloader.journal import Journal, Position, utc_now
-from lakehouse.autoloader.opened import Source
+from lakehouse.autoloader.opened import Source, stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
+from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 
 Offset = dict[str, Any]
-"""``{"v": 1, "seq": N, "segment": "...", "journal": "..."}``: all files up to number N of the journal were read."""
+"""``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
+were read. The last two never change: they let a checkpoint tell its own story."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A part of a batch.
+
+    Attributes:
+        spans: What is read.
+        stream: Who reads it.
+        end: Number of the last file of the batch.
+        number: Its place among the parts.
+    """
+
+    spans: list[Span]
+    stream: str
+    end: int
+    number: int
 
 
 class Stream:
@@ -40,10 +60,12 @@ class Stream:
         self._backlog: Backlog | None = None
         self._target: int | None = None
         self._read_upto = 0
+        self._position: StreamPosition | None = None
 
     def beginning(self) -> Offset:
         """Zero; or, without ``includeExistingFiles``, the end of what is there at the first start."""
-        return self._offset(0 if self._options.include_existing_files else self._source.first_start())
+        seq = 0 if self._options.include_existing_files else self._source.first_start()
+        return self._offset(seq, stream_id(self._options))
 
     def fix_target(self) -> None:
         """Fixes what this run will read: what is there now."""
@@ -61,12 +83,12 @@ class Stream:
             self._source.discover()
         self._journal.verify(position)
         # Spark asks for a batch when the one before it is finished: what came before ``start`` is in the sink
-        self._source.position.note(position.seq)
+        self._place(start["stream"]).note(position.seq)
         if self._options.clean_source != "OFF":
-            self._cleaner.step()
+            SourceCleaner(self._source, self._place(start["stream"])).step()
         end = self._pending(position.seq).end_of_batch(position.seq, max_files=max_files, max_bytes=max_bytes)
         self._read_upto = end
-        return self._offset(end) if end > position.seq else start
+        return self._offset(end, start["stream"]) if end > position.seq else start
 
     def known_end(self) -> Offset | None:
         """How far discovery has come, and with Auto Loader's names what waits behind the batch that was planned."""
@@ -75,22 +97,23 @@ class Stream:
         target = self._journal.high_water if self._target is None else self._target
         return {"v": 1, "seq": target, **self._backlog.outstanding(self._read_upto)}
 
-    def parts(self, start: Offset, end: Offset) -> list[list[Span]]:
+    def parts(self, start: Offset, end: Offset) -> list[Task]:
         """Who reads what of (start, end]: the same files at every call, cut alike."""
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
         backlog = self._backlog or self._source.backlog(start["seq"])
-        return plan(
+        parts = plan(
             list(backlog.files(start["seq"], end["seq"])),
             lines=reads_lines(self._options),
             min_partitions=self._options.min_partitions,
             max_partition_bytes=self._options.max_partition_bytes,
             may_split=self._source.fetcher.is_there,
         )
+        return [Task(spans, end["stream"], end["seq"], number) for number, spans in enumerate(parts)]
 
     def read(
-        self, spans: list[Span], schema: StructType, place: Callable[[], tuple[str, int, int] | None]
+        self, task: Task, schema: StructType, batch_id: Callable[[], int | None] = lambda: None
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of one part; then its receipts, before the task can count as done.
 
@@ -98,23 +121,20 @@ class Stream:
         and goes to quarantine.
 
         Args:
-            spans: The part.
+            task: The part.
             schema: The stream's columns.
-            place: Query, batch and number of the task; None outside of a stream.
+            batch_id: Says the micro-batch, where the task was told.
         """
         receipts: list[Receipt] = []
-        found = place()
-        if found is None:
-            yield from self.rows(spans, schema, receipts)
-            return
-        query, batch, number = found
-        task = TaskReceipts(self._source.store, *self._source.journal_place, query, batch, f"{number:05d}")
-        if not task.begin():
+        spans, batch = task.spans, batch_id()
+        place = self._source.journal_place
+        durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}")
+        if not durable.begin():
             deadly = find_deadly(spans, Probe(self._options, schema))
             receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
             spans = [one for one in spans if one not in deadly]
         yield from self.rows(spans, schema, receipts)
-        task.finish(receipts)
+        durable.finish(replace(one, batch_id=batch) for one in receipts)
 
     def rows(self, spans: list[Span], schema: StructType, receipts: list[Receipt]) -> Iterator[pa.RecordBatch]:
         """Arrow batches of spans; what became of each goes to ``receipts``."""
@@ -125,18 +145,18 @@ class Stream:
         for loaded in part.read(spans):
             yield from columns.batches(loaded)
 
-    @cached_property
-    def _cleaner(self) -> SourceCleaner:
-        return SourceCleaner(self._source, self._source.position)
+    def _place(self, stream: str) -> StreamPosition:
+        if self._position is None or self._position.stream != stream:
+            self._position = self._source.position(stream)
+        return self._position
 
     @cached_property
     def _journal(self) -> Journal:
         return self._source.journal
 
-    def _offset(self, seq: int) -> Offset:
-        # the journal's place makes a checkpoint tell its own story
+    def _offset(self, seq: int, stream: str) -> Offset:
         segment = self._journal.position(seq).segment
-        return {"v": 1, "seq": seq, "segment": segment, "journal": self._source.journal_uri}
+        return {"v": 1, "seq": seq, "segment": segment, "journal": self._source.journal_uri, "stream": stream}
 
     def _pending(self, start: int) -> Backlog:
         if self._backlog is None or self._backlog.after > start:

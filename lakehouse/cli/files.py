@@ -60,9 +60,9 @@ def replay(
     as_json: bool = Json,
 ) -> None:
     """Load files again: takes out their rows, then the next ingest reads the files as they are now."""
-    from lakehouse import pipeline
     from lakehouse.errors import ConfigurationError
     from lakehouse.lake import Lake
+    from lakehouse.replay import replay as ask
 
     with command(as_json) as out:
         if not names and since is None and batch is None:
@@ -74,7 +74,7 @@ def replay(
             )
         lake = Lake.open(say=out.say)
         moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
-        done = pipeline.ask_for_replay(lake, table, files=names or (), since=moment, batch=batch, really=yes)
+        done = ask(lake, table, files=names or (), since=moment, batch=batch, really=yes)
         out.table(
             ["seq", "state", "rows", "batch", "file"],
             [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],

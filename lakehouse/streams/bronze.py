@@ -26,6 +26,7 @@ ORDER_FIELDS = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, "
     "payment_method STRING, product_id STRING, quantity INT"
 )
+SEQUENCE = "_source_sequence"
 ORDER_FILES = "orders_stream_*.json"
 MAX_FILES_PER_TRIGGER = 2
 
@@ -65,6 +66,7 @@ def autoloader_options(settings: Settings) -> dict[str, str]:
         # a batch of bad lines at the first start must not decide the types of what silver adds up
         "cloudFiles.schemaHints": ORDER_FIELDS,
         "cloudFiles.maxFilesPerTrigger": "3",
+        "cloudFiles.allowOverwrites": settings.allow_overwrites,
         "pathGlobFilter": ORDER_FILES,
     }
 
@@ -86,7 +88,7 @@ def orders_autoloader(spark: SparkSession, settings: Settings) -> DataFrame:
         reader.load(settings.landing_uri)
         .withColumn("_processing_time", F.current_timestamp())
         .withColumn("_source_file", F.col(f"{METADATA}.file_path"))
-        .withColumn("_source_sequence", F.col(f"{METADATA}.sequence"))
+        .withColumn(SEQUENCE, F.col(f"{METADATA}.sequence"))
         .withColumn("_source_record", F.col(f"{METADATA}.record_index"))
         .drop(METADATA)
     )

@@ -6,14 +6,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
 from lakehouse.engine import explain, spark_log
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
-from lakehouse.storage import hold_lease
 from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.streams.files import BatchFiles, FileLog
 
@@ -25,12 +24,21 @@ _POLL_SECONDS = 0.2
 _OBSERVED = "rows"
 
 
+class BatchWriter(Protocol):
+    """Commits a batch; one that the table has already it leaves out."""
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Called by ``foreachBatch``."""
+        ...
+
+
 def run_available_now(
     lake: Lake,
     table: str,
     frame: Callable[[], DataFrame],
     *,
     on_batch: OnBatch = lambda batch: None,
+    batch_writer: Callable[[], BatchWriter | None] = lambda: None,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
 ) -> StreamReport:
@@ -44,6 +52,7 @@ def run_available_now(
         table: The target, ``layer.name``.
         frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
         on_batch: Told about each committed batch, in order.
+        batch_writer: Makes what commits a batch instead of a plain append, under the lease; None for the append.
         file_log: Where the source remembers its files; None where it has none.
         ignored_files: Objects beside them that are no input, for the report.
 
@@ -54,13 +63,13 @@ def run_available_now(
         EngineUnavailable: the engine died; the message says why.
     """
     started = time.monotonic()
-    with _writer_of(lake, table) as still_ours, _explained(lake, table):
+    with checkpoints.writer_of(lake, table) as lease, _explained(lake, table):
         before = checkpoints.verify(lake, table)
-        query = _start(lake, table, frame())
+        query = _start(lake, table, frame(), batch_writer())
         batches: list[BatchProgress] = []
         source_files: list[str] = []
         try:
-            for progress in _batches(query, still_ours):
+            for progress in _batches(query, lease.check):
                 files = file_log.of_batch(progress) if file_log else None
                 batches.append(_batch_progress(table, progress, files))
                 source_files += files.keys if files else []
@@ -87,29 +96,22 @@ def nothing_to_do(lake: Lake, table: str, *, ignored_files: int = 0) -> StreamRe
     return StreamReport(table, (), 0, version, version, 0.0, (), ignored_files)
 
 
-@contextmanager
-def _writer_of(lake: Lake, table: str) -> Iterator[Callable[[], None]]:
-    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
-        yield lease.check
-
-
-def _start(lake: Lake, table: str, frame: DataFrame) -> StreamingQuery:
+def _start(lake: Lake, table: str, frame: DataFrame, batch_writer: BatchWriter | None) -> StreamingQuery:
     from pyspark.sql import functions as F  # noqa: N812
 
     counts = [F.count(F.lit(1)).alias("rows")]
     counts += [F.count(name).alias("corrupt") for name in (CORRUPT_RECORD, RESCUED_DATA) if name in frame.columns]
     observed = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
-    # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
-    # table by name refuses a folder that holds data files of such a commit
-    return (
-        observed.writeStream.format("delta")
-        .outputMode("append")
-        .option("checkpointLocation", lake.settings.checkpoint_uri(table))
+    writer = (
+        observed.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
         .queryName(f"{lake.settings.user}.{table}")
         .trigger(availableNow=True)
-        .start(lake.settings.table_uri(table))
     )
+    if batch_writer is not None:
+        return writer.foreachBatch(batch_writer).start()
+    # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
+    # table by name refuses a folder that holds data files of such a commit
+    return writer.format("delta").outputMode("append").start(lake.settings.table_uri(table))
 
 
 def _batches(query: StreamingQuery, still_ours: Callable[[], None]) -> Iterator[dict[str, Any]]:

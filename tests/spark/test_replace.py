@@ -1,0 +1,95 @@
+"""A newer version of a file takes the place of the older one's rows, in one commit."""
+
+import dataclasses
+import json
+
+import pytest
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakehouse.checkpoints import read_checkpoint
+from lakehouse.pipeline import BRONZE, SILVER, check_table, run_table
+from lakehouse.storage.environment import environment_of
+from lakehouse.streams.replacing import ReplacingWriter
+
+
+class Orders:
+    """A lake whose bronze table replaces."""
+
+    def __init__(self, spark, lake):
+        settings = lake.settings.model_copy(update={"allow_overwrites": "replace"})
+        self.spark, self.lake = spark, dataclasses.replace(lake, settings=settings)
+
+    def put(self, number, *ids, day=1):
+        lines = [
+            json.dumps(
+                {
+                    "order_id": one,
+                    "order_date": f"2026-01-{day:02d}T10:00:00Z",
+                    "total_amount": 1.0,
+                    "payment_method": "cash",
+                }
+            )
+            for one in ids
+        ]
+        settings = self.lake.settings
+        key = f"{settings.landing_prefix}orders_stream_{number:05d}.json"
+        self.lake.store.write(settings.landing_bucket, key, ("\n".join(lines) + "\n").encode())
+
+    def run(self):
+        report = run_table(self.spark, self.lake, BRONZE)
+        self.check(BRONZE)
+        run_table(self.spark, self.lake, SILVER)
+        self.check(SILVER)
+        return report
+
+    def check(self, table):
+        assert [one for one in check_table(self.spark, self.lake, table) if not one.passed] == []
+
+    def ids(self):
+        return sorted(self.lake.delta(BRONZE).to_pyarrow_table(columns=["order_id"])["order_id"].to_pylist())
+
+
+@pytest.fixture
+def orders(spark, lake):
+    return Orders(spark, lake)
+
+
+def test_a_newer_version_replaces_the_older_in_one_commit(orders):
+    orders.put(1, "a1", "a2", "a3")
+    orders.put(2, "b1")
+    orders.run()
+    before, silver = orders.lake.version(BRONZE), read_checkpoint(orders.lake, SILVER).query_id
+    orders.put(1, "a1", "a4")
+    report = orders.run()
+    assert orders.ids() == ["a1", "a4", "b1"]
+    assert (report.rows_added, report.delta_version) == (2, before + 1)
+    assert read_checkpoint(orders.lake, SILVER).query_id != silver, "silver is computed again, from its beginning"
+    again = read_checkpoint(orders.lake, SILVER).query_id
+    orders.run()
+    assert read_checkpoint(orders.lake, SILVER).query_id == again, "once"
+
+
+def test_a_version_without_rows_takes_the_rows_out(orders):
+    orders.put(1, "a1", "a2")
+    orders.put(2, "b1")
+    orders.run()
+    orders.put(1)
+    orders.run()
+    assert orders.ids() == ["b1"]
+
+
+def test_a_batch_that_is_done_again_changes_nothing(orders):
+    orders.put(1, "a1", "a2")
+    orders.run()
+    orders.put(1, "a3")
+    orders.run()
+    settings = orders.lake.settings
+    before = orders.lake.version(BRONZE)
+    again = orders.spark.read.format("delta").load(settings.table_uri(BRONZE)).withColumn("order_id", F.lit("again"))
+    writer = ReplacingWriter(settings.table_uri(BRONZE), settings.checkpoint_uri(BRONZE))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment_of(orders.lake.endpoint).items():
+            patch.setenv(name, value)
+        writer(again, 1)
+    assert orders.ids() == ["a3"]
+    assert orders.lake.version(BRONZE) == before
