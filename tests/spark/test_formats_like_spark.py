@@ -10,12 +10,14 @@ from pyspark.sql import types as t
 from lakehouse.autoloader.formats.csv import infer_csv, parse_csv
 from lakehouse.autoloader.formats.orc import infer_orc, parse_orc
 from lakehouse.autoloader.formats.parquet import infer_parquet, parse_parquet
+from lakehouse.autoloader.formats.rows import Target
 from lakehouse.autoloader.formats.text import parse_text
 
 
 def ours(parse, data, schema, reader=None, **columns):
     reader = {name.lower(): value for name, value in (reader or {}).items()}
-    given = parse(io.BytesIO(data), schema, reader=reader, path="s3a://bucket/file", **columns)
+    target = Target(schema, reader, "s3a://bucket/file", columns.get("corrupt_column"), columns.get("rescued_column"))
+    given = parse(io.BytesIO(data), target)
     return [row for one in given for row in one.table.to_pylist()]
 
 

@@ -11,9 +11,9 @@ from uuid import UUID
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
+from lakehouse.autoloader.formats.arrow_columns import CHUNK_BYTES, CHUNK_ROWS, rows_of_batch
 from lakehouse.autoloader.formats.orc import merged
-from lakehouse.autoloader.formats.parquet import CHUNK_BYTES, CHUNK_ROWS, Shape
-from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 _FLAT = {
@@ -38,15 +38,7 @@ _LOGICAL: dict[Any, pa.DataType] = {
 }
 
 
-def parse_avro(
-    file: BinaryIO,
-    schema: StructType,
-    *,
-    reader: Mapping[str, str],
-    path: str,
-    corrupt_column: str | None = None,
-    rescued_column: str | None = None,
-) -> Iterator[Rows]:
+def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """Rows of an Avro file; columns by name.
 
     Raises:
@@ -54,11 +46,9 @@ def parse_avro(
         ConfigurationError: a column that is read has a type or the file has a codec that is not supported.
     """
     blocks = _opened(file)
-    shape = Shape(schema, reader, path, corrupt_column, rescued_column)
     fields = _fields_of(blocks.writer_schema)
-    source = shape.source(fields)
-    new = frozenset(name for name, target in source.items() if target is None)
-    read = {name: _arrow(fields[name], name, {}) for name in fields if rescued_column or name not in new}
+    new = frozenset(name for name, goal in target.source(fields).items() if goal is None)
+    read = {name: _arrow(fields[name], name, {}) for name in fields if target.rescued or name not in new}
     records: list[dict[str, Any]] = []
     size = done = 0
     try:
@@ -66,16 +56,16 @@ def parse_avro(
             records.extend(block)
             size += block.size
             if len(records) >= CHUNK_ROWS or size >= CHUNK_BYTES:
-                yield from _rows(shape, records, read, done, new)
+                yield from _rows(target, records, read, done, new)
                 done, records, size = done + len(records), [], 0
     except _damage() as error:
         reason = "TRUNCATED" if isinstance(error, EOFError) else "DAMAGED_AVRO"
         raise BadFile(reason, f"after {done + len(records):,} rows: {error or 'it ends too early'}") from error
-    yield from _rows(shape, records, read, done, new)
+    yield from _rows(target, records, read, done, new)
 
 
 def _rows(
-    shape: Shape, records: list[dict[str, Any]], read: dict[str, pa.DataType], done: int, new: frozenset[str]
+    target: Target, records: list[dict[str, Any]], read: dict[str, pa.DataType], done: int, new: frozenset[str]
 ) -> Iterator[Rows]:
     for at in range(0, len(records), CHUNK_ROWS):
         some = records[at : at + CHUNK_ROWS]
@@ -83,7 +73,7 @@ def _rows(
         names = list(read)
         if not names:  # without a column there are still rows
             arrays, names = [pa.nulls(len(some))], ["\0"]
-        yield shape.rows(pa.RecordBatch.from_arrays(arrays, names), done + at, new)
+        yield rows_of_batch(target, pa.RecordBatch.from_arrays(arrays, names), done + at, new)
 
 
 def _array(values: list[Any], type_: pa.DataType) -> pa.Array:

@@ -9,7 +9,7 @@ from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType
 
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA, PathAt, Rows
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA, PathAt, Rows, Target
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 
@@ -58,8 +58,9 @@ class ChosenFormat:
                 file.read(), self.schema, reader=reader, path_at=lambda line: path, **self._columns()
             )
         else:
-            parse = _function(name, f"parse_{name}")
-            yield from parse(file, self.schema, reader=reader, path=path, **self._columns())
+            columns = self._columns()
+            target = Target(self.schema, reader, path, columns["corrupt_column"], columns["rescued_column"])
+            yield from _function(name, f"parse_{name}")(file, target)
 
     def _columns(self) -> dict[str, str | None]:
         strings = {one.name for one in self.schema.fields if isinstance(one.dataType, StringType)}

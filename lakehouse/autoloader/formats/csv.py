@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -17,8 +16,8 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
-from lakehouse.autoloader.formats.rows import BadFile, Rows
-from lakehouse.autoloader.formats.text import as_utf8, flag, values_of
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.autoloader.formats.text import as_utf8, values_of
 
 _CHUNK_ROWS = 65_536
 
@@ -77,28 +76,19 @@ def _named_blocks(
             yield names, block
 
 
-def parse_csv(
-    file: BinaryIO,
-    schema: StructType,
-    *,
-    reader: Mapping[str, str],
-    path: str,
-    corrupt_column: str | None = None,
-    rescued_column: str | None = None,
-) -> Iterator[Rows]:
+def parse_csv(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """Rows of a CSV file: columns by name with ``header``, by position without.
 
     Raises:
         BadFile: the file is no text, or with ``FAILFAST`` a record is malformed (reason ``MALFORMED``).
         ConfigurationError: an option or a type of column is not supported.
     """
-    dialect = Dialect(reader)
-    wanted = [one for one in schema.fields if one.name not in (corrupt_column, rescued_column)]
-    for one in wanted:
-        values_of(pa.array([], pa.string()), one.dataType, reader)
-    shape = _Shape(schema, reader, dialect, path, corrupt_column, rescued_column)
-    done = 0
-    for names, block in _named_blocks(file, reader, dialect, None if dialect.header else [one.name for one in wanted]):
+    dialect = Dialect(target.reader)
+    for one in target.wanted:
+        values_of(pa.array([], pa.string()), one.dataType, target.reader)
+    shape, done = _Shape(target, dialect), 0
+    given = None if dialect.header else [one.name for one in target.wanted]
+    for names, block in _named_blocks(file, target.reader, dialect, given):
         yield shape.rows(names, block, done)
         done += len(block.counts)
 
@@ -107,54 +97,47 @@ def parse_csv(
 class _Shape:
     """From columns of text to the columns of the schema."""
 
-    schema: StructType
-    reader: Mapping[str, str]
+    target: Target
     dialect: Dialect
-    path: str
-    corrupt: str | None
-    rescued: str | None
 
     def rows(self, names: list[str], block: _Block, first: int) -> Rows:
         """The block's rows; ``first`` is the number of its first record."""
-        arrow, size, width = to_arrow_schema(self.schema, timezone="UTC"), len(block.counts), len(names)
+        arrow, size, width = to_arrow_schema(self.target.schema, timezone="UTC"), len(block.counts), len(names)
         columns = {one.name: pa.nulls(size, one.type) for one in arrow}
-        key = str if flag(self.reader, "readercasesensitive", True) else str.lower
-        known = {key(one.name): one for one in self.schema.fields if one.name not in (self.corrupt, self.rescued)}
-        bad = block.counts < width if self.rescued else block.counts != width
+        target, types = self.target, {one.name: one.dataType for one in self.target.wanted}
+        goals = target.source(names)
+        bad = block.counts < width if target.rescued else block.counts != width
         left: dict[int, dict[str, str]] = {}
-        new = {name for name in names if key(name) not in known}
+        new = {name for name, goal in goals.items() if goal is None}
         for name, texts in zip(names, block.columns, strict=False):
             texts = pc.if_else(pc.equal(texts, self.dialect.null), None, texts)
             lost = pc.is_valid(texts)
-            if one := known.get(key(name)):
-                columns[one.name] = values_of(texts, one.dataType, self.reader)
-                lost = pc.and_(lost, pc.is_null(columns[one.name]))
-                bad = bad if self.rescued else bad | lost.to_numpy(False)
-            if self.rescued:
+            if goal := goals[name]:
+                columns[goal] = values_of(texts, types[goal], target.reader)
+                lost = pc.and_(lost, pc.is_null(columns[goal]))
+                bad = bad if target.rescued else bad | lost.to_numpy(False)
+            if target.rescued:
                 for row in np.flatnonzero(lost.to_numpy(False)).tolist():
                     left.setdefault(row, {})[name] = texts[row].as_py()
         for row, values in block.extra.items():
             extra = {f"_c{width + n}": value for n, value in enumerate(values)}
             new |= extra.keys()
             left.setdefault(row, {}).update({name: value for name, value in extra.items() if value is not None})
-        if self.rescued:
-            texts = [left.get(row) and self._json(left[row]) for row in range(size)]
-            columns[self.rescued] = pa.array([one or None for one in texts], pa.string())
+        if target.rescued:
+            texts = [left.get(row) and target.rescued_json(left[row]) for row in range(size)]
+            columns[target.rescued] = pa.array([one or None for one in texts], pa.string())
         return self._moded(
             block, pa.Table.from_arrays(list(columns.values()), schema=arrow), bad, first, frozenset(new)
         )
-
-    def _json(self, values: dict[str, str]) -> str:
-        return json.dumps({**values, "_file_path": self.path}, ensure_ascii=False, separators=(",", ":"))
 
     def _moded(self, block: _Block, table: pa.Table, bad: np.ndarray, first: int, new: frozenset[str]) -> Rows:
         numbers = np.arange(first, first + len(bad))
         if bad.any() and self.dialect.mode == "FAILFAST":
             row = int(bad.argmax())
-            raise BadFile("MALFORMED", f"record {first + row:,} of {self.path}: {block.texts()[row][:200]!r}")
-        if self.corrupt and bad.any():
+            raise BadFile("MALFORMED", f"record {first + row:,} of {self.target.path}: {block.texts()[row][:200]!r}")
+        if self.target.corrupt and bad.any():
             texts = [text if wrong else None for text, wrong in zip(block.texts(), bad.tolist(), strict=False)]
-            at = table.schema.get_field_index(self.corrupt)
+            at = table.schema.get_field_index(self.target.corrupt)
             table = table.set_column(at, table.schema.field(at), pa.array(texts, pa.string()))
         if self.dialect.mode == "DROPMALFORMED" and bad.any():
             table, numbers = table.filter(pa.array(~bad)), numbers[~bad]

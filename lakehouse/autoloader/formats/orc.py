@@ -12,8 +12,8 @@ import pyspark.sql.types as spark
 from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DataType, StructType
 
-from lakehouse.autoloader.formats.parquet import CHUNK_BYTES, CHUNK_ROWS, UNREADABLE, Shape
-from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.autoloader.formats.arrow_columns import CHUNK_BYTES, CHUNK_ROWS, UNREADABLE, rows_of_batch
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 _WHOLE: list[DataType] = [spark.ByteType(), spark.ShortType(), spark.IntegerType(), spark.LongType()]
@@ -28,29 +28,19 @@ _LARGER = {
 }
 
 
-def parse_orc(
-    file: BinaryIO,
-    schema: StructType,
-    *,
-    reader: Mapping[str, str],
-    path: str,
-    corrupt_column: str | None = None,
-    rescued_column: str | None = None,
-) -> Iterator[Rows]:
+def parse_orc(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """Rows of an ORC file; columns by name, or by position where old Hive named them ``_col0`` and so on.
 
     Raises:
         BadFile: the file is not ORC, is truncated or damaged.
     """
     opened = _opened(file)
-    shape = Shape(schema, reader, path, corrupt_column, rescued_column)
     names = list(opened.schema.names)
-    wanted = [name for name in schema.names if name not in (corrupt_column, rescued_column)]
+    wanted = [one.name for one in target.wanted]
     if names and all(map(_NAMELESS.fullmatch, names)) and not set(names) & set(wanted):
         names = wanted[: len(names)] + names[len(wanted) :]
-    source = shape.source(names)
-    new = frozenset(name for name, target in source.items() if target is None)
-    read = [n for n, name in enumerate(names) if rescued_column or name not in new]
+    new = frozenset(name for name, goal in target.source(names).items() if goal is None)
+    read = [n for n, name in enumerate(names) if target.rescued or name not in new]
     done = 0
     for number in range(opened.nstripes):
         try:
@@ -64,7 +54,7 @@ def parse_orc(
         step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * stripe.num_rows // max(stripe.nbytes, 1)))
         for at in range(0, stripe.num_rows, step):
             batch = stripe.slice(at, step)
-            yield shape.rows(batch, done, new)
+            yield rows_of_batch(target, batch, done, new)
             done += batch.num_rows
 
 

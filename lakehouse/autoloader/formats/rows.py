@@ -2,17 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql.types import StructField, StructType
 
 CORRUPT_RECORD = "_corrupt_record"
 RESCUED_DATA = "_rescued_data"
 
 PathAt = Callable[[int], str]
 """The full path of the file that a line of the input came from: several small files may be parsed as one input."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the records of a file become.
+
+    Attributes:
+        schema: The columns, in order.
+        reader: Options of the format's reader, their names in lower case.
+        path: The file, for errors and for what is rescued.
+        corrupt: Column for a record that is malformed, as it came; None without one.
+        rescued: Column for JSON of what fits no other; None without one.
+    """
+
+    schema: StructType
+    reader: Mapping[str, str]
+    path: str
+    corrupt: str | None = None
+    rescued: str | None = None
+
+    @property
+    def wanted(self) -> list[StructField]:
+        """The columns that fields of the file fill."""
+        return [one for one in self.schema.fields if one.name not in (self.corrupt, self.rescued)]
+
+    def source(self, names: Iterable[str]) -> dict[str, str | None]:
+        """For each column of a file the column of the schema that it fills."""
+        key = str.lower if self.reader.get("readercasesensitive", "true").lower() == "false" else str
+        known = {key(one.name): one.name for one in self.wanted}
+        return {name: known.get(key(name)) for name in names}
+
+    def rescued_json(self, values: Mapping[str, Any]) -> str:
+        """The text for the rescued column."""
+        return json.dumps(
+            {**values, "_file_path": self.path}, ensure_ascii=False, separators=(",", ":"), default=_plain
+        )
+
+
+def _plain(value: Any) -> str:
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 @dataclass(frozen=True)

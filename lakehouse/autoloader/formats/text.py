@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyspark.sql.types as spark
 from pyspark.sql.types import DataType, StructType
 
-from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 BLOCK_BYTES = 8 << 20
@@ -78,21 +78,13 @@ def line_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
         yield rest
 
 
-def parse_text(
-    file: BinaryIO,
-    schema: StructType,
-    *,
-    reader: Mapping[str, str],
-    path: str,
-    corrupt_column: str | None = None,
-    rescued_column: str | None = None,
-) -> Iterator[Rows]:
+def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """One row a line, or with ``wholetext`` one a file; ``linesep`` replaces the usual ends of lines."""
     file, first = as_utf8(file, {}), 0
-    end = reader.get("linesep")
-    if flag(reader, "wholetext"):
+    end = target.reader.get("linesep")
+    if flag(target.reader, "wholetext"):
         file.seek(0)  # Spark keeps the byte order mark here
-        yield _text_rows([file.read().decode("utf-8", "replace")], np.zeros(1, np.int64), schema)
+        yield _text_rows([file.read().decode("utf-8", "replace")], np.zeros(1, np.int64), target.schema)
     elif end is not None:
         if not end:
             raise ConfigurationError("the option linesep must not be empty")
@@ -100,11 +92,11 @@ def parse_text(
         lines = [one.decode("utf-8", "replace") for one in (parts if parts[-1] else parts[:-1])]
         for at in range(0, len(lines), 65_536):
             some = lines[at : at + 65_536]
-            yield _text_rows(some, np.arange(at, at + len(some)), schema)
+            yield _text_rows(some, np.arange(at, at + len(some)), target.schema)
     else:
         for block in line_blocks(file):
             some = [one.decode("utf-8", "replace") for one in block.splitlines()]
-            yield _text_rows(some, np.arange(first, first + len(some)), schema)
+            yield _text_rows(some, np.arange(first, first + len(some)), target.schema)
             first += len(some)
 
 

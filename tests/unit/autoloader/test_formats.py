@@ -19,7 +19,7 @@ from lakehouse.autoloader.formats.binary_file import binary_file_rows
 from lakehouse.autoloader.formats.csv import infer_csv, parse_csv
 from lakehouse.autoloader.formats.orc import infer_orc, parse_orc
 from lakehouse.autoloader.formats.parquet import infer_parquet, parse_parquet
-from lakehouse.autoloader.formats.rows import BadFile
+from lakehouse.autoloader.formats.rows import BadFile, Target
 from lakehouse.autoloader.formats.text import parse_text, parse_text_lines
 from lakehouse.errors import ConfigurationError
 
@@ -29,7 +29,9 @@ RESCUED = t.StructType([*ABC.fields, t.StructField("_rescued_data", t.StringType
 
 
 def read(parse, data, schema=ABC, *, reader=None, **columns):
-    given = list(parse(io.BytesIO(data), schema, reader=reader or {}, path=PATH, **columns))
+    corrupt, rescued = columns.pop("corrupt_column", None), columns.pop("rescued_column", None)
+    assert not columns
+    given = list(parse(io.BytesIO(data), Target(schema, reader or {}, PATH, corrupt, rescued)))
     for one in given:
         assert one.table.schema == to_arrow_schema(schema, timezone="UTC")
         assert len(one.records) == one.table.num_rows

@@ -1,0 +1,153 @@
+"""Arrow columns of a file made columns of the schema: what Parquet, ORC and Avro share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as kinds
+from pyspark.sql.pandas.types import to_arrow_schema
+
+from lakehouse.autoloader.formats.rows import Rows, Target
+
+CHUNK_ROWS = 65_536
+CHUNK_BYTES = 16 << 20
+UNREADABLE = (pa.ArrowException, OSError, ValueError)
+_DIGITS = {"int8": 3, "int16": 5, "int32": 10, "int64": 19, "uint8": 3, "uint16": 5, "uint32": 10, "uint64": 20}
+_WIDER = {
+    "int8": ("int16", "int32", "int64", "float", "double"),
+    "int16": ("int32", "int64", "float", "double"),
+    "int32": ("int64", "double"),
+    "int64": (),
+    "uint8": ("int16", "int32", "int64", "float", "double"),
+    "uint16": ("int32", "int64", "float", "double"),
+    "uint32": ("int64", "double"),
+    "uint64": (),
+    "halffloat": ("float", "double"),
+    "float": ("double",),
+    "string": ("binary",),
+    "large_string": ("string", "binary"),
+    "string_view": ("string", "binary"),
+    "binary": ("string",),
+    "large_binary": ("binary", "string"),
+    "binary_view": ("binary", "string"),
+}
+
+
+def castable(have: pa.DataType, want: pa.DataType) -> bool:
+    """Whether every value of a flat type is one of the other: only then are values taken over."""
+    if have == want or kinds.is_null(have) or str(want) in _WIDER.get(str(have), ()):
+        return True
+    if kinds.is_decimal(want) and (kinds.is_decimal(have) or str(have) in _DIGITS):
+        digits, scale = (have.precision, have.scale) if kinds.is_decimal(have) else (_DIGITS[str(have)], 0)
+        return want.scale >= scale and want.precision - want.scale >= digits - scale
+    if kinds.is_timestamp(want) and kinds.is_timestamp(have):
+        return want.tz is not None or have.tz is None
+    if kinds.is_timestamp(want):
+        return kinds.is_date(have) and want.tz is None
+    return (kinds.is_fixed_size_binary(have) and kinds.is_binary(want)) or (kinds.is_date(have) and kinds.is_date(want))
+
+
+def converted(array: pa.Array, want: pa.DataType) -> pa.Array:
+    """The array as another type: fields of structs by name, NULL for what is missing or does not fit."""
+    have = array.type
+    if have == want:
+        return array
+    if kinds.is_dictionary(have):
+        return converted(array.dictionary_decode(), want)
+    gone = pc.is_null(array)
+    if kinds.is_struct(have) and kinds.is_struct(want):
+        names = [field.name for field in have]
+        parts = [
+            converted(pc.struct_field(array, [names.index(one.name)]), one.type)
+            if one.name in names
+            else pa.nulls(len(array), one.type)
+            for one in want
+        ]
+        return pa.StructArray.from_arrays(parts, fields=list(want), mask=gone)
+    if kinds.is_map(have) and kinds.is_map(want):
+        ends = array.offsets.to_numpy()
+        keys, items = (part.slice(ends[0], ends[-1] - ends[0]) for part in (array.keys, array.items))
+        keys = converted(keys, want.key_type)
+        if keys.null_count:
+            return pa.nulls(len(array), want)  # a key cannot be NULL
+        offsets = pa.array(ends - ends[0], pa.int32())
+        return pa.MapArray.from_arrays(offsets, keys, converted(items, want.item_type), want, mask=gone)
+    if (kinds.is_list(have) or kinds.is_large_list(have) or kinds.is_fixed_size_list(have)) and kinds.is_list(want):
+        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, converted(array.flatten(), want.value_type), want, mask=gone)
+    if kinds.is_nested(have) or not castable(have, want):
+        return pa.nulls(len(array), want)
+    try:
+        return pc.cast(array, want)
+    except pa.ArrowInvalid:  # text that is no UTF-8, or a time with nanoseconds
+        values = [_one(value, want) for value in array]
+        return pa.array(values, want)
+
+
+def _one(value: pa.Scalar, want: pa.DataType) -> Any:
+    try:
+        return value.cast(want).as_py()
+    except pa.ArrowInvalid:
+        return None
+
+
+def _fits(have: pa.DataType, want: pa.DataType) -> bool:
+    """Whether all of a column is read: then no row needs to be looked at."""
+    if kinds.is_struct(have) and kinds.is_struct(want):
+        names = [field.name for field in want]
+        return all(one.name in names and _fits(one.type, want.field(one.name).type) for one in have)
+    if kinds.is_map(have) and kinds.is_map(want):
+        return _fits(have.key_type, want.key_type) and _fits(have.item_type, want.item_type)
+    if kinds.is_list(have) and kinds.is_list(want):
+        return _fits(have.value_type, want.value_type)
+    return not kinds.is_nested(have) and castable(have, want)
+
+
+def _unread(value: Any, have: pa.DataType, want: pa.DataType) -> Any:
+    """The part of a value that its column does not hold; None for nothing."""
+    if value is None or _fits(have, want):
+        return None
+    if kinds.is_struct(have) and kinds.is_struct(want):
+        names = [field.name for field in want]
+        kept = {
+            one.name: _unread(value[one.name], one.type, want.field(one.name).type)
+            if one.name in names
+            else value[one.name]
+            for one in have
+        }
+        return {name: part for name, part in kept.items() if part is not None} or None
+    return value
+
+
+def rows_of_batch(target: Target, batch: pa.RecordBatch, first: int, new: frozenset[str]) -> Rows:
+    """Rows of a batch whose first has this number; ``new`` are the file's columns that the schema lacks."""
+    arrow = to_arrow_schema(target.schema, timezone="UTC")
+    columns = {one.name: pa.nulls(batch.num_rows, one.type) for one in arrow}
+    left: dict[int, dict[str, Any]] = {}
+    for (name, goal), array in zip(target.source(batch.schema.names).items(), batch.columns, strict=True):
+        if goal is not None:
+            columns[goal] = converted(array, arrow.field(goal).type)
+        if target.rescued:
+            for row, value in _lost(array, columns[goal] if goal else None):
+                left.setdefault(row, {})[name] = value
+    if target.rescued:
+        texts = [target.rescued_json(left[row]) if row in left else None for row in range(batch.num_rows)]
+        columns[target.rescued] = pa.array(texts, pa.string())
+    table = pa.Table.from_arrays(list(columns.values()), schema=arrow)
+    return Rows(table, np.arange(first, first + batch.num_rows), new)
+
+
+def _lost(array: pa.Array, column: pa.Array | None) -> Iterator[tuple[int, Any]]:
+    if column is not None and _fits(array.type, column.type) and array.null_count == column.null_count:
+        return
+    for row, value in enumerate(array.to_pylist()):
+        part = value if column is None else _unread(value, array.type, column.type)
+        if part is None and value is not None and column is not None and not column[row].is_valid:
+            part = value
+        if part is not None:
+            yield row, part
