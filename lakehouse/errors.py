@@ -65,6 +65,10 @@ class StreamFailed(TerminalError):
     """A streaming query ended with an error; what it committed before stays committed."""
 
 
+class UnknownFieldException(TransientError):
+    """Files have columns that the stream's schema lacks; after a new start it may have them."""
+
+
 class LeaseHeld(TransientError):
     """Another process writes to this table now."""
 

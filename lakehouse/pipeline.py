@@ -9,7 +9,9 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from lakehouse import checkpoints, completeness, quality
+from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.schemas import SchemaLocation
 from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.progress import OnBatch, StreamReport
@@ -124,6 +126,11 @@ def repair_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
     return repair(lake, table, options, really=really)
 
 
+def schemas(lake: Lake, table: str) -> SchemaLocation:
+    """The versions of the schema of the stream into ``table``."""
+    return SchemaLocation(lake.store, *split_uri(lake.settings.schema_uri(table)))
+
+
 def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
     """The error for the first failed blocking check, or None."""
     for one in findings:
@@ -171,6 +178,7 @@ def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> Strea
         BRONZE,
         lambda: bronze.orders_autoloader(spark, settings),
         batch_writer=batch_writer,
+        schema_version=lambda: schemas(lake, BRONZE).newest,
         on_batch=on_batch,
         file_log=CloudFilesLog(lake, options),
     )

@@ -13,10 +13,10 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.location import key_uri
+from lakehouse.autoloader.options import METADATA
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.read import Loaded
 
-METADATA = "_metadata"
 METADATA_TYPE = (
     StructType()
     .add("file_path", "string")

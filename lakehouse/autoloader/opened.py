@@ -14,6 +14,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.discovery import discover
+from lakehouse.autoloader.evolve import Learner
 from lakehouse.autoloader.fetch import Fetcher
 from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
@@ -21,7 +22,7 @@ from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.schemas import SAMPLE_FILES, SchemaLocation, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.contract import ObjectExists, ObjectStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
@@ -140,6 +141,28 @@ class Source:
             pointer = json.dumps({"journal": self.journal_uri}).encode()
             self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
         return full_schema(self.options, version)
+
+    def unknown_fields(self, learner: Learner) -> UnknownFieldException:
+        """The error for columns that the stream does not have; they are in the schema's next version first."""
+        names = list(learner.introduced)
+        path, record = learner.introduced[names[0]]
+        said = f"new columns in the files: {', '.join(names)}; first met in {path}, record {record:,}"
+        if self.options.schema_evolution_mode == "failOnNewColumns":
+            return UnknownFieldException(
+                f"[UNKNOWN_FIELD_EXCEPTION] {said}",
+                where=self.options.schema_location or self.options.path,
+                state="the batch was not committed; the schema is as it was",
+                next_command="correct the file, or start anew with cloudFiles.schemaHints that name the columns",
+            )
+        version = SchemaLocation(self.store, *split_uri(self.options.schema_location or "")).grow(
+            learner.grown, learner.introduced
+        )
+        return UnknownFieldException(
+            f"[UNKNOWN_FIELD_EXCEPTION] {said}; they are in version {version.version} of the schema now",
+            where=self.options.schema_location or "",
+            state="the batch was not committed; nothing is lost",
+            next_command="start the stream again: it goes on with the new columns (write with mergeSchema)",
+        )
 
     def first_start(self) -> int:
         """Where a stream that leaves out existing files began: written once, because a crash asks again."""

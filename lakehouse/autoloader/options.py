@@ -23,6 +23,11 @@ from lakehouse.autoloader.databricks_options import (
 from lakehouse.autoloader.location import SourcePath, glob_regex, split_uri
 from lakehouse.errors import ConfigurationError
 
+METADATA = "_metadata"
+"""The column that tells where a row came from."""
+INFERRED = "cloudFiles.inferred"
+"""Marks, in the metadata of that column, a schema that came from the schema location and may grow there."""
+
 _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}

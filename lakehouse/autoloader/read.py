@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
+from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows
 from lakehouse.autoloader.location import key_uri
@@ -85,6 +86,7 @@ class PartReader:
     format: Format
     options: CloudFilesOptions
     receipts: list[Receipt] = field(default_factory=list)
+    learner: Learner | None = None
 
     def read(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         """The rows of all spans, in order.
@@ -214,9 +216,14 @@ class PartReader:
         data = pieces[0].data if len(pieces) == 1 else b"".join(piece.data for piece in pieces)
         rows = self.format.parse_lines(data, path_at)
         owners = np.searchsorted(ends, rows.records, "right")
-        return Loaded(
-            rows.table, [piece.span for piece in pieces], owners, rows.records - starts[owners] + first[owners]
-        )
+        records = rows.records - starts[owners] + first[owners]
+        if self.learner is not None:
+            self.learner.look(
+                rows,
+                lambda row: (path_at(int(rows.records[row])), int(records[row])),
+                lambda hits: lines_of(data, rows.records[hits].tolist()),
+            )
+        return Loaded(rows.table, [piece.span for piece in pieces], owners, records)
 
     def _read_files(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         for span, fetched in self._ahead(spans, self._fetch_file):
@@ -238,16 +245,29 @@ class PartReader:
 
     def _rows_of(self, span: Span, file: IO[bytes]) -> Iterator[Loaded]:
         path = key_uri(self.bucket, span.key)
+
+        def again() -> IO[bytes]:
+            file.seek(0)
+            return file
+
         with file:
-            if span.size_bytes > _IN_MEMORY_BYTES:
-                for _ in self.format.parse_file(file, span, path):
-                    pass  # a file that turns out bad near its end must not have given rows before
-                file.seek(0)
-                parsed = self.format.parse_file(file, span, path)
-            else:
-                parsed = iter(list(self.format.parse_file(file, span, path)))
+            # all of it before the first row goes on: a file can turn out bad near its end
+            parsed: list[Rows] = []
+            for rows in self.format.parse_file(file, span, path):
+                if span.size_bytes <= _IN_MEMORY_BYTES:
+                    parsed.append(rows)
+                elif rows.new_fields and not parsed:
+                    parsed = [rows]
             for rows in parsed:
+                self._learn(rows, path, again)
+            if span.size_bytes > _IN_MEMORY_BYTES:
+                again()
+            for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
                 yield Loaded(rows.table, [span], np.zeros(rows.table.num_rows, np.int64), rows.records)
+
+    def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:
+        if self.learner is not None:
+            self.learner.look(rows, lambda row: (path, int(rows.records[row])), lambda _: again())
 
     def _guarded(self, span: Span, fetched: Future) -> Iterator:
         """What a file gives; a receipt instead when it cannot be read."""

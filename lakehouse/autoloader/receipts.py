@@ -84,6 +84,10 @@ class TaskReceipts:
             return bool(self.store.read(self.bucket, self._key))
         return True
 
+    def give_up(self) -> None:
+        """Notes that the task ended with an error, not without a word."""
+        self.store.write(self.bucket, self._key, b"\n")
+
     def finish(self, receipts: Iterable[Receipt]) -> None:
         """Makes the receipts durable."""
         lines = [json.dumps(asdict(one)) for one in receipts]
@@ -108,6 +112,8 @@ def read_receipts(
     for info in store.list(bucket, below, start_after=after):
         end = int(info.key.removeprefix(below).split("/")[0])
         for line in store.read(bucket, info.key).decode().splitlines():
+            if not line:
+                continue
             said = json.loads(line)
             yield Written(Receipt(**{**said, "state": State(said["state"])}), end, info.last_modified)
 

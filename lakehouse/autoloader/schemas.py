@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import IO
 
 from pyspark.sql.types import StringType, StructType
 
-from lakehouse.autoloader.columns import METADATA, METADATA_TYPE, partition_values
+from lakehouse.autoloader.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.decompress import compression_of, unpack
+from lakehouse.autoloader.evolve import evolved, new_columns
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
 from lakehouse.autoloader.hints import parse_hints, with_hints
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import TerminalError
@@ -35,11 +37,15 @@ class SchemaVersion:
         version: Its number, from 0.
         data: Columns of the files.
         partitions: Columns of the path.
+        introduced: For each column that is new in this version the file and the record, from 0, where it was met.
+        written: When it was written; None before.
     """
 
     version: int
     data: StructType
     partitions: StructType
+    introduced: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    written: datetime | None = None
 
 
 class SchemaLocation:
@@ -58,9 +64,42 @@ class SchemaLocation:
         Raises:
             TerminalError: its file cannot be understood.
         """
-        names = [info.key.removeprefix(self._folder) for info in self._store.list(self._bucket, self._folder)]
-        versions = [int(name) for name in names if name.isdigit()]
+        versions = self.numbers()
         return self.read(max(versions)) if versions else None
+
+    @property
+    def newest(self) -> int | None:
+        """Number of the latest version; None before the first."""
+        return max(self.numbers(), default=None)
+
+    def numbers(self) -> dict[int, datetime]:
+        """All versions, each with the time when it was written."""
+        found = [(info.key.removeprefix(self._folder), info) for info in self._store.list(self._bucket, self._folder)]
+        return {int(name): info.last_modified for name, info in found if name.isdigit()}
+
+    def history(self) -> list[SchemaVersion]:
+        """All versions, oldest first."""
+        return [replace(self.read(number), written=at) for number, at in sorted(self.numbers().items())]
+
+    def grow(self, data: StructType, introduced: Mapping[str, tuple[str, int]]) -> SchemaVersion:
+        """Adds what ``data`` has beside the latest version, as a new one; the latest when that is nothing."""
+        while True:
+            latest = self.latest()
+            if latest is None:
+                raise TerminalError(
+                    "the versions of the schema are gone",
+                    where=f"s3a://{self._bucket}/{self._folder}",
+                    state="nothing was read or written",
+                    next_command="restore them; or start a new stream",
+                )
+            grown = evolved(latest.data, data)
+            fresh = set(new_columns(latest.data, grown))
+            if not fresh:
+                return latest
+            where = {name: place for name, place in introduced.items() if name in fresh}
+            wanted = SchemaVersion(latest.version + 1, grown, latest.partitions, where)
+            if self.write(wanted) is wanted:
+                return wanted
 
     def read(self, version: int) -> SchemaVersion:
         """One version."""
@@ -71,6 +110,7 @@ class SchemaLocation:
                 raise ValueError(f"unknown layout {head[:20]!r}")
             said = json.loads(body)
             data, partitions = (StructType.fromJson(json.loads(said[name])) for name in _FIELDS)
+            introduced = {name: (path, record) for name, (path, record) in said.get("introduced", {}).items()}
         except (ValueError, KeyError, TypeError) as error:
             raise TerminalError(
                 f"this is no schema version: {error}",
@@ -78,12 +118,14 @@ class SchemaLocation:
                 state="nothing was read or written",
                 next_command="restore the file; the files are never changed by the source itself",
             ) from None
-        return SchemaVersion(version, data, partitions)
+        return SchemaVersion(version, data, partitions, introduced)
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
         """Adds a version; when somebody else was faster, theirs is the answer."""
         schemas = (version.data, version.partitions)
-        said = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
+        said: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
+        if version.introduced:
+            said["introduced"] = dict(version.introduced)
         try:
             body = f"v1\n{json.dumps(said)}".encode()
             self._store.write(self._bucket, f"{self._folder}{version.version}", body, if_absent=True)
@@ -99,11 +141,11 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``."""
     partitions = set(version.partitions.names)
     schema = StructType([one for one in version.data.fields if one.name not in partitions])
-    for field in version.partitions.fields:
-        schema.add(field)
+    for one in version.partitions.fields:
+        schema.add(one)
     if options.format not in ("text", "binaryfile"):
         schema.add(options.rescued_data_column or RESCUED_DATA, "string")
-    return schema.add(METADATA, METADATA_TYPE)
+    return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True})
 
 
 def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newest: list[FileVersion]) -> SchemaVersion:

@@ -7,7 +7,7 @@ is imported by the call.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,7 +16,7 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStrea
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -61,22 +61,29 @@ class CloudFiles(DataSource):
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
         """The stream."""
         options = CloudFilesOptions.parse(dict(self.options))
-        _refuse_what_is_missing(options)
-        return CloudFilesStream(options, schema, self.journal_root)
-
-
-def _refuse_what_is_missing(options: CloudFilesOptions) -> None:
-    """Options that are understood and not built yet must not pass for done."""
-    missing = []
-    if options.schema_evolution_mode in ("failOnNewColumns", "addNewColumnsWithTypeWidening"):
-        missing.append(f"cloudFiles.schemaEvolutionMode={options.schema_evolution_mode}: the schema stays as it is")
-    if missing:
-        raise ConfigurationError(
-            "not available in this version: " + "; ".join(missing),
-            where="cloudFiles options",
-            state="nothing was read or written",
-            next_command="leave the option out",
+        return CloudFilesStream(
+            replace(options, schema_evolution_mode=_mode(options, schema)), schema, self.journal_root
         )
+
+
+def _mode(options: CloudFilesOptions, schema: StructType) -> str:
+    """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
+
+    Raises:
+        ConfigurationError: the mode needs an inferred schema, or is not there.
+    """
+    inferred = METADATA in schema.names and INFERRED in (schema[METADATA].metadata or {})
+    mode = options.schema_evolution_mode or ("addNewColumns" if inferred else "none")
+    if mode == "addNewColumnsWithTypeWidening":
+        wrong, cure = f"cloudFiles.schemaEvolutionMode={mode} is not available in this version", "use addNewColumns"
+    elif mode == "addNewColumns" and not inferred:
+        wrong = "cloudFiles.schemaEvolutionMode=addNewColumns cannot change a schema that was given with .schema(...)"
+        cure = (
+            "leave .schema(...) out, and give types with cloudFiles.schemaHints; or use rescue, failOnNewColumns, none"
+        )
+    else:
+        return mode
+    raise ConfigurationError(wrong, where="cloudFiles options", state="nothing was read or written", next_command=cure)
 
 
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:

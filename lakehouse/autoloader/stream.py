@@ -14,7 +14,9 @@ from pyspark.sql.types import StructType
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.clean import SourceCleaner
 from lakehouse.autoloader.columns import Columns, partition_values
+from lakehouse.autoloader.evolve import EVOLVING, Learner
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
+from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import Journal, Position, utc_now
 from lakehouse.autoloader.opened import Source, stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -133,7 +135,11 @@ class Stream:
             deadly = find_deadly(spans, Probe(self._options, schema))
             receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
             spans = [one for one in spans if one not in deadly]
-        yield from self.rows(spans, schema, receipts)
+        try:
+            yield from self.rows(spans, schema, receipts)
+        except Exception:
+            durable.give_up()
+            raise
         durable.finish(replace(one, batch_id=batch) for one in receipts)
 
     def rows(self, spans: list[Span], schema: StructType, receipts: list[Receipt]) -> Iterator[pa.RecordBatch]:
@@ -141,9 +147,20 @@ class Stream:
         source = self._source
         columns = Columns(schema, self._partition_names(spans), source.path.bucket, source.path.root)
         chosen = ChosenFormat(self._options, columns.data)
-        part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts)
+        learner = self._learner(schema, columns)
+        part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts, learner)
         for loaded in part.read(spans):
-            yield from columns.batches(loaded)
+            if learner is None or not learner.introduced:
+                yield from columns.batches(loaded)
+        if learner is not None and learner.introduced:
+            raise source.unknown_fields(learner)
+
+    def _learner(self, schema: StructType, columns: Columns) -> Learner | None:
+        rescued = self._options.rescued_data_column or RESCUED_DATA
+        if self._options.schema_evolution_mode not in EVOLVING:
+            return None
+        known = StructType([one for one in columns.data.fields if one.name != rescued])
+        return Learner(self._options, known, frozenset(schema.names) - frozenset(known.names), rescued)
 
     def _place(self, stream: str) -> StreamPosition:
         if self._position is None or self._position.stream != stream:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.autoloader.columns import METADATA
 from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.autoloader.location import SourcePath
 from lakehouse.autoloader.opened import source_id
+from lakehouse.autoloader.options import METADATA
 from lakehouse.settings import Settings
 
 if TYPE_CHECKING:

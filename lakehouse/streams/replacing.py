@@ -49,6 +49,7 @@ class ReplacingWriter:
         gone = replaced_by(Journal.at(store, log.journal), after, end, overwrites=self.overwrites)
         writer = (
             frame.write.format("delta")
+            .option("mergeSchema", "true")
             .option("txnAppId", log.query_id)
             .option("txnVersion", batch_id)
             .option("userMetadata", json.dumps({"epochId": batch_id, "queryId": log.query_id}))

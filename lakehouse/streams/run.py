@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.query import StreamingQuery
 
 _POLL_SECONDS = 0.2
+UNKNOWN_FIELD = "[UNKNOWN_FIELD_EXCEPTION]"
 _OBSERVED = "rows"
 
 
@@ -39,6 +40,7 @@ def run_available_now(
     *,
     on_batch: OnBatch = lambda batch: None,
     batch_writer: Callable[[], BatchWriter | None] = lambda: None,
+    schema_version: Callable[[], int | None] = lambda: None,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
 ) -> StreamReport:
@@ -53,6 +55,8 @@ def run_available_now(
         frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
         on_batch: Told about each committed batch, in order.
         batch_writer: Makes what commits a batch instead of a plain append, under the lease; None for the append.
+        schema_version: Number of the newest version of the source's schema; a query that ended because of new columns
+            is started again when it has grown.
         file_log: Where the source remembers its files; None where it has none.
         ignored_files: Objects beside them that are no input, for the report.
 
@@ -65,17 +69,14 @@ def run_available_now(
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, _explained(lake, table):
         before = checkpoints.verify(lake, table)
-        query = _start(lake, table, frame(), batch_writer())
         batches: list[BatchProgress] = []
         source_files: list[str] = []
-        try:
-            for progress in _batches(query, lease.check):
+        for query in _queries(lambda: _start(lake, table, frame(), batch_writer()), schema_version, lease.check):
+            for progress in query:
                 files = file_log.of_batch(progress) if file_log else None
                 batches.append(_batch_progress(table, progress, files))
                 source_files += files.keys if files else []
                 on_batch(batches[-1])
-        finally:
-            _stop(query)
         ids = {batch.batch_id for batch in batches}
         commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
         return StreamReport(
@@ -111,7 +112,33 @@ def _start(lake: Lake, table: str, frame: DataFrame, batch_writer: BatchWriter |
         return writer.foreachBatch(batch_writer).start()
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
     # table by name refuses a folder that holds data files of such a commit
-    return writer.format("delta").outputMode("append").start(lake.settings.table_uri(table))
+    return (
+        writer.format("delta").option("mergeSchema", "true").outputMode("append").start(lake.settings.table_uri(table))
+    )
+
+
+def _queries(
+    start: Callable[[], StreamingQuery], schema_version: Callable[[], int | None], still_ours: Callable[[], None]
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """The progress of one query after the other: a new one as often as the schema has grown below the last."""
+    ended = False
+
+    def progress() -> Iterator[dict[str, Any]]:
+        nonlocal ended
+        before = schema_version()
+        query = start()
+        before = schema_version() if before is None else before
+        try:
+            yield from _batches(query, still_ours)
+            ended = True
+        except Exception as error:
+            if UNKNOWN_FIELD not in str(error) or schema_version() == before:
+                raise
+        finally:
+            _stop(query)
+
+    while not ended:
+        yield progress()
 
 
 def _batches(query: StreamingQuery, still_ours: Callable[[], None]) -> Iterator[dict[str, Any]]:
@@ -158,11 +185,12 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
             reason = explain(lake.settings, error)
             if reason is not None:
                 raise reason from error
+        log = "" if lake.settings.spark_remote else f"   (Spark's log: {spark_log(lake.settings)})"
         raise StreamFailed(
             f"the stream into {table} ended with an error: {_first_lines(error)}",
             where=lake.settings.checkpoint_uri(table),
             state="batches committed before stay committed; the failed one is done again by the next run",
-            next_command=f"correct the cause, then: lakehouse ingest   (Spark's log: {spark_log(lake.settings)})",
+            next_command=f"correct the cause, then: lakehouse ingest{log}",
         ) from error
 
 

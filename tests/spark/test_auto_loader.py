@@ -193,7 +193,8 @@ def test_every_format_end_to_end(source):
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
         ({"useNotifications": "true"}, DDL, "useNotifications"),
         ({}, None, "cloudFiles.schemaLocation"),
-        ({"schemaEvolutionMode": "failOnNewColumns"}, DDL, "not available in this version"),
+        ({"schemaEvolutionMode": "addNewColumnsWithTypeWidening"}, DDL, "not available in this version"),
+        ({"schemaEvolutionMode": "addNewColumns"}, DDL, "cannot change a schema that was given"),
     ],
 )
 def test_a_mistake_is_one_clear_error(source, options, schema, said):
