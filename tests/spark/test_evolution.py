@@ -3,10 +3,11 @@
 import json
 
 import pytest
+from command import lakehouse, lakehouse_json
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.autoloader.schemas import SchemaLocation
-from lakehouse.pipeline import BRONZE, check_table, run_table, schemas
+from lakehouse.pipeline import BRONZE, check_table, run_table
 
 ORDER = {"order_date": "2026-01-01T10:00:00Z", "total_amount": 1.5, "payment_method": "cash", "quantity": 2}
 
@@ -55,7 +56,7 @@ def orders(spark, lake):
     return Orders(spark, lake)
 
 
-def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders):
+def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders, environment):
     for number in range(2):
         orders.put(number, device={"id": "d"})
     orders.put(2, device={"id": "d"}, coupon="TEN")
@@ -73,10 +74,13 @@ def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders):
     got = {row["order_id"]: (row["coupon"], row["tip"], row["device"]["os"]) for row in rows}
     assert (got["2-0"], got["4-1"], got["7-0"]) == (("TEN", None, None), (None, 2, None), ("TWENTY", None, "linux"))
     assert {row["_rescued_data"] for row in rows} == {None}
-    history = schemas(orders.lake, BRONZE).history()
-    assert [sorted(one.introduced) for one in history] == [[], ["tip"], ["device.os"]]
-    path, record = history[-1].introduced["device.os"]
+    history = lakehouse_json(environment, "schema", "history")["versions"]
+    assert [sorted(one["introduced"]) for one in history] == [[], ["tip"], ["device.os"]]
+    path, record = history[-1]["introduced"]["device.os"]
     assert (path.rsplit("/", 1)[1], record) == ("orders_stream_00007.json", 0)
+    assert lakehouse_json(environment, "schema", "diff", "0")["added"] == ["device.os", "tip"]
+    assert "tip" not in lakehouse_json(environment, "schema", "show", "0")["columns"]
+    assert "the schema has no version 7" in lakehouse(environment, "schema", "show", "7").stderr
 
 
 def test_the_restart_loop_that_everybody_writes_works(orders):
