@@ -1,7 +1,8 @@
 """``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one engine, in one run.
 
 Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
-every request that reached the object store, those of Delta and of the checkpoint included.
+every request that reached the object store, those of Delta and of the checkpoint included. ``--peers`` adds dlt and a
+bare loop of Polars and deltalake, each measured after its imports; a ``ratio`` is theirs to the seconds of cloudFiles.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from benchmarks import peers
+from benchmarks.memory import PeakMemory
 from lakehouse.engine import connect, disconnect, stop_engine
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
@@ -30,7 +34,8 @@ _DDL = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, payment_method STRING, "
     "product_id STRING, quantity INT"
 )
-_CASES = {"small_4000_files_of_10_rows": (4000, 10), "big_400_files_of_5000_rows": (400, 5000)}
+_CASES = {"small": (4000, 10), "big": (400, 5000)}
+_DLT_TYPES = {"STRING": "text", "DOUBLE": "double", "INT": "bigint"}
 
 
 def main(arguments: list[str]) -> None:
@@ -38,18 +43,49 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="./dev bench ingest", description=__doc__)
     parser.add_argument("--runs", type=int, default=2, help="measured runs of each case; the median is reported")
     parser.add_argument("--known", type=int, default=1_000_000, help="files in the journal of the last case")
+    parser.add_argument("--peers", action="store_true", help="others beside ours, installed when first asked for")
+    parser.add_argument("--divide", type=int, default=1, help="of the files of each case, one in so many: a quick look")
     chosen = parser.parse_args(arguments)
+    if chosen.peers:
+        peers.ensure_environment()  # before anything is measured
+    cases = dict(_cases(chosen.divide))
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
         settings = Settings.load(home=Path(folder), user="bench")
         try:
             lake = Lake.open(settings)
-            result = {name: _case(lake, name, *size, runs=chosen.runs) for name, size in _CASES.items()}
+            result = {name: _case(lake, name, *size, runs=chosen.runs) for name, size in cases.items()}
             result["journal"] = _journal(folder, chosen.known)
+            if chosen.peers:
+                result["peers"] = _peers(lake, cases, result, chosen.runs)
         finally:
             disconnect()
             stop_engine(settings)
             stop_store(settings)
     print(json.dumps(result, indent=2))
+    failures = peers.failures(result["peers"]) if chosen.peers else []
+    if failures:
+        raise SystemExit("\n".join(failures))
+
+
+def _cases(divide: int) -> Iterator[tuple[str, tuple[int, int]]]:
+    """Name and size of each case, the name telling the size."""
+    for name, (files, rows) in _CASES.items():
+        files = max(1, files // divide)
+        yield f"{name}_{files}_files_of_{rows}_rows", (files, rows)
+
+
+def _peers(lake: Lake, cases: dict[str, tuple[int, int]], result: dict[str, Any], runs: int) -> dict[str, Any]:
+    """The peers on the objects of every case, and what cloudFiles holds in memory on them, in a run of its own."""
+    ours: dict[str, Any] = {}
+    for name, (files, rows) in cases.items():
+        with PeakMemory(lake.settings.home) as memory:
+            _load(lake, name, "cloudFiles", files, files * rows)
+        ours[name] = {"seconds": result[name]["cloud_files_seconds"], **memory.megabytes()}
+    columns = {name: _DLT_TYPES[kind] for name, kind in (column.split() for column in _DDL.split(", "))}
+    landed = [
+        peers.Landed(name, files * rows, result[name]["cloud_files_seconds"]) for name, (files, rows) in cases.items()
+    ]
+    return {"cloudFiles": ours, **peers.measure(lake, landed, columns, runs=runs)}
 
 
 def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, Any]:

@@ -55,9 +55,10 @@ class PeakMemory:
                 return "spark"
             if self._home in command and ("minio" in command or "weed" in command):
                 return "store"
-            parents = [parent.pid for parent in process.parents()]
-            if "pyspark.daemon" in command or "pyspark/daemon" in command:
-                return "workers"
-            if os.getpid() in parents and process.pid != os.getpid():
+            parents = process.parents()
+            ours = os.getpid() in (parent.pid for parent in parents)
+            if "pyspark.daemon" in command or "pyspark/daemon" in command:  # another lake's engine has some, too
+                return "workers" if ours or any(self._home in " ".join(one.cmdline()) for one in parents) else None
+            if ours:
                 return "client"
         return None

@@ -155,6 +155,7 @@ class PartReader:
             refuse_disguised(data)
         if data and not data.endswith(b"\n"):
             data += b"\n"
+        data = self._without_long_lines(span, data, span.start)
         yield Piece(span, data, data.count(b"\n"))
         if too_long is not None:
             self._note(span, too_long)
@@ -173,13 +174,31 @@ class PartReader:
                     done += len(rest) + skipped
                     number, rest = number + 1, block
                     continue
-                data, rest = rest + block[:cut], block[cut:]
+                whole, rest = rest + block[:cut], block[cut:]
+                data = self._without_long_lines(span, whole, done)
                 lines = data.count(b"\n")
                 yield Piece(span, data, lines, number)
-                done, number = done + len(data), number + lines
+                done, number = done + len(whole), number + lines
             if rest or not number:
-                data = rest + b"\n" if rest else b""
+                data = self._without_long_lines(span, rest + b"\n", done) if rest else b""
                 yield Piece(span, data, data.count(b"\n"), number)
+
+    def _without_long_lines(self, span: Span, data: bytes, offset: int) -> bytes:
+        """The lines, with an empty one in place of each that is too long, so that the others keep their numbers."""
+        limit = self.options.max_line_bytes
+        if len(data) <= limit:
+            return data
+        kept, at = [], 0
+        while at < len(data):
+            end = data.rfind(b"\n", at, at + limit + 1) + 1
+            if end:
+                kept.append(data[at:end])
+            else:
+                self._note(span, offset + at)
+                kept.append(b"\n")
+                end = data.find(b"\n", at + limit) + 1 or len(data)
+            at = end
+        return b"".join(kept) if len(kept) > 1 else kept[0]
 
     def _note(self, span: Span, at: int) -> None:
         text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
