@@ -81,7 +81,9 @@ class FastStore(ObjectStore):
 
     def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ``ObjectStore.write``; one request whatever the size, or the condition would be lost."""
-        mode: Any = {"e_tag": f'"{if_match}"', "version": None} if if_match else "create" if if_absent else "overwrite"
+        if if_absent and if_match is not None:
+            raise ValueError("if_absent and if_match exclude each other")
+        mode: Any = {"e_tag": f'"{if_match}"'} if if_match else "create" if if_absent else "overwrite"
         with _explained(self._where(bucket, key)):
             done = obstore.put(self._bucket(bucket), key, data, mode=mode, use_multipart=False)
         return (done["e_tag"] or "").strip('"')

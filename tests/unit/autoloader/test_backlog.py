@@ -1,0 +1,76 @@
+"""What one stream has still to read."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from unit.autoloader.memory_store import MemoryStore
+
+from lakehouse.autoloader.backlog import Backlog
+from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.location import SourcePath
+from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.storage.contract import ObjectInfo
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def journal():
+    made = Journal(MemoryStore(), "lake", "j/", now=lambda: NOW)
+    names = ["in/a.json", "in/b.csv", "in/c.json", "in/_temp", "in/d.json", "in/a.json"]
+    for number, name in enumerate(names):
+        made.append("landing", [ObjectInfo(name, 10 * (number + 1), f"e{number}", NOW + timedelta(days=number))])
+    return made
+
+
+def backlog(journal, path="in/", after=0, **options):
+    uri = f"s3a://landing/{path}"
+    named = {
+        name if name in ("pathGlobFilter", "modifiedAfter", "modifiedBefore") else f"cloudFiles.{name}": value
+        for name, value in options.items()
+    }
+    parsed = CloudFilesOptions.parse({"path": uri, "cloudFiles.format": "json", **named})
+    made = Backlog(journal, SourcePath.parse(uri), parsed, after)
+    made.extend(journal.high_water)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("options", "seqs"),
+    [
+        ({}, [1, 2, 3, 5]),
+        ({"allowOverwrites": "true"}, [1, 2, 3, 5, 6]),
+        ({"pathGlobFilter": "*.json"}, [1, 3, 5]),
+        ({"modifiedAfter": "2026-01-01T00:00:00", "modifiedBefore": "2026-01-05T00:00:00"}, [2, 3]),
+        ({"path": "in/{a,c}*"}, [1, 3]),
+    ],
+)
+def test_a_stream_chooses_its_own_files_of_a_journal(journal, options, seqs):
+    assert [one.seq for one in backlog(journal, **options).files(0, journal.high_water)] == seqs
+
+
+@pytest.mark.parametrize(
+    ("start", "limits", "end"),
+    [
+        (0, (2, None), 2),
+        (0, (100, None), 5),
+        (2, (1, None), 3),
+        (0, (None, 1), 1),
+        (0, (None, 30), 2),
+        (0, (None, 31), 3),
+        (0, (1, 1000), 1),
+        (5, (10, None), 5),
+    ],
+)
+def test_a_batch_ends_at_the_limit_that_comes_first(journal, start, limits, end):
+    assert backlog(journal).end_of_batch(start, max_files=limits[0], max_bytes=limits[1]) == end
+
+
+def test_what_waits_is_counted_behind_the_batch(journal):
+    waiting = backlog(journal).outstanding(2)
+    assert waiting == {
+        "numFilesOutstanding": 2,
+        "numBytesOutstanding": 80,
+        "oldestPendingSeconds": int(NOW.timestamp()),
+    }
+    assert backlog(journal).outstanding(5) == {"numFilesOutstanding": 0, "numBytesOutstanding": 0}
