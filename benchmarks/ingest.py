@@ -1,7 +1,8 @@
 """``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one engine, in one run.
 
 Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
-every request that reached the object store, those of Delta and of the checkpoint included. ``--peers`` adds dlt and a
+every request that reached the object store, those of Delta and of the checkpoint included; ``of_which_reading`` is the
+same into a sink that keeps nothing, once. ``--peers`` adds dlt and a
 bare loop of Polars and deltalake, each measured after its imports; a ``ratio`` is theirs to the seconds of cloudFiles.
 """
 
@@ -108,11 +109,17 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
             if format_ == "cloudFiles":
                 requests = _requests(lake) - before
     medians = {format_: statistics.median(measured) for format_, measured in seconds.items()}
+    read = {format_: _load(lake, name, format_, files, files * rows, sink="noop") for format_ in seconds}
     return {
         "spark_read_stream_json_seconds": round(medians["json"], 2),
         "cloud_files_seconds": round(medians["cloudFiles"], 2),
         "ratio": round(medians["json"] / medians["cloudFiles"], 2),
         "requests_per_file": round(requests / files, 3),
+        "of_which_reading": {
+            "spark_read_stream_json_seconds": round(read["json"], 2),
+            "cloud_files_seconds": round(read["cloudFiles"], 2),
+            "ratio": round(read["json"] / read["cloudFiles"], 2),
+        },
     }
 
 
@@ -129,8 +136,8 @@ def _line(number: int) -> str:
     return json.dumps(order) + "\n"
 
 
-def _load(lake: Lake, name: str, format_: str, files: int, rows: int) -> float:
-    """One stream into a new table, all files in one batch; the seconds from its definition to its end."""
+def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: str = "delta") -> float:
+    """One stream into a new table (or nowhere), all files in one batch; the seconds from its definition to its end."""
     spark, tag = connect(lake), f"{name}-{format_}-{time.time_ns()}"
     base = f"{lake.settings.lake_uri}/bench/{tag}"
     started = time.monotonic()
@@ -143,14 +150,17 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int) -> float:
         )
     query = (
         reader.load(f"s3a://{lake.settings.landing_bucket}/{name}/")
-        .writeStream.format("delta")
+        .writeStream.format(sink)
         .option("checkpointLocation", f"{base}/checkpoint")
         .trigger(availableNow=True)
         .start(f"{base}/table")
     )
     query.awaitTermination()
     seconds = time.monotonic() - started
-    loaded = spark.read.format("delta").load(f"{base}/table").count()
+    if sink == "delta":
+        loaded = spark.read.format("delta").load(f"{base}/table").count()
+    else:
+        loaded = sum(source["numInputRows"] or 0 for one in query.recentProgress for source in one["sources"])
     if loaded != rows:
         raise SystemExit(f"{format_} loaded {loaded:,} of {rows:,} rows")
     return seconds

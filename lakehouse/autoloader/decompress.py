@@ -68,23 +68,41 @@ def _spool(pieces: Iterable[bytes]) -> IO[bytes]:
 
 
 def _chunks(packed: IO[bytes], codec: str) -> Iterator[bytes]:
-    if codec == "deflate":
-        engine = zlib.decompressobj()
-        for piece in iter(lambda: packed.read(_CHUNK_BYTES), b""):
-            left = piece
-            while left:
-                yield engine.decompress(left, _CHUNK_BYTES)
-                left = engine.unconsumed_tail
-        yield engine.flush()
-        if not engine.eof:
-            raise EOFError
+    if codec in _STREAMS:
+        yield from _STREAMS[codec](packed)
         return
-    if codec == "none":
-        yield from iter(lambda: packed.read(_CHUNK_BYTES), b"")
-        return
-    openers: dict[str, Any] = {
-        "gzip": lambda: gzip.GzipFile(fileobj=packed, mode="rb"),
-        "bz2": lambda: bz2.BZ2File(packed),
-    }
-    stream = openers.get(codec, lambda: pa.CompressedInputStream(pa.PythonFile(packed, "r"), codec))()
+    stream: Any = packed
+    if codec == "gzip":
+        stream = gzip.GzipFile(fileobj=packed, mode="rb")
+    elif codec != "none":
+        stream = pa.CompressedInputStream(pa.PythonFile(packed, "r"), codec)
     yield from iter(lambda: stream.read(_CHUNK_BYTES), b"")
+
+
+def _deflated(packed: IO[bytes]) -> Iterator[bytes]:
+    engine, left = zlib.decompressobj(), b""
+    while left or (left := packed.read(_CHUNK_BYTES)):
+        if engine.eof:
+            engine = zlib.decompressobj()  # streams one after another, as ``cat`` joins files
+        yield engine.decompress(left, _CHUNK_BYTES)
+        left = engine.unused_data if engine.eof else engine.unconsumed_tail
+    yield engine.flush()
+    if not engine.eof:
+        raise EOFError
+
+
+def _bzipped(packed: IO[bytes]) -> Iterator[bytes]:
+    # not with BZ2File, which takes a damaged later stream for the file's end and says nothing
+    engine, left = bz2.BZ2Decompressor(), packed.read(_CHUNK_BYTES)
+    while True:
+        yield engine.decompress(left, _CHUNK_BYTES)
+        left = b""
+        if engine.eof:
+            if not (left := engine.unused_data or packed.read(_CHUNK_BYTES)):
+                return
+            engine = bz2.BZ2Decompressor()
+        elif engine.needs_input and not (left := packed.read(_CHUNK_BYTES)):
+            raise EOFError
+
+
+_STREAMS = {"deflate": _deflated, "bz2": _bzipped}

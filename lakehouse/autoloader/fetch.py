@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
 
 import obstore
 import stamina
@@ -14,15 +15,18 @@ from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.contract import StoreEndpoint
-from lakehouse.storage.fast_store import s3_bucket
+from lakehouse.storage.contract import BucketMissing, StoreEndpoint
+from lakehouse.storage.fast_store import UNUSUAL_KEY, s3_bucket
 
 _ATTEMPTS = 6
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
+_MAGIC_BYTES = 16
 
-# the fast client takes no control characters and no empty or dotted folder names; the SDK takes all but the last
-_UNUSUAL = re.compile(r"[\x00-\x1f\x7f]|//|^/|(^|/)\.\.?(/|$)")
+_Answer = TypeVar("_Answer")
+
+
+DENIED_CODES = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden", "AllAccessDisabled")
 
 
 class Vanished(Exception):
@@ -44,7 +48,7 @@ class Fetcher:
 
     Raises:
         Vanished, Changed: for that file alone.
-        AccessDenied, StoreUnavailable: for the whole batch, which is done again by the next run.
+        AccessDenied, BucketMissing, StoreUnavailable: for the whole batch, which is done again by the next run.
     """
 
     def __init__(self, endpoint: StoreEndpoint, bucket: str) -> None:
@@ -63,34 +67,53 @@ class Fetcher:
         """All bytes of the file."""
         return self._get(span, 0, None, any_version)
 
-    def lines(self, span: Span, max_line_bytes: int) -> tuple[bytes, int | None]:
+    def beginning(self, span: Span) -> bytes:
+        """The file's first bytes, which tell what it is."""
+        return self._get(span, 0, min(_MAGIC_BYTES, span.size_bytes), False)
+
+    def newest(self, span: Span) -> Span:
+        """The version that is there now, in place of the span's."""
+
+        def ask() -> Span:
+            if UNUSUAL_KEY.search(span.key):
+                with _by_its_codes(span):
+                    said = self._client().stat_object(self._bucket, span.key)
+                size, e_tag = said.size or 0, said.etag or ""
+            else:
+                found = obstore.head(self._fast, span.key)
+                size, e_tag = found["size"], found["e_tag"] or ""
+            return replace(span, start=0, length=size, size_bytes=size, e_tag=e_tag.strip('"'))
+
+        return self._tried(span, ask)
+
+    def lines(self, span: Span, max_line_bytes: int) -> tuple[bytes, int, int | None]:
         """The lines that begin within the span: whole lines, wherever the range cuts them.
 
         Returns:
-            The lines, and where in the file a line begins that is longer than ``max_line_bytes`` (None without one):
-            that line is left out.
+            The lines, where in the file they begin, and where a line begins that is longer than ``max_line_bytes``
+            (None without one): that line is left out.
         """
         if span.whole:
-            return self.whole(span), None
+            return self.whole(span), 0, None
         end = span.start + span.length
         first = max(span.start - 1, 0)  # a line begins at ``start`` when the byte before it is a line feed
         data = self._get(span, first, min(end + _TAIL_BYTES, span.size_bytes), False)
         low = data.find(b"\n") + 1 if span.start else 0
         if span.start and (low == 0 or first + low >= end):
-            return b"", None  # one long line covers the span: it belongs to where it began
+            return b"", end, None  # one long line covers the span: it belongs to where it began
         parts, size = [data], len(data)
         found = data.find(b"\n", end - first - 1)  # the last line may end with the last byte of the range
         last_line = data.rfind(b"\n", 0, end - first - 1) + 1
         while found < 0 and first + size < span.size_bytes:
             if size - last_line > max_line_bytes:
-                return data[low:last_line], first + last_line
+                return data[low:last_line], first + low, first + last_line
             more = self._get(span, first + size, min(first + size + _CHUNK_BYTES, span.size_bytes), False)
             cut = more.find(b"\n")
             found = size + cut if cut >= 0 else -1
             parts.append(more)
             size += len(more)
         joined = b"".join(parts) if len(parts) > 1 else data
-        return joined[low : found + 1 if found >= 0 else size], None
+        return joined[low : found + 1 if found >= 0 else size], first + low, None
 
     def stream(self, span: Span) -> Iterator[bytes]:
         """The file in pieces, for what does not fit into memory."""
@@ -98,22 +121,33 @@ class Fetcher:
             yield self._get(span, start, min(start + 8 * _CHUNK_BYTES, span.size_bytes), False)
 
     def _get(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
+        def ask() -> bytes:
+            data = (self._by_sdk if UNUSUAL_KEY.search(span.key) else self._by_fast)(span, start, end, any_version)
+            expected = (span.size_bytes if end is None else end) - start
+            if len(data) != expected and not any_version:
+                raise _Short(f"{len(data):,} of {expected:,} bytes")
+            return data
+
+        return self._tried(span, ask)
+
+    def _tried(self, span: Span, ask: Callable[[], _Answer]) -> _Answer:
         where = key_uri(self._bucket, span.key)
         try:
-            for attempt in stamina.retry_context(
-                on=(oe.GenericError, _Short, OSError), attempts=_ATTEMPTS, timeout=120, wait_initial=0.1
-            ):
+            for attempt in stamina.retry_context(on=_may_pass, attempts=_ATTEMPTS, timeout=120, wait_initial=0.1):
                 with attempt:
-                    data = (self._by_sdk if _UNUSUAL.search(span.key) else self._by_fast)(span, start, end, any_version)
-                    expected = (span.size_bytes if end is None else end) - start
-                    if len(data) != expected and not any_version:
-                        raise _Short(f"{len(data):,} of {expected:,} bytes")
-                    return data
+                    return ask()
         except (FileNotFoundError, oe.NotFoundError) as error:
+            if "<Code>NoSuchBucket</Code>" in str(error):
+                raise BucketMissing(
+                    f"there is no bucket {self._bucket} on {self._endpoint.host}",
+                    where=where,
+                    state="the batch was not committed; the next run does it again",
+                    next_command="give Spark's workers the same endpoint as its driver, or restore the bucket",
+                ) from error
             raise Vanished(where) from error
         except oe.PreconditionError as error:
             raise Changed(where) from error
-        except (oe.PermissionDeniedError, oe.UnauthenticatedError) as error:
+        except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError) as error:
             raise AccessDenied(
                 "the object store refuses to hand out a file",
                 where=where,
@@ -137,11 +171,9 @@ class Fetcher:
             options["range"] = (start, end)
         return bytes(obstore.get(self._fast, span.key, options=options).bytes())  # type: ignore[arg-type]
 
-    def _by_sdk(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
+    def _client(self) -> Any:
+        import urllib3
         from minio import Minio
-        from minio.error import S3Error
-
-        from lakehouse.storage.faults import PRECONDITION_CODES
 
         if self._sdk is None:
             one = self._endpoint
@@ -152,28 +184,58 @@ class Fetcher:
                 session_token=one.session_token.get_secret_value() if one.session_token else None,
                 secure=one.secure,
                 region=one.region,
+                # tried again above, as all else is
+                http_client=urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=60), maxsize=8, retries=False),
             )
+        return self._sdk
+
+    def _by_sdk(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
+        response = None
         try:
-            response = self._sdk.get_object(
-                self._bucket,
-                span.key,
-                offset=start,
-                length=0 if end is None else end - start,
-                request_headers={} if any_version else {"If-Match": f'"{span.e_tag}"'},
-            )
-        except S3Error as error:
-            if error.code in PRECONDITION_CODES:
-                raise oe.PreconditionError(span.key) from None
-            if error.code == "NoSuchKey":
-                raise FileNotFoundError(span.key) from None
-            if error.code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch"):
-                raise oe.PermissionDeniedError(error.code) from None
-            raise OSError(error.code) from None
-        try:
-            return bytes(response.read())
+            with _by_its_codes(span):
+                response = self._client().get_object(
+                    self._bucket,
+                    span.key,
+                    offset=start,
+                    length=0 if end is None else end - start,
+                    request_headers={} if any_version else {"If-Match": f'"{span.e_tag}"'},
+                )
+                return bytes(response.read())
         finally:
-            response.close()
-            response.release_conn()
+            if response is not None:
+                response.close()
+                response.release_conn()
+
+
+@contextmanager
+def _by_its_codes(span: Span) -> Iterator[None]:
+    """The SDK's errors as those of the fast client."""
+    import urllib3
+    from minio.error import InvalidResponseError, S3Error, ServerError
+
+    from lakehouse.storage.faults import PRECONDITION_CODES
+
+    try:
+        yield
+    except S3Error as error:
+        if error.code in PRECONDITION_CODES:
+            raise oe.PreconditionError(span.key) from None
+        if error.code in ("NoSuchKey", "NoSuchBucket"):
+            raise FileNotFoundError(f"<Code>{error.code}</Code>") from None
+        if error.code in DENIED_CODES:
+            raise PermissionError(error.code) from None
+        raise OSError(error.code) from None
+    except InvalidResponseError as error:  # not in XML: it came from something between here and the store
+        refused = "Response code: 403" in str(error)
+        raise (PermissionError if refused else OSError)("the answer is not one of an S3 server") from None
+    except (ServerError, urllib3.exceptions.HTTPError) as error:
+        raise OSError(type(error).__name__) from None
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may be answered otherwise in a moment."""
+    for_good = isinstance(error, (FileNotFoundError, PermissionError))
+    return isinstance(error, (oe.GenericError, _Short, OSError)) and not for_good
 
 
 def _short_text(error: BaseException) -> str:

@@ -113,10 +113,10 @@ class PartReader:
         """Fetches now; what it returns unpacks and cuts later, in the order of the spans."""
         codec = compression_of(span.key)
         if codec is None:
-            data, current, too_long = self._lines_of(span)
-            return lambda: self._plain(current, data, too_long)
+            data, current, begin, too_long = self._lines_of(span)
+            return lambda: self._plain(current, data, begin, too_long)
         if span.size_bytes > _IN_MEMORY_BYTES:
-            return lambda: self._unpacked(span, unpack(self.fetcher.stream(span), codec, self._max_unpacked))
+            return lambda: self._unpacked(*self._unpacked_large(span, codec))
         packed, current = self._whole(span)
         return lambda: self._unpacked(current, unpack([packed], codec, self._max_unpacked))
 
@@ -124,12 +124,25 @@ class PartReader:
     def _max_unpacked(self) -> int:
         return self.options.max_decompressed_bytes
 
-    def _lines_of(self, span: Span) -> tuple[bytes, Span, int | None]:
+    def _unpacked_large(self, span: Span, codec: str) -> tuple[Span, IO[bytes]]:
+        """What does not fit into memory; like ``_whole`` its successor when it was replaced."""
+        while True:
+            try:
+                return span, unpack(self.fetcher.stream(span), codec, self._max_unpacked)
+            except Changed:
+                if self.options.allow_overwrites:
+                    raise
+                span = self.fetcher.newest(span)
+
+    def _lines_of(self, span: Span) -> tuple[bytes, Span, int, int | None]:
+        """The lines, whose they are, where they begin, and where one begins that is left out."""
         if span.whole:
             data, current = self._whole(span)
-            return data, current, None
+            return data, current, 0, None
         try:
-            data, too_long = self.fetcher.lines(span, self.options.max_line_bytes)
+            if span.start:
+                refuse_disguised(self.fetcher.beginning(span))  # else only the first part would be refused
+            data, begin, too_long = self.fetcher.lines(span, self.options.max_line_bytes)
         except (Vanished, Changed) as error:
             # its other parts may be read already: nothing of the batch may count; the next plan does not split the file
             raise StreamFailed(
@@ -138,7 +151,7 @@ class PartReader:
                 state="the batch was not committed",
                 next_command="run again: what is there is loaded, or listed by: lakehouse files --state QUARANTINED",
             ) from None
-        return data, span, too_long
+        return data, span, begin, too_long
 
     def _whole(self, span: Span) -> tuple[bytes, Span]:
         """The file; its successor when it was replaced, because the successor alone would not be loaded."""
@@ -150,13 +163,12 @@ class PartReader:
             data = self.fetcher.whole(span, any_version=True)
             return data, replace(span, size_bytes=len(data), length=len(data), e_tag="")
 
-    def _plain(self, span: Span, data: bytes, too_long: int | None) -> Iterator[Piece]:
+    def _plain(self, span: Span, data: bytes, begin: int, too_long: int | None) -> Iterator[Piece]:
         if span.start == 0:
             refuse_disguised(data)
         if data and not data.endswith(b"\n"):
             data += b"\n"
-        data = self._without_long_lines(span, data, span.start)
-        yield Piece(span, data, data.count(b"\n"))
+        yield from self._pieces(span, data, begin)
         if too_long is not None:
             self._note(span, too_long)
 
@@ -164,41 +176,36 @@ class PartReader:
         limit, done, number, rest = self.options.max_line_bytes, 0, 0, b""
         with file:
             while block := file.read(_PIECE_BYTES):
-                cut = block.rfind(b"\n") + 1
-                if not cut:
-                    rest += block
-                    if len(rest) <= limit:
-                        continue
+                rest += block
+                # whole lines can also stand before this block: those that followed a line that was skipped
+                if cut := rest.rfind(b"\n") + 1:
+                    whole, rest = rest[:cut], rest[cut:]
+                    yield from self._pieces(span, whole, done, number)
+                    done, number = done + cut, number + whole.count(b"\n")
+                if len(rest) > limit:
                     self._note(span, done)
-                    block, skipped = _after_line_feed(file)
-                    done += len(rest) + skipped
-                    number, rest = number + 1, block
-                    continue
-                whole, rest = rest + block[:cut], block[cut:]
-                data = self._without_long_lines(span, whole, done)
-                lines = data.count(b"\n")
-                yield Piece(span, data, lines, number)
-                done, number = done + len(whole), number + lines
+                    after, skipped = _after_line_feed(file)
+                    done, number, rest = done + len(rest) + skipped, number + 1, after
             if rest or not number:
-                data = self._without_long_lines(span, rest + b"\n", done) if rest else b""
-                yield Piece(span, data, data.count(b"\n"), number)
+                whole = rest + b"\n" if rest and not rest.endswith(b"\n") else rest
+                yield from self._pieces(span, whole, done, number)
 
-    def _without_long_lines(self, span: Span, data: bytes, offset: int) -> bytes:
-        """The lines, with an empty one in place of each that is too long, so that the others keep their numbers."""
-        limit = self.options.max_line_bytes
-        if len(data) <= limit:
-            return data
-        kept, at = [], 0
-        while at < len(data):
-            end = data.rfind(b"\n", at, at + limit + 1) + 1
-            if end:
-                kept.append(data[at:end])
-            else:
-                self._note(span, offset + at)
-                kept.append(b"\n")
-                end = data.find(b"\n", at + limit) + 1 or len(data)
-            at = end
-        return b"".join(kept) if len(kept) > 1 else kept[0]
+    def _pieces(self, span: Span, data: bytes, offset: int, number: int = 0) -> Iterator[Piece]:
+        """The lines that are not too long, each with the number that it has in the file."""
+        limit, begin, at = self.options.max_line_bytes, 0, 0
+        while len(data) - at > limit:
+            if end := data.rfind(b"\n", at, at + limit + 1) + 1:
+                at = end
+                continue
+            if at > begin:
+                lines = data.count(b"\n", begin, at)
+                yield Piece(span, data[begin:at], lines, number)
+                number += lines
+            self._note(span, offset + at)
+            at = begin = data.find(b"\n", at + limit) + 1 or len(data)
+            number += 1
+        if begin < len(data) or not data:
+            yield Piece(span, data[begin:], data.count(b"\n", begin), number)
 
     def _note(self, span: Span, at: int) -> None:
         text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
@@ -256,11 +263,9 @@ class PartReader:
     def _fetch_file(self, span: Span) -> Callable[[], Iterator[Loaded]]:
         codec = compression_of(span.key)
         if span.size_bytes > _IN_MEMORY_BYTES:
-            pieces, current = self.fetcher.stream(span), span
-        else:
-            data, current = self._whole(span)
-            pieces = iter([data])
-        return lambda: self._rows_of(current, unpack(pieces, codec or "none", self._max_unpacked))
+            return lambda: self._rows_of(*self._unpacked_large(span, codec or "none"))
+        data, current = self._whole(span)
+        return lambda: self._rows_of(current, unpack([data], codec or "none", self._max_unpacked))
 
     def _rows_of(self, span: Span, file: IO[bytes]) -> Iterator[Loaded]:
         path = key_uri(self.bucket, span.key)

@@ -185,8 +185,10 @@ def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVers
         try:
             data = fetcher.lines(span, options.max_line_bytes)[0]
             if codec:
-                with unpack([data], codec, SAMPLE_BYTES) as unpacked:
-                    data = unpacked.read()
+                with unpack([data], codec, options.max_decompressed_bytes) as unpacked:
+                    data = unpacked.read(left) if reads_lines(options) else unpacked.read()
+                if len(data) == left:
+                    data = data[: data.rfind(b"\n") + 1]
         except (Vanished, Changed, BadFile):
             continue  # the stream itself will say so
         left -= len(data)

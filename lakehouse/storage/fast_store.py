@@ -6,6 +6,7 @@ It starts in milliseconds and needs a fraction of the SDK's time a request. It d
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -17,10 +18,21 @@ from obstore import exceptions as oe
 from obstore.store import S3Store
 
 from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.contract import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore, StoreEndpoint
+from lakehouse.storage.contract import (
+    BucketMissing,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectStore,
+    StoreEndpoint,
+)
 
 if TYPE_CHECKING:
     from lakehouse.storage.object_store import MinioStore
+
+UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|^$|(^|/)\.\.?(/|$)")
+"""What the fast client does not take, or alters: control characters, empty and dotted folder names. The SDK takes the
+control characters, and says what is wrong with the others."""
 
 
 def s3_bucket(endpoint: StoreEndpoint, bucket: str) -> S3Store:
@@ -58,6 +70,8 @@ class FastStore(ObjectStore):
                 with _explained(self._where(bucket, prefix)):
                     for page in obstore.list(self._bucket(bucket), prefix or None, offset=start_after):
                         for found in page:
+                            if "\ufffd" in found["path"]:
+                                raise _UnusualKey  # it may stand for what XML cannot spell: the SDK asks otherwise
                             last = found["path"]
                             e_tag = (found["e_tag"] or "").strip('"')
                             yield ObjectInfo(last, found["size"], e_tag, found["last_modified"])
@@ -76,6 +90,8 @@ class FastStore(ObjectStore):
 
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
+        if UNUSUAL_KEY.search(key):
+            return self._sdk.read(bucket, key)
         with _explained(self._where(bucket, key)):
             return bytes(obstore.get(self._bucket(bucket), key).bytes())
 
@@ -83,6 +99,8 @@ class FastStore(ObjectStore):
         """See ``ObjectStore.write``; one request whatever the size, or the condition would be lost."""
         if if_absent and if_match is not None:
             raise ValueError("if_absent and if_match exclude each other")
+        if UNUSUAL_KEY.search(key):
+            return self._sdk.write(bucket, key, data, if_absent=if_absent, if_match=if_match)
         mode: Any = {"e_tag": f'"{if_match}"'} if if_match else "create" if if_absent else "overwrite"
         with _explained(self._where(bucket, key)):
             done = obstore.put(self._bucket(bucket), key, data, mode=mode, use_multipart=False)
@@ -94,6 +112,9 @@ class FastStore(ObjectStore):
 
     def delete(self, bucket: str, key: str) -> None:
         """See ``ObjectStore.delete``."""
+        if UNUSUAL_KEY.search(key):
+            self._sdk.delete(bucket, key)
+            return
         with _explained(self._where(bucket, key)):
             obstore.delete(self._bucket(bucket), key)
 
@@ -132,8 +153,17 @@ class _UnusualKey(Exception):
 def _explained(where: str) -> Iterator[None]:
     try:
         yield
-    except (FileNotFoundError, oe.NotFoundError):
-        raise ObjectMissing("there is no such object, or no such bucket", where=where, state=_UNCHANGED) from None
+    except (FileNotFoundError, oe.NotFoundError, oe.GenericError) as error:
+        if "<Code>NoSuchBucket</Code>" in str(error):
+            raise BucketMissing(
+                "there is no such bucket",
+                where=where,
+                state=_UNCHANGED,
+                next_command="create it, or correct the path; Spark's driver and workers must reach the same endpoint",
+            ) from None
+        if isinstance(error, oe.GenericError):
+            raise _unavailable(error, where) from None
+        raise ObjectMissing("there is no such object", where=where, state=_UNCHANGED) from None
     except (FileExistsError, oe.AlreadyExistsError, oe.PreconditionError):
         raise ObjectExists("another version of the object is there", where=where, state=_UNCHANGED) from None
     except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError):
@@ -144,15 +174,19 @@ def _explained(where: str) -> Iterator[None]:
             next_command="correct the keys in the environment of Spark's driver and workers, or the rights of that key",
         ) from None
     except oe.BaseError as error:
-        text = str(error).split("\n\nDebug source")[0]
-        if "invalid path" in text.lower() or "illegal character" in text or "parsing path" in text.lower():
-            raise _UnusualKey from None
-        raise StoreUnavailable(
-            f"the object store does not answer as it should: {text[:200]}",
-            where=where,
-            state="this call may or may not have taken effect: it is safe to repeat",
-            next_command="see whether the object store is well, then run the same again",
-        ) from None
+        raise _unavailable(error, where) from None
+
+
+def _unavailable(error: oe.BaseError, where: str) -> Exception:
+    text = str(error).split("\n\nDebug source")[0]
+    if "invalid path" in text.lower() or "illegal character" in text or "parsing path" in text.lower():
+        return _UnusualKey()
+    return StoreUnavailable(
+        f"the object store does not answer as it should: {text[:200]}",
+        where=where,
+        state="this call may or may not have taken effect: it is safe to repeat",
+        next_command="see whether the object store is well, then run the same again",
+    )
 
 
 _UNCHANGED = "nothing was changed by this call"

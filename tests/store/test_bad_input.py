@@ -120,7 +120,7 @@ LONG = b'{"a": 2, "b": "' + b"x" * 3_000_000 + b'"}\n'
 
 
 @pytest.mark.parametrize("place", ["first", "middle", "last", "last without line feed"])
-@pytest.mark.parametrize("how", ["whole", "split", "gzip", "joined with others"])
+@pytest.mark.parametrize("how", ["whole", "split", "gzip"])
 def test_a_line_that_is_too_long_is_left_out_and_noted_and_the_others_keep_their_numbers(world, place, how):
     lines = [ROW] * 6
     at = {"first": 0, "middle": 3}.get(place, 6)
@@ -129,8 +129,6 @@ def test_a_line_that_is_too_long_is_left_out_and_noted_and_the_others_keep_their
     data = data.removesuffix(b"\n") if place == "last without line feed" else data
     name = "long.json.gz" if how == "gzip" else "long.json"
     world.put(name, gzip.compress(data) if how == "gzip" else data)
-    if how == "joined with others":
-        world.put("good.json")
     options = {"maxPartitionBytes": "500k"} if how == "split" else {}
     rows = world.run(maxLineBytes="1m", **options)
     numbers = [record for file, record, _ in rows if file == name]
@@ -139,7 +137,7 @@ def test_a_line_that_is_too_long_is_left_out_and_noted_and_the_others_keep_their
     else:
         assert numbers == [number for number in range(7) if number != at]
     assert [value for *_, value in rows] == [1] * len(rows)
-    assert len(rows) == 6 + (how == "joined with others")
+    assert len(rows) == 6
     found = world.states()[name]
     assert (found.ingestion_state, found.rows) == ("INGESTED", 6)
     assert found.error.startswith("LINE_TOO_LONG")

@@ -1,12 +1,4 @@
-"""An object store in trouble, and files far larger than the memory that may be used."""
-
-import gzip
-import json
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
+"""An object store in trouble."""
 
 import pytest
 from storm_proxy import storm_proxy
@@ -58,46 +50,3 @@ def test_keys_that_are_refused_in_the_middle_of_a_run_quarantine_nothing(world, 
     assert {one.ingestion_state for one in world.states().values()} <= {None, "INGESTED"}
     storm.strike(FILES, "denied", share=0.0)
     assert world.run() == [("c.json", 0, 1)]
-
-
-MEASURE = """
-import json, resource, sys
-from store.landed import SCHEMA
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.stream import Stream
-options = json.loads(sys.argv[1])
-stream = Stream(CloudFilesOptions.parse(options), None)
-stream.fix_target()
-start = stream.beginning()
-end = stream.next_end(start, max_files=1000, max_bytes=None)
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-rows = sum(batch.num_rows for task in stream.parts(start, end) for batch in stream.read(task, SCHEMA))
-print(json.dumps({"rows": rows, "grown_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024}))
-"""
-
-
-@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
-def test_memory_is_bounded_whatever_the_size_of_a_file(world, packed):
-    line = json.dumps({"a": 1, "text": "x" * 4_000}).encode() + b"\n"
-    data = line * 75_000
-    world.put("large.json.gz" if packed else "large.json", gzip.compress(data, 1) if packed else data)
-    size_mb = len(data) / (1 << 20)
-    del data
-    options = {
-        "path": f"s3a://{world.bucket}/{world.folder}",
-        "cloudFiles.format": "json",
-        "cloudFiles.journalLocation": world.journal,
-    }
-    root = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", MEASURE, json.dumps(options)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=root,
-        env={**os.environ, "PYTHONPATH": f"{root}:{root / 'tests'}"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(re.findall(r"\{.*\}", done.stdout)[-1])
-    assert found["rows"] == 75_000
-    assert found["grown_mb"] < 240 < size_mb
