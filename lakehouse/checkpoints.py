@@ -104,6 +104,24 @@ def verify(lake: Lake, table: str) -> int | None:
     return version
 
 
+def clear_interrupted_start(lake: Lake, table: str) -> int:
+    """Removes what a first start left that was killed while it wrote its first offset; returns how many objects.
+
+    Spark writes an offset under a temporary name and renames it, and refuses a checkpoint that has such an object and
+    no batch (``STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY``), for ever. Nothing was planned yet, so nothing is lost.
+    """
+    state = read_checkpoint(lake, table)
+    if state is None or state.last_offset is not None or state.last_commit is not None:
+        return 0
+    bucket, left = lake.settings.bucket, []
+    for folder in ("offsets/", "commits/"):
+        prefix = _prefix(lake, table, folder)
+        left += [one.key for one in lake.store.list(bucket, prefix) if one.key.removeprefix(prefix).startswith(".")]
+    for key in left:
+        lake.store.delete(bucket, key)
+    return len(left)
+
+
 REPAIRED = "repaired.json"
 """Marks a checkpoint that was written by a repair: its first batch was never a batch of Delta's."""
 

@@ -69,6 +69,7 @@ def run_available_now(
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, _explained(lake, table):
         before = checkpoints.verify(lake, table)
+        checkpoints.clear_interrupted_start(lake, table)
         batches: list[BatchProgress] = []
         source_files: list[str] = []
         for query in _queries(lambda: _start(lake, table, frame(), batch_writer()), schema_version, lease.check):

@@ -9,6 +9,7 @@ from e2e.kill_matrix import ROWS, TABLE, KillMatrix
 from lakehouse.samples import file_name
 
 KILLS = [
+    ("offsets", True, "client"),  # the very first: Spark refuses what is left then
     ("journal", False, "client"),
     ("delta", False, "engine"),
     ("offsets", False, "both"),
