@@ -108,11 +108,11 @@ class KillingProxy:
 
 
 class KillMatrix:
-    """One lake that grows by two files a kill."""
+    """One lake that grows by two files a kill; ``name`` makes it another's."""
 
-    def __init__(self, home, seed):
+    def __init__(self, home, name):
         embedded = Settings.load(
-            home=Path(home), user="killed", bucket=f"killed-{seed}", landing_prefix=f"killed-{seed}/"
+            home=Path(home), user="killed", bucket=f"killed-{name}", landing_prefix=f"killed-{name}/"
         )
         self.lake = Lake.open(embedded)
         endpoint = self.lake.endpoint
@@ -187,12 +187,16 @@ def main():
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--home", required=True)
+    parser.add_argument("--lake-every", type=int, default=10, help="a new lake after so many kills")
     chosen = parser.parse_args()
     dice = random.Random(chosen.seed)
-    matrix = KillMatrix(chosen.home, chosen.seed)
+    matrix = KillMatrix(chosen.home, f"{chosen.seed}-0")
     outcomes = []
     try:
         while sum(one["fired"] for one in outcomes) < chosen.kills:
+            if outcomes and len(outcomes) % chosen.lake_every == 0:  # the first start of a lake is a case of its own
+                matrix.close()
+                matrix = KillMatrix(chosen.home, f"{chosen.seed}-{len(outcomes) // chosen.lake_every}")
             target = dice.choices(TARGETS, weights=(6, 2, 2))[0]
             outcomes.append(matrix.kill(dice.choice(sorted(POINTS)), dice.random() < 0.5, target))
             print(json.dumps(outcomes[-1]), flush=True)

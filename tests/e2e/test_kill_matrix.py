@@ -18,7 +18,7 @@ KILLS = [
 
 @pytest.fixture(scope="module")
 def matrix(home):
-    made = KillMatrix(home, seed=0)
+    made = KillMatrix(home, 0)
     yield made
     made.close()
 
