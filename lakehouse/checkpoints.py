@@ -110,15 +110,13 @@ def clear_interrupted_start(lake: Lake, table: str) -> int:
     Spark writes an offset under a temporary name and renames it, and refuses a checkpoint that has such an object and
     no batch (``STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY``), for ever. Nothing was planned yet, so nothing is lost.
     """
-    state = read_checkpoint(lake, table)
-    if state is None or state.last_offset is not None or state.last_commit is not None:
+    bucket, prefix = lake.settings.bucket, _prefix(lake, table, "offsets/")
+    names = [one.key.removeprefix(prefix) for one in lake.store.list(bucket, prefix)]
+    if any(name.isdigit() for name in names):
         return 0
-    bucket, left = lake.settings.bucket, []
-    for folder in ("offsets/", "commits/"):
-        prefix = _prefix(lake, table, folder)
-        left += [one.key for one in lake.store.list(bucket, prefix) if one.key.removeprefix(prefix).startswith(".")]
-    for key in left:
-        lake.store.delete(bucket, key)
+    left = [name for name in names if name.startswith(".")]
+    for name in left:
+        lake.store.delete(bucket, prefix + name)
     return len(left)
 
 

@@ -134,7 +134,7 @@ def _java_home(folder):
 
 def _ends_of_logs(folder):
     """Of every process, executors included: the one that failed is often not the one that was waited for."""
-    executors = sorted(folder.glob("worker-*/work/*/*/std*"), key=lambda log: log.stat().st_mtime)[-2 * WORKERS :]
+    executors = sorted(folder.glob("worker-*/*/*/*/std*"), key=lambda log: log.stat().st_mtime)[-2 * WORKERS :]
     logs = [*sorted(folder.glob("*/server.log")), *executors]
     return "\n".join(f"--- {log.relative_to(folder)}\n{log.read_text(errors='replace')[-3000:]}" for log in logs)
 
