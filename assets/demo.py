@@ -173,8 +173,8 @@ def _show_tables(demo: Demo) -> None:
     for one in demo.lake.tables():
         table.add_row(one.name, f"{one.rows:,}", str(one.version), str(one.files), f"{one.size_bytes / 1e3:,.0f}")
     windows = Table(box=None, pad_edge=False, header_style="bold")
-    silver = demo.lake.delta(SILVER)
-    rows = silver.to_pyarrow_table().sort_by("window_start").slice(0, 6).to_pylist() if silver else []
+    silver = demo.lake.rows(SILVER)
+    rows = silver.to_table().sort_by("window_start").slice(0, 6).to_pylist() if silver else []
     for name in ("window_start", "window_end", "payment_method", "order_count", "total_revenue", "avg_order_value"):
         windows.add_column(name, justify="left" if "window" in name or "method" in name else "right", no_wrap=True)
     for row in rows:

@@ -101,8 +101,8 @@ def _tables(report: StreamReport) -> dict[str, Any]:
 
 
 def _of_table(lake: Lake, table: TableInfo) -> dict[str, Any]:
-    opened = lake.delta(table.name)
-    preview = opened.to_pyarrow_dataset().head(_PREVIEW_ROWS).to_pylist() if opened and table.rows else []
+    rows = lake.rows(table.name) if table.rows else None
+    preview = rows.head(_PREVIEW_ROWS).to_pylist() if rows else []
     columns = [dg.TableColumn(name, type_) for name, type_ in table.columns.items()]
     return {
         "dagster/row_count": table.rows,

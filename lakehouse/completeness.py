@@ -40,12 +40,12 @@ def files_account_for_rows(lake: Lake, table: str) -> list[Finding]:
 
 def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     """How many rows each file has in the table, by the file's number in the journal; one column is read."""
-    opened = lake.delta(table)
+    rows = lake.rows(table)
     counts: Counter[int] = Counter()
-    if opened is not None:
-        for batch in opened.to_pyarrow_dataset().to_batches(columns=[SEQUENCE]):
-            values, rows = np.unique(batch.column(0).drop_null().to_numpy(zero_copy_only=False), return_counts=True)
-            counts.update(dict(zip(values.tolist(), rows.tolist(), strict=True)))
+    if rows is not None:
+        for batch in rows.to_batches(columns=[SEQUENCE]):
+            values, times = np.unique(batch.column(0).drop_null().to_numpy(zero_copy_only=False), return_counts=True)
+            counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
     return dict(counts)
 
 

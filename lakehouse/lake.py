@@ -10,6 +10,9 @@ from typing import Any
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
+from deltalake.fs import DeltaStorageHandler
+from pyarrow.dataset import Dataset, dataset
+from pyarrow.fs import PyFileSystem
 
 from lakehouse.settings import Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_store
@@ -59,6 +62,7 @@ class Commit:
     query_id: str | None
     rows_added: int
     only_adds: bool
+    promoted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,17 @@ class Lake:
             return DeltaTable(uri, storage_options=self.endpoint.deltalake_options())
         except TableNotFoundError:
             return None
+
+    def rows(self, table: str) -> Dataset | None:
+        """The rows of the newest version, read without Spark; None when the table does not exist."""
+        opened = self.delta(table)
+        if opened is None or set(opened.protocol().reader_features or ()) != {"typeWidening"}:
+            return None if opened is None else opened.to_pyarrow_dataset()
+        # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
+        handler = DeltaStorageHandler(opened.table_uri, self.endpoint.deltalake_options())
+        paths = pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()
+        schema = pa.schema(opened.schema().to_arrow())
+        return dataset(paths, schema=schema, format="parquet", filesystem=PyFileSystem(handler))
 
     def version(self, table: str) -> int | None:
         """Newest Delta version, or None when the table does not exist."""
@@ -148,6 +163,7 @@ def _commit(entry: dict[str, Any]) -> Commit:
         batch_id=None if epoch is None else int(epoch),
         query_id=batch.get("queryId"),
         rows_added=int(metrics.get("numOutputRows", 0)),
+        promoted=frozenset(batch.get("promoted", ())),
         only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
     )
 

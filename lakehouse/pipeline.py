@@ -9,23 +9,26 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from lakehouse import checkpoints, completeness, quality
+from lakehouse.autoloader.evolve import WIDENING
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
 from lakehouse.errors import CheckFailed, ConfigurationError
-from lakehouse.lake import Lake
+from lakehouse.lake import Commit, Lake
 from lakehouse.progress import OnBatch, StreamReport
 from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair, start_over
 from lakehouse.replay import pending_replays
+from lakehouse.rescue import RescuedData
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams import bronze, silver
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import nothing_to_do, run_available_now
+from lakehouse.streams.widening import widen_table
 
 if TYPE_CHECKING:
-    from pyspark.sql import SparkSession
+    from pyspark.sql import DataFrame, SparkSession
 
 BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
@@ -131,6 +134,22 @@ def schemas(lake: Lake, table: str) -> SchemaLocation:
     return SchemaLocation(lake.store, *split_uri(lake.settings.schema_uri(table)))
 
 
+def rescued_data(lake: Lake, table: str) -> RescuedData:
+    """What the stream into ``table`` rescued.
+
+    Raises:
+        ConfigurationError: no ``cloudFiles`` stream writes that table.
+    """
+    if table != BRONZE:
+        raise ConfigurationError(
+            f"no cloudFiles stream writes {table}",
+            where="lakehouse schema",
+            state="nothing was changed",
+            next_command=f"name one of: {BRONZE}",
+        )
+    return RescuedData(lake, table, CloudFilesOptions.parse(bronze.autoloader_options(lake.settings)))
+
+
 def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
     """The error for the first failed blocking check, or None."""
     for one in findings:
@@ -173,10 +192,16 @@ def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> Strea
             return None
         return ReplacingWriter(settings.table_uri(BRONZE), settings.checkpoint_uri(BRONZE), overwrites)
 
+    def frame() -> DataFrame:
+        orders = bronze.orders_autoloader(spark, settings)
+        if options.schema_evolution_mode == WIDENING and lake.version(BRONZE) is not None:
+            widen_table(orders, settings.table_uri(BRONZE))
+        return orders
+
     return run_available_now(
         lake,
         BRONZE,
-        lambda: bronze.orders_autoloader(spark, settings),
+        frame,
         batch_writer=batch_writer,
         schema_version=lambda: schemas(lake, BRONZE).newest,
         on_batch=on_batch,
@@ -187,18 +212,26 @@ def _run_autoloader(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> Strea
 def _run_silver(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:
     if lake.version(BRONZE) is None:
         return nothing_to_do(lake, SILVER)
-    if _rows_were_taken_out(lake, BRONZE, reader=SILVER):
+    changed = [commit for commit in _not_read(lake, BRONZE, reader=SILVER) if not commit.only_adds]
+    # a promotion of other columns changes nothing that silver reads; all other changes do
+    skip = bool(changed) and all(commit.promoted and not commit.promoted & silver.READS for commit in changed)
+    if changed and not skip:
         with checkpoints.writer_of(lake, SILVER):
             start_over(lake, SILVER)
     uri = lake.settings.table_uri(BRONZE)
-    return run_available_now(lake, SILVER, lambda: silver.orders_windowed_aggregates(spark, uri), on_batch=on_batch)
+    return run_available_now(
+        lake,
+        SILVER,
+        lambda: silver.orders_windowed_aggregates(spark, uri, skip_changes=skip),
+        on_batch=on_batch,
+    )
 
 
-def _rows_were_taken_out(lake: Lake, source: str, *, reader: str) -> bool:
-    """Whether ``source`` lost rows in a commit that the stream into ``reader`` has not read."""
+def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:
+    """Commits of ``source`` that the stream into ``reader`` has not read."""
     offset = checkpoints.newest_offset(lake, reader)
     if offset is None or "reservoirVersion" not in offset:
-        return False
-    # no stream can follow such a commit. The offset names the commit that is read next, or the version of a snapshot
+        return []
+    # the offset names the commit that is read next, or the version of a snapshot
     read = offset["reservoirVersion"] - (0 if offset.get("isStartingVersion") else 1)
-    return not all(commit.only_adds for commit in lake.commits_since(source, read))
+    return lake.commits_since(source, read)

@@ -183,10 +183,10 @@ class _Stream:
 
 def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
     """Bucket and key of each file that has rows, by number."""
-    opened = lake.delta(table)
+    rows = lake.rows(table)
     found: dict[int, tuple[str, str]] = {}
-    if opened is not None:
-        for batch in opened.to_pyarrow_dataset().to_batches(columns=[SEQUENCE, "_source_file"]):
+    if rows is not None:
+        for batch in rows.to_batches(columns=[SEQUENCE, "_source_file"]):
             for row in batch.to_pandas().drop_duplicates().itertuples(index=False):
                 found[int(row[0])] = (split_uri(row[1])[0], uri_key(row[1]))
     return found

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
         "false",
         description="what a newer version of a file does: nothing, add its rows, or replace the old ones",
     )
+    schema_evolution_mode: Literal[
+        "addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns"
+    ] = Field("addNewColumns", description="what a new column in the files does; docs/schemas.md")
     spark_remote: SecretStr | None = Field(
         None,
         description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",

@@ -1,4 +1,4 @@
-"""How a schema grows: new columns last, at every depth; what is there keeps its place and its type.
+"""How a schema grows: new columns last, at every depth; what is there keeps its place, and its type unless that widens.
 
 Modes and semantics are Auto Loader's ``cloudFiles.schemaEvolutionMode``.
 """
@@ -15,10 +15,13 @@ import numpy as np
 from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
 
 from lakehouse.autoloader.formats.choose import infer
-from lakehouse.autoloader.formats.rows import Rows
+from lakehouse.autoloader.formats.rows import NOTES, Rows
+from lakehouse.autoloader.hints import hinted_names, parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.wider import wider
 
-EVOLVING = ("addNewColumns", "failOnNewColumns")
+WIDENING = "addNewColumnsWithTypeWidening"
+EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
 
 _SAMPLE_ROWS = 10_000
@@ -27,20 +30,29 @@ _TOP = re.compile(r"\.|\[\]|\{\}")
 Place = tuple[str, int]
 """A file's path, and the number of a record in it, from 0."""
 
+Change = tuple[str, DataType | None, DataType | None]
+"""A column's dotted name (``[]`` and ``{}`` stand for elements), the type that it had and the one that it has."""
+
+_never: Callable[[str], bool] = lambda name: False  # noqa: E731
+
 
 class Learner:
-    """Watches what is rescued while files are read, and learns the columns that it would need.
+    """Watches what is rescued while files are read, and learns the columns, or the wider types, that it would need.
 
     Attributes:
-        grown: The files' columns, with all that was learned.
-        introduced: Where each new column was met first.
+        known: The files' columns, as the stream has them.
+        grown: The same, with all that was learned.
+        introduced: Where each new column or wider type was met first.
     """
 
     def __init__(self, options: CloudFilesOptions, known: StructType, others: frozenset[str], rescued: str) -> None:
         self._options, self._rescued = options, rescued
         self._others = frozenset(map(str.lower, others))
-        self.grown = self._known = known
+        self.grown = self.known = known
         self.introduced: dict[str, Place] = {}
+        self._widening = options.schema_evolution_mode == WIDENING
+        hints = parse_hints(options.schema_hints) if options.schema_hints else []
+        self._pinned = hinted_names(hints)
 
     def look(self, rows: Rows, place_of: Callable[[int], Place], sample: Callable[[list[int]], IO[bytes]]) -> None:
         """Takes in parsed rows.
@@ -54,14 +66,19 @@ class Learner:
             if rows.table.num_rows:
                 self.introduced.update({name: place_of(0) for name in sorted(rows.new_fields)})
             return
-        nested = {one.name for one in self._known.fields if isinstance(one.dataType, StructType | ArrayType | MapType)}
+        nested = {
+            one.name
+            for one in self.known.fields
+            if self._widening or isinstance(one.dataType, StructType | ArrayType | MapType)
+        }
         if not (rows.new_fields or nested):
             return
         texts = rows.table[self._rescued]
         first: dict[str, int] = {}
         hits = []
         for row in np.flatnonzero(texts.is_valid().to_numpy()).tolist():
-            names = [name for name in json.loads(texts[row].as_py()) if self._may_be_new(name, nested)]
+            said = (name for name in json.loads(texts[row].as_py()) if name not in NOTES or name in rows.new_fields)
+            names = [name for name in said if self._may_be_new(name, nested)]
             if names:
                 hits.append(row)
                 for name in names:
@@ -70,15 +87,18 @@ class Learner:
             return
         found = infer(self._options, [sample(hits[:_SAMPLE_ROWS])])
         found = StructType([one for one in found.fields if one.name.lower() not in self._others])
-        grown = evolved(self.grown, found)
-        for name in new_columns(self.grown, grown):
+        grown = evolved(self.grown, found, widens=self._widens if self._widening else _never)
+        for name, _, _ in changes(self.grown, grown):
             self.introduced[name] = place_of(first.get(_TOP.split(name, maxsplit=1)[0], hits[0]))
         self.grown = grown
+
+    def _widens(self, name: str) -> bool:
+        return name not in self._pinned
 
     def _may_be_new(self, name: str, nested: set[str]) -> bool:
         if name in nested:
             return True
-        return name.lower() not in self._others and name.lower() not in {one.lower() for one in self._known.names}
+        return name.lower() not in self._others and name.lower() not in {one.lower() for one in self.known.names}
 
 
 def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
@@ -87,47 +107,60 @@ def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
     return io.BytesIO(b"\n".join(lines[number] for number in sorted(set(numbers))))
 
 
-def evolved(known: StructType, found: StructType) -> StructType:
+def evolved(
+    known: StructType, found: StructType, *, widens: Callable[[str], bool] = _never, below: str = ""
+) -> StructType:
     """``known`` with what ``found`` has beside it.
 
     A name that is there in another case is the same column: its values are rescued, not loaded into a second one.
+
+    Args:
+        known: The columns that there are.
+        found: Those of some records.
+        widens: Whether the type of a column with this dotted name may widen.
+        below: Dotted name, with its dot, of the column whose fields these are.
     """
     by_name = {one.name.lower(): one for one in found.fields}
     have = {one.name.lower() for one in known.fields}
-    kept = [
-        StructField(one.name, _grown(one.dataType, by_name[one.name.lower()].dataType), one.nullable, one.metadata)
-        if one.name in found.names
-        else one
-        for one in known.fields
-    ]
+    kept = []
+    for one in known.fields:
+        type_ = one.dataType
+        if one.name in found.names:
+            type_ = _grown(type_, by_name[one.name.lower()].dataType, widens, below + one.name)
+        kept.append(StructField(one.name, type_, one.nullable, one.metadata))
     new = [StructField(one.name, one.dataType) for key, one in by_name.items() if key not in have]
     return StructType([*kept, *new])
 
 
-def new_columns(known: StructType, grown: StructType, below: str = "") -> Iterator[str]:
-    """Dotted names of the columns that ``grown`` has and ``known`` lacks; ``[]`` and ``{}`` stand for elements."""
-    old = {one.name: one.dataType for one in known.fields}
-    for one in grown.fields:
-        if one.name not in old:
-            yield below + one.name
+def changes(known: StructType, grown: StructType, below: str = "") -> Iterator[Change]:
+    """What became of ``known``: columns that are new (no former type), gone (no present one), or of another type."""
+    new = {one.name: one.dataType for one in grown.fields}
+    for one in known.fields:
+        if one.name in new:
+            yield from _changes(one.dataType, new.pop(one.name), below + one.name)
         else:
-            yield from _new_below(old[one.name], one.dataType, below + one.name)
+            yield below + one.name, one.dataType, None
+    for name, type_ in new.items():
+        yield below + name, None, type_
 
 
-def _new_below(known: DataType, grown: DataType, name: str) -> Iterator[str]:
+def _changes(known: DataType, grown: DataType, name: str) -> Iterator[Change]:
     if isinstance(known, StructType) and isinstance(grown, StructType):
-        yield from new_columns(known, grown, f"{name}.")
+        yield from changes(known, grown, f"{name}.")
     elif isinstance(known, ArrayType) and isinstance(grown, ArrayType):
-        yield from _new_below(known.elementType, grown.elementType, f"{name}[]")
+        yield from _changes(known.elementType, grown.elementType, f"{name}[]")
     elif isinstance(known, MapType) and isinstance(grown, MapType):
-        yield from _new_below(known.valueType, grown.valueType, f"{name}{{}}")
+        yield from _changes(known.valueType, grown.valueType, f"{name}{{}}")
+    elif known != grown:
+        yield name, known, grown
 
 
-def _grown(known: DataType, found: DataType) -> DataType:
+def _grown(known: DataType, found: DataType, widens: Callable[[str], bool], name: str) -> DataType:
     if isinstance(known, StructType) and isinstance(found, StructType):
-        return evolved(known, found)
+        return evolved(known, found, widens=widens, below=f"{name}.")
     if isinstance(known, ArrayType) and isinstance(found, ArrayType):
-        return ArrayType(_grown(known.elementType, found.elementType), known.containsNull)
+        return ArrayType(_grown(known.elementType, found.elementType, widens, f"{name}[]"), known.containsNull)
     if isinstance(known, MapType) and isinstance(found, MapType):
-        return MapType(known.keyType, _grown(known.valueType, found.valueType), known.valueContainsNull)
-    return known
+        value = _grown(known.valueType, found.valueType, widens, f"{name}{{}}")
+        return MapType(known.keyType, value, known.valueContainsNull)
+    return (wider(known, found) if widens(name) else None) or known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from pyspark.sql.types import (
     ArrayType,
@@ -19,6 +20,7 @@ from pyspark.sql.types import (
     MapType,
     ShortType,
     StringType,
+    StructField,
     StructType,
     TimestampNTZType,
     TimestampType,
@@ -45,18 +47,21 @@ _ATOMIC: dict[str, type[DataType]] = {
     "timestamp": TimestampType,
     "timestamp_ntz": TimestampNTZType,
 }
-_TOKEN = re.compile(r"\s*(`(?:[^`]|``)+`|[\w.]+|[<>(),:])")
+_TOKEN = re.compile(r"\s*((?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*|[<>(),:])")
+_PART = re.compile(r"`((?:[^`]|``)+)`|(\w+)")
+
+Hint = tuple[tuple[str, ...], DataType]
+"""A column's place from the top down, and its type; below an array ``element``, below a map ``key`` or ``value``."""
 
 
-def parse_hints(text: str) -> StructType:
-    """Columns from ``name TYPE, name TYPE, ...`` with Spark's type names, nested ones included.
+def parse_hints(text: str) -> list[Hint]:
+    """Hints from ``name TYPE, outer.inner TYPE, tags.element TYPE, ...`` with Spark's type names, nested ones included.
 
     Raises:
         ConfigurationError: it is no such list.
     """
     try:
-        parser = _Parser(text)
-        return parser.fields(end=None)
+        return _Parser(text).hints()
     except (ValueError, IndexError, KeyError) as error:
         raise ConfigurationError(
             f"cannot read the schema hints at {str(error)[:80]}",
@@ -66,11 +71,85 @@ def parse_hints(text: str) -> StructType:
         ) from None
 
 
-def with_hints(schema: StructType, hints: StructType) -> StructType:
-    """The schema with hinted types; hinted columns that it lacks come last, because they are expected to appear."""
-    hinted = {field.name: field for field in hints.fields}
-    known = [hinted.pop(field.name, field) for field in schema.fields]
-    return StructType([*known, *hinted.values()])
+def with_hints(schema: StructType, hints: Sequence[Hint]) -> StructType:
+    """The schema with hinted types; hinted columns that it lacks come last, because they are expected to appear.
+
+    A hint also decides how a name is spelled.
+    """
+    for path, type_ in hints:
+        schema = _put(schema, path, type_)
+    return schema
+
+
+def types_of(schema: StructType) -> dict[str, str]:
+    """For each column, its name quoted, the type as ``parse_hints`` and Spark's SQL read it."""
+    return {_quote(one.name): _written(one.dataType) for one in schema.fields}
+
+
+def _written(type_: DataType) -> str:
+    match type_:
+        case StructType():
+            return f"STRUCT<{', '.join(f'{_quote(one.name)}: {_written(one.dataType)}' for one in type_.fields)}>"
+        case ArrayType():
+            return f"ARRAY<{_written(type_.elementType)}>"
+        case MapType():
+            return f"MAP<{_written(type_.keyType)}, {_written(type_.valueType)}>"
+    return type_.simpleString().upper()
+
+
+def _quote(name: str) -> str:
+    return f"`{name.replace('`', '``')}`"
+
+
+def quoted(name: str) -> str:
+    """A dotted name, as ``evolve.changes`` writes it, as Spark's SQL and the hints have it."""
+    path = name.replace("[]", ".element").replace("{}", ".value")
+    return ".".join(map(_quote, path.split(".")))
+
+
+def hinted_names(hints: Sequence[Hint]) -> frozenset[str]:
+    """Dotted names, as ``evolve.changes`` writes them, of all that the hints give a type."""
+    return frozenset(name for path, type_ in hints for name in _leaves(with_hints(StructType(), [(path, type_)])))
+
+
+def _put(schema: StructType, path: tuple[str, ...], type_: DataType) -> StructType:
+    lower = [one.name.lower() for one in schema.fields]
+    at = lower.index(path[0].lower()) if path[0].lower() in lower else len(lower)
+    known = schema.fields[at].dataType if at < len(lower) else None
+    fields = list(schema.fields)
+    fields[at : at + 1] = [StructField(path[0], _typed(known, path[1:], type_))]
+    return StructType(fields)
+
+
+def _typed(known: DataType | None, path: tuple[str, ...], type_: DataType) -> DataType:
+    if not path:
+        return type_
+    match path[0], known:
+        case "element", ArrayType():
+            return ArrayType(_typed(known.elementType, path[1:], type_))
+        case "key", MapType():
+            return MapType(_typed(known.keyType, path[1:], type_), known.valueType)
+        case "value", MapType():
+            return MapType(known.keyType, _typed(known.valueType, path[1:], type_))
+        case _, StructType():
+            return _put(known, path, type_)
+        case "element", _:
+            return ArrayType(_typed(None, path[1:], type_))
+        case "value", _:
+            return MapType(StringType(), _typed(None, path[1:], type_))
+    return _put(StructType(), path, type_)
+
+
+def _leaves(type_: DataType, name: str = "") -> list[str]:
+    match type_:
+        case StructType():
+            dot = "." if name else ""
+            return [leaf for one in type_.fields for leaf in _leaves(one.dataType, f"{name}{dot}{one.name}")]
+        case ArrayType():
+            return _leaves(type_.elementType, f"{name}[]")
+        case MapType():
+            return _leaves(type_.valueType, f"{name}{{}}")
+    return [name]
 
 
 class _Parser:
@@ -84,16 +163,19 @@ class _Parser:
             self._tokens.append(found[1])
             position = found.end()
 
-    def fields(self, end: str | None) -> StructType:
-        schema = StructType()
+    def hints(self, end: str | None = None) -> list[Hint]:
+        found: list[Hint] = []
         while True:
             name = self._take()
+            path = tuple(quoted.replace("``", "`") or plain for quoted, plain in _PART.findall(name))
+            if not path:
+                raise ValueError(repr(name))
             if self._peek() == ":":
                 self._take()
-            schema.add(name[1:-1].replace("``", "`") if name.startswith("`") else name, self._type())
+            found.append((path, self._type()))
             closing = self._take() if self._tokens else None
             if closing == end:
-                return schema
+                return found
             if closing != ",":
                 raise ValueError(repr(closing))
 
@@ -107,7 +189,7 @@ class _Parser:
             return MapType(key, value)
         if name == "struct":
             self._expect("<")
-            return self.fields(end=">")
+            return StructType([StructField(path[-1], type_) for path, type_ in self.hints(end=">")])
         if name in ("decimal", "dec", "numeric"):
             if self._peek() != "(":
                 return DecimalType(10, 0)

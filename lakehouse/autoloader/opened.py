@@ -14,7 +14,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.discovery import discover
-from lakehouse.autoloader.evolve import Learner
+from lakehouse.autoloader.evolve import Learner, changes
 from lakehouse.autoloader.fetch import Fetcher
 from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
@@ -114,6 +114,11 @@ class Source:
         """How far a stream has come."""
         return StreamPosition(self.store, *self.journal_place, stream, self.now)
 
+    @cached_property
+    def schemas(self) -> SchemaLocation:
+        """The versions of the schema; only for a stream that has a schema location."""
+        return SchemaLocation(self.store, *split_uri(self.options.schema_location or ""))
+
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
         location = self.options.schema_location
@@ -124,7 +129,7 @@ class Source:
                 state="nothing was read or written",
                 next_command="give the option cloudFiles.schemaLocation, or a schema: .schema(...)",
             )
-        schemas = SchemaLocation(self.store, *split_uri(location))
+        schemas = self.schemas
         version = schemas.latest()
         if version is None:
             self.discover()
@@ -146,7 +151,11 @@ class Source:
         """The error for columns that the stream does not have; they are in the schema's next version first."""
         names = list(learner.introduced)
         path, record = learner.introduced[names[0]]
-        said = f"new columns in the files: {', '.join(names)}; first met in {path}, record {record:,}"
+        widened = {name: (old, new) for name, old, new in changes(learner.known, learner.grown) if old and new}
+        wider = [f"{name} {old.simpleString()} to {new.simpleString()}" for name, (old, new) in widened.items()]
+        kinds = {"new columns": [name for name in names if name not in widened], "wider types": wider}
+        what = "; ".join(f"{kind} in the files: {', '.join(some)}" for kind, some in kinds.items() if some)
+        said = f"{what}; first met in {path}, record {record:,}"
         if self.options.schema_evolution_mode == "failOnNewColumns":
             return UnknownFieldException(
                 f"[UNKNOWN_FIELD_EXCEPTION] {said}",
@@ -154,14 +163,18 @@ class Source:
                 state="the batch was not committed; the schema is as it was",
                 next_command="correct the file, or start anew with cloudFiles.schemaHints that name the columns",
             )
-        version = SchemaLocation(self.store, *split_uri(self.options.schema_location or "")).grow(
-            learner.grown, learner.introduced
-        )
+        version = self.schemas.grow(learner.grown, learner.introduced)
         return UnknownFieldException(
             f"[UNKNOWN_FIELD_EXCEPTION] {said}; they are in version {version.version} of the schema now",
             where=self.options.schema_location or "",
             state="the batch was not committed; nothing is lost",
-            next_command="start the stream again: it goes on with the new columns (write with mergeSchema)",
+            next_command="start the stream again: it goes on with the new columns (write with mergeSchema"
+            + (
+                "; widen the table first: ALTER TABLE t SET TBLPROPERTIES (delta.enableTypeWidening = true), "
+                f"then ALTER TABLE t ALTER COLUMN {next(iter(widened))} TYPE ...)"
+                if widened
+                else ")"
+            ),
         )
 
     def first_start(self) -> int:

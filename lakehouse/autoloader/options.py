@@ -256,7 +256,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         "cloudFiles.schemaEvolutionMode",
         "schema_evolution_mode",
-        _one_of("addNewColumns", "addNewColumnsWithTypeWidening", "rescue", "failOnNewColumns", "none"),
+        _one_of("addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns", "none"),
     ),
     Option("cloudFiles.schemaHints", "schema_hints", _text),
     Option("cloudFiles.includeExistingFiles", "include_existing_files", _flag),

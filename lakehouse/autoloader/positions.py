@@ -36,6 +36,11 @@ class StreamPosition:
         self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in said.get("committed", [])]
         self.cleaned = int(said.get("cleaned", 0))
 
+    @property
+    def committed(self) -> int:
+        """Number of the last file that is known to be in the sink."""
+        return self._marks[-1][0] if self._marks else 0
+
     def note(self, committed: int) -> None:
         """Makes durable that all files up to that number are in the sink."""
         if self._marks and self._marks[-1][0] == committed:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO
@@ -13,7 +13,7 @@ from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.decompress import compression_of, unpack
-from lakehouse.autoloader.evolve import evolved, new_columns
+from lakehouse.autoloader.evolve import changes, evolved
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
@@ -22,7 +22,7 @@ from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import TerminalError
-from lakehouse.storage.contract import ObjectExists, ObjectStore
+from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
 
 SAMPLE_FILES = 1_000
 SAMPLE_BYTES = 64 << 20
@@ -37,7 +37,9 @@ class SchemaVersion:
         version: Its number, from 0.
         data: Columns of the files.
         partitions: Columns of the path.
-        introduced: For each column that is new in this version the file and the record, from 0, where it was met.
+        introduced: For each column that is new in this version, or wider, the file and the record, from 0, where that
+            was met.
+        reason: Why it was made, when not by what the files have.
         written: When it was written; None before.
     """
 
@@ -45,6 +47,7 @@ class SchemaVersion:
     data: StructType
     partitions: StructType
     introduced: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    reason: str = ""
     written: datetime | None = None
 
 
@@ -57,6 +60,7 @@ class SchemaLocation:
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
         self._store, self._bucket = store, bucket
         self._folder = f"{prefix.rstrip('/')}/_schemas/"
+        self._ahead = f"{prefix.rstrip('/')}/_looked_ahead"
 
     def latest(self) -> SchemaVersion | None:
         """The newest version, or None before the first.
@@ -72,6 +76,18 @@ class SchemaLocation:
         """Number of the latest version; None before the first."""
         return max(self.numbers(), default=None)
 
+    @property
+    def looked_ahead(self) -> int:
+        """Number of the last file whose columns the schema took in before the file was read."""
+        try:
+            return int(self._store.read(self._bucket, self._ahead))
+        except ObjectMissing:
+            return 0
+
+    @looked_ahead.setter
+    def looked_ahead(self, seq: int) -> None:
+        self._store.write(self._bucket, self._ahead, str(seq).encode())
+
     def numbers(self) -> dict[int, datetime]:
         """All versions, each with the time when it was written."""
         found = [(info.key.removeprefix(self._folder), info) for info in self._store.list(self._bucket, self._folder)]
@@ -81,8 +97,18 @@ class SchemaLocation:
         """All versions, oldest first."""
         return [replace(self.read(number), written=at) for number, at in sorted(self.numbers().items())]
 
-    def grow(self, data: StructType, introduced: Mapping[str, tuple[str, int]]) -> SchemaVersion:
+    def grow(self, data: StructType, introduced: Mapping[str, tuple[str, int]], reason: str = "") -> SchemaVersion:
         """Adds what ``data`` has beside the latest version, as a new one; the latest when that is nothing."""
+        return self._add(lambda latest: evolved(latest.data, data, widens=lambda name: True), introduced, reason)
+
+    def roll_back(self, version: int) -> SchemaVersion:
+        """Makes the columns of an older version those of a new one."""
+        data = self.read(version).data
+        return self._add(lambda latest: data, {}, f"rolled back to {version}")
+
+    def _add(
+        self, columns: Callable[[SchemaVersion], StructType], introduced: Mapping[str, tuple[str, int]], reason: str
+    ) -> SchemaVersion:
         while True:
             latest = self.latest()
             if latest is None:
@@ -92,12 +118,12 @@ class SchemaLocation:
                     state="nothing was read or written",
                     next_command="restore them; or start a new stream",
                 )
-            grown = evolved(latest.data, data)
-            fresh = set(new_columns(latest.data, grown))
+            data = columns(latest)
+            fresh = {name for name, _, _ in changes(latest.data, data)}
             if not fresh:
                 return latest
             where = {name: place for name, place in introduced.items() if name in fresh}
-            wanted = SchemaVersion(latest.version + 1, grown, latest.partitions, where)
+            wanted = SchemaVersion(latest.version + 1, data, latest.partitions, where, reason)
             if self.write(wanted) is wanted:
                 return wanted
 
@@ -118,7 +144,7 @@ class SchemaLocation:
                 state="nothing was read or written",
                 next_command="restore the file; the files are never changed by the source itself",
             ) from None
-        return SchemaVersion(version, data, partitions, introduced)
+        return SchemaVersion(version, data, partitions, introduced, said.get("reason", ""))
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
         """Adds a version; when somebody else was faster, theirs is the answer."""
@@ -126,6 +152,8 @@ class SchemaLocation:
         said: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
         if version.introduced:
             said["introduced"] = dict(version.introduced)
+        if version.reason:
+            said["reason"] = version.reason
         try:
             body = f"v1\n{json.dumps(said)}".encode()
             self._store.write(self._bucket, f"{self._folder}{version.version}", body, if_absent=True)

@@ -47,7 +47,13 @@ class CloudFiles(DataSource):
         """
         from lakehouse.autoloader.opened import Source
 
-        return Source(CloudFilesOptions.parse(dict(self.options)), self.journal_root).inferred_schema()
+        options = CloudFilesOptions.parse(dict(self.options))
+        schema = Source(options, self.journal_root).inferred_schema()
+        if options.schema_evolution_mode != "inline":
+            return schema
+        from lakehouse.autoloader.stream import Stream
+
+        return Stream(options, self.journal_root).look_ahead(schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """There is no batch read; as on Databricks."""
@@ -70,20 +76,19 @@ def _mode(options: CloudFilesOptions, schema: StructType) -> str:
     """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
 
     Raises:
-        ConfigurationError: the mode needs an inferred schema, or is not there.
+        ConfigurationError: the mode needs an inferred schema.
     """
     inferred = METADATA in schema.names and INFERRED in (schema[METADATA].metadata or {})
     mode = options.schema_evolution_mode or ("addNewColumns" if inferred else "none")
-    if mode == "addNewColumnsWithTypeWidening":
-        wrong, cure = f"cloudFiles.schemaEvolutionMode={mode} is not available in this version", "use addNewColumns"
-    elif mode == "addNewColumns" and not inferred:
-        wrong = "cloudFiles.schemaEvolutionMode=addNewColumns cannot change a schema that was given with .schema(...)"
-        cure = (
-            "leave .schema(...) out, and give types with cloudFiles.schemaHints; or use rescue, failOnNewColumns, none"
-        )
-    else:
+    if inferred or mode in ("rescue", "failOnNewColumns", "none"):
         return mode
-    raise ConfigurationError(wrong, where="cloudFiles options", state="nothing was read or written", next_command=cure)
+    raise ConfigurationError(
+        f"cloudFiles.schemaEvolutionMode={mode} cannot change a schema that was given with .schema(...)",
+        where="cloudFiles options",
+        state="nothing was read or written",
+        next_command="leave .schema(...) out, and give types with cloudFiles.schemaHints; "
+        "or use rescue, failOnNewColumns, none",
+    )
 
 
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:

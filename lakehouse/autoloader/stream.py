@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import pyarrow as pa
@@ -25,6 +26,8 @@ from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
+from lakehouse.autoloader.schemas import SAMPLE_BYTES, SAMPLE_FILES
+from lakehouse.errors import UnknownFieldException
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
@@ -154,6 +157,32 @@ class Stream:
                 yield from columns.batches(loaded)
         if learner is not None and learner.introduced:
             raise source.unknown_fields(learner)
+
+    def look_ahead(self, schema: StructType) -> StructType:
+        """The stream's columns, with those that are new in files which wait: the oldest, as many as inference looks at.
+
+        A file is looked at once. What is left out here is met when it is read.
+        """
+        source, options = self._source, self._options
+        schemas = source.schemas
+        source.discover()
+        start = max(schemas.looked_ahead, source.position(stream_id(options)).committed)
+        spans: list[Span] = []
+        size = 0
+        for one in islice(self._source.backlog(start).files(start, self._journal.high_water), SAMPLE_FILES):
+            size += one.size_bytes
+            if size > SAMPLE_BYTES:
+                break
+            spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        if not spans:
+            return schema
+        try:
+            for _ in self.rows(spans, schema, []):
+                pass
+        except UnknownFieldException:
+            pass  # they are in the next version now
+        schemas.looked_ahead = spans[-1].seq
+        return source.inferred_schema()
 
     def _learner(self, schema: StructType, columns: Columns) -> Learner | None:
         rescued = self._options.rescued_data_column or RESCUED_DATA

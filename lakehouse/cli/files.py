@@ -7,17 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, command
-
-_Table = Annotated[str, typer.Option("--table", help="the table that the stream writes")]
-_Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
-_BRONZE = "bronze.orders_autoloader"
+from lakehouse.cli.output import BRONZE, BronzeTable, Json, Yes, command
 
 checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
 
 
 def files(
-    table: _Table = _BRONZE,
+    table: BronzeTable = BRONZE,
     state: Annotated[str | None, typer.Option(help="INGESTED, QUARANTINED, ..., or PENDING: not read yet")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many lines; --json gives all")] = 50,
     as_json: bool = Json,
@@ -55,8 +51,8 @@ def replay(
     names: Annotated[list[str] | None, typer.Option("--files", help="path, key or name; globs; repeatable")] = None,
     since: Annotated[datetime | None, typer.Option(help="files found since then, UTC")] = None,
     batch: Annotated[int | None, typer.Option(min=0, help="files of this micro-batch")] = None,
-    table: _Table = _BRONZE,
-    yes: _Yes = False,
+    table: BronzeTable = BRONZE,
+    yes: Yes = False,
     as_json: bool = Json,
 ) -> None:
     """Load files again: takes out their rows, then the next ingest reads the files as they are now."""
@@ -90,7 +86,7 @@ def replay(
 
 
 @checkpoint.command("show")
-def show(table: Annotated[str, typer.Argument(help="layer.name")] = _BRONZE, as_json: bool = Json) -> None:
+def show(table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, as_json: bool = Json) -> None:
     """Print where the stream into a table stands, and whether the table agrees."""
     from dataclasses import asdict
 
@@ -110,7 +106,7 @@ def show(table: Annotated[str, typer.Argument(help="layer.name")] = _BRONZE, as_
 
 @checkpoint.command("repair")
 def repair_(
-    table: Annotated[str, typer.Argument(help="layer.name")] = _BRONZE, yes: _Yes = False, as_json: bool = Json
+    table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, yes: Yes = False, as_json: bool = Json
 ) -> None:
     """Bring checkpoint, journal and table together again after one of them was lost or restored."""
     from dataclasses import asdict

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -15,6 +15,9 @@ from rich.table import Table
 from lakehouse.errors import LakehouseError
 
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
+Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
+BronzeTable = Annotated[str, typer.Option("--table", help="the table that the stream writes")]
+BRONZE = "bronze.orders_autoloader"
 
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 _console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

@@ -1,4 +1,4 @@
-"""Commands about a stream's schema: ``schema show``, ``schema history``, ``schema diff``."""
+"""Commands about a stream's schema: its versions, and what is rescued because the schema lacks it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, command
+from lakehouse.cli.output import BRONZE, BronzeTable, Json, Output, Yes, command
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
 
-_BRONZE = "bronze.orders_autoloader"
-_Table = Annotated[str, typer.Option("--table", help="the table that the stream writes")]
 
 schema = typer.Typer(help="The versions of a stream's schema.", no_args_is_help=True)
 
@@ -21,7 +19,7 @@ schema = typer.Typer(help="The versions of a stream's schema.", no_args_is_help=
 @schema.command("show")
 def show(
     version: Annotated[int | None, typer.Argument(help="its number; the latest when left out")] = None,
-    table: _Table = _BRONZE,
+    table: BronzeTable = BRONZE,
     as_json: bool = Json,
 ) -> None:
     """Print the columns of one version."""
@@ -33,17 +31,19 @@ def show(
 
 
 @schema.command("history")
-def history(table: _Table = _BRONZE, as_json: bool = Json) -> None:
+def history(table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
     """List the versions, and where each new column was met."""
     with command(as_json) as out:
         versions = _opened(table, out.say).history()
         rows = []
         for one in versions:
-            first = [(f"{len(one.data.fields)} columns, inferred", "")] if one.version == 0 else []
+            what = one.reason or (f"{len(one.data.fields)} columns, inferred" if one.version == 0 else "")
+            first = [(what, "")] if what else []
             news = [(name, f"{path}, record {record:,}") for name, (path, record) in one.introduced.items()]
             rows += [[one.version, one.written, name, where] for name, where in first + news]
         out.table(["version", "written", "new", "met in"], rows)
-        listed = [{"version": one.version, "written": one.written, "introduced": one.introduced} for one in versions]
+        names = ("version", "written", "reason", "introduced")
+        listed = [{name: getattr(one, name) for name in names} for one in versions]
         out.result({"table": table, "versions": listed})
 
 
@@ -51,22 +51,121 @@ def history(table: _Table = _BRONZE, as_json: bool = Json) -> None:
 def diff(
     old: Annotated[int, typer.Argument(help="number of a version")],
     new: Annotated[int | None, typer.Argument(help="number of another; the latest when left out")] = None,
-    table: _Table = _BRONZE,
+    table: BronzeTable = BRONZE,
     as_json: bool = Json,
 ) -> None:
     """Print what one version has that another lacks."""
-    from lakehouse.autoloader.evolve import new_columns
-
     with command(as_json) as out:
         versions = _opened(table, out.say)
         before, after = _version(versions, old), _version(versions, new)
-        added, gone = list(new_columns(before.data, after.data)), list(new_columns(after.data, before.data))
-        for sign, names, style in (("+", added, "green"), ("-", gone, "red")):
-            for name in names:
-                out.line(f"{sign} {name}", style=style)
-        if not added + gone:
-            out.line(f"versions {before.version} and {after.version} have the same columns")
-        out.result({"table": table, "from": before.version, "to": after.version, "added": added, "removed": gone})
+        out.result({"table": table, "from": before.version, "to": after.version, **_differences(out, before, after)})
+
+
+@schema.command("approve")
+def approve(
+    columns: Annotated[
+        list[str] | None, typer.Argument(help='names, or "name TYPE"; all that wait when left out')
+    ] = None,
+    yes: Yes = False,
+    table: BronzeTable = BRONZE,
+    as_json: bool = Json,
+) -> None:
+    """Make columns that wait in the rescued data part of the schema; alone, lists what waits."""
+    from dataclasses import asdict
+
+    from lakehouse.lake import Lake
+    from lakehouse.pipeline import rescued_data
+
+    with command(as_json) as out:
+        rescued = rescued_data(Lake.open(say=out.say), table)
+        waiting = rescued.waiting()
+        rows = [[one.name, one.type, one.rows, f"{one.file}, record {one.record:,}"] for one in waiting]
+        out.table(["column", "type", "rows", "met in"], rows, title=f"waiting in _rescued_data of {table}")
+        chosen = columns or [one.name for one in waiting]
+        before = rescued.schemas.latest()
+        version = rescued.approve(chosen) if yes and chosen else None
+        if version is not None:
+            out.line(f"version {version.version} of the schema has {', '.join(chosen)}: the next ingest fills them")
+            out.line(f"for the rows that are there: lakehouse schema promote --table {table}")
+        elif chosen:
+            out.line(f"would add {', '.join(chosen)} to version {before.version if before else 0}; --yes does it")
+        else:
+            out.line("no column waits")
+        out.result(
+            {
+                "table": table,
+                "done": version is not None,
+                "version": version.version if version else None,
+                "waiting": [asdict(one) for one in waiting],
+            }
+        )
+
+
+@schema.command("rollback")
+def rollback(
+    version: Annotated[int, typer.Argument(help="the version whose columns the stream shall have again")],
+    yes: Yes = False,
+    table: BronzeTable = BRONZE,
+    as_json: bool = Json,
+) -> None:
+    """Give the stream the columns of an older version, as a new version; rows that are stored stay as they are."""
+    with command(as_json) as out:
+        versions = _opened(table, out.say)
+        now, then = _version(versions, None), _version(versions, version)
+        said = _differences(out, now, then)
+        if said["removed"]:
+            out.line("rows that are stored keep those columns; in new files their values are rescued")
+            out.line("in mode addNewColumns the next file that has one brings it back: use mode rescue to keep it out")
+        if said["retyped"]:
+            out.line("the table keeps its wider types; new values that do not fit the narrower ones are rescued")
+        different = any(said.values())
+        made = versions.roll_back(version) if yes and different else None
+        if made is not None:
+            out.line(f"version {made.version} has the columns of version {version}; the next ingest uses it")
+        elif different:
+            out.line(f"would write version {now.version + 1} with the columns of version {version}; --yes does it")
+        result = {"table": table, "done": made is not None, "version": (made or now).version, **said}
+        out.result(result)
+
+
+@schema.command("promote")
+def promote(yes: Yes = False, table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
+    """Move values from the rescued data into the columns that can take them now."""
+    from dataclasses import asdict
+
+    from lakehouse.engine import connect
+    from lakehouse.lake import Lake
+    from lakehouse.pipeline import rescued_data
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        done = rescued_data(lake, table).promote(connect(lake, say=out.say), really=yes)
+        out.table(["column", "rows"], list(done.rows.items()), title=f"values in _rescued_data of {table}")
+        if done.done:
+            out.line(f"promoted in version {done.delta_version} of {table}; {done.rows_after:,} rows, as before")
+        else:
+            out.line("would promote them; --yes does it" if done.rows else "nothing to promote")
+        out.result({"table": table, **asdict(done)})
+
+
+def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> dict[str, list[str]]:
+    """Shows and returns what became of the columns between two versions."""
+    from lakehouse.autoloader.evolve import changes
+
+    said: dict[str, list[str]] = {"added": [], "removed": [], "retyped": []}
+    for name, old, new in changes(before.data, after.data):
+        if old is None:
+            said["added"].append(name)
+            out.line(f"+ {name} {new.simpleString() if new else ''}", style="green")
+        elif new is None:
+            said["removed"].append(name)
+            out.line(f"- {name} {old.simpleString()}", style="red")
+        else:
+            said["retyped"].append(name)
+            out.line(f"~ {name} {old.simpleString()} to {new.simpleString()}", style="yellow")
+    if not any(said.values()):
+        out.line(f"versions {before.version} and {after.version} have the same columns")
+    return said
 
 
 def _opened(table: str, say: Callable[[str], None]) -> SchemaLocation:

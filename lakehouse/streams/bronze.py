@@ -26,6 +26,7 @@ ORDER_FIELDS = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, "
     "payment_method STRING, product_id STRING, quantity INT"
 )
+ORDER_COLUMNS = tuple(name.split()[0] for name in ORDER_FIELDS.split(", "))
 SEQUENCE = "_source_sequence"
 ORDER_FILES = "orders_stream_*.json"
 MAX_FILES_PER_TRIGGER = 2
@@ -65,6 +66,7 @@ def autoloader_options(settings: Settings) -> dict[str, str]:
         "cloudFiles.inferColumnTypes": "true",
         # a batch of bad lines at the first start must not decide the types of what silver adds up
         "cloudFiles.schemaHints": ORDER_FIELDS,
+        "cloudFiles.schemaEvolutionMode": settings.schema_evolution_mode,
         "cloudFiles.maxFilesPerTrigger": "3",
         "cloudFiles.allowOverwrites": settings.allow_overwrites,
         "pathGlobFilter": ORDER_FILES,
@@ -107,6 +109,5 @@ def is_invalid(orders: DataFrame) -> Column:
     evidence = F.col(evidence_column(orders))
     if evidence_column(orders) == CORRUPT_RECORD:
         return evidence.isNotNull()
-    own = [name.split()[0] for name in ORDER_FIELDS.split(", ")]
-    wrong = F.array(*map(F.lit, [*own, CORRUPT_RECORD]))
+    wrong = F.array(*map(F.lit, [*ORDER_COLUMNS, CORRUPT_RECORD]))
     return F.coalesce(F.arrays_overlap(F.json_object_keys(evidence), wrong), F.lit(False))

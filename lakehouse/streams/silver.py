@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import is_invalid
+from lakehouse.streams.bronze import ORDER_COLUMNS, is_invalid
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -16,6 +16,9 @@ ORDERS_WINDOWED_AGGREGATES = "silver.orders_windowed_aggregates"
 EVENT_TIME_FORMAT = "yyyy-MM-dd HH:mm:ss"
 WATERMARK = "10 minutes"
 WINDOW = "5 minutes"
+
+READS = frozenset(ORDER_COLUMNS)
+"""Columns of bronze that decide what is counted."""
 
 
 def with_event_time(orders: DataFrame) -> DataFrame:
@@ -28,19 +31,25 @@ def valid_orders(orders: DataFrame) -> DataFrame:
     return with_event_time(orders.where(~is_invalid(orders))).where(F.col("event_time").isNotNull())
 
 
-def orders_windowed_aggregates(spark: SparkSession, bronze_uri: str) -> DataFrame:
+def orders_windowed_aggregates(spark: SparkSession, bronze_uri: str, *, skip_changes: bool = False) -> DataFrame:
     """Tumbling windows by payment method, streamed from the bronze table at ``bronze_uri``.
 
     In append mode a window is written once, after the watermark (newest event time less ten minutes) passed its end;
     a row that comes later than that is not counted.
 
+    Args:
+        spark: The session.
+        bronze_uri: The table.
+        skip_changes: Leave out commits that change rows: for those that change nothing which is read here.
+
     Returns:
         ``window_start``, ``window_end`` TIMESTAMP (UTC; the end is excluded), ``payment_method`` STRING,
         ``order_count`` BIGINT, ``total_revenue`` DOUBLE, ``avg_order_value`` DOUBLE.
     """
-    orders = valid_orders(spark.readStream.format("delta").load(bronze_uri))
+    orders = spark.readStream.format("delta").option("skipChangeCommits", skip_changes).load(bronze_uri)
     return (
-        orders.withWatermark("event_time", WATERMARK)
+        valid_orders(orders)
+        .withWatermark("event_time", WATERMARK)
         .groupBy(F.window("event_time", WINDOW), "payment_method")
         .agg(
             F.count("*").alias("order_count"),

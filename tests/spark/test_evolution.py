@@ -7,7 +7,8 @@ from command import lakehouse, lakehouse_json
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.autoloader.schemas import SchemaLocation
-from lakehouse.pipeline import BRONZE, check_table, run_table
+from lakehouse.lake import Lake
+from lakehouse.pipeline import BRONZE, SILVER, check_table, run_table
 
 ORDER = {"order_date": "2026-01-01T10:00:00Z", "total_amount": 1.5, "payment_method": "cash", "quantity": 2}
 
@@ -69,7 +70,7 @@ def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders, envi
     report = run_table(orders.spark, orders.lake, BRONZE)
     assert report.rows_added == 10
     assert all(one.passed for one in check_table(orders.spark, orders.lake, BRONZE))
-    rows = orders.lake.delta(BRONZE).to_pyarrow_table().to_pylist()
+    rows = orders.lake.rows(BRONZE).to_table().to_pylist()
     assert len(rows) == len({row["order_id"] for row in rows}) == 16
     got = {row["order_id"]: (row["coupon"], row["tip"], row["device"]["os"]) for row in rows}
     assert (got["2-0"], got["4-1"], got["7-0"]) == (("TEN", None, None), (None, 2, None), ("TWENTY", None, "linux"))
@@ -122,3 +123,118 @@ def test_fail_on_new_columns_fails_and_changes_nothing(orders):
     assert orders.table().count() == 2
     place = SchemaLocation(orders.lake.store, orders.settings.bucket, f"{orders.settings.user}/schema-t")
     assert place.newest == 0
+
+
+def test_inline_takes_in_new_columns_without_a_failed_query(orders):
+    orders.put(0)
+    orders.run(orders.stream(schemaEvolutionMode="inline"))
+    orders.put(1, coupon="TEN")
+    orders.put(2, device={"os": "linux"})
+    orders.run(orders.stream(schemaEvolutionMode="inline"))
+    rows = {row["order_id"]: row for row in orders.table().collect()}
+    assert len(rows) == 6
+    assert (rows["1-0"]["coupon"], rows["2-1"]["device"]["os"], rows["0-0"]["coupon"]) == ("TEN", "linux", None)
+    assert {row["_rescued_data"] for row in rows.values()} == {None}
+    versions = SchemaLocation(orders.lake.store, orders.settings.bucket, f"{orders.settings.user}/schema-t").history()
+    assert [sorted(one.introduced) for one in versions] == [[], ["coupon", "device"]]
+    path, record = versions[1].introduced["device"]
+    assert (path.rsplit("/", 1)[1], record) == ("orders_stream_00002.json", 0)
+
+
+def told(orders, environment, **more):
+    """The same lake with other settings, here and for commands."""
+    changed = orders.settings.model_copy(update=more)
+    variables = {f"LAKEHOUSE_{name.upper()}": value for name, value in more.items()}
+    return Lake(changed, orders.lake.endpoint, orders.lake.store), {**environment, **variables}
+
+
+def test_types_widen_in_the_table_too_and_silver_goes_on(orders, environment):
+    lake, _ = told(orders, environment, schema_evolution_mode="addNewColumnsWithTypeWidening")
+    orders.put(0, points=1, deep={"points": [1]})
+    for table in (BRONZE, SILVER):
+        run_table(orders.spark, lake, table)
+    orders.put(1, points=10**19, deep={"points": [10**19]}, quantity=10**10)
+    for table in (BRONZE, SILVER):
+        run_table(orders.spark, lake, table)
+    rows = {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}
+    assert [int(rows[name]["points"]) for name in ("0-0", "1-0")] == [1, 10**19]
+    assert int(rows["1-0"]["deep"]["points"][0]) == 10**19
+    assert rows["1-0"]["quantity"] is None, "a hinted column does not widen"
+    assert json.loads(rows["1-0"]["_rescued_data"])["quantity"] == 10**10
+    assert lake.describe(BRONZE).columns["points"] == "decimal(20,0)"
+    orders.put(2, points=2)
+    for table in (BRONZE, SILVER):
+        run_table(orders.spark, lake, table)
+        assert all(one.passed for one in check_table(orders.spark, lake, table) if one.check != "no_corrupt_records")
+
+
+def test_rescue_then_approve_then_promote(orders, environment):
+    lake, environment = told(orders, environment, schema_evolution_mode="rescue")
+    for number in range(2):
+        orders.put(number, device={"id": "d"})
+    run_table(orders.spark, lake, BRONZE)
+    orders.put(2, coupon="TEN", device={"id": "d", "os": "linux"}, other=[1])
+    orders.put(3, coupon=7)
+    for table in (BRONZE, SILVER):
+        run_table(orders.spark, lake, table)
+    listed = lakehouse_json(environment, "schema", "approve")
+    waiting = {one["name"]: (one["type"], one["rows"], one["file"].rsplit("/", 1)[1]) for one in listed["waiting"]}
+    assert waiting == {
+        "coupon": ("string", 4, "orders_stream_00002.json"),
+        "device.os": ("string", 2, "orders_stream_00002.json"),
+        "other": ("array<bigint>", 2, "orders_stream_00002.json"),
+    }
+    assert not lakehouse_json(environment, "schema", "promote", "--yes")["done"]
+    refused = lakehouse(environment, "schema", "approve", "nothing", "--yes")
+    assert refused.returncode == 1 and "name one of: coupon, device.os, other" in refused.stderr
+    assert lakehouse_json(environment, "schema", "approve", "coupon", "device.os", "--yes")["version"] == 1
+
+    planned = lakehouse_json(environment, "schema", "promote")
+    assert (planned["rows"], planned["done"]) == ({"coupon": 4, "device": 2}, False)
+    done = lakehouse_json(environment, "schema", "promote", "--yes")
+    assert (done["rows"], done["done"], done["rows_before"], done["rows_after"]) == (planned["rows"], True, 8, 8)
+    again = lakehouse_json(environment, "schema", "promote", "--yes")
+    assert (again["rows"], again["done"]) == ({}, False)
+    assert lake.version(BRONZE) == done["delta_version"]
+
+    rows = {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}
+    assert len(rows) == 8
+    assert {name: row["coupon"] for name, row in rows.items() if row["coupon"]} == {
+        **{"2-0": "TEN", "2-1": "TEN", "3-0": "7", "3-1": "7"}
+    }
+    assert [rows[name]["device"] and rows[name]["device"]["os"] for name in ("0-0", "2-0", "3-0")] == [
+        None,
+        "linux",
+        None,
+    ]
+    left = {name: json.loads(row["_rescued_data"]) for name, row in rows.items() if row["_rescued_data"]}
+    assert {name: sorted(one) for name, one in left.items()} == {
+        name: ["_file_path", "other"] for name in ("2-0", "2-1")
+    }
+
+    orders.put(4, coupon="NEW")
+    reports = [run_table(orders.spark, lake, table) for table in (BRONZE, SILVER)]
+    assert [one.input_rows for one in reports] == [2, 2], "silver reads on after a promotion"
+    assert all(one.passed for table in (BRONZE, SILVER) for one in check_table(orders.spark, lake, table))
+    assert "NEW" in lake.rows(BRONZE).to_table()["coupon"].to_pylist()
+
+
+def test_rollback_gives_the_stream_the_older_columns_and_keeps_what_is_stored(orders, environment):
+    lake, environment = told(orders, environment, schema_evolution_mode="rescue")
+    orders.put(0)
+    run_table(orders.spark, lake, BRONZE)
+    orders.put(1, coupon="TEN")
+    run_table(orders.spark, lake, BRONZE)
+    lakehouse_json(environment, "schema", "approve", "coupon", "--yes")
+    lakehouse_json(environment, "schema", "promote", "--yes")
+    planned = lakehouse_json(environment, "schema", "rollback", "0")
+    assert (planned["done"], planned["removed"], planned["version"]) == (False, ["coupon"], 1)
+    assert lakehouse_json(environment, "schema", "rollback", "0", "--yes")["version"] == 2
+    assert not lakehouse_json(environment, "schema", "rollback", "0", "--yes")["done"]
+    history = lakehouse_json(environment, "schema", "history")["versions"]
+    assert [one["reason"] for one in history] == ["", "approved", "rolled back to 0"]
+    orders.put(2, coupon="LATER")
+    run_table(orders.spark, lake, BRONZE)
+    rows = {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}
+    assert (rows["1-0"]["coupon"], rows["2-0"]["coupon"]) == ("TEN", None)
+    assert json.loads(rows["2-0"]["_rescued_data"])["coupon"] == "LATER"

@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from lakehouse.autoloader.formats.json_text import LineScanner, Malformed, Members, Spelling, dump, is_true
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, SpellingNeeded, as_string
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, BadFile, PathAt
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, BadFile, PathAt
 
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
@@ -255,7 +255,7 @@ class RowReader:
         return row, mismatch, rescued
 
     def _rescue(self, values: list[tuple[str, Any]], record: int) -> str:
-        named = [*values, ("_file_path", self._path_at(record))]
+        named = [*values, (FILE_PATH, self._path_at(record))]
         return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{dump(value)}" for name, value in named) + "}"
 
     def _malformed(self, text: str, record: int, why: str) -> None:

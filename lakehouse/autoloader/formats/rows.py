@@ -14,6 +14,9 @@ from pyspark.sql.types import StructField, StructType
 
 CORRUPT_RECORD = "_corrupt_record"
 RESCUED_DATA = "_rescued_data"
+FILE_PATH = "_file_path"
+NOTES = (FILE_PATH, CORRUPT_RECORD)
+"""What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""
 
 PathAt = Callable[[int], str]
 """The full path of the file that a line of the input came from: several small files may be parsed as one input."""
@@ -50,9 +53,7 @@ class Target:
 
     def rescued_json(self, values: Mapping[str, Any]) -> str:
         """The text for the rescued column."""
-        return json.dumps(
-            {**values, "_file_path": self.path}, ensure_ascii=False, separators=(",", ":"), default=_plain
-        )
+        return json.dumps({**values, FILE_PATH: self.path}, ensure_ascii=False, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: Any) -> str:

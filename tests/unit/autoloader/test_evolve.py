@@ -4,11 +4,13 @@ import io
 import json
 
 import pytest
-from pyspark.sql.types import StructType
+from pyspark.sql.types import ArrayType, StructType
 
-from lakehouse.autoloader.evolve import Learner, evolved, lines_of, new_columns
+from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of
 from lakehouse.autoloader.formats.json import parse_json_lines
+from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.wider import wider
 
 RESCUED = "_rescued_data"
 
@@ -38,15 +40,20 @@ def schema(**columns):
 )
 def test_new_columns_come_last_and_old_types_stay(known, found, grown, new):
     assert evolved(known, found) == grown
-    assert list(new_columns(known, grown)) == new
+    assert [name for name, old, _ in changes(known, grown) if old is None] == new
     assert evolved(grown, found) == grown
 
 
 class Reading:
     """Lines of JSON read by a stream with some columns."""
 
-    def __init__(self, known, *, types="true", others=()):
-        options = {"path": "s3a://b/f/", "cloudFiles.format": "json", "cloudFiles.inferColumnTypes": types}
+    def __init__(self, known, *, types="true", others=(), **options):
+        options = {
+            "path": "s3a://b/f/",
+            "cloudFiles.format": "json",
+            "cloudFiles.inferColumnTypes": types,
+            **{f"cloudFiles.{name}": value for name, value in options.items()},
+        }
         self.known = known
         self.learner = Learner(CloudFilesOptions.parse(options), known, frozenset({RESCUED, *others}), RESCUED)
 
@@ -93,6 +100,81 @@ def test_without_types_new_columns_are_strings():
 def test_what_is_no_new_column_changes_nothing(line):
     learner = Reading(schema(a="long"), others=["day"]).read({"a": 1}, line)
     assert (learner.grown, learner.introduced) == (schema(a="long"), {})
+
+
+BIG = 10**19
+
+
+def test_a_type_widens_when_the_mode_says_so_and_says_where():
+    learner = Reading(schema(a="long", s=schema(b="long")), schemaEvolutionMode=WIDENING).read(
+        {"a": 1, "s": {"b": 1}}, {"a": BIG, "s": {"b": BIG}}
+    )
+    assert learner.grown == schema(a="decimal(20,0)", s=schema(b="decimal(20,0)"))
+    assert learner.introduced == {"a": ("x", 1), "s.b": ("x", 1)}
+
+
+@pytest.mark.parametrize("value", ["text", 1.5, True, [1]])
+def test_what_no_type_may_widen_to_stays_rescued(value):
+    learner = Reading(schema(a="long"), schemaEvolutionMode=WIDENING).read({"a": value})
+    assert (learner.grown, learner.introduced) == (schema(a="long"), {})
+
+
+def test_a_hinted_column_does_not_widen():
+    learner = Reading(schema(a="long", b="long"), schemaEvolutionMode=WIDENING, schemaHints="a long").read(
+        {"a": BIG, "b": BIG}
+    )
+    assert learner.grown == schema(a="long", b="decimal(20,0)")
+
+
+def test_without_that_mode_no_type_widens():
+    learner = Reading(schema(a="long"), schemaEvolutionMode="addNewColumns").read({"a": BIG, "b": 1})
+    assert learner.grown == schema(a="long", b="long")
+
+
+def test_changes_tell_what_is_new_gone_and_of_another_type():
+    before = schema(a="long", gone="string", s=schema(b="integer"), t=ArrayType(schema(c="integer")))
+    after = schema(a="double", s=schema(b="integer", n="integer"), t=ArrayType(schema(c="long")), z="string")
+    assert {
+        (name, old and old.simpleString(), new and new.simpleString()) for name, old, new in changes(before, after)
+    } == {
+        ("a", "bigint", "double"),
+        ("gone", "string", None),
+        ("s.n", None, "int"),
+        ("t[].c", "int", "bigint"),
+        ("z", None, "string"),
+    }
+
+
+WIDER = [
+    ("tinyint", "smallint", "smallint"),
+    ("tinyint", "bigint", "bigint"),
+    ("smallint", "double", "double"),
+    ("int", "bigint", "bigint"),
+    ("int", "double", "double"),
+    ("int", "decimal(5,2)", "decimal(12,2)"),
+    ("bigint", "decimal(5,2)", "decimal(22,2)"),
+    ("bigint", "decimal(20,0)", "decimal(20,0)"),
+    ("float", "double", "double"),
+    ("decimal(5,2)", "decimal(6,4)", "decimal(7,4)"),
+    ("decimal(5,2)", "bigint", "decimal(22,2)"),
+    ("date", "timestamp_ntz", "timestamp_ntz"),
+    ("bigint", "int", None),
+    ("bigint", "double", None),
+    ("int", "string", None),
+    ("string", "int", None),
+    ("double", "float", None),
+    ("decimal(38,2)", "decimal(38,10)", None),
+    ("decimal(20,2)", "decimal(10,2)", None),
+    ("date", "timestamp", None),
+    ("boolean", "int", None),
+]
+
+
+@pytest.mark.parametrize(("known", "found", "becomes"), WIDER)
+def test_types_widen_as_auto_loader_and_delta_allow(known, found, becomes):
+    [(_, one)], [(_, other)] = parse_hints(f"a {known}"), parse_hints(f"a {found}")
+    widened = wider(one, other)
+    assert (widened and widened.simpleString()) == becomes
 
 
 def test_the_lines_of_rows():

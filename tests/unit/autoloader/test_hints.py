@@ -1,8 +1,9 @@
 """Types that win over inferred ones."""
 
 import pytest
+from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.hints import parse_hints, with_hints
+from lakehouse.autoloader.hints import hinted_names, parse_hints, types_of, with_hints
 from lakehouse.errors import ConfigurationError
 
 HINTS = [
@@ -15,9 +16,15 @@ HINTS = [
 ]
 
 
+def columns(text):
+    return with_hints(StructType(), parse_hints(text))
+
+
 @pytest.mark.parametrize(("text", "type_"), HINTS)
 def test_hints_are_read_as_spark_reads_columns(text, type_):
-    assert parse_hints(text).simpleString() == type_
+    assert columns(text).simpleString() == type_
+    written = ", ".join(map(" ".join, types_of(columns(text)).items()))
+    assert columns(written) == columns(text)
 
 
 @pytest.mark.parametrize(
@@ -29,5 +36,34 @@ def test_what_is_no_hint_is_one_clear_error(text):
 
 
 def test_a_hint_keeps_the_columns_place_and_an_expected_column_comes_last():
-    inferred, hints = parse_hints("a string, b string"), parse_hints("later date, a int")
+    inferred, hints = columns("a string, b string"), parse_hints("later date, a int")
     assert with_hints(inferred, hints).simpleString() == "struct<a:int,b:string,later:date>"
+
+
+@pytest.mark.parametrize(
+    ("inferred", "hints", "wanted"),
+    [
+        ("s struct<a:string,b:string>", "s.b date", "struct<s:struct<a:string,b:date>>"),
+        ("s struct<a:string>", "s.later int", "struct<s:struct<a:string,later:int>>"),
+        ("t array<string>", "t.element int", "struct<t:array<int>>"),
+        ("t array<struct<a:string>>", "t.element.a int", "struct<t:array<struct<a:int>>>"),
+        ("m map<string,string>", "m.key int, m.value double", "struct<m:map<int,double>>"),
+        ("`a.b` string, a struct<b:string>", "`a.b` int", "struct<a.b:int,a:struct<b:string>>"),
+        ("a struct<`b.c`:string>", "a.`b.c` int", "struct<a:struct<b.c:int>>"),
+        ("coupon string", "Coupon int", "struct<Coupon:int>"),
+        (
+            "a string",
+            "s.b int, t.element date, m.value int",
+            "struct<a:string,s:struct<b:int>,t:array<date>,m:map<string,int>>",
+        ),
+        ("s string", "s.b int", "struct<s:struct<b:int>>"),
+    ],
+)
+def test_hints_reach_into_columns(inferred, hints, wanted):
+    assert with_hints(columns(inferred), parse_hints(hints)).simpleString() == wanted
+
+
+def test_the_names_that_hints_pin():
+    assert hinted_names(parse_hints("a int, s.b date, t array<int>, m map<string,struct<c:int>>")) == {
+        *("a", "s.b", "t[]", "m{}.c")
+    }

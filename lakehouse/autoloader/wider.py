@@ -1,0 +1,39 @@
+"""Which type takes the values of two: what Auto Loader's ``addNewColumnsWithTypeWidening`` and Delta both allow."""
+
+from __future__ import annotations
+
+from pyspark.sql import types as T  # noqa: N812
+
+_WHOLE: list[type[T.DataType]] = [T.ByteType, T.ShortType, T.IntegerType, T.LongType]
+_DIGITS: dict[type[T.DataType], int] = {T.ByteType: 10, T.ShortType: 10, T.IntegerType: 10, T.LongType: 20}
+_MOST_DIGITS = 38
+
+
+def wider(known: T.DataType, found: T.DataType) -> T.DataType | None:
+    """The type that ``known`` widens to so that it takes the values of ``found`` too; None when none may.
+
+    TINYINT, SMALLINT and INT widen to the next ones, DECIMAL and DOUBLE; BIGINT to DECIMAL; FLOAT to DOUBLE; DECIMAL to
+    a larger one; DATE to TIMESTAMP_NTZ. Nothing becomes a STRING: such a value is rescued.
+    """
+    left, right = type(known), type(found)
+    if left in _WHOLE and right in _WHOLE:
+        return found if _WHOLE.index(right) > _WHOLE.index(left) else None
+    if right is T.DoubleType and (left is T.FloatType or left in _WHOLE[:3]):
+        return found
+    if left is T.DateType and right is T.TimestampNTZType:
+        return found
+    if T.DecimalType in (left, right):
+        one, other = _decimal(known), _decimal(found)
+        if one is None or other is None:
+            return None
+        scale = max(one.scale, other.scale)
+        digits = max(one.precision - one.scale, other.precision - other.scale) + scale
+        grown = T.DecimalType(digits, scale) if digits <= _MOST_DIGITS else None
+        return grown if grown != known else None
+    return None
+
+
+def _decimal(type_: T.DataType) -> T.DecimalType | None:
+    if isinstance(type_, T.DecimalType):
+        return type_
+    return T.DecimalType(_DIGITS[type(type_)], 0) if type(type_) in _DIGITS else None

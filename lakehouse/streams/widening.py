@@ -1,0 +1,31 @@
+"""Wider columns for a table whose stream got wider ones: Delta widens some by itself, and others only when told."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lakehouse.autoloader.evolve import changes
+from lakehouse.autoloader.hints import quoted
+from lakehouse.autoloader.wider import wider
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def widen_table(frame: DataFrame, table_uri: str) -> list[str]:
+    """Alters the columns of a table that are narrower than those of ``frame``, where one may widen to the other.
+
+    Returns:
+        What was altered: ``quantity int to bigint``.
+    """
+    spark = frame.sparkSession
+    have = spark.read.format("delta").load(table_uri).schema
+    said: list[str] = []
+    for name, old, new in changes(have, frame.schema):
+        if old is None or new is None or wider(old, new) != new:
+            continue
+        if not said:
+            spark.sql(f"ALTER TABLE delta.`{table_uri}` SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
+        spark.sql(f"ALTER TABLE delta.`{table_uri}` ALTER COLUMN {quoted(name)} TYPE {new.simpleString()}")
+        said.append(f"{name} {old.simpleString()} to {new.simpleString()}")
+    return said
