@@ -4,9 +4,10 @@ import dagster as dg
 
 from assets.bronze import orders_autoloader, orders_streaming_basic
 from assets.checks import bronze_basic_checks, bronze_checks, silver_checks
-from assets.jobs import ingest_orders
+from assets.jobs import ingest_orders, maintenance
 from assets.landing import landing_orders
-from assets.schedules import hourly_ingest
+from assets.maintenance import promote_rescued_data
+from assets.schedules import hourly_ingest, nightly_maintenance
 from assets.sensors import new_order_files
 from assets.silver import orders_windowed_aggregates
 from resources.lake import LakeResource
@@ -18,11 +19,17 @@ def defs() -> dg.Definitions:
     """Assets, checks, job, sensor and schedule, on resources configured by ``LAKEHOUSE_*`` variables."""
     lake = LakeResource()
     return dg.Definitions(
-        assets=[landing_orders, orders_autoloader, orders_streaming_basic, orders_windowed_aggregates],
+        assets=[
+            landing_orders,
+            orders_autoloader,
+            orders_streaming_basic,
+            orders_windowed_aggregates,
+            promote_rescued_data,
+        ],
         asset_checks=[bronze_checks, bronze_basic_checks, silver_checks],
-        jobs=[ingest_orders],
+        jobs=[ingest_orders, maintenance],
         sensors=[new_order_files],
-        schedules=[hourly_ingest],
+        schedules=[hourly_ingest, nightly_maintenance],
         resources={"lake": lake, "spark": SparkResource(lake=lake)},
         # one process for each run, also for those started by "Materialize": steps share the session
         executor=dg.in_process_executor,

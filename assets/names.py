@@ -8,6 +8,7 @@ LANDING_KEY = dg.AssetKey(["landing", "orders"])
 BASIC_KEY = dg.AssetKey(BASIC.split("."))
 BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
 SILVER_KEY = dg.AssetKey(SILVER.split("."))
+PROMOTE_KEY = dg.AssetKey(["maintenance", "promote_rescued_data"])
 OWNERS = ["team:data"]
 
 

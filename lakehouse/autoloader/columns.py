@@ -54,7 +54,7 @@ class Columns:
     """
 
     def __init__(self, schema: StructType, partitions: frozenset[str], bucket: str, root: str) -> None:
-        self._bucket, self._root = bucket, root
+        self.bucket, self._root = bucket, root
         self._arrow = to_arrow_schema(schema, timezone="UTC")
         self._partitions = partitions & set(schema.names)
         self.data = StructType([one for one in schema.fields if not self._added(one.name)])
@@ -84,8 +84,8 @@ class Columns:
 
     def _metadata(self, type_: pa.StructType, loaded: Loaded) -> pa.Array:
         of_span: dict[str, Callable[[Span], Any]] = {
-            "file_path": lambda span: key_uri(self._bucket, span.key),
-            "file_name": lambda span: key_uri(self._bucket, span.key).rsplit("/", 1)[1],
+            "file_path": lambda span: key_uri(self.bucket, span.key),
+            "file_name": lambda span: key_uri(self.bucket, span.key).rsplit("/", 1)[1],
             "file_size": lambda span: span.size_bytes,
             "file_block_start": lambda span: span.start,
             "file_block_length": lambda span: span.length,

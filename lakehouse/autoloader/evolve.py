@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
@@ -91,6 +91,14 @@ class Learner:
         for name, _, _ in changes(self.grown, grown):
             self.introduced[name] = place_of(first.get(_TOP.split(name, maxsplit=1)[0], hits[0]))
         self.grown = grown
+
+    def take_over(self, other: Learner, order: Mapping[str, int]) -> None:
+        """Joins what another learned; each place is the one in the earlier file, by the files' numbers in ``order``."""
+        self.grown = evolved(self.grown, other.grown, widens=self._widens if self._widening else _never)
+        for name, place in other.introduced.items():
+            known = self.introduced.get(name)
+            if known is None or (order[place[0]], place[1]) < (order[known[0]], known[1]):
+                self.introduced[name] = place
 
     def _widens(self, name: str) -> bool:
         return name not in self._pinned

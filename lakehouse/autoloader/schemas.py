@@ -166,12 +166,16 @@ _FIELDS = ("dataSchemaJson", "partitionSchemaJson")
 
 
 def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
-    """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``."""
+    """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``.
+
+    In the mode ``none`` nothing is rescued unless ``rescuedDataColumn`` asks for it.
+    """
     partitions = set(version.partitions.names)
     schema = StructType([one for one in version.data.fields if one.name not in partitions])
     for one in version.partitions.fields:
         schema.add(one)
-    if options.format not in ("text", "binaryfile"):
+    rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
+    if rescues and options.format not in ("text", "binaryfile"):
         schema.add(options.rescued_data_column or RESCUED_DATA, "string")
     return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True})
 

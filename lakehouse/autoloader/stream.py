@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from lakehouse.autoloader.evolve import EVOLVING, Learner
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import Journal, Position, utc_now
+from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.opened import Source, stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
@@ -27,6 +28,7 @@ from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.schemas import SAMPLE_BYTES, SAMPLE_FILES
+from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import UnknownFieldException
 
 Offset = dict[str, Any]
@@ -41,12 +43,14 @@ class Task:
     Attributes:
         spans: What is read.
         stream: Who reads it.
+        after: Number of the last file before the batch.
         end: Number of the last file of the batch.
         number: Its place among the parts.
     """
 
     spans: list[Span]
     stream: str
+    after: int
     end: int
     number: int
 
@@ -115,7 +119,7 @@ class Stream:
             max_partition_bytes=self._options.max_partition_bytes,
             may_split=self._source.fetcher.is_there,
         )
-        return [Task(spans, end["stream"], end["seq"], number) for number, spans in enumerate(parts)]
+        return [Task(spans, end["stream"], start["seq"], end["seq"], number) for number, spans in enumerate(parts)]
 
     def read(
         self, task: Task, schema: StructType, batch_id: Callable[[], int | None] = lambda: None
@@ -139,14 +143,26 @@ class Stream:
             receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
             spans = [one for one in spans if one not in deadly]
         try:
-            yield from self.rows(spans, schema, receipts)
+            yield from self.rows(spans, schema, receipts, after=task.after)
         except Exception:
             durable.give_up()
             raise
         durable.finish(replace(one, batch_id=batch) for one in receipts)
 
-    def rows(self, spans: list[Span], schema: StructType, receipts: list[Receipt]) -> Iterator[pa.RecordBatch]:
-        """Arrow batches of spans; what became of each goes to ``receipts``."""
+    def rows(
+        self, spans: list[Span], schema: StructType, receipts: list[Receipt], *, after: int | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Arrow batches of spans; what became of each goes to ``receipts``.
+
+        Args:
+            spans: What is read.
+            schema: The stream's columns.
+            receipts: Gets what became of each span.
+            after: Number of the last file before the batch, where the spans are a part of one.
+
+        Raises:
+            UnknownFieldException: the files need columns that the stream does not have.
+        """
         source = self._source
         columns = Columns(schema, self._partition_names(spans), source.path.bucket, source.path.root)
         chosen = ChosenFormat(self._options, columns.data)
@@ -156,7 +172,24 @@ class Stream:
             if learner is None or not learner.introduced:
                 yield from columns.batches(loaded)
         if learner is not None and learner.introduced:
+            if after is not None:
+                self._look_back(spans, schema, learner, after)
             raise source.unknown_fields(learner)
+
+    def _look_back(self, spans: list[Span], schema: StructType, learner: Learner, after: int) -> None:
+        """Looks at earlier files of the batch, which other tasks read: one of them may have a new column first."""
+        own = {span.seq for span in spans}
+        files = self._source.backlog(after).files(after, max(own))
+        earlier = within_sample(one for one in files if one.seq not in own)
+        if not earlier:
+            return
+        columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
+        other = self._learner(schema, columns)
+        assert other is not None
+        chosen = ChosenFormat(self._options, columns.data)
+        for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], other).read(earlier):
+            pass
+        learner.take_over(other, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
 
     def look_ahead(self, schema: StructType) -> StructType:
         """The stream's columns, with those that are new in files which wait: the oldest, as many as inference looks at.
@@ -167,13 +200,7 @@ class Stream:
         schemas = source.schemas
         source.discover()
         start = max(schemas.looked_ahead, source.position(stream_id(options)).committed)
-        spans: list[Span] = []
-        size = 0
-        for one in islice(self._source.backlog(start).files(start, self._journal.high_water), SAMPLE_FILES):
-            size += one.size_bytes
-            if size > SAMPLE_BYTES:
-                break
-            spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        spans = within_sample(self._source.backlog(start).files(start, self._journal.high_water))
         if not spans:
             return schema
         try:
@@ -215,6 +242,18 @@ class Stream:
             return frozenset(self._options.partition_columns)
         root = self._source.path.root
         return frozenset(name for span in spans for name in partition_values(span.key, root))
+
+
+def within_sample(files: Iterable[FileVersion]) -> list[Span]:
+    """The first files, whole, up to the limits of inference."""
+    spans: list[Span] = []
+    size = 0
+    for one in islice(files, SAMPLE_FILES):
+        size += one.size_bytes
+        if size > SAMPLE_BYTES:
+            break
+        spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+    return spans
 
 
 def _position(offset: Offset) -> Position:

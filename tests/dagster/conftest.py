@@ -22,15 +22,20 @@ def lake_resource(settings):
 
 
 @pytest.fixture
-def job(lake_resource):
-    """``ingest_orders`` on the test's lake."""
+def definitions(lake_resource):
+    """All definitions on the test's lake."""
     ours = {"lake": lake_resource, "spark": SparkResource(lake=lake_resource)}
     loaded = defs()
-    replaced = dg.Definitions(
+    return dg.Definitions(
         assets=loaded.assets,
         asset_checks=loaded.asset_checks,
         jobs=loaded.jobs,
         resources=ours,
         executor=dg.in_process_executor,
     )
-    return replaced.resolve_job_def("ingest_orders")
+
+
+@pytest.fixture
+def job(definitions):
+    """``ingest_orders`` on the test's lake."""
+    return definitions.resolve_job_def("ingest_orders")

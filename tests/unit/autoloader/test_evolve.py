@@ -179,3 +179,12 @@ def test_types_widen_as_auto_loader_and_delta_allow(known, found, becomes):
 
 def test_the_lines_of_rows():
     assert lines_of(b"a\nb\nc\n", [2, 0, 0]).read() == io.BytesIO(b"a\nc").read()
+
+
+def test_the_place_of_a_column_is_the_one_in_the_earlier_file():
+    one, other = (Reading(schema(a="long")).learner for _ in range(2))
+    one.grown, one.introduced = schema(a="long", b="string", c="string"), {"b": ("y", 0), "c": ("y", 5)}
+    other.grown, other.introduced = schema(a="long", b="string", d="long"), {"b": ("x", 7), "d": ("z", 1)}
+    one.take_over(other, {"x": 1, "y": 2, "z": 3})
+    assert one.introduced == {"b": ("x", 7), "c": ("y", 5), "d": ("z", 1)}
+    assert one.grown == schema(a="long", b="string", c="string", d="long")

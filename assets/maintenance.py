@@ -1,0 +1,33 @@
+"""What keeps the tables in order between runs."""
+
+import dagster as dg
+
+from assets.metadata import records
+from assets.names import BRONZE_KEY, OWNERS, PROMOTE_KEY, pool
+from lakehouse.pipeline import BRONZE, rescued_data
+from resources.lake import LakeResource
+from resources.spark import SparkResource
+
+
+@dg.asset(
+    key=PROMOTE_KEY,
+    deps=[BRONZE_KEY],
+    group_name="maintenance",
+    kinds={"pyspark", "deltalake"},
+    owners=OWNERS,
+    code_version="1",
+    pool=pool(BRONZE),
+)
+def promote_rescued_data(
+    context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource
+) -> dg.MaterializeResult:
+    """Moves values from bronze's rescued data into columns that have joined the schema since."""
+    opened = lake.open()
+    if opened.version(BRONZE) is None:
+        return dg.MaterializeResult(metadata={"values_promoted": 0})
+    done = rescued_data(opened, BRONZE).promote(spark.spark_session, really=True)
+    context.log.info(f"values promoted by column: {done.rows}" if done.rows else "nothing to promote")
+    metadata: dict[str, dg.MetadataValue | int] = {"values_promoted": sum(done.rows.values())}
+    if done.rows:
+        metadata["columns"] = records([{"column": name, "rows": rows} for name, rows in done.rows.items()])
+    return dg.MaterializeResult(metadata=metadata)
