@@ -6,48 +6,59 @@ import dagster as dg
 
 from assets.metadata import of_finding
 from assets.names import BASIC_KEY, BRONZE_KEY, SILVER_KEY
-from lakehouse.pipeline import BASIC, BLOCKING, BRONZE, SILVER, check_table
+from assets.schema_metadata import of_history
+from lakehouse.lake import Lake
+from lakehouse.pipeline import BASIC, BLOCKING, BLOCKING_BY_CHOICE, BRONZE, SILVER, blocking, check_table, schemas
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
 
 def _spec(name: str, key: dg.AssetKey, description: str) -> dg.AssetCheckSpec:
-    return dg.AssetCheckSpec(name, asset=key, blocking=name in BLOCKING, description=description)
+    return dg.AssetCheckSpec(name, asset=key, blocking=name in BLOCKING | BLOCKING_BY_CHOICE, description=description)
 
 
 def _evaluate(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource, table: str, key: dg.AssetKey
 ) -> Iterator[dg.AssetCheckResult]:
-    findings = check_table(spark.spark_session, lake.open(), table)
+    opened = lake.open()
+    findings = check_table(spark.spark_session, opened, table)
+    stops = blocking(opened.settings)
     for finding in findings:
         context.log.info(finding.line())
         yield dg.AssetCheckResult(
             passed=finding.passed,
             asset_key=key,
             check_name=finding.check,
-            severity=dg.AssetCheckSeverity.ERROR if finding.check in BLOCKING else dg.AssetCheckSeverity.WARN,
-            metadata=of_finding(finding),
+            severity=dg.AssetCheckSeverity.ERROR if finding.check in stops else dg.AssetCheckSeverity.WARN,
+            metadata=of_finding(finding) | (_history(opened, table) if finding.check == "schema_drift" else {}),
         )
-    if not findings:  # a check without a result would count as passed without a word
-        for spec in context.check_specs:
-            yield dg.AssetCheckResult(
-                passed=True, asset_key=key, check_name=spec.name, description=f"{table} does not exist yet"
-            )
+    silent = {spec.name for spec in context.check_specs} - {finding.check for finding in findings}
+    for name in sorted(silent):  # a check without a result would count as passed without a word
+        why = f"nothing of {table} to examine yet" if not findings else "nothing to examine, or switched off"
+        yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name, description=why)
+
+
+def _history(lake: Lake, table: str) -> dict[str, dg.TableMetadataValue]:
+    return of_history(schemas(lake, table).history())
 
 
 _ORDERS = {
     "no_duplicate_orders": "Each order stands in the table once; shows the rows that do not.",
     "no_corrupt_records": "Lines that are no valid order: kept, counted, left out of silver.",
 }
-_FILES = {
+_CLOUD_FILES = {
     "no_file_loaded_twice": "No file has more rows in the table than it gave, nor rows under two numbers.",
     "every_file_loaded": "Files journalled are files committed; rows read are rows in the table.",
     "no_quarantined_files": "Files that could not be read, with the reason; the others were loaded.",
+    "rescue_rate": "Rows with a value that did not fit its column: within the share that is allowed.",
+    "schema_contract": "Every pinned column is there with its type; blocks with LAKEHOUSE_SCHEMA_CONTRACT=block.",
+    "schema_drift": "No column came that the pinned contract does not name; shows the files that brought them.",
 }
 
 
 @dg.multi_asset_check(
-    name="bronze_checks", specs=[_spec(name, BRONZE_KEY, text) for name, text in {**_FILES, **_ORDERS}.items()]
+    name="bronze_checks",
+    specs=[_spec(name, BRONZE_KEY, text) for name, text in {**_ORDERS, **_CLOUD_FILES}.items()],
 )
 def bronze_checks(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource

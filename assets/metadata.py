@@ -2,24 +2,60 @@
 
 from __future__ import annotations
 
-import math
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import dagster as dg
+import pyarrow.dataset as ds
 
+from assets.records import records
+from assets.schema_metadata import of_schema, origins
+from lakehouse.autoloader.formats.rows import FILE_PATH
+from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
 from lakehouse.pipeline import BASIC, BRONZE
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
+from lakehouse.streams.bronze import RESCUED_DATA
 
 _PREVIEW_ROWS = 5
 
 
-def of_run(lake: Lake, report: StreamReport) -> dict[str, Any]:
-    """Metadata of one run of one table."""
+def of_run(
+    lake: Lake, report: StreamReport, versions: Sequence[SchemaVersion] = (), shown_version: int | None = None
+) -> dict[str, Any]:
+    """Metadata of one run of one table.
+
+    Args:
+        lake: Where it is.
+        report: What the run did.
+        versions: Of the stream's schema, oldest first; none where it has no such versions.
+        shown_version: The version that the materialization before showed; None where there was none.
+    """
     table = lake.describe(report.table)
-    return {**_numbers(report), **_tables(report), **(_of_table(lake, table) if table else {})}
+    rescued = rescued_samples(lake, report) if report.rescued_rows else []
+    return {
+        **_numbers(report),
+        **of_schema(versions, shown_version),
+        **({"rescued_samples": records(rescued)} if rescued else {}),
+        **_tables(report),
+        **(_of_table(lake, table, origins(versions)) if table else {}),
+    }
+
+
+def rescued_samples(lake: Lake, report: StreamReport) -> list[dict[str, Any]]:
+    """Some rows of this run with what was rescued of them: read from the run's own data files."""
+    added = lake.added_since(report.table, report.delta_version_before)
+    if added is None:
+        return []
+    rescued = ds.field(RESCUED_DATA).is_valid()
+    columns = [RESCUED_DATA, "_source_record", "_source_file"]
+    rows = added.head(_PREVIEW_ROWS, columns=columns, filter=rescued).to_pylist()
+    for row in rows:  # the path is a column of its own
+        kept = json.loads(row[RESCUED_DATA])
+        row[RESCUED_DATA] = json.dumps({name: value for name, value in kept.items() if name != FILE_PATH})
+    return rows
 
 
 def of_finding(finding: Finding) -> dict[str, Any]:
@@ -30,21 +66,6 @@ def of_finding(finding: Finding) -> dict[str, Any]:
     if finding.next_command:
         shown["next"] = dg.MetadataValue.text(finding.next_command)
     return shown
-
-
-def records(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
-    """Rows as a table; what Dagster cannot show as it is becomes text."""
-    shown = [{name: _cell(value) for name, value in row.items()} for row in rows]
-    schema = dg.TableSchema(columns=[dg.TableColumn(name, "string") for name in (shown[0] if shown else {})])
-    return dg.MetadataValue.table(records=[dg.TableRecord(row) for row in shown], schema=schema)
-
-
-def _cell(value: Any) -> str | int | float | bool:
-    if value is None:
-        return ""
-    # JSON has no NaN and no Infinity: one such amount in a preview, and the page of the asset does not load
-    number = isinstance(value, int | float) and math.isfinite(value)
-    return value if number else str(value)
 
 
 def _numbers(report: StreamReport) -> dict[str, Any]:
@@ -62,6 +83,7 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
         }
     last = report.batches[-1] if report.batches else None
     if report.table == BRONZE:
+        numbers["rescued_rows"] = report.rescued_rows
         numbers["backlog_files"] = (last.backlog_files or 0) if last else 0
         numbers["backlog_bytes"] = (last.backlog_bytes or 0) if last else 0
     if last and last.state_rows is not None:
@@ -100,10 +122,10 @@ def _tables(report: StreamReport) -> dict[str, Any]:
     return shown
 
 
-def _of_table(lake: Lake, table: TableInfo) -> dict[str, Any]:
+def _of_table(lake: Lake, table: TableInfo, origins: dict[str, str]) -> dict[str, Any]:
     rows = lake.rows(table.name) if table.rows else None
     preview = rows.head(_PREVIEW_ROWS).to_pylist() if rows else []
-    columns = [dg.TableColumn(name, type_) for name, type_ in table.columns.items()]
+    columns = [dg.TableColumn(name, type_, origins.get(name)) for name, type_ in table.columns.items()]
     return {
         "dagster/row_count": table.rows,
         "dagster/column_schema": dg.TableSchema(columns=columns),

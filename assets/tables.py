@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.metadata import of_run
-from lakehouse.pipeline import run_table
+from lakehouse.pipeline import BRONZE, run_table, schemas
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -15,5 +15,14 @@ def materialize(
     opened = lake.open()
     report = run_table(spark.spark_session, opened, table, on_batch=lambda batch: context.log.info(batch.line()))
     context.log.info(report.line())
+    versions = schemas(opened, table).history() if table == BRONZE else []
+    metadata = of_run(opened, report, versions, _shown_schema_version(context))
     version = "none" if report.delta_version is None else str(report.delta_version)
-    return dg.MaterializeResult(metadata=of_run(opened, report), data_version=dg.DataVersion(version))
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+
+
+def _shown_schema_version(context: dg.AssetExecutionContext) -> int | None:
+    """What the last materialization said."""
+    last = context.instance.get_latest_materialization_event(context.asset_key)
+    said = last.asset_materialization.metadata.get("schema_version") if last and last.asset_materialization else None
+    return said.value if isinstance(said, dg.IntMetadataValue) else None

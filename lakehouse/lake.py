@@ -11,6 +11,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
+from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.dataset import Dataset, dataset
 from pyarrow.fs import PyFileSystem
 
@@ -109,8 +110,21 @@ class Lake:
         if opened is None or set(opened.protocol().reader_features or ()) != {"typeWidening"}:
             return None if opened is None else opened.to_pyarrow_dataset()
         # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
+        return self._files(opened, _paths(opened))
+
+    def added_since(self, table: str, version: int | None) -> Dataset | None:
+        """The rows of data files that came after ``version`` (None: all files); None when the table does not exist."""
+        opened = self.delta(table)
+        if opened is None:
+            return None
+        fresh = _paths(opened)
+        if version is not None:
+            old = set(_paths(DeltaTable(opened.table_uri, version, storage_options=self.endpoint.deltalake_options())))
+            fresh = [path for path in fresh if path not in old]
+        return self._files(opened, fresh)
+
+    def _files(self, opened: DeltaTable, paths: list[str]) -> Dataset:
         handler = DeltaStorageHandler(opened.table_uri, self.endpoint.deltalake_options())
-        paths = pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()
         schema = pa.schema(opened.schema().to_arrow())
         return dataset(paths, schema=schema, format="parquet", filesystem=PyFileSystem(handler))
 
@@ -149,6 +163,10 @@ class Lake:
         return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
 
 
+def _paths(opened: DeltaTable) -> list[str]:
+    return pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()
+
+
 _TAKING_OUT = ("DELETE", "UPDATE", "MERGE", "TRUNCATE", "RESTORE", "REPLACE TABLE AS SELECT")
 
 
@@ -169,4 +187,11 @@ def _commit(entry: dict[str, Any]) -> Commit:
 
 
 def _type_name(type_: Any) -> str:
-    return getattr(type_, "type", None) or str(type_)
+    """``struct<city: string, tags: array<string>>`` in place of what ``str`` makes of it."""
+    if isinstance(type_, StructType):
+        return f"struct<{', '.join(f'{one.name}: {_type_name(one.type)}' for one in type_.fields)}>"
+    if isinstance(type_, ArrayType):
+        return f"array<{_type_name(type_.element_type)}>"
+    if isinstance(type_, MapType):
+        return f"map<{_type_name(type_.key_type)}, {_type_name(type_.value_type)}>"
+    return str(getattr(type_, "type", type_))

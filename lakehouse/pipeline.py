@@ -13,6 +13,7 @@ from lakehouse.autoloader.evolve import WIDENING
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.contract import schema_findings
 from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Commit, Lake
 from lakehouse.progress import OnBatch, StreamReport
@@ -20,6 +21,7 @@ from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair, start_over
 from lakehouse.replay import pending_replays
 from lakehouse.rescue import RescuedData
+from lakehouse.settings import Settings
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams import bronze, silver
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
@@ -97,16 +99,25 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
     if lake.version(table) is None:
         return []
     uri = lake.settings.table_uri
+    shares = {name: getattr(lake.settings, name) for name in ("rescued_share", "corrupt_share")}
     if table == BASIC:
-        return quality.orders_are_whole_and_single(spark, table, uri(table))
+        return quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
     if table == BRONZE:
         files = completeness.files_account_for_rows(lake, table)
-        return [*files, *quality.orders_are_whole_and_single(spark, table, uri(table))]
+        orders = quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
+        return [*files, *orders, *_check_schema(lake, table)]
     return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
 
 
 BLOCKING = frozenset({"no_duplicate_orders", "no_file_loaded_twice", "every_file_loaded", "windows_account_for_orders"})
-"""Checks whose failure stops what comes after the table; the others warn."""
+"""Checks whose failure always stops what comes after the table."""
+BLOCKING_BY_CHOICE = frozenset({"schema_contract"})
+"""Checks whose failure does so with ``LAKEHOUSE_SCHEMA_CONTRACT=block``. All others warn."""
+
+
+def blocking(settings: Settings) -> frozenset[str]:
+    """Checks whose failure stops what comes after the table."""
+    return BLOCKING | (BLOCKING_BY_CHOICE if settings.schema_contract == "block" else frozenset())
 
 
 def ingest(
@@ -118,7 +129,7 @@ def ingest(
     for table in tables:
         reports.append(run_table(spark, lake, table, on_batch=on_batch))
         findings += check_table(spark, lake, table)
-        if blocked_by(findings):
+        if blocked_by(findings, lake.settings):
             break
     return reports, findings
 
@@ -150,10 +161,10 @@ def rescued_data(lake: Lake, table: str) -> RescuedData:
     return RescuedData(lake, table, CloudFilesOptions.parse(bronze.autoloader_options(lake.settings)))
 
 
-def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
+def blocked_by(findings: Iterable[Finding], settings: Settings) -> CheckFailed | None:
     """The error for the first failed blocking check, or None."""
     for one in findings:
-        if not one.passed and one.check in BLOCKING:
+        if not one.passed and one.check in blocking(settings):
             return CheckFailed(
                 f"{one.check} failed on {one.table}: " + ", ".join(f"{n} {v:,}" for n, v in one.numbers.items()),
                 where=one.table,
@@ -161,6 +172,12 @@ def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
                 next_command=one.next_command,
             )
     return None
+
+
+def _check_schema(lake: Lake, table: str) -> list[Finding]:
+    if lake.settings.schema_contract == "off":
+        return []
+    return schema_findings(lake.settings, table, schemas(lake, table).history())
 
 
 def _run_basic(spark: SparkSession, lake: Lake, on_batch: OnBatch) -> StreamReport:

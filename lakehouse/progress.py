@@ -16,7 +16,8 @@ class BatchProgress:
         batch_id: Spark's number of the batch, counted from 0 for ever.
         files: Files read by this batch; None where the source has no files to count.
         input_rows: Rows the batch read.
-        corrupt_rows: Rows that are no valid record (kept in ``_corrupt_record``); None where not measured.
+        rescued_rows: Rows with values that are kept in ``_rescued_data``; None where not measured.
+        corrupt_rows: Rows that are no valid record, of the rescued ones too; None where not measured.
         duration_seconds: From trigger to commit.
         backlog_files: Files known and still waiting after it; None where not measured.
         backlog_bytes: Their size; None where the source does not know it.
@@ -30,6 +31,7 @@ class BatchProgress:
     input_rows: int
     duration_seconds: float
     files: int | None = None
+    rescued_rows: int | None = None
     corrupt_rows: int | None = None
     backlog_files: int | None = None
     backlog_bytes: int | None = None
@@ -42,6 +44,7 @@ class BatchProgress:
         parts = [f"{self.table} #{self.batch_id}"]
         parts += [f"{self.files:,} files"] if self.files is not None else []
         parts += [f"{self.input_rows:,} rows"]
+        parts += [f"{self.rescued_rows:,} rescued"] if self.rescued_rows else []
         parts += [f"{self.corrupt_rows:,} corrupt"] if self.corrupt_rows else []
         parts += [f"{self.duration_seconds:.1f} s"]
         parts += [f"backlog {self.backlog_files:,} files"] if self.backlog_files is not None else []
@@ -79,6 +82,11 @@ class StreamReport:
         return sum(batch.input_rows for batch in self.batches)
 
     @property
+    def rescued_rows(self) -> int:
+        """Rows with a value that did not fit its column."""
+        return sum(batch.rescued_rows or 0 for batch in self.batches)
+
+    @property
     def corrupt_rows(self) -> int:
         """Rows that were no valid record."""
         return sum(batch.corrupt_rows or 0 for batch in self.batches)
@@ -97,7 +105,8 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        return {**asdict(self), "input_rows": self.input_rows, "corrupt_rows": self.corrupt_rows}
+        sums = {name: getattr(self, name) for name in ("input_rows", "rescued_rows", "corrupt_rows")}
+        return {**asdict(self), **sums}
 
 
 OnBatch = Callable[[BatchProgress], None]

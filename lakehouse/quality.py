@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import evidence_column, is_invalid
+from lakehouse.streams.bronze import RESCUED_DATA, evidence_column, is_invalid
 from lakehouse.streams.silver import WINDOW, valid_orders
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ class Finding:
         check: Its name, as in Dagster.
         table: The table that was examined, whole.
         passed: True when the table is as it must be.
-        numbers: Counts with their unit in the name.
+        numbers: Counts and shares, with their unit in the name.
         sample: At most ``SAMPLE_ROWS`` offending rows.
         next_command: What mends it; empty when passed.
     """
@@ -30,7 +30,7 @@ class Finding:
     check: str
     table: str
     passed: bool
-    numbers: dict[str, int]
+    numbers: dict[str, int | float]
     sample: tuple[dict[str, Any], ...] = ()
     next_command: str = ""
 
@@ -48,36 +48,48 @@ class Finding:
 SAMPLE_ROWS = 20
 
 
-def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> list[Finding]:
-    """Two findings from one pass over the table.
+def orders_are_whole_and_single(
+    spark: SparkSession, table: str, uri: str, *, rescued_share: float, corrupt_share: float
+) -> list[Finding]:
+    """Findings from one pass over the table.
 
     ``no_duplicate_orders``: each ``order_id`` stands in the table once, whatever run, batch or file brought it. The
     sample has ``order_id``, ``copies`` and the ``source_files`` that hold them: one file named means that a file was
     loaded twice or repeats itself, several mean that the sender sent the order again.
 
     ``no_corrupt_records``: lines that are no valid order are kept whole, counted here and left out of silver.
+
+    ``rescue_rate``, where the table has ``_rescued_data``: rows with a value that did not fit its column.
+
+    Args:
+        spark: A session.
+        table: Its name, for the findings.
+        uri: Where it is.
+        rescued_share: Share of all rows that may have rescued values.
+        corrupt_share: Share of all rows that may be corrupt.
     """
     orders = _read(spark, uri)
+    evidence = evidence_column(orders)
     copies = orders.groupBy("order_id").agg(
         F.count("*").alias("copies"),
+        F.count(evidence).alias("rescued"),
         F.count(F.when(is_invalid(orders), 1)).alias("corrupt"),
         F.sort_array(F.collect_set("_source_file")).alias("source_files"),
     )
     doubled = F.col("order_id").isNotNull() & (F.col("copies") > 1)
     totals = copies.agg(
         F.coalesce(F.sum("copies"), F.lit(0)).alias("examined"),
+        F.coalesce(F.sum("rescued"), F.lit(0)).alias("rescued"),
         F.coalesce(F.sum("corrupt"), F.lit(0)).alias("corrupt"),
         F.count(F.when(doubled, 1)).alias("orders"),
         F.coalesce(F.sum(F.when(doubled, F.col("copies"))), F.lit(0)).alias("rows"),
     ).first()
     assert totals is not None  # an aggregate without groups always gives one row
     # samples are worth another pass only when there is something to show
-    duplicates, corrupt = int(totals["orders"]), int(totals["corrupt"])
-    worst = copies.where(doubled).orderBy(F.desc("copies"), "order_id").drop("corrupt").limit(SAMPLE_ROWS)
-    broken = orders.where(is_invalid(orders)).select(
-        "_source_file", F.substring(evidence_column(orders), 1, 200).alias("line")
-    )
-    return [
+    duplicates, examined = int(totals["orders"]), int(totals["examined"])
+    worst = copies.where(doubled).orderBy(F.desc("copies"), "order_id").drop("rescued", "corrupt").limit(SAMPLE_ROWS)
+
+    findings = [
         Finding(
             check="no_duplicate_orders",
             table=table,
@@ -85,7 +97,7 @@ def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> li
             numbers={
                 "duplicate_orders": duplicates,
                 "surplus_rows": int(totals["rows"]) - duplicates,
-                "examined_rows": int(totals["examined"]),
+                "examined_rows": examined,
             },
             sample=tuple(
                 {**row.asDict(), "source_files": ", ".join(row["source_files"])}
@@ -95,15 +107,49 @@ def orders_are_whole_and_single(spark: SparkSession, table: str, uri: str) -> li
             if duplicates == 0
             else f"look at the files named, remove the surplus rows from {table} with SQL DELETE, then check again",
         ),
-        Finding(
-            check="no_corrupt_records",
-            table=table,
-            passed=corrupt == 0,
-            numbers={"corrupt_rows": corrupt},
-            sample=tuple(row.asDict() for row in (broken.limit(SAMPLE_ROWS).collect() if corrupt else [])),
-            next_command="" if corrupt == 0 else "correct the lines at their sender and let it send them in a new file",
+        _share(
+            "no_corrupt_records",
+            table,
+            ("corrupt", int(totals["corrupt"]), examined),
+            corrupt_share,
+            orders.where(is_invalid(orders)),
+            "correct the lines at their sender and let it send them in a new file",
         ),
     ]
+    if evidence == RESCUED_DATA:
+        rescued = _share(
+            "rescue_rate",
+            table,
+            ("rescued", int(totals["rescued"]), examined),
+            rescued_share,
+            orders.where(F.col(evidence).isNotNull()),
+            "lakehouse schema approve lists new columns among them; correct wrong values at their sender",
+        )
+        findings.append(rescued)
+    return findings
+
+
+def _share(
+    check: str, table: str, counted: tuple[str, int, int], allowed: float, wrong: DataFrame, next_command: str
+) -> Finding:
+    """Whether so many rows of all are allowed; a sample of them costs a pass of its own."""
+    kind, rows, examined = counted
+    passed = rows <= allowed * examined
+    where = [name for name in ("_source_file", "_source_record") if name in wrong.columns]
+    sample = wrong.select(*where, F.substring(evidence_column(wrong), 1, 200).alias("line")).limit(SAMPLE_ROWS)
+    return Finding(
+        check=check,
+        table=table,
+        passed=passed,
+        numbers={
+            f"{kind}_rows": rows,
+            "examined_rows": examined,
+            f"{kind}_share": round(rows / max(examined, 1), 6),
+            "allowed_share": allowed,
+        },
+        sample=() if passed else tuple(row.asDict() for row in sample.collect()),
+        next_command="" if passed else next_command,
+    )
 
 
 def windows_account_for_orders(spark: SparkSession, bronze_uri: str, silver: str, silver_uri: str) -> Finding:

@@ -28,6 +28,8 @@ BucketName = Annotated[
 UserName = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user name (letters, digits, _ . @ -)")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[mg]", "an amount of memory such as 1536m or 4g")]
 
+_CONTRACTS = Path(__file__).parent / "contracts"
+
 
 class Settings(BaseSettings):
     """Everything the lakehouse can be told, from the environment or in Python.
@@ -57,6 +59,15 @@ class Settings(BaseSettings):
     schema_evolution_mode: Literal[
         "addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns"
     ] = Field("addNewColumns", description="what a new column in the files does; docs/schemas.md")
+    schema_contract: Literal["off", "warn", "block"] = Field(
+        "warn",
+        description="what a schema that breaks its pinned contract does: nothing, a warning, or no silver",
+    )
+    contracts: Path = Field(_CONTRACTS, description="folder of the contracts")
+    rescued_share: float = Field(
+        0.01, ge=0, le=1, description="share of rows with rescued values that needs no warning"
+    )
+    corrupt_share: float = Field(0, ge=0, le=1, description="share of corrupt rows that needs no warning")
     spark_remote: SecretStr | None = Field(
         None,
         description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",
@@ -94,7 +105,8 @@ class Settings(BaseSettings):
                 state="nothing was started or changed",
                 next_command="correct the variable; README.md lists all of them",
             ) from None
-        return settings.model_copy(update={"home": settings.home.expanduser().absolute()})
+        folders = {"home": settings.home, "contracts": settings.contracts}
+        return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
 
     @property
     def lake_uri(self) -> str:
@@ -114,6 +126,10 @@ class Settings(BaseSettings):
     def schema_uri(self, table: str) -> str:
         """Where the versions of the schema of the stream into ``layer.name`` are."""
         return f"{self.lake_uri}/_schemas/{table}"
+
+    def contract_path(self, table: str) -> Path:
+        """The file with the columns that are pinned for ``layer.name``."""
+        return self.contracts / f"{table}.json"
 
     @property
     def journal_root(self) -> str:

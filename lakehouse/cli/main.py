@@ -146,7 +146,7 @@ def ingest(
             ) if finding.sample else None
         out.result({"tables": [report.as_dict() for report in reports]})
         out.result({"checks": [finding.as_dict() for finding in findings]})
-        stopped = pipeline.blocked_by(findings)
+        stopped = pipeline.blocked_by(findings, lake.settings)
         if stopped is not None:
             raise stopped
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -71,8 +72,6 @@ def approve(
     as_json: bool = Json,
 ) -> None:
     """Make columns that wait in the rescued data part of the schema; alone, lists what waits."""
-    from dataclasses import asdict
-
     from lakehouse.lake import Lake
     from lakehouse.pipeline import rescued_data
 
@@ -131,8 +130,6 @@ def rollback(
 @schema.command("promote")
 def promote(yes: Yes = False, table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
     """Move values from the rescued data into the columns that can take them now."""
-    from dataclasses import asdict
-
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
     from lakehouse.pipeline import rescued_data
@@ -166,6 +163,47 @@ def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> di
     if not any(said.values()):
         out.line(f"versions {before.version} and {after.version} have the same columns")
     return said
+
+
+@schema.command("contract")
+def contract(
+    write: Annotated[bool, typer.Option("--write", help="pin the present columns as the contract")] = False,
+    table: BronzeTable = BRONZE,
+    as_json: bool = Json,
+) -> None:
+    """Hold the schema against its pinned contract: exit code 1 when it breaks it."""
+    from lakehouse import contract as contracts
+    from lakehouse.errors import CheckFailed, ConfigurationError
+    from lakehouse.lake import Lake
+    from lakehouse.pipeline import schemas
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        latest, path = _version(schemas(lake, table), None), lake.settings.contract_path(table)
+        pinned = contracts.pin(lake.settings, table, latest) if write else contracts.read_contract(lake.settings, table)
+        if pinned is None:
+            raise ConfigurationError(
+                f"no contract is pinned for {table}",
+                where=str(path),
+                state="nothing was compared",
+                next_command=contracts.ACCEPT,
+            )
+        found = contracts.differences(pinned.columns, contracts.types(latest))
+        broken = pinned.broken_by(latest)
+        facts = {"table": table, "contract": path, "version": latest.version, "passed": not broken}
+        out.result({**facts, "differences": [{**asdict(one), "breaks": one in broken} for one in found]})
+        if found:
+            rows = [[one.column, one.pinned, one.present, one in broken] for one in found]
+            out.table(["column", "pinned", "present", "breaks it"], rows)
+        if broken:
+            raise CheckFailed(
+                f"version {latest.version} of the schema of {table} breaks its contract: {len(broken)} columns",
+                where=str(path),
+                state="nothing was changed",
+                next_command=f"lakehouse schema history names the files; to accept the schema: {contracts.ACCEPT}",
+            )
+        done = "pinned" if write else "PASS"
+        out.line(f"{done}  {table}, version {latest.version}: {len(pinned.columns)} columns in {path}", style="green")
 
 
 def _opened(table: str, say: Callable[[str], None]) -> SchemaLocation:

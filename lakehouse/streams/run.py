@@ -13,7 +13,7 @@ from lakehouse.engine import explain, spark_log
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
-from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA
+from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.streams.files import BatchFiles, FileLog
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def _start(lake: Lake, table: str, frame: DataFrame, batch_writer: BatchWriter |
     from pyspark.sql import functions as F  # noqa: N812
 
     counts = [F.count(F.lit(1)).alias("rows")]
-    counts += [F.count(name).alias("corrupt") for name in (CORRUPT_RECORD, RESCUED_DATA) if name in frame.columns]
+    if {CORRUPT_RECORD, RESCUED_DATA} & set(frame.columns):
+        counts.append(F.count(F.when(is_invalid(frame), 1)).alias("corrupt"))
+    if RESCUED_DATA in frame.columns:
+        counts.append(F.count(RESCUED_DATA).alias("rescued"))
     observed = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
     writer = (
         observed.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
@@ -234,6 +237,7 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
         input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
         duration_seconds=progress["durationMs"]["triggerExecution"] / 1000,
         files=len(files.keys) if files else None,
+        rescued_rows=observed.get("rescued"),
         corrupt_rows=observed.get("corrupt"),
         backlog_files=files.backlog_files if files else None,
         backlog_bytes=files.backlog_bytes if files else None,

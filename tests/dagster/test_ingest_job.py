@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from lakehouse.contract import Contract
 from lakehouse.pipeline import BRONZE, SILVER
 
 
@@ -40,21 +41,27 @@ def test_one_run_fills_both_tables_and_tells_how(job, instance, lake, land):
     assert silver["watermark"].value.endswith("Z")
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     files = {"no_file_loaded_twice", "every_file_loaded", "no_quarantined_files"}
-    assert set(checks) == {*files, "no_duplicate_orders", "no_corrupt_records", "windows_account_for_orders"}
+    of_schema = {"rescue_rate", "schema_contract", "schema_drift"}
+    of_rows = {"no_duplicate_orders", "no_corrupt_records", "windows_account_for_orders"}
+    assert set(checks) == {*files, *of_schema, *of_rows}
     assert all(checks[name].passed for name in files)
     assert checks["no_duplicate_orders"].passed
     assert checks["no_corrupt_records"].passed == (written.bad_lines == 0)
     assert checks["no_corrupt_records"].severity == dg.AssetCheckSeverity.WARN
 
 
-def test_a_quiet_run_is_green_and_says_zero(job, instance, land):
+def test_a_quiet_run_is_green_and_says_zero_and_a_check_that_is_off_says_so(job, instance, land, monkeypatch):
     land(files=1, rows_per_file=20)
     assert run(job, instance).success
+    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "off")
     result = run(job, instance)
     assert result.success
     bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
     assert (bronze["rows_added"].value, bronze["batches"].value) == (0, 0)
     assert bronze["dagster/row_count"].value == 20
+    off = {one.check_name: one for one in result.get_asset_check_evaluations() if one.check_name.startswith("schema")}
+    assert {name: one.passed for name, one in off.items()} == {"schema_contract": True, "schema_drift": True}
+    assert all("off" in one.description for one in off.values())
 
 
 def test_a_duplicate_makes_the_check_fail_with_its_rows_and_stops_silver(job, instance, lake, land, spark):
@@ -78,6 +85,66 @@ def test_a_duplicate_makes_the_check_fail_with_its_rows_and_stops_silver(job, in
     assert (file.data["rows_read"], file.data["rows_in_table"]) == (20, 21)
     assert lake.version(SILVER) == silver_before
     assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "silver"]
+
+
+def test_a_new_column_and_values_that_do_not_fit_are_told(job, instance, lake, land):
+    land(files=1, rows_per_file=40)
+    first, _ = metadata_of(run(job, instance), "bronze", "orders_autoloader")
+    assert (first["schema_version"].value, first["columns_added"].value, first["rescued_rows"].value) == (0, 0, 0)
+    assert not {"schema_changes", "schema_history", "rescued_samples"} & set(first)
+
+    order = '{"order_id": "n-%d", "payment_method": "card", "coupon": {"code": "TEN", "percent": %s}, "quantity": %s}'
+    name = f"{lake.settings.landing_prefix}orders_stream_900.json"
+    good = [order % (1, 10, 1), order % (2, '"ten"', 1)]
+    body = "\n".join([*good, order % (3, 10, '"several"'), '{"order_id": "n-4", "cut'])
+    lake.store.write(lake.settings.landing_bucket, name, body.encode())
+    result = run(job, instance)
+    assert result.success
+    bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
+    assert (bronze["schema_version"].value, bronze["columns_added"].value) == (1, 1)
+    [change] = [record.data for record in bronze["schema_changes"].records]
+    assert (change["column"], change["version"], change["record"]) == ("coupon", 1, 0)
+    assert change["file"].endswith("orders_stream_900.json")
+    assert "+ coupon struct<" in bronze["schema_diff"].value
+    assert [record.data["version"] for record in bronze["schema_history"].records] == [0, 1]
+    columns = {one.name: (one.type, one.description) for one in bronze["dagster/column_schema"].value.columns}
+    where = "added in version 1, orders_stream_900.json record 0"
+    assert columns["coupon"] == ("struct<code: string, percent: string>", where)
+    # the order with a word for its quantity, and the broken line: rescued, and no valid orders
+    assert (bronze["rescued_rows"].value, bronze["corrupt_rows"].value) == (2, 2)
+    samples = {record.data["_source_record"]: record.data for record in bronze["rescued_samples"].records}
+    assert set(samples) == {2, 3}
+    assert "several" in samples[2]["_rescued_data"]
+    assert samples[2]["_source_file"].endswith("orders_stream_900.json")
+
+    checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
+    failed = {name for name, check in checks.items() if not check.passed}
+    assert failed == {"no_corrupt_records", "rescue_rate", "schema_drift"}
+    assert {checks[name].severity for name in failed} == {dg.AssetCheckSeverity.WARN}
+    rate = checks["rescue_rate"].metadata
+    assert (rate["rescued_rows"].value, rate["examined_rows"].value, rate["rescued_share"].value) == (2, 44, 0.045455)
+    [drift] = [record.data for record in checks["schema_drift"].metadata["offending_rows"].records]
+    assert (drift["column"], drift["file"]) == ("coupon", change["file"])
+    assert len(checks["schema_drift"].metadata["schema_history"].records) == 2
+
+
+def test_a_broken_contract_stops_silver_only_when_asked(job, instance, lake, land, tmp_path, monkeypatch):
+    land(files=1, rows_per_file=5)
+    (tmp_path / "contracts").mkdir()
+    contract = Contract(table=BRONZE, columns={"order_id": "bigint", "customer_id": "string"}, extra_columns="allow")
+    (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
+    monkeypatch.setenv("LAKEHOUSE_CONTRACTS", str(tmp_path / "contracts"))
+    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "block")
+    stopped = run(job, instance)
+    assert not stopped.success
+    assert lake.version(SILVER) is None
+    [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    [row] = [record.data for record in found.metadata["offending_rows"].records]
+    assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
+    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "warn")
+    assert run(job, instance).success
+    assert lake.version(SILVER) is not None
 
 
 def test_no_secret_is_in_any_event_of_a_run(job, instance, lake, land):

@@ -5,6 +5,10 @@ import os
 
 import pytest
 from command import lakehouse, lakehouse_json
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.pipeline import BRONZE, schemas
 
 
 def test_generate_reports_exactly_what_is_in_the_bucket(lake, environment):
@@ -66,6 +70,28 @@ def test_a_wrong_setting_is_named_before_anything_starts(environment):
     done = lakehouse(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
     assert done.returncode == 1
     assert "LAKEHOUSE_ENGINE_MEMORY" in done.stderr
+
+
+def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, environment, tmp_path):
+    here = {**environment, "LAKEHOUSE_CONTRACTS": str(tmp_path)}
+    versions = schemas(lake, BRONZE)
+    versions.write(SchemaVersion(0, StructType().add("id", "string").add("note", "string"), StructType()))
+    before = lakehouse(here, "schema", "contract")
+    assert (before.returncode, "contract --write" in before.stderr) == (1, True)
+    assert lakehouse_json(here, "schema", "contract", "--write")["passed"]
+    assert json.loads((tmp_path / f"{BRONZE}.json").read_text())["columns"] == {"id": "string", "note": "string"}
+
+    versions.write(SchemaVersion(1, StructType().add("id", "long").add("tip", "double"), StructType()))
+    broken = lakehouse(here, "schema", "contract", "--json")
+    assert broken.returncode == 1
+    said = json.loads(broken.stdout)
+    found = {one["column"]: (one["pinned"], one["present"], one["breaks"]) for one in said["differences"]}
+    assert found == {
+        "id": ("string", "bigint", True),
+        "note": ("string", None, True),
+        "tip": (None, "double", False),
+    }
+    assert (said["passed"], said["error"], said["version"]) == (False, "CheckFailed", 1)
 
 
 def test_down_stops_the_store_and_keeps_the_data(tmp_path):
