@@ -12,6 +12,7 @@ from typing import IO, Any, cast
 
 import pyarrow as pa
 
+from lakehouse.autoloader.formats.encoding import refuse_wide
 from lakehouse.autoloader.formats.rows import BadFile
 
 _CHUNK_BYTES = 1 << 20
@@ -25,8 +26,9 @@ def compression_of(key: str) -> str | None:
     return next((codec for end, codec in names.items() if key.lower().endswith(end)), None)
 
 
-def refuse_disguised(data: bytes) -> None:
-    """Raises ``BadFile`` for compressed bytes under a name that says nothing of it: they are no text."""
+def refuse_disguised(data: bytes, path: str) -> None:
+    """Raises ``BadFile`` for what is no UTF-8: compressed bytes under a name that says nothing of it, and UTF-16."""
+    refuse_wide(data, path)
     for magic, name in _MAGIC.items():
         if data.startswith(magic):
             raise BadFile("WRONG_EXTENSION", f"the content is {name}, but the name does not say so")

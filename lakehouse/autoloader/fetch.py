@@ -11,6 +11,7 @@ import obstore
 import stamina
 from obstore import exceptions as oe
 
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
@@ -21,7 +22,6 @@ from lakehouse.storage.fast_store import UNUSUAL_KEY, s3_bucket
 _ATTEMPTS = 6
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
-_MAGIC_BYTES = 16
 
 _Answer = TypeVar("_Answer")
 
@@ -69,7 +69,7 @@ class Fetcher:
 
     def beginning(self, span: Span) -> bytes:
         """The file's first bytes, which tell what it is."""
-        return self._get(span, 0, min(_MAGIC_BYTES, span.size_bytes), False)
+        return self._get(span, 0, min(BEGINNING_BYTES, span.size_bytes), False)
 
     def newest(self, span: Span) -> Span:
         """The version that is there now, in place of the span's."""

@@ -17,6 +17,7 @@ import pyarrow as pa
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -141,7 +142,8 @@ class PartReader:
             return data, current, 0, None
         try:
             if span.start:
-                refuse_disguised(self.fetcher.beginning(span))  # else only the first part would be refused
+                # else only the first part would be refused
+                refuse_disguised(self.fetcher.beginning(span), key_uri(self.bucket, span.key))
             data, begin, too_long = self.fetcher.lines(span, self.options.max_line_bytes)
         except (Vanished, Changed) as error:
             # its other parts may be read already: nothing of the batch may count; the next plan does not split the file
@@ -165,7 +167,7 @@ class PartReader:
 
     def _plain(self, span: Span, data: bytes, begin: int, too_long: int | None) -> Iterator[Piece]:
         if span.start == 0:
-            refuse_disguised(data)
+            refuse_disguised(data, key_uri(self.bucket, span.key))
         if data and not data.endswith(b"\n"):
             data += b"\n"
         yield from self._pieces(span, data, begin)
@@ -175,6 +177,8 @@ class PartReader:
     def _unpacked(self, span: Span, file: IO[bytes]) -> Iterator[Piece]:
         limit, done, number, rest = self.options.max_line_bytes, 0, 0, b""
         with file:
+            refuse_wide(file.read(BEGINNING_BYTES), key_uri(self.bucket, span.key))
+            file.seek(0)
             while block := file.read(_PIECE_BYTES):
                 rest += block
                 # whole lines can also stand before this block: those that followed a line that was skipped

@@ -221,8 +221,6 @@ JOINED = {
     "a string that is not closed": ([b'{"a": 1, "b": "', b'x"}\n'], [[None], [None]]),
     # three objects on three lines, but not one on each
     "objects that only add up": ([b'{"a": 1}{"a": 2}\n{"a":\n', b"3}\n"], [[1, None], [None]]),
-    "UTF-16": (['{"a": 1}\n'.encode("utf-16"), ROW], [[None, None], [1]]),
-    "UTF-16 without a mark": (['{"a": 1}\n'.encode("utf-16-le"), ROW], [[None, None], [1]]),
     "one line of zeros": ([b"\x00" * 1000, ROW], [[None], [1]]),
     "only carriage returns": ([b'{"a": 1}\r{"a": 2}', ROW], [[1, 2], [1]]),
     "blank lines": ([b"   \n\t\n\n", ROW], [[], [1]]),

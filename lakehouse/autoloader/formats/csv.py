@@ -61,10 +61,10 @@ def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
 
 
 def _named_blocks(
-    file: BinaryIO, reader: Mapping[str, str], dialect: Dialect, names: list[str] | None
+    file: BinaryIO, reader: Mapping[str, str], dialect: Dialect, names: list[str] | None, path: str = ""
 ) -> Iterator[tuple[list[str], _Block]]:
     """Blocks of a file, each with its columns' names: the header's, else those given, else ``_c0`` and so on."""
-    for data in dialect.blocks(as_utf8(file, reader)):
+    for data in dialect.blocks(as_utf8(file, reader, path)):
         if names is None:
             first = next(dialect.records(data), None)
             if first is None:
@@ -88,7 +88,7 @@ def parse_csv(file: BinaryIO, target: Target) -> Iterator[Rows]:
         values_of(pa.array([], pa.string()), one.dataType, target.reader)
     shape, done = _Shape(target, dialect), 0
     given = None if dialect.header else [one.name for one in target.wanted]
-    for names, block in _named_blocks(file, target.reader, dialect, given):
+    for names, block in _named_blocks(file, target.reader, dialect, given, target.path):
         yield shape.rows(names, block, done)
         done += len(block.counts)
 

@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 
+from lakehouse.autoloader.formats.encoding import refuse_wide
 from lakehouse.autoloader.formats.json_fast import FastReader
 from lakehouse.autoloader.formats.json_infer import infer_json
 from lakehouse.autoloader.formats.json_rows import Part, RowReader, in_order
@@ -59,10 +60,11 @@ def parse_json_lines(
 
     Raises:
         ConfigurationError: A type or an option is not supported.
-        BadFile: In the mode FAILFAST a record is malformed.
+        BadFile: In the mode FAILFAST a record is malformed; or the one document is in UTF-16 or UTF-32.
     """
     rows = RowReader(schema, reader, path_at, corrupt_column, rescued_column)
     if is_true(reader, "multiline"):
+        refuse_wide(data, path_at(0))
         rows.document(data, 0)
         table, records = rows.take()
         return Rows(table, records, frozenset(rows.new_fields))

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 import pyspark.sql.types as spark
 from pyspark.sql.types import DataType, StructType
 
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
@@ -42,13 +43,13 @@ def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
     return text == "true"
 
 
-def as_utf8(file: BinaryIO, reader: Mapping[str, str]) -> BinaryIO:
+def as_utf8(file: BinaryIO, reader: Mapping[str, str], path: str = "") -> BinaryIO:
     """The file in UTF-8 without a byte order mark, at its first character.
 
     Raises:
-        BadFile: its first bytes are those of a binary format.
+        BadFile: its first bytes are those of a binary format, or of an encoding that was not asked for.
     """
-    start = file.read(4)
+    start = file.read(BEGINNING_BYTES)
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
@@ -60,6 +61,7 @@ def as_utf8(file: BinaryIO, reader: Mapping[str, str]) -> BinaryIO:
     if known not in ("utf-8", "ascii"):
         file.seek(0)
         return io.BytesIO(file.read().decode(known, "replace").removeprefix("\ufeff").encode())
+    refuse_wide(start, path, zeros=not any("\0" in value for value in reader.values()))
     file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
     return file
 
@@ -80,7 +82,8 @@ def line_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
 
 def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """One row a line, or with ``wholetext`` one a file; ``linesep`` replaces the usual ends of lines."""
-    file, first = as_utf8(file, {}), 0
+    options = {name: value for name, value in target.reader.items() if name not in ("encoding", "charset")}
+    file, first = as_utf8(file, options, target.path), 0
     end = target.reader.get("linesep")
     if flag(target.reader, "wholetext"):
         file.seek(0)  # Spark keeps the byte order mark here

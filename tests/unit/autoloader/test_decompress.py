@@ -69,5 +69,5 @@ def test_the_extension_names_the_codec(key, codec):
 @pytest.mark.parametrize("codec", ["gzip", "bz2", "zstd"])
 def test_compressed_bytes_under_another_name_are_refused(codec):
     with pytest.raises(BadFile, match="WRONG_EXTENSION"):
-        refuse_disguised(PACKED[codec])
-    refuse_disguised(TEXT)
+        refuse_disguised(PACKED[codec], "s3a://b/k")
+    refuse_disguised(TEXT, "s3a://b/k")
