@@ -84,9 +84,9 @@ class FastReader:
         options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:
             table = pj.read_json(pa.BufferReader(data), read_options=options, parse_options=self._parse_options)
-        except (pa.ArrowException, UnicodeDecodeError):
-            return None
-        if table.num_rows != breaks + 1 or not all(_same_numbers(column) for column in table.columns):
+            if table.num_rows != breaks + 1 or not all(_same_numbers(column) for column in table.columns):
+                return None
+        except (pa.ArrowException, UnicodeDecodeError, RecursionError):
             return None
         return self._columns(table.combine_chunks(), line)
 

@@ -11,8 +11,16 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lakehouse.autoloader.formats.json_text import LineScanner, Malformed, Members, Spelling, dump, is_true
-from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, SpellingNeeded, as_string
+from lakehouse.autoloader.formats.json_text import (
+    LineScanner,
+    Malformed,
+    Members,
+    Spelling,
+    SpellingNeeded,
+    dump,
+    is_true,
+)
+from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
 from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, BadFile, PathAt
 
 _BLANK = " \t\r\n"
@@ -135,17 +143,17 @@ class RowReader:
         unknown = [name for name in names if name not in self._columns]
         self.new_fields.update(name for name in unknown if name.lower() not in self._known)
         if self._rescued is not None and unknown:
-            converted[self._rescued] = [
-                self._rescue(found, first_line + number) if found else None
-                for number, found in zip(
-                    numbers,
-                    (
-                        [(name, value) for name, value in zip(unknown, values, strict=True) if value is not None]
-                        for values in zip(*(columns[name] for name in unknown), strict=True)
-                    ),
-                    strict=True,
-                )
-            ]
+            left = (
+                [(name, value) for name, value in zip(unknown, values, strict=True) if value is not None]
+                for values in zip(*(columns[name] for name in unknown), strict=True)
+            )
+            try:
+                converted[self._rescued] = [
+                    self._rescue(found, first_line + number) if found else None
+                    for number, found in zip(numbers, left, strict=True)
+                ]
+            except SpellingNeeded:
+                return None, numbers
         if bad:
             good = [row for row in range(len(rows)) if row not in bad]
             converted = {index: [values[row] for row in good] for index, values in converted.items()}

@@ -46,16 +46,27 @@ class Float(str):
     __slots__ = ()
 
 
-class Items(list[Any]):
-    """An array. ``text`` is its spelling, where the reader kept it."""
+class _Spelled:
+    """``place``: the text of the input, where the value begins and where it ends; None where the reader kept it not."""
 
-    text: str | None = None
+    place: tuple[str, int, int] | None = None
+
+    @property
+    def text(self) -> str | None:
+        """The spelling: cut out when it is asked for, because a thousand that are nested would be a thousand copies."""
+        return None if self.place is None else self.place[0][self.place[1] : self.place[2]]
 
 
-class Members(list[tuple[str, Any]]):
-    """An object's fields in their order, with duplicates. ``text`` is its spelling, where the reader kept it."""
+class Items(_Spelled, list[Any]):
+    """An array."""
 
-    text: str | None = None
+
+class Members(_Spelled, list[tuple[str, Any]]):
+    """An object's fields in their order, with duplicates."""
+
+
+class SpellingNeeded(Exception):
+    """What is wanted is the spelling of an object or array that was read without it."""
 
 
 class Spelling(Enum):
@@ -90,19 +101,28 @@ def _refuse(_: str) -> None:
 
 
 def dump(value: Any) -> str:
-    """A value as JSON text, numbers in their spelling."""
+    """A value as JSON text, numbers in their spelling; what is nested too deeply for Python as a string of its text.
+
+    Raises:
+        SpellingNeeded: it is that deep, and was read without its spelling.
+    """
+    try:
+        return _dump(value)
+    except RecursionError:
+        text = getattr(value, "text", None)
+        if text is None:
+            raise SpellingNeeded from None
+        return json.dumps(text, ensure_ascii=False)
+
+
+def _dump(value: Any) -> str:
     if type(value) in (Integer, Float):
         return str(value) if value[-1:].isdigit() else json.dumps(value)
     if value is None or isinstance(value, bool | str):
         return json.dumps(value, ensure_ascii=False)
-    try:
-        if isinstance(value, Members):
-            return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{dump(v)}" for k, v in value) + "}"
-        return "[" + ",".join(map(dump, value)) + "]"
-    except RecursionError:
-        if value.text is None:
-            raise
-        return json.dumps(value.text, ensure_ascii=False)
+    if isinstance(value, Members):
+        return "{" + ",".join(f"{json.dumps(k, ensure_ascii=False)}:{_dump(v)}" for k, v in value) + "}"
+    return "[" + ",".join(map(_dump, value)) + "]"
 
 
 def whole_characters(text: str) -> str:
@@ -146,7 +166,7 @@ class Reader:
                     name, position = self._name(text, position) if first == "{" else (None, position)
                     continue
                 position += 1
-                value.text = text[start:position]
+                value.place = (text, start, position)
             else:
                 value, position = self._scalar(text, position)
             while stack:
@@ -164,7 +184,7 @@ class Reader:
                     raise Malformed(f"a comma or the end of an object or array is missing at character {position}")
                 position += 1
                 stack.pop()
-                holder.text, value, name = text[start:position], holder, outer
+                holder.place, value, name = (text, start, position), holder, outer
             else:
                 return value, position
 
@@ -261,9 +281,9 @@ class LineScanner:
             if isinstance(value, list):
                 if type(value) is list:
                     value = Items(value)
-                value.text = text[start:position]
+                value.place = (text, start, position)
             members.append((self._once(found[1], 0)[0], value))
             position = _BLANKS.match(text, position).end()  # type: ignore[union-attr]
             separator = text[position : position + 1]
-        members.text = text[: position + 1]
+        members.place = (text, 0, position + 1)
         return members, position + 1

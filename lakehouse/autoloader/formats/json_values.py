@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse.autoloader.formats.json_text import Float, Integer, Members, is_true
+from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded, is_true
 from lakehouse.autoloader.formats.json_times import Parse, date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
 
@@ -43,10 +43,6 @@ _OPTIONS_REFUSED = {
     "singleVariantColumn": "Arrow has no variant",
     "badRecordsPath": "use a rescued data column or a corrupt record column",
 }
-
-
-class SpellingNeeded(Exception):
-    """A string takes the spelling of an object or array that was read without it."""
 
 
 class Converters:
