@@ -13,6 +13,7 @@ from lakehouse.autoloader.formats.json_values import Converters
 
 _BLANK = " \t\r\n"
 _LONG = T.DecimalType(20, 0)
+_LEVELS = 30  # a client of Spark Connect reads messages nested 100 deep: a schema of 33 structs
 
 
 def infer_json(samples: Iterable[bytes], *, reader: Mapping[str, str], infer_column_types: bool) -> T.StructType:
@@ -69,9 +70,11 @@ class _Inference:
         if is_true(reader, "infertimestamp"):
             self._timestamps = (converters.timestamps(ntz=True), converters.timestamps(ntz=False))
 
-    def of(self, value: Any) -> T.DataType:
-        """The type of a value."""
+    def of(self, value: Any, level: int = 0) -> T.DataType:
+        """The type of a value; a string where it is nested too deeply for a column."""
         kind = type(value)
+        if level > _LEVELS and isinstance(value, list):
+            return T.StringType()
         if value is None or value == "":
             return T.NullType()
         if kind is str:
@@ -79,13 +82,13 @@ class _Inference:
         if kind is Members:
             fields: dict[str, T.DataType] = {}
             for name, part in value:
-                found = self.of(part)
+                found = self.of(part, level + 1)
                 fields[name] = self.merge(fields[name], found) if name in fields else found
             return _struct(fields)
         if isinstance(value, list):
             element: T.DataType = T.NullType()
             for part in value:
-                element = self.merge(element, self.of(part))
+                element = self.merge(element, self.of(part, level + 1))
             return T.ArrayType(element)
         if self._primitives_as_string:
             return T.StringType()
