@@ -128,16 +128,38 @@ def evolved(
         widens: Whether the type of a column with this dotted name may widen.
         below: Dotted name, with its dot, of the column whose fields these are.
     """
-    by_name = {one.name.lower(): one for one in found.fields}
+    by_name = {one.name: one.dataType for one in found.fields}
     have = {one.name.lower() for one in known.fields}
     kept = []
     for one in known.fields:
         type_ = one.dataType
-        if one.name in found.names:
-            type_ = _grown(type_, by_name[one.name.lower()].dataType, widens, below + one.name)
+        if one.name in by_name:
+            type_ = _grown(type_, by_name[one.name], widens, below + one.name)
         kept.append(StructField(one.name, type_, one.nullable, one.metadata))
-    new = [StructField(one.name, one.dataType) for key, one in by_name.items() if key not in have]
+    new = [StructField(one.name, one.dataType) for one in one_spelling(found).fields if one.name.lower() not in have]
     return StructType([*kept, *new])
+
+
+def one_spelling(schema: StructType) -> StructType:
+    """One column for names that differ only by case, at every depth, because no table has both.
+
+    What is spelled otherwise is rescued; a hint says which spelling it shall be.
+    """
+    first: dict[str, StructField] = {}
+    for one in schema.fields:
+        field = StructField(one.name, _one_spelling(one.dataType), one.nullable, one.metadata)
+        first.setdefault(one.name.lower(), field)
+    return StructType([*first.values()])
+
+
+def _one_spelling(found: DataType) -> DataType:
+    if isinstance(found, StructType):
+        return one_spelling(found)
+    if isinstance(found, ArrayType):
+        return ArrayType(_one_spelling(found.elementType), found.containsNull)
+    if isinstance(found, MapType):
+        return MapType(found.keyType, _one_spelling(found.valueType), found.valueContainsNull)
+    return found
 
 
 def changes(known: StructType, grown: StructType, below: str = "") -> Iterator[Change]:

@@ -13,7 +13,7 @@ from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.decompress import compression_of, unpack
-from lakehouse.autoloader.evolve import changes, evolved
+from lakehouse.autoloader.evolve import changes, evolved, one_spelling
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
@@ -163,20 +163,23 @@ class SchemaLocation:
 
 
 _FIELDS = ("dataSchemaJson", "partitionSchemaJson")
+_NO_FIELDS = ("text", "binaryfile")
 
 
 def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
     """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``.
 
-    In the mode ``none`` nothing is rescued unless ``rescuedDataColumn`` asks for it.
+    In the mode ``none`` nothing is rescued unless ``rescuedDataColumn`` asks for it. A field of the files that has the
+    name of a column from elsewhere is none of the columns.
     """
-    partitions = set(version.partitions.names)
-    schema = StructType([one for one in version.data.fields if one.name not in partitions])
+    rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
+    added = [options.rescued_data_column or RESCUED_DATA] if rescues and options.format not in _NO_FIELDS else []
+    taken = {name.lower() for name in (*version.partitions.names, *added, METADATA)}
+    schema = StructType([one for one in version.data.fields if one.name.lower() not in taken])
     for one in version.partitions.fields:
         schema.add(one)
-    rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
-    if rescues and options.format not in ("text", "binaryfile"):
-        schema.add(options.rescued_data_column or RESCUED_DATA, "string")
+    for name in added:
+        schema.add(name, "string")
     return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True})
 
 
@@ -186,7 +189,7 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
     Raises:
         ConfigurationError: the samples' types contradict each other.
     """
-    data = infer(options, _samples(options, fetcher, newest))
+    data = one_spelling(infer(options, _samples(options, fetcher, newest)))
     if options.schema_hints:
         data = with_hints(data, parse_hints(options.schema_hints))
     names = options.partition_columns

@@ -4,9 +4,9 @@ import io
 import json
 
 import pytest
-from pyspark.sql.types import ArrayType, StructType
+from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 
-from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of
+from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of, one_spelling
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -188,3 +188,18 @@ def test_the_place_of_a_column_is_the_one_in_the_earlier_file():
     one.take_over(other, {"x": 1, "y": 2, "z": 3})
     assert one.introduced == {"b": ("x", 7), "c": ("y", 5), "d": ("z", 1)}
     assert one.grown == schema(a="long", b="string", c="string", d="long")
+
+
+def test_names_that_differ_only_by_case_are_one_column_at_every_depth():
+    inner = schema(X="long", x="string")
+    found = schema(Id="long", ID="string", o=inner, l=ArrayType(inner), m=MapType(StringType(), inner))
+    assert one_spelling(found).simpleString() == (
+        "struct<Id:bigint,o:struct<X:bigint>,l:array<struct<X:bigint>>,m:map<string,struct<X:bigint>>>"
+    )
+
+
+@pytest.mark.parametrize("name", ["s", "S"])
+def test_a_column_grows_by_what_has_its_own_spelling(name):
+    found = schema(S=schema(in_S="long"), s=schema(in_s="long"), New="date", new="long")
+    grown = evolved(schema(**{name: schema(a="long")}), found)
+    assert grown == schema(**{name: schema(a="long").add(f"in_{name}", "long"), "New": "date"})

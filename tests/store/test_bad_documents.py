@@ -1,0 +1,113 @@
+"""Each row of the tables of ``docs/bad-input.md`` is what happens."""
+
+import json
+import math
+import re
+from pathlib import Path
+
+import pytest
+from pyspark.sql.types import StructType
+from store.bad_documents import BAD, FILES
+
+from lakehouse.autoloader.columns import METADATA_TYPE
+from lakehouse.errors import UnknownFieldException
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "bad-input.md"
+COLUMNS = StructType().add("a", "long").add("d", "double").add("s", "string")
+SCHEMA = StructType([*COLUMNS.fields]).add("_rescued_data", "string").add("_metadata", METADATA_TYPE)
+LISTED = [
+    ("no `.gz` content under that name; the same for the other codecs", "NOT_GZIP", "test_bad_input.py"),
+    ("a compressed file that was cut", "TRUNCATED", "test_bad_input.py"),
+    ("compressed content under a name that does not say so", "WRONG_EXTENSION", "test_bad_input.py"),
+    ("a file that grows past `cloudFiles.maxDecompressedBytes`", "TOO_LARGE_UNPACKED", "test_bad_input.py"),
+    ("a file that was removed before it was read", "VANISHED", "test_bad_input.py"),
+]
+
+
+def rows_of_page(heading):
+    section = PAGE.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
+    found = [line for line in section.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in found[1:]]
+
+
+def test_the_page_holds_exactly_these_documents():
+    assert rows_of_page("Documents") == [[one.what, one.outcome, one.where] for one in BAD]
+
+
+def test_the_page_holds_exactly_these_files_and_their_tests_know_the_reason():
+    assert rows_of_page("Files") == [[what, f"in quarantine: `{reason}`", FILES] for what, reason, _ in LISTED]
+    for _, reason, name in LISTED:
+        assert re.search(rf'"{reason}"', (ROOT / "tests" / "store" / name).read_text())
+
+
+def read(world, schema=SCHEMA, **options):
+    stream = world.stream(**options)
+    stream.fix_target()
+    start = stream.beginning()
+    parts = stream.parts(start, stream.next_end(start, max_files=100, max_bytes=None))
+    return [row for part in parts for batch in stream.read(part, schema) for row in batch.to_pylist()]
+
+
+def shown(row):
+    """The values of a row that are not null, and what is rescued."""
+    found = {name: row[name] for name in COLUMNS.names if row[name] is not None}
+    if row["_rescued_data"] is not None:
+        found["rescued"] = json.loads(row["_rescued_data"])
+        assert found["rescued"].pop("_file_path") == row["_metadata"]["file_path"]
+    return {name: "NaN" if isinstance(one, float) and math.isnan(one) else one for name, one in found.items()}
+
+
+@pytest.mark.parametrize("one", BAD, ids=lambda one: one.what[:40])
+def test_the_outcome_is_the_stated_one(world, one):
+    names = {f"{number}.json": data for number, data in enumerate(one.files)}
+    for name, data in names.items():
+        world.put(name, data)
+    world.put("good.json")
+    rows = read(world)
+    states = world.states()
+    for name, data in names.items():
+        expected, state = one.files[data], states[name]
+        mine = [shown(row) for row in rows if row["_metadata"]["file_name"] == name]
+        if isinstance(expected, str):
+            assert (mine, state.ingestion_state, state.error.split(":")[0]) == ([], "QUARANTINED", expected)
+            continue
+        wanted = [
+            {name: "NaN" if isinstance(value, float) and math.isnan(value) else value for name, value in row.items()}
+            for row in expected
+        ]
+        assert (mine, state.ingestion_state, state.error) == (wanted, "INGESTED", None)
+    assert [row["a"] for row in rows if row["_metadata"]["file_name"] == "good.json"] == [1]
+
+
+@pytest.mark.parametrize("one", [one for one in BAD if one.columns is not None], ids=lambda one: one.what[:40])
+def test_the_inferred_columns_are_the_stated_ones(world, one):
+    for number, data in enumerate(one.files):
+        world.put(f"{number}.json", data)
+    schema = world.stream(inferColumnTypes="true")._source.inferred_schema()
+    added = ("_rescued_data", "_metadata")
+    found = [f"{field.name} {field.dataType.simpleString()}" for field in schema.fields if field.name not in added]
+    assert ", ".join(found) == one.columns
+    assert [name for name in schema.names if name in added] == list(added)
+
+
+def test_a_hint_pins_the_spelling_of_a_name(world):
+    world.put("a.json", b'{"ID": 1}\n{"Id": 2}\n{"id": 3}')
+    schema = world.stream(inferColumnTypes="true", schemaHints="Id INT")._source.inferred_schema()
+    assert schema["Id"].dataType.simpleString() == "int"
+    assert len(schema) == 3
+    rows = read(world, schema)
+    assert [row["Id"] for row in rows] == [None, 2, None]
+    assert [json.loads(row["_rescued_data"]).get("ID") for row in rows if row["Id"] is None] == [1, None]
+
+
+@pytest.mark.parametrize("deep", ["[" * 900 + "]" * 900, '{"k":' * 900 + "1" + "}" * 900], ids=["arrays", "objects"])
+def test_a_new_column_that_is_nested_very_deeply_is_learned_once(world, deep):
+    world.put("a.json", b'{"a": 1}')
+    options = {"inferColumnTypes": "true", "schemaEvolutionMode": "addNewColumns"}
+    assert len(read(world, world.stream(**options)._source.inferred_schema(), **options)) == 1
+    world.put("b.json", f'{{"a": 2, "new": {deep}}}'.encode())
+    with pytest.raises(UnknownFieldException, match="new"):
+        read(world, world.stream(**options)._source.inferred_schema(), **options)
+    rows = read(world, world.stream(**options)._source.inferred_schema(), **options)
+    assert [(row["a"], row["new"] is not None) for row in rows if row["a"] == 2] == [(2, True)]
