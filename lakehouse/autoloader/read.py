@@ -5,7 +5,7 @@ Memory stays bounded whatever the files' sizes: what is fetched ahead, one piece
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -14,10 +14,11 @@ from typing import IO, Protocol
 import numpy as np
 import pyarrow as pa
 
+from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
-from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows
+from lakehouse.autoloader.formats.rows import BadFile, BadRecord, PathAt, Rows
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -69,17 +70,18 @@ class Piece:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Parsed rows with their origin: for each row which of ``spans`` it is from, and which record of it."""
+    """Parsed rows with their origin: for each row (and bad record) which of ``spans`` it is from, and which record."""
 
     table: pa.Table
     spans: Sequence[Span]
     owners: np.ndarray
     records: np.ndarray
+    bad: Sequence[tuple[int, BadRecord]] = ()
 
 
 @dataclass
 class PartReader:
-    """Reads one part; afterwards ``receipts`` says what became of each span."""
+    """Reads one part; afterwards ``receipts`` says what became of each span, and ``staged`` has its bad records."""
 
     bucket: str
     fetcher: Fetcher
@@ -87,6 +89,7 @@ class PartReader:
     options: CloudFilesOptions
     receipts: list[Receipt] = field(default_factory=list)
     learner: Learner | None = None
+    staged: StagedRecords | None = None
 
     def read(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         """The rows of all spans, in order.
@@ -170,7 +173,7 @@ class PartReader:
             data += b"\n"
         yield from self._pieces(span, data, begin)
         if too_long is not None:
-            self._note(span, too_long)
+            self._note(span, too_long, data.count(b"\n"))
 
     def _unpacked(self, span: Span, file: IO[bytes]) -> Iterator[Piece]:
         limit, done, number, rest = self.options.max_line_bytes, 0, 0, b""
@@ -183,7 +186,7 @@ class PartReader:
                     yield from self._pieces(span, whole, done, number)
                     done, number = done + cut, number + whole.count(b"\n")
                 if len(rest) > limit:
-                    self._note(span, done)
+                    self._note(span, done, number)
                     after, skipped = _after_line_feed(file)
                     done, number, rest = done + len(rest) + skipped, number + 1, after
             if rest or not number:
@@ -201,15 +204,24 @@ class PartReader:
                 lines = data.count(b"\n", begin, at)
                 yield Piece(span, data[begin:at], lines, number)
                 number += lines
-            self._note(span, offset + at)
+            self._note(span, offset + at, number)
             at = begin = data.find(b"\n", at + limit) + 1 or len(data)
             number += 1
         if begin < len(data) or not data:
             yield Piece(span, data[begin:], data.count(b"\n", begin), number)
 
-    def _note(self, span: Span, at: int) -> None:
+    def _note(self, span: Span, at: int, number: int) -> None:
         text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
-        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, f"LINE_TOO_LONG: {text}"))
+        reason = f"LINE_TOO_LONG: {text}"
+        bad = self._keep([span], [(0, BadRecord(number, "", reason))] if self.options.bad_records_path else ())
+        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, reason, bad_records=bad[0]))
+
+    def _keep(self, spans: Sequence[Span], bad: Sequence[tuple[int, BadRecord]]) -> Counter[int]:
+        """Stages bad records; how many there are of each span."""
+        if self.staged is not None:
+            for owner, one in bad:
+                self.staged.add(key_uri(self.bucket, spans[owner].key), spans[owner], one)
+        return Counter(owner for owner, _ in bad)
 
     def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
         """Parses joined pieces; when that fails, each alone, so that one cannot spoil the others."""
@@ -226,9 +238,11 @@ class PartReader:
             for piece in pieces:
                 yield from self._parse([piece])
             return
-        counts = np.bincount(loaded.owners, minlength=len(pieces))
-        for piece, rows in zip(pieces, counts.tolist(), strict=True):
-            self.receipts.append(Receipt(piece.span.seq, piece.span.start, rows, State.INGESTED))
+        counts = np.bincount(loaded.owners, minlength=len(pieces)).tolist()
+        bad = self._keep(loaded.spans, loaded.bad)
+        for at, piece in enumerate(pieces):
+            done = Receipt(piece.span.seq, piece.span.start, counts[at], State.INGESTED, bad_records=bad[at])
+            self.receipts.append(done)
         yield loaded
 
     def _joined(self, pieces: list[Piece]) -> Loaded:
@@ -249,16 +263,21 @@ class PartReader:
                 lambda row: (path_at(int(rows.records[row])), int(records[row])),
                 lambda hits: lines_of(data, rows.records[hits].tolist()),
             )
-        return Loaded(rows.table, [piece.span for piece in pieces], owners, records)
+        bad = []
+        for one in rows.bad:
+            at = int(np.searchsorted(ends, one.record, "right"))
+            bad.append((at, replace(one, record=int(one.record - starts[at] + first[at]))))
+        return Loaded(rows.table, [piece.span for piece in pieces], owners, records, bad)
 
     def _read_files(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         for span, fetched in self._ahead(spans, self._fetch_file):
-            rows = 0
+            rows = bad = 0
             for loaded in self._guarded(span, fetched):
                 rows += loaded.table.num_rows
+                bad += self._keep(loaded.spans, loaded.bad)[0]
                 yield loaded
             if not (self.receipts and self.receipts[-1].seq == span.seq):
-                self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED))
+                self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED, bad_records=bad))
 
     def _fetch_file(self, span: Span) -> Callable[[], Iterator[Loaded]]:
         codec = compression_of(span.key)
@@ -287,7 +306,8 @@ class PartReader:
             if span.size_bytes > _IN_MEMORY_BYTES:
                 again()
             for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
-                yield Loaded(rows.table, [span], np.zeros(rows.table.num_rows, np.int64), rows.records)
+                owners = np.zeros(rows.table.num_rows, np.int64)
+                yield Loaded(rows.table, [span], owners, rows.records, [(0, one) for one in rows.bad])
 
     def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:
         if self.learner is not None:

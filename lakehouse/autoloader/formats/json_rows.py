@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from lakehouse.autoloader.formats.json_text import LineScanner, Malformed, Members, Spelling, dump, is_true
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, SpellingNeeded, as_string
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, BadFile, PathAt
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, QUARANTINE, BadFile, BadRecord, PathAt
 
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
@@ -42,6 +42,7 @@ class RowReader:
     Attributes:
         arrow_schema: The schema of the tables it gives.
         new_fields: Top-level names met that no column has in any spelling.
+        bad: In the mode ``QUARANTINE`` the records that gave no row.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class RowReader:
     ) -> None:
         self.arrow_schema = to_arrow_schema(schema, timezone="UTC")
         self.new_fields: set[str] = set()
+        self.bad: list[BadRecord] = []
         self._path_at = path_at
         self._mode = reader.get("mode", "PERMISSIVE").upper()
         self._multi_line = is_true(reader, "multiline")
@@ -196,20 +198,24 @@ class RowReader:
     def _add(self, line: str, text: str, record: int, spelling: Spelling) -> None:
         value, end = self._scanner.scan(text, spelling)
         several = isinstance(value, list) and type(value) is not Members
-        rows: list[tuple[list[Any], bool, list[tuple[str, Any]]]] = []
+        rows: list[tuple[list[Any], str | None, list[tuple[str, Any]]]] = []
         for element in value if several else (value,):
             if type(element) is not Members:
                 raise Malformed("neither an object nor an array of objects")
             rows.append(self._row(element))
         keep_mismatches = self._rescued is not None
-        corrupt = not keep_mismatches and any(mismatch for _, mismatch, _ in rows)
+        corrupt = not keep_mismatches and any(mismatch is not None for _, mismatch, _ in rows)
         if corrupt and self._mode == "DROPMALFORMED":
             return
         if corrupt and self._mode == "FAILFAST":
             self._fail(record, "a value does not have the type of its column")
+        if corrupt and self._mode == QUARANTINE:
+            name = next(name for _, name, _ in rows if name is not None)
+            self.bad.append(BadRecord(record, line, f"WRONG_TYPE: the value of {name} is not of its column's type"))
+            return
         # What follows the document is nothing to Spark; here it is kept where there is a column for it.
-        rest = self._mode == "PERMISSIVE" and not self._scanner.ends(text, end)
-        if rest and not rows:
+        rest = self._mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
+        if rest and (not rows or self._mode == QUARANTINE):
             raise Malformed("text after the document")
         for row, _, rescued in rows:
             if self._corrupt is not None and (corrupt or rest):
@@ -221,10 +227,10 @@ class RowReader:
             self._rows.append(row)
         self._records += range(len(rows)) if self._multi_line and several else [record] * len(rows)
 
-    def _row(self, members: Members) -> tuple[list[Any], bool, list[tuple[str, Any]]]:
-        """A row, whether a value of it has a wrong type, and what the row does not show of the document."""
+    def _row(self, members: Members) -> tuple[list[Any], str | None, list[tuple[str, Any]]]:
+        """A row, the name of a value of it that has a wrong type, and what the row does not show of the document."""
         row: list[Any] = [None] * len(self.arrow_schema)
-        columns, converters, mismatch = self._columns, self._converters, False
+        columns, converters, mismatch = self._columns, self._converters, None
         rescued: list[tuple[str, Any]] = []
         twice = len(dict(members)) < len(members)
         taken: dict[int, tuple[str, Any]] = {}
@@ -242,7 +248,7 @@ class RowReader:
             index, convert = column
             converted = convert(value)
             if converted is BAD or converters.partial:
-                mismatch = True
+                mismatch = name
             if converted is BAD or converters.partial or converters.incomplete:
                 rescued.append((name, value))
                 converters.partial = converters.incomplete = False
@@ -262,6 +268,9 @@ class RowReader:
         if self._mode == "FAILFAST":
             self._fail(record, why)
         if self._mode == "DROPMALFORMED":
+            return
+        if self._mode == QUARANTINE:
+            self.bad.append(BadRecord(record, text, f"MALFORMED: {why}"))
             return
         row: list[Any] = [None] * len(self.arrow_schema)
         if self._corrupt is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ RESCUED_DATA = "_rescued_data"
 FILE_PATH = "_file_path"
 NOTES = (FILE_PATH, CORRUPT_RECORD)
 """What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""
+
+QUARANTINE = "QUARANTINE"
+"""The mode that ``badRecordsPath`` makes: a record that is malformed gives no row, and is kept in ``Rows.bad``."""
 
 PathAt = Callable[[int], str]
 """The full path of the file that a line of the input came from: several small files may be parsed as one input."""
@@ -61,6 +64,21 @@ def _plain(value: Any) -> str:
 
 
 @dataclass(frozen=True)
+class BadRecord:
+    """A record that gave no row.
+
+    Attributes:
+        record: Its number, as in ``Rows.records``.
+        text: As it came, with bytes that are no text replaced; empty where it was not read.
+        reason: A stable code such as ``MALFORMED`` or ``WRONG_TYPE``, a colon, and what exactly, for a person.
+    """
+
+    record: int
+    text: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Rows:
     """Parsed rows.
 
@@ -70,11 +88,13 @@ class Rows:
         records: For each row the number (from 0) of the record it came from: the line of the input for formats of
             lines, the row of the file for the others. A line can give no row (a blank one) or several.
         new_fields: Names of top-level fields that the input has and the schema lacks.
+        bad: In the mode ``QUARANTINE`` the records that gave no row because they are malformed.
     """
 
     table: pa.Table
     records: np.ndarray
     new_fields: frozenset[str] = frozenset()
+    bad: Sequence[BadRecord] = ()
 
 
 class BadFile(Exception):
