@@ -19,6 +19,9 @@ from lakehouse.autoloader.bad_records import STAGED, FinishedBatch
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.storage.contract import StoreEndpoint
 
+_TRIES = 10
+_WITH_STATISTICS = "file_path,sequence,quarantined_at"  # those of the texts would fill the log
+_KEPT = "the batch is in the sink; its bad records are staged and not lost"
 _SCHEMA = STAGED.append(pa.field("quarantined_at", pa.timestamp("us", "UTC")))
 
 
@@ -46,27 +49,25 @@ class QuarantineTable:
             TransientError: another writer was faster, time after time.
             TerminalError: what is there is no table of bad records.
         """
-        try:
-            table = self._made()
-            done = table.transaction_version(app_id) or 0
-            if batches[-1].end > done:
-                rows = pa.RecordBatchReader.from_batches(_SCHEMA, _rows(batches, done, now))
-                mark = CommitProperties(app_transactions=[Transaction(app_id, batches[-1].end)])
-                write_deltalake(table, rows, mode="append", commit_properties=mark)
-        except CommitFailedError as error:
-            raise TransientError(
-                f"other writers of the table of bad records were faster: {error}",
-                where=self._uri,
-                state="the batch is in the sink; its bad records are staged and not lost",
-                next_command="run the stream again",
-            ) from None
-        except DeltaError as error:
-            raise TerminalError(
-                f"bad records cannot be appended: {error}",
-                where=self._uri,
-                state="the batch is in the sink; its bad records are staged and not lost",
-                next_command="give badRecordsPath a folder with nothing else in it, then run the stream again",
-            ) from None
+        for again in reversed(range(_TRIES)):
+            try:
+                self._append(app_id, batches, now)
+                return
+            except CommitFailedError as error:  # another stream made the table, or another driver was here
+                if not again:
+                    raise TransientError(
+                        f"other writers of the table of bad records were faster: {error}",
+                        where=self._uri,
+                        state=_KEPT,
+                        next_command="run the stream again",
+                    ) from None
+            except DeltaError as error:
+                raise TerminalError(
+                    f"bad records cannot be appended: {error}",
+                    where=self._uri,
+                    state=_KEPT,
+                    next_command="give badRecordsPath a folder with nothing else in it, then run the stream again",
+                ) from None
 
     def newest(self, limit: int) -> list[dict[str, Any]]:
         """The records that came last.
@@ -87,12 +88,23 @@ class QuarantineTable:
                 next_command="name the stream's badRecordsPath; its table is made with the first bad record",
             ) from None
 
-    def _made(self) -> DeltaTable:
+    def _append(self, app_id: str, batches: Sequence[FinishedBatch], now: datetime) -> None:
         try:
-            return DeltaTable(self._address, storage_options=self._options)
+            table = DeltaTable(self._address, storage_options=self._options)
         except TableNotFoundError:
-            DeltaTable.create(self._address, _SCHEMA, mode="ignore", storage_options=self._options)
-            return DeltaTable(self._address, storage_options=self._options)
+            table = DeltaTable.create(
+                self._address,
+                _SCHEMA,
+                mode="ignore",
+                configuration={"delta.dataSkippingStatsColumns": _WITH_STATISTICS},
+                storage_options=self._options,
+                commit_properties=CommitProperties(max_commit_retries=0),  # else it is another's second version
+            )
+        done = table.transaction_version(app_id) or 0
+        if batches[-1].end > done:
+            rows = pa.RecordBatchReader.from_batches(_SCHEMA, _rows(batches, done, now))
+            mark = CommitProperties(app_transactions=[Transaction(app_id, batches[-1].end)])
+            write_deltalake(table, rows, mode="append", commit_properties=mark)
 
 
 def _rows(batches: Sequence[FinishedBatch], done: int, now: datetime) -> Iterator[pa.RecordBatch]:

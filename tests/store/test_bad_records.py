@@ -2,6 +2,7 @@
 
 import gzip
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from command import lakehouse, lakehouse_json
@@ -13,7 +14,7 @@ from lakehouse.autoloader import bad_records, quarantine
 from lakehouse.autoloader.bad_records import FinishedBatch
 from lakehouse.autoloader.columns import METADATA_TYPE
 from lakehouse.autoloader.location import uri_key
-from lakehouse.errors import TerminalError, TransientError
+from lakehouse.errors import TerminalError
 
 LINES = [b'{"a": 1}', b"no json", b'{"a": "x"}', b'{"a": 2} tail', b'{"a": 3', b'{"a": 4}', b"\xff\xfe"]
 BAD = [1, 2, 3, 4, 6]
@@ -147,6 +148,8 @@ def test_a_long_text_is_cut_and_the_reason_says_so(world, kept, monkeypatch):
     assert first["raw"] == second["raw"] == text[: (1 << 20) // 3]
     assert first["reason"].endswith("(of its 2,100,000 bytes the first 1,048,576 are kept)")
     assert third["raw"] == "x"
+    log = world.lake.store.list(world.lake.settings.bucket, "bad/_delta_log/")
+    assert max(one.size_bytes for one in log) < 10_000, "no statistics of texts"
 
 
 def test_records_of_a_batch_that_did_not_finish_are_not_in_the_table(world, kept):
@@ -237,6 +240,23 @@ def test_two_streams_share_a_table(world, kept):
     assert Counter(kept.places()) == {("one.json", 0): 2, ("two.json", 0): 2}
 
 
+def test_streams_that_make_the_table_at_the_same_moment_lose_nothing(world, kept):
+    world.put("one.json", b"bad 1")
+    finished = []
+    for query in ("one", "two", "three", "four"):
+        stream = world.stream(query, badRecordsPath=kept.uri)
+        start = stream.beginning()
+        end = stream.next_end(start, max_files=1, max_bytes=None)
+        for task in stream.parts(start, end):
+            list(stream.read(task, SCHEMA))
+        finished.append((stream, end))
+    with ThreadPoolExecutor(len(finished)) as pool:
+        list(pool.map(lambda one: one[0].next_end(one[1], max_files=1, max_bytes=None), finished))
+    assert kept.places() == [("one.json", 0)] * 4
+    assert [one["operation"] for one in kept.delta().history()] == ["WRITE"] * 4 + ["CREATE TABLE"]
+    assert kept.staged() == set()
+
+
 def test_of_two_drivers_that_append_the_same_batch_one_wins(world, kept, monkeypatch):
     world.put("one.json", b"bad 1")
     write = quarantine.write_deltalake
@@ -255,9 +275,6 @@ def test_of_two_drivers_that_append_the_same_batch_one_wins(world, kept, monkeyp
     for task in stream.parts(start, world.last):
         list(stream.read(task, SCHEMA))
     monkeypatch.setattr(quarantine, "write_deltalake", late)
-    with pytest.raises(TransientError):
-        stream.next_end(world.last, max_files=1, max_bytes=None)
-    monkeypatch.setattr(quarantine, "write_deltalake", write)
     stream.next_end(world.last, max_files=1, max_bytes=None)
     assert kept.places() == [("one.json", 0)]
     assert kept.staged() == set()
