@@ -45,10 +45,11 @@ class StagedRecords:
         self._bytes = 0
         self._written: set[str] = set()
 
-    def add(self, path: str, span: Span, bad: BadRecord) -> None:
-        """Takes one record of a file; its text is cut where it is longer than 1 MiB."""
+    def add(self, path: str, span: Span, bad: BadRecord) -> bool:
+        """Takes one record of a file; True when its text was cut, because it is longer than 1 MiB."""
         text, reason = bad.text, bad.reason
-        if len(text) > _RAW_BYTES // 4 and len(raw := text.encode(errors="replace")) > _RAW_BYTES:
+        raw = text.encode(errors="replace") if len(text) > _RAW_BYTES // 4 else b""
+        if cut := len(raw) > _RAW_BYTES:
             text = raw[:_RAW_BYTES].decode(errors="ignore")
             reason += f" (of its {len(raw):,} bytes the first {_RAW_BYTES:,} are kept)"
         # as ``_metadata.record_index``, which counts from the span's first byte
@@ -58,6 +59,7 @@ class StagedRecords:
         self._bytes += len(text) + len(reason) + len(path) + _RECORD_BYTES
         if self._bytes >= _OBJECT_BYTES:
             self._write()
+        return cut
 
     def finish(self) -> None:
         """Makes all of them durable, and removes what an earlier attempt wrote beyond them."""

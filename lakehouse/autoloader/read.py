@@ -220,7 +220,10 @@ class PartReader:
         """Stages bad records; how many there are of each span."""
         if self.staged is not None:
             for owner, one in bad:
-                self.staged.add(key_uri(self.bucket, spans[owner].key), spans[owner], one)
+                span = spans[owner]
+                if self.staged.add(key_uri(self.bucket, span.key), span, one):
+                    text = f"TEXT_CUT: of the text of bad record {one.record + span.start:,} only the beginning is kept"
+                    self.receipts.append(Receipt(span.seq, span.start, 0, State.INGESTED, text))
         return Counter(owner for owner, _ in bad)
 
     def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
@@ -276,7 +279,8 @@ class PartReader:
                 rows += loaded.table.num_rows
                 bad += self._keep(loaded.spans, loaded.bad)[0]
                 yield loaded
-            if not (self.receipts and self.receipts[-1].seq == span.seq):
+            last = self.receipts[-1] if self.receipts else None
+            if last is None or last.seq != span.seq or last.state == State.INGESTED:
                 self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED, bad_records=bad))
 
     def _fetch_file(self, span: Span) -> Callable[[], Iterator[Loaded]]:

@@ -1,6 +1,7 @@
 """badRecordsPath without Spark: records that give no row are kept in a table, each once, whatever dies in between."""
 
 import gzip
+import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -139,15 +140,19 @@ def test_a_line_that_is_too_long_is_a_bad_record_without_text(world, kept):
     assert world.states()["long.json"].bad_records == 1
 
 
-def test_a_long_text_is_cut_and_the_reason_says_so(world, kept, monkeypatch):
+@pytest.mark.parametrize("name", ["json", "csv"])
+def test_a_long_text_is_cut_and_the_reason_says_so(world, kept, monkeypatch, name):
     monkeypatch.setattr(bad_records, "_OBJECT_BYTES", 1 << 20)
     text = "\u20ac" * 700_000
-    world.put("long.json", f"{text}\n{text}\nx".encode())
-    assert world.run(badRecordsPath=kept.uri) == []
-    first, second, third = kept.rows()
+    world.put("long.json", f"{text}\n{text}\nx\n4 5".encode())
+    world.put("good.json", ROW if name == "json" else b"1")
+    assert world.run(format=name, badRecordsPath=kept.uri) == [("good.json", 0, 1)]
+    state = world.states()["long.json"]
+    assert (state.ingestion_state, state.bad_records, state.error.split(":")[0]) == ("INGESTED", 4, "TEXT_CUT")
+    first, second, third, fourth = kept.rows()
     assert first["raw"] == second["raw"] == text[: (1 << 20) // 3]
     assert first["reason"].endswith("(of its 2,100,000 bytes the first 1,048,576 are kept)")
-    assert third["raw"] == "x"
+    assert (third["raw"], fourth["raw"]) == ("x", "4 5")
     log = world.lake.store.list(world.lake.settings.bucket, "bad/_delta_log/")
     assert max(one.size_bytes for one in log) < 10_000, "no statistics of texts"
 
@@ -286,6 +291,23 @@ def test_a_path_with_another_table_is_an_error_and_loses_nothing(world, kept):
     with pytest.raises(TerminalError, match="bad records cannot be appended"):
         world.run(badRecordsPath=kept.uri)
     assert len(kept.staged()) == 1
+
+
+def test_the_command_lists_files_in_quarantine_and_what_to_do(world, kept, environment):
+    world.put("one.json", b"\n".join(LINES))
+    world.put("cut.json.gz", gzip.compress(ROW * 5000)[:-20])
+    world.run(badRecordsPath=kept.uri)
+    place = world.lake.settings.checkpoint_uri("bronze.orders_autoloader").partition(f"{world.lake.settings.bucket}/")[
+        2
+    ]
+    pointer = json.dumps({"journal": world.journal}).encode()
+    world.lake.store.write(world.lake.settings.bucket, f"{place}/_source.json", pointer)
+    found = lakehouse_json(environment, "quarantine")
+    assert [one["error"].split(":")[0] for one in found["files"]] == ["TRUNCATED"]
+    assert found["bad_records"] == len(BAD)
+    said = lakehouse(environment, "quarantine").stdout
+    assert "cut.json.gz" in said
+    assert "lakehouse replay --files" in said
 
 
 def test_the_command_lists_the_newest_records(world, kept, environment):
