@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lakehouse.autoloader.formats.rows import BadRecord
 from lakehouse.autoloader.plan import Span
 from lakehouse.storage.contract import ObjectInfo, ObjectStore
 
@@ -27,7 +27,7 @@ STAGED = pa.schema(
 
 _RAW_BYTES = 1 << 20
 _OBJECT_BYTES = 8 << 20
-_RECORD_BYTES = 256
+_ROWS = 20_000
 
 
 class StagedRecords:
@@ -41,29 +41,39 @@ class StagedRecords:
 
     def __init__(self, store: ObjectStore, bucket: str, folder: str) -> None:
         self._store, self._bucket, self._folder = store, bucket, folder
-        self._rows: list[dict[str, Any]] = []
+        self._tables: list[pa.Table] = []
         self._bytes = 0
         self._written: set[str] = set()
 
-    def add(self, path: str, span: Span, bad: BadRecord) -> bool:
-        """Takes one record of a file; True when its text was cut, because it is longer than 1 MiB."""
-        text, reason = bad.text, bad.reason
-        raw = text.encode(errors="replace") if len(text) > _RAW_BYTES // 4 else b""
-        if cut := len(raw) > _RAW_BYTES:
-            text = raw[:_RAW_BYTES].decode(errors="ignore")
-            reason += f" (of its {len(raw):,} bytes the first {_RAW_BYTES:,} are kept)"
-        # as ``_metadata.record_index``, which counts from the span's first byte
-        record = bad.record + span.start
-        values = (path, record, text, reason, span.seq)
-        self._rows.append(dict(zip(STAGED.names, values, strict=True)))
-        self._bytes += len(text) + len(reason) + len(path) + _RECORD_BYTES
-        if self._bytes >= _OBJECT_BYTES:
-            self._write()
+    def add(self, paths: Sequence[str], spans: Sequence[Span], owners: np.ndarray, bad: pa.Table) -> Counter[int]:
+        """Takes records, each of the span that ``owners`` says; texts longer than 1 MiB are cut.
+
+        Returns:
+            For spans that have such texts, how many.
+        """
+        cut: Counter[int] = Counter()
+        files, numbers = pa.array(paths, pa.string()), np.array([span.seq for span in spans])
+        begin = np.array([span.start for span in spans])
+        for at in range(0, len(bad), _ROWS):
+            some, whose = bad.slice(at, _ROWS), owners[at : at + _ROWS]
+            texts, reasons = some["raw"].to_pylist(), some["reason"].to_pylist()
+            for row in np.flatnonzero(pc.greater(pc.binary_length(some["raw"]), _RAW_BYTES).to_numpy()).tolist():
+                raw = texts[row].encode()
+                texts[row] = raw[:_RAW_BYTES].decode(errors="ignore")
+                reasons[row] += f" (of its {len(raw):,} bytes the first {_RAW_BYTES:,} are kept)"
+                cut[int(whose[row])] += 1
+            # as ``_metadata.record_index``, which counts from the span's first byte
+            records = some["record"].to_numpy() + begin[whose]
+            columns = [files.take(pa.array(whose)), records, texts, reasons, numbers[whose]]
+            self._tables.append(pa.table([pa.array(one) for one in columns], schema=STAGED))
+            self._bytes += self._tables[-1].nbytes
+            if self._bytes >= _OBJECT_BYTES:
+                self._write()
         return cut
 
     def finish(self) -> None:
         """Makes all of them durable, and removes what an earlier attempt wrote beyond them."""
-        if self._rows:
+        if self._tables:
             self._write()
         for info in self._store.list(self._bucket, self._folder):
             if info.key not in self._written:
@@ -72,10 +82,10 @@ class StagedRecords:
     def _write(self) -> None:
         key = f"{self._folder}{len(self._written):05d}.parquet"
         out = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist(self._rows, STAGED), out, compression="zstd")
+        pq.write_table(pa.concat_tables(self._tables), out, compression="zstd")
         self._store.write(self._bucket, key, out.getvalue())
         self._written.add(key)
-        self._rows, self._bytes = [], 0
+        self._tables, self._bytes = [], 0
 
 
 @dataclass(frozen=True)

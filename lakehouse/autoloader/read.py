@@ -5,7 +5,7 @@ Memory stays bounded whatever the files' sizes: what is fetched ahead, one piece
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -18,7 +18,7 @@ from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
-from lakehouse.autoloader.formats.rows import BadFile, BadRecord, PathAt, Rows
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -76,7 +76,8 @@ class Loaded:
     spans: Sequence[Span]
     owners: np.ndarray
     records: np.ndarray
-    bad: Sequence[tuple[int, BadRecord]] = ()
+    bad: pa.Table | None = None
+    bad_owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass
@@ -213,18 +214,20 @@ class PartReader:
     def _note(self, span: Span, at: int, number: int) -> None:
         text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
         reason = f"LINE_TOO_LONG: {text}"
-        bad = self._keep([span], [(0, BadRecord(number, "", reason))] if self.options.bad_records_path else ())
-        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, reason, bad_records=bad[0]))
+        bad = bad_table([(number, "", reason)]) if self.options.bad_records_path else None
+        [count] = self._keep([span], bad, np.zeros(1, np.int64))
+        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, reason, bad_records=count))
 
-    def _keep(self, spans: Sequence[Span], bad: Sequence[tuple[int, BadRecord]]) -> Counter[int]:
+    def _keep(self, spans: Sequence[Span], bad: pa.Table | None, owners: np.ndarray) -> list[int]:
         """Stages bad records; how many there are of each span."""
+        if bad is None:
+            return [0] * len(spans)
         if self.staged is not None:
-            for owner, one in bad:
-                span = spans[owner]
-                if self.staged.add(key_uri(self.bucket, span.key), span, one):
-                    text = f"TEXT_CUT: of the text of bad record {one.record + span.start:,} only the beginning is kept"
-                    self.receipts.append(Receipt(span.seq, span.start, 0, State.INGESTED, text))
-        return Counter(owner for owner, _ in bad)
+            paths = [key_uri(self.bucket, span.key) for span in spans]
+            for owner, count in self.staged.add(paths, spans, owners, bad).items():
+                text = f"TEXT_CUT: of the text of {count:,} bad records only the beginning is kept"
+                self.receipts.append(Receipt(spans[owner].seq, spans[owner].start, 0, State.INGESTED, text))
+        return [int(count) for count in np.bincount(owners, minlength=len(spans))]
 
     def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
         """Parses joined pieces; when that fails, each alone, so that one cannot spoil the others."""
@@ -242,7 +245,7 @@ class PartReader:
                 yield from self._parse([piece])
             return
         counts = np.bincount(loaded.owners, minlength=len(pieces)).tolist()
-        bad = self._keep(loaded.spans, loaded.bad)
+        bad = self._keep(loaded.spans, loaded.bad, loaded.bad_owners)
         for at, piece in enumerate(pieces):
             done = Receipt(piece.span.seq, piece.span.start, counts[at], State.INGESTED, bad_records=bad[at])
             self.receipts.append(done)
@@ -266,18 +269,20 @@ class PartReader:
                 lambda row: (path_at(int(rows.records[row])), int(records[row])),
                 lambda hits: lines_of(data, rows.records[hits].tolist()),
             )
-        bad = []
-        for one in rows.bad:
-            at = int(np.searchsorted(ends, one.record, "right"))
-            bad.append((at, replace(one, record=int(one.record - starts[at] + first[at]))))
-        return Loaded(rows.table, [piece.span for piece in pieces], owners, records, bad)
+        loaded = Loaded(rows.table, [piece.span for piece in pieces], owners, records)
+        if rows.bad is None:
+            return loaded
+        lines = rows.bad["record"].to_numpy()
+        owners = np.searchsorted(ends, lines, "right")
+        bad = rows.bad.set_column(0, "record", pa.array(lines - starts[owners] + first[owners]))
+        return replace(loaded, bad=bad, bad_owners=owners)
 
     def _read_files(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         for span, fetched in self._ahead(spans, self._fetch_file):
             rows = bad = 0
             for loaded in self._guarded(span, fetched):
                 rows += loaded.table.num_rows
-                bad += self._keep(loaded.spans, loaded.bad)[0]
+                bad += self._keep(loaded.spans, loaded.bad, loaded.bad_owners)[0]
                 yield loaded
             last = self.receipts[-1] if self.receipts else None
             if last is None or last.seq != span.seq or last.state == State.INGESTED:
@@ -310,8 +315,8 @@ class PartReader:
             if span.size_bytes > _IN_MEMORY_BYTES:
                 again()
             for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
-                owners = np.zeros(rows.table.num_rows, np.int64)
-                yield Loaded(rows.table, [span], owners, rows.records, [(0, one) for one in rows.bad])
+                owners, bad_owners = (np.zeros(len(one or ()), np.int64) for one in (rows.table, rows.bad))
+                yield Loaded(rows.table, [span], owners, rows.records, rows.bad, bad_owners)
 
     def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:
         if self.learner is not None:

@@ -170,6 +170,7 @@ def test_records_of_a_batch_that_did_not_finish_are_not_in_the_table(world, kept
 
 def test_a_retried_task_writes_over_its_own_records(world, kept, monkeypatch):
     monkeypatch.setattr(bad_records, "_OBJECT_BYTES", 1)
+    monkeypatch.setattr(bad_records, "_ROWS", 1)
     world.put("one.json", b"bad 1\nbad 2\nbad 3")
     stream = world.stream(badRecordsPath=kept.uri)
     start = stream.beginning()

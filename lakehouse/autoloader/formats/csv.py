@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
-from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, BadRecord, Rows, Target
+from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table
 from lakehouse.autoloader.formats.text import as_utf8, values_of
 
 _CHUNK_ROWS = 65_536
@@ -143,8 +143,8 @@ class _Shape:
                 if row in wrong and block.counts[row] == len(block.columns)
                 else f"MALFORMED: {block.counts[row]} values for {len(block.columns)} columns"
             )
-            kept.append(BadRecord(int(rows.records[row]), texts[row], reason))
-        return Rows(rows.table.filter(pa.array(~bad)), rows.records[~bad], rows.new_fields, kept)
+            kept.append((int(rows.records[row]), texts[row], reason))
+        return Rows(rows.table.filter(pa.array(~bad)), rows.records[~bad], rows.new_fields, bad_table(kept))
 
     def _moded(self, block: _Block, table: pa.Table, bad: np.ndarray, first: int, new: frozenset[str]) -> Rows:
         numbers = np.arange(first, first + len(bad))

@@ -13,7 +13,15 @@ from pyspark.sql.pandas.types import to_arrow_schema
 
 from lakehouse.autoloader.formats.json_text import LineScanner, Malformed, Members, Spelling, dump, is_true
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, SpellingNeeded, as_string
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, QUARANTINE, BadFile, BadRecord, PathAt
+from lakehouse.autoloader.formats.rows import (
+    CORRUPT_RECORD,
+    FILE_PATH,
+    QUARANTINE,
+    BadFile,
+    BadRecord,
+    PathAt,
+    bad_table,
+)
 
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
@@ -42,7 +50,6 @@ class RowReader:
     Attributes:
         arrow_schema: The schema of the tables it gives.
         new_fields: Top-level names met that no column has in any spelling.
-        bad: In the mode ``QUARANTINE`` the records that gave no row.
     """
 
     def __init__(
@@ -55,7 +62,8 @@ class RowReader:
     ) -> None:
         self.arrow_schema = to_arrow_schema(schema, timezone="UTC")
         self.new_fields: set[str] = set()
-        self.bad: list[BadRecord] = []
+        self._bad: list[BadRecord] = []
+        self._bad_tables: list[pa.Table] = []
         self._path_at = path_at
         self._mode = reader.get("mode", "PERMISSIVE").upper()
         self._multi_line = is_true(reader, "multiline")
@@ -165,7 +173,14 @@ class RowReader:
         table = pa.Table.from_arrays(arrays, schema=self.arrow_schema)
         records = np.array(self._records, dtype=np.int64)
         self._rows, self._records = [], []
+        if self._bad:
+            self._bad_tables.append(bad_table(self._bad))
+            self._bad = []
         return table, records
+
+    def bad(self) -> pa.Table | None:
+        """In the mode ``QUARANTINE`` the records that gave no row, of all that was taken."""
+        return pa.concat_tables(self._bad_tables) if self._bad_tables else None
 
     def document(self, data: bytes | str, record: int) -> None:
         """Reads a document, or without ``multiline`` a line; blank text has no row.
@@ -211,7 +226,7 @@ class RowReader:
             self._fail(record, "a value does not have the type of its column")
         if corrupt and self._mode == QUARANTINE:
             name = next(name for _, name, _ in rows if name is not None)
-            self.bad.append(BadRecord(record, line, f"WRONG_TYPE: the value of {name} is not of its column's type"))
+            self._bad.append((record, line, f"WRONG_TYPE: the value of {name} is not of its column's type"))
             return
         # What follows the document is nothing to Spark; here it is kept where there is a column for it.
         rest = self._mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
@@ -270,7 +285,7 @@ class RowReader:
         if self._mode == "DROPMALFORMED":
             return
         if self._mode == QUARANTINE:
-            self.bad.append(BadRecord(record, text, f"MALFORMED: {why}"))
+            self._bad.append((record, text, f"MALFORMED: {why}"))
             return
         row: list[Any] = [None] * len(self.arrow_schema)
         if self._corrupt is not None:

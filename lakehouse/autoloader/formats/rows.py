@@ -63,19 +63,16 @@ def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-@dataclass(frozen=True)
-class BadRecord:
-    """A record that gave no row.
+BadRecord = tuple[int, str, str]
+"""A record that gave no row: its number, as in ``Rows.records``; its text as it came, with bytes that are no text
+replaced, empty where it was not read; a stable code such as ``MALFORMED``, a colon, and what exactly, for a person."""
 
-    Attributes:
-        record: Its number, as in ``Rows.records``.
-        text: As it came, with bytes that are no text replaced; empty where it was not read.
-        reason: A stable code such as ``MALFORMED`` or ``WRONG_TYPE``, a colon, and what exactly, for a person.
-    """
 
-    record: int
-    text: str
-    reason: str
+def bad_table(records: Sequence[BadRecord]) -> pa.Table:
+    """Columns ``record``, ``raw`` and ``reason``; there can be millions with few reasons."""
+    numbers, texts, reasons = zip(*records, strict=True) if records else ((), (), ())
+    columns = [pa.array(numbers, pa.int64()), pa.array(texts, pa.string())]
+    return pa.table([*columns, pa.array(reasons, pa.string()).dictionary_encode()], ["record", "raw", "reason"])
 
 
 @dataclass(frozen=True)
@@ -88,13 +85,13 @@ class Rows:
         records: For each row the number (from 0) of the record it came from: the line of the input for formats of
             lines, the row of the file for the others. A line can give no row (a blank one) or several.
         new_fields: Names of top-level fields that the input has and the schema lacks.
-        bad: In the mode ``QUARANTINE`` the records that gave no row because they are malformed.
+        bad: In the mode ``QUARANTINE`` the records that gave no row, see ``bad_table``; None without any.
     """
 
     table: pa.Table
     records: np.ndarray
     new_fields: frozenset[str] = frozenset()
-    bad: Sequence[BadRecord] = ()
+    bad: pa.Table | None = None
 
 
 class BadFile(Exception):
