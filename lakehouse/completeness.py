@@ -70,11 +70,12 @@ def _twice(table: str, states: Iterable[FileState], found: dict[int, int]) -> Fi
 
 
 def _loaded(table: str, done: Iterable[FileState], found: dict[int, int]) -> Finding:
-    files = rows_read = quarantined = missing = 0
+    files = rows_read = bad_records = quarantined = missing = 0
     wrong = []
     for one in done:
         files += 1
         rows_read += one.rows or 0
+        bad_records += one.bad_records or 0
         quarantined += one.ingestion_state == State.QUARANTINED
         rows = found.get(one.sequence, 0)
         if rows < (one.rows or 0):
@@ -88,6 +89,7 @@ def _loaded(table: str, done: Iterable[FileState], found: dict[int, int]) -> Fin
             "files": files,
             "files_quarantined": quarantined,
             "rows_read": rows_read,
+            "bad_records": bad_records,
             "rows_in_table": sum(found.values()),
             "rows_missing": missing,
         },

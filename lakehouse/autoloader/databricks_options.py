@@ -104,8 +104,6 @@ DATABRICKS_OPTIONS: dict[str, str] = {
     "cloudFiles.clientEmail": _OTHER_CLOUD,
     "cloudFiles.privateKey": _OTHER_CLOUD,
     "cloudFiles.privateKeyId": _OTHER_CLOUD,
-    "badRecordsPath": "a record that cannot be read is kept in the column that columnNameOfCorruptRecord names, "
-    "a value that does not fit in the one that rescuedDataColumn names",
 }
 """Options of Databricks that are not had here, and why or what to use; ``.*`` at the end stands for any ending."""
 

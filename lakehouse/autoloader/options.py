@@ -47,6 +47,7 @@ class CloudFilesOptions:
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
+        bad_records_path: The table for records that are malformed; without one they have rows.
         reader: Options of the format's reader as they were given, their names in lower case.
     """
 
@@ -73,6 +74,7 @@ class CloudFilesOptions:
     ignore_missing_files: bool = False
     ignore_corrupt_files: bool = False
     rescued_data_column: str | None = None
+    bad_records_path: str | None = None
     journal_location: str | None = None
     profile: str | None = None
     min_partitions: int = 2
@@ -112,6 +114,8 @@ class CloudFilesOptions:
             elif not (lower.startswith("cloudfiles.") and values.get("cloudFiles.validateOptions") is False):
                 problems.append(unknown(lower, name, (one.name for one in OPTIONS), format_))
         problems += _contradictions(values)
+        if "badRecordsPath" in values:
+            problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
         if problems:
             raise ConfigurationError(
                 "\n".join(problems),
@@ -277,6 +281,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("ignoreMissingFiles", "ignore_missing_files", _flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", _flag),
     Option("rescuedDataColumn", "rescued_data_column", _text),
+    Option("badRecordsPath", "bad_records_path", _place),
     Option("cloudFiles.journalLocation", "journal_location", _place),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", _count),
@@ -333,10 +338,17 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
                 "cloudFiles.cleanSource.moveDestination must be neither the load path nor below it: "
                 "moved files would be found as new ones."
             )
-    if place := values.get("cloudFiles.journalLocation"):
-        bucket, folder = split_uri(place)
+    for name, what in (("cloudFiles.journalLocation", "the journal"), ("badRecordsPath", "its table")):
+        bucket, folder = split_uri(values.get(name) or "s3a://-")
         if bucket == source.bucket and source.covers(f"{folder.strip('/')}/0".removeprefix("/")):
             yield (
-                "cloudFiles.journalLocation is below the load path, where the journal would be loaded as data: "
+                f"{name} is below the load path, where {what} would be loaded as data: "
                 "move it, or begin a folder's name with _."
             )
+
+
+def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:
+    if format_ not in (None, "json", "csv"):
+        yield f"badRecordsPath is for json and csv, and cloudFiles.format is {format_}: their records can be malformed."
+    if mode.strip().upper() in ("DROPMALFORMED", "FAILFAST"):
+        yield f"badRecordsPath keeps malformed records, and mode is {mode.strip().upper()}: leave one of the two out."

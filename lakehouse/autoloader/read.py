@@ -14,11 +14,12 @@ from typing import IO, Protocol
 import numpy as np
 import pyarrow as pa
 
+from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
-from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -70,17 +71,19 @@ class Piece:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Parsed rows with their origin: for each row which of ``spans`` it is from, and which record of it."""
+    """Parsed rows with their origin: for each row (and bad record) which of ``spans`` it is from, and which record."""
 
     table: pa.Table
     spans: Sequence[Span]
     owners: np.ndarray
     records: np.ndarray
+    bad: pa.Table | None = None
+    bad_owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass
 class PartReader:
-    """Reads one part; afterwards ``receipts`` says what became of each span."""
+    """Reads one part; afterwards ``receipts`` says what became of each span, and ``staged`` has its bad records."""
 
     bucket: str
     fetcher: Fetcher
@@ -88,6 +91,7 @@ class PartReader:
     options: CloudFilesOptions
     receipts: list[Receipt] = field(default_factory=list)
     learner: Learner | None = None
+    staged: StagedRecords | None = None
 
     def read(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         """The rows of all spans, in order.
@@ -172,7 +176,7 @@ class PartReader:
             data += b"\n"
         yield from self._pieces(span, data, begin)
         if too_long is not None:
-            self._note(span, too_long)
+            self._note(span, too_long, data.count(b"\n"))
 
     def _unpacked(self, span: Span, file: IO[bytes]) -> Iterator[Piece]:
         limit, done, number, rest = self.options.max_line_bytes, 0, 0, b""
@@ -187,7 +191,7 @@ class PartReader:
                     yield from self._pieces(span, whole, done, number)
                     done, number = done + cut, number + whole.count(b"\n")
                 if len(rest) > limit:
-                    self._note(span, done)
+                    self._note(span, done, number)
                     after, skipped = _after_line_feed(file)
                     done, number, rest = done + len(rest) + skipped, number + 1, after
             if rest or not number:
@@ -205,15 +209,29 @@ class PartReader:
                 lines = data.count(b"\n", begin, at)
                 yield Piece(span, data[begin:at], lines, number)
                 number += lines
-            self._note(span, offset + at)
+            self._note(span, offset + at, number)
             at = begin = data.find(b"\n", at + limit) + 1 or len(data)
             number += 1
         if begin < len(data) or not data:
             yield Piece(span, data[begin:], data.count(b"\n", begin), number)
 
-    def _note(self, span: Span, at: int) -> None:
+    def _note(self, span: Span, at: int, number: int) -> None:
         text = f"the line that begins at byte {at:,} is longer than {self.options.max_line_bytes:,} bytes: left out"
-        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, f"LINE_TOO_LONG: {text}"))
+        reason = f"LINE_TOO_LONG: {text}"
+        bad = bad_table([(number, "", reason)]) if self.options.bad_records_path else None
+        [count] = self._keep([span], bad, np.zeros(1, np.int64))
+        self.receipts.append(Receipt(span.seq, at, 0, State.INGESTED, reason, bad_records=count))
+
+    def _keep(self, spans: Sequence[Span], bad: pa.Table | None, owners: np.ndarray) -> list[int]:
+        """Stages bad records; how many there are of each span."""
+        if bad is None:
+            return [0] * len(spans)
+        if self.staged is not None:
+            paths = [key_uri(self.bucket, span.key) for span in spans]
+            for owner, count in self.staged.add(paths, spans, owners, bad).items():
+                text = f"TEXT_CUT: of the text of {count:,} bad records only the beginning is kept"
+                self.receipts.append(Receipt(spans[owner].seq, spans[owner].start, 0, State.INGESTED, text))
+        return [int(count) for count in np.bincount(owners, minlength=len(spans))]
 
     def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
         """Parses joined pieces; when that fails, each alone, so that one cannot spoil the others."""
@@ -230,9 +248,11 @@ class PartReader:
             for piece in pieces:
                 yield from self._parse([piece])
             return
-        counts = np.bincount(loaded.owners, minlength=len(pieces))
-        for piece, rows in zip(pieces, counts.tolist(), strict=True):
-            self.receipts.append(Receipt(piece.span.seq, piece.span.start, rows, State.INGESTED))
+        counts = np.bincount(loaded.owners, minlength=len(pieces)).tolist()
+        bad = self._keep(loaded.spans, loaded.bad, loaded.bad_owners)
+        for at, piece in enumerate(pieces):
+            done = Receipt(piece.span.seq, piece.span.start, counts[at], State.INGESTED, bad_records=bad[at])
+            self.receipts.append(done)
         yield loaded
 
     def _joined(self, pieces: list[Piece]) -> Loaded:
@@ -253,16 +273,24 @@ class PartReader:
                 lambda row: (path_at(int(rows.records[row])), int(records[row])),
                 lambda hits: lines_of(data, rows.records[hits].tolist()),
             )
-        return Loaded(rows.table, [piece.span for piece in pieces], owners, records)
+        loaded = Loaded(rows.table, [piece.span for piece in pieces], owners, records)
+        if rows.bad is None:
+            return loaded
+        lines = rows.bad["record"].to_numpy()
+        owners = np.searchsorted(ends, lines, "right")
+        bad = rows.bad.set_column(0, "record", pa.array(lines - starts[owners] + first[owners]))
+        return replace(loaded, bad=bad, bad_owners=owners)
 
     def _read_files(self, spans: Sequence[Span]) -> Iterator[Loaded]:
         for span, fetched in self._ahead(spans, self._fetch_file):
-            rows = 0
+            rows = bad = 0
             for loaded in self._guarded(span, fetched):
                 rows += loaded.table.num_rows
+                bad += self._keep(loaded.spans, loaded.bad, loaded.bad_owners)[0]
                 yield loaded
-            if not (self.receipts and self.receipts[-1].seq == span.seq):
-                self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED))
+            last = self.receipts[-1] if self.receipts else None
+            if last is None or last.seq != span.seq or last.state == State.INGESTED:
+                self.receipts.append(Receipt(span.seq, 0, rows, State.INGESTED, bad_records=bad))
 
     def _fetch_file(self, span: Span) -> Callable[[], Iterator[Loaded]]:
         codec = compression_of(span.key)
@@ -291,7 +319,8 @@ class PartReader:
             if span.size_bytes > _IN_MEMORY_BYTES:
                 again()
             for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
-                yield Loaded(rows.table, [span], np.zeros(rows.table.num_rows, np.int64), rows.records)
+                owners, bad_owners = (np.zeros(len(one or ()), np.int64) for one in (rows.table, rows.bad))
+                yield Loaded(rows.table, [span], owners, rows.records, rows.bad, bad_owners)
 
     def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:
         if self.learner is not None:

@@ -39,6 +39,7 @@ class Receipt:
         state: What became of it.
         error: Why it was not loaded, or what of it was left out; empty when all is well.
         batch_id: The micro-batch, where the task was told.
+        bad_records: Records that gave no row and are kept under ``badRecordsPath``.
     """
 
     seq: int
@@ -47,6 +48,7 @@ class Receipt:
     state: State
     error: str = ""
     batch_id: int | None = None
+    bad_records: int = 0
 
 
 @dataclass(frozen=True)

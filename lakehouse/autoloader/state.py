@@ -26,7 +26,7 @@ STATE_DDL = (
     "path STRING, size BIGINT, create_time TIMESTAMP, discovery_time TIMESTAMP, processed_time TIMESTAMP, "
     "commit_time TIMESTAMP, archive_time TIMESTAMP, archive_mode STRING, move_location STRING, source_id STRING, "
     "flow_name STRING, ingestion_state STRING, sequence BIGINT, e_tag STRING, rows BIGINT, error STRING, "
-    "batch_id BIGINT, delta_version BIGINT"
+    "batch_id BIGINT, delta_version BIGINT, bad_records BIGINT"
 )
 
 
@@ -51,6 +51,7 @@ class FileState:
         error: Why it was not loaded, or what of it was left out.
         batch_id: The micro-batch that read it.
         delta_version: The table's version that holds its rows.
+        bad_records: Records kept under ``badRecordsPath``; None before it was read.
     """
 
     path: str
@@ -71,6 +72,7 @@ class FileState:
     error: str | None = None
     batch_id: int | None = None
     delta_version: int | None = None
+    bad_records: int | None = None
 
 
 @dataclass(frozen=True)
@@ -198,6 +200,7 @@ def _state(
         error=said.error or None,
         batch_id=batch,
         delta_version=versions.get(batch) if batch is not None else None,
+        bad_records=said.bad_records,
     )
 
 
@@ -218,7 +221,8 @@ def _by_file(store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
 def _sum(first: Receipt, second: Receipt) -> Receipt:
     worse = first if first.state != State.INGESTED else second
     errors = "; ".join(filter(None, dict.fromkeys([first.error, second.error])))
-    return replace(worse, rows=first.rows + second.rows, start=0, error=errors)
+    rows, bad = first.rows + second.rows, first.bad_records + second.bad_records
+    return replace(worse, rows=rows, start=0, error=errors, bad_records=bad)
 
 
 def _pointed_at(store: ObjectStore, bucket: str, prefix: str) -> str:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.backlog import Backlog
+from lakehouse.autoloader.bad_records import StagedRecords, finished_batches, plan_name, staged_folder
 from lakehouse.autoloader.clean import SourceCleaner
 from lakehouse.autoloader.columns import Columns, partition_values
 from lakehouse.autoloader.evolve import EVOLVING, Learner
@@ -30,6 +31,7 @@ from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.schemas import SAMPLE_BYTES, SAMPLE_FILES
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import UnknownFieldException
+from lakehouse.storage.environment import endpoint_from_environment
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
@@ -46,6 +48,7 @@ class Task:
         after: Number of the last file before the batch.
         end: Number of the last file of the batch.
         number: Its place among the parts.
+        plan: Name of the cut of its batch into parts.
     """
 
     spans: list[Span]
@@ -53,6 +56,7 @@ class Task:
     after: int
     end: int
     number: int
+    plan: str = ""
 
 
 class Stream:
@@ -93,6 +97,8 @@ class Stream:
         self._journal.verify(position)
         # Spark asks for a batch when the one before it is finished: what came before ``start`` is in the sink
         self._place(start["stream"]).note(position.seq)
+        if self._options.bad_records_path:
+            self._publish_bad_records(start)
         if self._options.clean_source != "OFF":
             SourceCleaner(self._source, self._place(start["stream"])).step()
         end = self._pending(position.seq).end_of_batch(position.seq, max_files=max_files, max_bytes=max_bytes)
@@ -119,7 +125,9 @@ class Stream:
             max_partition_bytes=self._options.max_partition_bytes,
             may_split=self._source.fetcher.is_there,
         )
-        return [Task(spans, end["stream"], start["seq"], end["seq"], number) for number, spans in enumerate(parts)]
+        name = plan_name(parts) if self._options.bad_records_path else ""
+        after, upto = start["seq"], end["seq"]
+        return [Task(spans, end["stream"], after, upto, number, name) for number, spans in enumerate(parts)]
 
     def read(
         self, task: Task, schema: StructType, batch_id: Callable[[], int | None] = lambda: None
@@ -138,19 +146,29 @@ class Stream:
         spans, batch = task.spans, batch_id()
         place = self._source.journal_place
         durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}")
+        folder = f"{staged_folder(place[1], task.stream)}{task.end:020d}/{task.plan}/{task.number:05d}/"
+        staged = StagedRecords(self._source.store, place[0], folder) if self._options.bad_records_path else None
         if not durable.begin():
             deadly = find_deadly(spans, Probe(self._options, schema))
             receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
             spans = [one for one in spans if one not in deadly]
         try:
-            yield from self.rows(spans, schema, receipts, after=task.after)
+            yield from self.rows(spans, schema, receipts, after=task.after, staged=staged)
         except Exception:
             durable.give_up()
             raise
+        if staged is not None:
+            staged.finish()
         durable.finish(replace(one, batch_id=batch) for one in receipts)
 
     def rows(
-        self, spans: list[Span], schema: StructType, receipts: list[Receipt], *, after: int | None = None
+        self,
+        spans: list[Span],
+        schema: StructType,
+        receipts: list[Receipt],
+        *,
+        after: int | None = None,
+        staged: StagedRecords | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of spans; what became of each goes to ``receipts``.
 
@@ -159,6 +177,7 @@ class Stream:
             schema: The stream's columns.
             receipts: Gets what became of each span.
             after: Number of the last file before the batch, where the spans are a part of one.
+            staged: Gets the bad records.
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.
@@ -167,7 +186,7 @@ class Stream:
         columns = Columns(schema, self._partition_names(spans), source.path.bucket, source.path.root)
         chosen = ChosenFormat(self._options, columns.data)
         learner = self._learner(schema, columns)
-        part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts, learner)
+        part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts, learner, staged)
         for loaded in part.read(spans):
             if learner is None or not learner.introduced:
                 yield from columns.batches(loaded)
@@ -217,6 +236,20 @@ class Stream:
             return None
         known = StructType([one for one in columns.data.fields if one.name != rescued])
         return Learner(self._options, known, frozenset(schema.names) - frozenset(known.names), rescued)
+
+    def _publish_bad_records(self, start: Offset) -> None:
+        bucket, prefix = self._source.journal_place
+        batches = finished_batches(self._source.store, bucket, staged_folder(prefix, start["stream"]), start["seq"])
+        if batches:
+            from lakehouse.autoloader.quarantine import QuarantineTable  # only batches with bad records need it
+
+            # the journal's first write tells it from another in the same place, whose numbers begin anew
+            name = f"cloudFiles/{self._journal.position(1).segment}/{start['stream']}"
+            endpoint = endpoint_from_environment(self._options.profile)
+            table = QuarantineTable(self._options.bad_records_path or "", endpoint)
+            table.append_once(name, batches, self._source.now())
+            for one in batches:
+                one.remove()
 
     def _place(self, stream: str) -> StreamPosition:
         if self._position is None or self._position.stream != stream:

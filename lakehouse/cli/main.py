@@ -11,6 +11,7 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.output import Json, command
+from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.schema import schema
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
@@ -198,6 +199,7 @@ def prepare(as_json: bool = Json) -> None:
 
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
+app.command()(quarantine)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
 

@@ -13,7 +13,16 @@ from lakehouse.storage.environment import environment_of
 
 ROW = b'{"a": 1}\n'
 SCHEMA = StructType().add("a", "long").add("_metadata", METADATA_TYPE)
-PLAIN = ("path", "ignoreMissingFiles", "ignoreCorruptFiles", "mode", "multiLine")
+PLAIN = (
+    "path",
+    "ignoreMissingFiles",
+    "ignoreCorruptFiles",
+    "mode",
+    "multiLine",
+    "badRecordsPath",
+    "header",
+    "rescuedDataColumn",
+)
 
 
 class World:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType
 
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA, PathAt, Rows, Target
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, QUARANTINE, RESCUED_DATA, PathAt, Rows, Target
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 
@@ -44,12 +44,12 @@ class ChosenFormat:
         if self.options.format == "text":
             return _function("text", "parse_text_lines")(data, self.schema, reader=self.options.reader)
         return _function("json", "parse_json_lines")(
-            data, self.schema, reader=self.options.reader, path_at=path_at, **self._columns()
+            data, self.schema, reader=self._reader, path_at=path_at, **self._columns()
         )
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
         """See ``read.Format``."""
-        name, reader = self.options.format, self.options.reader
+        name, reader = self.options.format, self._reader
         if name == "binaryfile":
             rows = _function("binary_file", "binary_file_rows")
             yield rows(file.read(), path=path, modified=span.last_modified, schema=self.schema)
@@ -61,6 +61,11 @@ class ChosenFormat:
             columns = self._columns()
             target = Target(self.schema, reader, path, columns["corrupt_column"], columns["rescued_column"])
             yield from _function(name, f"parse_{name}")(file, target)
+
+    @property
+    def _reader(self) -> Mapping[str, str]:
+        told = self.options.reader
+        return {**told, "mode": QUARANTINE} if self.options.bad_records_path else told
 
     def _columns(self) -> dict[str, str | None]:
         strings = {one.name for one in self.schema.fields if isinstance(one.dataType, StringType)}

@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
-from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table
 from lakehouse.autoloader.formats.text import as_utf8, values_of
 
 _CHUNK_ROWS = 65_536
@@ -108,6 +108,7 @@ class _Shape:
         goals = target.source(names)
         bad = block.counts < width if target.rescued else block.counts != width
         left: dict[int, dict[str, str]] = {}
+        wrong: dict[int, str] = {}
         new = {name for name, goal in goals.items() if goal is None}
         for name, texts in zip(names, block.columns, strict=False):
             texts = pc.if_else(pc.equal(texts, self.dialect.null), None, texts)
@@ -115,7 +116,9 @@ class _Shape:
             if goal := goals[name]:
                 columns[goal] = values_of(texts, types[goal], target.reader)
                 lost = pc.and_(lost, pc.is_null(columns[goal]))
-                bad = bad if target.rescued else bad | lost.to_numpy(False)
+                if not target.rescued:
+                    bad = bad | lost.to_numpy(False)
+                    wrong = {**dict.fromkeys(np.flatnonzero(lost.to_numpy(False)).tolist(), name), **wrong}
             if target.rescued:
                 for row in np.flatnonzero(lost.to_numpy(False)).tolist():
                     left.setdefault(row, {})[name] = texts[row].as_py()
@@ -126,9 +129,22 @@ class _Shape:
         if target.rescued:
             texts = [left.get(row) and target.rescued_json(left[row]) for row in range(size)]
             columns[target.rescued] = pa.array([one or None for one in texts], pa.string())
-        return self._moded(
-            block, pa.Table.from_arrays(list(columns.values()), schema=arrow), bad, first, frozenset(new)
-        )
+        table = pa.Table.from_arrays(list(columns.values()), schema=arrow)
+        if self.dialect.mode == QUARANTINE and bad.any():
+            return self._kept_apart(block, Rows(table, np.arange(first, first + size), frozenset(new)), bad, wrong)
+        return self._moded(block, table, bad, first, frozenset(new))
+
+    def _kept_apart(self, block: _Block, rows: Rows, bad: np.ndarray, wrong: Mapping[int, str]) -> Rows:
+        """The good rows; ``wrong`` says for a row which value of it is not of its column's type."""
+        texts, kept = block.texts(), []
+        for row in np.flatnonzero(bad).tolist():
+            reason = (
+                f"WRONG_TYPE: the value of {wrong[row]} is not of its column's type"
+                if row in wrong and block.counts[row] == len(block.columns)
+                else f"MALFORMED: {block.counts[row]} values for {len(block.columns)} columns"
+            )
+            kept.append((int(rows.records[row]), texts[row], reason))
+        return Rows(rows.table.filter(pa.array(~bad)), rows.records[~bad], rows.new_fields, bad_table(kept))
 
     def _moded(self, block: _Block, table: pa.Table, bad: np.ndarray, first: int, new: frozenset[str]) -> Rows:
         numbers = np.arange(first, first + len(bad))

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
 from lakehouse.errors import ConfigurationError
 
@@ -40,7 +41,7 @@ class Dialect:
         self.multi, self.header = flag(reader, "multiline"), flag(reader, "header")
         self.leading, self.trailing = flag(reader, "ignoreleadingwhitespace"), flag(reader, "ignoretrailingwhitespace")
         self.mode = reader.get("mode", "PERMISSIVE").upper()
-        if self.mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST"):
+        if self.mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST", QUARANTINE):
             raise ConfigurationError(f"the mode {self.mode!r} of CSV is not known")
         if reader.get("linesep", "\n") != "\n":
             raise ConfigurationError("the option linesep is not supported for CSV: every usual end of line is known")

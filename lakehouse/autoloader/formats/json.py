@@ -71,13 +71,14 @@ def parse_json_lines(
         refuse_wide(data, path_at(0))
         rows.document(data, 0)
         table, records = rows.take()
-        return Rows(table, records, frozenset(rows.new_fields))
+        return Rows(table, records, frozenset(rows.new_fields), rows.bad())
     data = data.replace(b"\r\n", b"\n") if b"\r" in data else data
     data = data.removesuffix(b"\r")
     fast = FastReader(schema, reader, corrupt_column, rescued_column)
     parts = [part for part in _parts(data, 0, fast, rows) if part[0].num_rows] or [rows.take()]
     table = pa.concat_tables([part for part, _ in parts]) if len(parts) > 1 else parts[0][0]
-    return Rows(table, np.concatenate([numbers for _, numbers in parts]), frozenset(rows.new_fields | fast.new_fields))
+    records = np.concatenate([numbers for _, numbers in parts])
+    return Rows(table, records, frozenset(rows.new_fields | fast.new_fields), rows.bad())
 
 
 def _parts(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Iterator[Part]:

@@ -21,7 +21,15 @@ from lakehouse.autoloader.formats.json_text import (
     is_true,
 )
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, BadFile, PathAt
+from lakehouse.autoloader.formats.rows import (
+    CORRUPT_RECORD,
+    FILE_PATH,
+    QUARANTINE,
+    BadFile,
+    BadRecord,
+    PathAt,
+    bad_table,
+)
 
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"
@@ -62,6 +70,8 @@ class RowReader:
     ) -> None:
         self.arrow_schema = to_arrow_schema(schema, timezone="UTC")
         self.new_fields: set[str] = set()
+        self._bad: list[BadRecord] = []
+        self._bad_tables: list[pa.Table] = []
         self._path_at = path_at
         self._mode = reader.get("mode", "PERMISSIVE").upper()
         self._multi_line = is_true(reader, "multiline")
@@ -171,7 +181,14 @@ class RowReader:
         table = pa.Table.from_arrays(arrays, schema=self.arrow_schema)
         records = np.array(self._records, dtype=np.int64)
         self._rows, self._records = [], []
+        if self._bad:
+            self._bad_tables.append(bad_table(self._bad))
+            self._bad = []
         return table, records
+
+    def bad(self) -> pa.Table | None:
+        """In the mode ``QUARANTINE`` the records that gave no row, of all that was taken."""
+        return pa.concat_tables(self._bad_tables) if self._bad_tables else None
 
     def document(self, data: bytes | str, record: int) -> None:
         """Reads a document, or without ``multiline`` a line; blank text has no row.
@@ -204,20 +221,24 @@ class RowReader:
     def _add(self, line: str, text: str, record: int, spelling: Spelling) -> None:
         value, end = self._scanner.scan(text, spelling)
         several = isinstance(value, list) and type(value) is not Members
-        rows: list[tuple[list[Any], bool, list[tuple[str, Any]]]] = []
+        rows: list[tuple[list[Any], str | None, list[tuple[str, Any]]]] = []
         for element in value if several else (value,):
             if type(element) is not Members:
                 raise Malformed("neither an object nor an array of objects")
             rows.append(self._row(element))
         keep_mismatches = self._rescued is not None
-        corrupt = not keep_mismatches and any(mismatch for _, mismatch, _ in rows)
+        corrupt = not keep_mismatches and any(mismatch is not None for _, mismatch, _ in rows)
         if corrupt and self._mode == "DROPMALFORMED":
             return
         if corrupt and self._mode == "FAILFAST":
             self._fail(record, "a value does not have the type of its column")
+        if corrupt and self._mode == QUARANTINE:
+            name = next(name for _, name, _ in rows if name is not None)
+            self._bad.append((record, line, f"WRONG_TYPE: the value of {name} is not of its column's type"))
+            return
         # What follows the document is nothing to Spark; here it is kept where there is a column for it.
-        rest = self._mode == "PERMISSIVE" and not self._scanner.ends(text, end)
-        if rest and not rows:
+        rest = self._mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
+        if rest and (not rows or self._mode == QUARANTINE):
             raise Malformed("text after the document")
         for row, _, rescued in rows:
             if self._corrupt is not None and (corrupt or rest):
@@ -229,10 +250,10 @@ class RowReader:
             self._rows.append(row)
         self._records += range(len(rows)) if self._multi_line and several else [record] * len(rows)
 
-    def _row(self, members: Members) -> tuple[list[Any], bool, list[tuple[str, Any]]]:
-        """A row, whether a value of it has a wrong type, and what the row does not show of the document."""
+    def _row(self, members: Members) -> tuple[list[Any], str | None, list[tuple[str, Any]]]:
+        """A row, the name of a value of it that has a wrong type, and what the row does not show of the document."""
         row: list[Any] = [None] * len(self.arrow_schema)
-        columns, converters, mismatch = self._columns, self._converters, False
+        columns, converters, mismatch = self._columns, self._converters, None
         rescued: list[tuple[str, Any]] = []
         twice = len(dict(members)) < len(members)
         taken: dict[int, tuple[str, Any]] = {}
@@ -250,7 +271,7 @@ class RowReader:
             index, convert = column
             converted = convert(value)
             if converted is BAD or converters.partial:
-                mismatch = True
+                mismatch = name
             if converted is BAD or converters.partial or converters.incomplete:
                 rescued.append((name, value))
                 converters.partial = converters.incomplete = False
@@ -270,6 +291,9 @@ class RowReader:
         if self._mode == "FAILFAST":
             self._fail(record, why)
         if self._mode == "DROPMALFORMED":
+            return
+        if self._mode == QUARANTINE:
+            self._bad.append((record, text, f"MALFORMED: {why}"))
             return
         row: list[Any] = [None] * len(self.arrow_schema)
         if self._corrupt is not None:

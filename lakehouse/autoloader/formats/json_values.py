@@ -16,6 +16,7 @@ from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded, is_true
 from lakehouse.autoloader.formats.json_times import Parse, date_parser, timestamp_parser
+from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.errors import ConfigurationError
 
 BAD = object()
@@ -41,7 +42,6 @@ _BASE64 = re.compile(
 _OPTIONS_REFUSED = {
     "lineSep": "files are cut into lines at \\n, \\r\\n and \\r",
     "singleVariantColumn": "Arrow has no variant",
-    "badRecordsPath": "use a rescued data column or a corrupt record column",
 }
 
 
@@ -168,7 +168,7 @@ def check_options(reader: Mapping[str, str]) -> None:
     if encoding.replace("_", "-").upper() not in ("UTF-8", "UTF8", "US-ASCII"):
         raise ConfigurationError(f"The JSON reader reads UTF-8, not {encoding}")
     mode = reader.get("mode", "PERMISSIVE").upper()
-    if mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST"):
+    if mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST", QUARANTINE):
         raise ConfigurationError(f"The mode {mode} is none of PERMISSIVE, DROPMALFORMED, FAILFAST")
     if reader.get("locale", "en-US").lower() not in ("en-us", "en"):
         raise ConfigurationError("The JSON reader has only the locale en-US")

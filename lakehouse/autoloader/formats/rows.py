@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,9 @@ RESCUED_DATA = "_rescued_data"
 FILE_PATH = "_file_path"
 NOTES = (FILE_PATH, CORRUPT_RECORD)
 """What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""
+
+QUARANTINE = "QUARANTINE"
+"""The mode that ``badRecordsPath`` makes: a record that is malformed gives no row, and is kept in ``Rows.bad``."""
 
 PathAt = Callable[[int], str]
 """The full path of the file that a line of the input came from: several small files may be parsed as one input."""
@@ -60,6 +63,18 @@ def _plain(value: Any) -> str:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
+BadRecord = tuple[int, str, str]
+"""A record that gave no row: its number, as in ``Rows.records``; its text as it came, with bytes that are no text
+replaced, empty where it was not read; a stable code such as ``MALFORMED``, a colon, and what exactly, for a person."""
+
+
+def bad_table(records: Sequence[BadRecord]) -> pa.Table:
+    """Columns ``record``, ``raw`` and ``reason``; there can be millions with few reasons."""
+    numbers, texts, reasons = zip(*records, strict=True) if records else ((), (), ())
+    columns = [pa.array(numbers, pa.int64()), pa.array(texts, pa.string())]
+    return pa.table([*columns, pa.array(reasons, pa.string()).dictionary_encode()], ["record", "raw", "reason"])
+
+
 @dataclass(frozen=True)
 class Rows:
     """Parsed rows.
@@ -70,11 +85,13 @@ class Rows:
         records: For each row the number (from 0) of the record it came from: the line of the input for formats of
             lines, the row of the file for the others. A line can give no row (a blank one) or several.
         new_fields: Names of top-level fields that the input has and the schema lacks.
+        bad: In the mode ``QUARANTINE`` the records that gave no row, see ``bad_table``; None without any.
     """
 
     table: pa.Table
     records: np.ndarray
     new_fields: frozenset[str] = frozenset()
+    bad: pa.Table | None = None
 
 
 class BadFile(Exception):

@@ -377,3 +377,21 @@ def test_no_file_is_newer_and_older():
 
 def test_files_without_fields_rescue_nothing():
     assert "nothing to hold" in problem(cloudFiles_format="text", rescuedDataColumn="_rescued_data")
+
+
+def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
+    assert parse(badRecordsPath="s3a://lake/bad").bad_records_path == "s3a://lake/bad"
+    assert problem(badRecordsPath="/tmp/bad").startswith("badRecordsPath is '/tmp/bad': it must be on the object store")
+    for place in ("s3a://landing/orders", "s3a://landing/orders/bad/"):
+        assert problem(badRecordsPath=place).startswith("badRecordsPath is below the load path, where its table would")
+    assert parse(badRecordsPath="s3a://landing/orders/_bad")
+    assert parse(badRecordsPath="s3a://landing/bad", cloudFiles_format="csv")
+    for name in ("parquet", "avro", "orc", "text", "binaryFile"):
+        assert problem(badRecordsPath="s3a://lake/bad", cloudFiles_format=name).startswith("badRecordsPath is for json")
+
+
+@pytest.mark.parametrize("mode", ["DROPMALFORMED", "failfast"])
+def test_bad_records_are_not_both_kept_and_dropped_or_fatal(mode):
+    found = problem(badRecordsPath="s3a://lake/bad", mode=mode)
+    assert found == f"badRecordsPath keeps malformed records, and mode is {mode.upper()}: leave one of the two out."
+    assert parse(badRecordsPath="s3a://lake/bad", mode="permissive")
