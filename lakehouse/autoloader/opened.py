@@ -20,7 +20,7 @@ from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import StreamPosition
-from lakehouse.autoloader.schemas import SAMPLE_FILES, SchemaLocation, full_schema, infer_version
+from lakehouse.autoloader.schemas import SchemaLocation, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.contract import ObjectExists, ObjectStore
@@ -133,7 +133,7 @@ class Source:
         version = schemas.latest()
         if version is None:
             self.discover()
-            newest = self.backlog().newest(SAMPLE_FILES)
+            newest = self.backlog().newest(self.options.sample_files)
             if not newest:
                 raise ConfigurationError(
                     "there is no file yet to infer a schema from",

@@ -42,6 +42,7 @@ class CloudFilesOptions:
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
         path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``.
+        sample_files: Inference looks at so many of the newest files, or at ``sample_bytes``, whichever comes first.
         schema_evolution_mode: In Databricks' spelling; None was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
@@ -54,6 +55,8 @@ class CloudFilesOptions:
     path: str
     schema_location: str | None = None
     infer_column_types: bool = False
+    sample_files: int = 1000
+    sample_bytes: int = 64 << 20
     schema_evolution_mode: str | None = None
     schema_hints: str | None = None
     include_existing_files: bool = True
@@ -277,6 +280,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("ignoreMissingFiles", "ignore_missing_files", _flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", _flag),
     Option("rescuedDataColumn", "rescued_data_column", _text),
+    Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", _count),
+    Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", _bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", _count),
