@@ -115,6 +115,8 @@ class CloudFilesOptions:
             elif not (lower.startswith("cloudfiles.") and values.get("cloudFiles.validateOptions") is False):
                 problems.append(unknown(lower, name, (one.name for one in OPTIONS), format_))
         problems += _contradictions(values)
+        if "singlevariantcolumn" in given:
+            problems += _variant_problems(given["singlevariantcolumn"][1], values)
         if problems:
             raise ConfigurationError(
                 "\n".join(problems),
@@ -311,6 +313,13 @@ def _reader_problem(lower: str, value: str, format_: str | None) -> Iterator[str
         yield f"{name} is {_shown(name, value)}: write true or false."
     if lower == "mode" and value.strip().upper() not in MODES:
         yield f"{name} is {_shown(name, value)}: write one of {', '.join(MODES)}."
+
+
+def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if not column.strip():
+        yield "singleVariantColumn is empty: give the name of the column."
+    if "cloudFiles.schemaHints" in values:
+        yield "cloudFiles.schemaHints have nothing to name: with singleVariantColumn all fields are in one VARIANT."
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:

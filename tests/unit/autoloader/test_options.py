@@ -377,3 +377,10 @@ def test_no_file_is_newer_and_older():
 
 def test_files_without_fields_rescue_nothing():
     assert "nothing to hold" in problem(cloudFiles_format="text", rescuedDataColumn="_rescued_data")
+
+
+def test_a_single_variant_column_is_named_and_for_json_only():
+    assert parse(singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
+    assert problem(singleVariantColumn=" ") == "singleVariantColumn is empty: give the name of the column."
+    assert "one VARIANT" in problem(singleVariantColumn="v", cloudFiles_schemaHints="a INT")
+    assert "singleVariantColumn" in problem(cloudFiles_format="csv", singleVariantColumn="v")
