@@ -93,5 +93,9 @@ if __name__ == "__main__":
         from benchmarks.ingest import main as ingest
 
         ingest(sys.argv[2:])
+    elif sys.argv[1:2] == ["schema"]:
+        from benchmarks.schema import main as schema
+
+        schema(sys.argv[2:])
     else:
         main()

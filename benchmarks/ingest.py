@@ -93,7 +93,7 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
     bucket = lake.settings.landing_bucket
 
     def put(number: int) -> None:
-        lines = "".join(_line(number * rows + row) for row in range(rows))
+        lines = "".join(order_line(number * rows + row) for row in range(rows))
         lake.store.write(bucket, f"{name}/{number:05d}.json", lines.encode())
 
     with ThreadPoolExecutor(4) as pool:
@@ -102,12 +102,12 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
     requests = 0
     for run in range(runs + 1):
         for format_ in seconds:
-            before = _requests(lake)
+            before = requests_served(lake)
             took = _load(lake, name, format_, files, files * rows)
             if run:
                 seconds[format_].append(took)
             if format_ == "cloudFiles":
-                requests = _requests(lake) - before
+                requests = requests_served(lake) - before
     medians = {format_: statistics.median(measured) for format_, measured in seconds.items()}
     read = {format_: _load(lake, name, format_, files, files * rows, sink="noop") for format_ in seconds}
     return {
@@ -123,7 +123,8 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
     }
 
 
-def _line(number: int) -> str:
+def order_line(number: int, **more: str) -> str:
+    """One order as a line of JSON."""
     order = {
         "order_id": f"ORD-{number:08d}",
         "customer_id": f"CUST-{number % 977:04d}",
@@ -132,6 +133,7 @@ def _line(number: int) -> str:
         "payment_method": "card",
         "product_id": f"PROD-{number % 50:03d}",
         "quantity": number % 5,
+        **more,
     }
     return json.dumps(order) + "\n"
 
@@ -166,7 +168,7 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: s
     return seconds
 
 
-def _requests(lake: Lake) -> int:
+def requests_served(lake: Lake) -> int:
     """All S3 requests that MinIO has served, from its own metrics."""
 
     def part(data: bytes) -> bytes:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 _TIMES = "dateFormat enableDateTimeParsingFallback locale timeFormat timeZone timestampFormat timestampNTZFormat "
-_TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode multiLine samplingRatio singleVariantColumn "
+_TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode multiLine samplingRatio "
 
 
 def _sorted(*names: str) -> tuple[str, ...]:
@@ -19,7 +19,7 @@ READER_OPTIONS: dict[str, tuple[str, ...]] = {
         _TIMES,
         "allowBackslashEscapingAnyCharacter allowComments allowNonNumericNumbers allowNumericLeadingZeros ",
         "allowSingleQuotes allowUnquotedControlChars allowUnquotedFieldNames dropFieldIfAllNull inferTimestamp ",
-        "prefersDecimal primitivesAsString readerCaseSensitive",
+        "prefersDecimal primitivesAsString readerCaseSensitive singleVariantColumn",
     ),
     "csv": _sorted(
         _TEXTS,

@@ -10,17 +10,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from lakehouse.autoloader.backlog import Backlog
 from lakehouse.autoloader.discovery import discover
 from lakehouse.autoloader.evolve import Learner, changes
 from lakehouse.autoloader.fetch import Fetcher
+from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import StreamPosition
-from lakehouse.autoloader.schemas import SAMPLE_FILES, SchemaLocation, full_schema, infer_version
+from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.contract import ObjectExists, ObjectStore
@@ -122,6 +123,9 @@ class Source:
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
         location = self.options.schema_location
+        if location is None and "singlevariantcolumn" in self.options.reader:
+            named = StructType([StructField(name, StringType()) for name in self.options.partition_columns or ()])
+            return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named))
         if location is None:
             raise ConfigurationError(
                 "no schema, and no place to keep an inferred one",
@@ -133,7 +137,7 @@ class Source:
         version = schemas.latest()
         if version is None:
             self.discover()
-            newest = self.backlog().newest(SAMPLE_FILES)
+            newest = self.backlog().newest(self.options.sample_files)
             if not newest:
                 raise ConfigurationError(
                     "there is no file yet to infer a schema from",

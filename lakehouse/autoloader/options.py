@@ -42,6 +42,7 @@ class CloudFilesOptions:
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
         path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``.
+        sample_files: Inference looks at so many of the newest files, or at ``sample_bytes``, whichever comes first.
         schema_evolution_mode: In Databricks' spelling; None was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
@@ -55,6 +56,8 @@ class CloudFilesOptions:
     path: str
     schema_location: str | None = None
     infer_column_types: bool = False
+    sample_files: int = 1000
+    sample_bytes: int = 64 << 20
     schema_evolution_mode: str | None = None
     schema_hints: str | None = None
     include_existing_files: bool = True
@@ -116,6 +119,8 @@ class CloudFilesOptions:
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
+        if "singlevariantcolumn" in given:
+            problems += _variant_problems(given["singlevariantcolumn"][1], values)
         if problems:
             raise ConfigurationError(
                 "\n".join(problems),
@@ -282,6 +287,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("ignoreCorruptFiles", "ignore_corrupt_files", _flag),
     Option("rescuedDataColumn", "rescued_data_column", _text),
     Option("badRecordsPath", "bad_records_path", _place),
+    Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", _count),
+    Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", _bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", _count),
@@ -311,6 +318,15 @@ def _reader_problem(lower: str, value: str, format_: str | None) -> Iterator[str
         yield f"{name} is {_shown(name, value)}: write true or false."
     if lower == "mode" and value.strip().upper() not in MODES:
         yield f"{name} is {_shown(name, value)}: write one of {', '.join(MODES)}."
+
+
+def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
+    if not column.strip():
+        yield "singleVariantColumn is empty: give the name of the column."
+    if "cloudFiles.schemaHints" in values:
+        yield "cloudFiles.schemaHints have nothing to name: with singleVariantColumn all fields are in one VARIANT."
+    if "badRecordsPath" in values:
+        yield "badRecordsPath and singleVariantColumn: leave one out; malformed records are in _rescued_data beside it."
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO
@@ -24,9 +26,9 @@ from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import TerminalError
 from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
 
-SAMPLE_FILES = 1_000
-SAMPLE_BYTES = 64 << 20
-"""Inference looks at the newest files up to these limits (Auto Loader: 1,000 files or 50 GB, whichever comes first)."""
+_THREADS = 8
+_AHEAD_BYTES = 48 << 20
+_PIECE_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -209,22 +211,55 @@ def _partition_type(values: list[str], options: CloudFilesOptions) -> str | Stri
 
 
 def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVersion]) -> Iterator[IO[bytes]]:
-    left = SAMPLE_BYTES
-    for one in newest[:SAMPLE_FILES]:
-        if left <= 0:
-            return
-        codec = compression_of(one.key)
-        cut = reads_lines(options) and codec is None and one.size_bytes > left
-        length = left if cut else one.size_bytes
-        span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, length)
-        try:
-            data = fetcher.lines(span, options.max_line_bytes)[0]
-            if codec:
-                with unpack([data], codec, options.max_decompressed_bytes) as unpacked:
-                    data = unpacked.read(left) if reads_lines(options) else unpacked.read()
-                if len(data) == left:
-                    data = data[: data.rfind(b"\n") + 1]
-        except (Vanished, Changed, BadFile):
-            continue  # the stream itself will say so
-        left -= len(data)
-        yield io.BytesIO(data)
+    """What inference looks at, in the order of the files and up to the limits; some is fetched ahead, nothing twice."""
+    left, ahead_bytes = options.sample_bytes, 0
+    todo = deque(_sample_spans(options, newest[: options.sample_files]))
+    queue: deque[tuple[Span, Future[Iterable[bytes]]]] = deque()
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
+        while left > 0 and (todo or queue):
+            while todo and (not queue or ahead_bytes + todo[0].length <= min(left, _AHEAD_BYTES)):
+                span = todo.popleft()
+                ahead_bytes += span.length
+                queue.append((span, pool.submit(_fetch_sample, options, fetcher, span)))
+            span, fetched = queue.popleft()
+            ahead_bytes -= span.length
+            try:
+                with _sample(options, span, fetched.result(), left) as file:
+                    left -= file.seek(0, io.SEEK_END)
+                    file.seek(0)
+                    yield file
+            except (Vanished, Changed, BadFile):
+                continue  # the stream itself will say so
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _sample_spans(options: CloudFilesOptions, files: list[FileVersion]) -> Iterator[Span]:
+    """Large plain files of lines in pieces, of which the limit may leave some out; all else whole."""
+    for one in files:
+        plain = reads_lines(options) and compression_of(one.key) is None
+        step = min(_PIECE_BYTES, options.sample_bytes) if plain else max(one.size_bytes, 1)
+        for start in range(0, max(one.size_bytes, 1), step):
+            length = min(step, one.size_bytes - start)
+            yield Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, start, length)
+
+
+def _fetch_sample(options: CloudFilesOptions, fetcher: Fetcher, span: Span) -> Iterable[bytes]:
+    """The bytes; of what does not fit into memory the requests themselves, made when its turn has come."""
+    if span.whole and span.length > _AHEAD_BYTES:
+        return fetcher.stream(span)
+    return [fetcher.lines(span, options.max_line_bytes)[0]]
+
+
+def _sample(options: CloudFilesOptions, span: Span, fetched: Iterable[bytes], left: int) -> IO[bytes]:
+    codec = compression_of(span.key)
+    if not reads_lines(options):
+        return unpack(fetched, codec or "none", options.max_decompressed_bytes)
+    if codec is None:
+        data = b"".join(fetched)
+        end = data.find(b"\n", left - 1) + 1  # the line in which the limit is reached still counts
+        return io.BytesIO(data[:end] if end else data)
+    with unpack(fetched, codec, options.max_decompressed_bytes) as unpacked:
+        data = unpacked.read(limit := min(left, _AHEAD_BYTES))
+    return io.BytesIO(data[: data.rfind(b"\n") + 1] if len(data) == limit else data)

@@ -28,7 +28,6 @@ from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
-from lakehouse.autoloader.schemas import SAMPLE_BYTES, SAMPLE_FILES
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import UnknownFieldException
 from lakehouse.storage.environment import endpoint_from_environment
@@ -199,7 +198,7 @@ class Stream:
         """Looks at earlier files of the batch, which other tasks read: one of them may have a new column first."""
         own = {span.seq for span in spans}
         files = self._source.backlog(after).files(after, max(own))
-        earlier = within_sample(one for one in files if one.seq not in own)
+        earlier = within_sample((one for one in files if one.seq not in own), self._options)
         if not earlier:
             return
         columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
@@ -219,7 +218,7 @@ class Stream:
         schemas = source.schemas
         source.discover()
         start = max(schemas.looked_ahead, source.position(stream_id(options)).committed)
-        spans = within_sample(self._source.backlog(start).files(start, self._journal.high_water))
+        spans = within_sample(self._source.backlog(start).files(start, self._journal.high_water), options)
         if not spans:
             return schema
         try:
@@ -277,13 +276,13 @@ class Stream:
         return frozenset(name for span in spans for name in partition_values(span.key, root))
 
 
-def within_sample(files: Iterable[FileVersion]) -> list[Span]:
+def within_sample(files: Iterable[FileVersion], options: CloudFilesOptions) -> list[Span]:
     """The first files, whole, up to the limits of inference."""
     spans: list[Span] = []
     size = 0
-    for one in islice(files, SAMPLE_FILES):
+    for one in islice(files, options.sample_files):
         size += one.size_bytes
-        if size > SAMPLE_BYTES:
+        if size > options.sample_bytes:
             break
         spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
     return spans

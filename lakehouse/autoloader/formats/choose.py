@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import IO, Any
 
-from pyspark.sql.types import StringType, StructType
+from pyspark.sql.types import StringType, StructType, VariantType
 
 from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, QUARANTINE, RESCUED_DATA, PathAt, Rows, Target
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -43,9 +43,7 @@ class ChosenFormat:
         """See ``read.Format``."""
         if self.options.format == "text":
             return _function("text", "parse_text_lines")(data, self.schema, reader=self.options.reader)
-        return _function("json", "parse_json_lines")(
-            data, self.schema, reader=self._reader, path_at=path_at, **self._columns()
-        )
+        return self._parse_json(data, path_at)
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
         """See ``read.Format``."""
@@ -54,9 +52,7 @@ class ChosenFormat:
             rows = _function("binary_file", "binary_file_rows")
             yield rows(file.read(), path=path, modified=span.last_modified, schema=self.schema)
         elif name == "json":
-            yield _function("json", "parse_json_lines")(
-                file.read(), self.schema, reader=reader, path_at=lambda line: path, **self._columns()
-            )
+            yield self._parse_json(file.read(), lambda line: path)
         else:
             columns = self._columns()
             target = Target(self.schema, reader, path, columns["corrupt_column"], columns["rescued_column"])
@@ -66,6 +62,12 @@ class ChosenFormat:
     def _reader(self) -> Mapping[str, str]:
         told = self.options.reader
         return {**told, "mode": QUARANTINE} if self.options.bad_records_path else told
+
+    def _parse_json(self, data: bytes, path_at: PathAt) -> Rows:
+        module = "variant" if "singlevariantcolumn" in self.options.reader else "json"
+        parse = _function(module, f"parse_{module}_lines")
+        rows: Rows = parse(data, self.schema, reader=self._reader, path_at=path_at, **self._columns())
+        return rows
 
     def _columns(self) -> dict[str, str | None]:
         strings = {one.name for one in self.schema.fields if isinstance(one.dataType, StringType)}
@@ -80,6 +82,8 @@ class ChosenFormat:
 def infer(options: CloudFilesOptions, files: Iterable[IO[bytes]]) -> StructType:
     """The columns of sample files."""
     name = options.format
+    if name == "json" and (column := options.reader.get("singlevariantcolumn")):
+        return StructType().add(column, VariantType())
     if name == "json":
         samples = (file.read() for file in files)
         return _function("json", "infer_json")(

@@ -94,12 +94,31 @@ def _parts(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Iterato
             table, records = in_order([(table.take(kept), records[kept]), rows.take()])
         yield table, records
         return
+    if read is None and (part := _without_misfits(data, line, fast, rows)):
+        yield part
+        return
     size = max(len(data) // _FAN_OUT, _SMALL)
     if read is not None or data.find(b"\n", size) < 0 or not fast.worth_trying(data):
         yield from (rows.read(piece, first) for piece, first in _pieces(data, line, _FEW_OBJECTS))
         return
     for piece, first in _pieces(data, line, size):
         yield from _parts(piece, first, fast, rows)
+
+
+def _without_misfits(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Part | None:
+    """Reads a part of which few lines do not fit: those by Spark's rules, the others fast."""
+    if not (misfits := fast.misfits(data)):
+        return None
+    lines = data.removesuffix(b"\n").split(b"\n")
+    kept = np.delete(np.arange(len(lines)), misfits)
+    read = fast.read(b"\n".join([lines[number] for number in kept.tolist()]), 0)
+    if read is None:
+        return None
+    table, _, again = read
+    for number in sorted([*misfits, *kept[again].tolist()]):
+        rows.document(lines[number], line + number)
+    fine = np.delete(np.arange(len(kept)), again)
+    return in_order([(table.take(fine), line + kept[fine]), rows.take()])
 
 
 def _pieces(data: bytes, line: int, size: int) -> Iterator[tuple[bytes, int]]:

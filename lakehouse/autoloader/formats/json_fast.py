@@ -24,6 +24,8 @@ _FROM_TEXT: dict[type[T.DataType], str] = {
 }
 _WINDOW = MAX_DEPTH
 _LIMIT = 1 << 30
+_FEW_MISFITS = 32
+_ROW = re.compile(r" in row (\d+)$")
 _ESCAPED = re.compile(rb"\\.")
 _STRING = re.compile(rb'"[^"]*"')
 
@@ -71,24 +73,52 @@ class FastReader:
         """
         data = data.removesuffix(b"\n")
         breaks = data.count(b"\n")
-        if (
-            not self._possible
-            or len(data) > _LIMIT
-            or not (data.startswith(b"{") and data.endswith(b"}"))
-            or data.count(b"}\n{") != breaks
-            or b"\r" in data
-            or not _is_text(data)
-            or _is_deep(data)
-        ):
+        if not self._is_plain(data, breaks):
             return None
-        options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
         try:
-            table = pj.read_json(pa.BufferReader(data), read_options=options, parse_options=self._parse_options)
+            table = self._table(pa.py_buffer(data))
             if table.num_rows != breaks + 1 or not all(_same_numbers(column) for column in table.columns):
                 return None
         except (pa.ArrowException, UnicodeDecodeError, RecursionError):
             return None
         return self._columns(table.combine_chunks(), line)
+
+    def misfits(self, data: bytes) -> list[int]:
+        """Numbers of the lines for whose sake ``read`` refuses a part; none when they are many, or cannot be told."""
+        data = data.removesuffix(b"\n")
+        ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
+        if not self._is_plain(data, len(ends)):
+            return []
+        found: list[int] = []
+        first = start = 0
+        while len(found) <= len(ends) // _FEW_MISFITS:
+            try:
+                self._table(pa.py_buffer(data).slice(start))
+                return found
+            except (pa.ArrowException, UnicodeDecodeError, RecursionError) as error:
+                if not (row := _ROW.search(str(error))):
+                    return []
+            found.append(first + int(row[1]))
+            if found[-1] >= len(ends):  # beyond the last line: a line has two documents
+                return found if found[-1] == len(ends) else []
+            first, start = found[-1] + 1, int(ends[found[-1]]) + 1
+        return []
+
+    def _is_plain(self, data: bytes, breaks: int) -> bool:
+        return (
+            self._possible
+            and len(data) <= _LIMIT
+            and data.startswith(b"{")
+            and data.endswith(b"}")
+            and data.count(b"}\n{") == breaks
+            and b"\r" not in data
+            and _is_text(data)
+            and not _is_deep(data)
+        )
+
+    def _table(self, data: pa.Buffer) -> pa.Table:
+        options = pj.ReadOptions(use_threads=False, block_size=data.size + 1)
+        return pj.read_json(pa.BufferReader(data), read_options=options, parse_options=self._parse_options)
 
     def _columns(self, table: pa.Table, line: int) -> tuple[pa.Table, np.ndarray, np.ndarray] | None:
         exact = np.zeros(table.num_rows, dtype=bool)

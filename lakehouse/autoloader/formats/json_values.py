@@ -28,7 +28,7 @@ TEXTS = {str, Integer, Float, type(None)}
 Converter = Callable[[Any], Any]
 
 _RANGES: dict[type[T.DataType], int] = {T.ByteType: 7, T.ShortType: 15, T.IntegerType: 31, T.LongType: 63}
-_NON_FINITE = {
+NON_FINITE = {
     "NaN": float("nan"),
     **dict.fromkeys(("+INF", "+Infinity", "Infinity"), float("inf")),
     **dict.fromkeys(("-INF", "-Infinity"), float("-inf")),
@@ -41,7 +41,6 @@ _BASE64 = re.compile(
 )
 _OPTIONS_REFUSED = {
     "lineSep": "files are cut into lines at \\n, \\r\\n and \\r",
-    "singleVariantColumn": "Arrow has no variant",
 }
 
 
@@ -104,9 +103,9 @@ class Converters:
             # -0 is the integer 0 to Jackson, and Python refuses integers that are too long for a float.
             return float(value) + 0.0
         if kind is Float:
-            return _NON_FINITE[value] if value in _NON_FINITE else float(value)
-        if value is None or (kind is str and self._non_finite and value in _NON_FINITE):
-            return None if value is None else _NON_FINITE[value]
+            return NON_FINITE[value] if value in NON_FINITE else float(value)
+        if value is None or (kind is str and self._non_finite and value in NON_FINITE):
+            return None if value is None else NON_FINITE[value]
         return BAD
 
     def _single(self, value: Any) -> Any:

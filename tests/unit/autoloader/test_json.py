@@ -8,6 +8,7 @@ from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats import json_fast
 from lakehouse.autoloader.formats.json import infer_json, parse_json_lines
+from lakehouse.autoloader.formats.json_rows import RowReader
 from lakehouse.autoloader.formats.rows import BadFile
 from lakehouse.errors import ConfigurationError
 
@@ -312,6 +313,42 @@ def test_fast_and_slow_agree(monkeypatch):
             one_by_one, same = parse("\n".join(lines), **columns, keep=keep)
         assert mixed == one_by_one
         assert rows.new_fields == same.new_fields == {"u"}
+
+
+@pytest.mark.parametrize("keep", ["", "c", "r"])
+def test_few_lines_that_do_not_fit_leave_the_others_to_the_fast_path(monkeypatch, keep):
+    """A hundredth of the lines, the first and the last among them: only these are read by Spark's rules."""
+    wrong = ['{"i":"x","s":"a"}', '{"i":1,"s":{"k":1}}', '{"i":1,"i":2}', '{"u":{"a":1},"i":[1]}', '{"i":1,}']
+    lines = [f'{{"i":{i},"s":"{"v" * (i % 50)}"}}' for i in range(20_000)]
+    places = [0, *range(50, 19_950, 100), 19_999]
+    for number, place in enumerate(places):
+        lines[place] = wrong[number % len(wrong)]
+    data = "\n".join(lines) + "\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(json_fast.FastReader, "read", lambda *_: None)
+        expected, same = parse(data, i="long", s="string", keep=keep)
+    slow, document = [], RowReader.document
+    monkeypatch.setattr(
+        RowReader, "document", lambda self, text, record: slow.append(record) or document(self, text, record)
+    )
+    monkeypatch.setattr(RowReader, "read", None)
+    found, rows = parse(data, i="long", s="string", keep=keep)
+    assert found == expected
+    assert rows.records.tolist() == same.records.tolist() == list(range(20_000))
+    assert rows.new_fields == same.new_fields
+    assert slow == places
+
+
+def test_two_documents_in_a_line_do_not_shift_what_is_said_of_later_lines():
+    lines = ['{"i":1}'] * 200
+    lines[3], lines[150] = '{"i":2}{"i":3}', '{"i":"x"}'
+    found = rows_of("\n".join(lines), i="long", keep="c")
+    assert [(number, row) for number, row in enumerate(found) if row != {"i": 1}] == [
+        (3, {"i": 2, "_c": '{"i":2}{"i":3}'}),
+        (150, {"_c": '{"i":"x"}'}),
+    ]
+    lines[3], lines[199] = lines[4], '{"i":2}{"i":"x"}'
+    assert len(rows_of("\n".join(lines), i="long", keep="c")) == 200
 
 
 def inferred(*lines, types=True, **options):

@@ -395,3 +395,11 @@ def test_bad_records_are_not_both_kept_and_dropped_or_fatal(mode):
     found = problem(badRecordsPath="s3a://lake/bad", mode=mode)
     assert found == f"badRecordsPath keeps malformed records, and mode is {mode.upper()}: leave one of the two out."
     assert parse(badRecordsPath="s3a://lake/bad", mode="permissive")
+
+
+def test_a_single_variant_column_is_named_and_for_json_only():
+    assert parse(singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
+    assert problem(singleVariantColumn=" ") == "singleVariantColumn is empty: give the name of the column."
+    assert "one VARIANT" in problem(singleVariantColumn="v", cloudFiles_schemaHints="a INT")
+    assert "singleVariantColumn" in problem(cloudFiles_format="csv", singleVariantColumn="v")
+    assert "leave one out" in problem(badRecordsPath="s3a://lake/bad", singleVariantColumn="v")
