@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
 from lakehouse import checkpoints
-from lakehouse.autoloader.evolve import Learner, changes, evolved
+from lakehouse.autoloader.evolve import FORBIDDEN, Learner, changes, evolved
 from lakehouse.autoloader.formats.rows import NOTES, RESCUED_DATA, Rows
 from lakehouse.autoloader.hints import Hint, parse_hints, quoted, types_of, with_hints
 from lakehouse.autoloader.location import split_uri
@@ -124,6 +124,8 @@ class RescuedData:
         data, known = version.data, {name for name, _, _ in changes(StructType(), version.data)}
         for text in columns:
             hint = self._hint(text, waiting)
+            if any(FORBIDDEN.search(part) for part in hint[0]):
+                raise _refused(f"a table without column mapping can have no column {text}", sorted(waiting))
             grown = with_hints(data, [hint])
             different = list(changes(data, grown))
             if not different or any(old is not None for _, old, _ in different):

@@ -24,6 +24,9 @@ WIDENING = "addNewColumnsWithTypeWidening"
 EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
 
+FORBIDDEN = re.compile(r"[ ,;{}()\n\t=]")
+"""What no name of a column in a Delta table without column mapping may have."""
+
 _SAMPLE_ROWS = 10_000
 _TOP = re.compile(r"\.|\[\]|\{\}")
 
@@ -136,29 +139,35 @@ def evolved(
         if one.name in by_name:
             type_ = _grown(type_, by_name[one.name], widens, below + one.name)
         kept.append(StructField(one.name, type_, one.nullable, one.metadata))
-    new = [StructField(one.name, one.dataType) for one in one_spelling(found).fields if one.name.lower() not in have]
+    new = [StructField(one.name, one.dataType) for one in possible(found).fields if one.name.lower() not in have]
     return StructType([*kept, *new])
 
 
-def one_spelling(schema: StructType) -> StructType:
-    """One column for names that differ only by case, at every depth, because no table has both.
+def possible(found: StructType) -> StructType:
+    """Columns that a Delta table can have, at every depth; the rest of what was found is rescued.
 
-    What is spelled otherwise is rescued; a hint says which spelling it shall be.
+    Of names that differ only by case it is the first, unless a hint spells another; a name with a blank or one of
+    ``,;{}()=`` needs column mapping, so it is a column only where a hint names it.
     """
     first: dict[str, StructField] = {}
-    for one in schema.fields:
-        field = StructField(one.name, _one_spelling(one.dataType), one.nullable, one.metadata)
-        first.setdefault(one.name.lower(), field)
+    for one in found.fields:
+        type_ = _possible(one.dataType)
+        if type_ is not None and not FORBIDDEN.search(one.name):
+            first.setdefault(one.name.lower(), StructField(one.name, type_, one.nullable, one.metadata))
     return StructType([*first.values()])
 
 
-def _one_spelling(found: DataType) -> DataType:
+def _possible(found: DataType) -> DataType | None:
+    """None where nothing is left of a struct."""
     if isinstance(found, StructType):
-        return one_spelling(found)
+        kept = possible(found)
+        return kept if kept.fields or not found.fields else None
     if isinstance(found, ArrayType):
-        return ArrayType(_one_spelling(found.elementType), found.containsNull)
+        element = _possible(found.elementType)
+        return None if element is None else ArrayType(element, found.containsNull)
     if isinstance(found, MapType):
-        return MapType(found.keyType, _one_spelling(found.valueType), found.valueContainsNull)
+        value = _possible(found.valueType)
+        return None if value is None else MapType(found.keyType, value, found.valueContainsNull)
     return found
 
 

@@ -15,7 +15,7 @@ from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.decompress import compression_of, unpack
-from lakehouse.autoloader.evolve import changes, evolved, one_spelling
+from lakehouse.autoloader.evolve import changes, evolved, possible
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
@@ -191,7 +191,7 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
     Raises:
         ConfigurationError: the samples' types contradict each other.
     """
-    data = one_spelling(infer(options, _samples(options, fetcher, newest)))
+    data = possible(infer(options, _samples(options, fetcher, newest)))
     if options.schema_hints:
         data = with_hints(data, parse_hints(options.schema_hints))
     names = options.partition_columns

@@ -15,7 +15,7 @@ Differences from Spark's own reader, all intended:
 - *base64*: text in a BINARY column that is none is a mismatch of that column; Spark loses the row's other values.
 - *deep nesting*: what is nested more than 30 levels deep is inferred as STRING, because a client of Spark Connect
   cannot read a schema much deeper. In the rescued column values of some hundred levels are a string of their text.
-- *names*: of columns whose names differ only by case one is inferred; Spark refuses the files. See ``one_spelling``.
+- *names*: of columns whose names differ only by case one is inferred; Spark refuses the files. See ``evolve.possible``.
 - *inference*: with prefersDecimal, numbers that are not finite or have a positive exponent are DOUBLE; Spark ignores
   the record or fails. What is no timestamp here, as a year after 9999, is a string.
 """

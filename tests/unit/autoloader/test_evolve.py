@@ -6,7 +6,7 @@ import json
 import pytest
 from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 
-from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of, one_spelling
+from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of, possible
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -193,7 +193,7 @@ def test_the_place_of_a_column_is_the_one_in_the_earlier_file():
 def test_names_that_differ_only_by_case_are_one_column_at_every_depth():
     inner = schema(X="long", x="string")
     found = schema(Id="long", ID="string", o=inner, l=ArrayType(inner), m=MapType(StringType(), inner))
-    assert one_spelling(found).simpleString() == (
+    assert possible(found).simpleString() == (
         "struct<Id:bigint,o:struct<X:bigint>,l:array<struct<X:bigint>>,m:map<string,struct<X:bigint>>>"
     )
 
@@ -203,3 +203,11 @@ def test_a_column_grows_by_what_has_its_own_spelling(name):
     found = schema(S=schema(in_S="long"), s=schema(in_s="long"), New="date", new="long")
     grown = evolved(schema(**{name: schema(a="long")}), found)
     assert grown == schema(**{name: schema(a="long").add(f"in_{name}", "long"), "New": "date"})
+
+
+def test_names_that_a_table_cannot_have_are_no_columns():
+    found = StructType().add("ok", "long").add("a b", "long")
+    found.add("s", StructType().add("x,y", "long").add("z", "long")).add("gone", StructType().add("(", "long"))
+    found.add("list", ArrayType(StructType().add("a=b", "long")))
+    assert possible(found).simpleString() == "struct<ok:bigint,s:struct<z:bigint>>"
+    assert evolved(schema(a="long"), found).simpleString() == "struct<a:bigint,ok:bigint,s:struct<z:bigint>>"
