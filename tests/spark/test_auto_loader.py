@@ -193,7 +193,7 @@ def test_every_format_end_to_end(source):
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
         ({"useNotifications": "true"}, DDL, "useNotifications"),
         ({}, None, "cloudFiles.schemaLocation"),
-        ({"schemaEvolutionMode": "addNewColumnsWithTypeWidening"}, DDL, "not available in this version"),
+        ({"schemaEvolutionMode": "addNewColumnsWithTypeWidening"}, DDL, "cannot change a schema that was given"),
         ({"schemaEvolutionMode": "addNewColumns"}, DDL, "cannot change a schema that was given"),
     ],
 )
