@@ -49,7 +49,7 @@ class CloudFiles(DataSource):
 
         options = CloudFilesOptions.parse(dict(self.options))
         schema = Source(options, self.journal_root).inferred_schema()
-        if options.schema_evolution_mode != "inline":
+        if options.schema_evolution_mode != "inline" or "singlevariantcolumn" in options.reader:
             return schema
         from lakehouse.autoloader.stream import Stream
 
