@@ -13,6 +13,7 @@ from typing import IO, Protocol
 
 import numpy as np
 import pyarrow as pa
+from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
@@ -45,6 +46,10 @@ class Format(Protocol):
 
     def parse_lines(self, data: bytes, path_at: PathAt) -> Rows:
         """Rows of joined lines; only for formats of lines."""
+        ...
+
+    def knowing(self, columns: StructType) -> Format:
+        """The same with these columns of files, for rows that nobody is handed."""
         ...
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
@@ -273,6 +278,8 @@ class PartReader:
                 lambda row: (path_at(int(rows.records[row])), int(records[row])),
                 lambda hits: lines_of(data, rows.records[hits].tolist()),
             )
+            if self.learner.introduced:  # the rest is read for what else is new; what is known by now costs nothing
+                self.format = self.format.knowing(self.learner.grown)
         loaded = Loaded(rows.table, [piece.span for piece in pieces], owners, records)
         if rows.bad is None:
             return loaded

@@ -14,6 +14,7 @@ from lakehouse.storage.environment import environment_of
 ROW = b'{"a": 1}\n'
 SCHEMA = StructType().add("a", "long").add("_metadata", METADATA_TYPE)
 PLAIN = (
+    "minPartitions",
     "path",
     "ignoreMissingFiles",
     "ignoreCorruptFiles",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType, VariantType
@@ -44,6 +44,11 @@ class ChosenFormat:
         if self.options.format == "text":
             return _function("text", "parse_text_lines")(data, self.schema, reader=self.options.reader)
         return self._parse_json(data, path_at)
+
+    def knowing(self, columns: StructType) -> ChosenFormat:
+        """See ``read.Format``."""
+        others = [one for one in self.schema.fields if one.name not in columns.names]
+        return replace(self, schema=StructType([*columns.fields, *others]))
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
         """See ``read.Format``."""
