@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from lakehouse.autoloader.plan import Span
-from lakehouse.storage.contract import ObjectInfo, ObjectStore
+from lakehouse.storage.contract import ObjectStore
 
 STAGED = pa.schema(
     {"file_path": pa.string(), "record": pa.int64(), "raw": pa.string(), "reason": pa.string(), "sequence": pa.int64()}
@@ -36,11 +36,15 @@ class StagedRecords:
     Args:
         store: Where they are kept.
         bucket: Its bucket.
-        folder: The task's folder, the same at every attempt.
+        batch: The batch's folder.
+        plan: Name of the cut of the batch into parts.
+        part: The task's name in it, the same at every attempt.
     """
 
-    def __init__(self, store: ObjectStore, bucket: str, folder: str) -> None:
-        self._store, self._bucket, self._folder = store, bucket, folder
+    def __init__(self, store: ObjectStore, bucket: str, batch: str, plan: str, part: str) -> None:
+        self._store, self._bucket, self._batch = store, bucket, batch
+        self._plan = f"{batch}{plan}/"
+        self._folder = f"{self._plan}{part}/"
         self._tables: list[pa.Table] = []
         self._bytes = 0
         self._written: set[str] = set()
@@ -72,11 +76,15 @@ class StagedRecords:
         return cut
 
     def finish(self) -> None:
-        """Makes all of them durable, and removes what an earlier attempt wrote beyond them."""
+        """Makes all of them durable, and removes what earlier attempts wrote beyond them.
+
+        A batch that is read again, cut into other parts, was not committed before: what it staged then counts no more.
+        """
         if self._tables:
             self._write()
-        for info in self._store.list(self._bucket, self._folder):
-            if info.key not in self._written:
+        for info in self._store.list(self._bucket, self._batch):
+            own, same_plan = info.key.startswith(self._folder), info.key.startswith(self._plan)
+            if (own and info.key not in self._written) or not same_plan:
                 self._store.delete(self._bucket, info.key)
 
     def _write(self) -> None:
@@ -115,27 +123,19 @@ class FinishedBatch:
 
 
 def finished_batches(store: ObjectStore, bucket: str, folder: str, committed: int) -> list[FinishedBatch]:
-    """The batches up to file ``committed`` with staged records, in order.
-
-    A batch that was planned twice, with other options, is cut into other parts: those of the later plan count.
-    """
-    found: dict[int, dict[str, list[ObjectInfo]]] = defaultdict(lambda: defaultdict(list))
+    """The batches up to file ``committed`` with staged records, in order."""
+    found: dict[int, list[str]] = defaultdict(list)
     for info in store.list(bucket, folder):
-        end, plan, _ = info.key.removeprefix(folder).split("/", 2)
-        if int(end) > committed:
+        end = int(info.key.removeprefix(folder).split("/")[0])
+        if end > committed:
             break
-        found[int(end)][plan].append(info)
-    batches = []
-    for number, plans in found.items():
-        newest = max(plans.values(), key=lambda infos: max(one.last_modified for one in infos))
-        keys = [one.key for one in newest]
-        batches.append(FinishedBatch(store, bucket, f"{folder}{number:020d}/", number, keys))
-    return batches
+        found[end].append(info.key)
+    return [FinishedBatch(store, bucket, f"{folder}{end:020d}/", end, keys) for end, keys in found.items()]
 
 
-def staged_folder(journal_prefix: str, stream: str) -> str:
-    """Where the tasks of a stream stage their bad records."""
-    return f"{journal_prefix.rstrip('/')}/bad_records/{stream}/"
+def staged_folder(journal_prefix: str, stream: str, query: str) -> str:
+    """Where the tasks of a stream stage their bad records; ``query`` tells streams with the same options apart."""
+    return f"{journal_prefix.rstrip('/')}/bad_records/{stream}/{query or 'unnamed'}/"
 
 
 def plan_name(parts: Sequence[Sequence[Span]]) -> str:

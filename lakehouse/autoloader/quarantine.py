@@ -22,7 +22,7 @@ from lakehouse.storage.contract import StoreEndpoint
 _TRIES = 10
 _WITH_STATISTICS = "file_path,sequence,quarantined_at"  # those of the texts would fill the log
 _KEPT = "the batch is in the sink; its bad records are staged and not lost"
-_SCHEMA = STAGED.append(pa.field("quarantined_at", pa.timestamp("us", "UTC")))
+_SCHEMA = pa.schema([*STAGED, ("batch_end", pa.int64()), ("quarantined_at", pa.timestamp("us", "UTC"))])
 
 
 class QuarantineTable:
@@ -108,10 +108,11 @@ class QuarantineTable:
 
 
 def _rows(batches: Sequence[FinishedBatch], done: int, now: datetime) -> Iterator[pa.RecordBatch]:
-    """The records of files after number ``done``: two runs may have cut the same files into different batches."""
+    """The records of files after number ``done``: a checkpoint of an older day cuts the same files differently."""
     for batch in batches:
         for table in batch.tables():
             new = table.filter(pc.field("sequence") > done)
-            times = pa.repeat(pa.scalar(now, _SCHEMA.field("quarantined_at").type), len(new))
-            yield from new.append_column("quarantined_at", times).to_batches()
+            said = {"batch_end": batch.end, "quarantined_at": now}
+            more = [pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(new)) for name, value in said.items()]
+            yield from pa.table([*new.columns, *more], schema=_SCHEMA).to_batches()
         done = max(done, batch.end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,7 +35,8 @@ from lakehouse.storage.environment import endpoint_from_environment
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
-were read. The last two never change: they let a checkpoint tell its own story."""
+were read. The last two never change: they let a checkpoint tell its own story. With ``badRecordsPath`` a ``query``
+tells it from other checkpoints of streams with the same options."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Task:
         end: Number of the last file of the batch.
         number: Its place among the parts.
         plan: Name of the cut of its batch into parts.
+        query: See ``Offset``.
     """
 
     spans: list[Span]
@@ -56,6 +59,7 @@ class Task:
     end: int
     number: int
     plan: str = ""
+    query: str = ""
 
 
 class Stream:
@@ -77,7 +81,8 @@ class Stream:
     def beginning(self) -> Offset:
         """Zero; or, without ``includeExistingFiles``, the end of what is there at the first start."""
         seq = 0 if self._options.include_existing_files else self._source.first_start()
-        return self._offset(seq, stream_id(self._options))
+        own = {"query": uuid.uuid4().hex[:12]} if self._options.bad_records_path else {}
+        return {**self._offset(seq, stream_id(self._options)), **own}
 
     def fix_target(self) -> None:
         """Fixes what this run will read: what is there now."""
@@ -102,7 +107,7 @@ class Stream:
             SourceCleaner(self._source, self._place(start["stream"])).step()
         end = self._pending(position.seq).end_of_batch(position.seq, max_files=max_files, max_bytes=max_bytes)
         self._read_upto = end
-        return self._offset(end, start["stream"]) if end > position.seq else start
+        return {**start, **self._offset(end, start["stream"])} if end > position.seq else start
 
     def known_end(self) -> Offset | None:
         """How far discovery has come, and with Auto Loader's names what waits behind the batch that was planned."""
@@ -124,9 +129,9 @@ class Stream:
             max_partition_bytes=self._options.max_partition_bytes,
             may_split=self._source.fetcher.is_there,
         )
-        name = plan_name(parts) if self._options.bad_records_path else ""
-        after, upto = start["seq"], end["seq"]
-        return [Task(spans, end["stream"], after, upto, number, name) for number, spans in enumerate(parts)]
+        name, query = plan_name(parts) if self._options.bad_records_path else "", end.get("query", "")
+        whose = (end["stream"], start["seq"], end["seq"])
+        return [Task(spans, *whose, number, name, query) for number, spans in enumerate(parts)]
 
     def read(
         self, task: Task, schema: StructType, batch_id: Callable[[], int | None] = lambda: None
@@ -145,8 +150,7 @@ class Stream:
         spans, batch = task.spans, batch_id()
         place = self._source.journal_place
         durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}")
-        folder = f"{staged_folder(place[1], task.stream)}{task.end:020d}/{task.plan}/{task.number:05d}/"
-        staged = StagedRecords(self._source.store, place[0], folder) if self._options.bad_records_path else None
+        staged = self._staged(task) if self._options.bad_records_path else None
         if not durable.begin():
             deadly = find_deadly(spans, Probe(self._options, schema))
             receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
@@ -236,14 +240,20 @@ class Stream:
         known = StructType([one for one in columns.data.fields if one.name != rescued])
         return Learner(self._options, known, frozenset(schema.names) - frozenset(known.names), rescued)
 
+    def _staged(self, task: Task) -> StagedRecords:
+        bucket, prefix = self._source.journal_place
+        batch = f"{staged_folder(prefix, task.stream, task.query)}{task.end:020d}/"
+        return StagedRecords(self._source.store, bucket, batch, task.plan, f"{task.number:05d}")
+
     def _publish_bad_records(self, start: Offset) -> None:
         bucket, prefix = self._source.journal_place
-        batches = finished_batches(self._source.store, bucket, staged_folder(prefix, start["stream"]), start["seq"])
+        folder = staged_folder(prefix, start["stream"], start.get("query", ""))
+        batches = finished_batches(self._source.store, bucket, folder, start["seq"])
         if batches:
             from lakehouse.autoloader.quarantine import QuarantineTable  # only batches with bad records need it
 
-            # the journal's first write tells it from another in the same place, whose numbers begin anew
-            name = f"cloudFiles/{self._journal.position(1).segment}/{start['stream']}"
+            # a checkpoint from before badRecordsPath has no name of its own: the journal's first write stands in
+            name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"
             endpoint = endpoint_from_environment(self._options.profile)
             table = QuarantineTable(self._options.bad_records_path or "", endpoint)
             table.append_once(name, batches, self._source.now())

@@ -34,10 +34,13 @@ def files(
         if state:
             found = [one for one in found if (one.ingestion_state or "PENDING") == state.upper()]
         rows = [
-            [one.sequence, one.ingestion_state or "PENDING", one.rows, one.batch_id, one.delta_version, one.path]
+            [
+                *(one.sequence, one.ingestion_state or "PENDING", one.rows, one.bad_records),
+                *(one.batch_id, one.delta_version, one.path),
+            ]
             for one in found[-limit:]
         ]
-        out.table(["seq", "state", "rows", "batch", "version", "file"], rows)
+        out.table(["seq", "state", "rows", "bad", "batch", "version", "file"], rows)
         for one in found[-limit:]:
             if one.error:
                 out.line(f"{one.path}: {one.error}", style="yellow")

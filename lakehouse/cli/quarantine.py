@@ -61,4 +61,6 @@ def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:
     rows = [[str(one["record"]), one["reason"], one["raw"][:_TEXT], one["file_path"]] for one in found]
     out.table(["record", "reason", "text", "file"], rows)
     out.line(f"the newest {len(found):,} records" + ("; --limit shows more" if len(found) == limit else ""))
+    if found:
+        out.line("correct their files at the sender, then: lakehouse replay --files PATH")
     out.result({"records_of": uri, "records": found})

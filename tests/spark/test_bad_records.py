@@ -4,71 +4,97 @@ import json
 
 import pytest
 from deltalake import DeltaTable
+from pyspark.errors import StreamingQueryException
 
 from lakehouse.autoloader.location import uri_key
 
-FILES = 3
+FILES = 4
 LINES = 10
+BAD = (1, 5, 9)
 
 
 def json_line(number):
-    return "broken" if number % 4 == 1 else json.dumps({"id": number})
+    return "broken" if number in BAD else json.dumps({"id": number})
 
 
 def csv_line(number):
-    return f"{number},1,2" if number % 4 == 1 else f"{number}"
+    return f"{number},1,2" if number in BAD else f"{number}"
 
 
-@pytest.fixture
-def bad(lake):
-    uri = f"s3://{lake.settings.bucket}/bad"
-    return lambda: DeltaTable(uri, storage_options=lake.endpoint.deltalake_options())
+class Landed:
+    """Files with broken lines, and a stream of two files a batch over them."""
 
-
-@pytest.mark.parametrize("name", ["json", "csv"])
-def test_rows_and_bad_records_are_all_lines_and_running_again_changes_nothing(spark, lake, bad, name):
-    root = f"s3a://{lake.settings.bucket}"
-
-    def put(number):
+    def __init__(self, spark, lake, name):
+        self.spark, self.lake, self.name = spark, lake, name
+        self.root = f"s3a://{lake.settings.bucket}"
         line, head = {"json": (json_line, []), "csv": (csv_line, ["id"])}[name]
-        text = "\n".join([*head, *map(line, range(LINES))])
-        lake.store.write(lake.settings.landing_bucket, f"{lake.settings.landing_prefix}{number}.{name}", text.encode())
+        for number in range(FILES):
+            text = "\n".join([*head, *map(line, range(LINES))])
+            lake.store.write(lake.settings.landing_bucket, self.key(number), text.encode())
 
-    def run():
+    def key(self, number):
+        return f"{self.lake.settings.landing_prefix}{number}.{self.name}"
+
+    def run(self, value="id"):
         frame = (
-            spark.readStream.format("cloudFiles")
+            self.spark.readStream.format("cloudFiles")
             .schema("id INT, _metadata STRUCT<file_path: STRING, record_index: BIGINT>")
-            .option("cloudFiles.format", name)
-            .option("cloudFiles.journalLocation", f"{root}/journal")
+            .option("cloudFiles.format", self.name)
+            .option("cloudFiles.journalLocation", f"{self.root}/journal")
             .option("cloudFiles.maxFilesPerTrigger", "2")
-            .option("badRecordsPath", f"{root}/bad")
+            .option("badRecordsPath", f"{self.root}/bad")
         )
-        frame = frame.option("header", "true") if name == "csv" else frame
+        frame = frame.option("header", "true") if self.name == "csv" else frame
         query = (
-            frame.load(lake.settings.landing_uri)
-            .selectExpr("id", "_metadata.file_path AS file_path", "_metadata.record_index AS record")
+            frame.load(self.lake.settings.landing_uri)
+            .selectExpr(f"{value} AS id", "_metadata.file_path AS file_path", "_metadata.record_index AS record")
             .writeStream.format("delta")
-            .option("checkpointLocation", f"{root}/checkpoint")
+            .option("checkpointLocation", f"{self.root}/checkpoint")
             .trigger(availableNow=True)
-            .start(f"{root}/table")
+            .start(f"{self.root}/table")
         )
         query.awaitTermination()
 
-    def places():
-        rows = spark.read.format("delta").load(f"{root}/table").collect()
-        kept = bad().to_pyarrow_dataset().to_table().to_pylist()
-        good = [(uri_key(row["file_path"]), row["record"]) for row in rows]
-        return sorted(good), sorted((uri_key(row["file_path"]), row["record"]) for row in kept)
+    def bad(self):
+        return DeltaTable(
+            self.root.replace("s3a", "s3") + "/bad", storage_options=self.lake.endpoint.deltalake_options()
+        )
 
-    for number in range(FILES):
-        put(number)
-    run()
-    good, wrong = places()
-    keys = [f"{lake.settings.landing_prefix}{number}.{name}" for number in range(FILES)]
-    assert wrong == [(key, record) for key in keys for record in (1, 5, 9)]
-    assert sorted(good + wrong) == [(key, record) for key in keys for record in range(LINES)]
-    version = bad().version()
-    run()
-    assert (places(), bad().version()) == ((good, wrong), version)
+    def places(self):
+        """File and record of each row of the table, and of each bad record."""
+        rows = self.spark.read.format("delta").load(f"{self.root}/table").collect()
+        kept = self.bad().to_pyarrow_dataset().to_table().to_pylist()
+        return [sorted((uri_key(row["file_path"]), row["record"]) for row in found) for found in (rows, kept)]
+
+    def staged(self):
+        return list(self.lake.store.list(self.lake.settings.bucket, "journal/bad_records/"))
+
+    def expected(self, files=FILES):
+        places = [(self.key(number), record) for number in range(files) for record in range(LINES)]
+        return [[one for one in places if one[1] not in BAD], [one for one in places if one[1] in BAD]]
+
+
+@pytest.mark.parametrize("name", ["json", "csv"])
+def test_rows_and_bad_records_are_all_lines_and_running_again_changes_nothing(spark, lake, name):
+    landed = Landed(spark, lake, name)
+    landed.run()
+    assert landed.places() == landed.expected()
+    assert landed.staged() == []
+    version = landed.bad().version()
+    landed.run()
+    assert (landed.places(), landed.bad().version()) == (landed.expected(), version)
     # Spark reads the table too
-    assert spark.read.format("delta").load(f"{root}/bad").where("reason LIKE 'MALFORMED%'").count() == len(wrong)
+    kept = spark.read.format("delta").load(f"{landed.root}/bad")
+    assert kept.where("reason LIKE 'MALFORMED%'").count() == FILES * len(BAD)
+
+
+def test_a_batch_that_failed_leaves_no_bad_record_and_is_loaded_once(spark, lake):
+    landed = Landed(spark, lake, "json")
+    last = f"_metadata.file_path LIKE '%/{landed.key(3)}' AND id = 8"
+    for _ in range(2):
+        with pytest.raises(StreamingQueryException, match="injected"):
+            landed.run(f"IF({last}, raise_error('injected'), id)")
+        assert landed.places() == landed.expected(files=2), "the first batch only"
+    landed.run()
+    assert landed.places() == landed.expected()
+    assert landed.staged() == []

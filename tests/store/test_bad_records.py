@@ -62,7 +62,7 @@ def test_records_that_give_no_row_are_in_the_table_with_place_text_and_reason(wo
     assert [row["reason"].split(":")[0] for row in found] == ["MALFORMED", "WRONG_TYPE"] + ["MALFORMED"] * 3
     assert found[1]["reason"] == "WRONG_TYPE: the value of a is not of its column's type"
     assert found[2]["reason"] == "MALFORMED: text after the document"
-    assert {(row["sequence"], row["quarantined_at"]) for row in found} == {(1, world.now)}
+    assert {(row["sequence"], row["batch_end"], row["quarantined_at"]) for row in found} == {(1, 1, world.now)}
     state = world.states()["one.json"]
     assert (state.ingestion_state, state.rows, state.bad_records) == ("INGESTED", 2, 5)
     assert kept.staged() == set()
@@ -226,14 +226,52 @@ def test_a_death_before_the_append_loses_nothing(world, kept, monkeypatch):
     assert kept.places() == [("one.json", 0)]
 
 
-def test_a_stream_that_begins_anew_repeats_no_record(world, kept):
-    for name in ("one", "two", "three"):
-        world.put(f"{name}.json", f"bad {name}".encode())
+def test_what_was_staged_counts_no_more_when_the_batch_is_read_again_and_nothing_is_bad(world, kept):
+    world.put("large.json", b"\n".join(b'{"a": "x%06d"}' % n for n in range(60_000)))
+    world.run(badRecordsPath=kept.uri, maxPartitionBytes="100k", commit=False)
+    assert kept.staged()
+    stream, start = world.stream(badRecordsPath=kept.uri, maxPartitionBytes="300k"), world.one["start"]
+    end = stream.next_end(start, max_files=9, max_bytes=None)
+    text = StructType().add("a", "string")
+    rows = [len(batch) for task in stream.parts(start, end) for batch in stream.read(task, text)]
+    assert (sum(rows), kept.staged()) == (60_000, set())
+    assert stream.next_end(end, max_files=9, max_bytes=None) == end
+    assert kept.below("bad/") == set()
+
+
+def test_what_was_staged_counts_when_the_sink_has_the_batch_already_and_no_task_runs_again(world, kept):
+    world.put("large.json", b"\n".join(b"bad %06d" % n for n in range(60_000)))
+    world.run(badRecordsPath=kept.uri, maxPartitionBytes="100k", commit=False)
+    stream, start = world.stream(badRecordsPath=kept.uri, maxPartitionBytes="300k"), world.one["start"]
+    end = stream.next_end(start, max_files=9, max_bytes=None)
+    stream.parts(start, end)
+    stream.next_end(end, max_files=9, max_bytes=None)
+    assert Counter(row["raw"] for row in kept.rows()) == {f"bad {n:06d}": 1 for n in range(60_000)}
+
+
+def test_streams_with_the_same_options_do_not_touch_each_others_records(world, kept):
+    same = {"badRecordsPath": kept.uri, "schemaLocation": f"s3a://{world.lake.settings.bucket}/schemas/same"}
+    world.put("one.json", b"bad 1")
+    world.run("one", **same, commit=False)
+    assert len(kept.staged()) == 1
+    world.run("two", **same)
+    assert kept.places() == [("one.json", 0)]
+    assert len(kept.staged()) == 1, "what the first has not committed is still there"
+    world.run("one", **same)
+    world.put("two.json", b"bad 2")
+    for query in ("one", "two", "one", "two"):
+        world.run(query, **same)
+    assert Counter(kept.places()) == {("one.json", 0): 2, ("two.json", 0): 2}
+    assert kept.staged() == set()
+
+
+def test_a_stream_whose_checkpoint_is_from_before_the_option(world, kept):
+    world.put("one.json", b"bad 1")
+    world.run()
+    world.put("two.json", b"bad 2")
     world.run(badRecordsPath=kept.uri)
-    del world.one
-    world.put("four.json", b"bad four")
-    world.run(badRecordsPath=kept.uri, max_files=3)
-    assert Counter(row["raw"] for row in kept.rows()) == {f"bad {name}": 1 for name in ("one", "two", "three", "four")}
+    world.run(badRecordsPath=kept.uri)
+    assert kept.places() == [("two.json", 0)]
 
 
 def test_two_streams_share_a_table(world, kept):
@@ -306,6 +344,8 @@ def test_the_command_lists_files_in_quarantine_and_what_to_do(world, kept, envir
     found = lakehouse_json(environment, "quarantine")
     assert [one["error"].split(":")[0] for one in found["files"]] == ["TRUNCATED"]
     assert found["bad_records"] == len(BAD)
+    (loaded,) = lakehouse_json(environment, "files", "--state", "ingested")["files"]
+    assert (loaded["rows"], loaded["bad_records"]) == (2, len(BAD))
     said = lakehouse(environment, "quarantine").stdout
     assert "cut.json.gz" in said
     assert "lakehouse replay --files" in said
@@ -316,7 +356,9 @@ def test_the_command_lists_the_newest_records(world, kept, environment):
     world.run(badRecordsPath=kept.uri)
     found = lakehouse_json(environment, "quarantine", "--records", kept.uri, "--limit", "2")["records"]
     assert [row["record"] for row in found] == [6, 4]
-    assert "MALFORMED" in lakehouse(environment, "quarantine", "--records", kept.uri).stdout
+    said = lakehouse(environment, "quarantine", "--records", kept.uri).stdout
+    assert "MALFORMED" in said
+    assert "lakehouse replay --files" in said
     missing = lakehouse(environment, "quarantine", "--records", f"{kept.uri}/none")
     assert missing.returncode == 1
     assert "no table of bad records" in missing.stderr
