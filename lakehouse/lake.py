@@ -20,6 +20,9 @@ from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_sto
 
 LAYERS = ("bronze", "silver", "gold")
 
+_READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
+"""Features of tables whose data files are plain Parquet for the columns that are asked for."""
+
 
 @dataclass(frozen=True)
 class TableInfo:
@@ -107,8 +110,11 @@ class Lake:
     def rows(self, table: str) -> Dataset | None:
         """The rows of the newest version, read without Spark; None when the table does not exist."""
         opened = self.delta(table)
-        if opened is None or set(opened.protocol().reader_features or ()) != {"typeWidening"}:
-            return None if opened is None else opened.to_pyarrow_dataset()
+        if opened is None:
+            return None
+        features = set(opened.protocol().reader_features or ())
+        if "typeWidening" not in features or features - _READ_BY_ARROW:
+            return opened.to_pyarrow_dataset()
         # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
         return self._files(opened, _paths(opened))
 

@@ -4,10 +4,14 @@ import os
 import uuid
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
+
+hypothesis_settings.register_profile("no clock", deadline=None)  # a busy machine is no failure
+hypothesis_settings.load_profile("no clock")
 
 for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGSTER_"))]:
     del os.environ[name]  # a developer's own lake is never touched
