@@ -101,15 +101,17 @@ def webserver(environment, tmp_path):
 def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, land, spark):
     land(files=2, rows_per_file=20)
     found = webserver(LISTED)["repositoryOrError"]
-    assert "ingest_orders" in {job["name"] for job in found["jobs"]}
+    assert {"ingest_orders", "maintenance"} <= {job["name"] for job in found["jobs"]}
     assert found["sensors"] == [{"name": "new_order_files", "sensorState": {"status": "RUNNING"}}]
-    assert found["schedules"] == [{"name": "hourly_ingest", "scheduleState": {"status": "RUNNING"}}]
+    schedules = {one["name"]: one["scheduleState"]["status"] for one in found["schedules"]}
+    assert schedules == {"hourly_ingest": "RUNNING", "nightly_maintenance": "STOPPED"}
     assets = {"/".join(node["assetKey"]["path"]): node for node in found["assetNodes"]}
     assert set(assets) == {
         "landing/orders",
         "bronze/orders_autoloader",
         "bronze/orders_streaming_basic",
         "silver/orders_windowed_aggregates",
+        "maintenance/promote_rescued_data",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]
