@@ -10,9 +10,7 @@ import dagster as dg
 
 from assets.records import records
 from lakehouse.autoloader.schemas import SchemaVersion
-from lakehouse.contract import schema_changes
-
-_SIGNS = {"added": "+", "removed": "-", "retyped": "~"}
+from lakehouse.contract import SIGNS, schema_changes
 
 
 def of_schema(versions: Sequence[SchemaVersion], shown: int | None) -> dict[str, Any]:
@@ -33,7 +31,7 @@ def of_schema(versions: Sequence[SchemaVersion], shown: int | None) -> dict[str,
     }
     if new:
         metadata["schema_changes"] = records(new)
-        lines = [f"{_SIGNS[row['change']]} {row['column']} {row['type']}" for row in new]
+        lines = [f"{SIGNS[row['change']]} {row['column']} {row['type']}" for row in new]
         metadata["schema_diff"] = dg.MetadataValue.md("\n".join(["```diff", *lines, "```"]))
     return {**metadata, **of_history(versions)}
 
@@ -57,7 +55,7 @@ def of_history(versions: Sequence[SchemaVersion]) -> dict[str, Any]:
     rows = []
     for one in versions:
         own = [row for row in every if row["version"] == one.version]
-        told = ", ".join(f"{_SIGNS[row['change']]}{row['column']}" for row in own)
+        told = ", ".join(f"{SIGNS[row['change']]}{row['column']}" for row in own)
         files = ", ".join(dict.fromkeys(row["file"] for row in own if row["file"]))
         row = {"version": one.version, "changes": told or "-", "columns": len(one.data.fields)}
         reason = files or one.reason or ("inferred" if one.version == 0 else "-")

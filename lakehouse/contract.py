@@ -16,6 +16,8 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.quality import SAMPLE_ROWS, Finding
 from lakehouse.settings import Settings
 
+SIGNS = {"added": "+", "removed": "-", "retyped": "~"}
+"""What may become of a column, and the sign for it."""
 ACCEPT = "lakehouse schema contract --write"
 
 

@@ -110,29 +110,36 @@ class RescuedData:
             for name, _, new in changes(version.data, learner.grown)
         ]
 
-    def approve(self, columns: Sequence[str]) -> SchemaVersion:
-        """Makes columns that wait part of the schema; the next start of the stream has them.
+    def approve(
+        self, columns: Sequence[str], waiting: Sequence[WaitingColumn], *, really: bool = False
+    ) -> SchemaVersion:
+        """Makes columns part of the schema; the next start of the stream has them. Without ``really`` only checks them.
 
         Args:
-            columns: Each a name of ``waiting()``, or a name and a type as in ``cloudFiles.schemaHints``.
+            columns: Each a name of one that waits, or a name and a type as in ``cloudFiles.schemaHints``.
+            waiting: See ``waiting()``.
+            really: Do it.
+
+        Returns:
+            The newest version then.
 
         Raises:
             ConfigurationError: a name does not wait, or the schema has it.
         """
         version = self._version()
-        waiting = {one.name: one for one in self.waiting()}
-        data, known = version.data, {name for name, _, _ in changes(StructType(), version.data)}
+        by_name = {one.name: one for one in waiting}
+        data = version.data
         for text in columns:
-            hint = self._hint(text, waiting)
+            hint = self._hint(text, by_name)
             if any(FORBIDDEN.search(part) for part in hint[0]):
-                raise _refused(f"a table without column mapping can have no column {text}", sorted(waiting))
+                raise _refused(f"a table without column mapping can have no column {text}", sorted(by_name))
             grown = with_hints(data, [hint])
             different = list(changes(data, grown))
             if not different or any(old is not None for _, old, _ in different):
-                raise _refused(f"{text} is a column of the schema already", sorted(waiting.keys() - known))
+                raise _refused(f"{text} is a column of the schema already", sorted(by_name))
             data = grown
-        places = {one.name: (one.file, one.record) for one in waiting.values()}
-        return self.schemas.grow(data, places, reason="approved")
+        places = {one.name: (one.file, one.record) for one in waiting}
+        return self.schemas.grow(data, places, reason="approved") if really else version
 
     def promote(self, spark: SparkSession, *, really: bool = False) -> Promotion:
         """Moves rescued values into the columns that can take them now; without ``really`` only counts them.

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
 
 
+_STYLES = {"added": "green", "removed": "red", "retyped": "yellow"}
+
 schema = typer.Typer(help="The versions of a stream's schema.", no_args_is_help=True)
 
 
@@ -81,20 +83,20 @@ def approve(
         rows = [[one.name, one.type, one.rows, f"{one.file}, record {one.record:,}"] for one in waiting]
         out.table(["column", "type", "rows", "met in"], rows, title=f"waiting in _rescued_data of {table}")
         chosen = columns or [one.name for one in waiting]
-        before = rescued.schemas.latest()
-        version = rescued.approve(chosen) if yes and chosen else None
-        if version is not None:
+        done = yes and bool(chosen)
+        version = rescued.approve(chosen, waiting, really=done)
+        if done:
             out.line(f"version {version.version} of the schema has {', '.join(chosen)}: the next ingest fills them")
             out.line(f"for the rows that are there: lakehouse schema promote --table {table}")
         elif chosen:
-            out.line(f"would add {', '.join(chosen)} to version {before.version if before else 0}; --yes does it")
+            out.line(f"would add {', '.join(chosen)} to version {version.version}; --yes does it")
         else:
             out.line("no column waits")
         out.result(
             {
                 "table": table,
-                "done": version is not None,
-                "version": version.version if version else None,
+                "done": done,
+                "version": version.version,
                 "waiting": [asdict(one) for one in waiting],
             }
         )
@@ -147,19 +149,12 @@ def promote(yes: Yes = False, table: BronzeTable = BRONZE, as_json: bool = Json)
 
 def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> dict[str, list[str]]:
     """Shows and returns what became of the columns between two versions."""
-    from lakehouse.autoloader.evolve import changes
+    from lakehouse.contract import SIGNS, schema_changes
 
-    said: dict[str, list[str]] = {"added": [], "removed": [], "retyped": []}
-    for name, old, new in changes(before.data, after.data):
-        if old is None:
-            said["added"].append(name)
-            out.line(f"+ {name} {new.simpleString() if new else ''}", style="green")
-        elif new is None:
-            said["removed"].append(name)
-            out.line(f"- {name} {old.simpleString()}", style="red")
-        else:
-            said["retyped"].append(name)
-            out.line(f"~ {name} {old.simpleString()} to {new.simpleString()}", style="yellow")
+    said: dict[str, list[str]] = {change: [] for change in SIGNS}
+    for row in schema_changes([before, after]):
+        said[row["change"]].append(row["column"])
+        out.line(f"{SIGNS[row['change']]} {row['column']} {row['type']}", style=_STYLES[row["change"]])
     if not any(said.values()):
         out.line(f"versions {before.version} and {after.version} have the same columns")
     return said

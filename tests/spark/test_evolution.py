@@ -190,8 +190,9 @@ def test_rescue_then_approve_then_promote(orders, environment):
         "other": ("array<bigint>", 2, "orders_stream_00002.json"),
     }
     assert not lakehouse_json(environment, "schema", "promote", "--yes")["done"]
-    refused = lakehouse(environment, "schema", "approve", "nothing", "--yes")
-    assert refused.returncode == 1 and "name one of: coupon, device.os, other" in refused.stderr
+    for yes in ((), ("--yes",)):
+        refused = lakehouse(environment, "schema", "approve", "nothing", *yes)
+        assert refused.returncode == 1 and "name one of: coupon, device.os, other" in refused.stderr
     assert lakehouse_json(environment, "schema", "approve", "coupon", "device.os", "--yes")["version"] == 1
 
     planned = lakehouse_json(environment, "schema", "promote")
