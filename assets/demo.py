@@ -20,7 +20,8 @@ from assets.sensors import new_order_files
 from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER, look_at_landing
+from lakehouse.landing import look_at_landing
+from lakehouse.pipeline import BRONZE, SILVER
 from lakehouse.samples import generate_orders
 from lakehouse.storage import store_status
 from resources.lake import LakeResource

@@ -4,6 +4,7 @@ import dagster as dg
 
 from assets.metadata import of_run
 from lakehouse.pipeline import BRONZE, run_table, schemas
+from lakehouse.streams.run import Run
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -13,7 +14,7 @@ def materialize(
 ) -> dg.MaterializeResult:
     """Loads what is new and reports it; a run without anything new reports that."""
     opened = lake.open()
-    report = run_table(spark.spark_session, opened, table, on_batch=lambda batch: context.log.info(batch.line()))
+    report = run_table(spark.spark_session, opened, table, Run(on_batch=lambda batch: context.log.info(batch.line())))
     context.log.info(report.line())
     versions = schemas(opened, table).history() if table == BRONZE else []
     metadata = of_run(opened, report, versions, _shown_schema_version(context))

@@ -101,7 +101,7 @@ def generate(
 ) -> None:
     """Write sample order files into the landing bucket."""
     from lakehouse.lake import Lake
-    from lakehouse.pipeline import look_at_landing
+    from lakehouse.landing import look_at_landing
     from lakehouse.samples import generate_orders
 
     with command(as_json) as out:
@@ -132,12 +132,13 @@ def ingest(
     from lakehouse import pipeline
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
+    from lakehouse.streams.run import Run
 
     with command(as_json) as out:
         chosen = tables or list(pipeline.TABLES)
         lake = Lake.open(say=out.say)
         spark = connect(lake, out.say)
-        reports, findings = pipeline.ingest(spark, lake, chosen, on_batch=lambda batch: out.line(batch.line()))
+        reports, findings = pipeline.ingest(spark, lake, chosen, Run(on_batch=lambda batch: out.line(batch.line())))
         for report in reports:
             out.line(report.line())
         for finding in findings:

@@ -1,4 +1,4 @@
-"""Running a stream once, to the end of what is available, and reporting each batch while it runs."""
+"""Running a stream, and reporting each batch while it runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
@@ -15,6 +16,7 @@ from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
 from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.streams.files import BatchFiles, FileLog
+from lakehouse.streams.trigger import AVAILABLE_NOW, Trigger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -33,32 +35,49 @@ class BatchWriter(Protocol):
         ...
 
 
-def run_available_now(
+@dataclass(frozen=True)
+class Run:
+    """How a table's stream is run.
+
+    Attributes:
+        trigger: When batches are made, and whether the run ends by itself.
+        on_batch: Told about each committed batch, in order.
+    """
+
+    trigger: Trigger = AVAILABLE_NOW
+    on_batch: OnBatch = lambda batch: None
+
+
+def run_stream(
+    run: Run,
     lake: Lake,
     table: str,
     frame: Callable[[], DataFrame],
     *,
-    on_batch: OnBatch = lambda batch: None,
+    output_mode: str = "append",
     batch_writer: Callable[[], BatchWriter | None] = lambda: None,
     schema_version: Callable[[], int | None] = lambda: None,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
+    after_batch: Callable[[dict[str, Any]], None] = lambda progress: None,
 ) -> StreamReport:
-    """Appends everything available in ``frame`` to ``table``, then stops.
+    """Appends what is available in ``frame`` to ``table``, until the trigger has enough.
 
     Exactly once: Spark writes what a batch will read before it reads, Delta records the batch in the commit that
     adds its rows and skips a batch that it has, and one lease for each checkpoint keeps a second writer out.
 
     Args:
+        run: Trigger and listener.
         lake: Where the table and its checkpoint are.
         table: The target, ``layer.name``.
         frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
-        on_batch: Told about each committed batch, in order.
-        batch_writer: Makes what commits a batch instead of a plain append, under the lease; None for the append.
+        output_mode: Spark's: which rows of a result a batch hands on.
+        batch_writer: Makes what commits a batch in place of the Delta sink, under the lease; None for that sink.
         schema_version: Number of the newest version of the source's schema; a query that ended because of new columns
             is started again when it has grown.
         file_log: Where the source remembers its files; None where it has none.
         ignored_files: Objects beside them that are no input, for the report.
+        after_batch: Called under the lease with Spark's progress of each committed batch, before ``on_batch``.
 
     Raises:
         LeaseHeld: another process writes to the table now.
@@ -72,12 +91,17 @@ def run_available_now(
         checkpoints.clear_interrupted_start(lake, table)
         batches: list[BatchProgress] = []
         source_files: list[str] = []
-        for query in _queries(lambda: _start(lake, table, frame(), batch_writer()), schema_version, lease.check):
+
+        def start() -> StreamingQuery:
+            return _start(lake, table, frame(), run.trigger, output_mode, batch_writer())
+
+        for query in _queries(start, schema_version, lease.check):
             for progress in query:
                 files = file_log.of_batch(progress) if file_log else None
                 batches.append(_batch_progress(table, progress, files))
                 source_files += files.keys if files else []
-                on_batch(batches[-1])
+                after_batch(progress)
+                run.on_batch(batches[-1])
         ids = {batch.batch_id for batch in batches}
         commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
         return StreamReport(
@@ -98,7 +122,9 @@ def nothing_to_do(lake: Lake, table: str, *, ignored_files: int = 0) -> StreamRe
     return StreamReport(table, (), 0, version, version, 0.0, (), ignored_files)
 
 
-def _start(lake: Lake, table: str, frame: DataFrame, batch_writer: BatchWriter | None) -> StreamingQuery:
+def _start(
+    lake: Lake, table: str, frame: DataFrame, trigger: Trigger, output_mode: str, batch_writer: BatchWriter | None
+) -> StreamingQuery:
     from pyspark.sql import functions as F  # noqa: N812
 
     counts = [F.count(F.lit(1)).alias("rows")]
@@ -110,15 +136,14 @@ def _start(lake: Lake, table: str, frame: DataFrame, batch_writer: BatchWriter |
     writer = (
         observed.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
         .queryName(f"{lake.settings.user}.{table}")
-        .trigger(availableNow=True)
+        .trigger(**trigger.arguments())
+        .outputMode(output_mode)
     )
     if batch_writer is not None:
         return writer.foreachBatch(batch_writer).start()
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
     # table by name refuses a folder that holds data files of such a commit
-    return (
-        writer.format("delta").option("mergeSchema", "true").outputMode("append").start(lake.settings.table_uri(table))
-    )
+    return writer.format("delta").option("mergeSchema", "true").start(lake.settings.table_uri(table))
 
 
 def _queries(
