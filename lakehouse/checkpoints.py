@@ -39,7 +39,7 @@ class CheckpointState:
 def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     """The state of the stream that writes ``table``, or None when it has no checkpoint yet."""
     offsets, commits = _numbers(lake, table, "offsets"), _numbers(lake, table, "commits")
-    keys = {info.key for info in lake.store.list(lake.settings.bucket, _prefix(lake, table, "metadata"))}
+    keys = {info.key for info in lake.store.list(lake.settings.bucket, object_key(lake, table, "metadata"))}
     if not keys and not offsets:
         return None
     query_id = None
@@ -48,7 +48,8 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     # the commit of a batch carries the watermark that the next one uses
     watermark = None
     if commits:
-        millis = _second_line(lake, table, f"commits/{commits[-1]}").get("nextBatchWatermarkMs", 0)
+        said = _lines(lake, table, f"commits/{commits[-1]}")
+        millis = json.loads(said[1]).get("nextBatchWatermarkMs", 0) if len(said) > 1 else 0
         watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
     return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
 
@@ -110,7 +111,7 @@ def clear_interrupted_start(lake: Lake, table: str) -> int:
     Spark writes an offset under a temporary name and renames it, and refuses a checkpoint that has such an object and
     no batch (``STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY``), for ever. Nothing was planned yet, so nothing is lost.
     """
-    bucket, prefix = lake.settings.bucket, _prefix(lake, table, "offsets/")
+    bucket, prefix = lake.settings.bucket, object_key(lake, table, "offsets/")
     names = [one.key.removeprefix(prefix) for one in lake.store.list(bucket, prefix)]
     if any(name.isdigit() for name in names):
         return 0
@@ -126,7 +127,7 @@ REPAIRED = "repaired.json"
 
 def _is_repaired(lake: Lake, table: str, batch: int) -> bool:
     try:
-        said = json.loads(lake.store.read(lake.settings.bucket, _prefix(lake, table, REPAIRED)))
+        said = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, REPAIRED)))
     except ObjectMissing:
         return False
     return bool(said["batch"] == batch)
@@ -151,7 +152,7 @@ def source_files(lake: Lake, table: str) -> dict[int, list[str]]:
     Every tenth entry repeats all before it, so the answer is complete from the newest such entry on.
     """
     entries: dict[int, list[str]] = {}
-    prefix = _prefix(lake, table, "sources/0/")
+    prefix = object_key(lake, table, "sources/0/")
     names = [info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix)]
     compacted = [int(name.removesuffix(".compact")) for name in names if name.endswith(".compact")]
     newest = max(compacted, default=-1)
@@ -165,13 +166,14 @@ def source_files(lake: Lake, table: str) -> dict[int, list[str]]:
     return entries
 
 
-def _prefix(lake: Lake, table: str, name: str) -> str:
+def object_key(lake: Lake, table: str, name: str) -> str:
+    """The key of an object in the table's checkpoint."""
     return f"{lake.settings.user}/_checkpoints/{table}/{name}"
 
 
 def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
     def found() -> Iterator[int]:
-        for info in lake.store.list(lake.settings.bucket, _prefix(lake, table, folder + "/")):
+        for info in lake.store.list(lake.settings.bucket, object_key(lake, table, folder + "/")):
             name = info.key.rsplit("/", 1)[1]
             if name.isdigit():
                 yield int(name)
@@ -179,9 +181,41 @@ def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
     return sorted(found())
 
 
-def _second_line(lake: Lake, table: str, name: str) -> dict[str, Any]:
-    lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, name)).decode().splitlines()
-    return dict(json.loads(lines[1])) if len(lines) > 1 else {}
+@dataclass(frozen=True)
+class PlannedBatch:
+    """What a checkpoint says of a batch before it reads.
+
+    Attributes:
+        query_id: The checkpoint's own id.
+        watermark_milliseconds: Watermark that closes windows in this batch, since 1970; rows are held against that of
+            the batch before.
+        offset: Where its source stands after it.
+    """
+
+    query_id: str
+    watermark_milliseconds: int
+    offset: dict[str, Any]
+
+
+def planned(lake: Lake, table: str, batch: int) -> PlannedBatch:
+    """A batch of a checkpoint with one source.
+
+    Raises:
+        ObjectMissing: there is none of that number, or Spark has removed it (it keeps a hundred).
+    """
+    _, metadata, offset = _lines(lake, table, f"offsets/{batch}")
+    query_id = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, "metadata")))["id"]
+    return PlannedBatch(query_id, json.loads(metadata)["batchWatermarkMs"], json.loads(offset))
+
+
+def last_finished(lake: Lake, table: str) -> PlannedBatch | None:
+    """The newest finished batch; None before the first."""
+    numbers = _numbers(lake, table, "commits")
+    return planned(lake, table, numbers[-1]) if numbers else None
+
+
+def _lines(lake: Lake, table: str, name: str) -> list[str]:
+    return lake.store.read(lake.settings.bucket, object_key(lake, table, name)).decode().splitlines()
 
 
 def newest_offset(lake: Lake, table: str) -> dict[str, Any] | None:
@@ -189,6 +223,6 @@ def newest_offset(lake: Lake, table: str) -> dict[str, Any] | None:
     numbers = _numbers(lake, table, "offsets")
     if not numbers:
         return None
-    lines = lake.store.read(lake.settings.bucket, _prefix(lake, table, f"offsets/{numbers[-1]}")).decode().splitlines()
+    lines = _lines(lake, table, f"offsets/{numbers[-1]}")
     offset = json.loads(lines[2]) if len(lines) > 2 else None
     return offset if isinstance(offset, dict) else None

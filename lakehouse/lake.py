@@ -101,9 +101,12 @@ class Lake:
 
     def delta(self, table: str) -> DeltaTable | None:
         """The table opened at its newest version, or None when it does not exist."""
-        uri = self.settings.table_uri(table).replace("s3a://", "s3://", 1)
+        return self.delta_at(self.settings.table_uri(table))
+
+    def delta_at(self, uri: str) -> DeltaTable | None:
+        """The table at ``uri``, or None when there is none."""
         try:
-            return DeltaTable(uri, storage_options=self.endpoint.deltalake_options())
+            return DeltaTable(uri.replace("s3a://", "s3://", 1), storage_options=self.endpoint.deltalake_options())
         except TableNotFoundError:
             return None
 
@@ -136,7 +139,11 @@ class Lake:
 
     def version(self, table: str) -> int | None:
         """Newest Delta version, or None when the table does not exist."""
-        opened = self.delta(table)
+        return self.version_at(self.settings.table_uri(table))
+
+    def version_at(self, uri: str) -> int | None:
+        """The same of the table at ``uri``."""
+        opened = self.delta_at(uri)
         return None if opened is None else opened.version()
 
     def describe(self, table: str) -> TableInfo | None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lakehouse import completeness, quality
+from lakehouse import checkpoints, completeness, quality
+from lakehouse.accounting import windows_account_for_orders
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.contract import schema_findings
 from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
-from lakehouse.repair import Repair, repair
+from lakehouse.repair import Repair, repair, start_over
 from lakehouse.rescue import RescuedData
 from lakehouse.runners import BASIC, BRONZE, RUNNERS, SILVER, schemas
 from lakehouse.settings import Settings
@@ -26,6 +27,9 @@ TABLES = (BRONZE, SILVER)
 """The pipeline, in the order in which data flows."""
 ALL_TABLES = (BASIC, *TABLES)
 """Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files."""
+
+COMPUTED = (SILVER,)
+"""Tables that can be computed again from another one at any time."""
 
 
 def run_table(spark: SparkSession, lake: Lake, table: str, run: Run | None = None) -> StreamReport:
@@ -57,7 +61,7 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         files = completeness.files_account_for_rows(lake, table)
         orders = quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
         return [*files, *orders, *_check_schema(lake, table)]
-    return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
+    return [windows_account_for_orders(spark, lake)]
 
 
 BLOCKING = frozenset({"no_duplicate_orders", "no_file_loaded_twice", "every_file_loaded", "windows_account_for_orders"})
@@ -68,7 +72,8 @@ BLOCKING_BY_CHOICE = frozenset({"schema_contract"})
 
 def blocking(settings: Settings) -> frozenset[str]:
     """Checks whose failure stops what comes after the table."""
-    return BLOCKING | (BLOCKING_BY_CHOICE if settings.schema_contract == "block" else frozenset())
+    allowed = {"no_duplicate_orders"} if settings.duplicate_orders == "drop" else set()
+    return (BLOCKING | (BLOCKING_BY_CHOICE if settings.schema_contract == "block" else frozenset())) - allowed
 
 
 def ingest(
@@ -89,6 +94,27 @@ def repair_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
     """Brings a table and its checkpoint together again; without ``really`` only says how. See ``repair.repair``."""
     options = CloudFilesOptions.parse(bronze.autoloader_options(lake.settings)) if table == BRONZE else None
     return repair(lake, table, options, really=really)
+
+
+def restart_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
+    """Removes a computed table, its quarantine and its checkpoint; without ``really`` only says so.
+
+    Raises:
+        ConfigurationError: the table is not computed from another: what it lost could not be had again.
+        LeaseHeld: a stream writes it now.
+    """
+    if table not in COMPUTED:
+        raise ConfigurationError(
+            f"{table} is not computed from another table",
+            where=lake.settings.checkpoint_uri(table),
+            state="nothing was changed",
+            next_command="name one of: " + ", ".join(COMPUTED),
+        )
+    with checkpoints.writer_of(lake, table):
+        if really:
+            start_over(lake, table)
+    steps = (f"remove {table}, its quarantine and its checkpoint; the next run computes it from all of its source",)
+    return Repair(table, "asked for", steps, really)
 
 
 def rescued_data(lake: Lake, table: str) -> RescuedData:

@@ -23,6 +23,8 @@ class BatchProgress:
         backlog_bytes: Their size; None where the source does not know it.
         watermark: The event-time watermark in force, ISO 8601 UTC; None without one.
         state_rows: Rows held in the state store; None for a stateless stream.
+        late_rows: Rows that came after their window was closed, counted once a window; None where not measured.
+        set_aside_rows: Rows that are not counted for another reason; None where not measured.
         phases_milliseconds: Spark's ``durationMs``: ``latestOffset`` is discovery, ``addBatch`` is work.
     """
 
@@ -37,6 +39,8 @@ class BatchProgress:
     backlog_bytes: int | None = None
     watermark: str | None = None
     state_rows: int | None = None
+    late_rows: int | None = None
+    set_aside_rows: int | None = None
     phases_milliseconds: dict[str, int] = field(default_factory=dict)
 
     def line(self) -> str:
@@ -46,10 +50,15 @@ class BatchProgress:
         parts += [f"{self.input_rows:,} rows"]
         parts += [f"{self.rescued_rows:,} rescued"] if self.rescued_rows else []
         parts += [f"{self.corrupt_rows:,} corrupt"] if self.corrupt_rows else []
+        parts += [f"{self.late_rows:,} late"] if self.late_rows else []
+        parts += [f"{self.set_aside_rows:,} set aside"] if self.set_aside_rows else []
         parts += [f"{self.duration_seconds:.1f} s"]
         parts += [f"backlog {self.backlog_files:,} files"] if self.backlog_files is not None else []
         parts += [f"watermark {self.watermark}"] if self.watermark else []
         return "  ".join(parts)
+
+
+_SUMS = ("input_rows", "rescued_rows", "corrupt_rows", "late_rows", "set_aside_rows")
 
 
 @dataclass(frozen=True)
@@ -91,6 +100,16 @@ class StreamReport:
         """Rows that were no valid record."""
         return sum(batch.corrupt_rows or 0 for batch in self.batches)
 
+    @property
+    def late_rows(self) -> int:
+        """Rows that came after their window was closed."""
+        return sum(batch.late_rows or 0 for batch in self.batches)
+
+    @property
+    def set_aside_rows(self) -> int:
+        """Rows that a window does not count for another reason."""
+        return sum(batch.set_aside_rows or 0 for batch in self.batches)
+
     def line(self) -> str:
         """The sum of the run, also when there was nothing to do."""
         version = "not there yet" if self.delta_version is None else f"version {self.delta_version}"
@@ -105,7 +124,7 @@ class StreamReport:
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""
-        sums = {name: getattr(self, name) for name in ("input_rows", "rescued_rows", "corrupt_rows")}
+        sums = {name: getattr(self, name) for name in _SUMS}
         return {**asdict(self), **sums}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.streams.bronze import RESCUED_DATA, evidence_column, is_invalid
-from lakehouse.streams.silver import WINDOW, valid_orders
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -149,56 +148,6 @@ def _share(
         },
         sample=() if passed else tuple(row.asDict() for row in sample.collect()),
         next_command="" if passed else next_command,
-    )
-
-
-def windows_account_for_orders(spark: SparkSession, bronze_uri: str, silver: str, silver_uri: str) -> Finding:
-    """Every order of a closed window is counted in it, or came after the watermark had closed it.
-
-    Closed are the windows up to the newest one that silver holds. Rows that are missing there came late: they are
-    counted, never silent. A window that counts more rows than bronze has would be a double: then the check fails.
-    """
-    counted = (
-        _read(spark, silver_uri)
-        .groupBy("window_start", "window_end", "payment_method")
-        .agg(F.sum("order_count").alias("counted_rows"), F.count("*").alias("lines"))
-    )
-    present = valid_orders(_read(spark, bronze_uri)).groupBy(F.window("event_time", WINDOW), "payment_method")
-    bronze = present.count().select(
-        F.col("window.start").alias("window_start"),
-        F.col("window.end").alias("window_end"),
-        "payment_method",
-        F.col("count").alias("bronze_rows"),
-    )
-    # a union and one aggregation put both sides of a window into one row, without a join
-    both = bronze.unionByName(counted, allowMissingColumns=True).groupBy("window_start", "window_end", "payment_method")
-    sums = [F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("bronze_rows", "counted_rows", "lines")]
-    newest = counted.agg(F.max("window_end").alias("newest"))
-    closed = both.agg(*sums).crossJoin(newest).where("window_end <= newest").drop("newest")
-    wrong = closed.where("counted_rows > bronze_rows OR lines > 1")
-    totals = closed.agg(
-        F.coalesce(F.sum("bronze_rows"), F.lit(0)).alias("bronze"),
-        F.coalesce(F.sum("counted_rows"), F.lit(0)).alias("counted"),
-        F.count("*").alias("windows"),
-        F.count(F.when(F.expr("counted_rows > bronze_rows OR lines > 1"), 1)).alias("wrong"),
-    ).first()
-    assert totals is not None  # an aggregate without groups always gives one row
-    sample: list[dict[str, Any]] = []
-    if totals["wrong"]:
-        sample = [row.asDict() for row in wrong.orderBy("window_start").limit(SAMPLE_ROWS).collect()]
-    return Finding(
-        check="windows_account_for_orders",
-        table=silver,
-        passed=not sample,
-        numbers={
-            "windows": int(totals["windows"]),
-            "counted_rows": int(totals["counted"]),
-            "late_rows": int(totals["bronze"]) - int(totals["counted"]),
-        },
-        sample=tuple(sample),
-        next_command=""
-        if not sample
-        else f"{silver} holds windows twice: stop its runs and compare with its checkpoint",
     )
 
 

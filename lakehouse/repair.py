@@ -71,10 +71,11 @@ def repair(lake: Lake, table: str, options: CloudFilesOptions | None, *, really:
 
 
 def start_over(lake: Lake, table: str) -> None:
-    """Removes a table, then its checkpoint: a crash in between is noticed by the next run."""
+    """Removes a table, its quarantine, then its checkpoint: a crash in between is noticed by the next run."""
     layer, name = table.split(".")
     bucket, user = lake.settings.bucket, lake.settings.user
     lake.store.delete_prefix(bucket, f"{user}/{layer}/{name}/")
+    lake.store.delete_prefix(bucket, f"{user}/_quarantine/{name}/")
     lake.store.delete_prefix(bucket, f"{user}/_checkpoints/{table}/")
 
 

@@ -16,9 +16,12 @@ from lakehouse.progress import StreamReport
 from lakehouse.repair import start_over
 from lakehouse.replay import pending_replays
 from lakehouse.streams import bronze, silver
+from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import Run, nothing_to_do, run_stream
+from lakehouse.streams.set_aside import SetAside, rows_of_bronze_files, rows_of_journal_numbers
+from lakehouse.streams.silver import Limits, Windows
 from lakehouse.streams.widening import widen_table
 
 if TYPE_CHECKING:
@@ -51,8 +54,7 @@ def _run_basic(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
 
 def _run_autoloader(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
     settings = lake.settings
-    listed = lake.store.list(settings.landing_bucket, settings.landing_prefix)
-    if lake.version(BRONZE) is None and not any(map(is_order_file, listed)):
+    if lake.version(BRONZE) is None and not _orders_have_landed(lake):
         return nothing_to_do(lake, BRONZE)  # nothing to infer a schema from
 
     options = CloudFilesOptions.parse(bronze.autoloader_options(settings))
@@ -81,7 +83,11 @@ def _run_autoloader(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
 
 
 def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
-    if lake.version(BRONZE) is None:
+    settings = lake.settings
+    from_bronze = settings.silver_source == "bronze"
+    if from_bronze and lake.version(BRONZE) is None:
+        return nothing_to_do(lake, SILVER)
+    if not from_bronze and lake.version(SILVER) is None and not _orders_have_landed(lake):
         return nothing_to_do(lake, SILVER)
     changed = [commit for commit in _not_read(lake, BRONZE, reader=SILVER) if not commit.only_adds]
     # a promotion of other columns changes nothing that silver reads; all other changes do
@@ -89,13 +95,33 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
     if changed and not skip:
         with checkpoints.writer_of(lake, SILVER):
             start_over(lake, SILVER)
-    uri = lake.settings.table_uri(BRONZE)
+    windows, limits = Windows.of(settings), Limits.of(settings)
+    find = rows_of_bronze_files if from_bronze else rows_of_journal_numbers
+    kept = SetAside(spark, lake, windows, limits, find(spark, lake))
+
+    def frame() -> DataFrame:
+        keep_definition(lake, SILVER, {"source": settings.silver_source, **windows.definition()})
+        kept.catch_up()
+        if from_bronze:
+            orders = silver.from_bronze(spark, settings, skip_changes=skip)
+        else:
+            orders = bronze.orders_autoloader(spark, settings, SILVER)
+        return silver.orders_windowed_aggregates(orders, windows, limits)
+
     return run_stream(
         run,
         lake,
         SILVER,
-        lambda: silver.orders_windowed_aggregates(spark, uri, skip_changes=skip),
+        frame,
+        output_mode=windows.output_mode,
+        schema_version=lambda: None if from_bronze else schemas(lake, SILVER).newest,
+        after_batch=kept.after_batch,
     )
+
+
+def _orders_have_landed(lake: Lake) -> bool:
+    listed = lake.store.list(lake.settings.landing_bucket, lake.settings.landing_prefix)
+    return any(map(is_order_file, listed))
 
 
 def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:

@@ -127,3 +127,25 @@ def repair_(
         if done.reason and not done.done:
             out.line(f"nothing was changed; to do it: lakehouse checkpoint repair {table} --yes")
         out.result(asdict(done))
+
+
+@checkpoint.command("restart")
+def restart(
+    table: Annotated[str, typer.Argument(help="layer.name of a table that is computed from another")],
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Remove a computed table and its checkpoint; the next run computes it from all of its source."""
+    from dataclasses import asdict
+
+    from lakehouse import pipeline
+    from lakehouse.lake import Lake
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        done = pipeline.restart_table(lake, table, really=yes)
+        for step in done.steps:
+            out.line(f"{'done: ' if done.done else 'would: '}{step}")
+        if not done.done:
+            out.line(f"nothing was changed; to do it: lakehouse checkpoint restart {table} --yes")
+        out.result(asdict(done))

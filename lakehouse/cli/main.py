@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli import files as files_commands
+from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.schema import schema
@@ -201,6 +202,8 @@ def prepare(as_json: bool = Json) -> None:
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(quarantine)
+app.command("replay-late")(replay_late)
+app.command()(watermark)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
 

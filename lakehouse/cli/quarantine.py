@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lakehouse.lake import Lake
 
 _TEXT = 80
+LATE = "late"
+ORDERS_WINDOWED_AGGREGATES = "silver.orders_windowed_aggregates"
 
 
 def quarantine(
@@ -20,12 +22,14 @@ def quarantine(
     table: BronzeTable = BRONZE,
     as_json: bool = Json,
 ) -> None:
-    """List the files, or the records, that could not be loaded, with the reasons."""
+    """List the files, the records or the orders that are not in the table, with the reasons."""
     from lakehouse.lake import Lake
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
-        if records is None:
+        if records is None and table == ORDERS_WINDOWED_AGGREGATES:
+            _rows(out, lake, limit)
+        elif records is None:
             _files(out, lake, table, limit)
         else:
             _records(out, lake, records, limit)
@@ -50,6 +54,22 @@ def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
     if bad:
         out.line(f"{bad:,} records of files that were loaded: lakehouse quarantine --records BADRECORDSPATH")
     out.result({"table": table, "bad_records": bad, "files": [asdict(one) for one in found]})
+
+
+def _rows(out: Output, lake: Lake, limit: int) -> None:
+    """The rows that silver set aside, newest first."""
+    from collections import Counter
+
+    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    kept = opened.to_pyarrow_table().sort_by([("quarantined_at", "descending")]) if opened else None
+    found = kept.slice(0, limit).to_pylist() if kept else []
+    reasons = Counter(kept["reason"].to_pylist()) if kept else Counter()
+    columns = ["reason", "order_id", "order_date", "window_start", "lateness_seconds", "replayed_at", "_source_file"]
+    out.table(columns, [[one.get(name) for name in columns] for one in found])
+    out.line(", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "every order was counted")
+    if any(one["reason"] == LATE and one["replayed_at"] is None for one in found):
+        out.line("bring the late ones into their windows: lakehouse replay-late")
+    out.result({"table": ORDERS_WINDOWED_AGGREGATES, "counts": dict(reasons), "rows": found})
 
 
 def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:

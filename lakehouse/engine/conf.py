@@ -39,6 +39,12 @@ _EVERYWHERE = (
     ),
     Key("spark.sql.adaptive.enabled", "false", "re-planning costs more than it saves on two partitions", True),
     Key(
+        "spark.sql.parquet.outputTimestampType",
+        "TIMESTAMP_MICROS",
+        "the older INT96 has no range of values in its file, and others read no year 2999 from it",
+        True,
+    ),
+    Key(
         "spark.databricks.delta.snapshotPartitions",
         "1",
         "the default of 50 tasks dominates a small table",

@@ -56,12 +56,12 @@ def orders_streaming_basic(spark: SparkSession, landing_uri: str) -> DataFrame:
     )
 
 
-def autoloader_options(settings: Settings) -> dict[str, str]:
-    """What ``bronze.orders_autoloader`` asks of ``cloudFiles``; ``path`` is the argument of ``load``."""
+def autoloader_options(settings: Settings, table: str = ORDERS_AUTOLOADER) -> dict[str, str]:
+    """What the stream into ``table`` asks of ``cloudFiles``; ``path`` is the argument of ``load``."""
     return {
         "path": settings.landing_uri,
         "cloudFiles.format": "json",
-        "cloudFiles.schemaLocation": settings.schema_uri(ORDERS_AUTOLOADER),
+        "cloudFiles.schemaLocation": settings.schema_uri(table),
         "cloudFiles.journalLocation": f"{settings.journal_root}/{source_id(SourcePath.parse(settings.landing_uri))}",
         "cloudFiles.inferColumnTypes": "true",
         # a batch of bad lines at the first start must not decide the types of what silver adds up
@@ -73,8 +73,8 @@ def autoloader_options(settings: Settings) -> dict[str, str]:
     }
 
 
-def orders_autoloader(spark: SparkSession, settings: Settings) -> DataFrame:
-    """The order files as a stream of ``cloudFiles``.
+def orders_autoloader(spark: SparkSession, settings: Settings, table: str = ORDERS_AUTOLOADER) -> DataFrame:
+    """The order files as a stream of ``cloudFiles`` into ``table``.
 
     Returns:
         The order's columns as inferred; ``_rescued_data`` STRING: JSON of what did not fit them, else NULL;
@@ -84,7 +84,7 @@ def orders_autoloader(spark: SparkSession, settings: Settings) -> DataFrame:
         ``_source_record`` BIGINT: number of the record in the file. The last two together are unique.
     """
     reader = spark.readStream.format("cloudFiles")
-    for name, value in autoloader_options(settings).items():
+    for name, value in autoloader_options(settings, table).items():
         reader = reader.option(name, value) if name != "path" else reader
     return (
         reader.load(settings.landing_uri)

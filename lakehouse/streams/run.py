@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
@@ -59,7 +59,7 @@ def run_stream(
     schema_version: Callable[[], int | None] = lambda: None,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
-    after_batch: Callable[[dict[str, Any]], None] = lambda progress: None,
+    after_batch: Callable[[dict[str, Any]], dict[str, Any]] = lambda progress: {},
 ) -> StreamReport:
     """Appends what is available in ``frame`` to ``table``, until the trigger has enough.
 
@@ -77,7 +77,8 @@ def run_stream(
             is started again when it has grown.
         file_log: Where the source remembers its files; None where it has none.
         ignored_files: Objects beside them that are no input, for the report.
-        after_batch: Called under the lease with Spark's progress of each committed batch, before ``on_batch``.
+        after_batch: Called under the lease with Spark's progress of each committed batch; gives further numbers of its
+            ``BatchProgress``.
 
     Raises:
         LeaseHeld: another process writes to the table now.
@@ -98,9 +99,8 @@ def run_stream(
         for query in _queries(start, schema_version, lease.check):
             for progress in query:
                 files = file_log.of_batch(progress) if file_log else None
-                batches.append(_batch_progress(table, progress, files))
+                batches.append(replace(_batch_progress(table, progress, files), **after_batch(progress)))
                 source_files += files.keys if files else []
-                after_batch(progress)
                 run.on_batch(batches[-1])
         ids = {batch.batch_id for batch in batches}
         commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
@@ -132,9 +132,9 @@ def _start(
         counts.append(F.count(F.when(is_invalid(frame), 1)).alias("corrupt"))
     if RESCUED_DATA in frame.columns:
         counts.append(F.count(RESCUED_DATA).alias("rescued"))
-    observed = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
+    counted = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
     writer = (
-        observed.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
+        counted.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
         .queryName(f"{lake.settings.user}.{table}")
         .trigger(**trigger.arguments())
         .outputMode(output_mode)
@@ -240,9 +240,9 @@ def _first_lines(error: Exception) -> str:
     return " ".join(text.split())[:600]
 
 
-def _observed(progress: dict[str, Any]) -> dict[str, int]:
-    """Observed counts by name. Over Connect a row arrives as its values beside its schema."""
-    row = (progress.get("observedMetrics") or {}).get(_OBSERVED)
+def observed(progress: dict[str, Any], name: str) -> dict[str, int]:
+    """What was observed of a batch under ``name``. Over Connect a row arrives as its values beside its schema."""
+    row = (progress.get("observedMetrics") or {}).get(name)
     if row is None:
         return {}
     found = row.asDict()
@@ -253,7 +253,7 @@ def _observed(progress: dict[str, Any]) -> dict[str, int]:
 
 
 def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | None) -> BatchProgress:
-    observed = _observed(progress)
+    counts = observed(progress, _OBSERVED)
     watermark = (progress.get("eventTime") or {}).get("watermark")
     operators = progress.get("stateOperators") or []
     return BatchProgress(
@@ -262,8 +262,8 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
         input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
         duration_seconds=progress["durationMs"]["triggerExecution"] / 1000,
         files=len(files.keys) if files else None,
-        rescued_rows=observed.get("rescued"),
-        corrupt_rows=observed.get("corrupt"),
+        rescued_rows=counts.get("rescued"),
+        corrupt_rows=counts.get("corrupt"),
         backlog_files=files.backlog_files if files else None,
         backlog_bytes=files.backlog_bytes if files else None,
         watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,

@@ -34,13 +34,13 @@ def test_the_readme_lists_every_variable_and_no_other():
 
 
 def test_the_readme_lists_every_command_and_no_other():
-    listed = set(re.findall(r"`lakehouse (\w+)`", (ROOT / "README.md").read_text()))
+    listed = set(re.findall(r"`lakehouse ([\w-]+)`", (ROOT / "README.md").read_text()))
     assert listed == {name for name, command in COMMANDS.items() if not command.hidden} | GROUPS.keys()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_in_documents_exist(document):
-    used = set(re.findall(r"`(?:[\w./]*/)?lakehouse ([a-z]+)[^`]*`", document.read_text()))
+    used = set(re.findall(r"`(?:[\w./]*/)?lakehouse ([a-z-]+)[^`]*`", document.read_text()))
     assert used <= COMMANDS.keys() | GROUPS.keys()
 
 

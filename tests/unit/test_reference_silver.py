@@ -1,10 +1,10 @@
 """The reference model against cases worked out by hand."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
-from reference_silver import reference_silver
+from reference_silver import reference_silver as model
 
 
 def at(clock: str) -> datetime:
@@ -14,6 +14,13 @@ def at(clock: str) -> datetime:
 def row(clock: str, amount: float = 10.0, method: str = "card", **other: object) -> bytes:
     order = {"order_date": f"2026-01-01 {clock}", "total_amount": amount, "payment_method": method, "quantity": 1}
     return json.dumps({**order, **other}).encode()
+
+
+def reference_silver(runs):
+    """Closed windows by start and payment method, and how many rows were late."""
+    silver = model(runs)
+    closed = {(start, method): (end, *totals) for (start, end, method), totals in silver.windows.items()}
+    return closed, silver.late.total()
 
 
 def test_a_window_closes_when_the_newest_time_is_ten_minutes_past_its_end() -> None:
@@ -79,6 +86,7 @@ def test_the_watermark_never_goes_back() -> None:
         b"",
         b"42",
         b'{"quantity": 1}',
+        b"[]",
     ],
 )
 def test_a_line_that_is_no_whole_order_with_a_date_is_neither_counted_nor_dropped(line: bytes) -> None:
@@ -92,3 +100,24 @@ def test_an_unreadable_row_does_not_move_the_watermark() -> None:
 def test_no_runs_and_empty_batches_hold_nothing() -> None:
     assert reference_silver([]) == ({}, 0)
     assert reference_silver([[], [[]]]) == ({}, 0)
+
+
+def test_overlapping_windows_hold_a_row_several_times() -> None:
+    silver = model([[[row("10:01:00"), row("10:30:00")]]], slide=timedelta(minutes=2))
+    assert [f"{start:%H:%M}" for start, _, _ in sorted(silver.windows)] == ["09:58", "10:00"]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"{", "no_order"),
+        (row("10:01:00", quantity="several"), "no_order"),
+        (row("10:01:00", order_date="yesterday"), "no_event_time"),
+        (row("10:01:00", order_date="1970-01-01 00:00:00"), "event_time_too_early"),
+        (row("10:01:00", order_date="2999-01-01 00:00:00"), "event_time_in_the_future"),
+        (row("10:01:00", 1e300), "amount_out_of_range"),
+    ],
+)
+def test_a_row_that_is_not_counted_has_a_reason_and_moves_no_watermark(line, reason) -> None:
+    silver = model([[[row("10:01:00"), line]]])
+    assert (silver.set_aside, silver.windows, len(silver.opened)) == ({reason: 1}, {}, 1)

@@ -1,0 +1,37 @@
+"""What a stateful stream was defined as when its checkpoint began: its state holds rows of that shape for ever."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from lakehouse import checkpoints
+from lakehouse.errors import ConfigurationError
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectMissing
+
+_NAME = "definition.json"
+
+
+def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
+    """Writes it beside a new checkpoint, and compares with it ever after: Spark would mix windows of two lengths.
+
+    Raises:
+        ConfigurationError: the checkpoint was begun with another definition.
+    """
+    bucket, key = lake.settings.bucket, checkpoints.object_key(lake, table, _NAME)
+    try:
+        begun: dict[str, Any] = json.loads(lake.store.read(bucket, key))
+    except ObjectMissing:
+        lake.store.write(bucket, key, json.dumps(definition).encode())
+        return
+    other = [name for name in sorted({*begun, *definition}) if begun.get(name) != definition.get(name)]
+    if other:
+        said = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
+        raise ConfigurationError(
+            f"the state of {table} belongs to another definition: {said}",
+            where=lake.settings.checkpoint_uri(table),
+            state="nothing was read or written",
+            next_command=f"set it back, or compute the table anew: lakehouse checkpoint restart {table}"
+            "   (says what it would do; --yes does it)",
+        )

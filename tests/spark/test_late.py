@@ -1,0 +1,230 @@
+"""Late orders, and windows of other kinds: each on a bronze table of a few rows, judged by the plain-Python model."""
+
+import json
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+from e2e.test_pipeline import assert_silver_is
+from landed_windows import BronzeWriter
+from reference_silver import MINUTES, reference_silver
+
+from lakehouse import late
+from lakehouse.errors import ConfigurationError
+from lakehouse.lake import Lake
+from lakehouse.pipeline import BRONZE, SILVER, check_table, restart_table, run_table
+
+
+def order(clock, amount=10.0, method="card", number="", **other):
+    told = {"order_id": number or f"O-{clock}-{amount}", "order_date": f"2026-01-01 {clock}:00", "quantity": 1}
+    return json.dumps({**told, "total_amount": amount, "payment_method": method, **other}).encode()
+
+
+EARLY = [order("10:01"), order("10:02", 20.0), order("10:07", 5.0, "blik"), order("10:40")]
+LATER = [order("10:03", 3.0), order("10:03", 4.0, "blik"), order("10:55"), order("10:32", 7.0)]
+LAST = [order("11:30"), order("10:58", 2.0), order("10:04", 8.0)]
+
+
+@pytest.fixture
+def bronze(lake):
+    return BronzeWriter(lake)
+
+
+def with_settings(lake, **other):
+    return Lake(lake.settings.model_copy(update=other), lake.endpoint, lake.store)
+
+
+def rows_of(lake, table=SILVER):
+    return {
+        (row["window_start"], row["window_end"], row["payment_method"]): (
+            row["order_count"],
+            row["total_revenue"],
+            row["avg_order_value"],
+        )
+        for row in lake.delta(table).to_pyarrow_table().to_pylist()
+    }
+
+
+def run_over(bronze, spark, lake, *commits):
+    for lines in commits:
+        bronze.commit([lines])
+        run_table(spark, lake, SILVER)
+
+
+def finding(spark, lake):
+    [one] = check_table(spark, lake, SILVER)
+    return one
+
+
+def test_replay_late_makes_silver_what_all_rows_at_once_give_and_twice_changes_nothing(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY, LATER, LAST)
+    late_rows = assert_silver_is(lake, [[EARLY], [LATER], [LAST]])
+    assert late_rows == 3
+    asked = late.replay_late(spark, lake)
+    assert (asked.late_rows, asked.windows, asked.done) == (3, 2, False)
+    before = lake.version(SILVER)
+    done = late.replay_late(spark, lake, really=True)
+    assert (done.late_rows, done.windows, done.windows_changed) == (3, 2, 2)
+    everything = reference_silver([[EARLY + LATER + LAST]])
+    assert rows_of(lake) == everything.windows
+    quarantine = lake.settings.quarantine_uri(SILVER)
+    versions = lake.version(SILVER), lake.version_at(quarantine)
+    assert versions[0] == before + 1
+    again = late.replay_late(spark, lake, really=True)
+    assert (again.late_rows, again.windows_changed) == (0, 0)
+    assert (lake.version(SILVER), lake.version_at(quarantine)) == versions
+    assert finding(spark, lake).passed
+    # the stream goes on: it neither writes a closed window again nor loses the next one
+    run_over(bronze, spark, lake, [order("12:30")])
+    assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST + [order("12:30")]]]).windows
+
+
+def test_a_replay_that_was_killed_between_its_commits_is_finished_by_the_next(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY, LATER)
+    quarantine = lake.settings.quarantine_uri(SILVER)
+    late.replay_late(spark, lake, really=True)
+    spark.sql(f"UPDATE delta.`{quarantine}` SET replayed_at = NULL")  # as if it had died before the mark
+    assert not finding(spark, lake).passed, "counted and in quarantine"
+    version = lake.version(SILVER)
+    assert late.replay_late(spark, lake, really=True).windows_changed == 0
+    assert lake.version(SILVER) == version
+    assert finding(spark, lake).passed
+
+
+def test_the_forecast_is_what_each_watermark_then_drops(lake, spark, bronze):
+    commits = [EARLY, LATER, LAST]
+    for lines in commits:
+        bronze.commit([lines])
+    delays = [5 * MINUTES, 10 * MINUTES, 30 * MINUTES, 60 * MINUTES]
+    expected = [reference_silver([[one] for one in commits], delay=delay).late.total() for delay in delays]
+    assert [one.late_rows for one in late.forecast(spark, lake, delays)] == expected
+    assert expected[0] > expected[-1]
+    sliding = with_settings(lake, silver_slide=2 * MINUTES)
+    expected = [
+        reference_silver([[one] for one in commits], delay=delay, slide=2 * MINUTES).late.total() for delay in delays
+    ]
+    assert [one.late_rows for one in late.forecast(spark, sliding, delays)] == expected
+
+
+def test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness(lake, spark, bronze):
+    odd = [
+        order("10:01", order_date="2999-01-01 00:00:00"),
+        order("10:01", order_date="1970-01-01 00:00:00"),
+        order("10:01", order_date=None),
+        order("10:01", 1e12),
+        b"{broken",
+    ]
+    run_over(bronze, spark, lake, [*EARLY, *odd], LATER)
+    assert_silver_is(lake, [[[*EARLY, *odd]], [LATER]])
+    kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
+    assert Counter(row["reason"] for row in kept) == {
+        "late": 2,
+        "event_time_in_the_future": 1,
+        "event_time_too_early": 1,
+        "no_event_time": 1,
+        "amount_out_of_range": 1,
+        "no_order": 1,
+    }
+    (row,) = [row for row in kept if row["order_id"] == "O-10:03-3.0"]
+    assert (row["lateness_seconds"], f"{row['watermark']:%H:%M}") == (37 * 60, "10:30")
+    assert (row["_source_sequence"], row["_source_record"], row["batch_id"]) == (2, 0, 2)
+    assert finding(spark, lake).numbers["set_aside_rows"] == 5
+
+
+def test_a_row_that_nobody_accounts_for_fails_the_check(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY, LATER)
+    assert finding(spark, lake).passed
+    spark.sql(f"DELETE FROM delta.`{lake.settings.quarantine_uri(SILVER)}` WHERE order_id = 'O-10:03-3.0'")
+    lost = finding(spark, lake)
+    assert (lost.passed, lost.numbers["unaccounted_rows"]) == (False, 1)
+    assert [row["payment_method"] for row in lost.sample] == ["card"]
+
+
+def test_late_rows_of_a_run_that_could_not_look_are_kept_by_the_next(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY)
+    bronze.commit([LATER])
+    run_table(spark, lake, SILVER)
+    # as if the process had died between the batch's commit and the look at its rows
+    lake.store.delete_prefix(lake.settings.bucket, f"tester/_quarantine/{SILVER.split('.')[1]}/")
+    key = f"tester/_checkpoints/{SILVER}/set_aside.json"
+    lake.store.write(lake.settings.bucket, key, json.dumps({"batch": 1}).encode())
+    assert not finding(spark, lake).passed
+    run_table(spark, lake, SILVER)
+    assert_silver_is(lake, [[EARLY], [LATER]])
+    assert finding(spark, lake).passed
+
+
+def test_overlapping_windows(lake, spark, bronze):
+    sliding = with_settings(lake, silver_slide=2 * MINUTES)
+    run_over(bronze, spark, sliding, EARLY, LATER, LAST)
+    expected = reference_silver([[EARLY], [LATER], [LAST]], slide=2 * MINUTES)
+    assert rows_of(lake) == expected.windows
+    kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
+    assert Counter((row["window_start"], row["window_end"], row["payment_method"]) for row in kept) == expected.late
+    assert finding(spark, sliding).passed
+    late.replay_late(spark, sliding, really=True)
+    assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST]], slide=2 * MINUTES).windows
+
+
+def test_sessions(lake, spark, bronze):
+    sessions = with_settings(lake, silver_session_gap=4 * MINUTES)
+    run_over(bronze, spark, sessions, EARLY, LATER, LAST)
+    found = {
+        (f"{start:%H:%M}", f"{end:%H:%M}", method): values[0] for (start, end, method), values in rows_of(lake).items()
+    }
+    # 10:32 comes when the watermark is at 10:30: its session, to 10:36, is not closed
+    assert found == {
+        ("10:01", "10:06", "card"): 2,
+        ("10:07", "10:11", "blik"): 1,
+        ("10:32", "10:36", "card"): 1,
+        ("10:40", "10:44", "card"): 1,
+        ("10:55", "11:02", "card"): 2,
+    }
+    kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
+    assert Counter(row["order_id"] for row in kept) == {"O-10:03-3.0": 1, "O-10:03-4.0": 1, "O-10:04-8.0": 1}
+    assert finding(spark, sessions).passed
+    with pytest.raises(ConfigurationError, match="sessions"):
+        late.replay_late(spark, sessions, really=True)
+
+
+def test_complete_mode_holds_every_window_and_nothing_is_late(lake, spark, bronze):
+    complete = with_settings(lake, silver_output_mode="complete")
+    run_over(bronze, spark, complete, EARLY, LATER)
+    model = reference_silver([[EARLY + LATER]])
+    assert rows_of(lake).keys() == model.windows.keys() | model.opened.keys()
+    assert lake.version_at(lake.settings.quarantine_uri(SILVER)) is None
+    assert finding(spark, complete).passed
+
+
+def test_a_duplicate_within_the_watermark_is_counted_once(lake, spark, bronze):
+    dropping = with_settings(lake, duplicate_orders="drop")
+    twice = [order("10:01", number="A"), order("10:02", number="A"), order("10:03", number="", order_id=None)]
+    again = [order("10:01", number="A"), order("10:03", order_id=None), order("10:20", number="B")]
+    run_over(bronze, spark, dropping, twice, again, [order("10:40", number="C")])
+    counts = {f"{start:%H:%M}": values[0] for (start, _, _), values in rows_of(lake).items()}
+    assert counts == {"10:00": 3, "10:20": 1}, "A once, and both orders that have no number"
+    assert finding(spark, dropping).passed
+
+
+def test_another_window_on_an_old_checkpoint_is_refused_with_the_way_out(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY)
+    longer = with_settings(lake, silver_window=timedelta(minutes=10))
+    bronze.commit([LATER])
+    version = lake.version(SILVER)
+    with pytest.raises(ConfigurationError, match="length was 5 minutes, now it is 10 minutes") as refused:
+        run_table(spark, longer, SILVER)
+    assert f"lakehouse checkpoint restart {SILVER}" in refused.value.next_command
+    assert lake.version(SILVER) == version
+    assert not restart_table(longer, SILVER).done
+    assert restart_table(longer, SILVER, really=True).done
+    run_table(spark, longer, SILVER)
+    assert rows_of(lake) == reference_silver([[EARLY + LATER]], length=10 * MINUTES).windows
+    with pytest.raises(ConfigurationError, match="not computed"):
+        restart_table(lake, BRONZE, really=True)
+
+
+def test_another_watermark_on_an_old_checkpoint_is_taken(lake, spark, bronze):
+    run_over(bronze, spark, lake, EARLY)
+    run_over(bronze, spark, with_settings(lake, silver_watermark=timedelta(0)), LATER)
+    assert max(end for _, end, _ in rows_of(lake)).strftime("%H:%M") == "10:45"
+    assert finding(spark, lake).passed
