@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
@@ -109,13 +111,18 @@ def _correct(spark: SparkSession, lake: Lake, missed: DataFrame, windows: Window
     near = (F.col("event_time") >= F.lit(bounds["first"])) & (F.col("event_time") < F.lit(bounds["last"]))
     made = in_windows(orders.where(near), windows).alias("new")
     same = [F.col(f"new.{name}").eqNullSafe(F.col(f"old.{name}")) for name in WINDOW_KEYS]
-    corrected = made.join(missed.alias("old"), same[0] & same[1] & same[2], "left_semi")
-    differs = " OR ".join(f"NOT (old.{name} <=> new.{name})" for name in _VALUES)
-    corrected.createOrReplaceTempView("corrected_windows")
+    corrected = made.join(missed.alias("old"), reduce(and_, same), "left_semi").alias("new")
+    written = spark.read.format("delta").load(lake.settings.table_uri(_TABLE)).alias("old")
+    on = [F.col(f"new.{name}").eqNullSafe(F.col(f"old.{name}")) for name in (*WINDOW_KEYS, *_VALUES)]
+    wrong = corrected.join(written, reduce(and_, on), "left_anti")
+    wrong.createOrReplaceTempView("corrected_windows")
     try:
+        # a MERGE makes a commit also when there is nothing to write
+        if not spark.table("corrected_windows").head(1):
+            return 0
         [row] = spark.sql(
             f"MERGE INTO delta.`{lake.settings.table_uri(_TABLE)}` AS old USING corrected_windows AS new "
-            f"ON {_SAME_WINDOW} WHEN MATCHED AND ({differs}) THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+            f"ON {_SAME_WINDOW} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         ).collect()
     finally:
         spark.catalog.dropTempView("corrected_windows")
