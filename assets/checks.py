@@ -83,12 +83,12 @@ def bronze_basic_checks(
         _spec(
             "windows_account_for_orders",
             SILVER_KEY,
-            "Every order of a closed window is counted in it once, or came too late and is counted as late.",
+            "Every order of bronze is counted in its closed window once, or is in quarantine with the reason.",
         )
     ],
 )
 def silver_checks(
     context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
 ) -> Iterator[dg.AssetCheckResult]:
-    """Compares the closed windows with bronze."""
+    """Holds bronze, the closed windows and the quarantine together."""
     yield from _evaluate(context, lake, spark, SILVER, SILVER_KEY)

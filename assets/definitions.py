@@ -6,7 +6,7 @@ from assets.bronze import orders_autoloader, orders_streaming_basic
 from assets.checks import bronze_basic_checks, bronze_checks, silver_checks
 from assets.jobs import ingest_orders, maintenance
 from assets.landing import landing_orders
-from assets.maintenance import promote_rescued_data
+from assets.maintenance import promote_rescued_data, replay_late_orders
 from assets.schedules import hourly_ingest, nightly_maintenance
 from assets.sensors import new_order_files
 from assets.silver import orders_windowed_aggregates
@@ -25,6 +25,7 @@ def defs() -> dg.Definitions:
             orders_streaming_basic,
             orders_windowed_aggregates,
             promote_rescued_data,
+            replay_late_orders,
         ],
         asset_checks=[bronze_checks, bronze_basic_checks, silver_checks],
         jobs=[ingest_orders, maintenance],

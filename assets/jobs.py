@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from assets.names import BRONZE_KEY, PROMOTE_KEY, SILVER_KEY
+from assets.names import BRONZE_KEY, PROMOTE_KEY, REPLAY_LATE_KEY, SILVER_KEY
 
 ingest_orders = dg.define_asset_job(
     "ingest_orders",
@@ -13,7 +13,7 @@ ingest_orders = dg.define_asset_job(
 
 maintenance = dg.define_asset_job(
     "maintenance",
-    selection=dg.AssetSelection.assets(PROMOTE_KEY),
+    selection=dg.AssetSelection.assets(PROMOTE_KEY, REPLAY_LATE_KEY),
     executor_def=dg.in_process_executor,
-    description="Fills columns that joined the schema from what was rescued before.",
+    description="Fills columns that joined the schema from what was rescued, and closed windows from late orders.",
 )

@@ -3,8 +3,9 @@
 import dagster as dg
 
 from assets.metadata import records
-from assets.names import BRONZE_KEY, OWNERS, PROMOTE_KEY, pool
-from lakehouse.pipeline import BRONZE, rescued_data
+from assets.names import BRONZE_KEY, OWNERS, PROMOTE_KEY, REPLAY_LATE_KEY, SILVER_KEY, pool
+from lakehouse.late import replay_late
+from lakehouse.pipeline import BRONZE, SILVER, rescued_data
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -31,3 +32,26 @@ def promote_rescued_data(
     if done.rows:
         metadata["columns"] = records([{"column": name, "rows": rows} for name, rows in done.rows.items()])
     return dg.MaterializeResult(metadata=metadata)
+
+
+@dg.asset(
+    key=REPLAY_LATE_KEY,
+    deps=[SILVER_KEY],
+    group_name="maintenance",
+    kinds={"pyspark", "deltalake"},
+    owners=OWNERS,
+    code_version="1",
+    pool=pool(SILVER),
+)
+def replay_late_orders(
+    context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource
+) -> dg.MaterializeResult:
+    """Brings late orders from quarantine into the closed windows that missed them."""
+    opened = lake.open()
+    if opened.version(SILVER) is None or opened.settings.silver_session_gap is not None:
+        return dg.MaterializeResult(metadata={"late_rows_replayed": 0, "windows_changed": 0})
+    done = replay_late(spark.spark_session, opened, really=True)
+    context.log.info(f"{done.late_rows:,} late rows, {done.windows_changed:,} windows written")
+    return dg.MaterializeResult(
+        metadata={"late_rows_replayed": done.late_rows, "windows_changed": done.windows_changed}
+    )

@@ -14,7 +14,7 @@ from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.pipeline import BASIC, BRONZE
+from lakehouse.pipeline import BASIC, BRONZE, SILVER
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.streams.bronze import RESCUED_DATA
@@ -86,6 +86,8 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
         numbers["rescued_rows"] = report.rescued_rows
         numbers["backlog_files"] = (last.backlog_files or 0) if last else 0
         numbers["backlog_bytes"] = (last.backlog_bytes or 0) if last else 0
+    if report.table == SILVER:
+        numbers |= {"late_rows": report.late_rows, "set_aside_rows": report.set_aside_rows}
     if last and last.state_rows is not None:
         numbers["state_rows"] = last.state_rows
     if last and last.watermark:

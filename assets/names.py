@@ -9,6 +9,7 @@ BASIC_KEY = dg.AssetKey(BASIC.split("."))
 BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
 SILVER_KEY = dg.AssetKey(SILVER.split("."))
 PROMOTE_KEY = dg.AssetKey(["maintenance", "promote_rescued_data"])
+REPLAY_LATE_KEY = dg.AssetKey(["maintenance", "replay_late_orders"])
 OWNERS = ["team:data"]
 
 

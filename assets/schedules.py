@@ -16,5 +16,5 @@ nightly_maintenance = dg.ScheduleDefinition(
     name="nightly_maintenance",
     target=maintenance,
     cron_schedule="30 3 * * *",
-    description="Off until it is switched on: it changes rows of bronze, and no row is lost.",
+    description="Off until it is switched on: it changes rows of bronze and of silver, and none is lost.",
 )

@@ -112,6 +112,7 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "bronze/orders_streaming_basic",
         "silver/orders_windowed_aggregates",
         "maintenance/promote_rescued_data",
+        "maintenance/replay_late_orders",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]

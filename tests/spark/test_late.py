@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import timedelta
 
 import pytest
-from e2e.test_pipeline import assert_silver_is
+from e2e.test_pipeline import assert_silver_is, lines_of
 from landed_windows import BronzeWriter
 from reference_silver import MINUTES, reference_silver
 
@@ -228,3 +228,18 @@ def test_another_watermark_on_an_old_checkpoint_is_taken(lake, spark, bronze):
     run_over(bronze, spark, with_settings(lake, silver_watermark=timedelta(0)), LATER)
     assert max(end for _, end, _ in rows_of(lake)).strftime("%H:%M") == "10:45"
     assert finding(spark, lake).passed
+
+
+def test_windows_straight_from_the_files_and_their_late_rows_once_bronze_has_them(lake, spark, land):
+    direct = with_settings(lake, silver_source="cloudFiles")
+    assert run_table(spark, direct, SILVER).batches == ()
+    mixed = {"rows_per_file": 60, "late_share": 0.1, "bad_line_share": 0.05, "bad_date_share": 0.03}
+    land(files=3, **mixed)
+    first = run_table(spark, direct, SILVER)
+    assert (first.input_rows, first.late_rows, first.set_aside_rows) == (180, 0, 0)
+    land(files=3, first_file=3, **mixed)
+    run_table(spark, lake, BRONZE)
+    run_table(spark, direct, SILVER)
+    late_rows = assert_silver_is(lake, [[lines_of(lake, 0, 3)], [lines_of(lake, 3, 3)]])
+    assert late_rows > 0
+    assert finding(spark, direct).passed

@@ -44,3 +44,25 @@ def test_no_secret_reaches_a_message_or_a_repr(monkeypatch):
     with pytest.raises(ConfigurationError) as caught:
         Settings.load()
     assert "canary" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"WINDOW": "five minutes"}, "no length of time"),
+        ({"WINDOW": "0s"}, "one second or longer"),
+        ({"WINDOW": "5 minutes", "SLIDE": "10 minutes"}, "orders between them would be in none"),
+        ({"SESSION_GAP": "5 minutes", "SLIDE": "1 minute"}, "exclude each other"),
+        ({"SESSION_GAP": "5 minutes", "OUTPUT_MODE": "update"}, "no session windows in that mode"),
+        ({"WINDOW": "1 second", "WATERMARK": "30 days"}, "2,592,001 windows open at a time"),
+        ({"OUTPUT_MODE": "overwrite"}, "LAKEHOUSE_SILVER_OUTPUT_MODE"),
+        ({"AMOUNT_LIMIT": "-1"}, "LAKEHOUSE_SILVER_AMOUNT_LIMIT"),
+        ({"EARLIEST_DATE": "long ago"}, "LAKEHOUSE_SILVER_EARLIEST_DATE"),
+        ({"MAX_FILES_PER_TRIGGER": "0"}, "LAKEHOUSE_SILVER_MAX_FILES_PER_TRIGGER"),
+    ],
+)
+def test_windows_that_make_no_sense_are_refused_before_anything_starts(monkeypatch, variables, said):
+    for name, value in variables.items():
+        monkeypatch.setenv(f"LAKEHOUSE_SILVER_{name}", value)
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.load()
