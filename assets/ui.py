@@ -2,7 +2,7 @@
 
 import argparse
 import os
-import subprocess
+import signal
 import sys
 
 from assets.instance import PROJECT, use_instance
@@ -27,11 +27,12 @@ def main() -> None:
     use_instance(lake.settings)
     print(f"Dagster on http://127.0.0.1:{port}   (Ctrl-C stops it; the engine and the store go on: lakehouse down)")
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml", "--live-data-poll-rate", "2000"]
-    try:
-        code = subprocess.call([*command, "--host", "127.0.0.1", "--port", str(port)], cwd=PROJECT)
-    except KeyboardInterrupt:
-        code = 0
-    sys.exit(code)
+    os.chdir(PROJECT)
+    sys.stdout.flush()
+    # in this process's place: whoever stops it, by Ctrl-C or SIGTERM, stops Dagster, which then stops its servers. It
+    # takes SIGTERM as it takes Ctrl-C, and a shell's background process ignores that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.execv(command[0], [*command, "--host", "127.0.0.1", "--port", str(port)])
 
 
 if __name__ == "__main__":
