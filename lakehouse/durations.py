@@ -29,5 +29,5 @@ def spark_interval(length: timedelta) -> str:
     for name, seconds in reversed(_SECONDS.items()):
         count, rest = divmod(milliseconds, int(seconds * 1000))
         if not rest and (count or name == "milliseconds"):
-            return f"{count} {name}"
+            return f"{count} {name.removesuffix('s') if count == 1 else name}"
     raise AssertionError("milliseconds always divide")

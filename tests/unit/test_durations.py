@@ -19,7 +19,7 @@ def test_what_is_no_length_of_time(text):
         parse_duration(text)
 
 
-@pytest.mark.parametrize("text", ["10 minutes", "5 seconds", "1 hours", "90 minutes", "2 days", "1500 milliseconds"])
+@pytest.mark.parametrize("text", ["10 minutes", "5 seconds", "1 hour", "90 minutes", "2 days", "1500 milliseconds"])
 def test_spark_reads_what_it_is_told(text):
     assert spark_interval(parse_duration(text)) == text
 
