@@ -4,9 +4,9 @@ from typing import Any
 
 import dagster as dg
 
-from assets.names import BASIC_KEY, BRONZE_KEY, LANDING_KEY, OWNERS, pool
+from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, LANDING_KEY, OWNERS, pool
 from assets.tables import materialize
-from lakehouse.pipeline import BASIC, BRONZE
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -33,3 +33,11 @@ def orders_streaming_basic(
 ) -> dg.MaterializeResult:
     """The same files by Spark's own file source, two a micro-batch, to compare with; nothing else reads it."""
     return materialize(context, lake, spark, BASIC)
+
+
+@dg.asset(key=AVAILABLE_NOW_KEY, code_version="1", pool=pool(AVAILABLE_NOW_TABLE), **_COMMON)
+def orders_trigger_availablenow(
+    context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource
+) -> dg.MaterializeResult:
+    """The same files by cloudFiles with nothing but its defaults: up to 1,000 files a micro-batch, all text."""
+    return materialize(context, lake, spark, AVAILABLE_NOW_TABLE)

@@ -5,10 +5,20 @@ from collections.abc import Iterator
 import dagster as dg
 
 from assets.metadata import of_finding
-from assets.names import BASIC_KEY, BRONZE_KEY, SILVER_KEY
+from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, SILVER_KEY
 from assets.schema_metadata import of_history
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BASIC, BLOCKING, BLOCKING_BY_CHOICE, BRONZE, SILVER, blocking, check_table, schemas
+from lakehouse.pipeline import (
+    AVAILABLE_NOW_TABLE,
+    BASIC,
+    BLOCKING,
+    BLOCKING_BY_CHOICE,
+    BRONZE,
+    SILVER,
+    blocking,
+    check_table,
+    schemas,
+)
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -75,6 +85,20 @@ def bronze_basic_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Examines the table of Spark's own file source."""
     yield from _evaluate(context, lake, spark, BASIC, BASIC_KEY)
+
+
+@dg.multi_asset_check(
+    name="bronze_trigger_checks",
+    specs=[
+        _spec(name, AVAILABLE_NOW_KEY, text)
+        for name, text in {**_ORDERS, "rescue_rate": _CLOUD_FILES["rescue_rate"]}.items()
+    ],
+)
+def bronze_trigger_checks(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Examines the table of cloudFiles' defaults."""
+    yield from _evaluate(context, lake, spark, AVAILABLE_NOW_TABLE, AVAILABLE_NOW_KEY)
 
 
 @dg.multi_asset_check(

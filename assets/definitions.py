@@ -2,8 +2,8 @@
 
 import dagster as dg
 
-from assets.bronze import orders_autoloader, orders_streaming_basic
-from assets.checks import bronze_basic_checks, bronze_checks, silver_checks
+from assets.bronze import orders_autoloader, orders_streaming_basic, orders_trigger_availablenow
+from assets.checks import bronze_basic_checks, bronze_checks, bronze_trigger_checks, silver_checks
 from assets.jobs import ingest_orders, maintenance
 from assets.landing import landing_orders
 from assets.maintenance import promote_rescued_data, replay_late_orders
@@ -23,11 +23,12 @@ def defs() -> dg.Definitions:
             landing_orders,
             orders_autoloader,
             orders_streaming_basic,
+            orders_trigger_availablenow,
             orders_windowed_aggregates,
             promote_rescued_data,
             replay_late_orders,
         ],
-        asset_checks=[bronze_checks, bronze_basic_checks, silver_checks],
+        asset_checks=[bronze_checks, bronze_basic_checks, bronze_trigger_checks, silver_checks],
         jobs=[ingest_orders, maintenance],
         sensors=[new_order_files],
         schedules=[hourly_ingest, nightly_maintenance],

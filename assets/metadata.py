@@ -14,12 +14,13 @@ from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.pipeline import BASIC, BRONZE, SILVER
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, SILVER
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.streams.bronze import RESCUED_DATA
 
 _PREVIEW_ROWS = 5
+_OF_FILES = (BASIC, AVAILABLE_NOW_TABLE, BRONZE)
 
 
 def of_run(
@@ -50,7 +51,7 @@ def rescued_samples(lake: Lake, report: StreamReport) -> list[dict[str, Any]]:
     if added is None:
         return []
     rescued = ds.field(RESCUED_DATA).is_valid()
-    columns = [RESCUED_DATA, "_source_record", "_source_file"]
+    columns = [name for name in (RESCUED_DATA, "_source_record", "_source_file") if name in added.schema.names]
     rows = added.head(_PREVIEW_ROWS, columns=columns, filter=rescued).to_pylist()
     for row in rows:  # the path is a column of its own
         kept = json.loads(row[RESCUED_DATA])
@@ -75,14 +76,14 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
         "batches": len(report.batches),
         "duration_seconds": round(report.duration_seconds, 3),
     }
-    if report.table in (BASIC, BRONZE):  # also in a quiet run: a plot without its zeros shows a stop as a pause
+    if report.table in _OF_FILES:  # also in a quiet run: a plot without its zeros shows a stop as a pause
         numbers |= {
             "files_loaded": len(report.source_files),
             "ignored_files": report.ignored_files,
             "corrupt_rows": report.corrupt_rows,
         }
     last = report.batches[-1] if report.batches else None
-    if report.table == BRONZE:
+    if report.table in (AVAILABLE_NOW_TABLE, BRONZE):
         numbers["rescued_rows"] = report.rescued_rows
         numbers["backlog_files"] = (last.backlog_files or 0) if last else 0
         numbers["backlog_bytes"] = (last.backlog_bytes or 0) if last else 0
@@ -100,7 +101,7 @@ def _tables(report: StreamReport) -> dict[str, Any]:
     files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
     receipt = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
-        **(files if report.table in (BASIC, BRONZE) else {}),
+        **(files if report.table in _OF_FILES else {}),
         "rows_read": report.input_rows,
         "rows_committed": report.rows_added,
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,

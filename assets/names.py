@@ -2,10 +2,11 @@
 
 import dagster as dg
 
-from lakehouse.pipeline import BASIC, BRONZE, SILVER
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, SILVER
 
 LANDING_KEY = dg.AssetKey(["landing", "orders"])
 BASIC_KEY = dg.AssetKey(BASIC.split("."))
+AVAILABLE_NOW_KEY = dg.AssetKey(AVAILABLE_NOW_TABLE.split("."))
 BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
 SILVER_KEY = dg.AssetKey(SILVER.split("."))
 PROMOTE_KEY = dg.AssetKey(["maintenance", "promote_rescued_data"])

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from assets.metadata import of_run
-from lakehouse.pipeline import BRONZE, run_table, schemas
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BRONZE, run_table, schemas
 from lakehouse.streams.run import Run
 from resources.lake import LakeResource
 from resources.spark import SparkResource
@@ -16,7 +16,7 @@ def materialize(
     opened = lake.open()
     report = run_table(spark.spark_session, opened, table, Run(on_batch=lambda batch: context.log.info(batch.line())))
     context.log.info(report.line())
-    versions = schemas(opened, table).history() if table == BRONZE else []
+    versions = schemas(opened, table).history() if table in (AVAILABLE_NOW_TABLE, BRONZE) else []
     metadata = of_run(opened, report, versions, _shown_schema_version(context))
     version = "none" if report.delta_version is None else str(report.delta_version)
     return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))

@@ -166,13 +166,15 @@ class Lake:
         """Every table of the lake."""
         return [info for info in map(self.describe, self.table_names()) if info is not None]
 
-    def commits_since(self, table: str, version: int | None) -> list[Commit]:
-        """Commits newer than ``version`` (None: all that the log still has), oldest first."""
+    def commits_since(self, table: str, version: int | None, *, last: int | None = None) -> list[Commit]:
+        """Commits newer than ``version`` (None: all that the log has), oldest first; or only the ``last`` of them."""
         opened = self.delta(table)
         if opened is None:
             return []
         newest = opened.version()
         limit = newest - version if version is not None else None
+        if last is not None:
+            limit = last if limit is None else min(limit, last)
         return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
 
 

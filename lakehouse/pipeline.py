@@ -15,7 +15,7 @@ from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair, start_over
 from lakehouse.rescue import RescuedData
-from lakehouse.runners import BASIC, BRONZE, RUNNERS, SILVER, schemas
+from lakehouse.runners import AVAILABLE_NOW_TABLE, BASIC, BRONZE, RUNNERS, SILVER, schemas
 from lakehouse.settings import Settings
 from lakehouse.streams import bronze
 from lakehouse.streams.run import Run
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 TABLES = (BRONZE, SILVER)
 """The pipeline, in the order in which data flows."""
-ALL_TABLES = (BASIC, *TABLES)
-"""Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files."""
+ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, *TABLES)
+"""Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files, and
+``AVAILABLE_NOW_TABLE`` what ``cloudFiles`` does with its defaults."""
 
 COMPUTED = (SILVER,)
 """Tables that can be computed again from another one at any time."""
@@ -55,7 +56,7 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         return []
     uri = lake.settings.table_uri
     shares = {name: getattr(lake.settings, name) for name in ("rescued_share", "corrupt_share")}
-    if table == BASIC:
+    if table in (BASIC, AVAILABLE_NOW_TABLE):
         return quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
     if table == BRONZE:
         files = completeness.files_account_for_rows(lake, table)

@@ -26,6 +26,8 @@ class BatchProgress:
         late_rows: Rows that came after their window was closed, counted once a window; None where not measured.
         set_aside_rows: Rows that are not counted for another reason; None where not measured.
         phases_milliseconds: Spark's ``durationMs``: ``latestOffset`` is discovery, ``addBatch`` is work.
+        latencies_seconds: For each file the time from its writing (the store's clock) to the end of the batch (the
+            engine's); empty where the source does not know it.
     """
 
     table: str
@@ -42,6 +44,7 @@ class BatchProgress:
     late_rows: int | None = None
     set_aside_rows: int | None = None
     phases_milliseconds: dict[str, int] = field(default_factory=dict)
+    latencies_seconds: tuple[float, ...] = ()
 
     def line(self) -> str:
         """``bronze.orders #7  12 files  4,310 rows  2.4 s  backlog 38 files  watermark 10:05:00Z``."""
@@ -67,13 +70,15 @@ class StreamReport:
 
     Attributes:
         table: The target, ``layer.name``.
-        batches: Its micro-batches in order; empty when there was nothing to do.
+        batches: Its micro-batches in order; empty when there was nothing to do. Of a run that does not end by itself
+            the last ones only, and so are the rows and files.
         rows_added: Rows that this run's commits added to the table (Delta's own count).
         delta_version_before: Version of the table before the run; None when it did not exist.
         delta_version: Version after it; None when it still does not exist.
         duration_seconds: Wall time of the run.
         source_files: Keys of the files loaded by this run, in batch order; empty where the source has none.
         ignored_files: Objects under the source folder that are no input of this table.
+        has_source: Whether there was anything to read from: silver has no source before bronze has a commit.
     """
 
     table: str
@@ -84,6 +89,7 @@ class StreamReport:
     duration_seconds: float
     source_files: tuple[str, ...] = ()
     ignored_files: int = 0
+    has_source: bool = True
 
     @property
     def input_rows(self) -> int:

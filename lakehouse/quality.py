@@ -10,7 +10,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakehouse.streams.bronze import RESCUED_DATA, evidence_column, is_invalid
 
 if TYPE_CHECKING:
-    from pyspark.sql import DataFrame, SparkSession
+    from pyspark.sql import Column, DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def orders_are_whole_and_single(
         F.count("*").alias("copies"),
         F.count(evidence).alias("rescued"),
         F.count(F.when(is_invalid(orders), 1)).alias("corrupt"),
-        F.sort_array(F.collect_set("_source_file")).alias("source_files"),
+        F.sort_array(F.collect_set(_source_file(orders))).alias("source_files"),
     )
     doubled = F.col("order_id").isNotNull() & (F.col("copies") > 1)
     totals = copies.agg(
@@ -126,6 +126,11 @@ def orders_are_whole_and_single(
         )
         findings.append(rescued)
     return findings
+
+
+def _source_file(orders: DataFrame) -> Column:
+    """Where a row is from; a table of ``cloudFiles``' defaults does not say."""
+    return F.col("_source_file") if "_source_file" in orders.columns else F.lit("unknown")
 
 
 def _share(

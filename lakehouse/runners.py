@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
+AVAILABLE_NOW_TABLE = bronze.ORDERS_TRIGGER_AVAILABLENOW
 SILVER = silver.ORDERS_WINDOWED_AGGREGATES
 
 
@@ -79,6 +80,20 @@ def _run_autoloader(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         batch_writer=batch_writer,
         schema_version=lambda: schemas(lake, BRONZE).newest,
         file_log=CloudFilesLog(lake, options),
+    )
+
+
+def _run_trigger_availablenow(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
+    table, settings = AVAILABLE_NOW_TABLE, lake.settings
+    if lake.version(table) is None and not _orders_have_landed(lake):
+        return nothing_to_do(lake, table)  # nothing to infer a schema from
+    return run_stream(
+        run,
+        lake,
+        table,
+        lambda: bronze.orders_trigger_availablenow(spark, settings),
+        schema_version=lambda: schemas(lake, table).newest,
+        file_log=CloudFilesLog(lake, CloudFilesOptions.parse(bronze.trigger_options(settings))),
     )
 
 
@@ -137,6 +152,7 @@ def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:
 RUNNERS: dict[str, Callable[[SparkSession, Lake, Run], StreamReport]] = {
     BASIC: _run_basic,
     BRONZE: _run_autoloader,
+    AVAILABLE_NOW_TABLE: _run_trigger_availablenow,
     SILVER: _run_silver,
 }
 """Every table that a stream writes."""

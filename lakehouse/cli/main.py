@@ -14,6 +14,8 @@ from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.schema import schema
+from lakehouse.cli.stream import stream
+from lakehouse.cli.triggers import triggers
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
 
@@ -127,19 +129,23 @@ def generate(
 @app.command()
 def ingest(
     tables: Annotated[list[str] | None, typer.Argument(help="tables in order; none = the whole pipeline")] = None,
+    trigger: Annotated[str, typer.Option(help="availableNow, or once: all in one batch")] = "availableNow",
     as_json: bool = Json,
 ) -> None:
     """Load what is new, once: bronze, its checks, silver, its checks."""
     from lakehouse import pipeline
+    from lakehouse.cli.triggers import trigger_that_ends
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
     from lakehouse.streams.run import Run
 
     with command(as_json) as out:
         chosen = tables or list(pipeline.TABLES)
+        ending = trigger_that_ends(trigger, chosen, out.say)
         lake = Lake.open(say=out.say)
         spark = connect(lake, out.say)
-        reports, findings = pipeline.ingest(spark, lake, chosen, Run(on_batch=lambda batch: out.line(batch.line())))
+        run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
+        reports, findings = pipeline.ingest(spark, lake, chosen, run)
         for report in reports:
             out.line(report.line())
         for finding in findings:
@@ -204,8 +210,10 @@ app.command()(files_commands.replay)
 app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)
+app.command()(stream)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
+app.add_typer(triggers, name="triggers")
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from lakehouse.engine.server import (
     EngineStatus,
+    engine_pid,
     engine_status,
     ensure_engine,
     explain,
@@ -15,6 +16,7 @@ __all__ = [
     "EngineStatus",
     "connect",
     "disconnect",
+    "engine_pid",
     "engine_status",
     "ensure_engine",
     "explain",

@@ -75,12 +75,20 @@ _EVERYWHERE = (
         True,
     ),
     Key(
+        "spark.sql.streaming.pollingDelay",
+        "500ms",
+        "a stream without a pause between its batches lists the bucket twice a second while idle, not 50 times",
+        True,
+    ),
+    Key(
         "spark.sql.streaming.metricsEnabled",
         "false",
         "progress is read from the query, not from a metrics sink",
         True,
     ),
 )
+
+_ENDLESS = (Key("spark.sql.streaming.numRecentProgressUpdates", "200", "a service reports batches as they come", True),)
 
 _ENGINE = (
     Key("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension", "Delta's SQL"),
@@ -141,6 +149,11 @@ _CONNECT = (
 def session_conf() -> dict[str, str]:
     """What every session sets for itself, wherever it runs."""
     return {key.name: key.value for key in _EVERYWHERE if key.session}
+
+
+def endless_conf() -> dict[str, str]:
+    """What a session sets before it starts a query that does not end by itself."""
+    return {key.name: key.value for key in _ENDLESS}
 
 
 def engine_identity(settings: Settings, endpoint: StoreEndpoint) -> dict[str, str]:

@@ -88,6 +88,12 @@ def engine_status(settings: Settings) -> EngineStatus | None:
     return EngineStatus(running.pid, running.record["port"], _memory_bytes(running), spark_log(settings))
 
 
+def engine_pid(settings: Settings) -> int | None:
+    """The running engine's process, without a look at its memory."""
+    running = server(settings).running()
+    return None if running is None else running.pid
+
+
 def ensure_engine(
     settings: Settings, endpoint: StoreEndpoint, say: Callable[[str], None] = lambda text: None
 ) -> Engine:
@@ -122,9 +128,16 @@ def stop_engine(settings: Settings) -> bool:
         return folder.stop()
 
 
-def explain(settings: Settings, problem: BaseException) -> LakehouseError | None:
-    """The reason why an engine that was there a moment ago does not answer; None when it lives."""
-    if server(settings).running() is not None:
+def explain(settings: Settings, problem: BaseException, pid: int | None = None) -> LakehouseError | None:
+    """The reason why an engine that was there a moment ago does not answer; None when it lives.
+
+    Args:
+        settings: Whose engine.
+        problem: What its client met.
+        pid: The engine that was there: another process may have started a new one since.
+    """
+    running = server(settings).running()
+    if running is not None and pid in (None, running.pid):
         return None
     log = spark_log(settings)
     text = server(settings).log_tail(5) + (log.read_text(errors="replace")[-20_000:] if log.exists() else "")

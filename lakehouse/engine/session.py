@@ -54,7 +54,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     session = _sessions.get(remote)
     if session is None or not _alive(session):
         session = _open(lake, remote)
-        _journal_roots.pop(remote, None)
+        _close_others(remote)
         _sessions[remote] = session
     if _journal_roots.get(remote) != lake.settings.journal_root:
         register_cloud_files(session, lake.settings.journal_root)
@@ -87,6 +87,15 @@ def _open(lake: Lake, remote: str) -> SparkSession:
     for name, value in conf.session_conf().items():
         session.conf.set(name, value)
     return session
+
+
+def _close_others(remote: str) -> None:
+    """Closes sessions of engines that this one takes the place of: left open, they block the end of the process."""
+    for other in [one for one in _sessions if one == remote or not _alive(_sessions[one])]:
+        with suppress(Exception):
+            _sessions[other].client.close()
+        del _sessions[other]
+        _journal_roots.pop(other, None)
 
 
 def _connect_remote(remote: str) -> SparkSession:

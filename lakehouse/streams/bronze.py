@@ -2,6 +2,7 @@
 
 ``bronze.orders_streaming_basic`` is Spark's own file source: the plain beginning, with an explicit schema.
 ``bronze.orders_autoloader`` is ``cloudFiles``: inferred columns, a journal of files, and what feeds silver.
+``bronze.orders_trigger_availablenow`` is ``cloudFiles`` with nothing but its defaults.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 ORDERS_STREAMING_BASIC = "bronze.orders_streaming_basic"
 ORDERS_AUTOLOADER = "bronze.orders_autoloader"
+ORDERS_TRIGGER_AVAILABLENOW = "bronze.orders_trigger_availablenow"
 
 ORDER_FIELDS = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, "
@@ -73,6 +75,35 @@ def autoloader_options(settings: Settings, table: str = ORDERS_AUTOLOADER) -> di
     }
 
 
+def trigger_options(settings: Settings) -> dict[str, str]:
+    """What ``bronze.orders_trigger_availablenow`` asks of ``cloudFiles``: the least that it needs.
+
+    The journal is the landing folder's, which ``bronze.orders_autoloader`` has too.
+    """
+    return {
+        "path": settings.landing_uri,
+        "cloudFiles.format": "json",
+        "cloudFiles.schemaLocation": settings.schema_uri(ORDERS_TRIGGER_AVAILABLENOW),
+        "cloudFiles.journalLocation": f"{settings.journal_root}/{source_id(SourcePath.parse(settings.landing_uri))}",
+    }
+
+
+def orders_trigger_availablenow(spark: SparkSession, settings: Settings) -> DataFrame:
+    """The same files as a stream of ``cloudFiles`` with default options.
+
+    Returns:
+        The columns found in the files, STRING without ``cloudFiles.inferColumnTypes``; ``_rescued_data`` STRING.
+    """
+    return _cloud_files(spark, trigger_options(settings)).drop(METADATA)
+
+
+def _cloud_files(spark: SparkSession, options: dict[str, str]) -> DataFrame:
+    reader = spark.readStream.format("cloudFiles")
+    for name, value in options.items():
+        reader = reader.option(name, value) if name != "path" else reader
+    return reader.load(options["path"])
+
+
 def orders_autoloader(spark: SparkSession, settings: Settings, table: str = ORDERS_AUTOLOADER) -> DataFrame:
     """The order files as a stream of ``cloudFiles`` into ``table``.
 
@@ -83,11 +114,8 @@ def orders_autoloader(spark: SparkSession, settings: Settings, table: str = ORDE
         ``_source_sequence`` BIGINT: the file's number in the journal;
         ``_source_record`` BIGINT: number of the record in the file. The last two together are unique.
     """
-    reader = spark.readStream.format("cloudFiles")
-    for name, value in autoloader_options(settings, table).items():
-        reader = reader.option(name, value) if name != "path" else reader
     return (
-        reader.load(settings.landing_uri)
+        _cloud_files(spark, autoloader_options(settings, table))
         .withColumn("_processing_time", F.current_timestamp())
         .withColumn("_source_file", F.col(f"{METADATA}.file_path"))
         .withColumn(SEQUENCE, F.col(f"{METADATA}.sequence"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol
 
 from lakehouse import checkpoints
@@ -22,11 +23,13 @@ class BatchFiles:
         keys: Their keys, in the order of the log.
         backlog_files: Files found and still waiting after it.
         backlog_bytes: Their size; None where the source does not know it.
+        landed: When each file was written, by the store's clock; empty where the source does not know it.
     """
 
     keys: list[str]
     backlog_files: int
     backlog_bytes: int | None = None
+    landed: tuple[datetime, ...] = ()
 
 
 class FileLog(Protocol):
@@ -69,10 +72,13 @@ class CloudFilesLog:
         """See ``FileLog``."""
         source = progress["sources"][0]
         start, end, latest = (_offset(source.get(name)) for name in ("startOffset", "endOffset", "latestOffset"))
-        files = self._opened(end["seq"]).files(start["seq"] if start else 0, end["seq"])
+        files = list(self._opened(end["seq"]).files(start["seq"] if start else 0, end["seq"]))
         known = latest or {}
         return BatchFiles(
-            [one.key for one in files], known.get("numFilesOutstanding", 0), known.get("numBytesOutstanding")
+            [one.key for one in files],
+            known.get("numFilesOutstanding", 0),
+            known.get("numBytesOutstanding"),
+            tuple(one.last_modified for one in files),
         )
 
     def _opened(self, upto: int) -> Backlog:

@@ -2,29 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
-from lakehouse.engine import explain, spark_log
-from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
 from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA, is_invalid
+from lakehouse.streams.failures import StreamInterrupted, explained
 from lakehouse.streams.files import BatchFiles, FileLog
+from lakehouse.streams.queries import Progress, StopRequest, batches, queries
 from lakehouse.streams.trigger import AVAILABLE_NOW, Trigger
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
 
-_POLL_SECONDS = 0.2
-UNKNOWN_FIELD = "[UNKNOWN_FIELD_EXCEPTION]"
+_POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
 _OBSERVED = "rows"
+_KEPT_BATCHES = 100
 
 
 class BatchWriter(Protocol):
@@ -42,10 +43,14 @@ class Run:
     Attributes:
         trigger: When batches are made, and whether the run ends by itself.
         on_batch: Told about each committed batch, in order.
+        on_alive: Told when the query has begun, and whenever it has worked or looked for input.
+        stop: Ends the run between two batches.
     """
 
     trigger: Trigger = AVAILABLE_NOW
     on_batch: OnBatch = lambda batch: None
+    on_alive: Callable[[], None] = lambda: None
+    stop: StopRequest = field(default_factory=StopRequest)
 
 
 def run_stream(
@@ -61,13 +66,13 @@ def run_stream(
     ignored_files: int = 0,
     after_batch: Callable[[dict[str, Any]], dict[str, Any]] = lambda progress: {},
 ) -> StreamReport:
-    """Appends what is available in ``frame`` to ``table``, until the trigger has enough.
+    """Appends what is available in ``frame`` to ``table``, until the trigger has enough or the run is asked to stop.
 
     Exactly once: Spark writes what a batch will read before it reads, Delta records the batch in the commit that
     adds its rows and skips a batch that it has, and one lease for each checkpoint keeps a second writer out.
 
     Args:
-        run: Trigger and listener.
+        run: Trigger, listeners, and the way to stop it.
         lake: Where the table and its checkpoint are.
         table: The target, ``layer.name``.
         frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
@@ -83,35 +88,47 @@ def run_stream(
     Raises:
         LeaseHeld: another process writes to the table now.
         CheckpointMismatch: the table and its checkpoint do not belong together.
+        ConfigurationError: Spark does not run this stream with that trigger.
         StreamFailed: the query ended with an error.
         EngineUnavailable: the engine died; the message says why.
+        StoreUnavailable: the object store stopped answering.
+        SourceChanged: rows of the source were changed.
+        StreamInterrupted: a query that does not end by itself was ended, and not by ``run.stop``.
     """
+    run.trigger.require_batches(table)
     started = time.monotonic()
-    with checkpoints.writer_of(lake, table) as lease, _explained(lake, table):
+    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
         before = checkpoints.verify(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
-        batches: list[BatchProgress] = []
-        source_files: list[str] = []
+        # a run that does not end must not grow: what it did is told batch by batch
+        kept = None if run.trigger.ends else _KEPT_BATCHES
+        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
 
         def start() -> StreamingQuery:
             return _start(lake, table, frame(), run.trigger, output_mode, batch_writer())
 
-        for query in _queries(start, schema_version, lease.check):
+        def watch(query: StreamingQuery) -> Iterator[Progress]:
+            poll = _POLL_SECONDS if run.trigger.ends else _ENDLESS_POLL_SECONDS
+            return batches(query, poll_seconds=poll, stop=run.stop, on_alive=run.on_alive, still_ours=lease.check)
+
+        for query in queries(start, schema_version, watch):
             for progress in query:
                 files = file_log.of_batch(progress) if file_log else None
-                batches.append(replace(_batch_progress(table, progress, files), **after_batch(progress)))
-                source_files += files.keys if files else []
-                run.on_batch(batches[-1])
-        ids = {batch.batch_id for batch in batches}
-        commits = [commit for commit in lake.commits_since(table, before) if commit.batch_id in ids]
+                batch = replace(_batch_progress(table, progress, files), **after_batch(progress))
+                done.append((batch, files.keys if files else []))
+                run.on_batch(batch)
+        if not run.trigger.ends and not run.stop.asked.is_set():
+            raise _interrupted(lake, table)
+        ids = {batch.batch_id for batch, _ in done}
+        commits = lake.commits_since(table, before, last=2 * kept if kept else None)
         return StreamReport(
             table=table,
-            batches=tuple(batches),
-            rows_added=sum(commit.rows_added for commit in commits),
+            batches=tuple(batch for batch, _ in done),
+            rows_added=sum(commit.rows_added for commit in commits if commit.batch_id in ids),
             delta_version_before=before,
             delta_version=lake.version(table),
             duration_seconds=time.monotonic() - started,
-            source_files=tuple(source_files),
+            source_files=tuple(key for _, keys in done for key in keys),
             ignored_files=ignored_files,
         )
 
@@ -119,7 +136,16 @@ def run_stream(
 def nothing_to_do(lake: Lake, table: str, *, ignored_files: int = 0) -> StreamReport:
     """The report of a run that needed no engine: there was no input at all."""
     version = lake.version(table)
-    return StreamReport(table, (), 0, version, version, 0.0, (), ignored_files)
+    return StreamReport(table, (), 0, version, version, 0.0, (), ignored_files, has_source=False)
+
+
+def _interrupted(lake: Lake, table: str) -> StreamInterrupted:
+    return StreamInterrupted(
+        f"the stream into {table} was ended from outside",
+        where=lake.settings.checkpoint_uri(table),
+        state="batches committed before stay committed",
+        next_command="run the same again",
+    )
 
 
 def _start(
@@ -139,105 +165,13 @@ def _start(
         .trigger(**trigger.arguments())
         .outputMode(output_mode)
     )
+    for name, value in ({} if trigger.ends else endless_conf()).items():
+        frame.sparkSession.conf.set(name, value)
     if batch_writer is not None:
         return writer.foreachBatch(batch_writer).start()
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
     # table by name refuses a folder that holds data files of such a commit
     return writer.format("delta").option("mergeSchema", "true").start(lake.settings.table_uri(table))
-
-
-def _queries(
-    start: Callable[[], StreamingQuery], schema_version: Callable[[], int | None], still_ours: Callable[[], None]
-) -> Iterator[Iterator[dict[str, Any]]]:
-    """The progress of one query after the other: a new one as often as the schema has grown below the last."""
-    ended = False
-
-    def progress() -> Iterator[dict[str, Any]]:
-        nonlocal ended
-        before = schema_version()
-        query = start()
-        before = schema_version() if before is None else before
-        try:
-            yield from _batches(query, still_ours)
-            ended = True
-        except Exception as error:
-            if UNKNOWN_FIELD not in str(error) or schema_version() == before:
-                raise
-        finally:
-            _stop(query)
-
-    while not ended:
-        yield progress()
-
-
-def _batches(query: StreamingQuery, still_ours: Callable[[], None]) -> Iterator[dict[str, Any]]:
-    """Progress of every batch that did work, in order, until the query ends."""
-    seen = -1
-    while True:
-        active = query.isActive
-        last = query.lastProgress
-        if last is not None and last["batchId"] > seen:
-            for progress in query.recentProgress:
-                if progress["batchId"] > seen and "addBatch" in progress["durationMs"]:
-                    seen = progress["batchId"]
-                    yield progress
-        if not active:
-            break
-        still_ours()
-        time.sleep(_POLL_SECONDS)
-    problem = query.exception()
-    if problem is not None:
-        raise problem
-
-
-def _stop(query: StreamingQuery) -> None:
-    """Leaves no query behind; a query of a dead engine is gone anyway."""
-    try:
-        if query.isActive:
-            query.stop()
-    except Exception:
-        return
-
-
-@contextmanager
-def _explained(lake: Lake, table: str) -> Iterator[None]:
-    """Turns what Spark raises into an error that tells what to do."""
-    try:
-        yield
-    except (LakehouseError, KeyboardInterrupt):
-        raise
-    except Exception as error:
-        said = _said_by_the_source(error)
-        if said is not None:
-            raise said from error
-        if lake.settings.spark_remote is None:
-            reason = explain(lake.settings, error)
-            if reason is not None:
-                raise reason from error
-        log = "" if lake.settings.spark_remote else f"   (Spark's log: {spark_log(lake.settings)})"
-        raise StreamFailed(
-            f"the stream into {table} ended with an error: {_first_lines(error)}",
-            where=lake.settings.checkpoint_uri(table),
-            state="batches committed before stay committed; the failed one is done again by the next run",
-            next_command=f"correct the cause, then: lakehouse ingest{log}",
-        ) from error
-
-
-_OURS = re.compile(r"lakehouse\.[\w.]*\.(\w+): (.+?)\n  where  (.+?)\n  state  (.+?)\n(?:  next   (.+?)\n)?", re.DOTALL)
-
-
-def _said_by_the_source(error: Exception) -> StreamFailed | None:
-    """An error of this library that was raised in one of Spark's processes: it arrives as text within Spark's own."""
-    found = _OURS.search(str(error) + "\n")
-    if found is None:
-        return None
-    kind, what, where, state, cure = found.groups()
-    return StreamFailed(f"{what} ({kind})", where=where, state=state, next_command=cure or "")
-
-
-def _first_lines(error: Exception) -> str:
-    text = str(error).split("JVM stacktrace")[0].split("\n\tat ")[0]
-    return " ".join(text.split())[:600]
 
 
 def observed(progress: dict[str, Any], name: str) -> dict[str, int]:
@@ -256,11 +190,13 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
     counts = observed(progress, _OBSERVED)
     watermark = (progress.get("eventTime") or {}).get("watermark")
     operators = progress.get("stateOperators") or []
+    milliseconds = progress["durationMs"]["triggerExecution"]
+    ended = datetime.fromisoformat(progress["timestamp"]) + timedelta(milliseconds=milliseconds)
     return BatchProgress(
         table=table,
         batch_id=progress["batchId"],
         input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
-        duration_seconds=progress["durationMs"]["triggerExecution"] / 1000,
+        duration_seconds=milliseconds / 1000,
         files=len(files.keys) if files else None,
         rescued_rows=counts.get("rescued"),
         corrupt_rows=counts.get("corrupt"),
@@ -269,4 +205,5 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
         watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,
         state_rows=sum(one["numRowsTotal"] for one in operators) if operators else None,
         phases_milliseconds={name: int(millis) for name, millis in progress["durationMs"].items()},
+        latencies_seconds=tuple(max((ended - at).total_seconds(), 0.0) for at in (files.landed if files else ())),
     )

@@ -110,6 +110,7 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "landing/orders",
         "bronze/orders_autoloader",
         "bronze/orders_streaming_basic",
+        "bronze/orders_trigger_availablenow",
         "silver/orders_windowed_aggregates",
         "maintenance/promote_rescued_data",
         "maintenance/replay_late_orders",

@@ -1,0 +1,77 @@
+"""``lakehouse stream``: tables that are kept up to date by a service."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakehouse.cli.output import Json, Output, command
+
+if TYPE_CHECKING:
+    from lakehouse.streams.queries import StopRequest
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def stream(
+    tables: Annotated[list[str], typer.Argument(help="tables, one query each")],
+    trigger: Annotated[
+        str, typer.Option(help="processing-time=10s, or default: the next batch at once")
+    ] = "processing-time=10s",
+    health_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="of /health and /metrics on 127.0.0.1; 0 = a free one")
+    ] = 0,
+    as_json: bool = Json,
+) -> None:
+    """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
+    from lakehouse.engine import connect, disconnect
+    from lakehouse.health import serve
+    from lakehouse.lake import Lake
+    from lakehouse.service import Service
+    from lakehouse.streams.trigger import Trigger
+
+    with command(as_json) as out:
+        chosen = Trigger.parse(trigger)
+        lake = Lake.open(say=out.say)
+        service = Service(lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()))
+        with serve(service.health, health_port) as address:
+            out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
+            connect(lake, out.say)
+            with _stopped_by_signals(service.stop, out):
+                try:
+                    service.run()
+                finally:
+                    disconnect()
+                    _report(out, service.health.as_dict()["tables"], at_once=service.stop.at_once.is_set())
+
+
+@contextmanager
+def _stopped_by_signals(stop: StopRequest, out: Output) -> Iterator[None]:
+    def ask(number: int, frame: Any) -> None:
+        if stop.asked.is_set():  # a third one ends the process whatever it does
+            for one in _SIGNALS:
+                signal.signal(one, signal.SIG_DFL)
+        stop.ask()
+
+    before = {one: signal.signal(one, ask) for one in _SIGNALS}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _report(out: Output, tables: list[dict[str, Any]], *, at_once: bool) -> None:
+    for one in tables:
+        latency = ""
+        if one["latency_p50_seconds"] is not None:
+            latency = f", file to commit p50 {one['latency_p50_seconds']:.1f} s p95 {one['latency_p95_seconds']:.1f} s"
+        out.line(
+            f"{one['table']}: {one['state']} after {one['batches']:,} batches, {one['files']:,} files, "
+            f"{one['rows']:,} rows, {one['restarts']} restarts{latency}"
+        )
+    out.result({"tables": tables, "stopped_at_once": at_once})

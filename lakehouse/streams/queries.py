@@ -1,0 +1,138 @@
+"""A running query: its batches as they come, and its end."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql.streaming.query import StreamingQuery
+
+UNKNOWN_FIELD = "[UNKNOWN_FIELD_EXCEPTION]"
+_STOPPING_SECONDS = 0.05
+
+Progress = dict[str, Any]
+"""Spark's progress of one batch, or of a look that found nothing."""
+
+
+class StopRequest:
+    """Asks a run to end: after the batch that runs; asked again, at once.
+
+    Attributes:
+        asked: Set by the first request.
+        at_once: Set by the second.
+    """
+
+    def __init__(self) -> None:
+        self.asked, self.at_once = threading.Event(), threading.Event()
+        self._times = 0
+
+    def ask(self) -> None:
+        """For signal handlers too: no two calls touch one lock."""
+        self._times += 1
+        (self.asked if self._times == 1 else self.at_once).set()
+
+
+def queries(
+    start: Callable[[], StreamingQuery],
+    schema_version: Callable[[], int | None],
+    watch: Callable[[StreamingQuery], Iterator[Progress]],
+) -> Iterator[Iterator[Progress]]:
+    """The progress of one query after the other: a new one as often as the schema has grown below the last."""
+    ended = False
+
+    def progress() -> Iterator[Progress]:
+        nonlocal ended
+        before = schema_version()
+        query = start()
+        before = schema_version() if before is None else before
+        try:
+            yield from watch(query)
+            ended = True
+        except Exception as error:
+            if UNKNOWN_FIELD not in str(error) or schema_version() == before:
+                raise
+        finally:
+            _end(query)
+
+    while not ended:
+        yield progress()
+
+
+def batches(
+    query: StreamingQuery,
+    *,
+    poll_seconds: float,
+    stop: StopRequest,
+    on_alive: Callable[[], None],
+    still_ours: Callable[[], None],
+) -> Iterator[Progress]:
+    """Progress of every batch that did work, in order, until the query ends or is asked to.
+
+    Args:
+        query: It has been started.
+        poll_seconds: Between two looks at it.
+        stop: Looked at between two looks.
+        on_alive: Told when the query has begun, has finished a batch, or has looked for input and found none.
+        still_ours: Raises when this process must not write any more.
+    """
+    seen, heard, running_at_request = -1, "", None
+    on_alive()
+    while True:
+        active = query.isActive
+        last = query.lastProgress
+        if last is not None and last["timestamp"] != heard:
+            heard = last["timestamp"]
+            on_alive()
+        yield from _finished(query, last, seen)
+        seen = _newest(last, seen)
+        if not active:
+            break
+        still_ours()
+        if not stop.asked.wait(poll_seconds):
+            continue
+        if running_at_request is None:
+            running_at_request = seen
+        if stop.at_once.wait(_STOPPING_SECONDS) or seen > running_at_request or _is_between_batches(query):
+            _end(query)
+            yield from _finished(query, query.lastProgress, seen)
+            return
+    problem = query.exception()
+    if problem is not None:
+        raise problem
+
+
+def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterator[Progress]:
+    """Batches after ``seen``; Spark's list of them is long, so it is asked for only when the last one is not enough."""
+    newest = _newest(last, seen)
+    if last is None or newest == seen:
+        return
+    if newest == seen + 1 and _worked(last):
+        yield last
+        return
+    for progress in query.recentProgress:
+        if seen < progress["batchId"] <= newest and _worked(progress):
+            yield progress
+
+
+def _newest(last: Progress | None, seen: int) -> int:
+    """The last batch that is finished; a look that found nothing has the number of the batch that comes next."""
+    return seen if last is None else max(seen, last["batchId"] - (not _worked(last)))
+
+
+def _worked(progress: Progress) -> bool:
+    return "addBatch" in progress["durationMs"]
+
+
+def _is_between_batches(query: StreamingQuery) -> bool:
+    return not query.status["isTriggerActive"]
+
+
+def _end(query: StreamingQuery) -> None:
+    """Leaves no query behind; a query of a dead engine is gone anyway."""
+    try:
+        if query.isActive:
+            query.stop()
+    except Exception:
+        return

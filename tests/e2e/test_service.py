@@ -1,0 +1,66 @@
+"""``lakehouse stream`` as a process: signals, restarts, two of them, its endpoint."""
+
+import signal
+
+import psutil
+import requests
+from command import lakehouse, lakehouse_json
+from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
+from e2e.test_recovery import running_queries
+
+from lakehouse.engine import engine_status
+from lakehouse.pipeline import SILVER
+
+FAST = ("--trigger", "processing-time=1s")
+
+
+def test_every_row_is_there_once_whatever_ends_the_service(lake, spark, environment):
+    outcome = disturb(lake, environment, seconds=20, pause=0.5, trigger="processing-time=1s")
+    assert outcome["exit_codes"] == [0, -signal.SIGKILL, 0]
+    assert outcome["exact"], outcome
+    assert outcome["files"] >= 20
+    assert running_queries(engine_status(lake.settings).pid) == 0
+
+
+def test_a_second_service_on_a_checkpoint_is_told_who_has_it(lake, land, spark, environment):
+    land(files=1, rows_per_file=ROWS, late_share=0)
+    service = Service(environment, TABLE, *FAST)
+    service.wait_for(service.batches, "its first batch")
+    second = lakehouse(environment, "stream", TABLE, *FAST)
+    assert second.returncode == 1
+    assert f"{TABLE} is being written by pid {service.process.pid}" in second.stderr
+    assert "Traceback" not in second.stderr
+    told = requests.get(f"{service.address}/metrics", timeout=10).text
+    assert f'lakehouse_stream_rows_total{{table="{TABLE}"}} {ROWS}.0' in told
+    assert 'lakehouse_stream_latency_seconds_count{table="bronze.orders_autoloader"} 1.0' in told
+    assert requests.get(f"{service.address}/", timeout=10).status_code == 404
+    assert service.end() == 0
+    assert places(lake) == expected(1)
+
+
+def test_tables_wait_for_their_sources_and_start_again_when_the_engine_dies(lake, land, spark, environment):
+    service = Service(environment, TABLE, SILVER, *FAST)
+    service.wait_for(lambda: service.health().json()["tables"][0]["state"] == "waiting", "it waited for files")
+    land(files=2, rows_per_file=ROWS, late_share=0)
+    service.wait_for(lambda: any(SILVER in line for line in service.batches()), "silver's first batch")
+    psutil.Process(engine_status(lake.settings).pid).kill()
+    # a transient error: the service is not well, and does not end
+    service.wait_for(lambda: service.health().status_code == 503, "it noticed")
+    land(files=2, first_file=2, rows_per_file=ROWS, late_share=0)
+    service.wait_for(lambda: service.health().status_code == 200, "it was well again")
+    service.wait_for(lambda: places(lake) == expected(4), "all files were in")
+    assert min(one["restarts"] for one in service.health().json()["tables"]) >= 1
+    assert service.end(signal.SIGINT) == 0
+    checks = lakehouse_json(environment, "ingest")["checks"]
+    assert {one["check"]: one["passed"] for one in checks} == {one["check"]: True for one in checks}
+
+
+def test_an_error_that_stays_ends_the_service(lake, land, spark, environment):
+    land(files=1, rows_per_file=ROWS, late_share=0)
+    lakehouse_json(environment, "ingest", TABLE)
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{TABLE}/")
+    done = lakehouse(environment, "stream", TABLE, *FAST, "--json")
+    assert done.returncode == 1
+    assert "CheckpointMismatch" in done.stdout
+    assert f"lakehouse checkpoint repair {TABLE}" in done.stdout
+    assert '"state": "failed"' in done.stdout

@@ -1,0 +1,135 @@
+"""What each trigger does on real Spark: the facts of docs/triggers.md."""
+
+from dataclasses import replace
+
+import pytest
+from command import lakehouse, lakehouse_json
+
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BRONZE, SILVER, run_table
+from lakehouse.runners import schemas
+from lakehouse.streams import run as run_module
+from lakehouse.streams.queries import StopRequest
+from lakehouse.streams.run import Run
+from lakehouse.streams.trigger import ONCE, Trigger
+from lakehouse.trigger_comparison import Comparison
+from lakehouse.usage import usage
+
+DEFAULT = Trigger("default")
+
+
+def rows(lake, table):
+    opened = lake.delta(table)
+    return opened.to_pyarrow_table().num_rows if opened else 0
+
+
+def test_once_reads_everything_in_one_batch_and_closes_no_windows(lake, land, spark):
+    land(files=7, rows_per_file=20, late_share=0)
+    once = run_table(spark, lake, BRONZE, Run(ONCE))
+    assert [batch.files for batch in once.batches] == [7], "the limit of three files does not count"
+    assert len(run_table(spark, lake, SILVER, Run(ONCE)).batches) == 1
+    assert rows(lake, SILVER) == 0, "the watermark moved, and no batch came after it"
+    land(files=4, first_file=7, rows_per_file=20, late_share=0)
+    assert [batch.files for batch in run_table(spark, lake, BRONZE).batches] == [3, 1]
+    assert len(run_table(spark, lake, SILVER).batches) == 2, "the second one has no rows: it closes windows"
+    assert rows(lake, SILVER) > 0
+
+
+def test_a_stream_is_stopped_between_two_batches(lake, land, spark):
+    land(files=12, rows_per_file=20, late_share=0)
+    stop, told = StopRequest(), []
+
+    def on_batch(batch):
+        told.append(batch.batch_id)
+        stop.ask()
+
+    report = run_table(spark, lake, BRONZE, Run(DEFAULT, on_batch, stop=stop))
+    assert 1 <= len(told) <= 3
+    assert [batch.batch_id for batch in report.batches] == told == list(range(len(told)))
+    assert report.rows_added == len(told) * 60
+    assert run_table(spark, lake, BRONZE).input_rows + report.input_rows == rows(lake, BRONZE) == 240
+
+
+def test_the_report_of_a_stream_that_does_not_end_keeps_the_last_batches(lake, land, spark, monkeypatch):
+    monkeypatch.setattr(run_module, "_KEPT_BATCHES", 2)
+    land(files=12, rows_per_file=20, late_share=0)
+    stop, told = StopRequest(), []
+
+    def on_batch(batch):
+        told.append(batch)
+        if batch.backlog_files == 0:
+            stop.ask()
+
+    report = run_table(spark, lake, BRONZE, Run(DEFAULT, on_batch, stop=stop))
+    assert [batch.batch_id for batch in told] == [0, 1, 2, 3]
+    assert [batch.batch_id for batch in report.batches] == [2, 3]
+    assert (report.rows_added, len(report.source_files)) == (120, 6)
+    assert all(len(batch.latencies_seconds) == 3 and min(batch.latencies_seconds) > 0 for batch in told)
+
+
+def test_new_columns_do_not_end_a_stream(lake, land, spark):
+    land(files=2, rows_per_file=20, late_share=0)
+    run_table(spark, lake, BRONZE)
+    land(files=1, first_file=2, rows_per_file=20, late_share=0, new_column="coupon")
+    stop = StopRequest()
+    report = run_table(spark, lake, BRONZE, Run(DEFAULT, lambda batch: stop.ask(), stop=stop))
+    assert (report.input_rows, rows(lake, BRONZE)) == (20, 60)
+    assert "coupon" in lake.describe(BRONZE).columns
+
+
+def test_continuous_is_what_spark_has_it_for(spark, tmp_path):
+    arguments = Trigger.parse("continuous=1s").arguments()
+    rates = spark.readStream.format("rate").load()
+    query = rates.writeStream.format("noop").trigger(**arguments).option("checkpointLocation", str(tmp_path)).start()
+    try:
+        assert query.isActive
+    finally:
+        query.stop()
+    delta = rates.writeStream.format("delta").trigger(**arguments).option("checkpointLocation", str(tmp_path / "c"))
+    with pytest.raises(Exception, match=r"(?i)continuous"):
+        delta.start(str(tmp_path / "table")).awaitTermination(60)
+
+
+def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment):
+    land(files=5, rows_per_file=20, late_share=0)
+    report = lakehouse_json(environment, "ingest", AVAILABLE_NOW_TABLE, BRONZE, "--trigger", "availableNow")
+    mine, bronze = report["tables"]
+    assert ([batch["files"] for batch in mine["batches"]], mine["rows_added"]) == ([5], 100)
+    assert bronze["rows_added"] == 100
+    assert {one["check"]: one["passed"] for one in report["checks"] if one["table"] == AVAILABLE_NOW_TABLE} == {
+        "no_duplicate_orders": True,
+        "no_corrupt_records": True,
+        "rescue_rate": True,
+    }
+    assert set(lake.describe(AVAILABLE_NOW_TABLE).columns.values()) == {"string"}
+    journals = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_journal/")
+    assert len(list(journals)) == 1
+    land(files=1, first_file=5, rows_per_file=20, late_share=0, new_column="coupon")
+    done = lakehouse(environment, "ingest", AVAILABLE_NOW_TABLE, "--trigger", "once")
+    assert done.returncode == 0, done.stderr
+    assert "use availableNow" in done.stderr
+    assert rows(lake, AVAILABLE_NOW_TABLE) == 120
+    assert schemas(lake, AVAILABLE_NOW_TABLE).newest == 1
+
+
+def test_the_comparison_measures_and_leaves_nothing_behind(lake, land, spark):
+    land(files=1, rows_per_file=20)
+    before = sorted(one.key for one in lake.store.list(lake.settings.bucket))
+    interval = Trigger.parse("processing-time=1s").interval
+    measured = Comparison(lake, 4, 25, interval, 2, lambda text: None).run()
+    assert [one.trigger for one in measured] == ["availableNow", "once", "processing-time=1s"]
+    assert [one.rows for one in measured] == [100, 100, 100]
+    assert [one.batches for one in measured][:2] == [2, 1]
+    assert all(0 < one.latency_p50_seconds <= one.latency_p95_seconds for one in measured)
+    assert all(one.idle_cpu_seconds >= 0 and one.idle_s3_requests >= 0 for one in measured)
+    assert measured[2].idle_s3_requests > 0, "the running stream lists the folder"
+    assert [one.empty_run_s3_requests is None for one in measured] == [False, False, True]
+    assert sorted(one.key for one in lake.store.list(lake.settings.bucket)) == before
+
+
+def test_the_store_counts_its_requests(lake):
+    before = usage(lake)
+    for _ in range(5):
+        list(lake.store.list(lake.settings.bucket, "nothing/"))
+    assert usage(lake).since(before).s3_requests >= 5
+    silent = replace(lake, endpoint=replace(lake.endpoint, url="http://127.0.0.1:9"))
+    assert usage(silent).s3_requests is None
