@@ -16,7 +16,7 @@ SPELLINGS = [
     ("processing_time = 1 minute 30 seconds", "processing-time=90s", {"processingTime": "90 seconds"}),
     ("processing-time=500ms", "processing-time=500ms", {"processingTime": "500 milliseconds"}),
     ("processing-time=2h", "processing-time=2h", {"processingTime": "2 hours"}),
-    ("continuous=1s", "continuous=1s", {"continuous": "1 seconds"}),
+    ("continuous=1s", "continuous=1s", {"continuous": "1 second"}),
     ("default", "default", {"processingTime": "0 seconds"}),
 ]
 
