@@ -2,12 +2,14 @@
 
 import dagster as dg
 
-from lakehouse.pipeline import BASIC, BRONZE, SILVER
+from lakehouse.pipeline import BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 LANDING_KEY = dg.AssetKey(["landing", "orders"])
 BASIC_KEY = dg.AssetKey(BASIC.split("."))
 BRONZE_KEY = dg.AssetKey(BRONZE.split("."))
 SILVER_KEY = dg.AssetKey(SILVER.split("."))
+ORDERS_KEY = dg.AssetKey(ORDERS.split("."))
+DAILY_REVENUE_KEY = dg.AssetKey(DAILY_REVENUE.split("."))
 PROMOTE_KEY = dg.AssetKey(["maintenance", "promote_rescued_data"])
 OWNERS = ["team:data"]
 

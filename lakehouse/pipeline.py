@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lakehouse import completeness, quality
+from lakehouse import completeness, quality, quality_orders
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.contract import schema_findings
 from lakehouse.errors import CheckFailed, ConfigurationError
@@ -14,7 +14,7 @@ from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair
 from lakehouse.rescue import RescuedData
-from lakehouse.runners import BASIC, BRONZE, RUNNERS, SILVER, schemas
+from lakehouse.runners import BASIC, BRONZE, DAILY_REVENUE, ORDERS, RUNNERS, SILVER, schemas
 from lakehouse.settings import Settings
 from lakehouse.streams import bronze
 from lakehouse.streams.run import Run
@@ -22,7 +22,7 @@ from lakehouse.streams.run import Run
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TABLES = (BRONZE, SILVER)
+TABLES = (BRONZE, SILVER, ORDERS, DAILY_REVENUE)
 """The pipeline, in the order in which data flows."""
 ALL_TABLES = (BASIC, *TABLES)
 """Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files."""
@@ -57,10 +57,23 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         files = completeness.files_account_for_rows(lake, table)
         orders = quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
         return [*files, *orders, *_check_schema(lake, table)]
+    if table == ORDERS:
+        return quality_orders.orders_match_bronze(spark, uri(BRONZE), ORDERS, uri(ORDERS))
+    if table == DAILY_REVENUE:
+        return [quality_orders.revenue_matches_orders(spark, uri(ORDERS), DAILY_REVENUE, uri(DAILY_REVENUE))]
     return [quality.windows_account_for_orders(spark, uri(BRONZE), SILVER, uri(SILVER))]
 
 
-BLOCKING = frozenset({"no_duplicate_orders", "no_file_loaded_twice", "every_file_loaded", "windows_account_for_orders"})
+BLOCKING = frozenset(
+    {
+        "no_duplicate_orders",
+        "no_file_loaded_twice",
+        "every_file_loaded",
+        "windows_account_for_orders",
+        "orders_match_bronze",
+        "revenue_matches_orders",
+    }
+)
 """Checks whose failure always stops what comes after the table."""
 BLOCKING_BY_CHOICE = frozenset({"schema_contract"})
 """Checks whose failure does so with ``LAKEHOUSE_SCHEMA_CONTRACT=block``. All others warn."""

@@ -15,10 +15,11 @@ from lakehouse.landing import is_order_file, look_at_landing
 from lakehouse.progress import StreamReport
 from lakehouse.repair import start_over
 from lakehouse.replay import pending_replays
-from lakehouse.streams import bronze, silver
+from lakehouse.streams import bronze, daily_revenue, orders, silver
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import Run, nothing_to_do, run_stream
+from lakehouse.streams.trigger import AVAILABLE_NOW
 from lakehouse.streams.widening import widen_table
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
 SILVER = silver.ORDERS_WINDOWED_AGGREGATES
+ORDERS = orders.ORDERS
+DAILY_REVENUE = daily_revenue.DAILY_REVENUE
 
 
 def schemas(lake: Lake, table: str) -> SchemaLocation:
@@ -83,12 +86,7 @@ def _run_autoloader(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
 def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
     if lake.version(BRONZE) is None:
         return nothing_to_do(lake, SILVER)
-    changed = [commit for commit in _not_read(lake, BRONZE, reader=SILVER) if not commit.only_adds]
-    # a promotion of other columns changes nothing that silver reads; all other changes do
-    skip = bool(changed) and all(commit.promoted and not commit.promoted & silver.READS for commit in changed)
-    if changed and not skip:
-        with checkpoints.writer_of(lake, SILVER):
-            start_over(lake, SILVER)
+    skip = _skips_changes(lake, BRONZE, reader=SILVER, reads=silver.READS)
     uri = lake.settings.table_uri(BRONZE)
     return run_stream(
         run,
@@ -96,6 +94,81 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         SILVER,
         lambda: silver.orders_windowed_aggregates(spark, uri, skip_changes=skip),
     )
+
+
+def _run_orders(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
+    settings = lake.settings
+    source, target = settings.table_uri(BRONZE), settings.table_uri(ORDERS)
+    if lake.version(BRONZE) is None:
+        return nothing_to_do(lake, ORDERS)
+    _start_over_after_another(lake, BRONZE, reader=ORDERS)
+    _skips_changes(lake, BRONZE, reader=ORDERS)
+    if run.trigger == AVAILABLE_NOW and _has_read_all(lake, BRONZE, reader=ORDERS):
+        return nothing_to_do(lake, ORDERS)
+
+    def frame() -> DataFrame:
+        orders.create_orders(spark.read.format("delta").load(source), target)
+        versions = orders.versions_of_orders(spark.readStream.format("delta").load(source))
+        widen_table(versions, target)
+        return versions
+
+    writer = orders.OrdersWriter(target, settings.checkpoint_uri(ORDERS))
+    return run_stream(run, lake, ORDERS, frame, batch_writer=lambda: writer)
+
+
+def _run_daily_revenue(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
+    settings = lake.settings
+    source, target = settings.table_uri(ORDERS), settings.table_uri(DAILY_REVENUE)
+    if lake.version(ORDERS) is None:
+        return nothing_to_do(lake, DAILY_REVENUE)
+    _start_over_after_another(lake, ORDERS, reader=DAILY_REVENUE)
+    if run.trigger == AVAILABLE_NOW and _has_read_all(lake, ORDERS, reader=DAILY_REVENUE):
+        return nothing_to_do(lake, DAILY_REVENUE)
+
+    def frame() -> DataFrame:
+        daily_revenue.create_daily_revenue(spark, target)
+        return daily_revenue.changes_of_orders(spark, source)
+
+    writer = daily_revenue.DailyRevenueWriter(source, target, settings.checkpoint_uri(DAILY_REVENUE))
+    return run_stream(run, lake, DAILY_REVENUE, frame, batch_writer=lambda: writer)
+
+
+def _skips_changes(lake: Lake, source: str, *, reader: str, reads: frozenset[str] | None = None) -> bool:
+    """Whether the stream may leave out commits that change rows: they promote columns, and none that it ``reads``.
+
+    A stream cannot follow any other change: after one the table starts over. None means that it reads all columns.
+    """
+    changed = [commit for commit in _not_read(lake, source, reader=reader) if not commit.only_adds]
+    harmless = reads is not None and all(commit.promoted and not commit.promoted & reads for commit in changed)
+    if changed and not harmless:
+        with checkpoints.writer_of(lake, reader):
+            start_over(lake, reader)
+    return bool(changed) and harmless
+
+
+def _start_over_after_another(lake: Lake, source: str, *, reader: str) -> None:
+    """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
+    opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader)
+    if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
+        with checkpoints.writer_of(lake, reader):
+            start_over(lake, reader)
+
+
+def _has_read_all(lake: Lake, source: str, *, reader: str) -> bool:
+    """Whether a query would find nothing: its start alone takes about a second.
+
+    Raises:
+        CheckpointMismatch: the reader's table and its checkpoint do not belong together.
+    """
+    state, offset, version = (
+        checkpoints.read_checkpoint(lake, reader),
+        checkpoints.newest_offset(lake, reader),
+        lake.version(source),
+    )
+    if state is None or offset is None or version is None or state.last_commit != state.last_offset:
+        return False
+    checkpoints.verify(lake, reader)
+    return not offset["isStartingVersion"] and bool(offset["reservoirVersion"] > version)
 
 
 def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:
@@ -112,5 +185,7 @@ RUNNERS: dict[str, Callable[[SparkSession, Lake, Run], StreamReport]] = {
     BASIC: _run_basic,
     BRONZE: _run_autoloader,
     SILVER: _run_silver,
+    ORDERS: _run_orders,
+    DAILY_REVENUE: _run_daily_revenue,
 }
 """Every table that a stream writes."""

@@ -12,13 +12,14 @@ import typer
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
+from lakehouse.cli.recompute import recompute
 from lakehouse.cli.schema import schema
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
 
 app = typer.Typer(
     name="lakehouse",
-    help="Order files in a bucket become bronze and silver Delta tables, exactly once.",
+    help="Order files in a bucket become bronze, silver and gold Delta tables, exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -128,7 +129,7 @@ def ingest(
     tables: Annotated[list[str] | None, typer.Argument(help="tables in order; none = the whole pipeline")] = None,
     as_json: bool = Json,
 ) -> None:
-    """Load what is new, once: bronze, its checks, silver, its checks."""
+    """Load what is new, once: bronze, silver and gold, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
@@ -201,6 +202,7 @@ def prepare(as_json: bool = Json) -> None:
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(quarantine)
+app.command()(recompute)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
 
