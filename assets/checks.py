@@ -1,4 +1,4 @@
-"""Checks of the tables' state, as steps of their own: each can be run alone, and a failed one stops what comes after."""
+"""Checks of the tables' state, each a step of its own that can be run alone; a failed one stops what comes after."""
 
 from collections.abc import Iterator
 

@@ -58,7 +58,7 @@ class Commit:
         query_id: The checkpoint's id that made it.
         rows_added: Rows that came with it.
         rows_updated: Rows that a MERGE changed.
-        rows_removed: Rows that a MERGE took out.
+        rows_removed: Rows that it took out.
         only_adds: Whether it took no rows out: a stream can read it.
     """
 
@@ -193,7 +193,7 @@ def _commit(entry: dict[str, Any]) -> Commit:
         # the output of a MERGE has the rows, too, that it only copied
         rows_added=int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))),
         rows_updated=int(metrics.get("numTargetRowsUpdated", 0)),
-        rows_removed=int(metrics.get("numTargetRowsDeleted", 0)),
+        rows_removed=int(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0))),
         promoted=frozenset(batch.get("promoted", ())),
         only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
     )

@@ -66,7 +66,7 @@ class StreamReport:
         source_files: Keys of the files loaded by this run, in batch order; empty where the source has none.
         ignored_files: Objects under the source folder that are no input of this table.
         rows_updated: Rows that this run's commits changed.
-        rows_removed: Rows that they took out by a MERGE.
+        rows_removed: Rows that they took out, or replaced by added ones.
     """
 
     table: str

@@ -10,6 +10,7 @@ from lakehouse.autoloader.evolve import WIDENING
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.engine.conf import TRANSACTION
 from lakehouse.lake import Commit, Lake
 from lakehouse.landing import is_order_file, look_at_landing
 from lakehouse.progress import StreamReport
@@ -112,7 +113,7 @@ def _run_orders(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         widen_table(versions, target)
         return versions
 
-    writer = orders.OrdersWriter(target, settings.checkpoint_uri(ORDERS))
+    writer = orders.OrdersWriter(target, settings.checkpoint_uri(ORDERS), TRANSACTION)
     return run_stream(run, lake, ORDERS, frame, batch_writer=lambda: writer)
 
 

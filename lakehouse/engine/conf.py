@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 from lakehouse.settings import Settings
@@ -133,18 +132,17 @@ _CONNECT = (
 )
 
 
+TRANSACTION = {
+    "txnAppId": "spark.databricks.delta.write.txnAppId",
+    "txnVersion": "spark.databricks.delta.write.txnVersion",
+    "userMetadata": "spark.databricks.delta.commitInfo.userMetadata",
+}
+"""Options of a Delta write, and what a session sets in their place for a MERGE, which takes no options."""
+
+
 def session_conf() -> dict[str, str]:
     """What every session sets for itself, wherever it runs."""
     return {key.name: key.value for key in _EVERYWHERE if key.session}
-
-
-def transaction_conf(query_id: str, batch_id: int) -> dict[str, str]:
-    """What makes the next MERGE of a session the transaction of a batch: see ``streams.merging``."""
-    return {
-        "spark.databricks.delta.write.txnAppId": query_id,
-        "spark.databricks.delta.write.txnVersion": str(batch_id),
-        "spark.databricks.delta.commitInfo.userMetadata": json.dumps({"epochId": batch_id, "queryId": query_id}),
-    }
 
 
 def engine_identity(settings: Settings, endpoint: StoreEndpoint) -> dict[str, str]:

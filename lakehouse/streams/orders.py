@@ -9,8 +9,8 @@ from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.streams.bronze import RESCUED_DATA, SEQUENCE
-from lakehouse.streams.merging import merge
 from lakehouse.streams.silver import valid_orders
+from lakehouse.streams.transaction import merge, transaction
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -54,10 +54,12 @@ class OrdersWriter:
     Attributes:
         table_uri: ``silver.orders``; it must exist.
         checkpoint_uri: The stream's checkpoint.
+        session_keys: ``engine.conf.TRANSACTION``.
     """
 
     table_uri: str
     checkpoint_uri: str
+    session_keys: dict[str, str]
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Commits the batch; a batch that the table has already is left out."""
@@ -65,7 +67,8 @@ class OrdersWriter:
             ON t.{KEY} = s.{KEY}
             WHEN MATCHED AND struct(s.{SEQUENCE}, s.{RECORD}) > struct(t.{SEQUENCE}, t.{RECORD}) THEN UPDATE SET *
             WHEN NOT MATCHED THEN INSERT *"""
-        merge(latest(frame), clauses, table_uri=self.table_uri, checkpoint_uri=self.checkpoint_uri, batch_id=batch_id)
+        options = transaction(self.checkpoint_uri, batch_id)
+        merge(latest(frame), self.table_uri, clauses, options, self.session_keys)
 
 
 def create_orders(bronze: DataFrame, table_uri: str) -> None:
