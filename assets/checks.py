@@ -1,11 +1,11 @@
-"""Checks of the tables' state, as steps of their own: each can be run again alone, and a failed one stops silver."""
+"""Checks of the tables' state, each a step of its own that can be run alone; a failed one stops what comes after."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
 from assets.metadata import of_finding
-from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, SILVER_KEY
+from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, DAILY_REVENUE_KEY, ORDERS_KEY, SILVER_KEY
 from assets.schema_metadata import of_history
 from lakehouse.lake import Lake
 from lakehouse.pipeline import (
@@ -14,6 +14,8 @@ from lakehouse.pipeline import (
     BLOCKING,
     BLOCKING_BY_CHOICE,
     BRONZE,
+    DAILY_REVENUE,
+    ORDERS,
     SILVER,
     blocking,
     check_table,
@@ -116,3 +118,28 @@ def silver_checks(
 ) -> Iterator[dg.AssetCheckResult]:
     """Holds bronze, the closed windows and the quarantine together."""
     yield from _evaluate(context, lake, spark, SILVER, SILVER_KEY)
+
+
+_KEYED = {
+    "orders_match_bronze": "Each order of bronze once, with the values of its latest version, and no other.",
+    "every_order_has_an_id": "Valid orders without an id: counted, left out of silver.orders.",
+}
+
+
+@dg.multi_asset_check(name="orders_checks", specs=[_spec(name, ORDERS_KEY, text) for name, text in _KEYED.items()])
+def orders_checks(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Compares every order with bronze."""
+    yield from _evaluate(context, lake, spark, ORDERS, ORDERS_KEY)
+
+
+@dg.multi_asset_check(
+    name="gold_checks",
+    specs=[_spec("revenue_matches_orders", DAILY_REVENUE_KEY, "Every group is what all orders of silver.orders give.")],
+)
+def gold_checks(
+    context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
+) -> Iterator[dg.AssetCheckResult]:
+    """Computes every group again."""
+    yield from _evaluate(context, lake, spark, DAILY_REVENUE, DAILY_REVENUE_KEY)

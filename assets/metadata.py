@@ -14,7 +14,7 @@ from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, SILVER
+from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.streams.bronze import RESCUED_DATA
@@ -72,6 +72,7 @@ def of_finding(finding: Finding) -> dict[str, Any]:
 def _numbers(report: StreamReport) -> dict[str, Any]:
     numbers: dict[str, Any] = {
         "rows_added": report.rows_added,
+        **_merged(report),
         "input_rows": report.input_rows,
         "batches": len(report.batches),
         "duration_seconds": round(report.duration_seconds, 3),
@@ -96,6 +97,13 @@ def _numbers(report: StreamReport) -> dict[str, Any]:
     return numbers
 
 
+def _merged(report: StreamReport) -> dict[str, int]:
+    """What a MERGE did beside adding."""
+    if report.table not in (ORDERS, DAILY_REVENUE):
+        return {}
+    return {"rows_updated": report.rows_updated, "rows_removed": report.rows_removed}
+
+
 def _tables(report: StreamReport) -> dict[str, Any]:
     left = (report.batches[-1].backlog_files or 0) if report.batches else 0
     files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
@@ -104,6 +112,7 @@ def _tables(report: StreamReport) -> dict[str, Any]:
         **(files if report.table in _OF_FILES else {}),
         "rows_read": report.input_rows,
         "rows_committed": report.rows_added,
+        **_merged(report),
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,
         "delta_version_after": "none" if report.delta_version is None else report.delta_version,
     }

@@ -9,7 +9,9 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakehouse import checkpoints
 from lakehouse.lake import Lake
 from lakehouse.quality import SAMPLE_ROWS, Finding
-from lakehouse.streams.set_aside import LATE, rows_read
+from lakehouse.streams import bronze
+from lakehouse.streams.delta_batches import rows_read
+from lakehouse.streams.set_aside import LATE
 from lakehouse.streams.silver import (
     ORDERS_WINDOWED_AGGREGATES,
     WINDOW_KEYS,
@@ -35,7 +37,7 @@ def windows_account_for_orders(spark: SparkSession, lake: Lake) -> Finding:
     Where duplicates are dropped, an order that comes again is missing by intention: only doubles are found then.
     """
     windows, limits = Windows.of(lake.settings), Limits.of(lake.settings)
-    judged = with_problem(rows_read(spark, lake), limits)
+    judged = with_problem(rows_read(spark, lake, bronze.ORDERS_AUTOLOADER, reader=_TABLE), limits)
     counted = spark.read.format("delta").load(lake.settings.table_uri(_TABLE))
     kept = quarantined(spark, lake)
     late = kept.where((F.col("reason") == LATE) & F.col("replayed_at").isNull()) if kept else None

@@ -56,7 +56,9 @@ class Commit:
         version: Delta's version.
         batch_id: The micro-batch that made it (Delta's ``epochId``); None for other operations.
         query_id: The checkpoint's id that made it.
-        rows_added: Rows written by it.
+        rows_added: Rows that came with it.
+        rows_updated: Rows that a MERGE changed.
+        rows_removed: Rows that it took out.
         only_adds: Whether it took no rows out: a stream can read it.
     """
 
@@ -67,6 +69,8 @@ class Commit:
     rows_added: int
     only_adds: bool
     promoted: frozenset[str] = frozenset()
+    rows_updated: int = 0
+    rows_removed: int = 0
 
 
 @dataclass(frozen=True)
@@ -195,7 +199,10 @@ def _commit(entry: dict[str, Any]) -> Commit:
         operation=operation,
         batch_id=None if epoch is None else int(epoch),
         query_id=batch.get("queryId"),
-        rows_added=int(metrics.get("numOutputRows", 0)),
+        # the output of a MERGE has the rows, too, that it only copied
+        rows_added=int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))),
+        rows_updated=int(metrics.get("numTargetRowsUpdated", 0)),
+        rows_removed=int(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0))),
         promoted=frozenset(batch.get("promoted", ())),
         only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
     )

@@ -18,7 +18,8 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.streams import bronze
 from lakehouse.streams.bronze import SEQUENCE
-from lakehouse.streams.set_aside import LATE, rows_read
+from lakehouse.streams.delta_batches import rows_read
+from lakehouse.streams.set_aside import LATE
 from lakehouse.streams.silver import (
     ORDERS_WINDOWED_AGGREGATES,
     WINDOW_KEYS,
@@ -99,7 +100,7 @@ def replay_late(spark: SparkSession, lake: Lake, *, really: bool = False) -> Lat
 
 def _correct(spark: SparkSession, lake: Lake, missed: DataFrame, windows: Windows, limits: Limits) -> int:
     """Merges the windows of ``missed`` as all of bronze makes them; returns how many were written."""
-    orders = valid_orders(rows_read(spark, lake), limits)
+    orders = valid_orders(rows_read(spark, lake, bronze.ORDERS_AUTOLOADER, reader=_TABLE), limits)
     if windows.drop_duplicates:
         first = F.min(F.struct(SEQUENCE, "_source_record"))
         orders = orders.withColumn("_order", order_key())

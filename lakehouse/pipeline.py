@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from lakehouse import checkpoints, completeness, quality
+from lakehouse import checkpoints, completeness, quality, quality_orders
 from lakehouse.accounting import windows_account_for_orders
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.contract import schema_findings
@@ -15,21 +15,32 @@ from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
 from lakehouse.repair import Repair, repair, start_over
 from lakehouse.rescue import RescuedData
-from lakehouse.runners import AVAILABLE_NOW_TABLE, BASIC, BRONZE, RUNNERS, SILVER, schemas
+from lakehouse.runners import (
+    AVAILABLE_NOW_TABLE,
+    BASIC,
+    BRONZE,
+    DAILY_REVENUE,
+    ORDERS,
+    RUNNERS,
+    SILVER,
+    schemas,
+)
 from lakehouse.settings import Settings
 from lakehouse.streams import bronze
+from lakehouse.streams.delta_batches import rows_read
 from lakehouse.streams.run import Run
+from lakehouse.streams.silver import Limits
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-TABLES = (BRONZE, SILVER)
+TABLES = (BRONZE, SILVER, ORDERS, DAILY_REVENUE)
 """The pipeline, in the order in which data flows."""
 ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, *TABLES)
 """Every table that can be named; ``BASIC`` shows what Spark's own file source does with the same files, and
 ``AVAILABLE_NOW_TABLE`` what ``cloudFiles`` does with its defaults."""
 
-COMPUTED = (SILVER,)
+COMPUTED = (SILVER, ORDERS, DAILY_REVENUE)
 """Tables that can be computed again from another one at any time."""
 
 
@@ -62,10 +73,25 @@ def check_table(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         files = completeness.files_account_for_rows(lake, table)
         orders = quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
         return [*files, *orders, *_check_schema(lake, table)]
+    if table == ORDERS:
+        return quality_orders.orders_match_bronze(
+            rows_read(spark, lake, BRONZE, reader=ORDERS), Limits.of(lake.settings), ORDERS, uri(ORDERS)
+        )
+    if table == DAILY_REVENUE:
+        return [quality_orders.revenue_matches_orders(spark, uri(ORDERS), DAILY_REVENUE, uri(DAILY_REVENUE))]
     return [windows_account_for_orders(spark, lake)]
 
 
-BLOCKING = frozenset({"no_duplicate_orders", "no_file_loaded_twice", "every_file_loaded", "windows_account_for_orders"})
+BLOCKING = frozenset(
+    {
+        "no_duplicate_orders",
+        "no_file_loaded_twice",
+        "every_file_loaded",
+        "windows_account_for_orders",
+        "orders_match_bronze",
+        "revenue_matches_orders",
+    }
+)
 """Checks whose failure always stops what comes after the table."""
 BLOCKING_BY_CHOICE = frozenset({"schema_contract"})
 """Checks whose failure does so with ``LAKEHOUSE_SCHEMA_CONTRACT=block``. All others warn."""

@@ -79,6 +79,8 @@ class StreamReport:
         source_files: Keys of the files loaded by this run, in batch order; empty where the source has none.
         ignored_files: Objects under the source folder that are no input of this table.
         has_source: Whether there was anything to read from: silver has no source before bronze has a commit.
+        rows_updated: Rows that this run's commits changed.
+        rows_removed: Rows that they took out, or replaced by added ones.
     """
 
     table: str
@@ -90,6 +92,8 @@ class StreamReport:
     source_files: tuple[str, ...] = ()
     ignored_files: int = 0
     has_source: bool = True
+    rows_updated: int = 0
+    rows_removed: int = 0
 
     @property
     def input_rows(self) -> int:
@@ -123,8 +127,10 @@ class StreamReport:
         if not self.batches:
             return f"{self.table}: nothing new{ignored}, {version}"
         files = f"{len(self.source_files):,} files, " if self.source_files else ""
+        updated = f", {self.rows_updated:,} updated" if self.rows_updated else ""
+        removed = f", {self.rows_removed:,} removed" if self.rows_removed else ""
         return (
-            f"{self.table}: {files}{self.input_rows:,} rows read, {self.rows_added:,} rows added in "
+            f"{self.table}: {files}{self.input_rows:,} rows read, {self.rows_added:,} rows added{updated}{removed} in "
             f"{len(self.batches)} batches, {self.duration_seconds:.1f} s{ignored}, {version}"
         )
 

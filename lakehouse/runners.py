@@ -10,18 +10,20 @@ from lakehouse.autoloader.evolve import WIDENING
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.engine.conf import TRANSACTION
 from lakehouse.lake import Commit, Lake
 from lakehouse.landing import is_order_file, look_at_landing
 from lakehouse.progress import StreamReport
 from lakehouse.repair import start_over
 from lakehouse.replay import pending_replays
-from lakehouse.streams import bronze, silver
+from lakehouse.streams import bronze, daily_revenue, orders, silver
 from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import Run, nothing_to_do, run_stream
 from lakehouse.streams.set_aside import SetAside, rows_of_bronze_files, rows_of_journal_numbers
 from lakehouse.streams.silver import Limits, Windows
+from lakehouse.streams.trigger import AVAILABLE_NOW
 from lakehouse.streams.widening import widen_table
 
 if TYPE_CHECKING:
@@ -31,6 +33,8 @@ BASIC = bronze.ORDERS_STREAMING_BASIC
 BRONZE = bronze.ORDERS_AUTOLOADER
 AVAILABLE_NOW_TABLE = bronze.ORDERS_TRIGGER_AVAILABLENOW
 SILVER = silver.ORDERS_WINDOWED_AGGREGATES
+ORDERS = orders.ORDERS
+DAILY_REVENUE = daily_revenue.DAILY_REVENUE
 
 
 def schemas(lake: Lake, table: str) -> SchemaLocation:
@@ -104,19 +108,23 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         return nothing_to_do(lake, SILVER)
     if not from_bronze and lake.version(SILVER) is None and not _orders_have_landed(lake):
         return nothing_to_do(lake, SILVER)
-    changed = [commit for commit in _not_read(lake, BRONZE, reader=SILVER) if not commit.only_adds]
-    # a promotion of other columns changes nothing that silver reads; all other changes do
-    skip = bool(changed) and all(commit.promoted and not commit.promoted & silver.READS for commit in changed)
-    if changed and not skip:
-        with checkpoints.writer_of(lake, SILVER):
-            start_over(lake, SILVER)
+    skip = _skips_changes(lake, BRONZE, reader=SILVER, reads=silver.READS)
     windows, limits = Windows.of(settings), Limits.of(settings)
     find = rows_of_bronze_files if from_bronze else rows_of_journal_numbers
     kept = SetAside(spark, lake, windows, limits, find(spark, lake))
+    definition = {"source": settings.silver_source, **windows.definition()}
+    nothing_new = from_bronze and run.trigger == AVAILABLE_NOW and _has_read_all(lake, BRONZE, reader=SILVER)
+    if nothing_new and not kept.is_behind():
+        keep_definition(lake, SILVER, definition)  # a setting that does not fit is told also when nothing is new
+        return nothing_to_do(lake, SILVER)
+
+    merging = silver.WindowsWriter(settings.table_uri(SILVER), settings.checkpoint_uri(SILVER), TRANSACTION)
 
     def frame() -> DataFrame:
-        keep_definition(lake, SILVER, {"source": settings.silver_source, **windows.definition()})
+        keep_definition(lake, SILVER, definition)
         kept.catch_up()
+        if windows.output_mode == "update":
+            silver.create_windows(spark, settings.table_uri(SILVER))
         if from_bronze:
             orders = silver.from_bronze(spark, settings, skip_changes=skip)
         else:
@@ -129,6 +137,7 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         SILVER,
         frame,
         output_mode=windows.output_mode,
+        batch_writer=lambda: merging if windows.output_mode == "update" else None,
         schema_version=lambda: None if from_bronze else schemas(lake, SILVER).newest,
         after_batch=kept.after_batch,
     )
@@ -137,6 +146,82 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
 def _orders_have_landed(lake: Lake) -> bool:
     listed = lake.store.list(lake.settings.landing_bucket, lake.settings.landing_prefix)
     return any(map(is_order_file, listed))
+
+
+def _run_orders(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
+    settings = lake.settings
+    source, target = settings.table_uri(BRONZE), settings.table_uri(ORDERS)
+    if lake.version(BRONZE) is None:
+        return nothing_to_do(lake, ORDERS)
+    limits = Limits.of(settings)
+    _start_over_after_another(lake, BRONZE, reader=ORDERS)
+    _skips_changes(lake, BRONZE, reader=ORDERS)
+    if run.trigger == AVAILABLE_NOW and _has_read_all(lake, BRONZE, reader=ORDERS):
+        return nothing_to_do(lake, ORDERS)
+
+    def frame() -> DataFrame:
+        orders.create_orders(spark.read.format("delta").load(source), target, limits)
+        versions = orders.versions_of_orders(spark.readStream.format("delta").load(source), limits)
+        widen_table(versions, target)
+        return versions
+
+    writer = orders.OrdersWriter(target, settings.checkpoint_uri(ORDERS), TRANSACTION)
+    return run_stream(run, lake, ORDERS, frame, batch_writer=lambda: writer)
+
+
+def _run_daily_revenue(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
+    settings = lake.settings
+    source, target = settings.table_uri(ORDERS), settings.table_uri(DAILY_REVENUE)
+    if lake.version(ORDERS) is None:
+        return nothing_to_do(lake, DAILY_REVENUE)
+    _start_over_after_another(lake, ORDERS, reader=DAILY_REVENUE)
+    if run.trigger == AVAILABLE_NOW and _has_read_all(lake, ORDERS, reader=DAILY_REVENUE):
+        return nothing_to_do(lake, DAILY_REVENUE)
+
+    def frame() -> DataFrame:
+        daily_revenue.create_daily_revenue(spark, target)
+        return daily_revenue.changes_of_orders(spark, source)
+
+    writer = daily_revenue.DailyRevenueWriter(source, target, settings.checkpoint_uri(DAILY_REVENUE))
+    return run_stream(run, lake, DAILY_REVENUE, frame, batch_writer=lambda: writer)
+
+
+def _skips_changes(lake: Lake, source: str, *, reader: str, reads: frozenset[str] | None = None) -> bool:
+    """Whether the stream may leave out commits that change rows: they promote columns, and none that it ``reads``.
+
+    A stream cannot follow any other change: after one the table starts over. None means that it reads all columns.
+    """
+    changed = [commit for commit in _not_read(lake, source, reader=reader) if not commit.only_adds]
+    harmless = reads is not None and all(commit.promoted and not commit.promoted & reads for commit in changed)
+    if changed and not harmless:
+        with checkpoints.writer_of(lake, reader):
+            start_over(lake, reader)
+    return bool(changed) and harmless
+
+
+def _start_over_after_another(lake: Lake, source: str, *, reader: str) -> None:
+    """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
+    opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader)
+    if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
+        with checkpoints.writer_of(lake, reader):
+            start_over(lake, reader)
+
+
+def _has_read_all(lake: Lake, source: str, *, reader: str) -> bool:
+    """Whether a query would find nothing: its start alone takes about a second.
+
+    Raises:
+        CheckpointMismatch: the reader's table and its checkpoint do not belong together.
+    """
+    state, offset, version = (
+        checkpoints.read_checkpoint(lake, reader),
+        checkpoints.newest_offset(lake, reader),
+        lake.version(source),
+    )
+    if state is None or offset is None or version is None or state.last_commit != state.last_offset:
+        return False
+    checkpoints.verify(lake, reader)
+    return not offset["isStartingVersion"] and bool(offset["reservoirVersion"] > version)
 
 
 def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:
@@ -154,5 +239,7 @@ RUNNERS: dict[str, Callable[[SparkSession, Lake, Run], StreamReport]] = {
     BRONZE: _run_autoloader,
     AVAILABLE_NOW_TABLE: _run_trigger_availablenow,
     SILVER: _run_silver,
+    ORDERS: _run_orders,
+    DAILY_REVENUE: _run_daily_revenue,
 }
 """Every table that a stream writes."""

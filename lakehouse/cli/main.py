@@ -21,7 +21,7 @@ from lakehouse.settings import Settings
 
 app = typer.Typer(
     name="lakehouse",
-    help="Order files in a bucket become bronze and silver Delta tables, exactly once.",
+    help="Order files in a bucket become bronze, silver and gold Delta tables, exactly once.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -132,7 +132,7 @@ def ingest(
     trigger: Annotated[str, typer.Option(help="availableNow, or once: all in one batch")] = "availableNow",
     as_json: bool = Json,
 ) -> None:
-    """Load what is new, once: bronze, its checks, silver, its checks."""
+    """Load what is new, once: bronze, silver and gold, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.cli.triggers import trigger_that_ends
     from lakehouse.engine import connect

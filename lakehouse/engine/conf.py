@@ -146,6 +146,14 @@ _CONNECT = (
 )
 
 
+TRANSACTION = {
+    "txnAppId": "spark.databricks.delta.write.txnAppId",
+    "txnVersion": "spark.databricks.delta.write.txnVersion",
+    "userMetadata": "spark.databricks.delta.commitInfo.userMetadata",
+}
+"""Options of a Delta write, and what a session sets in their place for a MERGE, which takes no options."""
+
+
 def session_conf() -> dict[str, str]:
     """What every session sets for itself, wherever it runs."""
     return {key.name: key.value for key in _EVERYWHERE if key.session}

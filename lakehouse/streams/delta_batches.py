@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 
+from lakehouse import checkpoints
 from lakehouse.autoloader.location import split_uri
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
+from lakehouse.streams.bronze import SEQUENCE
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
 
 
 @dataclass(frozen=True)
@@ -95,3 +100,21 @@ def _commit(lake: Lake, table: str, version: int) -> list[str]:
         return []
     added = [one["add"] for one in actions if "add" in one and one["add"].get("dataChange", True)]
     return [f"{uri}/{unquote(one['path'])}" for one in added]
+
+
+def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> DataFrame:
+    """The rows of ``table`` that the stream into ``reader`` has read, as it read them; none before its first batch.
+
+    A stream of the files themselves has read the rows of the files up to its place in the journal.
+    """
+    uri = lake.settings.table_uri(table)
+    now = spark.read.format("delta").load(uri)
+    last = checkpoints.last_finished(lake, reader)
+    if last is None:
+        return now.limit(0)
+    if "seq" in last.offset:
+        return now.where(now[SEQUENCE] <= last.offset["seq"])
+    place = Place.of(last.offset)
+    if place.index < 0 and not place.snapshot:
+        return spark.read.format("delta").option("versionAsOf", place.version - 1).load(uri)
+    return spark.read.schema(now.schema).parquet(*files_between(lake, table, None, place))

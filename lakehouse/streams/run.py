@@ -130,6 +130,8 @@ def run_stream(
             duration_seconds=time.monotonic() - started,
             source_files=tuple(key for _, keys in done for key in keys),
             ignored_files=ignored_files,
+            rows_updated=sum(commit.rows_updated for commit in commits),
+            rows_removed=sum(commit.rows_removed for commit in commits),
         )
 
 

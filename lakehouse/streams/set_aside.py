@@ -60,11 +60,13 @@ class SetAside:
         self._uri = lake.settings.quarantine_uri(self._table)
         self._examined: int | None = None
 
+    def is_behind(self) -> bool:
+        """Whether there are batches that nobody looked at: their process was killed."""
+        return self._last_commit() > self._position()
+
     def catch_up(self) -> None:
-        """Examines the batches that were committed when nobody could look: their process was killed."""
-        state = checkpoints.read_checkpoint(self._lake, self._table)
-        if state is not None and state.last_commit is not None:
-            self._examine_upto(state.last_commit, None)
+        """Examines them."""
+        self._examine_upto(self._last_commit(), None)
 
     def after_batch(self, progress: dict[str, Any]) -> dict[str, int]:
         """Examines a batch that was committed just now: ``late_rows`` and ``set_aside_rows``, for its report."""
@@ -167,6 +169,10 @@ class SetAside:
             )
         return counts
 
+    def _last_commit(self) -> int:
+        state = checkpoints.read_checkpoint(self._lake, self._table)
+        return -1 if state is None or state.last_commit is None else state.last_commit
+
     def _position(self) -> int:
         if self._examined is None:
             try:
@@ -214,18 +220,3 @@ def rows_of_journal_numbers(spark: SparkSession, lake: Lake) -> RowsOfBatch:
         return table.where((number > (before["seq"] if before else 0)) & (number <= now["seq"]))
 
     return rows
-
-
-def rows_read(spark: SparkSession, lake: Lake) -> DataFrame:
-    """The bronze rows that the stream into silver has read, as it read them; none before its first batch."""
-    uri = lake.settings.table_uri(bronze.ORDERS_AUTOLOADER)
-    table = spark.read.format("delta").load(uri)
-    last = checkpoints.last_finished(lake, ORDERS_WINDOWED_AGGREGATES)
-    if last is None:
-        return table.limit(0)
-    if "seq" in last.offset:
-        return table.where(F.col(bronze.SEQUENCE) <= last.offset["seq"])
-    place = Place.of(last.offset)
-    if place.index < 0 and not place.snapshot:
-        return spark.read.format("delta").option("versionAsOf", place.version - 1).load(uri)
-    return spark.read.schema(table.schema).parquet(*files_between(lake, bronze.ORDERS_AUTOLOADER, None, place))

@@ -11,6 +11,7 @@ from pyspark.sql import functions as F  # noqa: N812
 from lakehouse.durations import spark_interval
 from lakehouse.settings import Settings
 from lakehouse.streams.bronze import ORDER_COLUMNS, ORDERS_AUTOLOADER, SEQUENCE, is_invalid
+from lakehouse.streams.transaction import merge, transaction
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -24,6 +25,10 @@ READS = frozenset(ORDER_COLUMNS)
 
 WINDOW_KEYS = ("window_start", "window_end", "payment_method")
 """What names a row of the table."""
+_SCHEMA = (
+    "window_start TIMESTAMP, window_end TIMESTAMP, payment_method STRING, "
+    "order_count BIGINT, total_revenue DOUBLE, avg_order_value DOUBLE"
+)
 
 
 @dataclass(frozen=True)
@@ -207,3 +212,29 @@ def from_bronze(spark: SparkSession, settings: Settings, *, skip_changes: bool =
     return reader.option("maxFilesPerTrigger", settings.silver_max_files_per_trigger).load(
         settings.table_uri(ORDERS_AUTOLOADER)
     )
+
+
+def create_windows(spark: SparkSession, table_uri: str) -> None:
+    """Makes the table, empty: a MERGE needs one. Leaves one that exists alone."""
+    spark.createDataFrame([], _SCHEMA).write.format("delta").mode("ignore").save(table_uri)
+
+
+@dataclass(frozen=True)
+class WindowsWriter:
+    """For ``foreachBatch`` in update mode: each window that a batch changed takes the place of the one before.
+
+    Attributes:
+        table_uri: The table; it must exist.
+        checkpoint_uri: The stream's checkpoint.
+        keys: ``engine.conf.TRANSACTION``.
+    """
+
+    table_uri: str
+    checkpoint_uri: str
+    keys: dict[str, str]
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Commits the batch; a batch that the table has already is left out."""
+        same = " AND ".join(f"t.{name} <=> s.{name}" for name in WINDOW_KEYS)
+        clauses = f"ON {same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        merge(frame, self.table_uri, clauses, transaction(self.checkpoint_uri, batch_id), self.keys)

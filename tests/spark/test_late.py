@@ -187,6 +187,23 @@ def test_sessions(lake, spark, bronze):
         late.replay_late(spark, sessions, really=True)
 
 
+def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
+    update = with_settings(lake, silver_output_mode="update")
+    run_over(bronze, spark, update, EARLY)
+    opened = {f"{start:%H:%M}": values[0] for (start, _, _), values in rows_of(lake).items()}
+    assert opened == {"10:00": 2, "10:05": 1, "10:40": 1}
+    run_over(bronze, spark, update, LATER, [order("10:41")])
+    rows = rows_of(lake)
+    assert {f"{start:%H:%M}": values[0] for (start, _, _), values in rows.items()} == {
+        **opened,
+        "10:30": 1,
+        "10:40": 2,
+        "10:55": 1,
+    }
+    assert finding(spark, update).passed
+    assert run_table(spark, update, SILVER).batches == ()
+
+
 def test_complete_mode_holds_every_window_and_nothing_is_late(lake, spark, bronze):
     complete = with_settings(lake, silver_output_mode="complete")
     run_over(bronze, spark, complete, EARLY, LATER)
