@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli import files as files_commands
+from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.schema import schema
@@ -201,6 +202,7 @@ def prepare(as_json: bool = Json) -> None:
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(quarantine)
+app.command("copy-into")(copy_into)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
 

@@ -207,7 +207,7 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
     except (LakehouseError, KeyboardInterrupt):
         raise
     except Exception as error:
-        said = _said_by_the_source(error)
+        said = said_by_the_source(error)
         if said is not None:
             raise said from error
         if lake.settings.spark_remote is None:
@@ -216,7 +216,7 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
                 raise reason from error
         log = "" if lake.settings.spark_remote else f"   (Spark's log: {spark_log(lake.settings)})"
         raise StreamFailed(
-            f"the stream into {table} ended with an error: {_first_lines(error)}",
+            f"the stream into {table} ended with an error: {first_lines(error)}",
             where=lake.settings.checkpoint_uri(table),
             state="batches committed before stay committed; the failed one is done again by the next run",
             next_command=f"correct the cause, then: lakehouse ingest{log}",
@@ -226,7 +226,7 @@ def _explained(lake: Lake, table: str) -> Iterator[None]:
 _OURS = re.compile(r"lakehouse\.[\w.]*\.(\w+): (.+?)\n  where  (.+?)\n  state  (.+?)\n(?:  next   (.+?)\n)?", re.DOTALL)
 
 
-def _said_by_the_source(error: Exception) -> StreamFailed | None:
+def said_by_the_source(error: Exception) -> StreamFailed | None:
     """An error of this library that was raised in one of Spark's processes: it arrives as text within Spark's own."""
     found = _OURS.search(str(error) + "\n")
     if found is None:
@@ -235,7 +235,8 @@ def _said_by_the_source(error: Exception) -> StreamFailed | None:
     return StreamFailed(f"{what} ({kind})", where=where, state=state, next_command=cure or "")
 
 
-def _first_lines(error: Exception) -> str:
+def first_lines(error: Exception) -> str:
+    """The beginning of what Spark says, without its stack traces."""
     text = str(error).split("JVM stacktrace")[0].split("\n\tat ")[0]
     return " ".join(text.split())[:600]
 
