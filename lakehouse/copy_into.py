@@ -235,8 +235,9 @@ def validate_copy(lake: Lake, copy: Copy, rows: int | None = None) -> Validation
     if not chosen:
         return Validation(copy.table, 0, 0, {}, {}, (), ())
     target = _Target.of(lake, copy, chosen, None)
-    found = _look(lake, copy, target, chosen, rows)
-    while found.grown is not None and target.may_grow:
+    found, refused = _look(lake, copy, target, chosen, rows), []
+    while found.grown is not None:  # with the new columns it is seen what else is wrong
+        refused += [] if target.may_grow else [found.new_columns]
         target = replace(target, version=replace(target.version, data=found.grown))
         found = _look(lake, copy, target, chosen, rows)
     new = [(name, type_) for name, old, type_ in changes(target.known, target.columns) if old is None]
@@ -246,7 +247,7 @@ def validate_copy(lake: Lake, copy: Copy, rows: int | None = None) -> Validation
         rows=found.rows,
         columns={one.name: one.dataType.simpleString() for one in target.columns.fields},
         new_columns={name: type_.simpleString() for name, type_ in new if type_},
-        errors=tuple(found.errors),
+        errors=tuple([*refused, *found.errors][:_ERRORS]),
         preview=tuple(found.preview),
     )
 
@@ -296,13 +297,14 @@ class _Target:
 
 @dataclass
 class _Look:
-    """What was seen without writing."""
+    """What was seen without writing; with ``grown`` only that the files have ``new_columns``."""
 
     files: int = 0
     rows: int = 0
     errors: list[tuple[str, str]] = field(default_factory=list)
     preview: list[dict[str, Any]] = field(default_factory=list)
     grown: StructType | None = None
+    new_columns: tuple[str, str] = ("", "")
 
 
 def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], limit: int | None) -> _Look:
@@ -318,13 +320,11 @@ def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], lim
             for batch, misfits in stream.examined(spans, target.columns, receipts):
                 seen.errors += misfits[: _ERRORS - len(seen.errors)]
                 seen.preview += batch.slice(0, min(limit or PREVIEW_ROWS, PREVIEW_ROWS) - len(seen.preview)).to_pylist()
-        except CopyFailed as error:
-            if stream.learner is None or not target.may_grow:
-                seen.errors.append((error.where, error.what))
-            elif stream.learner.introduced:
-                seen.grown = stream.learner.grown
         except LakehouseError as error:
-            seen.errors.append((error.where, error.what))
+            if stream.learner is not None and stream.learner.introduced:
+                seen.grown, seen.new_columns = stream.learner.grown, (error.where, error.what)
+            else:
+                seen.errors.append((error.where, error.what))
         keys = {one.seq: key_uri(copy.source.bucket, one.key) for one in some}
         seen.errors += [(keys[one.seq], one.error) for one in stream.unread(receipts)]
         seen.files += len(some)
