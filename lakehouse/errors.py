@@ -65,6 +65,10 @@ class StreamFailed(TerminalError):
     """A streaming query ended with an error; what it committed before stays committed."""
 
 
+class CopyFailed(TerminalError):
+    """A copy of files into a table ended with an error; nothing of it is in the table."""
+
+
 class UnknownFieldException(TransientError):
     """Files have columns that the stream's schema lacks; after a new start it may have them."""
 

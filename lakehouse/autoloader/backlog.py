@@ -13,6 +13,27 @@ from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import SourcePath, glob_regex
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.segments import FileVersion
+from lakehouse.storage.contract import ObjectInfo
+
+
+class FileFilter:
+    """Which files the options name: path, ``pathGlobFilter``, ``modifiedAfter`` and ``modifiedBefore``."""
+
+    def __init__(self, path: SourcePath, options: CloudFilesOptions) -> None:
+        self._path, self._options = path, options
+        glob = options.path_glob_filter
+        self._name = re.compile(glob_regex(glob), re.DOTALL) if glob else None
+
+    def takes(self, one: FileVersion | ObjectInfo) -> bool:
+        """Whether they name this one."""
+        options = self._options
+        if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
+            return False
+        if options.modified_after and one.last_modified <= options.modified_after:
+            return False
+        if options.modified_before and one.last_modified >= options.modified_before:
+            return False
+        return self._path.covers(one.key)
 
 
 class Backlog:
@@ -26,9 +47,8 @@ class Backlog:
     """
 
     def __init__(self, journal: Journal, path: SourcePath, options: CloudFilesOptions, after: int = 0) -> None:
-        self._journal, self._path, self._options = journal, path, options
-        glob = options.path_glob_filter
-        self._name = re.compile(glob_regex(glob), re.DOTALL) if glob else None
+        self._journal, self._options = journal, options
+        self._filter = FileFilter(path, options)
         self.after = after
         self._upto = after
         self._seqs = np.empty(0, np.int64)
@@ -76,15 +96,6 @@ class Backlog:
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The stream's files in a range; the same at every call."""
-        options = self._options
         for one in self._journal.files(after, upto):
-            if not one.first and not options.allow_overwrites:
-                continue
-            if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
-                continue
-            if options.modified_after and one.last_modified <= options.modified_after:
-                continue
-            if options.modified_before and one.last_modified >= options.modified_before:
-                continue
-            if self._path.covers(one.key):
+            if (one.first or self._options.allow_overwrites) and self._filter.takes(one):
                 yield one

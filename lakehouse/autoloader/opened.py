@@ -24,7 +24,7 @@ from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError, UnknownFieldException
-from lakehouse.storage.contract import ObjectExists, ObjectStore
+from lakehouse.storage.contract import ObjectExists, ObjectStore, StoreEndpoint
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 
@@ -43,11 +43,16 @@ def source_id(path: SourcePath) -> str:
 
 @dataclass
 class Source:
-    """What the options name, opened."""
+    """What the options name, opened.
+
+    Attributes:
+        endpoint: The object store; None asks this process's environment, as Spark's processes do.
+    """
 
     options: CloudFilesOptions
     journal_root: str | None
     now: Callable[[], datetime] = utc_now
+    endpoint: StoreEndpoint | None = None
 
     @cached_property
     def path(self) -> SourcePath:
@@ -56,13 +61,13 @@ class Source:
 
     @cached_property
     def store(self) -> ObjectStore:
-        """The object store, with the keys of this process."""
-        return FastStore(endpoint_from_environment(self.options.profile))
+        """The object store."""
+        return FastStore(self.endpoint or endpoint_from_environment(self.options.profile))
 
     @cached_property
     def fetcher(self) -> Fetcher:
         """For the files themselves."""
-        return Fetcher(endpoint_from_environment(self.options.profile), self.path.bucket)
+        return Fetcher(self.endpoint or endpoint_from_environment(self.options.profile), self.path.bucket)
 
     @cached_property
     def journal_place(self) -> tuple[str, str]:

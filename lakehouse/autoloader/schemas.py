@@ -165,7 +165,7 @@ class SchemaLocation:
 
 
 _FIELDS = ("dataSchemaJson", "partitionSchemaJson")
-_NO_FIELDS = ("text", "binaryfile")
+NO_FIELDS = ("text", "binaryfile")
 
 
 def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
@@ -175,7 +175,7 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     name of a column from elsewhere is none of the columns.
     """
     rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
-    added = [options.rescued_data_column or RESCUED_DATA] if rescues and options.format not in _NO_FIELDS else []
+    added = [options.rescued_data_column or RESCUED_DATA] if rescues and options.format not in NO_FIELDS else []
     taken = {name.lower() for name in (*version.partitions.names, *added, METADATA)}
     schema = StructType([one for one in version.data.fields if one.name.lower() not in taken])
     for one in version.partitions.fields:

@@ -31,6 +31,7 @@ from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import UnknownFieldException
+from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.environment import endpoint_from_environment
 
 Offset = dict[str, Any]
@@ -69,10 +70,15 @@ class Stream:
     """
 
     def __init__(
-        self, options: CloudFilesOptions, journal_root: str | None, *, now: Callable[[], datetime] = utc_now
+        self,
+        options: CloudFilesOptions,
+        journal_root: str | None,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        endpoint: StoreEndpoint | None = None,
     ) -> None:
         self._options = options
-        self._source = Source(options, journal_root, now)
+        self._source = Source(options, journal_root, now, endpoint)
         self._backlog: Backlog | None = None
         self._target: int | None = None
         self._read_upto = 0

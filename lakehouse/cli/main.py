@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli import files as files_commands
+from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
@@ -211,6 +212,7 @@ app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)
 app.command()(stream)
+app.command("copy-into")(copy_into)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
 app.add_typer(schema, name="schema")
 app.add_typer(triggers, name="triggers")

@@ -47,7 +47,7 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
 
 def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> LakehouseError:
     text = str(error)
-    said = _said_by_the_source(text)
+    said = said_by_the_source(text)
     if said is not None:
         return said
     remote = lake.settings.spark_remote
@@ -58,14 +58,14 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
     where = lake.settings.checkpoint_uri(table)
     if _CONNECT_GONE.search(text):
         return EngineUnavailable(
-            f"the Spark Connect server stopped answering while {table} was written: {_first_lines(text)}",
+            f"the Spark Connect server stopped answering while {table} was written: {first_lines(text)}",
             where=remote.get_secret_value().split("/;")[0] if remote else str(spark_log(lake.settings)),
             state=_STATE,
             next_command="run the same again; a server of yours must be started first",
         )
     if _STORE_GONE.search(text) or _does_not_answer(lake):
         return StoreUnavailable(
-            f"the object store stopped answering while {table} was written: {_first_lines(text)}",
+            f"the object store stopped answering while {table} was written: {first_lines(text)}",
             where=lake.endpoint.url,
             state=_STATE,
             next_command="lakehouse up starts the embedded store; then run the same again",
@@ -79,14 +79,14 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
         )
     log = "" if remote else f"   (Spark's log: {spark_log(lake.settings)})"
     return StreamFailed(
-        f"the stream into {table} ended with an error: {_first_lines(text)}",
+        f"the stream into {table} ended with an error: {first_lines(text)}",
         where=where,
         state=_STATE,
         next_command=f"correct the cause, then: lakehouse ingest{log}",
     )
 
 
-def _said_by_the_source(text: str) -> LakehouseError | None:
+def said_by_the_source(text: str) -> LakehouseError | None:
     """An error of this library that was raised in one of Spark's processes: it arrives as text within Spark's own."""
     found = _OURS.search(text + "\n")
     if found is None:
@@ -106,5 +106,6 @@ def _does_not_answer(lake: Lake) -> bool:
     return False
 
 
-def _first_lines(text: str) -> str:
+def first_lines(text: str) -> str:
+    """The beginning of what Spark says, without its stack traces."""
     return " ".join(text.split("JVM stacktrace")[0].split("\n\tat ")[0].split())[:600]

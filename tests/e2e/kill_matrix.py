@@ -145,16 +145,7 @@ class KillMatrix:
         """Whether the point was reached, and whether every row was there once after the next clean run."""
         self.land()
         process = start_lakehouse(self.environment, "ingest", TABLE)
-
-        def strike():
-            if target in ("engine", "both"):
-                status = engine_status(self.lake.settings)
-                with suppress(psutil.Error):
-                    psutil.Process(status.pid).kill()
-            if target in ("client", "both"):
-                process.kill()
-
-        self.proxy.arm(point, before, strike)
+        self.proxy.arm(point, before, lambda: self.strike(process, target))
         process.communicate(timeout=240)
         fired = self.proxy.fired.is_set()
         self.proxy.disarm()
@@ -170,6 +161,15 @@ class KillMatrix:
             "exact": self.is_exact(),
             **({} if clean.returncode == 0 else {"error": (clean.stdout + clean.stderr)[-600:]}),
         }
+
+    def strike(self, process, target):
+        """Kills the command, the engine, or both."""
+        if target in ("engine", "both"):
+            status = engine_status(self.lake.settings)
+            with suppress(psutil.Error):
+                psutil.Process(status.pid).kill()
+        if target in ("client", "both"):
+            process.kill()
 
     def is_exact(self):
         table = self.lake.delta(TABLE)
