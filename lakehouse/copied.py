@@ -116,7 +116,10 @@ class CopiedFiles:
         if name is None:
             raise self._mismatch(f"the table's history does not say any more who made its copy {committed:,}")
         attempt = self._attempt(committed, name)
-        files = list(self._outcome(attempt))
+        try:
+            files = list(self._outcome(attempt))
+        except ObjectMissing:
+            raise self._mismatch(f"what its copy {committed:,} read is not told any more") from None
         loaded = [
             ObjectInfo(f"{one.bucket}/{one.key}", one.size_bytes, one.e_tag, one.last_modified)
             for one, receipt in files

@@ -15,6 +15,8 @@ hypothesis_settings.load_profile("no clock")
 
 for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGSTER_"))]:
     del os.environ[name]  # a developer's own lake is never touched
+# Spark keeps an ended query for an hour, and the suite never leaves its engine alone
+os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
 
 
 @pytest.fixture(scope="session")

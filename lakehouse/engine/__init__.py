@@ -6,6 +6,7 @@ from lakehouse.engine.server import (
     engine_status,
     ensure_engine,
     explain,
+    note_query,
     spark_log,
     stop_engine,
 )
@@ -21,6 +22,7 @@ __all__ = [
     "ensure_engine",
     "explain",
     "get_spark",
+    "note_query",
     "register_tables",
     "spark_log",
     "stop_engine",

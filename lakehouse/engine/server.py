@@ -30,6 +30,8 @@ from lakehouse.storage.environment import environment_of
 
 _START_TIMEOUT_SECONDS = 120
 _OUT_OF_MEMORY = "OutOfMemoryError"
+_QUERIES = "queries"
+_ENDED_QUERY_BYTES = 9 << 20
 
 # Small runs are mostly compilation: stopping at the first compiler took a cold run from 71 to 42 CPU seconds, and the
 # serial collector needs no threads beside the two that work. Figures: docs/decisions.md.
@@ -170,6 +172,7 @@ def _start(
     wanted = conf.engine_conf(settings, endpoint, master="local[2,2]", connect_port=port)
     write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
     write_private(folder.folder / "token", token)
+    (folder.folder / _QUERIES).unlink(missing_ok=True)
     running = folder.start(
         java.spark_submit(
             jar_folder,
@@ -228,7 +231,7 @@ def _usable(folder: Server, fingerprint: str) -> Engine | None:
     running = folder.running()
     if running is None or running.record["fingerprint"] != fingerprint or not _answers(running.record["port"]):
         return None
-    if _bloated(running) and not _clients(running):
+    if _bloated(folder, running) and not _clients(running, but_this_process=False):
         return None
     try:
         token = (folder.folder / "token").read_text()
@@ -249,22 +252,42 @@ def _refuse_when_busy(running: Running, settings: Settings) -> None:
         )
 
 
-def _clients(running: Running) -> list[int]:
-    """Processes with an open connection to the engine, this one not counted."""
+def _clients(running: Running, *, but_this_process: bool = True) -> list[int]:
+    """Processes with an open connection to the engine."""
     port, found = running.record["port"], set()
     with suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             to_engine = connection.raddr and connection.raddr.port == port
             if to_engine and connection.status == psutil.CONN_ESTABLISHED and connection.pid:
                 found.add(connection.pid)
-    return sorted(found - {psutil.Process().pid, running.pid})
+    return sorted(found - {running.pid} - ({psutil.Process().pid} if but_this_process else set()))
 
 
-def _bloated(running: Running) -> bool:
-    """More than heap, metaspace, code and workers of a healthy engine add up to: what is left is leaked."""
+def _bloated(folder: Server, running: Running) -> bool:
+    """Whether its heap is full of ended queries, or it has more memory than all parts of a healthy one add up to."""
     heap = running.record["heap"]
     heap_bytes = int(heap[:-1]) * (1 << 30 if heap.endswith("g") else 1 << 20)
-    return _memory_bytes(running) > heap_bytes + (2 << 30)
+    kept_bytes = _queries_of_an_hour(folder) * _ENDED_QUERY_BYTES
+    return kept_bytes > heap_bytes / 2 or _memory_bytes(running) > heap_bytes + (2 << 30)
+
+
+def note_query(settings: Settings) -> None:
+    """Remembers that the local engine was given a streaming query.
+
+    Spark Connect 4.2 keeps each query for an hour after its end, with its last plan (its
+    ``SparkConnectStreamingQueryCache`` has no setting). 151 queries of silver filled a heap of 1.5 GB, and the engine did nothing but collect garbage. So an
+    engine that ran many is replaced while nobody is connected.
+    """
+    with suppress(OSError), (server(settings).folder / _QUERIES).open("a") as log:
+        log.write(f"{time.time():.0f}\n")
+
+
+def _queries_of_an_hour(folder: Server) -> int:
+    try:
+        said = (folder.folder / _QUERIES).read_text().split()
+    except OSError:
+        return 0
+    return sum(float(moment) > time.time() - 3600 for moment in said)
 
 
 def _memory_bytes(running: Running) -> int:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
+from lakehouse.engine import note_query
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
@@ -105,6 +106,8 @@ def run_stream(
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
 
         def start() -> StreamingQuery:
+            if lake.settings.spark_remote is None:
+                note_query(lake.settings)
             return _start(lake, table, frame(), run.trigger, output_mode, batch_writer())
 
         def watch(query: StreamingQuery) -> Iterator[Progress]:

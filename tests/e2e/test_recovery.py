@@ -110,8 +110,8 @@ def test_an_engine_without_enough_memory_says_so(lake, spark):
         time.sleep(0.2)
     reason = explain(lake.settings, caught.value)
     assert reason is not None
-    assert "ran out of memory (heap 1536m)" in str(reason)
-    assert "LAKEHOUSE_ENGINE_MEMORY=3072m" in reason.next_command
+    assert "ran out of memory (heap 4g)" in str(reason)
+    assert "LAKEHOUSE_ENGINE_MEMORY=8g" in reason.next_command
     assert connect(lake).sql("SELECT 1").collect()[0][0] == 1, "the next command starts a new engine"
 
 

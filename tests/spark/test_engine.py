@@ -78,7 +78,7 @@ def test_the_engine_is_found_again_and_started_again_when_it_died(lake, spark):
 
 def test_other_settings_are_noticed_and_a_busy_engine_is_left_alone(lake, spark):
     pid = engine_status(lake.settings).pid
-    larger = lake.settings.model_copy(update={"engine_memory": "1600m"})
+    larger = lake.settings.model_copy(update={"engine_memory": "3900m"})
     program = (
         "import sys; from lakehouse.engine import connect; from lakehouse.lake import Lake; s = connect(Lake.open());"
         "s.sql('SELECT 1').collect(); print('connected', flush=True); sys.stdin.read()"
