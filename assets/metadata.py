@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -41,6 +42,7 @@ def of_run(
         **of_schema(versions, shown_version),
         **({"rescued_samples": records(rescued)} if rescued else {}),
         **_tables(report),
+        **(_pictures(lake) if report.table == SILVER and report.batches else {}),
         **(_of_table(lake, table, origins(versions)) if table else {}),
     }
 
@@ -148,3 +150,14 @@ def _of_table(lake: Lake, table: TableInfo, origins: dict[str, str]) -> dict[str
         "table_bytes": table.size_bytes,
         **({"preview": records(preview)} if preview else {}),
     }
+
+
+def _pictures(lake: Lake) -> dict[str, dg.MetadataValue]:
+    from lakehouse.plots import plots  # a quiet run draws nothing, and need not wait for the import
+
+    shown: dict[str, dg.MetadataValue] = {}
+    for plot in plots(lake):
+        image = base64.b64encode(plot.png).decode()
+        text = f"{plot.sentence}\n\n![{plot.title}](data:image/png;base64,{image})"
+        shown[f"plot_{plot.name}"] = dg.MetadataValue.md(text)
+    return shown

@@ -14,6 +14,7 @@ from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
+from lakehouse.cli.report import report
 from lakehouse.cli.schema import schema
 from lakehouse.cli.stream import stream
 from lakehouse.cli.triggers import triggers
@@ -211,6 +212,7 @@ app.command()(files_commands.replay)
 app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)
+app.command()(report)
 app.command()(stream)
 app.command("copy-into")(copy_into)
 app.add_typer(files_commands.checkpoint, name="checkpoint")

@@ -274,9 +274,9 @@ def _bloated(folder: Server, running: Running) -> bool:
 def note_query(settings: Settings) -> None:
     """Remembers that the local engine was given a streaming query.
 
-    Spark Connect 4.2 keeps each query for an hour after its end, with its last plan (its
-    ``SparkConnectStreamingQueryCache`` has no setting). 151 queries of silver filled a heap of 1.5 GB, and the engine did nothing but collect garbage. So an
-    engine that ran many is replaced while nobody is connected.
+    Spark Connect 4.2 keeps each query for an hour after its end, with its last plan, in a cache without a setting
+    (``SparkConnectStreamingQueryCache``). 151 queries of silver filled a heap of 1.5 GB, and the engine only collected
+    garbage. So an engine that ran many is replaced while nobody is connected.
     """
     with suppress(OSError), (server(settings).folder / _QUERIES).open("a") as log:
         log.write(f"{time.time():.0f}\n")

@@ -1,0 +1,270 @@
+"""Pictures of silver: its windows, how late its orders are, and its watermark over the batches. Read without Spark."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from matplotlib.axes import Axes
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lakehouse import checkpoints
+from lakehouse.durations import spark_interval
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectMissing
+from lakehouse.streams.bronze import ORDERS_AUTOLOADER
+from lakehouse.streams.delta_batches import Place, files_between
+from lakehouse.streams.set_aside import LATE
+from lakehouse.streams.silver import ORDERS_WINDOWED_AGGREGATES, Limits
+
+# Okabe and Ito's colours: told apart by everybody
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+_MOST_POINTS = 200
+_EVENT_TIME = "%Y-%m-%d %H:%M:%S"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture with what it shows in a sentence.
+
+    Attributes:
+        name: For file names and metadata.
+        title: What is to be seen.
+        sentence: What it means.
+        png: The picture.
+    """
+
+    name: str
+    title: str
+    sentence: str
+    png: bytes
+
+
+def plots(lake: Lake) -> list[Plot]:
+    """All pictures of a lake; one without data says so."""
+    return [windows_by_payment_method(lake), lateness(lake), watermark_over_batches(lake)]
+
+
+def windows_by_payment_method(lake: Lake) -> Plot:
+    """Orders per window, a line for each payment method; many windows are put together."""
+    rows = lake.rows(ORDERS_WINDOWED_AGGREGATES)
+    table = rows.to_table(columns=["window_start", "payment_method", "order_count"]) if rows else None
+    name, title = "windows", "Orders in each window, by payment method"
+    if not table or not table.num_rows:
+        return _empty(name, title, "No window is closed yet.")
+    starts = pc.cast(pc.cast(table["window_start"], pa.timestamp("s", "UTC")), pa.int64())
+    first, last = pc.min(starts).as_py(), pc.max(starts).as_py()
+    length = int(lake.settings.silver_window.total_seconds())
+    # as many windows together as it takes to leave a readable number of points
+    together = max(-(-(last - first + length) // (length * _MOST_POINTS)), 1)
+    step = together * length
+    bucket = pc.multiply(pc.divide(pc.subtract(starts, first), step), step)
+    methods = pc.fill_null(table["payment_method"], "none")
+    grouped = (
+        pa.table({"at": bucket, "method": methods, "orders": table["order_count"]})
+        .group_by(["at", "method"])
+        .aggregate([("orders", "sum")])
+    )
+    points: dict[str, dict[int, int]] = {}
+    for row in grouped.to_pylist():
+        points.setdefault(row["method"], {})[row["at"]] = row["orders_sum"]
+    times = list(range(0, last - first + 1, step))
+    shown = f"{spark_interval(timedelta(seconds=step))}"
+
+    def draw(axes: Axes) -> None:
+        for colour, method in zip(_COLOURS, sorted(points, key=lambda one: -sum(points[one].values())), strict=False):
+            values = [points[method].get(at, 0) for at in times]
+            moments = date2num([datetime.fromtimestamp(first + at, UTC) for at in times])
+            axes.plot(moments, values, color=colour, label=method, linewidth=1.6)
+        _time_axis(axes)
+        axes.set_ylabel(f"orders in {shown}")
+        axes.set_ylim(bottom=0)
+        axes.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.16))
+
+    orders, windows = pc.sum(table["order_count"]).as_py(), table.num_rows
+    sentence = f"{orders:,} orders in {windows:,} closed windows of {spark_interval(lake.settings.silver_window)}."
+    return _plot(name, title, sentence, draw)
+
+
+def lateness(lake: Lake) -> Plot:
+    """How far late orders were behind the newest one when their batch came."""
+    name, title = "lateness", "How late the late orders were"
+    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    kept = opened.to_pyarrow_table(columns=["reason", "lateness_seconds"]) if opened else None
+    minutes = pc.divide(kept.filter(pc.field("reason") == LATE)["lateness_seconds"], 60.0).to_numpy() if kept else []
+    if not len(minutes):
+        return _empty(name, title, "No order came too late for its window.")
+    delay = lake.settings.silver_watermark.total_seconds() / 60
+
+    def draw(axes: Axes) -> None:
+        bins = min(40, max(10, len(minutes) // 5))
+        axes.hist(minutes, bins=bins, color=_COLOURS[0], edgecolor="white", linewidth=0.5)
+        axes.axvline(delay, color=_COLOURS[5], linewidth=1.6)
+        axes.annotate(
+            "watermark",
+            (delay, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, -10),
+            textcoords="offset points",
+            color=_COLOURS[5],
+        )
+        axes.set_xlim(left=0)
+        axes.set_xlabel("minutes behind the newest order")
+        axes.set_ylabel("late orders")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+
+    worst = max(minutes)
+    sentence = (
+        f"{len(minutes):,} late orders; a watermark of {worst:,.0f} minutes would have taken all of them in, "
+        f"the present one is {delay:,.0f}."
+    )
+    return _plot(name, title, sentence, draw)
+
+
+@dataclass(frozen=True)
+class BatchTimes:
+    """Event times of a batch, and the watermark that closed windows in it; all UTC.
+
+    Attributes:
+        batch_id: Spark's number.
+        first, last: Smallest and largest event time; None for a batch without data.
+        watermark: None before the first.
+    """
+
+    batch_id: int
+    first: datetime | None
+    last: datetime | None
+    watermark: datetime | None
+
+
+def batch_times(lake: Lake) -> list[BatchTimes]:
+    """Of silver's batches that its checkpoint still has: from their offsets, and the statistics in bronze's log."""
+    state = checkpoints.read_checkpoint(lake, ORDERS_WINDOWED_AGGREGATES)
+    if state is None or state.last_commit is None or lake.settings.silver_source != "bronze":
+        return []
+    times = _file_times(lake)
+    found: list[BatchTimes] = []
+    before = None
+    for batch in range(max(state.last_commit - 100, 0), state.last_commit + 1):
+        try:
+            now = checkpoints.planned(lake, ORDERS_WINDOWED_AGGREGATES, batch)
+        except ObjectMissing:
+            continue
+        if before is None and batch:
+            before = now  # its own beginning is not there any more
+            continue
+        paths: list[str] = []
+        if before is None or before.offset != now.offset:
+            start = Place.of(before.offset) if before else None
+            paths = files_between(lake, ORDERS_AUTOLOADER, start, Place.of(now.offset))
+        known = [times[path] for path in paths if path in times]
+        milliseconds = now.watermark_milliseconds
+        found.append(
+            BatchTimes(
+                batch,
+                min((first for first, _ in known), default=None),
+                max((last for _, last in known), default=None),
+                datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None,
+            )
+        )
+        before = now
+    return found
+
+
+def watermark_over_batches(lake: Lake) -> Plot:
+    """The span of event times that each batch brought, and the watermark behind it."""
+    name, title = "watermark", "The watermark follows the newest order"
+    found = [one for one in batch_times(lake) if one.last or one.watermark]
+    if not found:
+        return _empty(name, title, "Silver has no batch yet, or reads the files themselves.")
+
+    def draw(axes: Axes) -> None:
+        spans = [(one.batch_id, one.first, one.last) for one in found if one.first and one.last]
+        axes.vlines(
+            [batch for batch, _, _ in spans],
+            date2num([first for _, first, _ in spans]),
+            date2num([last for _, _, last in spans]),
+            color=_COLOURS[4],
+            linewidth=max(2.0, min(8.0, 300 / len(found))),
+            label="event times of the batch",
+        )
+        moved = [(one.batch_id, one.watermark) for one in found if one.watermark]
+        levels = date2num([watermark for _, watermark in moved])
+        axes.step([batch for batch, _ in moved], levels, where="post", color=_COLOURS[5], label="watermark")
+        locator = AutoDateLocator()
+        axes.yaxis.set_major_locator(locator)
+        axes.yaxis.set_major_formatter(ConciseDateFormatter(locator))
+        axes.set_xlabel("batch")
+        axes.set_ylabel("event time, UTC")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.16))
+
+    delay = spark_interval(lake.settings.silver_watermark)
+    sentence = f"What lies below the line when its batch comes is late; the line keeps {delay} behind the newest order."
+    return _plot(name, title, sentence, draw)
+
+
+def _file_times(lake: Lake) -> dict[str, tuple[datetime, datetime]]:
+    """Smallest and largest believable event time of bronze's data files, by path."""
+    opened = lake.delta(ORDERS_AUTOLOADER)
+    if opened is None:
+        return {}
+    adds = pa.table(opened.get_add_actions(flatten=True))
+    if not {"min.order_date", "max.order_date"} <= set(adds.column_names):
+        return {}
+    earliest = datetime.combine(Limits.of(lake.settings).earliest, datetime.min.time(), UTC)
+    latest = datetime.now(UTC) + lake.settings.silver_future_limit
+    uri = lake.settings.table_uri(ORDERS_AUTOLOADER)
+    found = {}
+    for path, low, high in zip(
+        *(adds[name].to_pylist() for name in ("path", "min.order_date", "max.order_date")), strict=True
+    ):
+        first, last = _moment(low), _moment(high)
+        if first and last and earliest <= first <= last <= latest:
+            found[f"{uri}/{path}"] = first, last
+    return found
+
+
+def _moment(text: str | None) -> datetime | None:
+    try:
+        return datetime.strptime(text or "", _EVENT_TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def _time_axis(axes: Axes) -> None:
+    locator = AutoDateLocator()
+    axes.xaxis.set_major_locator(locator)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.set_xlabel("event time, UTC")
+
+
+def _plot(name: str, title: str, sentence: str, draw: Callable[[Axes], Sequence[object] | None]) -> Plot:
+    figure = Figure(figsize=(8, 3.4), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    draw(axes)
+    axes.set_title(title, loc="left", fontsize=12, fontweight="bold")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    axes.grid(axis="y", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    return Plot(name, title, sentence, _png(figure))
+
+
+def _empty(name: str, title: str, sentence: str) -> Plot:
+    figure = Figure(figsize=(8, 1.6), dpi=100)
+    figure.text(0.02, 0.82, title, fontsize=12, fontweight="bold")
+    figure.text(0.02, 0.4, sentence, fontsize=11, color="#555555")
+    return Plot(name, title, sentence, _png(figure))
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

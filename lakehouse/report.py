@@ -1,0 +1,86 @@
+"""The lake on one page: a HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow.compute as pc
+from jinja2 import Environment, PackageLoader, select_autoescape
+
+from lakehouse.lake import Lake
+from lakehouse.plots import BatchTimes, Plot, batch_times, plots
+from lakehouse.streams.set_aside import LATE
+from lakehouse.streams.silver import ORDERS_WINDOWED_AGGREGATES
+
+_SHOWN_BATCHES = 20
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the page shows.
+
+    Attributes:
+        lake: Where the tables are.
+        made_at: When it was made, UTC.
+        tables: Name, rows, version, files and size of each.
+        reasons: Orders in silver's quarantine: reason, how many, how many of them were replayed.
+        problems: What is to be done: what, and the command.
+        batches: The newest batches of silver.
+        plots: The pictures.
+    """
+
+    lake: str
+    made_at: datetime
+    tables: tuple[dict[str, Any], ...]
+    reasons: tuple[tuple[str, int, int], ...]
+    problems: tuple[tuple[str, str], ...]
+    batches: tuple[BatchTimes, ...]
+    plots: tuple[Plot, ...]
+
+    def html(self) -> str:
+        """The page; nothing in it is loaded from elsewhere."""
+        environment = Environment(loader=PackageLoader("lakehouse"), autoescape=select_autoescape())
+        pictures = [{**asdict(one), "base64": base64.b64encode(one.png).decode()} for one in self.plots]
+        told = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
+        return environment.get_template("report.html").render(told)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``: without the pictures themselves."""
+        shown = [{"name": one.name, "title": one.title, "sentence": one.sentence} for one in self.plots]
+        return {**asdict(self), "plots": shown}
+
+
+def report(lake: Lake) -> Report:
+    """Looks at the lake, without Spark."""
+    reasons = _reasons(lake)
+    waiting = sum(count - replayed for reason, count, replayed in reasons if reason == LATE)
+    others = sum(count for reason, count, _ in reasons if reason != LATE)
+    problems = []
+    if waiting:
+        problems.append((f"{waiting:,} late orders are in no window", "lakehouse replay-late"))
+    if others:
+        seen = f"lakehouse quarantine --table {ORDERS_WINDOWED_AGGREGATES}"
+        problems.append((f"{others:,} orders are not counted for what they say", seen))
+    return Report(
+        lake=lake.settings.lake_uri,
+        made_at=datetime.now(UTC),
+        tables=tuple(one.as_dict() for one in lake.tables()),
+        reasons=reasons,
+        problems=tuple(problems),
+        batches=tuple(reversed(batch_times(lake)[-_SHOWN_BATCHES:])),
+        plots=tuple(plots(lake)),
+    )
+
+
+def _reasons(lake: Lake) -> tuple[tuple[str, int, int], ...]:
+    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    if opened is None:
+        return ()
+    kept = opened.to_pyarrow_table(columns=["reason", "replayed_at"])
+    kept = kept.append_column("replayed", pc.cast(pc.is_valid(kept["replayed_at"]), "int64"))
+    counted = kept.group_by("reason").aggregate([([], "count_all"), ("replayed", "sum")]).to_pylist()
+    found = [(one["reason"], one["count_all"], one["replayed_sum"]) for one in counted]
+    return tuple(sorted(found, key=lambda one: -one[1]))

@@ -1,0 +1,52 @@
+"""The report and the plots of a lake with late orders, and of an empty one."""
+
+import re
+from datetime import UTC, datetime
+
+from command import lakehouse_json
+from landed_windows import BronzeWriter
+from spark.test_late import EARLY, LATER, order, run_over
+
+from lakehouse.plots import batch_times, plots
+from lakehouse.report import report
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def at(clock):
+    return datetime.strptime(f"2026-01-01 {clock}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
+
+
+def test_the_report_shows_tables_uncounted_orders_and_plots(lake, spark, environment, tmp_path):
+    odd = [order("10:01", order_date="2999-01-01 00:00:00"), b"{broken"]
+    run_over(BronzeWriter(lake), spark, lake, EARLY, [*LATER, *odd])
+    made = report(lake)
+    counts = {reason: count for reason, count, _ in made.reasons}
+    assert counts == {"late": 2, "event_time_in_the_future": 1, "no_order": 1}
+    assert [cure.split()[1] for _, cure in made.problems] == ["replay-late", "quarantine"]
+    assert all(plot.png.startswith(PNG) for plot in made.plots)
+    assert "2 late orders; a watermark of 37 minutes" in made.plots[1].sentence
+    told = lakehouse_json(environment, "report", "--output", str(tmp_path / "r.html"))
+    html = (tmp_path / "r.html").read_text()
+    assert html.count("data:image/png;base64,") == 3
+    assert re.findall(r'(?:src|href)="(?!data:)', html) == [], "nothing is loaded from elsewhere"
+    assert "silver.orders_windowed_aggregates" in html
+    assert [one["name"] for one in told["plots"]] == ["windows", "lateness", "watermark"]
+    assert environment["LAKEHOUSE_HOME"] not in html
+
+
+def test_batches_are_told_with_their_event_times_and_watermarks(lake, spark):
+    run_over(BronzeWriter(lake), spark, lake, EARLY, LATER)
+    # the writer of these tables keeps no statistics of columns: then the times are not known, the watermarks are
+    assert [one.watermark for one in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
+
+
+def test_an_empty_lake_has_a_report_that_says_so(lake):
+    made = report(lake)
+    assert (made.tables, made.reasons, made.batches) == ((), (), ())
+    assert "There are no tables yet" in made.html()
+    assert [plot.sentence for plot in plots(lake)] == [
+        "No window is closed yet.",
+        "No order came too late for its window.",
+        "Silver has no batch yet, or reads the files themselves.",
+    ]
