@@ -64,3 +64,12 @@ def test_no_document_or_source_names_a_machine_or_a_registry():
     command = ["git", "grep", "-nIE", pattern, "--", ".", ":!tests/unit/test_docs.py"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert found.stdout == ""
+
+
+def test_the_code_of_the_batch_page_compiles_and_names_what_exists():
+    text = (ROOT / "docs/batch-or-streaming.md").read_text()
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, object] = {}
+    exec(compile(code, "docs/batch-or-streaming.md", "exec"), names)
+    assert callable(names["orders_of_topic"])
+    assert callable(names["windows_of_topic"])

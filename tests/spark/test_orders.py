@@ -1,0 +1,339 @@
+"""``silver.orders`` and ``gold.daily_revenue``, judged by plain Python, over a bronze table that is written here."""
+
+import math
+import random
+from collections import defaultdict
+from datetime import UTC, date, datetime
+
+import pyarrow as pa
+import pytest
+from command import lakehouse, lakehouse_json
+from deltalake import DeltaTable, write_deltalake
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from lakehouse.checkpoints import CheckpointMismatch, read_checkpoint
+from lakehouse.engine.conf import TRANSACTION
+from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, blocked_by, check_table, run_table
+from lakehouse.storage.environment import environment_of
+from lakehouse.streams.orders import OrdersWriter
+
+FIELDS = {
+    "order_id": pa.string(),
+    "customer_id": pa.string(),
+    "order_date": pa.string(),
+    "total_amount": pa.float64(),
+    "payment_method": pa.string(),
+    "product_id": pa.string(),
+    "quantity": pa.int32(),
+}
+ABOUT = {
+    "_rescued_data": pa.string(),
+    "_processing_time": pa.timestamp("us", "UTC"),
+    "_source_file": pa.string(),
+    "_source_sequence": pa.int64(),
+    "_source_record": pa.int64(),
+}
+
+
+def order(id_, day=1, method="card", amount=10.0, customer="c1", **more):
+    at = f"2026-01-{day:02d} 10:00:00" if day else None
+    return {
+        "order_id": id_,
+        "customer_id": customer,
+        "order_date": at,
+        "total_amount": amount,
+        "payment_method": method,
+        "product_id": "p1",
+        "quantity": 1,
+        **more,
+    }
+
+
+class Bronze:
+    """A bronze table of files numbered as the journal would, written without Spark; what it holds is kept as rows."""
+
+    def __init__(self, spark, lake):
+        self.spark, self.lake, self.rows = spark, lake, []
+        self.uri = lake.settings.table_uri(BRONZE).replace("s3a://", "s3://", 1)
+        self.options = lake.endpoint.deltalake_options()
+
+    def file(self, number, *orders):
+        """The rows of a file."""
+        place = f"s3a://landing/orders/orders_stream_{number:05d}.json"
+        now = datetime(2026, 2, 1, tzinfo=UTC)
+        return [
+            {
+                "_rescued_data": None,
+                **one,
+                "_processing_time": now,
+                "_source_file": place,
+                "_source_sequence": number,
+                "_source_record": record,
+            }
+            for record, one in enumerate(orders)
+        ]
+
+    def commit(self, *files, types=None, **options):
+        """One commit of some files."""
+        rows = [row for file in files for row in file]
+        schema = pa.schema([*{**FIELDS, **(types or {}), **ABOUT}.items()])
+        data = pa.Table.from_pylist(rows, schema=schema)
+        write_deltalake(
+            self.uri, data, **{"mode": "append", "schema_mode": "merge", **options}, storage_options=self.options
+        )
+        self.rows += rows
+
+    def replace(self, number, *files):
+        """As a replay does: the rows of a file go, and others come, in one commit."""
+        self.rows = [row for row in self.rows if row["_source_sequence"] != number]
+        self.commit(*files, mode="overwrite", schema_mode=None, predicate=f"_source_sequence = {number}")
+
+    def run(self):
+        """Both tables brought up to date, and the findings about them."""
+        reports = [run_table(self.spark, self.lake, table) for table in (ORDERS, DAILY_REVENUE)]
+        findings = [one for table in (ORDERS, DAILY_REVENUE) for one in check_table(self.spark, self.lake, table)]
+        return reports, {one.check: one for one in findings}
+
+    def latest(self):
+        """What ``silver.orders`` must hold, by ``order_id``."""
+        found = {}
+        for row in sorted(self.rows, key=lambda row: (row["_source_sequence"], row["_source_record"])):
+            if row["order_id"] is not None and row["order_date"] is not None and row["_rescued_data"] is None:
+                found[row["order_id"]] = row
+        return found
+
+    def revenue(self):
+        """What ``gold.daily_revenue`` must hold, by day and payment method."""
+        groups = defaultdict(list)
+        for row in self.latest().values():
+            groups[date.fromisoformat(row["order_date"][:10]), row["payment_method"]].append(row)
+        found = {}
+        for key, rows in groups.items():
+            amounts = [row["total_amount"] for row in rows if row["total_amount"] is not None]
+            customers = {row["customer_id"] for row in rows} - {None}
+            revenue = math.fsum(amounts) if amounts else None
+            found[key] = (len(rows), revenue, revenue / len(amounts) if amounts else None, len(customers))
+        return found
+
+    def table(self, name):
+        return self.lake.rows(name).to_table().to_pylist()
+
+    def assert_right(self):
+        """Both tables are what plain Python says."""
+        kept = self.table(ORDERS)
+        assert len({row["order_id"] for row in kept}) == len(kept)
+        names = [*FIELDS, "_source_file", "_source_sequence", "_source_record"]
+        expected = {key: {name: row[name] for name in names} for key, row in self.latest().items()}
+        assert {row["order_id"]: {name: row[name] for name in names} for row in kept} == expected
+        for row in kept:
+            assert f"{row['event_time']:%Y-%m-%d %H:%M:%S}" == row["order_date"]
+            assert row["order_day"].isoformat() == row["order_date"][:10]
+        gold = {(row["day"], row["payment_method"]): row for row in self.table(DAILY_REVENUE)}
+        revenue = self.revenue()
+        assert gold.keys() == revenue.keys()
+        assert len(self.table(DAILY_REVENUE)) == len(gold)
+        for key, (orders, total, average, customers) in revenue.items():
+            row = gold[key]
+            assert (row["orders"], row["distinct_customers"]) == (orders, customers)
+            for name, value in (("revenue", total), ("avg_order_value", average)):
+                assert (row[name] is None) == (value is None)
+                assert value is None or math.isclose(row[name], value, rel_tol=1e-12, abs_tol=1e-9)
+
+
+@pytest.fixture
+def bronze(spark, lake):
+    return Bronze(spark, lake)
+
+
+def random_orders(draw):
+    """A few ids, so that they come again, with other values or the same."""
+    return order(
+        draw.choice(["a", "b", "c", "d", "e", "f", None]),
+        day=draw.choice([1, 1, 2, 3, None]),
+        method=draw.choice(["card", "cash", None]),
+        amount=draw.choice([None, -5.25, 0.1, 0.2, 1e6]),
+        customer=draw.choice(["c1", "c2", None]),
+        _rescued_data=draw.choice([None, None, None, '{"_corrupt_record": "{"}', '{"coupon": "TEN"}']),
+    )
+
+
+@settings(max_examples=4, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))
+def test_however_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
+    draw = random.Random(seed)
+    settings = lake.settings.model_copy(update={"user": f"cut{seed}-{runs}"})
+    bronze = Bronze(spark, type(lake)(settings, lake.endpoint, lake.store))
+    files = [bronze.file(n, *(random_orders(draw) for _ in range(draw.randrange(1, 7)))) for n in range(1, 10)]
+    # rescued fields that are no fields of an order do not make it invalid
+    for row in (row for file in files for row in file if row["_rescued_data"] == '{"coupon": "TEN"}'):
+        row["_rescued_data"] = None
+    draw.shuffle(files)  # commits may come in any order of their files
+    share = math.ceil(len(files) / runs)
+    for first in range(0, len(files), share):
+        mine = files[first : first + share]
+        cut = draw.randrange(len(mine) + 1)
+        for part in (mine[:cut], mine[cut:]):
+            if part:
+                bronze.commit(*part)
+        _, findings = bronze.run()
+        bronze.assert_right()
+        assert findings["orders_match_bronze"].passed
+        assert findings["revenue_matches_orders"].passed
+
+
+def test_an_order_that_moves_to_another_day_or_method_leaves_its_old_group(bronze):
+    bronze.commit(bronze.file(1, order("a", 1, "card", 10.0), order("b", 1, "card", 5.0), order("c", 2, None, 1.0)))
+    [first, _], _ = bronze.run()
+    assert (first.rows_added, first.rows_updated) == (3, 0)
+    bronze.commit(bronze.file(2, order("a", 3, "card", 10.0), order("c", 2, "cash", 1.0), order("d", 1, "card", 7.0)))
+    [orders, gold], findings = bronze.run()
+    bronze.assert_right()
+    assert (orders.rows_added, orders.rows_updated) == (1, 2)
+    assert gold.rows_removed == 2, "the groups of the first and the second day"
+    assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
+    assert all(one.passed for one in findings.values())
+
+
+def test_a_run_without_news_starts_no_query(bronze):
+    bronze.commit(bronze.file(1, order("a")))
+    bronze.run()
+    bronze.spark = None
+    versions = [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)]
+    for table in (ORDERS, DAILY_REVENUE):
+        report = run_table(bronze.spark, bronze.lake, table)
+        assert (report.batches, report.delta_version) == ((), report.delta_version_before)
+    assert [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)] == versions
+
+
+def test_an_order_sent_again_unchanged_gives_gold_nothing_to_do(bronze):
+    bronze.commit(bronze.file(1, order("a"), order("b", 2)))
+    bronze.run()
+    bronze.commit(bronze.file(2, order("a")))
+    [orders, gold], _ = bronze.run()
+    bronze.assert_right()
+    assert (orders.rows_updated, gold.input_rows) == (1, 2)
+    assert (gold.rows_added, gold.rows_removed) == (0, 0)
+    older = bronze.file(0, order("b", 1, "cash", 99.0))
+    bronze.commit(older)
+    [orders, gold], findings = bronze.run()
+    bronze.assert_right()
+    assert (orders.rows_added, orders.rows_updated, gold.rows_added) == (0, 0, 0), "an older version changes nothing"
+    assert all(one.passed for one in findings.values())
+
+
+def test_a_batch_that_is_done_again_is_left_out_and_the_session_keeps_nothing_of_it(bronze, lake):
+    bronze.commit(bronze.file(1, order("a")))
+    bronze.run()
+    before = lake.version(ORDERS)
+    again = bronze.spark.read.format("delta").load(lake.settings.table_uri(ORDERS))
+    writer = OrdersWriter(lake.settings.table_uri(ORDERS), lake.settings.checkpoint_uri(ORDERS), TRANSACTION)
+    changed = again.selectExpr("* EXCEPT (_source_sequence)", "_source_sequence + 1 AS _source_sequence")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment_of(lake.endpoint).items():
+            patch.setenv(name, value)
+        writer(changed, 0)
+        assert lake.version(ORDERS) == before
+        writer(changed, 1)
+    assert lake.version(ORDERS) == before + 1
+    assert [bronze.spark.conf.get(key, None) for key in TRANSACTION.values()] == [None, None, None]
+    assert lake.delta(ORDERS).transaction_version(read_checkpoint(lake, ORDERS).query_id) == 1
+
+
+def test_rows_that_bronze_takes_out_make_both_tables_start_over(bronze, lake):
+    bronze.commit(bronze.file(1, order("a", amount=1.0), order("b")), bronze.file(2, order("c", 2)))
+    bronze.run()
+    before = {table: read_checkpoint(lake, table).query_id for table in (ORDERS, DAILY_REVENUE)}
+    bronze.replace(1, bronze.file(3, order("a", amount=4.0)))
+    _, findings = bronze.run()
+    bronze.assert_right()
+    assert all(one.passed for one in findings.values())
+    after = {table: read_checkpoint(lake, table).query_id for table in (ORDERS, DAILY_REVENUE)}
+    assert not set(before.values()) & set(after.values())
+    bronze.run()
+    assert {table: read_checkpoint(lake, table).query_id for table in (ORDERS, DAILY_REVENUE)} == after, "once"
+
+
+def test_a_promotion_of_any_column_makes_orders_start_over(bronze, lake):
+    bronze.commit(bronze.file(1, order("a")))
+    bronze.run()
+    before = read_checkpoint(lake, ORDERS).query_id
+    row = {**bronze.rows.pop(), "coupon": "TEN"}
+    from deltalake import CommitProperties
+
+    about = CommitProperties(custom_metadata={"userMetadata": '{"promoted": ["coupon"]}'})
+    bronze.commit(
+        [row],
+        types={"coupon": pa.string()},
+        mode="overwrite",
+        predicate="_source_sequence = 1",
+        commit_properties=about,
+    )
+    bronze.run()
+    assert read_checkpoint(lake, ORDERS).query_id != before
+    assert [row["coupon"] for row in bronze.table(ORDERS)] == ["TEN"]
+
+
+def test_new_columns_of_bronze_come_along(bronze):
+    bronze.commit(bronze.file(1, order("a"), order("b")))
+    bronze.run()
+    address = pa.struct([("city", pa.string())])
+    bronze.commit(bronze.file(2, order("b", address={"city": "Gdynia"})), types={"address": address})
+    bronze.run()
+    longer = pa.struct([("city", pa.string()), ("zip", pa.string())])
+    news = {"address": {"city": "Sopot", "zip": "81"}, "event_time": "mine"}
+    bronze.commit(bronze.file(3, order("c", **news)), types={"address": longer, "event_time": pa.string()})
+    _, findings = bronze.run()
+    bronze.assert_right()
+    found = {row["order_id"]: row["address"] for row in bronze.table(ORDERS)}
+    assert found == {"a": None, "b": {"city": "Gdynia", "zip": None}, "c": {"city": "Sopot", "zip": "81"}}
+    assert all(one.passed for one in findings.values())
+
+
+def test_rows_without_an_id_are_counted_and_left_out(bronze):
+    bronze.commit(bronze.file(1, order(None), order("a"), order(None, 2)))
+    _, findings = bronze.run()
+    bronze.assert_right()
+    warned = findings["every_order_has_an_id"]
+    assert (warned.passed, warned.numbers["orders_without_id"], len(warned.sample)) == (False, 2, 2)
+    assert warned.next_command
+    assert findings["orders_match_bronze"].passed
+    assert blocked_by(findings.values(), bronze.lake.settings) is None
+
+
+def test_tampered_tables_fail_their_checks_and_can_be_computed_again(bronze, lake, environment):
+    bronze.commit(bronze.file(1, *(order(name, 1 + n % 2, amount=n) for n, name in enumerate("abcdef"))))
+    bronze.run()
+    for table, condition in ((ORDERS, "order_id = 'c'"), (DAILY_REVENUE, "day = DATE'2026-01-01'")):
+        uri = lake.settings.table_uri(table).replace("s3a://", "s3://", 1)
+        column, value = ("total_amount", "77.0") if table == ORDERS else ("revenue", "revenue + 0.01")
+        tampered = DeltaTable(uri, storage_options=bronze.options)
+        if table == ORDERS:
+            bronze.spark.sql(
+                f"UPDATE delta.`{lake.settings.table_uri(table)}` SET {column} = {value} WHERE {condition}"
+            )
+        else:
+            tampered.update(updates={column: value}, predicate=condition)
+        [found] = [one for one in check_table(bronze.spark, lake, table) if not one.passed]
+        assert len(found.sample) == 1
+        assert f"lakehouse checkpoint restart {table}" in found.next_command
+        assert blocked_by([found], lake.settings) is not None
+        before = lake.version(table)
+        assert not lakehouse_json(environment, "checkpoint", "restart", table)["done"]
+        assert lake.version(table) == before
+        assert lakehouse_json(environment, "checkpoint", "restart", table, "--yes")["done"]
+        assert lake.version(table) is None
+        _, findings = bronze.run()
+        bronze.assert_right()
+        assert all(one.passed for one in findings.values())
+    refused = lakehouse(environment, "checkpoint", "restart", BRONZE)
+    assert refused.returncode == 1
+    assert ORDERS in refused.stderr
+
+
+def test_a_table_that_lost_its_checkpoint_is_refused(bronze, lake):
+    bronze.commit(bronze.file(1, order("a")))
+    bronze.run()
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{ORDERS}/")
+    with pytest.raises(CheckpointMismatch, match="the checkpoint is gone"):
+        run_table(bronze.spark, lake, ORDERS)
