@@ -97,5 +97,9 @@ if __name__ == "__main__":
         from benchmarks.schema import main as schema
 
         schema(sys.argv[2:])
+    elif sys.argv[1:2] == ["silver"]:
+        from benchmarks.silver import main as silver
+
+        silver(sys.argv[2:])
     else:
         main()

@@ -12,7 +12,7 @@ from reference_silver import MINUTES, reference_silver
 from lakehouse import late
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER, check_table, restart_table, run_table
+from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER, check_table, restart_table, run_table
 
 
 def order(clock, amount=10.0, method="card", number="", **other):
@@ -77,6 +77,37 @@ def test_replay_late_makes_silver_what_all_rows_at_once_give_and_twice_changes_n
     # the stream goes on: it neither writes a closed window again nor loses the next one
     run_over(bronze, spark, lake, [order("12:30")])
     assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST + [order("12:30")]]]).windows
+
+
+def test_after_late_rows_and_their_replay_silver_and_gold_are_what_a_full_recompute_gives(lake, spark, bronze):
+    for lines in (EARLY, LATER, LAST):
+        bronze.commit([lines])
+        for table in (SILVER, ORDERS, DAILY_REVENUE):
+            run_table(spark, lake, table)
+    late.replay_late(spark, lake, really=True)
+    sold = [json.loads(line) for line in EARLY + LATER + LAST]
+    expected = {
+        method: (len(amounts), sum(amounts))
+        for method in ("card", "blik")
+        if (amounts := [one["total_amount"] for one in sold if one["payment_method"] == method])
+    }
+
+    def held():
+        gold = lake.delta(DAILY_REVENUE).to_pyarrow_table().to_pylist()
+        assert {row["payment_method"]: (row["orders"], row["revenue"]) for row in gold} == expected
+        return rows_of(lake), sorted(map(str, gold)), lake.describe(ORDERS).rows
+
+    kept = held()
+    versions = [lake.version(table) for table in (SILVER, ORDERS, DAILY_REVENUE)]
+    late.replay_late(spark, lake, really=True)
+    for table in (SILVER, ORDERS, DAILY_REVENUE):
+        run_table(spark, lake, table)
+    assert [lake.version(table) for table in (SILVER, ORDERS, DAILY_REVENUE)] == versions, "twice changes nothing"
+    for table in (DAILY_REVENUE, ORDERS, SILVER):
+        restart_table(lake, table, really=True)
+    for table in (SILVER, ORDERS, DAILY_REVENUE):
+        run_table(spark, lake, table)
+    assert held() == kept
 
 
 def test_a_replay_that_was_killed_between_its_commits_is_finished_by_the_next(lake, spark, bronze):
