@@ -21,6 +21,7 @@ from lakehouse.streams.trigger import Trigger
 
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=60)
 _LONGEST_WAIT = timedelta(seconds=30)
+_JOIN_SECONDS = 0.5  # a signal that another thread receives is handled when this one wakes
 
 
 class Service:
@@ -67,7 +68,8 @@ class Service:
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join()
+            while thread.is_alive():
+                thread.join(_JOIN_SECONDS)
         if self._error is not None:
             raise self._error
 

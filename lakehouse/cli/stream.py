@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def _stopped_by_signals(stop: StopRequest, out: Output) -> Iterator[None]:
                 signal.signal(one, signal.SIG_DFL)
         stop.ask()
 
+    faulthandler.register(signal.SIGUSR1)  # where every thread is, on standard error: for a service that hangs
     before = {one: signal.signal(one, ask) for one in _SIGNALS}
     try:
         yield

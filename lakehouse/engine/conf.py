@@ -81,6 +81,12 @@ _EVERYWHERE = (
         True,
     ),
     Key(
+        "spark.sql.streaming.stopTimeout",
+        "60s",
+        "a query that cannot be stopped becomes an error; by default whoever stops it waits for ever",
+        True,
+    ),
+    Key(
         "spark.sql.streaming.metricsEnabled",
         "false",
         "progress is read from the query, not from a metrics sink",

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -21,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from command import lakehouse_json, start_lakehouse
 
-from lakehouse.engine import engine_status, stop_engine
+from lakehouse.engine import engine_status, stop_engine, warm_up
 from lakehouse.health import latency
 from lakehouse.lake import Lake
 from lakehouse.samples import file_name, generate_orders
@@ -72,7 +73,13 @@ class Service:
     def end(self, number=signal.SIGTERM):
         """Exit code, after that signal."""
         self.process.send_signal(number)
-        code = self.process.wait(timeout=120)
+        try:
+            code = self.process.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            self.process.send_signal(signal.SIGUSR1)  # says where its threads are
+            time.sleep(2)
+            self.process.kill()
+            raise AssertionError("\n".join([f"the service did not end on signal {number}", *self.errors])) from None
         for one in self._readers:
             one.join(timeout=30)
         return code
@@ -193,6 +200,7 @@ def main():
         "LAKEHOUSE_LANDING_PREFIX": settings.landing_prefix,
     }
     try:
+        warm_up(lake)
         outcome = disturb(lake, environment, seconds=chosen.seconds, pause=chosen.pause, trigger=chosen.trigger)
     finally:
         stop_engine(settings)

@@ -10,6 +10,7 @@ from e2e.test_recovery import running_queries
 
 from lakehouse.engine import engine_status
 from lakehouse.pipeline import SILVER
+from lakehouse.storage import store_status
 
 FAST = ("--trigger", "processing-time=1s")
 
@@ -38,18 +39,19 @@ def test_a_second_service_on_a_checkpoint_is_told_who_has_it(lake, land, spark, 
     assert places(lake) == expected(1)
 
 
-def test_tables_wait_for_their_sources_and_start_again_when_the_engine_dies(lake, land, spark, environment):
+def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, land, spark, environment):
     service = Service(environment, TABLE, SILVER, *FAST)
     service.wait_for(lambda: service.health().json()["tables"][0]["state"] == "waiting", "it waited for files")
     land(files=2, rows_per_file=ROWS, late_share=0)
     service.wait_for(lambda: any(SILVER in line for line in service.batches()), "silver's first batch")
-    psutil.Process(engine_status(lake.settings).pid).kill()
-    # a transient error: the service is not well, and does not end
-    service.wait_for(lambda: service.health().status_code == 503, "it noticed")
-    land(files=2, first_file=2, rows_per_file=ROWS, late_share=0)
-    service.wait_for(lambda: service.health().status_code == 200, "it was well again")
-    service.wait_for(lambda: places(lake) == expected(4), "all files were in")
-    assert min(one["restarts"] for one in service.health().json()["tables"]) >= 1
+    for times, server in enumerate((engine_status, store_status), 1):
+        psutil.Process(server(lake.settings).pid).kill()
+        # a transient error: the service is not well, and does not end
+        service.wait_for(lambda: service.health().status_code == 503, "it noticed")
+        service.wait_for(lambda: service.health().status_code == 200, "it was well again")
+        land(files=2, first_file=2 * times, rows_per_file=ROWS, late_share=0)
+        service.wait_for(lambda files=2 * times + 2: places(lake) == expected(files), "all files were in")
+        assert min(one["restarts"] for one in service.health().json()["tables"]) >= times
     assert service.end(signal.SIGINT) == 0
     checks = lakehouse_json(environment, "ingest")["checks"]
     assert {one["check"]: one["passed"] for one in checks} == {one["check"]: True for one in checks}
