@@ -7,9 +7,11 @@ import sys
 import time
 import warnings
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import dagster as dg
+import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
@@ -21,7 +23,7 @@ from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.landing import look_at_landing
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.pipeline import BRONZE, DAILY_REVENUE, SILVER, TABLES
 from lakehouse.samples import generate_orders
 from lakehouse.storage import store_status
 from resources.lake import LakeResource
@@ -173,19 +175,34 @@ def _show_tables(demo: Demo) -> None:
         table.add_column(name, justify="left" if name == "table" else "right")
     for one in demo.lake.tables():
         table.add_row(one.name, f"{one.rows:,}", str(one.version), str(one.files), f"{one.size_bytes / 1e3:,.0f}")
-    windows = Table(box=None, pad_edge=False, header_style="bold")
-    silver = demo.lake.rows(SILVER)
-    rows = silver.to_table().sort_by("window_start").slice(0, 6).to_pylist() if silver else []
-    for name in ("window_start", "window_end", "payment_method", "order_count", "total_revenue", "avg_order_value"):
-        windows.add_column(name, justify="left" if "window" in name or "method" in name else "right", no_wrap=True)
-    for row in rows:
-        times = [f"{row[name]:%Y-%m-%d %H:%M}" for name in ("window_start", "window_end")]
-        numbers = [f"{row['order_count']:,}", f"{row['total_revenue']:,.2f}", f"{row['avg_order_value']:,.2f}"]
-        windows.add_row(*times, str(row["payment_method"]), *numbers)
     demo.say()
     demo.console.print(table)
+    _show_rows(demo, SILVER, "window_start", 6)
+    _show_rows(demo, DAILY_REVENUE, "day", 8)
+
+
+def _show_rows(demo: Demo, name: str, order: str, count: int) -> None:
+    """The first rows of a table, by ``order``."""
+    rows = demo.lake.rows(name)
+    if rows is None:
+        return
+    found = rows.to_table().sort_by([(order, "ascending"), ("payment_method", "ascending")]).slice(0, count)
+    shown = Table(box=None, pad_edge=False, header_style="bold")
+    for column in found.schema:
+        numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        shown.add_column(column.name, justify="right" if numeric else "left", no_wrap=True)
+    for row in found.to_pylist():
+        shown.add_row(*map(_shown, row.values()))
     demo.say()
-    demo.console.print(windows)
+    demo.console.print(shown)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    if isinstance(value, float):
+        return f"{value:,.2f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _show_where_next(demo: Demo) -> None:
@@ -218,7 +235,7 @@ class _BatchLines(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         text = getattr(record, "dagster_meta", {}).get("orig_message", "")
-        if text.startswith((f"{BRONZE} #", f"{SILVER} #")):
+        if text.startswith(tuple(f"{table} #" for table in TABLES)):
             self._console.print(f"  {text}", markup=False, soft_wrap=True)
 
 

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from lakehouse.contract import Contract
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 
 def run(job, instance):
@@ -19,7 +19,7 @@ def metadata_of(result, *path):
     return event.metadata, event.tags
 
 
-def test_one_run_fills_both_tables_and_tells_how(job, instance, lake, land):
+def test_one_run_fills_all_tables_and_tells_how(job, instance, lake, land):
     written = land(files=4, rows_per_file=50, bad_line_share=0.02)
     result = run(job, instance)
     assert result.success
@@ -39,11 +39,18 @@ def test_one_run_fills_both_tables_and_tells_how(job, instance, lake, land):
     silver, _ = metadata_of(result, "silver", "orders_windowed_aggregates")
     assert silver["rows_added"].value == lake.describe(SILVER).rows
     assert silver["watermark"].value.endswith("Z")
+    orders, _ = metadata_of(result, "silver", "orders")
+    assert (orders["rows_added"].value, orders["rows_updated"].value) == (lake.describe(ORDERS).rows, 0)
+    gold, _ = metadata_of(result, "gold", "daily_revenue")
+    assert gold["input_rows"].value == orders["rows_added"].value
+    assert gold["dagster/row_count"].value == gold["rows_added"].value == lake.describe(DAILY_REVENUE).rows > 0
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     files = {"no_file_loaded_twice", "every_file_loaded", "no_quarantined_files"}
     of_schema = {"rescue_rate", "schema_contract", "schema_drift"}
     of_rows = {"no_duplicate_orders", "no_corrupt_records", "windows_account_for_orders"}
-    assert set(checks) == {*files, *of_schema, *of_rows}
+    computed = {"orders_match_bronze", "every_order_has_an_id", "revenue_matches_orders"}
+    assert set(checks) == {*files, *of_schema, *of_rows, *computed}
+    assert all(checks[name].passed for name in computed)
     assert all(checks[name].passed for name in files)
     assert checks["no_duplicate_orders"].passed
     assert checks["no_corrupt_records"].passed == (written.bad_lines == 0)

@@ -112,6 +112,8 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "bronze/orders_streaming_basic",
         "bronze/orders_trigger_availablenow",
         "silver/orders_windowed_aggregates",
+        "silver/orders",
+        "gold/daily_revenue",
         "maintenance/promote_rescued_data",
         "maintenance/replay_late_orders",
     }

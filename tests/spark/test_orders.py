@@ -87,7 +87,12 @@ class Bronze:
     def replace(self, number, *files):
         """As a replay does: the rows of a file go, and others come, in one commit."""
         self.rows = [row for row in self.rows if row["_source_sequence"] != number]
-        self.commit(*files, mode="overwrite", schema_mode=None, predicate=f"_source_sequence = {number}")
+        rows = [row for file in files for row in file]
+        frame = self.spark.createDataFrame(pa.Table.from_pylist(rows, schema=pa.schema([*{**FIELDS, **ABOUT}.items()])))
+        self.spark.conf.set("spark.databricks.delta.replaceWhere.constraintCheck.enabled", "false")
+        writer = frame.write.format("delta").mode("overwrite").option("replaceWhere", f"_source_sequence = {number}")
+        writer.save(self.lake.settings.table_uri(BRONZE))
+        self.rows += rows
 
     def run(self):
         """Both tables brought up to date, and the findings about them."""
@@ -158,7 +163,7 @@ def random_orders(draw):
     )
 
 
-@settings(max_examples=4, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=3, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))
 def test_however_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
     draw = random.Random(seed)
@@ -198,12 +203,22 @@ def test_an_order_that_moves_to_another_day_or_method_leaves_its_old_group(bronz
 def test_a_run_without_news_starts_no_query(bronze):
     bronze.commit(bronze.file(1, order("a")))
     bronze.run()
-    bronze.spark = None
     versions = [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)]
     for table in (ORDERS, DAILY_REVENUE):
-        report = run_table(bronze.spark, bronze.lake, table)
+        report = run_table(None, bronze.lake, table)
         assert (report.batches, report.delta_version) == ((), report.delta_version_before)
     assert [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)] == versions
+
+
+def test_a_batch_without_valid_orders_is_read_once(bronze):
+    bronze.commit(bronze.file(1, order("a")))
+    bronze.run()
+    bronze.commit(bronze.file(2, order("b", day=None)))
+    reports, _ = bronze.run()
+    bronze.assert_right()
+    assert [report.rows_added for report in reports] == [0, 0]
+    for table in (ORDERS, DAILY_REVENUE):
+        assert run_table(None, bronze.lake, table).batches == ()
 
 
 def test_an_order_sent_again_unchanged_gives_gold_nothing_to_do(bronze):
@@ -269,6 +284,7 @@ def test_a_promotion_of_any_column_makes_orders_start_over(bronze, lake):
         predicate="_source_sequence = 1",
         commit_properties=about,
     )
+    assert lake.commits_since(BRONZE, 0)[-1].promoted == {"coupon"}
     bronze.run()
     assert read_checkpoint(lake, ORDERS).query_id != before
     assert [row["coupon"] for row in bronze.table(ORDERS)] == ["TEN"]
