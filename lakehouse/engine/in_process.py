@@ -21,6 +21,7 @@ from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.processes import private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage import StoreEndpoint
+from lakehouse.storage.environment import environment_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -47,6 +48,8 @@ def start_in_process(settings: Settings, endpoint: StoreEndpoint, master: str) -
         _start_gateway(settings, endpoint, wanted)
     from pyspark.sql import SparkSession
 
+    # this process is the driver, too: what foreachBatch calls runs in it, and finds the store by its environment
+    os.environ.update(environment_of(endpoint))
     os.environ["PYSPARK_PYTHON"] = worker_environment(endpoint)["PYSPARK_PYTHON"]
     return SparkSession.builder.getOrCreate()
 
