@@ -107,5 +107,8 @@ def _does_not_answer(lake: Lake) -> bool:
 
 
 def first_lines(text: str) -> str:
-    """The beginning of what Spark says, without its stack traces."""
-    return " ".join(text.split("JVM stacktrace")[0].split("\n\tat ")[0].split())[:600]
+    """The beginning of what Spark says, without its stack traces; of a Python trace, the line that says what it was."""
+    said = text.split("JVM stacktrace")[0].split("\n\tat ")[0]
+    before, trace, python = said.partition("Traceback (most recent call last):")
+    raised = [line for line in python.splitlines() if line and not line.startswith(" ")]
+    return " ".join(f"{before} {' '.join(raised) if trace else ''}".split())[:600]

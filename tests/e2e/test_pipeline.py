@@ -160,7 +160,8 @@ def test_a_checkpoint_in_use_is_refused_and_named(lake, land, environment):
 
 def test_the_same_pipeline_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
     land(files=2, **MIXED)
-    other = Settings.load(home=tmp_path / "elsewhere", user="server", engine_memory="1g")
+    elsewhere = {"home": tmp_path / "elsewhere", "bucket": lake.settings.bucket}
+    other = Settings.load(**elsewhere, user="server", engine_memory="1g")
     engine = ensure_engine(other, lake.endpoint)
     try:
         remote = engine.remote.get_secret_value()

@@ -43,7 +43,7 @@ class Cluster:
 
 
 @contextmanager
-def standalone_cluster(folder, endpoint):
+def standalone_cluster(folder, endpoint, bucket):
     """Starts the cluster in ``folder``; whatever happens, nothing of it is left running."""
     with ExitStack() as running:
 
@@ -81,7 +81,7 @@ def standalone_cluster(folder, endpoint):
                 SPARK_SCALA_VERSION="2.13",  # Spark's shell scripts, which are not used here, set it
             )
         properties = private_folder(folder / "connect") / "spark.properties"
-        wanted = {**_conf(folder, endpoint, master, connect), "spark.ui.port": application}
+        wanted = {**_conf(folder, endpoint, bucket, master, connect), "spark.ui.port": application}
         write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
         start(
             "connect",
@@ -93,9 +93,10 @@ def standalone_cluster(folder, endpoint):
         yield cluster
 
 
-def _conf(folder, endpoint, master, connect_port):
+def _conf(folder, endpoint, bucket, master, connect_port):
     """What our engine is started with, and what a cluster needs beside it. No key of the object store is in it."""
-    settings = Settings.load(home=folder / "connect", user="cluster", engine_memory="1g", spark_ui=True)
+    told = {"home": folder / "connect", "user": "cluster", "bucket": bucket}
+    settings = Settings.load(**told, engine_memory="1g", spark_ui=True)
     return {
         **conf.engine_conf(settings, endpoint, master=master, connect_port=connect_port),
         "spark.executor.cores": "1",

@@ -10,7 +10,7 @@ from lakehouse.samples import file_name
 
 @pytest.fixture
 def cluster(lake, tmp_path):
-    with standalone_cluster(tmp_path, lake.endpoint) as made:
+    with standalone_cluster(tmp_path, lake.endpoint, lake.settings.bucket) as made:
         yield made
 
 
