@@ -123,11 +123,12 @@ def run_stream(
         if not run.trigger.ends and not run.stop.asked.is_set():
             raise _interrupted(lake, table)
         ids = {batch.batch_id for batch, _ in done}
-        commits = lake.commits_since(table, before, last=2 * kept if kept else None)
+        newest = lake.commits_since(table, before, last=2 * kept if kept else None)
+        commits = [commit for commit in newest if commit.batch_id in ids]
         return StreamReport(
             table=table,
             batches=tuple(batch for batch, _ in done),
-            rows_added=sum(commit.rows_added for commit in commits if commit.batch_id in ids),
+            rows_added=sum(commit.rows_added for commit in commits),
             delta_version_before=before,
             delta_version=lake.version(table),
             duration_seconds=time.monotonic() - started,
