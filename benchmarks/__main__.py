@@ -7,6 +7,7 @@ run are comparable with each other; between runs and machines only their ratios 
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from benchmarks.memory import PeakMemory
 
+_OTHERS = ("ingest", "schema", "silver", "batch")
 _LAKEHOUSE = [sys.executable, "-m", "lakehouse.cli.main"]
 
 
@@ -51,7 +53,9 @@ def _measure(home: Path, **variables: str) -> dict[str, float]:
 
 def main() -> None:
     """Runs every case and prints the result."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="./dev bench", description=__doc__, epilog=f"others: ./dev bench {{{', '.join(_OTHERS)}}} --help"
+    )
     parser.add_argument("--runs", type=int, default=3, help="runs with the warm engine; the median is reported")
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
@@ -89,17 +93,7 @@ def _measure_in_process(home: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["ingest"]:
-        from benchmarks.ingest import main as ingest
-
-        ingest(sys.argv[2:])
-    elif sys.argv[1:2] == ["schema"]:
-        from benchmarks.schema import main as schema
-
-        schema(sys.argv[2:])
-    elif sys.argv[1:2] == ["silver"]:
-        from benchmarks.silver import main as silver
-
-        silver(sys.argv[2:])
+    if sys.argv[1:2] and sys.argv[1] in _OTHERS:
+        importlib.import_module(f"benchmarks.{sys.argv[1]}").main(sys.argv[2:])
     else:
         main()

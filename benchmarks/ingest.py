@@ -19,7 +19,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -90,14 +90,7 @@ def _peers(lake: Lake, cases: dict[str, tuple[int, int]], result: dict[str, Any]
 
 
 def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, Any]:
-    bucket = lake.settings.landing_bucket
-
-    def put(number: int) -> None:
-        lines = "".join(order_line(number * rows + row) for row in range(rows))
-        lake.store.write(bucket, f"{name}/{number:05d}.json", lines.encode())
-
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(put, range(files)))
+    put_orders(lake, name, range(files), rows)
     seconds: dict[str, list[float]] = {"json": [], "cloudFiles": []}
     requests = 0
     for run in range(runs + 1):
@@ -121,6 +114,17 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
             "ratio": round(read["json"] / read["cloudFiles"], 2),
         },
     }
+
+
+def put_orders(lake: Lake, folder: str, numbers: Iterable[int], rows: int) -> None:
+    """Writes the files of these numbers into a folder of the landing bucket, each of so many orders."""
+
+    def put(number: int) -> None:
+        lines = "".join(order_line(number * rows + row) for row in range(rows))
+        lake.store.write(lake.settings.landing_bucket, f"{folder}/{number:05d}.json", lines.encode())
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(put, numbers))
 
 
 def order_line(number: int, **more: str) -> str:

@@ -84,9 +84,16 @@ def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str)
     ]
 
 
-def revenue_matches_orders(spark: SparkSession, orders_uri: str, table: str, uri: str) -> Finding:
-    """The table has what all orders give: the same groups, with the same measures but for rounding."""
-    orders = daily_revenue(_read(spark, orders_uri), F.sum(F.abs("total_amount")).alias("scale"))
+def revenue_matches_orders(orders: DataFrame, table: str, uri: str) -> Finding:
+    """The table has what all orders give: the same groups, with the same measures but for rounding.
+
+    Args:
+        orders: ``silver.orders`` after the last commit that the table's stream has read.
+        table: The table's name, for the finding.
+        uri: Where it is.
+    """
+    spark = orders.sparkSession
+    orders = daily_revenue(orders, F.sum(F.abs("total_amount")).alias("scale"))
     expected = orders.select(*GROUP, F.struct(*MEASURES, "scale").alias("of_orders"))
     found = _read(spark, uri).select(*GROUP, F.struct(*MEASURES).alias("in_table"))
     groups = (

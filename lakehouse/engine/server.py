@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import socket
 import sys
@@ -196,6 +197,9 @@ def _start(
     return Engine(running.pid, port, SecretStr(token))
 
 
+_INTERPRETER = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
+
+
 def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> list[str]:
     """Memory, collector and log of a JVM of ours."""
     trust = java.truststore_options(settings.home / "engine") if endpoint.secure else []
@@ -214,8 +218,7 @@ def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
     """Credentials and interpreter for the JVM and the Python workers it starts."""
     return {
         **environment_of(endpoint),
-        "PYSPARK_PYTHON": sys.executable,
-        "PYSPARK_DRIVER_PYTHON": sys.executable,
+        **dict.fromkeys(_INTERPRETER, sys.executable),
         "TZ": "UTC",
     }
 
@@ -223,7 +226,9 @@ def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
 def _fingerprint(settings: Settings, endpoint: StoreEndpoint) -> str:
     """Changes with everything an engine is started with; other buckets need no other engine."""
     identity = conf.engine_identity(settings, endpoint)
-    parts = [identity, _JVM_OPTIONS, worker_environment(endpoint), str(java.JAVA), jars.folder().name]
+    # an interpreter has many names (python, python3, ../.venv/bin/python), its environment has one
+    environment = {**worker_environment(endpoint), **dict.fromkeys(_INTERPRETER, os.path.realpath(sys.prefix))}
+    parts = [identity, _JVM_OPTIONS, environment, str(java.JAVA), jars.folder().name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

@@ -44,6 +44,11 @@ class Place:
         """From an entry of the offset log."""
         return cls(offset["reservoirVersion"], offset["index"], bool(offset.get("isStartingVersion")))
 
+    @property
+    def last_commit(self) -> int:
+        """The last commit that was read, perhaps in part."""
+        return self.version if self.snapshot or self.index >= 0 else self.version - 1
+
 
 def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> list[str]:
     """Paths of the data files after ``start`` (None: from the beginning) up to ``end``.
@@ -116,5 +121,5 @@ def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> Da
         return now.where(now[SEQUENCE] <= last.offset["seq"])
     place = Place.of(last.offset)
     if place.index < 0 and not place.snapshot:
-        return spark.read.format("delta").option("versionAsOf", place.version - 1).load(uri)
+        return spark.read.format("delta").option("versionAsOf", place.last_commit).load(uri)
     return spark.read.schema(now.schema).parquet(*files_between(lake, table, None, place))

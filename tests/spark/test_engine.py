@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
@@ -83,8 +84,9 @@ def test_other_settings_are_noticed_and_a_busy_engine_is_left_alone(lake, spark)
         "import sys; from lakehouse.engine import connect; from lakehouse.lake import Lake; s = connect(Lake.open());"
         "s.sql('SELECT 1').collect(); print('connected', flush=True); sys.stdin.read()"
     )
+    same_by_another_name = Path(sys.executable).parent / ".." / "bin" / "python"
     client = subprocess.Popen(
-        [sys.executable, "-c", program],
+        [same_by_another_name, "-c", program],
         env={**os.environ, "LAKEHOUSE_HOME": str(lake.settings.home), "LAKEHOUSE_USER": "tester"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

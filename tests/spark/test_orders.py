@@ -347,6 +347,18 @@ def test_tampered_tables_fail_their_checks_and_can_be_computed_again(bronze, lak
     assert ORDERS in refused.stderr
 
 
+def test_gold_is_judged_by_the_orders_that_it_has_read(bronze, lake):
+    bronze.commit(bronze.file(1, order("a"), order("b", 2)))
+    bronze.run()
+    bronze.commit(bronze.file(2, order("a", amount=99.0), order("c", 3)))
+    run_table(bronze.spark, lake, ORDERS)
+    [behind] = check_table(bronze.spark, lake, DAILY_REVENUE)
+    assert (behind.passed, behind.numbers["orders"]) == (True, 2), "a service may be ahead"
+    _, findings = bronze.run()
+    bronze.assert_right()
+    assert findings["revenue_matches_orders"].numbers["orders"] == 3
+
+
 def test_a_table_that_lost_its_checkpoint_is_refused(bronze, lake):
     bronze.commit(bronze.file(1, order("a")))
     bronze.run()
