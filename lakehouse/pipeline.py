@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import TYPE_CHECKING
 
 from lakehouse import checkpoints, completeness, quality, quality_orders
@@ -30,7 +31,7 @@ from lakehouse.runners import (
 )
 from lakehouse.settings import Settings
 from lakehouse.streams import bronze
-from lakehouse.streams.daily_revenue import orders_at
+from lakehouse.streams.daily_revenue import changed_days, changes_since
 from lakehouse.streams.delta_batches import Place, rows_read
 from lakehouse.streams.run import Run
 from lakehouse.streams.silver import Limits
@@ -114,17 +115,20 @@ def _check(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
             rows_read(spark, lake, BRONZE, reader=ORDERS), Limits.of(lake.settings), ORDERS, uri(ORDERS)
         )
     if table == DAILY_REVENUE:
-        read = orders_at(spark, uri(ORDERS), _orders_read(lake))
-        return [quality_orders.revenue_matches_orders(read, DAILY_REVENUE, uri(DAILY_REVENUE))]
+        rows, ahead = spark.read.format("delta").load(uri(ORDERS)), _days_ahead(spark, lake)
+        return [quality_orders.revenue_matches_orders(rows, DAILY_REVENUE, uri(DAILY_REVENUE), ahead=ahead)]
     return [windows_account_for_orders(spark, lake)]
 
 
-def _orders_read(lake: Lake) -> int | None:
-    """The commit of ``silver.orders`` up to which gold is computed; None: another table of that name."""
+def _days_ahead(spark: SparkSession, lake: Lake) -> list[date]:
+    """Days that commits of ``silver.orders`` changed which gold has not read: beside a service there may be some."""
     last, orders = checkpoints.last_finished(lake, DAILY_REVENUE), lake.delta(ORDERS)
     if last is None or orders is None or last.offset["reservoirId"] != str(orders.metadata().id):
-        return None
-    return Place.of(last.offset).last_commit
+        return []  # gold has read nothing of this table
+    read = Place.of(last.offset).last_commit
+    if read >= orders.version():
+        return []
+    return changed_days(changes_since(spark, lake.settings.table_uri(ORDERS), read))
 
 
 BLOCKING = frozenset(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import TYPE_CHECKING
@@ -50,21 +50,26 @@ def changes_of_orders(spark: SparkSession, orders_uri: str) -> DataFrame:
     return feed.select(*_READS, "_commit_version")
 
 
-def changed_days(changes: DataFrame) -> dict[date, int]:
-    """Days whose revenue the changes may have altered, those of a row before and after it; with their last commits."""
+def changes_since(spark: SparkSession, orders_uri: str, version: int) -> DataFrame:
+    """What the commits after ``version`` did, in the columns of ``changes_of_orders``; there must be one."""
+    feed = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", version + 1)
+    return feed.load(orders_uri).select(*_READS, "_commit_version")
+
+
+def changed_days(changes: DataFrame) -> list[date]:
+    """Days whose revenue the changes may have altered: those of a row before and after it."""
     # what a commit left as it was is there twice, before and after: an order that was sent again unchanged, a row
     # that was only written into another data file
     images = changes.groupBy(*_READS, "_commit_version").count().where("count = 1")
-    days = images.groupBy("order_day").agg(F.max("_commit_version").alias("version"))
-    return {row["order_day"]: row["version"] for row in days.collect()}
+    return sorted(row["order_day"] for row in images.select("order_day").distinct().collect())
 
 
 @dataclass(frozen=True)
 class DailyRevenueWriter:
     """For ``foreachBatch`` of ``changes_of_orders``: computes the days that changed anew, and replaces them.
 
-    A day is computed from all its orders as they were after the batch's last change, so that the table is a function
-    of its place in the feed, also beside a service that goes on writing orders.
+    The orders that are read may be newer than the batch. That does no harm: a day is computed from all its orders as
+    they are then, and what changed after the batch names its day again in a later one.
 
     Attributes:
         orders_uri: ``silver.orders``.
@@ -79,7 +84,7 @@ class DailyRevenueWriter:
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Commits the batch; a batch that the table has already is left out."""
         days = changed_days(frame)
-        orders = orders_at(frame.sparkSession, self.orders_uri, max(days.values(), default=None))
+        orders = frame.sparkSession.read.format("delta").load(self.orders_uri)
         writer = (
             daily_revenue(orders.where(_within("order_day", days)))
             .write.format("delta")
@@ -90,25 +95,19 @@ class DailyRevenueWriter:
         writer.mode("overwrite" if days else "append").save(self.table_uri)
 
 
-def orders_at(spark: SparkSession, orders_uri: str, version: int | None) -> DataFrame:
-    """``silver.orders`` as it was after a commit; None: as it is."""
-    reader = spark.read.format("delta")
-    return (reader if version is None else reader.option("versionAsOf", version)).load(orders_uri)
-
-
 def create_daily_revenue(spark: SparkSession, table_uri: str) -> None:
     """Makes the table, empty; leaves one that exists alone."""
     spark.createDataFrame([], _SCHEMA).write.format("delta").mode("ignore").save(table_uri)
 
 
-def _within(column: str, days: Collection[date]) -> str:
+def _within(column: str, days: Sequence[date]) -> str:
     """The condition for these days, as values, so that Delta leaves out the files of others.
 
     Very many are a range: what lies between is computed anew for nothing, and comes out the same.
     """
     if not days:
         return "false"
-    named = [f"DATE'{day}'" for day in sorted(days)]
+    named = [f"DATE'{day}'" for day in days]
     if len(named) > _MOST_DAYS_NAMED:
         return f"{column} BETWEEN {named[0]} AND {named[-1]}"
     return f"{column} IN ({', '.join(named)})"
