@@ -75,6 +75,12 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
+def _hear_signals() -> None:
+    """A shell's background job ignores SIGINT, Dagster makes SIGTERM the same, and a child inherits what is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that lives now: its process id and what its starter recorded of it."""
@@ -146,6 +152,7 @@ class Server:
                 env=dict(environment),
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C or a closed terminal of the starter is not the server's
+                preexec_fn=_hear_signals,
             )
         created = psutil.Process(child.pid).create_time()
         write_private(

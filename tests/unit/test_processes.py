@@ -1,5 +1,6 @@
 import json
 import os
+import signal
 import socket
 import sys
 import time
@@ -50,6 +51,18 @@ def test_a_started_server_is_found_again_and_stopped(server):
     assert not is_alive(running.pid)
     assert server.running() is None
     assert not server.stop()
+
+
+def test_a_server_hears_sigterm_though_its_starter_ignores_it(server, tmp_path):
+    # no shell can trap what was ignored when it began
+    script = f"trap 'echo heard > {tmp_path}/heard; exit' TERM; echo ready; while :; do sleep 0.05; done"
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        start(server, ["bash", "-c", script])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert server.stop(timeout_seconds=5)
+    assert (tmp_path / "heard").exists()
 
 
 def test_many_starters_make_one_server(server):
