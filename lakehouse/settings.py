@@ -59,6 +59,7 @@ class Settings(BaseSettings):
     bucket: BucketName = Field("lakehouse", description="bucket of the tables")
     user: UserName = Field(default_factory=getpass.getuser, description="whose tables: the folder in the bucket")
     home: Path = Field(Path(".lakehouse"), description="local data, logs, credentials and process records")
+    bronze_max_files_per_trigger: int = Field(3, ge=1, description="order files in one batch of bronze")
     allow_overwrites: Literal["false", "true", "replace"] = Field(
         "false",
         description="what a newer version of a file does: nothing, add its rows, or replace the old ones",

@@ -69,7 +69,7 @@ def autoloader_options(settings: Settings, table: str = ORDERS_AUTOLOADER) -> di
         # a batch of bad lines at the first start must not decide the types of what silver adds up
         "cloudFiles.schemaHints": ORDER_FIELDS,
         "cloudFiles.schemaEvolutionMode": settings.schema_evolution_mode,
-        "cloudFiles.maxFilesPerTrigger": "3",
+        "cloudFiles.maxFilesPerTrigger": str(settings.bronze_max_files_per_trigger),
         "cloudFiles.allowOverwrites": settings.allow_overwrites,
         "pathGlobFilter": ORDER_FILES,
     }

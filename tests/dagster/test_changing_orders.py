@@ -28,7 +28,8 @@ def table_of(lake):
     return {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}
 
 
-def test_one_run_takes_in_the_columns_of_files_20_and_30(job, instance, lake, environment):
+def test_one_run_takes_in_the_columns_of_files_20_and_30(job, instance, lake, environment, monkeypatch):
+    monkeypatch.setenv("LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER", "10")
     for number in range(3):
         put(lake, number)
     assert job.execute_in_process(instance=instance).success

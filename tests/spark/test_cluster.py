@@ -15,11 +15,11 @@ def cluster(lake, tmp_path):
 
 
 def test_the_same_pipeline_on_a_cluster_of_two_workers(cluster, lake, land, environment):
-    runs = []
+    runs, large_batches = [], {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "6"}
     for first, count in ((0, 6), (6, 3)):
         before = cluster.completed_tasks()
         landed = land(files=count, first_file=first, **MIXED)
-        report = lakehouse_json(environment, "ingest", LAKEHOUSE_SPARK_REMOTE=cluster.remote)
+        report = lakehouse_json(environment, "ingest", **large_batches, LAKEHOUSE_SPARK_REMOTE=cluster.remote)
         bronze = report["tables"][0]
         assert bronze["rows_added"] == landed.rows
         assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
