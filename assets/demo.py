@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+import textwrap
 import time
 import warnings
 from dataclasses import dataclass, field
@@ -94,8 +95,11 @@ class Demo:
             }
             run[".".join(materialization.asset_key.path)] = numbers
         run["checks"] = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
-        for name, passed in run["checks"].items():
-            self.say(f"  {'PASS' if passed else 'WARN'}  {name}", "green" if passed else "yellow")
+        passed = [name for name, passed in run["checks"].items() if passed]
+        listed = textwrap.wrap(f"PASS  {', '.join(passed)}", 110, initial_indent="  ", subsequent_indent=" " * 8)
+        self.say("\n".join(listed), "green")
+        for name in sorted(run["checks"].keys() - set(passed)):
+            self.say(f"  WARN  {name}", "yellow")
         bronze = run[BRONZE]
         self.say(
             f"run {run['run_id'][:8]}: {bronze.get('files_loaded', 0)} files and {bronze['rows_added']:,} rows loaded, "
