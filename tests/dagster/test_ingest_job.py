@@ -42,6 +42,9 @@ def test_one_run_fills_all_tables_and_tells_how(job, instance, lake, land):
     orders, _ = metadata_of(result, "silver", "orders")
     assert (orders["rows_added"].value, orders["rows_updated"].value) == (lake.describe(ORDERS).rows, 0)
     gold, _ = metadata_of(result, "gold", "daily_revenue")
+    columns = gold["dagster/column_schema"].value.columns
+    assert all(one.description for one in columns if one.name != "payment_method")
+    assert {one.name: one.type for one in columns}["orders"] == "bigint"
     assert gold["input_rows"].value == orders["rows_added"].value
     assert gold["dagster/row_count"].value == gold["rows_added"].value == lake.describe(DAILY_REVENUE).rows > 0
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
