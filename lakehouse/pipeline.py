@@ -89,6 +89,7 @@ _LOOKS, _PAUSE_SECONDS = 3, 2
 @dataclass(frozen=True)
 class _Position:
     version: int | None
+    source_version: int | None
     checkpoint: CheckpointState | None
 
     @property
@@ -98,7 +99,9 @@ class _Position:
 
 
 def _position(lake: Lake, table: str) -> _Position:
-    return _Position(lake.version(table), checkpoints.read_checkpoint(lake, table))
+    source = {SILVER: BRONZE, ORDERS: BRONZE, DAILY_REVENUE: ORDERS}.get(table)
+    source_version = lake.version(source) if source else None
+    return _Position(lake.version(table), source_version, checkpoints.read_checkpoint(lake, table))
 
 
 def _check(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
