@@ -11,19 +11,16 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from benchmarks.ingest import put_orders, requests_served
+from benchmarks.own_lake import own_lake
 from lakehouse.copy_call import Copy
 from lakehouse.copy_into import copy_into
-from lakehouse.engine import connect, disconnect, stop_engine
+from lakehouse.engine import connect
 from lakehouse.lake import Lake
-from lakehouse.settings import Settings
-from lakehouse.storage import stop_store
 
 _CASES = ((200, 100), (20, 20_000))
 _STEPS = ("all_files", "one_more_file", "nothing_new")
@@ -34,15 +31,8 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="./dev bench batch", description=__doc__)
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each case; the median is reported")
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-        settings = Settings.load(home=Path(folder), user="bench")
-        try:
-            lake = Lake.open(settings)
-            result = {f"{files}_files_of_{rows}_rows": _case(lake, files, rows, chosen.runs) for files, rows in _CASES}
-        finally:
-            disconnect()
-            stop_engine(settings)
-            stop_store(settings)
+    with own_lake() as lake:
+        result = {f"{files}_files_of_{rows}_rows": _case(lake, files, rows, chosen.runs) for files, rows in _CASES}
     print(json.dumps(result, indent=2))
 
 

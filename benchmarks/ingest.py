@@ -16,7 +16,6 @@ import json
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -26,10 +25,10 @@ from typing import Any
 
 from benchmarks import peers
 from benchmarks.memory import PeakMemory
-from lakehouse.engine import connect, disconnect, stop_engine
+from benchmarks.own_lake import own_lake
+from lakehouse.engine import connect
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
-from lakehouse.storage import stop_store
 
 _DDL = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, payment_method STRING, "
@@ -50,18 +49,11 @@ def main(arguments: list[str]) -> None:
     if chosen.peers:
         peers.ensure_environment()  # before anything is measured
     cases = dict(_cases(chosen.divide))
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-        settings = Settings.load(home=Path(folder), user="bench")
-        try:
-            lake = Lake.open(settings)
-            result = {name: _case(lake, name, *size, runs=chosen.runs) for name, size in cases.items()}
-            result["journal"] = _journal(folder, chosen.known)
-            if chosen.peers:
-                result["peers"] = _peers(lake, cases, result, chosen.runs)
-        finally:
-            disconnect()
-            stop_engine(settings)
-            stop_store(settings)
+    with own_lake() as lake:
+        result = {name: _case(lake, name, *size, runs=chosen.runs) for name, size in cases.items()}
+        result["journal"] = _journal(str(lake.settings.home), chosen.known)
+        if chosen.peers:
+            result["peers"] = _peers(lake, cases, result, chosen.runs)
     print(json.dumps(result, indent=2))
     failures = peers.failures(result["peers"]) if chosen.peers else []
     if failures:

@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from pyspark.errors import StreamingQueryException
@@ -23,13 +21,12 @@ from pyspark.sql import DataFrame
 from pyspark.sql.types import StructType
 
 from benchmarks.ingest import order_line, requests_served
+from benchmarks.own_lake import own_lake
 from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
-from lakehouse.engine import connect, disconnect, stop_engine
+from lakehouse.engine import connect
 from lakehouse.lake import Lake
-from lakehouse.settings import Settings
-from lakehouse.storage import stop_store
 
 _SCHEMA = StructType()
 for _name in ("customer_id", "order_date", "order_id", "payment_method", "product_id"):
@@ -45,18 +42,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each case; the median is reported")
     parser.add_argument("--divide", type=int, default=1, help="of the files of each case, one in so many: a quick look")
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-        settings = Settings.load(home=Path(folder), user="bench")
-        try:
-            lake = Lake.open(settings)
-            result = {}
-            for name, (files, rows) in _SIZES.items():
-                files = max(2, files // chosen.divide)
-                result[f"{name}_{files}_files_of_{rows}_rows"] = _size(lake, files, rows, chosen.runs)
-        finally:
-            disconnect()
-            stop_engine(settings)
-            stop_store(settings)
+    with own_lake() as lake:
+        result = {}
+        for name, (files, rows) in _SIZES.items():
+            files = max(2, files // chosen.divide)
+            result[f"{name}_{files}_files_of_{rows}_rows"] = _size(lake, files, rows, chosen.runs)
     print(json.dumps(result, indent=2))
 
 

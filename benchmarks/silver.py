@@ -13,23 +13,21 @@ import argparse
 import json
 import statistics
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F  # noqa: N812
 
 from benchmarks.memory import PeakMemory
-from lakehouse.engine import connect, disconnect, stop_engine
+from benchmarks.own_lake import own_lake
+from lakehouse.engine import connect
 from lakehouse.engine.conf import session_conf
 from lakehouse.lake import Lake
 from lakehouse.pipeline import BRONZE, SILVER, run_table
 from lakehouse.settings import Settings
-from lakehouse.storage import stop_store
 from lakehouse.streams.silver import Limits, Windows, from_bronze, orders_windowed_aggregates
 
 _ROWS, _WINDOWS, _FILES, _FILES_IN_A_BATCH = 2_000_000, 10_000, 20, 4
@@ -56,17 +54,11 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each case; the median is reported")
     parser.add_argument("--divide", type=int, default=1, help="of the rows and windows, one in so many: a quick look")
     chosen = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(prefix="lakehouse-bench-") as folder:
-        settings = Settings.load(home=Path(folder), user="bench", silver_max_files_per_trigger=_FILES_IN_A_BATCH)
-        try:
-            result = {
-                "small": _small(settings, chosen.runs),
-                "big": _big(settings, _ROWS // chosen.divide, _WINDOWS // chosen.divide, chosen.runs),
-            }
-        finally:
-            disconnect()
-            stop_engine(settings)
-            stop_store(settings)
+    with own_lake(silver_max_files_per_trigger=_FILES_IN_A_BATCH) as lake:
+        result = {
+            "small": _small(lake.settings, chosen.runs),
+            "big": _big(lake.settings, _ROWS // chosen.divide, _WINDOWS // chosen.divide, chosen.runs),
+        }
     print(json.dumps(result, indent=2))
 
 
