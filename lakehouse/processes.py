@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -75,10 +76,13 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-def _hear_signals() -> None:
-    """A shell's background job ignores SIGINT, Dagster makes SIGTERM the same, and a child inherits what is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+_HEARING = [
+    # a shell's background job ignores SIGINT, Dagster makes SIGTERM the same, and a child inherits what is ignored
+    *(sys.executable, "-I", "-S", "-c"),
+    "import os, signal, sys; [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)]; "
+    "os.execvp(sys.argv[1], sys.argv[1:])",
+]
+"""Runs a command that hears signals. Not ``preexec_fn``: it runs in a fork of a process that has threads."""
 
 
 @dataclass(frozen=True)
@@ -145,14 +149,13 @@ class Server:
         with self.log.open("ab") as log:
             log.write(f"--- started {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
             child = subprocess.Popen(
-                command,
+                [*_HEARING, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=dict(environment),
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C or a closed terminal of the starter is not the server's
-                preexec_fn=_hear_signals,
             )
         created = psutil.Process(child.pid).create_time()
         write_private(
