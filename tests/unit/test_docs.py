@@ -28,6 +28,15 @@ def test_named_test_files_exist(document):
     assert [path for path in named if not (ROOT / path).exists()] == []
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_row_of_a_table_has_a_cell_for_each_column(document):
+    tables = re.findall(r"(?:^\|.*\n)+", document.read_text(), re.MULTILINE)
+    for table in tables:
+        # a bar that is shown is written as code
+        cells = [re.sub(r"`[^`]*`|\\\|", "", row).count("|") for row in table.splitlines()]
+        assert [row for row, count in zip(table.splitlines(), cells, strict=True) if count != cells[0]] == []
+
+
 def test_the_readme_lists_every_variable_and_no_other():
     listed = set(re.findall(r"`LAKEHOUSE_([A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
     assert listed == {name.upper() for name in Settings.model_fields}
