@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_random_exponential
@@ -15,6 +16,7 @@ from lakehouse.health import ServiceHealth, State
 from lakehouse.lake import Lake
 from lakehouse.pipeline import ALL_TABLES, run_table
 from lakehouse.progress import BatchProgress, OnBatch
+from lakehouse.storage import ensure_store, store_status
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
 from lakehouse.streams.trigger import Trigger
@@ -70,8 +72,20 @@ class Service:
         for thread in threads:
             while thread.is_alive():
                 thread.join(_JOIN_SECONDS)
+                self._keep_store()
         if self._error is not None:
             raise self._error
+
+    def _keep_store(self) -> None:
+        """Starts the embedded store again as soon as it is gone.
+
+        Spark and the streams try their requests again for a minute or two: mostly they never know.
+        """
+        settings = self._lake.settings
+        if settings.s3_endpoint is None and store_status(settings) is None:
+            self._say("the object store is gone: starting it again")
+            with suppress(LakehouseError):  # the streams meet the reason, and tell it
+                ensure_store(settings, self._say)
 
     def _serve(self, table: str) -> None:
         health = self.health.streams[table]
