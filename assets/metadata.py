@@ -22,23 +22,34 @@ from lakehouse.streams.bronze import RESCUED_DATA
 
 _PREVIEW_ROWS = 5
 _OF_FILES = (BASIC, AVAILABLE_NOW_TABLE, BRONZE)
-_MEANINGS = {
+_ABOUT_THE_ROW = {
     "_rescued_data": "what did not fit its column, as JSON; NULL when all did",
     "_processing_time": "when the micro-batch that read the line began, UTC",
     "_source_file": "the line's file",
     "_source_sequence": "the file's number in the journal",
     "_source_record": "the line's number in its file",
-    "event_time": "order_date as a moment, UTC",
-    "order_day": "day of event_time, UTC",
-    "window_start": "first moment of the window, UTC",
-    "window_end": "first moment after the window, UTC",
-    "order_count": "orders of the window with this payment method",
-    "total_revenue": "sum of their amounts",
-    "avg_order_value": "mean of the amounts that are known",
-    "day": "day of the orders, UTC",
-    "orders": "orders of the day with this payment method, each in its latest version",
-    "revenue": "sum of their amounts",
-    "distinct_customers": "customers who made them",
+}
+_MEANINGS = {
+    BRONZE: _ABOUT_THE_ROW,
+    ORDERS: {
+        **_ABOUT_THE_ROW,
+        "event_time": "order_date as a moment, UTC",
+        "order_day": "day of event_time, UTC",
+    },
+    SILVER: {
+        "window_start": "first moment of the window, UTC",
+        "window_end": "first moment after the window, UTC",
+        "order_count": "orders of the window with this payment method",
+        "total_revenue": "sum of their amounts",
+        "avg_order_value": "mean of the amounts that are known",
+    },
+    DAILY_REVENUE: {
+        "day": "day of the orders, UTC",
+        "orders": "orders of the day with this payment method, each in its latest version",
+        "revenue": "sum of their amounts",
+        "avg_order_value": "mean of the amounts that are known",
+        "distinct_customers": "customers who made them",
+    },
 }
 _SQL_TYPES = {"long": "bigint", "integer": "int", "short": "smallint", "byte": "tinyint"}
 
@@ -158,9 +169,9 @@ def _tables(report: StreamReport) -> dict[str, Any]:
 def _of_table(lake: Lake, table: TableInfo, origins: dict[str, str]) -> dict[str, Any]:
     rows = lake.rows(table.name) if table.rows else None
     preview = rows.head(_PREVIEW_ROWS).to_pylist() if rows else []
+    meanings = {**_MEANINGS.get(table.name, {}), **origins}
     columns = [
-        dg.TableColumn(name, _SQL_TYPES.get(type_, type_), origins.get(name, _MEANINGS.get(name)))
-        for name, type_ in table.columns.items()
+        dg.TableColumn(name, _SQL_TYPES.get(type_, type_), meanings.get(name)) for name, type_ in table.columns.items()
     ]
     return {
         "dagster/row_count": table.rows,
