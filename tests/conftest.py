@@ -1,7 +1,8 @@
-"""One object store and one Spark engine for the suite; each test has a bucket and a landing folder of its own."""
+"""One object store and one Spark engine for each process of tests; each test has a bucket and a folder of its own."""
 
 import os
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import settings as hypothesis_settings
@@ -9,6 +10,8 @@ from hypothesis import settings as hypothesis_settings
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
+
+pytest_plugins = ["pytester"]
 
 hypothesis_settings.register_profile("no clock", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("no clock")
@@ -18,19 +21,53 @@ for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGS
 # Spark keeps an ended query for an hour, and the suite never leaves its engine alone
 os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
 
+FOLDERS = ("e2e", "dagster", "spark", "store", "unit")
+"""The dearest first: two processes share the files, and small ones fill the end evenly."""
+
+
+def pytest_addoption(parser):
+    parser.addoption("--soak", action="store_true", help="run the long tests, marked soak, and no others")
+
+
+def pytest_collection_modifyitems(config, items):
+    chosen, left = [], []
+    for item in items:
+        mark = item.get_closest_marker("soak")
+        if mark is not None and not (mark.args and isinstance(mark.args[0], str)):
+            raise pytest.UsageError(f"{item.nodeid}: soak has to say what it adds over its short sibling")
+        (chosen if (mark is not None) == config.getoption("--soak") else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    # files with engines of their own come before the suite's is started
+    first = {item.path for item in chosen if "own_engine" in item.fixturenames}
+    chosen.sort(key=lambda item: (item.path not in first, _folder(item)))
+    items[:] = chosen
+
+
+def _folder(item):
+    return FOLDERS.index(item.path.relative_to(Path(__file__).parent).parts[0])
+
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
     """The LAKEHOUSE_HOME of the suite; its servers are stopped at the end."""
     folder = tmp_path_factory.mktemp("home")
     yield folder
-    settings = Settings.load(home=folder, user="tester")
-    if (folder / "engine").exists():
+    _stop_engine(folder)
+    stop_store(Settings.load(home=folder, user="tester"))
+
+
+@pytest.fixture(scope="module")
+def own_engine(home):
+    """For files that start engines of another kind: the suite's is stopped, so that there is one at a time."""
+    _stop_engine(home)
+
+
+def _stop_engine(home):
+    if (home / "engine").exists():
         from lakehouse.engine import disconnect, stop_engine
 
         disconnect()
-        stop_engine(settings)
-    stop_store(settings)
+        stop_engine(Settings.load(home=home, user="tester"))
 
 
 @pytest.fixture

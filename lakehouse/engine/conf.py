@@ -87,6 +87,11 @@ _EVERYWHERE = (
         True,
     ),
     Key(
+        "spark.sql.codegen.cache.maxEntries",
+        "2000",
+        "compiled code of past queries is found again: one run of all tables alone makes more than the default of 100",
+    ),
+    Key(
         "spark.sql.streaming.metricsEnabled",
         "false",
         "progress is read from the query, not from a metrics sink",

@@ -19,10 +19,24 @@ def metadata_of(result, *path):
     return event.metadata, event.tags
 
 
-def test_one_run_fills_all_tables_and_tells_how(job, instance, lake, land):
+def test_one_run_fills_all_tables_the_next_is_quiet_and_a_duplicate_stops_the_third(
+    job, instance, lake, land, spark, monkeypatch
+):
     written = land(files=4, rows_per_file=50, bad_line_share=0.02)
     result = run(job, instance)
     assert result.success
+    assert_all_tables_are_told(result, lake, written)
+    assert_no_secret_is_in_its_events(result, instance, lake)
+    with monkeypatch.context() as patch:
+        patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "off")
+        assert_quiet(run(job, instance), rows=written.rows)
+    injected = append_a_row_again(spark, lake)
+    silver_before = lake.version(SILVER)
+    assert_stopped_by_the_duplicate(run(job, instance), injected)
+    assert lake.version(SILVER) == silver_before
+
+
+def assert_all_tables_are_told(result, lake, written):
     bronze, tags = metadata_of(result, "bronze", "orders_autoloader")
     assert bronze["rows_added"].value == bronze["input_rows"].value == written.rows
     assert bronze["files_loaded"].value == 4
@@ -60,31 +74,37 @@ def test_one_run_fills_all_tables_and_tells_how(job, instance, lake, land):
     assert checks["no_corrupt_records"].severity == dg.AssetCheckSeverity.WARN
 
 
-def test_a_quiet_run_is_green_and_says_zero_and_a_check_that_is_off_says_so(job, instance, land, monkeypatch):
-    land(files=1, rows_per_file=20)
-    assert run(job, instance).success
-    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "off")
-    result = run(job, instance)
+def assert_no_secret_is_in_its_events(result, instance, lake):
+    events = "".join(str(record) for record in instance.all_logs(result.run_id))
+    assert lake.endpoint.secret_key.get_secret_value() not in events
+    assert "rows_added" in events
+
+
+def assert_quiet(result, rows):
+    """Green, with zeros; a check that is off says so."""
     assert result.success
     bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
     assert (bronze["rows_added"].value, bronze["batches"].value) == (0, 0)
-    assert bronze["dagster/row_count"].value == 20
+    assert bronze["dagster/row_count"].value == rows
     off = {one.check_name: one for one in result.get_asset_check_evaluations() if one.check_name.startswith("schema")}
     assert {name: one.passed for name, one in off.items()} == {"schema_contract": True, "schema_drift": True}
     assert all("off" in one.description for one in off.values())
 
 
-def test_a_duplicate_makes_the_check_fail_with_its_rows_and_stops_silver(job, instance, lake, land, spark):
-    land(files=1, rows_per_file=20)
-    assert run(job, instance).success
+def append_a_row_again(spark, lake):
+    """A whole order of the first file a second time, as no stream would write it."""
     uri = lake.settings.table_uri(BRONZE)
-    again = spark.read.format("delta").load(uri).limit(1)
+    whole = "_rescued_data IS NULL AND _source_file LIKE '%orders_stream_000.json'"
+    again = spark.read.format("delta").load(uri).where(whole).limit(1)
     [injected] = again.collect()
     spark.createDataFrame([injected], schema=again.schema).write.format("delta").mode("append").save(uri)
-    silver_before = lake.version(SILVER)
-    result = run(job, instance)
+    return injected
+
+
+def assert_stopped_by_the_duplicate(result, injected):
     assert not result.success
-    failed = {one.check_name: one.metadata for one in result.get_asset_check_evaluations() if not one.passed}
+    severe = [one for one in result.get_asset_check_evaluations() if one.severity == dg.AssetCheckSeverity.ERROR]
+    failed = {one.check_name: one.metadata for one in severe if not one.passed}
     assert set(failed) == {"no_duplicate_orders", "no_file_loaded_twice"}
     [record] = failed["no_duplicate_orders"]["offending_rows"].records
     assert record.data["order_id"] == injected["order_id"]
@@ -92,14 +112,32 @@ def test_a_duplicate_makes_the_check_fail_with_its_rows_and_stops_silver(job, in
     assert failed["no_duplicate_orders"]["duplicate_orders"].value == 1
     assert failed["no_duplicate_orders"]["next"].value
     [file] = failed["no_file_loaded_twice"]["offending_rows"].records
-    assert (file.data["rows_read"], file.data["rows_in_table"]) == (20, 21)
-    assert lake.version(SILVER) == silver_before
+    assert (file.data["rows_read"], file.data["rows_in_table"]) == (50, 51)
     assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "silver"]
 
 
-def test_a_new_column_and_values_that_do_not_fit_are_told(job, instance, lake, land):
+def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_rescued_values_are_told(
+    job, instance, lake, land, tmp_path, monkeypatch
+):
     land(files=1, rows_per_file=40)
-    first, _ = metadata_of(run(job, instance), "bronze", "orders_autoloader")
+    with monkeypatch.context() as patch:
+        patch.setenv("LAKEHOUSE_CONTRACTS", str(tmp_path / "contracts"))
+        patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "block")
+        columns = {"order_id": "bigint", "customer_id": "string"}
+        contract = Contract(table=BRONZE, columns=columns, extra_columns="allow")
+        (tmp_path / "contracts").mkdir()
+        (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
+        stopped = run(job, instance)
+        assert not stopped.success
+        assert lake.version(SILVER) is None
+        [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
+        assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+        [row] = [record.data for record in found.metadata["offending_rows"].records]
+        assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
+        patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "warn")
+        assert run(job, instance).success
+    assert lake.version(SILVER) is not None
+    first, _ = metadata_of(stopped, "bronze", "orders_autoloader")
     assert (first["schema_version"].value, first["columns_added"].value, first["rescued_rows"].value) == (0, 0, 0)
     assert not {"schema_changes", "schema_history", "rescued_samples"} & set(first)
 
@@ -136,30 +174,3 @@ def test_a_new_column_and_values_that_do_not_fit_are_told(job, instance, lake, l
     [drift] = [record.data for record in checks["schema_drift"].metadata["offending_rows"].records]
     assert (drift["column"], drift["file"]) == ("coupon", change["file"])
     assert len(checks["schema_drift"].metadata["schema_history"].records) == 2
-
-
-def test_a_broken_contract_stops_silver_only_when_asked(job, instance, lake, land, tmp_path, monkeypatch):
-    land(files=1, rows_per_file=5)
-    (tmp_path / "contracts").mkdir()
-    contract = Contract(table=BRONZE, columns={"order_id": "bigint", "customer_id": "string"}, extra_columns="allow")
-    (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
-    monkeypatch.setenv("LAKEHOUSE_CONTRACTS", str(tmp_path / "contracts"))
-    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "block")
-    stopped = run(job, instance)
-    assert not stopped.success
-    assert lake.version(SILVER) is None
-    [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
-    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
-    [row] = [record.data for record in found.metadata["offending_rows"].records]
-    assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
-    monkeypatch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "warn")
-    assert run(job, instance).success
-    assert lake.version(SILVER) is not None
-
-
-def test_no_secret_is_in_any_event_of_a_run(job, instance, lake, land):
-    land(files=1, rows_per_file=5)
-    result = run(job, instance)
-    events = "".join(str(record) for record in instance.all_logs(result.run_id))
-    assert lake.endpoint.secret_key.get_secret_value() not in events
-    assert "rows_added" in events

@@ -107,16 +107,21 @@ class KillingProxy:
                 client.sendall(reply)
 
 
-class KillMatrix:
-    """One lake that grows by two files a kill; ``name`` makes it another's."""
+def killing_proxy(home):
+    """A proxy before the embedded store of that home."""
+    endpoint = Lake.open(Settings.load(home=Path(home), user="killed")).endpoint
+    return KillingProxy(int(endpoint.url.rsplit(":", 1)[1]))
 
-    def __init__(self, home, name):
+
+class KillMatrix:
+    """One lake that grows by two files a kill; ``name`` makes it another's. Lakes of one proxy share an engine."""
+
+    def __init__(self, home, name, proxy):
         embedded = Settings.load(
             home=Path(home), user="killed", bucket=f"killed-{name}", landing_prefix=f"killed-{name}/"
         )
-        self.lake = Lake.open(embedded)
+        self.lake, self.proxy = Lake.open(embedded), proxy
         endpoint = self.lake.endpoint
-        self.proxy = KillingProxy(int(endpoint.url.rsplit(":", 1)[1]))
         self.environment = {
             **os.environ,
             "LAKEHOUSE_HOME": str(home),
@@ -177,10 +182,6 @@ class KillMatrix:
         found = Counter((row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in rows)
         return found == Counter((file_name(number), row) for number in range(self.files) for row in range(ROWS))
 
-    def close(self):
-        self.proxy.listener.close()
-        stop_engine(self.lake.settings)
-
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
@@ -190,18 +191,19 @@ def main():
     parser.add_argument("--lake-every", type=int, default=10, help="a new lake after so many kills")
     chosen = parser.parse_args()
     dice = random.Random(chosen.seed)
-    matrix = KillMatrix(chosen.home, f"{chosen.seed}-0")
+    proxy = killing_proxy(chosen.home)
+    matrix = KillMatrix(chosen.home, f"{chosen.seed}-0", proxy)
     outcomes = []
     try:
         while sum(one["fired"] for one in outcomes) < chosen.kills:
             if outcomes and len(outcomes) % chosen.lake_every == 0:  # the first start of a lake is a case of its own
-                matrix.close()
-                matrix = KillMatrix(chosen.home, f"{chosen.seed}-{len(outcomes) // chosen.lake_every}")
+                matrix = KillMatrix(chosen.home, f"{chosen.seed}-{len(outcomes) // chosen.lake_every}", proxy)
             target = dice.choices(TARGETS, weights=(6, 2, 2))[0]
             outcomes.append(matrix.kill(dice.choice(sorted(POINTS)), dice.random() < 0.5, target))
             print(json.dumps(outcomes[-1]), flush=True)
     finally:
-        matrix.close()
+        proxy.listener.close()
+        stop_engine(matrix.lake.settings)
         stop_store(matrix.lake.settings)
     fired = [one for one in outcomes if one["fired"]]
     bad = [one for one in outcomes if not (one["recovered"] and one["exact"])]

@@ -5,7 +5,6 @@ import re
 import psutil
 import pytest
 from command import lakehouse, lakehouse_json, start_lakehouse
-from e2e.kill_matrix import KillMatrix
 from e2e.test_pipeline import assert_silver_is, lines_of
 
 from lakehouse.checkpoints import read_checkpoint
@@ -15,13 +14,7 @@ from lakehouse.pipeline import BRONZE, SILVER
 FINISHED = re.compile(rb"PUT /\S+/_checkpoints/silver\.orders_windowed_aggregates/commits/0[ ?]")
 
 
-@pytest.fixture
-def matrix(home):
-    made = KillMatrix(home, "closing")
-    yield made
-    made.close()
-
-
+@pytest.mark.soak("a kill between a batch and the one that closes its windows; test_triggers.py ends a run there")
 def test_its_windows_wait_for_newer_orders_and_nothing_is_missing(matrix):
     lake = matrix.lake
     matrix.land(6)

@@ -1,39 +1,40 @@
 """A few kills of the matrix; ``kill_matrix.py`` alone runs hundreds."""
 
 import re
+from itertools import cycle
 
 import pytest
 from command import lakehouse_json
-from e2e.kill_matrix import ROWS, TABLE, KillMatrix
+from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS
 
 from lakehouse.samples import file_name
 
 KILLS = [
     ("offsets", True, "client"),  # the very first: Spark refuses what is left then
-    ("journal", False, "client"),
     ("delta", False, "engine"),
-    ("offsets", False, "both"),
 ]
+EACH = zip(sorted(POINTS) * 2, cycle([True, False]), cycle(TARGETS), strict=False)
+MORE = [kill for kill in EACH if kill not in KILLS]
 
 
-@pytest.fixture(scope="module")
-def matrix(home):
-    made = KillMatrix(home, 0)
-    yield made
-    made.close()
-
-
-@pytest.mark.parametrize(("point", "before", "target"), KILLS)
-def test_every_row_is_there_once_after_a_kill(matrix, point, before, target):
-    outcome = matrix.kill(point, before, target)
+def assert_exact(outcome):
     assert outcome["fired"], outcome
     assert outcome["recovered"], outcome
     assert outcome["exact"], outcome
 
 
+@pytest.mark.parametrize(("point", "before", "target"), KILLS)
+def test_every_row_is_there_once_after_a_kill(matrix, point, before, target):
+    assert_exact(matrix.kill(point, before, target))
+
+
+@pytest.mark.soak("a kill before and one after each kind of request, of command, engine and both")
+@pytest.mark.parametrize(("point", "before", "target"), MORE)
+def test_every_row_is_there_once_after_a_kill_at_any_request(matrix, point, before, target):
+    assert_exact(matrix.kill(point, before, target))
+
+
 def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(matrix):
-    matrix.land()
-    lakehouse_json(matrix.environment, "ingest", TABLE)
     matrix.land(5)
     poisoned = file_name(matrix.files - 3)
     matrix.proxy.poison = re.compile(rb"GET /landing/\S+" + poisoned.encode())

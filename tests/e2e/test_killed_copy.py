@@ -3,7 +3,7 @@
 import pytest
 from command import lakehouse_json, start_lakehouse
 from e2e import kill_matrix
-from e2e.kill_matrix import ROWS, KillMatrix
+from e2e.kill_matrix import ROWS
 
 TABLE = "bronze.copied"
 POINTS = {
@@ -15,25 +15,30 @@ POINTS = {
     "state": rb"PUT /\S+/_copy_into/state\.json",
 }
 KILLS = [
-    ("plan", False, "client"),
     ("receipt", True, "client"),  # Spark goes on without the client, and commits
+    ("delta", False, "both"),
+]
+MORE = [
+    ("plan", False, "client"),
     ("data", False, "engine"),
     ("delta", True, "engine"),
-    ("delta", False, "both"),
     ("list", False, "client"),
     ("state", True, "client"),
 ]
 
 
-@pytest.fixture(scope="module")
-def matrix(home):
-    made = KillMatrix(home, "copy")
-    yield made
-    made.close()
-
-
 @pytest.mark.parametrize(("point", "before", "target"), KILLS)
 def test_every_row_is_there_once_after_a_kill(matrix, monkeypatch, point, before, target):
+    kill_a_copy(matrix, monkeypatch, point, before, target)
+
+
+@pytest.mark.soak("a kill at each of the other kinds of request")
+@pytest.mark.parametrize(("point", "before", "target"), MORE)
+def test_every_row_is_there_once_after_a_kill_at_any_request(matrix, monkeypatch, point, before, target):
+    kill_a_copy(matrix, monkeypatch, point, before, target)
+
+
+def kill_a_copy(matrix, monkeypatch, point, before, target):
     monkeypatch.setattr(kill_matrix, "POINTS", POINTS)
     arguments = ["copy-into", TABLE, matrix.lake.settings.landing_uri, "--format", "json"]
     matrix.land()

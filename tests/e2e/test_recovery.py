@@ -10,18 +10,15 @@ import pytest
 from command import lakehouse, lakehouse_json, start_lakehouse
 
 from lakehouse.engine import connect, engine_status, explain
-from lakehouse.pipeline import BRONZE, SILVER, TABLES
+from lakehouse.pipeline import BRONZE, TABLES
 from lakehouse.processes import Server
+from lakehouse.storage import store_status
 
 HUNGRY = "SELECT length(to_json(c)) FROM (SELECT collect_list(repeat(cast(id AS STRING), 200000)) c FROM range(20000))"
 
 
 def order_ids(lake):
     return sorted(row["order_id"] for row in lake.delta(BRONZE).to_pyarrow_table(columns=["order_id"]).to_pylist())
-
-
-def counted_orders(lake):
-    return sum(row["order_count"] for row in lake.delta(SILVER).to_pyarrow_table(columns=["order_count"]).to_pylist())
 
 
 def running_queries(pid):
@@ -51,55 +48,46 @@ def assert_whole(lake, environment, rows):
     assert [table["batches"] for table in again["tables"]] == [[]] * len(TABLES)
 
 
-def test_the_command_is_killed_in_mid_run(lake, land, spark, environment):
-    land(files=10, rows_per_file=20, late_share=0)
+def started(environment, batches):
+    """The command, when it has printed so many batches."""
     process = start_lakehouse(environment, "ingest")
-    read_until_batch(process, 3)
-    process.kill()
-    process.wait()
-    assert_whole(lake, environment, rows=200)
-    assert running_queries(engine_status(lake.settings).pid) == 0
+    read_until_batch(process, batches)
+    return process
 
 
-def test_the_command_is_interrupted_and_stops_its_query(lake, land, spark, environment):
-    land(files=10, rows_per_file=20, late_share=0)
-    process = start_lakehouse(environment, "ingest")
-    read_until_batch(process, 1)
+def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, environment):
+    """One pipeline: Ctrl-C, then its engine dies, then its object store, then the command itself."""
+    land(files=27, rows_per_file=20, late_share=0)
+    process = started(environment, batches=1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "interrupted" in errors
     assert "Traceback" not in errors
-    assert running_queries(engine_status(lake.settings).pid) == 0
-    assert_whole(lake, environment, rows=200)
+    assert running_queries(engine_status(lake.settings).pid) == 0, "its query was stopped"
 
-
-def test_the_engine_is_killed_in_mid_run(lake, land, spark, environment):
-    land(files=10, rows_per_file=20, late_share=0)
-    process = start_lakehouse(environment, "ingest")
-    read_until_batch(process, 2)
+    process = started(environment, batches=2)
     killed = engine_status(lake.settings).pid
     psutil.Process(killed).kill()
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "the Spark engine ended while it was in use" in errors
     assert "lakehouse ingest" in errors
-    assert_whole(lake, environment, rows=200)
+
+    process = started(environment, batches=1)
     assert engine_status(lake.settings).pid != killed
-
-
-def test_the_object_store_is_killed_in_mid_run(lake, land, spark, environment):
-    from lakehouse.storage import store_status
-
-    land(files=10, rows_per_file=20, late_share=0)
-    process = start_lakehouse(environment, "ingest")
-    read_until_batch(process, 2)
     psutil.Process(store_status(lake.settings).pid).kill()
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "next" in errors
     assert "Traceback" not in errors
-    assert_whole(lake, environment, rows=200)
+
+    process = started(environment, batches=1)
+    process.kill()
+    process.wait()
+    assert len(order_ids(lake)) < 27 * 20, "each of them was in mid-run"
+    assert_whole(lake, environment, rows=27 * 20)
+    assert running_queries(engine_status(lake.settings).pid) == 0
 
 
 def test_an_engine_without_enough_memory_says_so(lake, spark):

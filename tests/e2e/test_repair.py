@@ -20,10 +20,6 @@ def expected(files, rows=10):
     return sorted((file_name(number), row) for number in range(files) for row in range(rows))
 
 
-def orders_in_silver(lake):
-    return sum(row["order_count"] for row in lake.delta(SILVER).to_pyarrow_table(columns=["order_count"]).to_pylist())
-
-
 def objects_below(lake, prefix):
     bucket = lake.settings.bucket
     return {info.key: lake.store.read(bucket, info.key) for info in lake.store.list(bucket, prefix)}
@@ -31,11 +27,11 @@ def objects_below(lake, prefix):
 
 @pytest.fixture
 def loaded(lake, land, spark, environment):
-    """Four files in bronze and silver, one of them truncated gzip bytes under a plain name: in quarantine."""
+    """Four files in bronze, and truncated gzip bytes under a plain name: in quarantine."""
     land(files=4, rows_per_file=10, late_share=0)
     bad = lake.settings.landing_prefix + file_name(90)
     lake.store.write(lake.settings.landing_bucket, bad, b"\x1f\x8b\x08\x00broken")
-    report = lakehouse_json(environment, "ingest")
+    report = lakehouse_json(environment, "ingest", BRONZE)
     assert report["tables"][0]["rows_added"] == 40
     return environment
 
@@ -48,7 +44,7 @@ def journal_of(lake):
     return f"{lake.settings.user}/_journal/{source_id(SourcePath.parse(lake.settings.landing_uri))}/"
 
 
-def assert_refused_then_repaired(lake, land, environment, why):
+def assert_refused(lake, environment, why):
     before = places(lake)
     refused = lakehouse(environment, "ingest", BRONZE)
     assert refused.returncode == 1
@@ -56,52 +52,59 @@ def assert_refused_then_repaired(lake, land, environment, why):
     assert "lakehouse checkpoint repair" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert places(lake) == before, "a refusal writes nothing"
-    dry = lakehouse_json(environment, "checkpoint", "repair", BRONZE)
-    assert dry["reason"] and not dry["done"]
-    assert lakehouse(environment, "ingest", BRONZE).returncode == 1, "a dry repair changes nothing"
-    assert lakehouse_json(environment, "checkpoint", "repair", BRONZE, "--yes")["done"]
-    land(files=1, rows_per_file=10, first_file=4, late_share=0)
-    report = lakehouse_json(environment, "ingest", BRONZE)
-    assert places(lake) == expected(5)
-    passed = {one["check"]: one["passed"] for one in report["checks"]}
-    assert passed["no_file_loaded_twice"]
-    assert passed["every_file_loaded"]
-    assert not passed["no_quarantined_files"], "the bad file stays listed"
-    again = lakehouse_json(environment, "ingest", BRONZE)
-    assert again["tables"][0]["batches"] == []
-    assert not lakehouse_json(environment, "checkpoint", "repair", BRONZE)["reason"]
 
 
-def test_a_lost_checkpoint(lake, land, loaded):
-    lake.store.delete_prefix(lake.settings.bucket, checkpoint_of(lake))
-    assert_refused_then_repaired(lake, land, loaded, "the checkpoint is gone")
-
-
-def test_an_older_copy_of_the_checkpoint(lake, land, loaded):
+def test_what_was_lost_or_restored_is_refused_and_repaired_without_loss(lake, land, loaded):
+    """A lost checkpoint, then an older copy of it, then a lost journal; a new file comes after each repair."""
+    files = 4
     copy = objects_below(lake, checkpoint_of(lake))
-    land(files=1, rows_per_file=10, first_file=4, late_share=0)
-    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["rows_added"] == 10
-    lake.store.delete_prefix(lake.settings.bucket, checkpoint_of(lake))
-    for key, data in copy.items():
-        lake.store.write(lake.settings.bucket, key, data)
-    assert_refused_then_repaired(lake, land, loaded, "the checkpoint is an older copy")
+
+    def restore_the_copy():
+        lake.store.delete_prefix(lake.settings.bucket, checkpoint_of(lake))
+        for key, data in copy.items():
+            lake.store.write(lake.settings.bucket, key, data)
+
+    def lose(prefix):
+        return lambda: lake.store.delete_prefix(lake.settings.bucket, prefix)
+
+    for damage, why in (
+        (lose(checkpoint_of(lake)), "the checkpoint is gone"),
+        (restore_the_copy, "the checkpoint is an older copy"),
+        (lose(journal_of(lake) + "segments/"), "which this journal of"),
+    ):
+        damage()
+        assert_refused(lake, loaded, why)
+        dry = lakehouse_json(loaded, "checkpoint", "repair", BRONZE)
+        assert dry["reason"] and not dry["done"]
+        if files == 4:
+            assert_refused(lake, loaded, why)  # a dry repair changes nothing
+        assert lakehouse_json(loaded, "checkpoint", "repair", BRONZE, "--yes")["done"]
+        copy = objects_below(lake, checkpoint_of(lake))
+        land(files=1, rows_per_file=10, first_file=files, late_share=0)
+        files += 1
+        report = lakehouse_json(loaded, "ingest", BRONZE)
+        assert report["tables"][0]["rows_added"] == 10
+        assert places(lake) == expected(files)
+        passed = {one["check"]: one["passed"] for one in report["checks"]}
+        assert passed["no_file_loaded_twice"]
+        assert passed["every_file_loaded"]
+        assert not passed["no_quarantined_files"], "the bad file stays listed"
+        assert not lakehouse_json(loaded, "checkpoint", "repair", BRONZE)["reason"]
+    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
-def test_a_lost_journal(lake, land, loaded):
-    lake.store.delete_prefix(lake.settings.bucket, journal_of(lake) + "segments/")
-    assert_refused_then_repaired(lake, land, loaded, "which this journal of")
-
-
-def test_a_replayed_file_takes_the_place_of_its_rows_and_silver_is_computed_again(lake, land, loaded):
+def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_again(lake, land, loaded):
+    """One file was corrected after it was loaded, another one leaves quarantine."""
+    lakehouse_json(loaded, "ingest", SILVER)
     bucket, key = lake.settings.landing_bucket, lake.settings.landing_prefix + file_name(2)
     lines = lake.store.read(bucket, key).decode().splitlines()
     changed = [json.dumps({**json.loads(line), "customer_id": "CORRECTED"}) for line in lines[:7]]
     lake.store.write(bucket, key, "\n".join(changed).encode())
-    assert lakehouse_json(loaded, "ingest")["tables"][0]["batches"] == [], "an overwritten file is not news by default"
+    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == [], "no news by default"
     dry = lakehouse_json(loaded, "replay", "--files", file_name(2))
     assert (dry["done"], dry["rows"], len(dry["files"])) == (False, 10, 1)
     assert lakehouse_json(loaded, "replay", "--files", file_name(2), "--yes")["done"]
-    report = lakehouse_json(loaded, "ingest")
+    report = lakehouse_json(loaded, "ingest", BRONZE, SILVER)
     assert places(lake) == sorted(set(expected(4)) - {(file_name(2), row) for row in (7, 8, 9)})
     rows = lake.delta(BRONZE).to_pyarrow_table().to_pylist()
     assert sum(row["customer_id"] == "CORRECTED" for row in rows) == 7
@@ -109,20 +112,17 @@ def test_a_replayed_file_takes_the_place_of_its_rows_and_silver_is_computed_agai
     assert passed["every_file_loaded"]
     assert passed["no_file_loaded_twice"]
     assert passed["windows_account_for_orders"]
-    assert lakehouse_json(loaded, "ingest")["tables"][0]["batches"] == []
     states = lakehouse_json(loaded, "files")["counts"]
     assert states == {"INGESTED": 4, "QUARANTINED": 1, "REPLACED": 1, "PASSED_OVER": 1}
 
-
-def test_a_corrected_file_leaves_quarantine_by_replay(lake, land, loaded):
-    listed = lakehouse(loaded, "files", "--state", "quarantined")
-    assert "WRONG_EXTENSION" in listed.stdout
+    assert "WRONG_EXTENSION" in lakehouse(loaded, "files", "--state", "quarantined").stdout
     key = lake.settings.landing_prefix + file_name(90)
-    lake.store.write(lake.settings.landing_bucket, key, b'{"order_id": "mended", "quantity": 1}')
+    lake.store.write(bucket, key, b'{"order_id": "mended", "quantity": 1}')
     assert lakehouse_json(loaded, "replay", "--files", file_name(90), "--yes")["done"]
     report = lakehouse_json(loaded, "ingest", BRONZE)
     assert report["tables"][0]["rows_added"] == 1
     assert {one["check"]: one["passed"] for one in report["checks"]}["no_quarantined_files"]
+    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
 def test_replay_of_nothing_in_particular_is_refused(lake, environment):

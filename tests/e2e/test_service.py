@@ -3,6 +3,7 @@
 import signal
 
 import psutil
+import pytest
 import requests
 from command import lakehouse, lakehouse_json
 from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
@@ -15,12 +16,21 @@ from lakehouse.storage import store_status
 FAST = ("--trigger", "processing-time=1s")
 
 
-def test_every_row_is_there_once_whatever_ends_the_service(lake, spark, environment):
-    outcome = disturb(lake, environment, seconds=20, pause=0.5, trigger="processing-time=1s")
+def assert_exact_whatever_ends_it(lake, environment, seconds, files):
+    outcome = disturb(lake, environment, seconds=seconds, pause=0.5, trigger="processing-time=1s")
     assert outcome["exit_codes"] == [0, -signal.SIGKILL, 0]
     assert outcome["exact"], outcome
-    assert outcome["files"] >= 20
+    assert outcome["files"] >= files
     assert running_queries(engine_status(lake.settings).pid) == 0
+
+
+def test_every_row_is_there_once_whatever_ends_the_service(lake, spark, environment):
+    assert_exact_whatever_ends_it(lake, environment, seconds=3, files=10)
+
+
+@pytest.mark.soak("two minutes of files, so that the ends come upon long streams and their backlog")
+def test_every_row_of_two_minutes_is_there_once_whatever_ends_the_service(lake, spark, environment):
+    assert_exact_whatever_ends_it(lake, environment, seconds=120, files=240)
 
 
 def test_a_second_service_on_a_checkpoint_is_told_who_has_it(lake, land, spark, environment):

@@ -163,9 +163,24 @@ def random_orders(draw):
     )
 
 
-@settings(max_examples=3, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))
+def examples(count):
+    """So many random tables; each takes some seconds of Spark."""
+    chosen = settings(max_examples=count, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    return lambda test: chosen(given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))(test))
+
+
+@examples(1)
 def test_however_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
+    assert_right_however_they_are_cut(spark, lake, seed, runs)
+
+
+@pytest.mark.soak("more random tables and cuts")
+@examples(15)
+def test_however_many_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
+    assert_right_however_they_are_cut(spark, lake, seed, runs)
+
+
+def assert_right_however_they_are_cut(spark, lake, seed, runs):
     draw = random.Random(seed)
     settings = lake.settings.model_copy(update={"user": f"cut{seed}-{runs}"})
     bronze = Bronze(spark, type(lake)(settings, lake.endpoint, lake.store))

@@ -3,6 +3,7 @@
 import os
 import uuid
 
+import pytest
 from e2e.test_pipeline import assert_silver_is
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
@@ -13,18 +14,32 @@ from lakehouse.lake import Lake
 from lakehouse.pipeline import SILVER, check_table, run_table
 from lakehouse.settings import Settings
 
-EXAMPLES = int(os.environ.get("WINDOW_EXAMPLES", "5"))
-"""Each takes some seconds of Spark."""
+LONG = int(os.environ.get("WINDOW_EXAMPLES", "20"))
 
 
-@settings(
-    max_examples=EXAMPLES,
-    phases=[Phase.generate],  # making a failure smaller takes hundreds of runs
-    suppress_health_check=list(HealthCheck),
-    derandomize=EXAMPLES < 50,
-)
-@given(made=runs, files_per_batch=st.integers(1, 3))
+def examples(count):
+    """So many random streams; each takes some seconds of Spark."""
+    chosen = settings(
+        max_examples=count,
+        phases=[Phase.generate],  # making a failure smaller takes hundreds of runs
+        suppress_health_check=list(HealthCheck),
+        derandomize=count < 50,
+    )
+    return lambda test: chosen(given(made=runs, files_per_batch=st.integers(1, 3))(test))
+
+
+@examples(2)
 def test_silver_and_quarantine_are_what_the_watermark_rule_says(home, made, files_per_batch):
+    assert_the_rule_holds(home, made, files_per_batch)
+
+
+@pytest.mark.soak("more random streams; WINDOW_EXAMPLES says how many")
+@examples(LONG)
+def test_silver_and_quarantine_of_many_streams_are_what_the_watermark_rule_says(home, made, files_per_batch):
+    assert_the_rule_holds(home, made, files_per_batch)
+
+
+def assert_the_rule_holds(home, made, files_per_batch):
     lake = Lake.open(
         Settings.load(
             home=home,

@@ -13,6 +13,7 @@ from store.landed import ROW, SCHEMA
 
 from lakehouse.autoloader.columns import METADATA_TYPE
 from lakehouse.autoloader.fetch import Fetcher
+from lakehouse.autoloader.plan import Span
 from lakehouse.errors import StreamFailed, TerminalError
 from lakehouse.storage import BucketMissing
 
@@ -238,3 +239,20 @@ def test_odd_text_stays_within_its_file_when_files_are_parsed_as_one_input(world
     assert [(one.seq, one.rows, one.state, one.error) for one in receipts] == [
         (seq, len(expected), "INGESTED", "") for seq, expected in enumerate(values, 1)
     ]
+
+
+@pytest.mark.parametrize("end", [b"", b"\n"], ids=["without", "with"])
+def test_wherever_a_file_is_cut_each_line_is_in_one_part(world, end):
+    data = b"a\nbb\n\n\nccc\r\n\n" + b"d" * 12 + b"\n\neeee" + end
+    world.put("cut.txt", data)
+    [there] = world.lake.store.list(world.bucket, world.folder)
+    fetcher = Fetcher(world.lake.endpoint, world.bucket)
+    file = (1, there.key, there.e_tag, len(data), there.last_modified)
+    for step in range(1, len(data) + 1):
+        spans = [Span(*file, start, min(step, len(data) - start)) for start in range(0, len(data), step)]
+        read = [fetcher.lines(span, 1 << 20) for span in spans]
+        assert b"".join(lines for lines, _, _ in read) == data, step
+        for span, (lines, begin, too_long) in zip(spans, read, strict=True):
+            assert data[begin:].startswith(lines)
+            assert not lines or span.start <= begin < span.start + span.length
+            assert too_long is None

@@ -10,6 +10,7 @@ from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import SourcePath
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.storage.contract import ObjectInfo
+from lakehouse.streams.replacing import replaced_by
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -74,3 +75,13 @@ def test_what_waits_is_counted_behind_the_batch(journal):
         "oldestPendingSeconds": int(NOW.timestamp()),
     }
     assert backlog(journal).outstanding(5) == {"numFilesOutstanding": 0, "numBytesOutstanding": 0}
+
+
+def test_the_entries_whose_rows_go_are_those_of_a_replay_and_where_that_is_asked_for_older_versions(journal):
+    b, d = (ObjectInfo(f"in/{name}", 1, "newer", NOW) for name in ("b.csv", "d.json"))
+    journal.replay("landing", [(b, 2), (d, 5)])
+    assert replaced_by(journal, 6, 8, overwrites=False) == {2, 5}
+    assert replaced_by(journal, 6, 7, overwrites=False) == {2}, "the other is in a later batch"
+    assert replaced_by(journal, 0, 6, overwrites=False) == set()
+    assert replaced_by(journal, 5, 6, overwrites=True) == {1}
+    assert replaced_by(journal, 5, 8, overwrites=True) == {1, 2, 5}

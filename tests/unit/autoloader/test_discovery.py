@@ -190,3 +190,14 @@ def test_markers_and_empty_objects_are_looked_at_again():
     world.put("landing", "in/late.json", b"now")
     look(world, one)
     assert [file.key for file in one.files(0, 9)] == ["in/late.json"]
+
+
+def test_of_two_who_number_files_at_the_same_moment_one_wins_and_the_other_takes_the_next_numbers():
+    world = MemoryStore()
+    fill(world, ["a", "b"])
+    a, b = world.list("landing", "in/")
+    first, second = opened(world), opened(world)
+    assert first.append("landing", [a]) == 1
+    assert second.append("landing", [b, a]) == 1, "its view is older than the first's write"
+    for one in (second, opened(world)):
+        assert [(file.seq, file.key) for file in one.files(0, 9)] == [(1, "in/a"), (2, "in/b")]

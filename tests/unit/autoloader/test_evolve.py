@@ -5,11 +5,13 @@ import json
 
 import pytest
 from pyspark.sql.types import ArrayType, MapType, StringType, StructType
+from unit.autoloader.memory_store import MemoryStore
 
 from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of, possible
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
 from lakehouse.autoloader.wider import wider
 
 RESCUED = "_rescued_data"
@@ -211,3 +213,32 @@ def test_names_that_a_table_cannot_have_are_no_columns():
     found.add("list", ArrayType(StructType().add("a=b", "long")))
     assert possible(found).simpleString() == "struct<ok:bigint,s:struct<z:bigint>>"
     assert evolved(schema(a="long"), found).simpleString() == "struct<a:bigint,ok:bigint,s:struct<z:bigint>>"
+
+
+def test_a_version_of_the_schema_stays_as_it_was_written_first():
+    versions = SchemaLocation(MemoryStore(), "lake", "schemas")
+    mine, theirs = (SchemaVersion(0, schema(a="long", **{name: "string"}), schema()) for name in ("mine", "theirs"))
+    assert versions.write(theirs) == theirs
+    assert versions.write(mine) == theirs, "whoever is second gets what stands there"
+    assert versions.read(0) == theirs
+
+
+def test_of_two_who_learn_columns_at_the_same_moment_neither_loses_one():
+    store = MemoryStore()
+    one, other = (SchemaLocation(store, "lake", "schemas") for _ in range(2))
+    one.write(SchemaVersion(0, schema(a="long"), schema()))
+    latest = one.latest
+
+    def before_the_other():
+        found = latest()
+        one.latest = latest
+        other.grow(schema(theirs="string"), {})
+        return found
+
+    one.latest = before_the_other
+    assert one.grow(schema(mine="string"), {}).version == 2
+    assert [version.data for version in other.history()] == [
+        schema(a="long"),
+        schema(a="long", theirs="string"),
+        schema(a="long", theirs="string", mine="string"),
+    ]

@@ -1,0 +1,85 @@
+"""The same pipeline on other engines and on another store, with the same result."""
+
+import pytest
+from command import lakehouse_json
+from e2e.standalone_cluster import WORKERS, standalone_cluster
+from e2e.test_pipeline import MIXED, assert_silver_is, bronze_rows, lines_of
+
+from lakehouse.engine import ensure_engine, stop_engine
+from lakehouse.lake import Lake
+from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.samples import file_name, generate_orders
+from lakehouse.settings import Settings
+from lakehouse.storage import stop_store
+
+pytestmark = pytest.mark.usefixtures("own_engine")
+
+
+def test_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
+    land(files=2, **MIXED)
+    elsewhere = {"home": tmp_path / "elsewhere", "bucket": lake.settings.bucket}
+    other = Settings.load(**elsewhere, user="server", engine_memory="1g")
+    engine = ensure_engine(other, lake.endpoint)
+    try:
+        remote = engine.remote.get_secret_value()
+        report = lakehouse_json(environment, "ingest", BRONZE, SILVER, LAKEHOUSE_SPARK_REMOTE=remote)
+    finally:
+        stop_engine(other)
+    assert report["tables"][0]["rows_added"] == 120
+    assert_silver_is(lake, [[lines_of(lake, 0, 2)]])
+
+
+@pytest.fixture
+def seaweedfs(tmp_path):
+    made = Settings.load(home=tmp_path / "seaweedfs", user="tester", store="seaweedfs")
+    yield made
+    stop_store(made)
+
+
+def test_in_process_on_seaweedfs(seaweedfs):
+    lake = Lake.open(seaweedfs)
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+    generate_orders(lambda name, data: lake.store.write(bucket, prefix + name, data), files=3, **MIXED)
+    variables = {
+        "LAKEHOUSE_HOME": str(seaweedfs.home),
+        "LAKEHOUSE_USER": "tester",
+        "LAKEHOUSE_STORE": "seaweedfs",
+        "LAKEHOUSE_SPARK_REMOTE": "local[2]",
+    }
+    report = lakehouse_json(variables, "ingest")
+    assert report["tables"][0]["rows_added"] == 180
+    assert_silver_is(lake, [[lines_of(lake, 0, 3)]])
+    assert not (seaweedfs.home / "engine" / "tester" / "server.json").exists(), "no server was needed"
+
+
+@pytest.fixture
+def cluster(lake, tmp_path):
+    with standalone_cluster(tmp_path, lake.endpoint, lake.settings.bucket) as made:
+        yield made
+
+
+def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
+    runs, large_batches = [], {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "6"}
+    for first, count in ((0, 6), (6, 3)):
+        before = cluster.completed_tasks()
+        landed = land(files=count, first_file=first, **MIXED)
+        told = {**large_batches, "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
+        report = lakehouse_json(environment, "ingest", BRONZE, SILVER, **told)
+        bronze = report["tables"][0]
+        assert bronze["rows_added"] == landed.rows
+        assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
+        runs.append([lines_of(lake, first, count)])
+        assert_every_line_is_in_bronze_once(lake, first + count)
+        assert_silver_is(lake, runs)
+        after = cluster.completed_tasks()
+        assert len(after) == WORKERS
+        assert all(after[executor] > before[executor] for executor in after), (before, after)
+    assert [worker["coresused"] for worker in cluster.workers()] == [1] * WORKERS, "an executor on each"
+
+
+def assert_every_line_is_in_bronze_once(lake, files):
+    places = [(row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in bronze_rows(lake)]
+    names = map(file_name, range(files))
+    assert sorted(places) == [
+        (name, at) for number, name in enumerate(names) for at in range(len(lines_of(lake, number, 1)))
+    ]
