@@ -64,7 +64,7 @@ MUTATIONS = (
         harm="A batch that is repeated after a kill is written a second time.",
         tests=(
             "tests/spark/test_orders.py"
-            "::test_a_batch_that_is_done_again_is_left_out_and_the_session_keeps_nothing_of_it",
+            "::test_a_batch_that_is_done_again_is_left_out_and_a_table_without_its_checkpoint_is_refused",
         ),
     ),
     Mutation(

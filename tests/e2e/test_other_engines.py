@@ -59,21 +59,17 @@ def cluster(lake, tmp_path):
 
 
 def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
-    runs, large_batches = [], {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "6"}
-    for first, count in ((0, 6), (6, 3)):
-        before = cluster.completed_tasks()
-        landed = land(files=count, first_file=first, **MIXED)
-        told = {**large_batches, "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
-        report = lakehouse_json(environment, "ingest", BRONZE, SILVER, **told)
-        bronze = report["tables"][0]
-        assert bronze["rows_added"] == landed.rows
-        assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
-        runs.append([lines_of(lake, first, count)])
-        assert_every_line_is_in_bronze_once(lake, first + count)
-        assert_silver_is(lake, runs)
-        after = cluster.completed_tasks()
-        assert len(after) == WORKERS
-        assert all(after[executor] > before[executor] for executor in after), (before, after)
+    before = cluster.completed_tasks()
+    landed = land(files=6, **MIXED)
+    told = {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "4", "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
+    bronze, _ = lakehouse_json(environment, "ingest", BRONZE, SILVER, **told)["tables"]
+    assert (bronze["rows_added"], len(bronze["batches"])) == (landed.rows, 2)
+    assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
+    assert_every_line_is_in_bronze_once(lake, 6)
+    assert_silver_is(lake, [[lines_of(lake, 0, 6)]])
+    after = cluster.completed_tasks()
+    assert len(after) == WORKERS
+    assert all(after[executor] > before[executor] for executor in after), (before, after)
     assert [worker["coresused"] for worker in cluster.workers()] == [1] * WORKERS, "an executor on each"
 
 

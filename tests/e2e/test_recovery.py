@@ -14,7 +14,7 @@ from lakehouse.pipeline import BRONZE, TABLES
 from lakehouse.processes import Server
 from lakehouse.storage import store_status
 
-HUNGRY = "SELECT length(to_json(c)) FROM (SELECT collect_list(repeat(cast(id AS STRING), 200000)) c FROM range(20000))"
+HUNGRY = "SELECT size(collect_list(repeat(cast(id AS STRING), 500000000))) FROM range(1, 10, 1, 1)"
 
 
 def order_ids(lake):

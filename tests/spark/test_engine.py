@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lakehouse.engine import connect, engine_status, ensure_engine, get_spark, spark_log, stop_engine
+from lakehouse.engine import engine_status, ensure_engine, get_spark, spark_log
 from lakehouse.engine.server import server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.lake import Lake
@@ -49,7 +49,7 @@ def test_tables_have_their_names_in_every_new_session(named):
     assert named.describe("silver.by_writer").uri == "s3a://lakehouse/tester/silver/by_writer"
 
 
-def test_to_table_streams_into_a_table_that_an_earlier_engine_made(named):
+def test_a_dead_engine_is_started_again_and_streams_go_on_into_tables_that_the_earlier_one_made(named):
     spark = get_spark(lake=named)
     source, checkpoint = f"{named.settings.lake_uri}/_source", f"{named.settings.lake_uri}/_checkpoints/bronze.streamed"
     spark.range(5).write.format("delta").mode("overwrite").save(source)
@@ -60,21 +60,17 @@ def test_to_table_streams_into_a_table_that_an_earlier_engine_made(named):
         writer.toTable("bronze.streamed").awaitTermination()
 
     drain(spark)
-    stop_engine(named.settings)
+    before = engine_status(named.settings)
+    assert ensure_engine(named.settings, named.endpoint).pid == before.pid, "it is found again"
+    killed = psutil.Process(before.pid)
+    killed.kill()
+    killed.wait(10)
     again = get_spark(lake=named)
+    assert engine_status(named.settings).pid != before.pid
     assert again.table("bronze.streamed").count() == 5
     again.range(5, 7).write.format("delta").mode("append").save(source)
     drain(again)
     assert again.table("bronze.streamed").count() == 7
-
-
-def test_the_engine_is_found_again_and_started_again_when_it_died(lake, spark):
-    before = engine_status(lake.settings)
-    assert ensure_engine(lake.settings, lake.endpoint).pid == before.pid
-    psutil.Process(before.pid).kill()
-    psutil.Process(before.pid).wait(10) if psutil.pid_exists(before.pid) else None
-    assert connect(lake).sql("SELECT 1").collect()[0][0] == 1
-    assert engine_status(lake.settings).pid != before.pid
 
 
 def test_other_settings_are_noticed_and_a_busy_engine_is_left_alone(lake, spark):

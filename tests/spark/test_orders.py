@@ -202,10 +202,13 @@ def assert_right_however_they_are_cut(spark, lake, seed, runs):
         assert findings["revenue_matches_orders"].passed
 
 
-def test_an_order_that_moves_to_another_day_or_method_leaves_its_old_group(bronze):
+def test_orders_that_move_come_again_come_late_or_are_none(bronze):
+    """One table through several runs: each changes what it must, and a run without news starts no query."""
     bronze.commit(bronze.file(1, order("a", 1, "card", 10.0), order("b", 1, "card", 5.0), order("c", 2, None, 1.0)))
     [first, _], _ = bronze.run()
     assert (first.rows_added, first.rows_updated) == (3, 0)
+    assert_no_query_starts(bronze)
+
     bronze.commit(bronze.file(2, order("a", 3, "card", 10.0), order("c", 2, "cash", 1.0), order("d", 1, "card", 7.0)))
     [orders, gold], findings = bronze.run()
     bronze.assert_right()
@@ -214,10 +217,31 @@ def test_an_order_that_moves_to_another_day_or_method_leaves_its_old_group(bronz
     assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
     assert all(one.passed for one in findings.values())
 
+    bronze.commit(bronze.file(3, order("a", 3, "card", 10.0)))
+    [orders, gold], _ = bronze.run()
+    bronze.assert_right()
+    assert (orders.rows_updated, gold.input_rows) == (1, 2), "sent again unchanged"
+    assert (gold.rows_added, gold.rows_removed) == (0, 0)
 
-def test_a_run_without_news_starts_no_query(bronze):
-    bronze.commit(bronze.file(1, order("a")))
-    bronze.run()
+    bronze.commit(bronze.file(0, order("b", 1, "cash", 99.0)))
+    [orders, gold], findings = bronze.run()
+    bronze.assert_right()
+    assert (orders.rows_added, orders.rows_updated, gold.rows_added) == (0, 0, 0), "an older version changes nothing"
+    assert all(one.passed for one in findings.values())
+
+    bronze.commit(bronze.file(4, order("e", day=None), order(None), order(None, 2)))
+    reports, findings = bronze.run()
+    bronze.assert_right()
+    assert [report.rows_added for report in reports] == [0, 0], "no valid orders"
+    warned = findings["every_order_has_an_id"]
+    assert (warned.passed, warned.numbers["orders_without_id"], len(warned.sample)) == (False, 2, 2)
+    assert warned.next_command
+    assert findings["orders_match_bronze"].passed
+    assert blocked_by(findings.values(), bronze.lake.settings) is None
+    assert_no_query_starts(bronze)
+
+
+def assert_no_query_starts(bronze):
     versions = [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)]
     for table in (ORDERS, DAILY_REVENUE):
         report = run_table(None, bronze.lake, table)
@@ -225,34 +249,7 @@ def test_a_run_without_news_starts_no_query(bronze):
     assert [bronze.lake.version(table) for table in (ORDERS, DAILY_REVENUE)] == versions
 
 
-def test_a_batch_without_valid_orders_is_read_once(bronze):
-    bronze.commit(bronze.file(1, order("a")))
-    bronze.run()
-    bronze.commit(bronze.file(2, order("b", day=None)))
-    reports, _ = bronze.run()
-    bronze.assert_right()
-    assert [report.rows_added for report in reports] == [0, 0]
-    for table in (ORDERS, DAILY_REVENUE):
-        assert run_table(None, bronze.lake, table).batches == ()
-
-
-def test_an_order_sent_again_unchanged_gives_gold_nothing_to_do(bronze):
-    bronze.commit(bronze.file(1, order("a"), order("b", 2)))
-    bronze.run()
-    bronze.commit(bronze.file(2, order("a")))
-    [orders, gold], _ = bronze.run()
-    bronze.assert_right()
-    assert (orders.rows_updated, gold.input_rows) == (1, 2)
-    assert (gold.rows_added, gold.rows_removed) == (0, 0)
-    older = bronze.file(0, order("b", 1, "cash", 99.0))
-    bronze.commit(older)
-    [orders, gold], findings = bronze.run()
-    bronze.assert_right()
-    assert (orders.rows_added, orders.rows_updated, gold.rows_added) == (0, 0, 0), "an older version changes nothing"
-    assert all(one.passed for one in findings.values())
-
-
-def test_a_batch_that_is_done_again_is_left_out_and_the_session_keeps_nothing_of_it(bronze, lake):
+def test_a_batch_that_is_done_again_is_left_out_and_a_table_without_its_checkpoint_is_refused(bronze, lake):
     bronze.commit(bronze.file(1, order("a")))
     bronze.run()
     before = lake.version(ORDERS)
@@ -268,6 +265,9 @@ def test_a_batch_that_is_done_again_is_left_out_and_the_session_keeps_nothing_of
     assert lake.version(ORDERS) == before + 1
     assert [bronze.spark.conf.get(key, None) for key in TRANSACTION.values()] == [None, None, None]
     assert lake.delta(ORDERS).transaction_version(read_checkpoint(lake, ORDERS).query_id) == 1
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{ORDERS}/")
+    with pytest.raises(CheckpointMismatch, match="the checkpoint is gone"):
+        run_table(bronze.spark, lake, ORDERS)
 
 
 def test_rows_that_bronze_takes_out_make_both_tables_start_over(bronze, lake):
@@ -321,17 +321,6 @@ def test_new_columns_of_bronze_come_along(bronze):
     assert all(one.passed for one in findings.values())
 
 
-def test_rows_without_an_id_are_counted_and_left_out(bronze):
-    bronze.commit(bronze.file(1, order(None), order("a"), order(None, 2)))
-    _, findings = bronze.run()
-    bronze.assert_right()
-    warned = findings["every_order_has_an_id"]
-    assert (warned.passed, warned.numbers["orders_without_id"], len(warned.sample)) == (False, 2, 2)
-    assert warned.next_command
-    assert findings["orders_match_bronze"].passed
-    assert blocked_by(findings.values(), bronze.lake.settings) is None
-
-
 def test_tampered_tables_fail_their_checks_and_can_be_computed_again(bronze, lake, environment):
     bronze.commit(bronze.file(1, *(order(name, 1 + n % 2, amount=n) for n, name in enumerate("abcdef"))))
     bronze.run()
@@ -373,11 +362,3 @@ def test_gold_is_judged_by_the_orders_that_it_has_read(bronze, lake):
     _, findings = bronze.run()
     bronze.assert_right()
     assert findings["revenue_matches_orders"].numbers["orders"] == 3
-
-
-def test_a_table_that_lost_its_checkpoint_is_refused(bronze, lake):
-    bronze.commit(bronze.file(1, order("a")))
-    bronze.run()
-    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{ORDERS}/")
-    with pytest.raises(CheckpointMismatch, match="the checkpoint is gone"):
-        run_table(bronze.spark, lake, ORDERS)
