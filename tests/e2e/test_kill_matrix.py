@@ -1,18 +1,16 @@
-"""A few kills of the matrix; ``kill_matrix.py`` alone runs hundreds."""
+"""Kills at exact points, of streams and of COPY INTO: a few here, hundreds by ``kill_matrix.py`` alone."""
 
 import re
 from itertools import cycle
 
 import pytest
-from command import lakehouse_json
-from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS
+from command import lakehouse_json, start_lakehouse
+from e2e import kill_matrix
+from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS, KillMatrix
 
 from lakehouse.samples import file_name
 
-KILLS = [
-    ("offsets", True, "client"),  # the very first: Spark refuses what is left then
-    ("delta", False, "engine"),
-]
+KILLS = [("offsets", True, "client")]  # the very first: Spark refuses what is left then
 EACH = zip(sorted(POINTS) * 2, cycle([True, False]), cycle(TARGETS), strict=False)
 MORE = [kill for kill in EACH if kill not in KILLS]
 
@@ -47,3 +45,60 @@ def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(mat
     assert quarantined["path"].endswith(poisoned)
     assert quarantined["error"].startswith("KILLS_ITS_READER")
     assert report["tables"][0]["rows_added"] == 4 * ROWS
+
+
+COPIED = "bronze.copied"
+OF_A_COPY = {
+    "plan": rb"PUT /\S+/attempts/\S+/plan\.parquet",
+    "receipt": rb"PUT /\S+/attempts/\S+\.jsonl",
+    "data": rb"PUT /\S+/bronze/copied/part-\S+\.parquet",
+    "delta": rb"PUT /\S+/copied/_delta_log/\d+\.json",
+    "list": rb"PUT /\S+/_copy_into/segments/\d+\.parquet",
+    "state": rb"PUT /\S+/_copy_into/state\.json",
+}
+KILLS_OF_A_COPY = [
+    ("receipt", True, "client"),  # Spark goes on without the client, and commits
+    ("delta", False, "both"),
+]
+MORE_OF_A_COPY = [
+    ("plan", False, "client"),
+    ("data", False, "engine"),
+    ("delta", True, "engine"),
+    ("list", False, "client"),
+    ("state", True, "client"),
+]
+
+
+@pytest.fixture(scope="module")
+def copies(home, proxy):
+    """A lake of its own behind the same proxy."""
+    return KillMatrix(home, "copy", proxy)
+
+
+@pytest.mark.parametrize(("point", "before", "target"), KILLS_OF_A_COPY)
+def test_every_row_of_a_copy_is_there_once_after_a_kill(copies, monkeypatch, point, before, target):
+    kill_a_copy(copies, monkeypatch, point, before, target)
+
+
+@pytest.mark.soak("a kill at each of the other kinds of request")
+@pytest.mark.parametrize(("point", "before", "target"), MORE_OF_A_COPY)
+def test_every_row_of_a_copy_is_there_once_after_a_kill_at_any_request(copies, monkeypatch, point, before, target):
+    kill_a_copy(copies, monkeypatch, point, before, target)
+
+
+def kill_a_copy(matrix, monkeypatch, point, before, target):
+    monkeypatch.setattr(kill_matrix, "POINTS", OF_A_COPY)
+    arguments = ["copy-into", COPIED, matrix.lake.settings.landing_uri, "--format", "json"]
+    matrix.land()
+    process = start_lakehouse(matrix.environment, *arguments)
+    matrix.proxy.arm(point, before, lambda: matrix.strike(process, target))
+    process.communicate(timeout=240)
+    fired = matrix.proxy.fired.is_set()
+    matrix.proxy.disarm()
+    assert fired
+    matrix.land(1)
+    lakehouse_json(matrix.environment, *arguments)
+    files = matrix.lake.delta(COPIED).to_pyarrow_table(columns=["order_id"])
+    ids = files["order_id"].to_pylist()
+    assert (len(ids), len(set(ids))) == (matrix.files * ROWS, matrix.files * ROWS)
+    assert lakehouse_json(matrix.environment, *arguments)["already_loaded"] == matrix.files

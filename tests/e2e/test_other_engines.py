@@ -1,20 +1,24 @@
 """The same pipeline on other engines and on another store, with the same result."""
 
+import psutil
 import pytest
 from command import lakehouse_json
 from e2e.standalone_cluster import WORKERS, standalone_cluster
 from e2e.test_pipeline import MIXED, assert_silver_is, bronze_rows, lines_of
 
-from lakehouse.engine import ensure_engine, stop_engine
+from lakehouse.engine import connect, disconnect, engine_status, ensure_engine, explain, stop_engine
 from lakehouse.lake import Lake
 from lakehouse.pipeline import BRONZE, SILVER
 from lakehouse.samples import file_name, generate_orders
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
 
+HUNGRY = "SELECT size(collect_list(repeat(cast(id AS STRING), 100000000))) FROM range(1, 10, 1, 1)"
+
 pytestmark = pytest.mark.usefixtures("own_engine")
 
 
+@pytest.mark.soak("a server of ours as the endpoint; the cluster's is one of nobody's")
 def test_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
     land(files=2, **MIXED)
     elsewhere = {"home": tmp_path / "elsewhere", "bucket": lake.settings.bucket}
@@ -27,6 +31,24 @@ def test_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
         stop_engine(other)
     assert report["tables"][0]["rows_added"] == 120
     assert_silver_is(lake, [[lines_of(lake, 0, 2)]])
+
+
+def test_an_engine_without_enough_memory_says_so_and_the_next_command_starts_another(lake):
+    small = Lake(lake.settings.model_copy(update={"engine_memory": "512m"}), lake.endpoint, lake.store)
+    spark = connect(small)
+    engine = psutil.Process(engine_status(small.settings).pid)
+    with pytest.raises(Exception) as caught:
+        spark.sql(HUNGRY).collect()
+    engine.wait(30)
+    reason = explain(small.settings, caught.value)
+    assert reason is not None
+    assert "ran out of memory (heap 512m)" in str(reason)
+    assert "LAKEHOUSE_ENGINE_MEMORY=1024m" in reason.next_command
+    try:
+        assert connect(small).sql("SELECT 1").collect()[0][0] == 1
+    finally:
+        disconnect()
+        stop_engine(small.settings)
 
 
 @pytest.fixture

@@ -17,12 +17,21 @@ def storm(world, monkeypatch):
 
 @pytest.mark.parametrize("faults", [["busy"], ["reset"], ["cut"], ["busy", "reset", "cut"]], ids="+".join)
 def test_a_storm_costs_time_and_no_row(world, storm, faults):
-    for number in range(40):
-        world.put(f"{number:02d}.json", b'{"a": %d}\n' % number * 5)
-    storm.strike(FILES, *faults, share=0.3)
-    rows = world.run(max_files=100)
-    assert rows == sorted(((f"{n:02d}.json", row, n) for n in range(40) for row in range(5)), key=str)
-    assert len(storm.met) > 5
+    assert_no_row_is_lost(world, storm, faults, files=40, share=0.3)
+
+
+@pytest.mark.soak("a storm over twenty times as many files")
+def test_a_long_storm_costs_time_and_no_row(world, storm):
+    assert_no_row_is_lost(world, storm, ["busy", "reset", "cut"], files=800, share=0.15)
+
+
+def assert_no_row_is_lost(world, storm, faults, files, share):
+    for number in range(files):
+        world.put(f"{number:03d}.json", b'{"a": %d}\n' % number * 5)
+    storm.strike(FILES, *faults, share=share)
+    rows = world.run(max_files=files)
+    assert rows == sorted(((f"{n:03d}.json", row, n) for n in range(files) for row in range(5)), key=str)
+    assert len(storm.met) > files * share / 2
     assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
 
 

@@ -92,10 +92,17 @@ class Discoverers(RuleBasedStateMachine):
             journal._FAN_IN = self.fan_in
 
 
-TestDiscoverers = Discoverers.TestCase
-TestDiscoverers.settings = settings(
-    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
-)
+def examples(count):
+    return settings(max_examples=count, stateful_step_count=40, suppress_health_check=list(HealthCheck))
+
+
+class TestDiscoverers(Discoverers.TestCase):
+    settings = examples(150)
+
+
+@pytest.mark.soak("twenty times as many histories")
+class TestManyDiscoverers(Discoverers.TestCase):
+    settings = examples(3000)
 
 
 def fill(world, names, data=b"x"):
