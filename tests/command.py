@@ -2,11 +2,18 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 
 COMMAND = [sys.executable, "-m", "lakehouse.cli.main"]
+# a suite started in the background ignores Ctrl-C, and its children would too; not preexec_fn: gRPC's threads run on in
+# a fork until its descriptors are closed, and then end it
+HEARING = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from lakehouse.cli.main import main
+main()
+"""
 
 
 def lakehouse(environment, *arguments, **variables):
@@ -26,11 +33,9 @@ def lakehouse_json(environment, *arguments, **variables):
 def start_lakehouse(environment, *arguments):
     """A running command with its standard output as a pipe."""
     return subprocess.Popen(
-        [*COMMAND, *arguments],
+        [sys.executable, "-c", HEARING, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a suite started in the background ignores Ctrl-C, and its children would too
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )

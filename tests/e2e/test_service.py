@@ -33,7 +33,7 @@ def test_every_row_of_two_minutes_is_there_once_whatever_ends_the_service(lake, 
     assert_exact_whatever_ends_it(lake, environment, seconds=120, files=240)
 
 
-def test_a_second_service_on_a_checkpoint_is_told_who_has_it(lake, land, spark, environment):
+def test_a_second_service_is_told_who_writes_and_an_error_that_stays_ends_it(lake, land, spark, environment):
     land(files=1, rows_per_file=ROWS, late_share=0)
     service = Service(environment, TABLE, *FAST)
     service.wait_for(service.batches, "its first batch")
@@ -47,6 +47,12 @@ def test_a_second_service_on_a_checkpoint_is_told_who_has_it(lake, land, spark, 
     assert requests.get(f"{service.address}/", timeout=10).status_code == 404
     assert service.end() == 0
     assert places(lake) == expected(1)
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{TABLE}/")
+    done = lakehouse(environment, "stream", TABLE, *FAST, "--json")
+    assert done.returncode == 1
+    assert "CheckpointMismatch" in done.stdout
+    assert f"lakehouse checkpoint repair {TABLE}" in done.stdout
+    assert '"state": "failed"' in done.stdout
 
 
 def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, land, spark, environment):
@@ -70,14 +76,3 @@ def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, 
     assert service.end(signal.SIGINT) == 0
     checks = lakehouse_json(environment, "ingest", TABLE, SILVER)["checks"]
     assert {one["check"]: one["passed"] for one in checks} == {one["check"]: True for one in checks}
-
-
-def test_an_error_that_stays_ends_the_service(lake, land, spark, environment):
-    land(files=1, rows_per_file=ROWS, late_share=0)
-    lakehouse_json(environment, "ingest", TABLE)
-    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{TABLE}/")
-    done = lakehouse(environment, "stream", TABLE, *FAST, "--json")
-    assert done.returncode == 1
-    assert "CheckpointMismatch" in done.stdout
-    assert f"lakehouse checkpoint repair {TABLE}" in done.stdout
-    assert '"state": "failed"' in done.stdout

@@ -111,6 +111,7 @@ def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment
     assert schemas(lake, AVAILABLE_NOW_TABLE).newest == 1
 
 
+@pytest.mark.soak("the command that compares three triggers, each of which has a test of its own")
 def test_the_comparison_measures_and_leaves_nothing_behind(lake, land, spark):
     land(files=1, rows_per_file=20)
     before = sorted(one.key for one in lake.store.list(lake.settings.bucket))
