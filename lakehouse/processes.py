@@ -76,7 +76,7 @@ def write_private(path: Path, text: str) -> None:
     draft.replace(path)
 
 
-_HEARING = [
+HEARING = [
     # a shell's background job ignores SIGINT, Dagster makes SIGTERM the same, and a child inherits what is ignored
     *(sys.executable, "-I", "-S", "-c"),
     "import os, signal, sys; [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)]; "
@@ -149,7 +149,7 @@ class Server:
         with self.log.open("ab") as log:
             log.write(f"--- started {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
             child = subprocess.Popen(
-                [*_HEARING, *command],
+                [*HEARING, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

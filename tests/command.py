@@ -5,15 +5,9 @@ import os
 import subprocess
 import sys
 
+from lakehouse.processes import HEARING
+
 COMMAND = [sys.executable, "-m", "lakehouse.cli.main"]
-# a suite started in the background ignores Ctrl-C, and its children would too; not preexec_fn: gRPC's threads run on in
-# a fork until its descriptors are closed, and then end it
-HEARING = """
-import signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from lakehouse.cli.main import main
-main()
-"""
 
 
 def lakehouse(environment, *arguments, **variables):
@@ -33,7 +27,7 @@ def lakehouse_json(environment, *arguments, **variables):
 def start_lakehouse(environment, *arguments):
     """A running command with its standard output as a pipe."""
     return subprocess.Popen(
-        [sys.executable, "-c", HEARING, *arguments],
+        [*HEARING, *COMMAND, *arguments],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -214,11 +214,12 @@ def test_orders_that_move_come_again_come_late_or_are_none(bronze):
     assert_no_query_starts(bronze)
 
     bronze.commit(bronze.file(2, order("a", 3, "card", 10.0), order("c", 2, "cash", 1.0), order("d", 1, "card", 7.0)))
-    [orders, gold] = bronze.run()
+    [orders, gold], findings = bronze.run(), bronze.findings()
     bronze.assert_right()
     assert (orders.rows_added, orders.rows_updated) == (1, 2)
     assert gold.rows_removed == 2, "the groups of the first and the second day"
     assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
+    assert all(one.passed for one in findings.values())
 
     bronze.commit(bronze.file(3, order("a", 3, "card", 10.0)))
     [orders, gold] = bronze.run()
