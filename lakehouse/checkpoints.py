@@ -134,7 +134,38 @@ def _is_repaired(lake: Lake, table: str, batch: int) -> bool:
 
 
 def _streamed(lake: Lake, table: str) -> bool:
-    return any(commit.query_id is not None for commit in lake.commits_since(table, None))
+    """Whether the table holds rows of a stream: since it was emptied, if it ever was."""
+    for commit in reversed(lake.commits_since(table, None)):
+        if commit.emptied:
+            return False
+        if commit.query_id is not None:
+            return True
+    return False
+
+
+def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
+    """Remembers that ``table`` keeps what it computed from rows that its source lost in these versions."""
+    known = kept_removals(lake, table)
+    if set(versions) - set(known):
+        said = json.dumps({"versions": sorted({*known, *versions})}).encode()
+        lake.store.write(lake.settings.bucket, _kept_key(lake, table), said)
+
+
+def kept_removals(lake: Lake, table: str) -> list[int]:
+    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss."""
+    try:
+        return list(json.loads(lake.store.read(lake.settings.bucket, _kept_key(lake, table)))["versions"])
+    except ObjectMissing:
+        return []
+
+
+def forget_kept(lake: Lake, table: str) -> None:
+    """The table is computed anew, from what its source has."""
+    lake.store.delete(lake.settings.bucket, _kept_key(lake, table))
+
+
+def _kept_key(lake: Lake, table: str) -> str:
+    return f"{lake.settings.user}/_checkpoints/{table}.kept.json"
 
 
 def _mismatch(lake: Lake, table: str, what: str) -> CheckpointMismatch:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.receipts import State
 from lakehouse.autoloader.state import FileState, file_states, read_stream_log
 from lakehouse.lake import Lake
-from lakehouse.quality import SAMPLE_ROWS, Finding
+from lakehouse.quality import SAMPLE_ROWS, Finding, replay_command
 from lakehouse.streams.bronze import SEQUENCE
 
 
@@ -35,7 +36,8 @@ def files_account_for_rows(lake: Lake, table: str) -> list[Finding]:
     found = rows_by_sequence(lake, table)
     states = [one for one in file_states(lake.store, location, log=log) if one.ingestion_state is not None]
     done = [one for one in states if one.commit_time is not None]
-    return [_twice(table, states, found), _loaded(table, done, found), _quarantined(table, done)]
+    gone = forgotten_rows(lake, table)
+    return [_twice(table, states, found), _loaded(table, done, found, gone), _quarantined(table, done)]
 
 
 def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
@@ -47,6 +49,21 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
             values, times = np.unique(batch.column(0).drop_null().to_numpy(zero_copy_only=False), return_counts=True)
             counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
     return dict(counts)
+
+
+def record_folder(lake: Lake, table: str) -> tuple[str, str]:
+    """Bucket and folder of the records of what was removed from a table on purpose."""
+    return lake.settings.bucket, f"{lake.settings.user}/_forgotten/{table}/"
+
+
+def forgotten_rows(lake: Lake, table: str) -> Callable[[FileState], int]:
+    """How many rows of a file, as it was loaded last, were removed on purpose."""
+    bucket, folder = record_folder(lake, table)
+    counts: Counter[tuple[int, int | None]] = Counter()
+    for info in lake.store.list(bucket, folder):
+        for one in json.loads(lake.store.read(bucket, info.key)):
+            counts[one["sequence"], one["batch_id"]] += one["rows"]
+    return lambda state: counts[state.sequence, state.batch_id]
 
 
 def _twice(table: str, states: Iterable[FileState], found: dict[int, int]) -> Finding:
@@ -65,12 +82,12 @@ def _twice(table: str, states: Iterable[FileState], found: dict[int, int]) -> Fi
         passed=not wrong,
         numbers={"files": examined, "files_loaded_twice": len(wrong)},
         sample=tuple(wrong[:SAMPLE_ROWS]),
-        next_command="" if not wrong else "lakehouse replay --files PATH   (takes out a file's rows, loads it again)",
+        next_command="" if not wrong else _replay(table, wrong),
     )
 
 
-def _loaded(table: str, done: Iterable[FileState], found: dict[int, int]) -> Finding:
-    files = rows_read = bad_records = quarantined = missing = 0
+def _loaded(table: str, done: Iterable[FileState], found: dict[int, int], gone: Callable[[FileState], int]) -> Finding:
+    files = rows_read = bad_records = quarantined = missing = forgotten = 0
     wrong = []
     for one in done:
         files += 1
@@ -78,8 +95,10 @@ def _loaded(table: str, done: Iterable[FileState], found: dict[int, int]) -> Fin
         bad_records += one.bad_records or 0
         quarantined += one.ingestion_state == State.QUARANTINED
         rows = found.get(one.sequence, 0)
-        if rows < (one.rows or 0):
-            missing += (one.rows or 0) - rows
+        removed = gone(one)
+        forgotten += removed
+        if rows < (one.rows or 0) - removed:
+            missing += (one.rows or 0) - removed - rows
             wrong.append({"file": one.path, "rows_read": one.rows, "rows_in_table": rows, "batch_id": one.batch_id})
     return Finding(
         check="every_file_loaded",
@@ -91,10 +110,14 @@ def _loaded(table: str, done: Iterable[FileState], found: dict[int, int]) -> Fin
             "rows_read": rows_read,
             "bad_records": bad_records,
             "rows_in_table": sum(found.values()),
+            "rows_forgotten": forgotten,
             "rows_missing": missing,
         },
         sample=tuple(wrong[:SAMPLE_ROWS]),
-        next_command="" if not wrong else "lakehouse replay --files PATH   (takes out a file's rows, loads it again)",
+        next_command=""
+        if not wrong
+        else f"{_replay(table, wrong)}; or, if they were removed on purpose: "
+        f"lakehouse forget {table} --already-removed --yes && lakehouse ingest",
     )
 
 
@@ -106,5 +129,11 @@ def _quarantined(table: str, done: Iterable[FileState]) -> Finding:
         passed=not bad,
         numbers={"quarantined_files": len(bad)},
         sample=tuple({"file": one.path, "state": one.ingestion_state, "error": one.error} for one in bad[:SAMPLE_ROWS]),
-        next_command="" if not bad else "correct the file at its sender, then: lakehouse replay --files PATH",
+        next_command=""
+        if not bad
+        else f"correct the file under its name; then: {replay_command(table, [one.path for one in bad])}",
     )
+
+
+def _replay(table: str, wrong: Iterable[Mapping[str, object]]) -> str:
+    return replay_command(table, [str(one["file"]) for one in wrong])

@@ -20,6 +20,9 @@ from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_sto
 
 LAYERS = ("bronze", "silver", "gold")
 
+EMPTIED, FORGOTTEN = "emptied", "forgotten"
+"""Keys of a commit's metadata: why a table was emptied, and what becomes of rows computed from those removed."""
+
 _READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
 """Features of tables whose data files are plain Parquet for the columns that are asked for."""
 
@@ -60,6 +63,9 @@ class Commit:
         rows_updated: Rows that a MERGE changed.
         rows_removed: Rows that it took out.
         only_adds: Whether it took no rows out: a stream can read it.
+        promoted: Columns that it filled from rescued values.
+        emptied: Whether it emptied the table, see ``emptying``.
+        forgotten: After ``lakehouse forget``, what tables computed from it do: ``follow``, ``keep`` or ``ask``.
     """
 
     version: int
@@ -71,6 +77,8 @@ class Commit:
     promoted: frozenset[str] = frozenset()
     rows_updated: int = 0
     rows_removed: int = 0
+    emptied: bool = False
+    forgotten: str | None = None
 
 
 @dataclass(frozen=True)
@@ -204,6 +212,8 @@ def _commit(entry: dict[str, Any]) -> Commit:
         rows_updated=int(metrics.get("numTargetRowsUpdated", 0)),
         rows_removed=int(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0))),
         promoted=frozenset(batch.get("promoted", ())),
+        emptied=EMPTIED in batch,
+        forgotten=batch.get(FORGOTTEN),
         only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
     )
 

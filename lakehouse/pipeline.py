@@ -16,7 +16,7 @@ from lakehouse.errors import CheckFailed, ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.progress import StreamReport
 from lakehouse.quality import Finding
-from lakehouse.repair import Repair, repair, start_over
+from lakehouse.repair import Repair, repair, start_over, start_over_steps
 from lakehouse.rescue import RescuedData
 from lakehouse.runners import (
     AVAILABLE_NOW_TABLE,
@@ -45,7 +45,9 @@ ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, *TABLES)
 ``AVAILABLE_NOW_TABLE`` what ``cloudFiles`` does with its defaults."""
 
 COMPUTED = (SILVER, ORDERS, DAILY_REVENUE)
-"""Tables that can be computed again from another one at any time."""
+"""Tables that are computed from another one."""
+RESTARTED = (*COMPUTED, BASIC, AVAILABLE_NOW_TABLE)
+"""Tables that can be filled again from their source. Not ``BRONZE``: its rows outlive their files."""
 
 
 def run_table(spark: SparkSession, lake: Lake, table: str, run: Run | None = None) -> StreamReport:
@@ -115,9 +117,8 @@ def _check(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
         orders = quality.orders_are_whole_and_single(spark, table, uri(table), **shares)
         return [*files, *orders, *_check_schema(lake, table)]
     if table == ORDERS:
-        return quality_orders.orders_match_bronze(
-            rows_read(spark, lake, BRONZE, reader=ORDERS), Limits.of(lake.settings), ORDERS, uri(ORDERS)
-        )
+        read, keeps = rows_read(spark, lake, BRONZE, reader=ORDERS), bool(checkpoints.kept_removals(lake, ORDERS))
+        return quality_orders.orders_match_bronze(read, Limits.of(lake.settings), ORDERS, uri(ORDERS), keeps=keeps)
     if table == DAILY_REVENUE:
         rows, ahead = spark.read.format("delta").load(uri(ORDERS)), _days_ahead(spark, lake)
         return [quality_orders.revenue_matches_orders(rows, DAILY_REVENUE, uri(DAILY_REVENUE), ahead=ahead)]
@@ -173,27 +174,31 @@ def ingest(
 def repair_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
     """Brings a table and its checkpoint together again; without ``really`` only says how. See ``repair.repair``."""
     options = CloudFilesOptions.parse(bronze.autoloader_options(lake.settings)) if table == BRONZE else None
-    return repair(lake, table, options, really=really)
+    return repair(lake, table, options, computed=table in RESTARTED, really=really)
 
 
 def restart_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
-    """Removes a computed table, its quarantine and its checkpoint; without ``really`` only says so.
+    """Empties a table and removes its checkpoint, so that it is computed anew; without ``really`` only says so.
+
+    What it had stays in an older version, see ``emptying``.
 
     Raises:
-        ConfigurationError: the table is not computed from another: what it lost could not be had again.
+        ConfigurationError: no run fills the table from its source again.
         LeaseHeld: a stream writes it now.
     """
-    if table not in COMPUTED:
+    if table not in RESTARTED:
         raise ConfigurationError(
-            f"{table} is not computed from another table",
+            f"no run fills {table} from its source again",
             where=lake.settings.checkpoint_uri(table),
             state="nothing was changed",
-            next_command="name one of: " + ", ".join(COMPUTED),
+            next_command="name one of: " + ", ".join(RESTARTED),
         )
     with checkpoints.writer_of(lake, table):
+        steps = start_over_steps(lake, table)
         if really:
-            start_over(lake, table)
-    steps = (f"remove {table}, its quarantine and its checkpoint; the next run computes it from all of its source",)
+            start_over(lake, table, "asked for")
+    if table not in COMPUTED:
+        steps += (f"files that are not in {lake.settings.landing_uri} any more do not come again",)
     return Repair(table, "asked for", steps, really)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import RESCUED_DATA, evidence_column, is_invalid
+from lakehouse.streams.bronze import RESCUED_DATA, SEQUENCE, evidence_column, is_invalid
+from lakehouse.streams.replacing import REPLACING_TABLES
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
@@ -88,6 +91,9 @@ def orders_are_whole_and_single(
     duplicates, examined = int(totals["orders"]), int(totals["examined"])
     worst = copies.where(doubled).orderBy(F.desc("copies"), "order_id").drop("rescued", "corrupt").limit(SAMPLE_ROWS)
 
+    sample = tuple(row.asDict() for row in (worst.collect() if duplicates else []))
+    places = {SEQUENCE, "_source_record"} <= set(orders.columns)
+    named = [file for row in sample for file in row["source_files"]]
     findings = [
         Finding(
             check="no_duplicate_orders",
@@ -98,13 +104,15 @@ def orders_are_whole_and_single(
                 "surplus_rows": int(totals["rows"]) - duplicates,
                 "examined_rows": examined,
             },
-            sample=tuple(
-                {**row.asDict(), "source_files": ", ".join(row["source_files"])}
-                for row in (worst.collect() if duplicates else [])
-            ),
+            sample=tuple({**row, "source_files": ", ".join(row["source_files"])} for row in sample),
             next_command=""
             if duplicates == 0
-            else f"look at the files named, remove the surplus rows from {table} with SQL DELETE, then check again",
+            else _corrected(table, named)
+            + (
+                f"; or keep the newest copy: lakehouse forget {table} --duplicates --yes && lakehouse ingest"
+                if places
+                else ""
+            ),
         ),
         _share(
             "no_corrupt_records",
@@ -112,7 +120,6 @@ def orders_are_whole_and_single(
             ("corrupt", int(totals["corrupt"]), examined),
             corrupt_share,
             orders.where(is_invalid(orders)),
-            "correct the lines at their sender and let it send them in a new file",
         ),
     ]
     if evidence == RESCUED_DATA:
@@ -122,7 +129,7 @@ def orders_are_whole_and_single(
             ("rescued", int(totals["rescued"]), examined),
             rescued_share,
             orders.where(F.col(evidence).isNotNull()),
-            "lakehouse schema approve lists new columns among them; correct wrong values at their sender",
+            f"new columns among them: lakehouse schema approve --table {table}; values of a wrong type: ",
         )
         findings.append(rescued)
     return findings
@@ -134,13 +141,14 @@ def _source_file(orders: DataFrame) -> Column:
 
 
 def _share(
-    check: str, table: str, counted: tuple[str, int, int], allowed: float, wrong: DataFrame, next_command: str
+    check: str, table: str, counted: tuple[str, int, int], allowed: float, wrong: DataFrame, first: str = ""
 ) -> Finding:
     """Whether so many rows of all are allowed; a sample of them costs a pass of its own."""
     kind, rows, examined = counted
     passed = rows <= allowed * examined
     where = [name for name in ("_source_file", "_source_record") if name in wrong.columns]
-    sample = wrong.select(*where, F.substring(evidence_column(wrong), 1, 200).alias("line")).limit(SAMPLE_ROWS)
+    shown = wrong.select(*where, F.substring(evidence_column(wrong), 1, 200).alias("line")).limit(SAMPLE_ROWS)
+    sample = () if passed else tuple(row.asDict() for row in shown.collect())
     return Finding(
         check=check,
         table=table,
@@ -151,10 +159,33 @@ def _share(
             f"{kind}_share": round(rows / max(examined, 1), 6),
             "allowed_share": allowed,
         },
-        sample=() if passed else tuple(row.asDict() for row in sample.collect()),
-        next_command="" if passed else next_command,
+        sample=sample,
+        next_command=""
+        if passed
+        else first + _corrected(table, [row.get("_source_file", "unknown") for row in sample]),
     )
 
 
 def _read(spark: SparkSession, uri: str) -> DataFrame:
     return spark.read.format("delta").load(uri)
+
+
+def _corrected(table: str, files: Sequence[str]) -> str:
+    """What ends a fault of the files themselves."""
+    return f"correct the lines in the files named, under their names; then: {replay_command(table, files)}"
+
+
+def replay_command(table: str, files: Sequence[str]) -> str:
+    """The commands that take out the rows of these files and load them again; of many the first are spelled out.
+
+    A table whose stream only adds rows is filled again as a whole.
+    """
+    if table not in REPLACING_TABLES:
+        return f"lakehouse checkpoint restart {table} --yes && lakehouse ingest {table}"
+    names = list(dict.fromkeys(files))
+    told = " ".join(f"--files {shlex.quote(name)}" for name in names[:_NAMED])
+    more = f"   (and the other {len(names) - _NAMED:,} files likewise)" if len(names) > _NAMED else ""
+    return f"lakehouse replay {told} --yes && lakehouse ingest{more}"
+
+
+_NAMED = 3

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.quality import SAMPLE_ROWS, Finding
-from lakehouse.streams.bronze import SEQUENCE
+from lakehouse.quality import SAMPLE_ROWS, Finding, replay_command
+from lakehouse.streams.bronze import ORDERS_AUTOLOADER, SEQUENCE
 from lakehouse.streams.daily_revenue import GROUP, MEASURES, daily_revenue
 from lakehouse.streams.orders import KEY, RECORD, versions_of_orders
 from lakehouse.streams.silver import Limits
@@ -22,7 +22,9 @@ _TOLERANCE = 1e-9
 """Of the sum of absolute amounts: a sum of doubles depends on the order in which they are added."""
 
 
-def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str) -> list[Finding]:
+def orders_match_bronze(
+    bronze: DataFrame, limits: Limits, table: str, uri: str, *, keeps: bool = False
+) -> list[Finding]:
     """Two findings from one pass over both tables.
 
     ``orders_match_bronze``: the table has each order of bronze once, with the values of its latest version, and no
@@ -36,6 +38,7 @@ def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str)
         limits: What makes an order a valid one.
         table: The table's name, for the findings.
         uri: Where it is.
+        keeps: Whether the table keeps what bronze forgot: then it may have more orders, and later versions of them.
     """
     versions = versions_of_orders(bronze, limits)
     types = {field.name: field.dataType for field in versions.schema.fields}
@@ -49,7 +52,11 @@ def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str)
         F.count("kept").alias("rows_in_table"),
     )
     named = F.col(KEY).isNotNull()
-    wrong = named & ~(F.col("sent").eqNullSafe(F.col("kept")) & (F.col("rows_in_table") == 1))
+    same = F.col("sent").eqNullSafe(F.col("kept"))
+    if keeps:
+        place = [F.struct(f"{side}.{SEQUENCE}", f"{side}.{RECORD}") for side in ("kept", "sent")]
+        same = same | F.col("sent").isNull() | F.coalesce(place[0] > place[1], F.lit(False))
+    wrong = named & ~(same & (F.col("rows_in_table") == 1))
     [totals] = orders.agg(
         F.count(F.when(named, F.col("sent"))).alias("orders"),
         F.coalesce(F.sum("rows_in_table"), F.lit(0)).alias("rows"),
@@ -60,6 +67,7 @@ def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str)
     shown = orders.where(wrong).orderBy(KEY).limit(SAMPLE_ROWS)
     shown = shown.select(KEY, "versions", "rows_in_table", *(_number(side) for side in ("sent", "kept")))
     nameless = versions.where(~named).select("_source_file", RECORD, "order_date").limit(SAMPLE_ROWS)
+    without = _rows(nameless) if totals["nameless"] else ()
     return [
         Finding(
             check="orders_match_bronze",
@@ -78,10 +86,11 @@ def orders_match_bronze(bronze: DataFrame, limits: Limits, table: str, uri: str)
             table=table,
             passed=not totals["nameless"],
             numbers={"orders_without_id": int(totals["nameless"])},
-            sample=_rows(nameless) if totals["nameless"] else (),
-            next_command="correct the lines at their sender and let it send them in a new file"
-            if totals["nameless"]
-            else "",
+            sample=without,
+            next_command=""
+            if not totals["nameless"]
+            else "correct the lines in the files named, under their names; then: "
+            + replay_command(ORDERS_AUTOLOADER, [str(one["_source_file"]) for one in without]),
         ),
     ]
 
@@ -172,7 +181,7 @@ def _rows(frame: DataFrame) -> tuple[dict[str, object], ...]:
 
 
 def _recompute(table: str) -> str:
-    return f"lakehouse checkpoint restart {table}   (says what it would do; --yes does it)"
+    return f"lakehouse checkpoint restart {table} --yes && lakehouse ingest   (without --yes it says what it would do)"
 
 
 def _read(spark: SparkSession, uri: str) -> DataFrame:

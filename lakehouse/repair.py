@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import split_uri, uri_key
-from lakehouse.autoloader.opened import stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import forget_position
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts, read_receipts, streams_with_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.completeness import rows_by_sequence
+from lakehouse.emptying import empty, look_at
+from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams.bronze import SEQUENCE
@@ -42,41 +43,66 @@ class Repair:
     done: bool = False
 
 
-def repair(lake: Lake, table: str, options: CloudFilesOptions | None, *, really: bool = False) -> Repair:
+def repair(
+    lake: Lake, table: str, options: CloudFilesOptions | None, *, computed: bool = False, really: bool = False
+) -> Repair:
     """Brings the checkpoint of ``table`` in line with its rows; without ``really`` only says how.
 
     Args:
         lake: Where both are.
         table: The table.
-        options: Of the ``cloudFiles`` stream that writes it. Other tables are computed again from their source: the
-            table and its checkpoint are removed.
+        options: Of the ``cloudFiles`` stream that writes it; None for other tables.
+        computed: Whether a run fills the table again from its source: it is emptied then.
         really: Do it.
 
     Raises:
         LeaseHeld: a stream writes the table now.
+        ConfigurationError: nothing here can write the rows of this table again: they are left alone.
     """
     with checkpoints.writer_of(lake, table):
         stream = _Stream(lake, table, options) if options else None
         reason = _mismatch(lake, table) or (stream.mismatch() if stream else "")
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
+        if stream is None and not computed:
+            raise ConfigurationError(
+                f"{reason}; and nothing here can write the rows of {table} again",
+                where=lake.settings.table_uri(table),
+                state="nothing was changed",
+                next_command="restore its checkpoint from a copy; or let its stream begin anew, with a new checkpoint "
+                "and a new table",
+            )
         if stream is None:
-            steps = (f"remove {table} and its checkpoint; the next run computes it again from its source",)
+            steps = start_over_steps(lake, table)
             if really:
-                start_over(lake, table)
+                start_over(lake, table, "its checkpoint did not belong to it")
             return Repair(table, reason, steps, really)
         if really:
             stream.mend()
         return Repair(table, reason, stream.steps(), really)
 
 
-def start_over(lake: Lake, table: str) -> None:
-    """Removes a table, its quarantine, then its checkpoint: a crash in between is noticed by the next run."""
-    layer, name = table.split(".")
-    bucket, user = lake.settings.bucket, lake.settings.user
-    lake.store.delete_prefix(bucket, f"{user}/{layer}/{name}/")
-    lake.store.delete_prefix(bucket, f"{user}/_quarantine/{name}/")
-    lake.store.delete_prefix(bucket, f"{user}/_checkpoints/{table}/")
+def start_over(lake: Lake, table: str, why: str) -> None:
+    """Removes a table's checkpoint, then empties its quarantine and the table itself.
+
+    The rows stay in an older version of each, see ``emptying``. A crash in between is noticed by the next run: a table
+    that holds rows of a stream and has no checkpoint is refused, and repaired by doing this again.
+    """
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/")
+    empty(lake, lake.settings.quarantine_uri(table), why)
+    empty(lake, lake.settings.table_uri(table), why)
+    checkpoints.forget_kept(lake, table)
+
+
+def start_over_steps(lake: Lake, table: str) -> tuple[str, ...]:
+    """What ``start_over`` does, in sentences."""
+    steps = []
+    uris = {table: lake.settings.table_uri(table), f"the quarantine of {table}": lake.settings.quarantine_uri(table)}
+    for name, uri in uris.items():
+        found = look_at(lake, uri)
+        if found is not None and found.files:
+            steps.append(found.step(name))
+    return (*steps, f"remove the checkpoint of {table}; the next run computes it from all that its source has")
 
 
 def _mismatch(lake: Lake, table: str) -> str:
@@ -98,7 +124,7 @@ class _Stream:
         self._rows, self._paths = rows_by_sequence(lake, table), _paths(lake, table)
         self._last = max(self._rows, default=0)
         self._offset = checkpoints.newest_offset(lake, table)
-        self._names = {stream_id(options), (self._offset or {}).get("stream", "")} - {""}
+        self._names = {(self._offset or {}).get("stream", "")} - {""}
         known = {one.seq: (one.bucket, one.key) for one in self._journal.files(0, self._last)}
         # numbers in the table that are other files' in the journal, or nobody's
         self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}

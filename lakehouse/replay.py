@@ -1,7 +1,8 @@
 """Loading files again: their rows are taken out, and the files are read as they are now.
 
-A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of. The
-next run of the table takes out the old rows in the very commit that adds the new ones, see ``streams.replacing``.
+A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of, and
+the one stream that asked for it. The next run of the table takes out the old rows in the very commit that adds the new
+ones, see ``streams.replacing``. The new rows carry the file's old number: it comes no later than it did.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import split_uri, uri_key
 from lakehouse.autoloader.receipts import State
-from lakehouse.autoloader.state import FileState, file_states
+from lakehouse.autoloader.replays import replays_of
+from lakehouse.autoloader.state import FileState, file_states, read_stream_log
+from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
-from lakehouse.streams.replacing import replaced_by
+from lakehouse.streams.replacing import REPLACING_TABLES
 
 _NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
 
@@ -29,13 +32,15 @@ class Replay:
 
     Attributes:
         files: The files, as they were loaded.
-        gone: Those of them that are not in the bucket any more: left as they are.
+        gone: Files whose version is not in the bucket any more: left as they are.
+        waiting: Files that wait to be loaded again already: asked for twice is asked for once.
         rows: Rows that are taken out.
         done: Whether it was asked for.
     """
 
     files: tuple[FileState, ...]
     gone: tuple[FileState, ...]
+    waiting: tuple[FileState, ...]
     rows: int
     done: bool
 
@@ -61,47 +66,84 @@ def replay(
 
     Raises:
         LeaseHeld: a stream writes the table now.
-        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream.
+        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream, or its stream only appends.
     """
+    if table not in REPLACING_TABLES:
+        raise ConfigurationError(
+            f"{table} only ever gets rows added: a file that is loaded again would be in it twice",
+            where="lakehouse replay",
+            state="nothing was read or written",
+            next_command="name one of: " + ", ".join(sorted(REPLACING_TABLES)),
+        )
+
+    def chosen() -> tuple[Replay, Journal | None, dict[str, ObjectInfo]]:
+        return _choose(lake, table, files, since, batch)
+
+    if not really:
+        return chosen()[0]
+    # under the lease: what waits cannot change, and a run that goes on now looked for replays before it began
+    with checkpoints.writer_of(lake, table):
+        found, journal, now = chosen()
+        log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
+        by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
+        for one in found.files:
+            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
+        for bucket, again in by_bucket.items():
+            if journal is not None and log is not None:
+                journal.replay(bucket, again, log.stream)
+    return Replay(found.files, found.gone, found.waiting, found.rows, bool(by_bucket))
+
+
+def _choose(
+    lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None
+) -> tuple[Replay, Journal | None, dict[str, ObjectInfo]]:
+    """What a replay would take, the journal, and each file as it is now by its path."""
+    location = lake.settings.checkpoint_uri(table)
+    log = read_stream_log(lake.store, *split_uri(location))
     states = [
         one
-        for one in file_states(lake.store, lake.settings.checkpoint_uri(table))
+        for one in file_states(lake.store, location, log=log)
         if one.ingestion_state not in _NOT_LOADED
         and (not files or any(_names(one, pattern) for pattern in files))
         and (since is None or one.discovery_time >= since)
         and (batch is None or one.batch_id == batch)
     ]
+    if log is None:
+        return Replay((), (), (), 0, False), None, {}
+    journal = Journal.at(lake.store, log.journal)
+    asked = {one.replaces for one in replays_of(journal, log.stream, log.committed_seq)}
+    waiting = tuple(one for one in states if one.sequence in asked)
+    overwritten = _overwritten(journal, states) if lake.settings.allow_overwrites != "false" else set()
     now: dict[str, ObjectInfo] = {}
     for one in states:
         current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))
-        if current is not None and current.size_bytes:
+        if current is not None and current.size_bytes and one.sequence not in overwritten:
             now[one.path] = current
-    chosen = [one for one in states if one.path in now]
-    if really and chosen:
-        by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
-        for one in chosen:
-            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
-        # a run that goes on now looked for replays before it began
-        with checkpoints.writer_of(lake, table):
-            offset = checkpoints.newest_offset(lake, table) or {}
-            journal = Journal.at(lake.store, offset["journal"])
-            for bucket, again in by_bucket.items():
-                journal.replay(bucket, again, offset["stream"])
-    return Replay(
-        tuple(chosen),
-        tuple(one for one in states if one.path not in now),
-        sum(one.rows or 0 for one in chosen),
-        really and bool(chosen),
-    )
+    taken = tuple(one for one in states if one.path in now and one.sequence not in asked)
+    gone = tuple(one for one in states if one.path not in now)
+    return Replay(taken, gone, waiting, sum(one.rows or 0 for one in taken), False), journal, now
+
+
+def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
+    """Numbers of those files of which the journal has a newer version: where such are loaded, that one comes anyway."""
+    newest = {(split_uri(one.path)[0], uri_key(one.path)): 0 for one in states}
+    for part in journal.tables(0, journal.high_water, ["bucket", "key", "replaces"]):
+        names = ("seq", "bucket", "key", "replaces")
+        for seq, bucket, key, replaces in zip(*(part[name].to_pylist() for name in names), strict=True):
+            if (bucket, key) in newest and not replaces:
+                newest[bucket, key] = seq
+    return {one.sequence for one in states if newest[split_uri(one.path)[0], uri_key(one.path)] > one.sequence}
 
 
 def pending_replays(lake: Lake, table: str) -> bool:
-    """Whether the next run will load a file whose old rows have to go."""
-    offset = checkpoints.newest_offset(lake, table)
-    if offset is None:
+    """Whether the next run will load a file whose old rows have to go.
+
+    A batch that was planned and not finished still does: it is what the next run begins with.
+    """
+    log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
+    if log is None:
         return False
-    journal = Journal.at(lake.store, offset["journal"])
-    return bool(replaced_by(journal, offset["seq"], journal.high_water, overwrites=False))
+    return bool(replays_of(Journal.at(lake.store, log.journal), log.stream, log.committed_seq))
 
 
 def _names(one: FileState, pattern: str) -> bool:

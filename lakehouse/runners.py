@@ -11,6 +11,7 @@ from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
 from lakehouse.engine.conf import TRANSACTION
+from lakehouse.errors import TerminalError
 from lakehouse.lake import Commit, Lake
 from lakehouse.landing import is_order_file, look_at_landing
 from lakehouse.progress import StreamReport
@@ -35,6 +36,10 @@ AVAILABLE_NOW_TABLE = bronze.ORDERS_TRIGGER_AVAILABLENOW
 SILVER = silver.ORDERS_WINDOWED_AGGREGATES
 ORDERS = orders.ORDERS
 DAILY_REVENUE = daily_revenue.DAILY_REVENUE
+
+
+class RowsRemoved(TerminalError):
+    """Rows that a table was computed from were removed, and nobody said what becomes of it."""
 
 
 def schemas(lake: Lake, table: str) -> SchemaLocation:
@@ -108,7 +113,7 @@ def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         return nothing_to_do(lake, SILVER)
     if not from_bronze and lake.version(SILVER) is None and not _orders_have_landed(lake):
         return nothing_to_do(lake, SILVER)
-    skip = _skips_changes(lake, BRONZE, reader=SILVER, reads=silver.READS)
+    skip = _may_leave_out_changes(lake, BRONZE, reader=SILVER, reads=silver.READS)
     windows, limits = Windows.of(settings), Limits.of(settings)
     find = rows_of_bronze_files if from_bronze else rows_of_journal_numbers
     kept = SetAside(spark, lake, windows, limits, find(spark, lake))
@@ -155,13 +160,14 @@ def _run_orders(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
         return nothing_to_do(lake, ORDERS)
     limits = Limits.of(settings)
     _start_over_after_another(lake, BRONZE, reader=ORDERS)
-    _skips_changes(lake, BRONZE, reader=ORDERS)
+    skip = _may_leave_out_changes(lake, BRONZE, reader=ORDERS)
     if run.trigger == AVAILABLE_NOW and _has_read_all(lake, BRONZE, reader=ORDERS):
         return nothing_to_do(lake, ORDERS)
 
     def frame() -> DataFrame:
         orders.create_orders(spark.read.format("delta").load(source), target, limits)
-        versions = orders.versions_of_orders(spark.readStream.format("delta").load(source), limits)
+        stream = spark.readStream.format("delta").option("skipChangeCommits", str(skip).lower())
+        versions = orders.versions_of_orders(stream.load(source), limits)
         widen_table(versions, target)
         return versions
 
@@ -186,25 +192,59 @@ def _run_daily_revenue(spark: SparkSession, lake: Lake, run: Run) -> StreamRepor
     return run_stream(run, lake, DAILY_REVENUE, frame, batch_writer=lambda: writer)
 
 
-def _skips_changes(lake: Lake, source: str, *, reader: str, reads: frozenset[str] | None = None) -> bool:
-    """Whether the stream may leave out commits that change rows: they promote columns, and none that it ``reads``.
+def _may_leave_out_changes(lake: Lake, source: str, *, reader: str, reads: frozenset[str] | None = None) -> bool:
+    """Whether the stream into ``reader`` may leave out commits of ``source`` that change rows or take them out.
 
-    A stream cannot follow any other change: after one the table starts over. None means that it reads all columns.
+    It may when they promote columns, none of which it ``reads`` (None: it reads all), and when ``reader`` keeps what it
+    has after rows were removed on purpose. After a replay, or whenever ``reader`` is to follow, it starts over.
+
+    Raises:
+        RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
     """
     changed = [commit for commit in _not_read(lake, source, reader=reader) if not commit.only_adds]
-    harmless = reads is not None and all(commit.promoted and not commit.promoted & reads for commit in changed)
-    if changed and not harmless:
-        with checkpoints.writer_of(lake, reader):
-            start_over(lake, reader)
-    return bool(changed) and harmless
+    left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
+    todo = [one for one in changed if one.version not in left_out]
+    if not todo:
+        return bool(changed)
+    removals = [one for one in todo if one.batch_id is None and not one.promoted]
+    choices = {one.forgotten or lake.settings.after_removals for one in removals}
+    if "ask" in choices:
+        raise _asks(lake, source, reader, removals)
+    if choices == {"keep"} and len(removals) == len(todo):
+        checkpoints.note_kept(lake, reader, [one.version for one in removals])
+        return True
+    _start_over(lake, reader, f"{source} was changed in version {todo[0].version}")
+    return False
+
+
+def _start_over(lake: Lake, reader: str, why: str) -> None:
+    kept = checkpoints.kept_removals(lake, reader)
+    if kept:
+        raise RowsRemoved(
+            f"{why}: {reader} has to be computed again, and would lose what it kept when its source lost rows",
+            where=lake.settings.table_uri(reader),
+            state="nothing was changed",
+            next_command=f"lakehouse checkpoint restart {reader} --yes   (its rows of today stay in an older version)",
+        )
+    with checkpoints.writer_of(lake, reader):
+        start_over(lake, reader, why)
+
+
+def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsRemoved:
+    told = ", ".join(f"version {one.version} ({one.operation})" for one in removals)
+    return RowsRemoved(
+        f"rows were removed from {source}: {told}. {reader} can be computed again without them, or keep what it has",
+        where=lake.settings.table_uri(source),
+        state=f"nothing was changed; {reader} is as it was before",
+        next_command="LAKEHOUSE_AFTER_REMOVALS=follow lakehouse ingest   (computed again; keep: it keeps what it has)",
+    )
 
 
 def _start_over_after_another(lake: Lake, source: str, *, reader: str) -> None:
     """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
     opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader)
     if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
-        with checkpoints.writer_of(lake, reader):
-            start_over(lake, reader)
+        _start_over(lake, reader, f"{source} is another table now")
 
 
 def _has_read_all(lake: Lake, source: str, *, reader: str) -> bool:

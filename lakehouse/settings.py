@@ -80,6 +80,10 @@ class Settings(BaseSettings):
         "block",
         description="what an order that came twice does: stops what comes after bronze, or is counted once",
     )
+    after_removals: Literal["ask", "follow", "keep"] = Field(
+        "ask",
+        description="rows were removed from a table: those computed from it stop, are computed again, or keep theirs",
+    )
     silver_source: Literal["bronze", "cloudFiles"] = Field("bronze", description="what the windows are streamed from")
     silver_max_files_per_trigger: int = Field(1000, ge=1, description="data files of bronze in one batch of silver")
     silver_watermark: Duration = Field(timedelta(minutes=10), description="how long a window waits for late orders")
@@ -181,7 +185,7 @@ class Settings(BaseSettings):
 
     def quarantine_uri(self, table: str) -> str:
         """Where the rows are that ``layer.name`` does not count."""
-        return f"{self.lake_uri}/_quarantine/{table.split('.')[1]}"
+        return f"{self.lake_uri}/_quarantine/{table}"
 
     @property
     def journal_root(self) -> str:

@@ -44,10 +44,13 @@ class Backlog:
         path: The stream's path with its globs.
         options: The stream's filters.
         after: Files up to this number are done.
+        stream: The stream's id: with it come the files that this stream, and no other, is to load again.
     """
 
-    def __init__(self, journal: Journal, path: SourcePath, options: CloudFilesOptions, after: int = 0) -> None:
-        self._journal, self._options = journal, options
+    def __init__(
+        self, journal: Journal, path: SourcePath, options: CloudFilesOptions, after: int = 0, *, stream: str = ""
+    ) -> None:
+        self._journal, self._options, self._stream = journal, options, stream
         self._filter = FileFilter(path, options)
         self.after = after
         self._upto = after
@@ -97,5 +100,23 @@ class Backlog:
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The stream's files in a range; the same at every call."""
         for one in self._journal.files(after, upto):
-            if (one.first or self._options.allow_overwrites) and self._filter.takes(one):
+            if self._takes(one):
                 yield one
+
+    def batch(self, after: int, upto: int) -> list[FileVersion]:
+        """The files of a range as one batch reads them: a place that several entries would fill is filled once."""
+        files = list(self.files(after, upto))
+        again = {one.replaces: one.seq for one in files if one.replaces}
+        newest = {one.key: one.seq for one in files if not one.replaces}
+        if self._options.allow_overwrites != "replace":
+            return [one for one in files if not one.replaces or again[one.replaces] == one.seq]
+        return [
+            one
+            for one in files
+            if newest.get(one.key, one.seq) == one.seq and again.get(one.replaces, one.seq) == one.seq
+        ]
+
+    def _takes(self, one: FileVersion) -> bool:
+        if one.replaces:
+            return bool(self._stream) and one.stream == self._stream
+        return (one.first or bool(self._options.allow_overwrites)) and self._filter.takes(one)

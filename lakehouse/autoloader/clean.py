@@ -11,10 +11,11 @@ from itertools import groupby, islice
 
 from lakehouse.autoloader.archived import Archived, write_archived
 from lakehouse.autoloader.location import key_uri, split_uri
-from lakehouse.autoloader.opened import Source
+from lakehouse.autoloader.opened import Source, shared_stream_id
 from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.receipts import Receipt, State, read_receipts, streams_with_receipts
 from lakehouse.autoloader.segments import FileVersion
+from lakehouse.errors import ConfigurationError
 from lakehouse.storage.contract import ObjectExists, ObjectMissing
 
 _FILES_A_STEP = 1_000
@@ -32,8 +33,17 @@ class SourceCleaner:
 
         Raises:
             AccessDenied: the store lets nothing be removed. What was loaded stays loaded.
+            ConfigurationError: another checkpoint may have the stream's name, and not have read what this one has.
         """
         source, position = self._source, self._position
+        if position.stream == shared_stream_id(source.options):
+            raise ConfigurationError(
+                "this checkpoint is from a version that named streams by their options: another checkpoint may have "
+                "the same name, and clean-up could remove files that it has not read",
+                where="cloudFiles.cleanSource",
+                state="nothing was removed, moved or read",
+                next_command="go on without cloudFiles.cleanSource, or give it with a new checkpoint",
+            )
         upto = position.committed_for(source.options.clean_source_retention_seconds)
         if upto <= position.cleaned:
             return 0

@@ -31,7 +31,7 @@ METADATA_TYPE = (
 )
 """Spark's fields, and ours. ``record_index`` counts the records of the file from 0; in a later block of a split file
 it counts from the block's first byte, so that it grows through the file and is unique in it. ``sequence`` is the
-file's number in the journal."""
+file's number in the journal; a file that is loaded again, after a replay, keeps it."""
 
 _BATCH_ROWS = 20_000
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
@@ -91,7 +91,7 @@ class Columns:
             "file_block_length": lambda span: span.length,
             "file_modification_time": lambda span: span.last_modified,
             "e_tag": lambda span: span.e_tag,
-            "sequence": lambda span: span.seq,
+            "sequence": lambda span: span.sequence,
         }
         children = [
             pa.array(loaded.records + np.array([span.start for span in loaded.spans])[loaded.owners], pa.int64())

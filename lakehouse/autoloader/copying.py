@@ -112,6 +112,7 @@ class CopyStream(Stream):
         *,
         after: int | None = None,
         staged: StagedRecords | None = None,
+        careful: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """See ``Stream.rows``.
 

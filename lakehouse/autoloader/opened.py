@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,13 +25,21 @@ from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion, full_schema, infer_version
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError, UnknownFieldException
-from lakehouse.storage.contract import ObjectExists, ObjectStore, StoreEndpoint
+from lakehouse.storage.contract import ObjectStore, StoreEndpoint
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 
 
-def stream_id(options: CloudFilesOptions) -> str:
-    """The name of a stream that begins now; its offsets carry it on, whatever becomes of the options."""
+def new_stream_id() -> str:
+    """The name of a stream that begins now: its checkpoint's own, because the offsets there carry it on.
+
+    Options do not name a stream: two checkpoints with the same options are two streams.
+    """
+    return uuid.uuid4().hex[:16]
+
+
+def shared_stream_id(options: CloudFilesOptions) -> str:
+    """What streams were named before: checkpoints with the same options may share it."""
     told = (options.path, options.format, options.schema_location, options.path_glob_filter)
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
@@ -112,13 +121,14 @@ class Source:
             audit_interval_seconds=self.options.backfill_interval_seconds,
         )
 
-    def backlog(self, after: int = 0) -> Backlog:
+    def backlog(self, after: int = 0, stream: str = "") -> Backlog:
         """The stream's choice of the files."""
-        return Backlog(self.journal, self.path, self.options, after)
+        return Backlog(self.journal, self.path, self.options, after, stream=stream)
 
     def position(self, stream: str) -> StreamPosition:
         """How far a stream has come."""
-        return StreamPosition(self.store, *self.journal_place, stream, self.now)
+        location = self.options.schema_location or ""
+        return StreamPosition(self.store, *self.journal_place, stream, self.now, location)
 
     @cached_property
     def schemas(self) -> SchemaLocation:
@@ -185,14 +195,3 @@ class Source:
                 else ")"
             ),
         )
-
-    def first_start(self) -> int:
-        """Where a stream that leaves out existing files began: written once, because a crash asks again."""
-        self.discover()
-        bucket, prefix = self.journal_place
-        key = f"{prefix}starts/{stream_id(self.options)}"
-        try:
-            self.store.write(bucket, key, str(self.journal.high_water).encode(), if_absent=True)
-        except ObjectExists:
-            return int(self.store.read(bucket, key))
-        return self.journal.high_water

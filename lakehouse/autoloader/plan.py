@@ -21,6 +21,7 @@ class Span:
         seq, key, e_tag, size_bytes, last_modified: See ``FileVersion``.
         start: First byte of the range.
         length: Bytes of the range; the whole file when ``start`` is 0 and this is its size.
+        replaces: See ``FileVersion``.
     """
 
     seq: int
@@ -30,6 +31,12 @@ class Span:
     last_modified: datetime
     start: int
     length: int
+    replaces: int = 0
+
+    @property
+    def sequence(self) -> int:
+        """The number that its rows carry: a file that is loaded again keeps the one of its first load."""
+        return self.replaces or self.seq
 
     @property
     def whole(self) -> bool:
@@ -74,7 +81,7 @@ def _spans(one: FileVersion, lines: bool, max_bytes: int, may_split: Callable[[F
     whole = (one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified)
     small = one.size_bytes <= max_bytes
     if small or not lines or one.key.lower().endswith(COMPRESSED) or not may_split(one):
-        return [Span(*whole, 0, one.size_bytes)]
+        return [Span(*whole, 0, one.size_bytes, one.replaces)]
     pieces = ceil(one.size_bytes / max_bytes)
     edges = [one.size_bytes * number // pieces for number in range(pieces + 1)]
-    return [Span(*whole, low, high - low) for low, high in pairwise(edges)]
+    return [Span(*whole, low, high - low, one.replaces) for low, high in pairwise(edges)]

@@ -24,12 +24,20 @@ class StreamPosition:
         journal_prefix: The journal's folder.
         stream_id: The stream.
         now: The clock.
+        schema_location: Where the stream keeps its schema; empty without one.
     """
 
     def __init__(
-        self, store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str, now: Callable[[], datetime]
+        self,
+        store: ObjectStore,
+        bucket: str,
+        journal_prefix: str,
+        stream_id: str,
+        now: Callable[[], datetime],
+        schema_location: str = "",
     ) -> None:
         self._store, self._bucket, self._now = store, bucket, now
+        self._schema_location = schema_location
         self.stream = stream_id
         self._folder, self._key = _folder(journal_prefix), _key(journal_prefix, stream_id)
         said = self._said(self._key)
@@ -54,7 +62,7 @@ class StreamPosition:
     def save(self) -> None:
         """Writes marks and ``cleaned``."""
         committed = [[seq, at.isoformat()] for seq, at in self._marks]
-        said = {"committed": committed, "cleaned": self.cleaned}
+        said = {"committed": committed, "cleaned": self.cleaned, "schema": self._schema_location}
         self._store.write(self._bucket, self._key, json.dumps(said).encode())
 
     def committed_for(self, seconds: float) -> int:
@@ -71,6 +79,13 @@ class StreamPosition:
             return dict(json.loads(self._store.read(self._bucket, key)))
         except ObjectMissing:
             return {}
+
+
+def committed_by_all(store: ObjectStore, bucket: str, journal_prefix: str, schema_location: str) -> int:
+    """Number up to which every stream that keeps its schema there has loaded the files; 0 without such a stream."""
+    told = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
+    places = [one["committed"] for one in told if schema_location and one.get("schema") == schema_location]
+    return min((max((int(seq) for seq, _ in marks), default=0) for marks in places), default=0)
 
 
 def forget_position(store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str) -> None:

@@ -16,6 +16,7 @@ from lakehouse.autoloader.archived import read_archived
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import key_uri, split_uri
 from lakehouse.autoloader.receipts import Receipt, State, Written, read_receipts, streams_with_receipts
+from lakehouse.autoloader.replays import replays_of
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.contract import ObjectMissing, ObjectStore
@@ -132,6 +133,9 @@ def file_states(
 ) -> Iterator[FileState]:
     """Every file version that the stream at ``location`` knows, in the order of the journal.
 
+    A file that was loaded again is told once, as it was loaded last. When that gave no rows it is told as it was loaded
+    before, because those rows are still there, with the reason in ``error``.
+
     Args:
         store: Where all of it lies.
         location: A checkpoint, or a schema location.
@@ -148,8 +152,17 @@ def file_states(
     journal = Journal.at(store, journal_uri)
     archived = {one.seq: one for one in read_archived(store, journal_bucket, journal_prefix)}
     receipts = _by_file(store, journal_bucket, journal_prefix, log)
+    stream = log.stream if log else ""
+    again: dict[int, list[FileVersion]] = {}
+    for one in replays_of(journal, stream):
+        again.setdefault(one.replaces, []).append(one)
     for one in journal.files(0, journal.high_water):
+        if one.replaces and one.stream:
+            continue  # a request; what became of it is told with its file
         state = _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
+        for replay in again.get(one.seq, ()):
+            repeated = _state(replay, receipts.get(replay.seq), log, journal_uri, versions or {})
+            state = _after_replay(state, repeated)
         gone = archived.get(one.seq)
         yield (
             replace(state, archive_time=gone.at, archive_mode=gone.mode, move_location=gone.to or None)
@@ -161,6 +174,14 @@ def file_states(
 def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
     """The columns of ``STATE_DDL``."""
     return map(astuple, states)
+
+
+def _after_replay(before: FileState, replay: FileState) -> FileState:
+    if replay.commit_time is None:
+        return before
+    if replay.ingestion_state == State.INGESTED or before.ingestion_state != State.INGESTED:
+        return replace(replay, sequence=before.sequence)
+    return replace(before, error=f"NOT_REPLAYED: its rows are those of an earlier load ({replay.error})")
 
 
 def _state(
@@ -211,8 +232,8 @@ def _by_file(store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None
         of_stream: dict[int, Written] = {}
         for one in read_receipts(store, bucket, prefix, stream):
             seq, before = one.receipt.seq, of_stream.get(one.receipt.seq)
-            if before and before.end == one.end:
-                one = replace(one, receipt=_sum(before.receipt, one.receipt))
+            if before and before.end == one.end and not one.corrects:
+                one = before if before.corrects else replace(one, receipt=_sum(before.receipt, one.receipt))
             of_stream[seq] = one
         found |= of_stream
     return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,10 +21,10 @@ from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import Journal, Position, utc_now
 from lakehouse.autoloader.location import key_uri
-from lakehouse.autoloader.opened import Source, stream_id
+from lakehouse.autoloader.opened import Source, new_stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
-from lakehouse.autoloader.positions import StreamPosition
+from lakehouse.autoloader.positions import StreamPosition, committed_by_all
 from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
@@ -36,8 +35,8 @@ from lakehouse.storage.environment import endpoint_from_environment
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
-were read. The last two never change: they let a checkpoint tell its own story. With ``badRecordsPath`` a ``query``
-tells it from other checkpoints of streams with the same options."""
+were read. The last two never change: they let a checkpoint tell its own story. A checkpoint from before streams had
+names of their own has a ``query``, too, where it keeps bad records."""
 
 
 @dataclass(frozen=True)
@@ -85,10 +84,14 @@ class Stream:
         self._position: StreamPosition | None = None
 
     def beginning(self) -> Offset:
-        """Zero; or, without ``includeExistingFiles``, the end of what is there at the first start."""
-        seq = 0 if self._options.include_existing_files else self._source.first_start()
-        own = {"query": uuid.uuid4().hex[:12]} if self._options.bad_records_path else {}
-        return {**self._offset(seq, stream_id(self._options)), **own}
+        """Zero; or, without ``includeExistingFiles``, the end of what is there at the first start.
+
+        Spark asks again until a first batch is in the checkpoint, and makes one at once, even without files.
+        """
+        if self._options.include_existing_files:
+            return self._offset(0, new_stream_id())
+        self._source.discover()
+        return self._offset(self._journal.high_water, new_stream_id())
 
     def fix_target(self) -> None:
         """Fixes what this run will read: what is there now."""
@@ -111,7 +114,9 @@ class Stream:
             self._publish_bad_records(start)
         if self._options.clean_source != "OFF":
             SourceCleaner(self._source, self._place(start["stream"])).step()
-        end = self._pending(position.seq).end_of_batch(position.seq, max_files=max_files, max_bytes=max_bytes)
+        end = self._pending(position.seq, start["stream"]).end_of_batch(
+            position.seq, max_files=max_files, max_bytes=max_bytes
+        )
         self._read_upto = end
         return {**start, **self._offset(end, start["stream"])} if end > position.seq else start
 
@@ -127,15 +132,15 @@ class Stream:
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
-        backlog = self._backlog or self._source.backlog(start["seq"])
+        backlog = self._backlog or self._source.backlog(start["seq"], end["stream"])
         parts = plan(
-            list(backlog.files(start["seq"], end["seq"])),
+            backlog.batch(start["seq"], end["seq"]),
             lines=reads_lines(self._options),
             min_partitions=self._options.min_partitions,
             max_partition_bytes=self._options.max_partition_bytes,
             may_split=self._source.fetcher.is_there,
         )
-        name, query = plan_name(parts) if self._options.bad_records_path else "", end.get("query", "")
+        name, query = plan_name(parts), end.get("query", "")
         whose = (end["stream"], start["seq"], end["seq"])
         return [Task(spans, *whose, number, name, query) for number, spans in enumerate(parts)]
 
@@ -155,14 +160,17 @@ class Stream:
         receipts: list[Receipt] = []
         spans, batch = task.spans, batch_id()
         place = self._source.journal_place
-        durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}")
+        durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}", task.plan)
         staged = self._staged(task) if self._options.bad_records_path else None
-        if not durable.begin():
+        earlier = durable.begin()
+        known = {(one.seq, one.start) for one in earlier.receipts if one.error == KILLS_ITS_READER}
+        deadly = [one for one in spans if (one.seq, one.start) in known]
+        if earlier.died:
             deadly = find_deadly(spans, Probe(self._options, schema))
-            receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
-            spans = [one for one in spans if one not in deadly]
+        receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
+        spans = [one for one in spans if one not in deadly]
         try:
-            yield from self.rows(spans, schema, receipts, after=task.after, staged=staged)
+            yield from self.rows(spans, schema, receipts, after=task.after, staged=staged, careful=earlier.died)
         except Exception:
             durable.give_up()
             raise
@@ -178,6 +186,7 @@ class Stream:
         *,
         after: int | None = None,
         staged: StagedRecords | None = None,
+        careful: bool = False,
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of spans; what became of each goes to ``receipts``.
 
@@ -187,6 +196,7 @@ class Stream:
             receipts: Gets what became of each span.
             after: Number of the last file before the batch, where the spans are a part of one.
             staged: Gets the bad records.
+            careful: Files of other parts that are looked at, too, are probed first: one may kill its reader.
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.
@@ -201,14 +211,17 @@ class Stream:
                 yield from columns.batches(loaded)
         if learner is not None and learner.introduced:
             if after is not None:
-                self._look_back(spans, schema, learner, after)
+                self._look_back(spans, schema, learner, after, careful)
             raise source.unknown_fields(learner)
 
-    def _look_back(self, spans: list[Span], schema: StructType, learner: Learner, after: int) -> None:
+    def _look_back(self, spans: list[Span], schema: StructType, learner: Learner, after: int, careful: bool) -> None:
         """Looks at earlier files of the batch, which other tasks read: one of them may have a new column first."""
         own = {span.seq for span in spans}
         files = self._source.backlog(after).files(after, max(own))
         earlier = within_sample((one for one in files if one.seq not in own), self._options)
+        if careful:
+            deadly = find_deadly(earlier, Probe(self._options, schema))
+            earlier = [one for one in earlier if one not in deadly]
         if not earlier:
             return
         columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
@@ -227,7 +240,8 @@ class Stream:
         source, options = self._source, self._options
         schemas = source.schemas
         source.discover()
-        start = max(schemas.looked_ahead, source.position(stream_id(options)).committed)
+        loaded = committed_by_all(source.store, *source.journal_place, options.schema_location or "")
+        start = max(schemas.looked_ahead, loaded)
         spans = within_sample(self._source.backlog(start).files(start, self._journal.high_water), options)
         if not spans:
             return schema
@@ -279,9 +293,9 @@ class Stream:
         segment = self._journal.position(seq).segment
         return {"v": 1, "seq": seq, "segment": segment, "journal": self._source.journal_uri, "stream": stream}
 
-    def _pending(self, start: int) -> Backlog:
+    def _pending(self, start: int, stream: str) -> Backlog:
         if self._backlog is None or self._backlog.after > start:
-            self._backlog = self._source.backlog(start)
+            self._backlog = self._source.backlog(start, stream)
         self._backlog.extend(self._journal.high_water if self._target is None else self._target)
         return self._backlog
 

@@ -79,13 +79,19 @@ def replay(
             [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],
         )
         for one in done.gone:
-            out.line(f"{one.path} is not in the bucket any more: its rows stay", style="yellow")
+            out.line(f"{one.path}: that version is not in the bucket any more, its rows stay", style="yellow")
+        for one in done.waiting:
+            out.line(f"{one.path} waits to be loaded again already: lakehouse ingest does it")
         what = f"{len(done.files):,} files with {done.rows:,} rows"
         if done.done:
             out.line(f"asked to load {what} again, and silver to be computed again; now run: lakehouse ingest")
         else:
             out.line(f"would load {what} again, and compute silver again" + ("; --yes does it" if done.files else ""))
-        out.result({"table": table, "done": done.done, "rows": done.rows, "files": [one.path for one in done.files]})
+        paths = {
+            name: [one.path for one in some]
+            for name, some in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))
+        }
+        out.result({"table": table, "done": done.done, "rows": done.rows, **paths})
 
 
 @checkpoint.command("show")

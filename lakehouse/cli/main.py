@@ -11,6 +11,7 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.copy_into import copy_into
+from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
 from lakehouse.cli.quarantine import quarantine
@@ -209,6 +210,7 @@ def prepare(as_json: bool = Json) -> None:
 
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
+app.command()(forget)
 app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)

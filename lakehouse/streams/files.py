@@ -72,7 +72,7 @@ class CloudFilesLog:
         """See ``FileLog``."""
         source = progress["sources"][0]
         start, end, latest = (_offset(source.get(name)) for name in ("startOffset", "endOffset", "latestOffset"))
-        files = list(self._opened(end["seq"]).files(start["seq"] if start else 0, end["seq"]))
+        files = self._opened(end).batch(start["seq"] if start else 0, end["seq"])
         known = latest or {}
         return BatchFiles(
             [one.key for one in files],
@@ -81,12 +81,12 @@ class CloudFilesLog:
             tuple(one.last_modified for one in files),
         )
 
-    def _opened(self, upto: int) -> Backlog:
+    def _opened(self, end: dict[str, Any]) -> Backlog:
         if self._backlog is None:
             self._journal = Journal.at(self._lake.store, self._options.journal_location or "")
             path = SourcePath.parse(self._options.path, strict=self._options.use_strict_globber)
-            self._backlog = Backlog(self._journal, path, self._options)
-        if self._journal.high_water < upto:
+            self._backlog = Backlog(self._journal, path, self._options, stream=end["stream"])
+        if self._journal.high_water < end["seq"]:
             self._journal.refresh()
         return self._backlog
 

@@ -1,25 +1,30 @@
 """Adding a batch to a Delta table and taking out, in the same commit, the rows that its files take the place of.
 
 A file takes another's place after a replay, and with ``cloudFiles.allowOverwrites=replace`` when a newer version of it
-has arrived.
+has arrived. Rows go only when what takes their place was read: a newer version that is broken or gone removes nothing.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import split_uri
-from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
-from lakehouse.autoloader.state import read_stream_log
+from lakehouse.autoloader.receipts import CORRECTIONS, Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.state import StreamLog, read_stream_log
+from lakehouse.storage.contract import ObjectStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.streams.bronze import SEQUENCE
+from lakehouse.streams.bronze import ORDERS_AUTOLOADER, SEQUENCE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+
+REPLACING_TABLES = frozenset({ORDERS_AUTOLOADER})
+"""Tables whose stream can take rows out. Into any other a file that is loaded again would come a second time."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,15 @@ class ReplacingWriter:
             raise ValueError(f"no checkpoint of a cloudFiles stream: {self.checkpoint_uri}")
         after = log.ends[batch_id - 1][0] if batch_id - 1 in log.ends else 0
         end = log.ends[batch_id][0]
-        gone = replaced_by(Journal.at(store, log.journal), after, end, overwrites=self.overwrites)
+        places = replaced_by(Journal.at(store, log.journal), log.stream, after, end, overwrites=self.overwrites)
+        gone: set[int] = set()
+        if places:
+            if self._has(log.query_id, batch_id):
+                return  # what its files are now is not what was read
+            frame = frame.localCheckpoint()  # reads the files, once: what became of each decides what may go
+            gone, left_out = decide(store, log, end, places, batch_id)
+            if left_out:
+                frame = frame.where(~frame[SEQUENCE].isin(sorted(left_out)))
         writer = (
             frame.write.format("delta")
             .option("mergeSchema", "true")
@@ -57,25 +70,90 @@ class ReplacingWriter:
         if not gone:
             writer.mode("append").save(self.table_uri)
             return
-        receipts = [Receipt(seq, 0, 0, State.REPLACED, batch_id=batch_id) for seq in sorted(gone)]
-        TaskReceipts(store, *split_uri(log.journal), log.stream, end, "replaced").finish(receipts)
-        # the condition says what goes; what comes has other numbers
+        # the condition says what goes; what comes may have the same numbers
         frame.sparkSession.conf.set("spark.databricks.delta.replaceWhere.constraintCheck.enabled", "false")
-        numbers = ", ".join(str(one.seq) for one in receipts)
+        numbers = ", ".join(map(str, sorted(gone)))
         writer.mode("overwrite").option("replaceWhere", f"{SEQUENCE} IN ({numbers})").save(self.table_uri)
 
+    def _has(self, query_id: str, batch_id: int) -> bool:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import TableNotFoundError
 
-def replaced_by(journal: Journal, after: int, upto: int, *, overwrites: bool) -> set[int]:
-    """Numbers of the entries whose place the files in (after, upto] take."""
+        options = endpoint_from_environment(self.profile).deltalake_options()
+        try:
+            table = DeltaTable(self.table_uri.replace("s3a://", "s3://", 1), storage_options=options)
+        except TableNotFoundError:
+            return False
+        return (table.transaction_version(query_id) or -1) >= batch_id
+
+
+@dataclass(frozen=True)
+class Place:
+    """An entry of the journal that takes the place of others.
+
+    Attributes:
+        seq: Its number.
+        old: The numbers that the others' rows carry.
+        again: Whether it is a replay: its own rows carry the old number, too.
+    """
+
+    seq: int
+    old: frozenset[int]
+    again: bool
+
+
+def decide(
+    store: ObjectStore, log: StreamLog, end: int, places: Sequence[Place], batch_id: int
+) -> tuple[set[int], set[int]]:
+    """Numbers of rows that go, and of rows that were read and do not come: their file could not be read whole.
+
+    The receipts then say what the table holds.
+    """
+    journal = split_uri(log.journal)
+    read: dict[int, list[Receipt]] = {}
+    for one in read_receipts(store, *journal, log.stream, first_end=end):
+        if one.end == end and not one.corrects:
+            read.setdefault(one.receipt.seq, []).append(one.receipt)
     gone: set[int] = set()
+    left_out: set[int] = set()
+    corrections: list[Receipt] = []
+    for place in places:
+        receipts = read.get(place.seq, [])
+        bad = [one for one in receipts if one.state != State.INGESTED]
+        if receipts and not bad:
+            gone |= place.old
+            if not place.again:
+                corrections += [Receipt(one, 0, 0, State.REPLACED, batch_id=batch_id) for one in sorted(place.old)]
+        else:
+            left_out |= place.old if place.again else {place.seq}
+            corrections += [replace(one, rows=0) for one in bad[:1]]
+    TaskReceipts(store, *journal, log.stream, end, CORRECTIONS).finish(corrections)
+    return gone, left_out
+
+
+def replaced_by(journal: Journal, stream: str, after: int, upto: int, *, overwrites: bool) -> list[Place]:
+    """The entries in (after, upto] that take others' place.
+
+    Args:
+        journal: Where the files are numbered.
+        stream: Whose replays count.
+        after: Number of the last file before.
+        upto: Number of the last file.
+        overwrites: Whether a newer version of a file takes the place of the older ones.
+    """
+    again: list[Place] = []
     newest: dict[tuple[str, str], int] = {}
     for one in journal.files(after, upto):
-        if one.replaces:
-            gone.add(one.replaces)
-        if overwrites and not one.first:
+        if one.replaces and one.stream == stream:
+            again.append(Place(one.seq, frozenset({one.replaces}), again=True))
+        elif overwrites and not one.first and not one.replaces:
             newest[one.bucket, one.key] = one.seq
+    older: dict[int, set[int]] = {}
     if newest:
-        for table in journal.tables(0, upto, ["bucket", "key"]):
-            rows = zip(*(table[name].to_pylist() for name in ("seq", "bucket", "key")), strict=True)
-            gone.update(seq for seq, *place in rows if seq < newest.get((place[0], place[1]), 0))
-    return gone
+        for table in journal.tables(0, upto, ["bucket", "key", "replaces"]):
+            names = ("seq", "bucket", "key", "replaces")
+            for seq, bucket, key, replaces in zip(*(table[name].to_pylist() for name in names), strict=True):
+                by = newest.get((bucket, key), 0)
+                if seq < by and not replaces:
+                    older.setdefault(by, set()).add(seq)
+    return [*again, *(Place(seq, frozenset(old), again=False) for seq, old in older.items())]

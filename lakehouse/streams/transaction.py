@@ -39,7 +39,7 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
     view, spark = f"source_{uuid.uuid4().hex}", source.sparkSession
     source.createOrReplaceTempView(view)
     try:
-        with _session_of_its_own(spark) as session:
+        with session_of_its_own(spark) as session:
             for name, value in options.items():
                 session.conf.set(keys[name], value)
             merging = f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{table_uri}` AS t USING {view} AS s {clauses}"
@@ -49,7 +49,7 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
 
 
 @contextmanager
-def _session_of_its_own(spark: SparkSession) -> Iterator[SparkSession]:
+def session_of_its_own(spark: SparkSession) -> Iterator[SparkSession]:
     """A session in which nobody else writes.
 
     A MERGE takes its transaction from the session, and the streams of a client share one session of a Connect server:

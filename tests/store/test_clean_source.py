@@ -3,7 +3,11 @@
 import gzip
 from datetime import timedelta
 
+import pytest
 from store.landed import ROW
+
+from lakehouse.autoloader.opened import shared_stream_id
+from lakehouse.errors import ConfigurationError
 
 
 def moving(world, seconds=0):
@@ -100,3 +104,47 @@ def test_a_crash_between_the_removal_and_its_record_is_made_good(world):
     world.run(**moving(world))
     assert world.states()["a.json"].move_location == f"s3a://{world.bucket}/loaded/{key}"
     assert world.states()["b.json"].archive_mode is None, "somebody else removed it"
+
+
+def test_checkpoints_with_the_same_options_are_streams_of_their_own(world):
+    """The slower of two must not lose what the faster one has read."""
+    same = {"schemaLocation": f"s3a://{world.lake.settings.bucket}/schemas/shared", **DELETING}
+    for name in ("a.json", "b.json", "c.json"):
+        world.put(name)
+    world.run("slow", commit=False, max_files=1, **same)
+    world.run("fast", **same)
+    world.now += timedelta(days=9)
+    world.put("d.json")
+    world.run("fast", **same)
+    assert world.names() == {"a.json", "b.json", "c.json", "d.json"}
+    assert len(world.run("slow", **same)) == 4
+    world.now += timedelta(days=9)
+    for query in ("slow", "fast"):
+        world.run(query, **same)
+    assert world.names() == set()
+
+
+def test_a_checkpoint_whose_name_others_may_have_does_not_clean_up(world):
+    """Streams had the names of their options once."""
+    stream = world.stream(**DELETING)
+    world.place = {"start": {**stream.beginning(), "stream": shared_stream_id(stream._options)}}
+    world.put("a.json")
+    with pytest.raises(ConfigurationError, match="another checkpoint may have the same name") as refused:
+        world.run("place", schemaLocation=f"s3a://{world.lake.settings.bucket}/schemas/one", **DELETING)
+    assert "without cloudFiles.cleanSource" in refused.value.next_command
+    assert len(world.run("place", schemaLocation=f"s3a://{world.lake.settings.bucket}/schemas/one")) == 1
+
+
+def test_a_new_checkpoint_has_a_beginning_of_its_own(world):
+    """Without ``includeExistingFiles``, whatever an earlier one with the same options began with."""
+    new_only = {
+        "includeExistingFiles": "false",
+        "schemaLocation": f"s3a://{world.lake.settings.bucket}/schemas/shared",
+    }
+    world.put("a.json")
+    assert world.run("first", **new_only) == []
+    world.put("b.json")
+    assert len(world.run("first", **new_only)) == 1
+    assert world.run("second", **new_only) == []
+    world.put("c.json")
+    assert [name for name, *_ in world.run("second", **new_only)] == ["c.json"]

@@ -24,14 +24,14 @@ def journal():
     return made
 
 
-def backlog(journal, path="in/", after=0, **options):
+def backlog(journal, path="in/", after=0, stream="", **options):
     uri = f"s3a://landing/{path}"
     named = {
         name if name in ("pathGlobFilter", "modifiedAfter", "modifiedBefore") else f"cloudFiles.{name}": value
         for name, value in options.items()
     }
     parsed = CloudFilesOptions.parse({"path": uri, "cloudFiles.format": "json", **named})
-    made = Backlog(journal, SourcePath.parse(uri), parsed, after)
+    made = Backlog(journal, SourcePath.parse(uri), parsed, after, stream=stream)
     made.extend(journal.high_water)
     return made
 
@@ -80,8 +80,47 @@ def test_what_waits_is_counted_behind_the_batch(journal):
 def test_the_entries_whose_rows_go_are_those_of_a_replay_and_where_that_is_asked_for_older_versions(journal):
     b, d = (ObjectInfo(f"in/{name}", 1, "newer", NOW) for name in ("b.csv", "d.json"))
     journal.replay("landing", [(b, 2), (d, 5)], "one")
-    assert replaced_by(journal, 6, 8, overwrites=False) == {2, 5}
-    assert replaced_by(journal, 6, 7, overwrites=False) == {2}, "the other is in a later batch"
-    assert replaced_by(journal, 0, 6, overwrites=False) == set()
-    assert replaced_by(journal, 5, 6, overwrites=True) == {1}
-    assert replaced_by(journal, 5, 8, overwrites=True) == {1, 2, 5}
+
+    def places(after, upto, stream="one", overwrites=False):
+        found = replaced_by(journal, stream, after, upto, overwrites=overwrites)
+        return [(one.seq, set(one.old), one.again) for one in found]
+
+    assert places(6, 8) == [(7, {2}, True), (8, {5}, True)]
+    assert places(6, 7) == [(7, {2}, True)], "the other is in a later batch"
+    assert places(0, 6) == []
+    assert places(6, 8, stream="another") == [], "a replay is of one stream"
+    assert places(5, 6, overwrites=True) == [(6, {1}, False)]
+    assert places(5, 8, overwrites=True) == [(7, {2}, True), (8, {5}, True), (6, {1}, False)]
+
+
+def test_a_replay_is_read_by_the_stream_that_asked_and_by_no_other(journal):
+    b = ObjectInfo("in/b.csv", 1, "newer", NOW)
+    journal.replay("landing", [(b, 2)], "one")
+
+    def read(stream, after=6, **options):
+        made = backlog(journal, stream=stream, **options)
+        made.extend(7)
+        return [(one.seq, one.replaces) for one in made.batch(after, 7)]
+
+    assert read("one") == [(7, 2)]
+    assert read("one", allowOverwrites="replace") == [(7, 2)]
+    for other in ("two", ""):
+        assert read(other) == []
+        assert 7 not in [seq for seq, _ in read(other, after=0, allowOverwrites="true")]
+
+
+def test_a_place_is_filled_once_in_a_batch(journal):
+    """A file that was asked for again by two, or overwritten since."""
+    newer = ObjectInfo("in/b.csv", 1, "newer", NOW)
+    journal.replay("landing", [(newer, 2)], "one")
+    journal.replay("landing", [(newer, 2)], "one")
+
+    def read(**options):
+        return [one.seq for one in backlog(journal, stream="one", **options).batch(6, journal.high_water)]
+
+    assert read() == [8]
+    journal.append("landing", [newer])
+    replace = {"allowOverwrites": "replace"}
+    assert (read(), read(**replace)) == ([8], [9])
+    journal.append("landing", [ObjectInfo("in/b.csv", 2, "newest", NOW)])
+    assert (read(), read(**replace)) == ([8], [10])
