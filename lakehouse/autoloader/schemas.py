@@ -18,7 +18,7 @@ from lakehouse.autoloader.decompress import compression_of, unpack
 from lakehouse.autoloader.evolve import changes, evolved, possible
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
-from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
+from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile, raise_if_environment
 from lakehouse.autoloader.hints import parse_hints, with_hints
 from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -229,7 +229,8 @@ def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVers
                     left -= file.seek(0, io.SEEK_END)
                     file.seek(0)
                     yield file
-            except (Vanished, Changed, BadFile):
+            except (Vanished, Changed, BadFile, OSError, MemoryError) as error:
+                raise_if_environment(error, options.path)
                 continue  # the stream itself will say so
     finally:
         pool.shutdown(cancel_futures=True)
