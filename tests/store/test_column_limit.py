@@ -10,7 +10,6 @@ from lakehouse.autoloader.evolve import leaves
 from lakehouse.autoloader.schemas import SchemaLocation
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 
-
 LIMIT = {"maxColumns": "50", "schemaEvolutionMode": "addNewColumns"}
 
 

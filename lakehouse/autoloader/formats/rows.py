@@ -111,6 +111,9 @@ class BadFile(Exception):
         self.reason, self.detail = reason, detail
         super().__init__(f"{reason}: {detail}")
 
+    def __reduce__(self) -> tuple[type[BadFile], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
 
 class OutOfMemory(StreamFailed, MemoryError):
     """This process has no memory left for a file."""
