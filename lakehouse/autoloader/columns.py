@@ -9,6 +9,7 @@ from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
+from pyspark.errors import PySparkException
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
@@ -16,6 +17,7 @@ from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import METADATA
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.read import Loaded
+from lakehouse.errors import ConfigurationError
 
 METADATA_TYPE = (
     StructType()
@@ -51,11 +53,22 @@ class Columns:
         partitions: Names of the columns that come from the path.
         bucket: Of the files.
         root: Folder below which partition folders are looked for.
+
+    Raises:
+        ConfigurationError: the schema has a type that Arrow has not.
     """
 
     def __init__(self, schema: StructType, partitions: frozenset[str], bucket: str, root: str) -> None:
         self.bucket, self._root = bucket, root
-        self._arrow = to_arrow_schema(schema, timezone="UTC")
+        try:
+            self._arrow = to_arrow_schema(schema, timezone="UTC")
+        except PySparkException as error:  # which another process cannot unpickle
+            raise ConfigurationError(
+                f"the schema has a type that files cannot fill: {error}",
+                where="the schema of the stream",
+                state="nothing was read or written",
+                next_command="give .schema(...) another type for that column",
+            ) from None
         self._partitions = partitions & set(schema.names)
         self.data = StructType([one for one in schema.fields if not self._added(one.name)])
 

@@ -46,6 +46,7 @@ class Learner:
         known: The files' columns, as the stream has them.
         grown: The same, with all that was learned.
         introduced: Where each new column or wider type was met first.
+        beyond: How many leaf columns were met that ``cloudFiles.maxColumns`` leaves in the rescued column.
     """
 
     def __init__(self, options: CloudFilesOptions, known: StructType, others: frozenset[str], rescued: str) -> None:
@@ -56,6 +57,11 @@ class Learner:
         self._widening = options.schema_evolution_mode == WIDENING
         hints = parse_hints(options.schema_hints) if options.schema_hints else []
         self._pinned = hinted_names(hints)
+        self._taken = self._others | frozenset(map(str.lower, known.names))
+        # where a new column has to stop the stream, the one beyond the limit has to as well
+        self._most = None if options.schema_evolution_mode == "failOnNewColumns" else options.max_columns
+        self._full = self._most is not None and leaves(known) >= self._most and not self._widening
+        self.beyond = 0
 
     def look(self, rows: Rows, place_of: Callable[[int], Place], sample: Callable[[list[int]], IO[bytes]]) -> None:
         """Takes in parsed rows.
@@ -74,7 +80,7 @@ class Learner:
             for one in self.known.fields
             if self._widening or isinstance(one.dataType, StructType | ArrayType | MapType)
         }
-        if not (rows.new_fields or nested):
+        if self._full or not (rows.new_fields or nested):
             return
         texts = rows.table[self._rescued]
         first: dict[str, int] = {}
@@ -90,18 +96,37 @@ class Learner:
             return
         found = infer(self._options, [sample(hits[:_SAMPLE_ROWS])])
         found = StructType([one for one in found.fields if one.name.lower() not in self._others])
-        grown = evolved(self.grown, found, widens=self._widens if self._widening else _never)
+        grown = self._within_limit(evolved(self.grown, found, widens=self._widens if self._widening else _never))
         for name, _, _ in changes(self.grown, grown):
             self.introduced[name] = place_of(first.get(_TOP.split(name, maxsplit=1)[0], hits[0]))
         self.grown = grown
 
     def take_over(self, other: Learner, order: Mapping[str, int]) -> None:
         """Joins what another learned; each place is the one in the earlier file, by the files' numbers in ``order``."""
-        self.grown = evolved(self.grown, other.grown, widens=self._widens if self._widening else _never)
+        before = self.grown
+        grown = evolved(before, other.grown, widens=self._widens if self._widening else _never)
+        self.grown = self._within_limit(grown)
+        self.beyond += other.beyond
+        left_out = {name for name, old, _ in changes(before, grown) if old is None}
+        left_out -= {name for name, old, _ in changes(before, self.grown) if old is None}
         for name, place in other.introduced.items():
+            if name in left_out:
+                continue
             known = self.introduced.get(name)
             if known is None or (order[place[0]], place[1]) < (order[known[0]], known[1]):
                 self.introduced[name] = place
+
+    @property
+    def note(self) -> str:
+        """For people: how many columns were left out, and why; empty without any."""
+        return limit_note(self.beyond, self._most) if self.beyond and self._most else ""
+
+    def _within_limit(self, grown: StructType) -> StructType:
+        if self._most is None:
+            return grown
+        kept = limited(self.grown, grown, self._most)
+        self.beyond = max(self.beyond, leaves(grown) - leaves(kept))
+        return kept
 
     def _widens(self, name: str) -> bool:
         return name not in self._pinned
@@ -109,7 +134,7 @@ class Learner:
     def _may_be_new(self, name: str, nested: set[str]) -> bool:
         if name in nested:
             return True
-        return name.lower() not in self._others and name.lower() not in {one.lower() for one in self.known.names}
+        return name.lower() not in self._taken
 
 
 def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
@@ -169,6 +194,55 @@ def _possible(found: DataType) -> DataType | None:
         value = _possible(found.valueType)
         return None if value is None else MapType(found.keyType, value, found.valueContainsNull)
     return found
+
+
+def leaves(type_: DataType) -> int:
+    """How many columns a type is in Parquet, where each leaf of a nested one is its own."""
+    match type_:
+        case StructType():
+            return sum(leaves(one.dataType) for one in type_.fields) if type_.fields else 1
+        case ArrayType():
+            return leaves(type_.elementType)
+        case MapType():
+            return leaves(type_.keyType) + leaves(type_.valueType)
+    return 1
+
+
+def limited(known: StructType, grown: StructType, most: int) -> StructType:
+    """``grown`` with as much of what ``known`` lacks as makes at most ``most`` leaf columns; ``known`` stays whole."""
+    room = [max(most - leaves(known), 0)] if known.fields else [most]
+    return StructType(_fitting(known, grown, room))
+
+
+def _fitting(known: DataType | None, grown: StructType, room: list[int]) -> list[StructField]:
+    had = {one.name: one.dataType for one in known.fields} if isinstance(known, StructType) else {}
+    fits = ((one, _fit(had.get(one.name), one.dataType, room)) for one in grown.fields)
+    return [StructField(one.name, type_, one.nullable, one.metadata) for one, type_ in fits if type_ is not None]
+
+
+def _fit(known: DataType | None, grown: DataType, room: list[int]) -> DataType | None:
+    """What of a type fits into the room, which shrinks by it; None for nothing."""
+    match grown:
+        case StructType() if grown.fields:
+            fields = _fitting(known, grown, room)
+            return StructType(fields) if fields else None
+        case ArrayType():
+            element = _fit(known.elementType if isinstance(known, ArrayType) else None, grown.elementType, room)
+            return None if element is None else ArrayType(element, grown.containsNull)
+        case MapType():  # in part, it would be another map
+            if isinstance(known, MapType):
+                value = _fit(known.valueType, grown.valueType, room)
+                return MapType(grown.keyType, value or known.valueType, grown.valueContainsNull)
+    if known is None:
+        if leaves(grown) > room[0]:
+            return None
+        room[0] -= leaves(grown)
+    return grown
+
+
+def limit_note(beyond: int, most: int | None) -> str:
+    """The sentence about columns that the limit left out."""
+    return f"{beyond:,} more columns are rescued: cloudFiles.maxColumns is {most:,}"
 
 
 def changes(known: StructType, grown: StructType, below: str = "") -> Iterator[Change]:

@@ -16,8 +16,8 @@ from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.contract import BucketMissing, StoreEndpoint
-from lakehouse.storage.fast_store import UNUSUAL_KEY, s3_bucket
+from lakehouse.storage.contract import MISSING_CODES, PRECONDITION_CODES, BucketMissing, StoreEndpoint
+from lakehouse.storage.fast_store import UNUSUAL_KEY, NotS3, code_of, only_s3_answers, s3_bucket, with_e_tag
 
 _ATTEMPTS = 6
 _CHUNK_BYTES = 1 << 20
@@ -41,48 +41,57 @@ class _Short(Exception):
     """Fewer bytes came than the server had announced."""
 
 
+class _Other(Exception):
+    """Another version came, or the server says that there is another."""
+
+
 class Fetcher:
     """Reads objects of one bucket; safe for threads.
 
-    Every call is tried again, with growing pauses, on 5xx, resets, timeouts and bodies that end early.
+    Every call is tried again, with growing pauses, on 5xx, resets, timeouts, bodies that end early and answers of
+    something that is no S3 server. A HEAD is never asked: its answer has no body, so nobody can tell who gave it.
+
+    Args:
+        endpoint: The server.
+        bucket: Where the objects are.
+        timeout_seconds: How long one request may take.
 
     Raises:
-        Vanished, Changed: for that file alone.
+        Vanished, Changed: for that file alone; the store itself said so.
         AccessDenied, BucketMissing, StoreUnavailable: for the whole batch, which is done again by the next run.
     """
 
-    def __init__(self, endpoint: StoreEndpoint, bucket: str) -> None:
-        self._endpoint, self._bucket = endpoint, bucket
-        self._fast = s3_bucket(endpoint, bucket)
+    def __init__(self, endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60) -> None:
+        self._endpoint, self._bucket, self._timeout_seconds = endpoint, bucket, timeout_seconds
+        self._fast = s3_bucket(endpoint, bucket, timeout_seconds=timeout_seconds)
         self._sdk: Any = None
 
     def is_there(self, one: FileVersion) -> bool:
         """Whether that version is the object's current one."""
         try:
-            return (obstore.head(self._fast, one.key)["e_tag"] or "").strip('"') == one.e_tag
-        except (oe.BaseError, FileNotFoundError):
-            return False  # whatever it is, the reading itself says it better
+            self.beginning(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        except (Vanished, Changed):
+            return False
+        return True
 
-    def whole(self, span: Span, *, any_version: bool = False) -> bytes:
+    def whole(self, span: Span) -> bytes:
         """All bytes of the file."""
-        return self._get(span, 0, None, any_version)
+        return self._get(span, 0, None)
 
     def beginning(self, span: Span) -> bytes:
         """The file's first bytes, which tell what it is."""
-        return self._get(span, 0, min(BEGINNING_BYTES, span.size_bytes), False)
+        return self._get(span, 0, min(BEGINNING_BYTES, span.size_bytes))
 
     def newest(self, span: Span) -> Span:
-        """The version that is there now, in place of the span's."""
+        """The version that is there now, in place of the span's, as a listing has it."""
 
         def ask() -> Span:
-            if UNUSUAL_KEY.search(span.key):
-                with _by_its_codes(span):
-                    said = self._client().stat_object(self._bucket, span.key)
-                size, e_tag = said.size or 0, said.etag or ""
-            else:
-                found = obstore.head(self._fast, span.key)
-                size, e_tag = found["size"], found["e_tag"] or ""
-            return replace(span, start=0, length=size, size_bytes=size, e_tag=e_tag.strip('"'))
+            with _by_its_codes(span):
+                found = next(iter(self._client().list_objects(self._bucket, span.key, recursive=True)), None)
+            if found is None or found.object_name != span.key:
+                raise FileNotFoundError(span.key)
+            size = found.size or 0
+            return replace(span, start=0, length=size, size_bytes=size, e_tag=(found.etag or "").strip('"'))
 
         return self._tried(span, ask)
 
@@ -97,7 +106,7 @@ class Fetcher:
             return self.whole(span), 0, None
         end = span.start + span.length
         first = max(span.start - 1, 0)  # a line begins at ``start`` when the byte before it is a line feed
-        data = self._get(span, first, min(end + _TAIL_BYTES, span.size_bytes), False)
+        data = self._get(span, first, min(end + _TAIL_BYTES, span.size_bytes))
         low = data.find(b"\n") + 1 if span.start else 0
         if span.start and (low == 0 or first + low >= end):
             return b"", end, None  # one long line covers the span: it belongs to where it began
@@ -107,7 +116,7 @@ class Fetcher:
         while found < 0 and first + size < span.size_bytes:
             if size - last_line > max_line_bytes:
                 return data[low:last_line], first + low, first + last_line
-            more = self._get(span, first + size, min(first + size + _CHUNK_BYTES, span.size_bytes), False)
+            more = self._get(span, first + size, min(first + size + _CHUNK_BYTES, span.size_bytes))
             cut = more.find(b"\n")
             found = size + cut if cut >= 0 else -1
             parts.append(more)
@@ -118,17 +127,26 @@ class Fetcher:
     def stream(self, span: Span) -> Iterator[bytes]:
         """The file in pieces, for what does not fit into memory."""
         for start in range(0, span.size_bytes, 8 * _CHUNK_BYTES):
-            yield self._get(span, start, min(start + 8 * _CHUNK_BYTES, span.size_bytes), False)
+            yield self._get(span, start, min(start + 8 * _CHUNK_BYTES, span.size_bytes))
 
-    def _get(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
+    def _get(self, span: Span, start: int, end: int | None) -> bytes:
         def ask() -> bytes:
-            data = (self._by_sdk if UNUSUAL_KEY.search(span.key) else self._by_fast)(span, start, end, any_version)
+            data = (self._by_sdk if UNUSUAL_KEY.search(span.key) else self._by_fast)(span, start, end)
             expected = (span.size_bytes if end is None else end) - start
-            if len(data) != expected and not any_version:
+            if len(data) != expected:
                 raise _Short(f"{len(data):,} of {expected:,} bytes")
             return data
 
-        return self._tried(span, ask)
+        def ask_for_this_version() -> bytes:
+            try:
+                return ask()
+            except (_Other, oe.PreconditionError) as error:
+                if self.newest(span).e_tag != span.e_tag:
+                    raise Changed(key_uri(self._bucket, span.key)) from error
+                # its own listing contradicts the answer, which may be that of something between here and the store
+                raise NotS3("another version came than the one that its listing has") from error
+
+        return self._tried(span, ask_for_this_version)
 
     def _tried(self, span: Span, ask: Callable[[], _Answer]) -> _Answer:
         where = key_uri(self._bucket, span.key)
@@ -145,8 +163,6 @@ class Fetcher:
                     next_command="give Spark's workers the same endpoint as its driver, or restore the bucket",
                 ) from error
             raise Vanished(where) from error
-        except oe.PreconditionError as error:
-            raise Changed(where) from error
         except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError) as error:
             raise AccessDenied(
                 "the object store refuses to hand out a file",
@@ -159,17 +175,21 @@ class Fetcher:
                 f"the object store did not hand out a file in {_ATTEMPTS} attempts ({_short_text(error)})",
                 where=where,
                 state="the batch was not committed; the next run does it again",
-                next_command="see whether the object store is well, then run the same again",
+                next_command="see whether the object store is well and is what answers there, then run the same again",
             ) from error
         raise AssertionError("unreachable")
 
-    def _by_fast(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
-        options: dict[str, Any] = {} if any_version else {"if_match": f'"{span.e_tag}"'}
+    def _by_fast(self, span: Span, start: int, end: int | None) -> bytes:
+        options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
         if end is not None:
             if end <= start:
                 return b""
             options["range"] = (start, end)
-        return bytes(obstore.get(self._fast, span.key, options=options).bytes())  # type: ignore[arg-type]
+        with only_s3_answers():
+            found = obstore.get(self._fast, span.key, options=options)  # type: ignore[arg-type]
+            if with_e_tag(found) != span.e_tag:
+                raise _Other
+            return bytes(found.bytes())
 
     def _client(self) -> Any:
         import urllib3
@@ -185,11 +205,13 @@ class Fetcher:
                 secure=one.secure,
                 region=one.region,
                 # tried again above, as all else is
-                http_client=urllib3.PoolManager(timeout=urllib3.Timeout(connect=5, read=60), maxsize=8, retries=False),
+                http_client=urllib3.PoolManager(
+                    timeout=urllib3.Timeout(connect=5, read=self._timeout_seconds), maxsize=8, retries=False
+                ),
             )
         return self._sdk
 
-    def _by_sdk(self, span: Span, start: int, end: int | None, any_version: bool) -> bytes:
+    def _by_sdk(self, span: Span, start: int, end: int | None) -> bytes:
         response = None
         try:
             with _by_its_codes(span):
@@ -198,8 +220,12 @@ class Fetcher:
                     span.key,
                     offset=start,
                     length=0 if end is None else end - start,
-                    request_headers={} if any_version else {"If-Match": f'"{span.e_tag}"'},
+                    request_headers={"If-Match": f'"{span.e_tag}"'},
                 )
+                if not (e_tag := response.headers.get("ETag", "")):
+                    raise NotS3("an answer with status 200 and no ETag, which is not one of an S3 server")
+                if e_tag.removeprefix("W/").strip('"') != span.e_tag:
+                    raise _Other
                 return bytes(response.read())
         finally:
             if response is not None:
@@ -210,26 +236,37 @@ class Fetcher:
 @contextmanager
 def _by_its_codes(span: Span) -> Iterator[None]:
     """The SDK's errors as those of the fast client."""
+    from xml.etree.ElementTree import ParseError
+
     import urllib3
     from minio.error import InvalidResponseError, S3Error, ServerError
-
-    from lakehouse.storage.faults import PRECONDITION_CODES
 
     try:
         yield
     except S3Error as error:
-        if error.code in PRECONDITION_CODES:
-            raise oe.PreconditionError(span.key) from None
-        if error.code in ("NoSuchKey", "NoSuchBucket"):
-            raise FileNotFoundError(f"<Code>{error.code}</Code>") from None
-        if error.code in DENIED_CODES:
-            raise PermissionError(error.code) from None
-        raise OSError(error.code) from None
-    except InvalidResponseError as error:  # not in XML: it came from something between here and the store
-        refused = "Response code: 403" in str(error)
-        raise (PermissionError if refused else OSError)("the answer is not one of an S3 server") from None
+        raise _named(error.code or "", span) from None
+    except InvalidResponseError as error:  # the SDK asks for a type of content, too
+        status, _, body = error.__reduce__()[1]
+        if named := code_of(body or ""):
+            raise _named(named, span) from None
+        refused = status == 403 and not body
+        raise (PermissionError if refused else NotS3)(
+            f"an answer with status {status} that is not one of an S3 server"
+        ) from None
+    except (ParseError, ValueError) as error:
+        if isinstance(error, ValueError) and not str(error).startswith("XML element"):
+            raise  # the SDK's own look at keys
+        raise NotS3(f"the listing is not one of an S3 server ({type(error).__name__})") from None
     except (ServerError, urllib3.exceptions.HTTPError) as error:
         raise OSError(type(error).__name__) from None
+
+
+def _named(code: str, span: Span) -> Exception:
+    if code in PRECONDITION_CODES:
+        return oe.PreconditionError(span.key)
+    if code in (*MISSING_CODES, "NoSuchBucket"):
+        return FileNotFoundError(f"<Code>{code}</Code>")
+    return (PermissionError if code in DENIED_CODES else OSError)(code)
 
 
 def _may_pass(error: Exception) -> bool:

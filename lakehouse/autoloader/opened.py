@@ -182,7 +182,8 @@ class Source:
                 state="the batch was not committed; the schema is as it was",
                 next_command="correct the file, or start anew with cloudFiles.schemaHints that name the columns",
             )
-        version = self.schemas.grow(learner.grown, learner.introduced)
+        most = self.options.max_columns
+        version = self.schemas.grow(learner.grown, learner.introduced, learner.note, max_columns=most)
         return UnknownFieldException(
             f"[UNKNOWN_FIELD_EXCEPTION] {said}; they are in version {version.version} of the schema now",
             where=self.options.schema_location or "",

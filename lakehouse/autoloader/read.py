@@ -20,7 +20,7 @@ from lakehouse.autoloader.decompress import compression_of, refuse_disguised, un
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
-from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table, raise_if_environment
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -33,7 +33,7 @@ _AHEAD_FILES = 256
 _PIECE_BYTES = 8 << 20
 _PIECE_FILES = 2_000
 _IN_MEMORY_BYTES = 64 << 20
-_NOT_THE_FILES_FAULT = (ImportError, MemoryError, NameError)
+_NOT_THE_FILES_FAULT = (ImportError, NameError)
 
 
 class Format(Protocol):
@@ -166,13 +166,13 @@ class PartReader:
 
     def _whole(self, span: Span) -> tuple[bytes, Span]:
         """The file; its successor when it was replaced, because the successor alone would not be loaded."""
-        try:
-            return self.fetcher.whole(span), span
-        except Changed:
-            if self.options.allow_overwrites:
-                raise
-            data = self.fetcher.whole(span, any_version=True)
-            return data, replace(span, size_bytes=len(data), length=len(data), e_tag="")
+        while True:
+            try:
+                return self.fetcher.whole(span), span
+            except Changed:
+                if self.options.allow_overwrites:
+                    raise
+                span = self.fetcher.newest(span)
 
     def _plain(self, span: Span, data: bytes, begin: int, too_long: int | None) -> Iterator[Piece]:
         if span.start == 0:
@@ -245,6 +245,7 @@ class PartReader:
         except (LakehouseError, *_NOT_THE_FILES_FAULT):
             raise
         except Exception as error:
+            raise_if_environment(error, key_uri(self.bucket, pieces[0].span.key))
             if isinstance(error, BadFile) and error.reason == "MALFORMED":
                 raise self._failfast(error) from error
             if len(pieces) == 1:
@@ -346,6 +347,7 @@ class PartReader:
             text = "REPLACED: overwritten before it was read; the new version is loaded as a file of its own"
             self.receipts.append(Receipt(span.seq, span.start, 0, State.SKIPPED_MISSING, text))
         except Exception as error:
+            raise_if_environment(error, key_uri(self.bucket, span.key))
             if isinstance(error, BadFile) and error.reason == "MALFORMED":
                 raise self._failfast(error) from error
             self._bad(span, error)

@@ -15,15 +15,15 @@ from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.decompress import compression_of, unpack
-from lakehouse.autoloader.evolve import changes, evolved, possible
+from lakehouse.autoloader.evolve import changes, evolved, leaves, limit_note, limited, possible
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
-from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile
+from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile, raise_if_environment
 from lakehouse.autoloader.hints import parse_hints, with_hints
 from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
-from lakehouse.errors import TerminalError
+from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
 
 _THREADS = 8
@@ -41,7 +41,7 @@ class SchemaVersion:
         partitions: Columns of the path.
         introduced: For each column that is new in this version, or wider, the file and the record, from 0, where that
             was met.
-        reason: Why it was made, when not by what the files have.
+        reason: Why it was made, when not by what the files have; or how many columns of the files it leaves out.
         written: When it was written; None before.
     """
 
@@ -99,9 +99,28 @@ class SchemaLocation:
         """All versions, oldest first."""
         return [replace(self.read(number), written=at) for number, at in sorted(self.numbers().items())]
 
-    def grow(self, data: StructType, introduced: Mapping[str, tuple[str, int]], reason: str = "") -> SchemaVersion:
-        """Adds what ``data`` has beside the latest version, as a new one; the latest when that is nothing."""
-        return self._add(lambda latest: evolved(latest.data, data, widens=lambda name: True), introduced, reason)
+    def grow(
+        self,
+        data: StructType,
+        introduced: Mapping[str, tuple[str, int]],
+        reason: str = "",
+        *,
+        max_columns: int | None = None,
+    ) -> SchemaVersion:
+        """Adds what ``data`` has beside the latest version, as a new one; the latest when that is nothing.
+
+        Args:
+            data: The columns.
+            introduced: See ``SchemaVersion``.
+            reason: See ``SchemaVersion``.
+            max_columns: With these, what would make more leaf columns is left out.
+        """
+
+        def columns(latest: SchemaVersion) -> StructType:
+            grown = evolved(latest.data, data, widens=lambda name: True)
+            return grown if max_columns is None else limited(latest.data, grown, max_columns)
+
+        return self._add(columns, introduced, reason)
 
     def roll_back(self, version: int) -> SchemaVersion:
         """Makes the columns of an older version those of a new one."""
@@ -189,9 +208,23 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
     """The first version, from a sample of files.
 
     Raises:
-        ConfigurationError: the samples' types contradict each other.
+        ConfigurationError: the samples' types contradict each other; or they have more columns than
+            ``cloudFiles.maxColumns``, and nothing would rescue the rest.
     """
-    data = possible(infer(options, _samples(options, fetcher, newest)))
+    found = possible(infer(options, _samples(options, fetcher, newest)))
+    data = limited(StructType(), found, options.max_columns)
+    beyond, reason = leaves(found) - leaves(data), ""
+    if beyond:
+        mode = options.schema_evolution_mode
+        if mode == "failOnNewColumns" or (mode == "none" and options.rescued_data_column is None):
+            raise ConfigurationError(
+                f"the files have {leaves(found):,} columns, and with schemaEvolutionMode {mode} nothing rescues those "
+                f"beyond {options.max_columns:,}",
+                where=options.path,
+                state="nothing was read or written",
+                next_command="raise cloudFiles.maxColumns, or choose another cloudFiles.schemaEvolutionMode",
+            )
+        reason = f"{leaves(data):,} columns, inferred; {limit_note(beyond, options.max_columns)}"
     if options.schema_hints:
         data = with_hints(data, parse_hints(options.schema_hints))
     names = options.partition_columns
@@ -201,7 +234,7 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
     for name in names:
         values = [partition_values(one.key, root).get(name) for one in newest]
         partitions.add(name, _partition_type([value for value in values if value is not None], options))
-    return SchemaVersion(0, data, partitions)
+    return SchemaVersion(0, data, partitions, reason=reason)
 
 
 def _partition_type(values: list[str], options: CloudFilesOptions) -> str | StringType:
@@ -229,7 +262,8 @@ def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVers
                     left -= file.seek(0, io.SEEK_END)
                     file.seek(0)
                     yield file
-            except (Vanished, Changed, BadFile):
+            except (Vanished, Changed, BadFile, OSError, MemoryError) as error:
+                raise_if_environment(error, options.path)
                 continue  # the stream itself will say so
     finally:
         pool.shutdown(cancel_futures=True)

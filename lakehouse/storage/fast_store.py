@@ -19,6 +19,8 @@ from obstore.store import S3Store
 
 from lakehouse.errors import AccessDenied, StoreUnavailable
 from lakehouse.storage.contract import (
+    MISSING_CODES,
+    PRECONDITION_CODES,
     BucketMissing,
     ObjectExists,
     ObjectInfo,
@@ -35,8 +37,68 @@ UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|^$|(^|/)\.\.?(/|$)")
 control characters, and says what is wrong with the others."""
 
 
-def s3_bucket(endpoint: StoreEndpoint, bucket: str) -> S3Store:
-    """``obstore``'s client for one bucket: bounded waits, a few attempts."""
+_ANSWER = re.compile(r"Server returned non-2xx status code: (\d+)[^:]*: (.*)", re.DOTALL)
+_S3_ERROR = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<Error\b.*?<Code>(\w+)</Code>", re.DOTALL)
+
+
+class NotS3(OSError):
+    """An answer that no S3 server gives: a proxy, an ingress or a login page gave it."""
+
+
+@contextmanager
+def only_s3_answers() -> Iterator[None]:
+    """Lets a status code count only where S3's own error document explains it.
+
+    What stands between here and the store answers 404 for a store that restarts, and 403 or 412 for reasons of its
+    own. Those say nothing about an object.
+
+    Raises:
+        NotS3: in place of such an error.
+    """
+    try:
+        yield
+    except (oe.BaseError, FileNotFoundError, FileExistsError, PermissionError) as error:
+        text = str(error).split("\n\nDebug source")[0]
+        status, body = found.groups() if (found := _ANSWER.search(text)) else ("", "")
+        code = code_of(body)
+        match error:
+            case FileNotFoundError() | oe.NotFoundError():
+                told = code in (*MISSING_CODES, "NoSuchBucket")
+            case FileExistsError() | oe.AlreadyExistsError() | oe.PreconditionError() | oe.NotModifiedError():
+                told = code in PRECONDITION_CODES
+            case PermissionError() | oe.PermissionDeniedError() | oe.UnauthenticatedError():
+                told = bool(code) or not body.strip()
+            case _:
+                told = True
+        if told:
+            raise
+        raise NotS3(f"an answer with status {status} that is not one of an S3 server") from None
+
+
+def code_of(body: str) -> str:
+    """The code in S3's error document; empty where the text is none."""
+    return found[1] if (found := _S3_ERROR.match(body)) else ""
+
+
+def with_e_tag(found: obstore.GetResult) -> str:
+    """The ETag of an answer with an object.
+
+    Raises:
+        NotS3: it has none, as every object has.
+    """
+    if not (e_tag := found.meta["e_tag"]):
+        raise NotS3("an answer with status 200 and no ETag, which is not one of an S3 server")
+    return e_tag.removeprefix("W/").strip('"')
+
+
+def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60) -> S3Store:
+    """``obstore``'s client for one bucket: bounded waits, a few attempts.
+
+    Args:
+        endpoint: The server.
+        bucket: Its name.
+        timeout_seconds: How long one request may take.
+    """
     token = {"session_token": endpoint.session_token.get_secret_value()} if endpoint.session_token else {}
     return S3Store(
         bucket,
@@ -47,7 +109,7 @@ def s3_bucket(endpoint: StoreEndpoint, bucket: str) -> S3Store:
         virtual_hosted_style_request=False,
         client_options={
             "allow_http": not endpoint.secure,
-            "timeout": timedelta(seconds=60),
+            "timeout": timedelta(seconds=timeout_seconds),
             "connect_timeout": timedelta(seconds=5),
         },
         retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
@@ -93,7 +155,9 @@ class FastStore(ObjectStore):
         if UNUSUAL_KEY.search(key):
             return self._sdk.read(bucket, key)
         with _explained(self._where(bucket, key)):
-            return bytes(obstore.get(self._bucket(bucket), key).bytes())
+            found = obstore.get(self._bucket(bucket), key)
+            with_e_tag(found)
+            return bytes(found.bytes())
 
     def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ``ObjectStore.write``; one request whatever the size, or the condition would be lost."""
@@ -152,7 +216,10 @@ class _UnusualKey(Exception):
 @contextmanager
 def _explained(where: str) -> Iterator[None]:
     try:
-        yield
+        with only_s3_answers():
+            yield
+    except NotS3 as error:
+        raise _unavailable(error, where) from None
     except (FileNotFoundError, oe.NotFoundError, oe.GenericError) as error:
         if "<Code>NoSuchBucket</Code>" in str(error):
             raise BucketMissing(
@@ -177,7 +244,7 @@ def _explained(where: str) -> Iterator[None]:
         raise _unavailable(error, where) from None
 
 
-def _unavailable(error: oe.BaseError, where: str) -> Exception:
+def _unavailable(error: Exception, where: str) -> Exception:
     text = str(error).split("\n\nDebug source")[0]
     if "invalid path" in text.lower() or "illegal character" in text or "parsing path" in text.lower():
         return _UnusualKey()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from xml.etree.ElementTree import ParseError
 
 import urllib3
 from minio.error import InvalidResponseError, S3Error, ServerError
 
 from lakehouse.errors import AccessDenied, LakehouseError, StoreUnavailable, TerminalError
-from lakehouse.storage.contract import BucketMissing, ObjectExists, ObjectMissing
-
-PRECONDITION_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
+from lakehouse.storage.contract import MISSING_CODES, PRECONDITION_CODES, BucketMissing, ObjectExists, ObjectMissing
 
 _UNCHANGED = "nothing was changed by this call"
 _UNKNOWN = "this call may or may not have taken effect: it is safe to repeat"
@@ -37,17 +36,24 @@ def explained(where: str, bucket: str, *, writes: bool = False) -> Iterator[None
         yield
     except S3Error as error:
         raise _translated(error, where, bucket, state) from None
-    except (ServerError, InvalidResponseError) as error:
-        raise StoreUnavailable(
-            f"the answer is not one of an S3 server ({type(error).__name__})",
-            where=where,
-            state=state,
-            next_command="see what listens at LAKEHOUSE_S3_ENDPOINT, or run the same again in a while",
-        ) from None
+    except (ServerError, InvalidResponseError, ParseError) as error:
+        raise _no_s3_server(error, where, state) from None
     except urllib3.exceptions.HTTPError as error:
         raise _unreachable(error, where, state) from None
-    except ValueError as error:  # the SDK's own look at bucket names and keys
+    except ValueError as error:
+        if str(error).startswith("XML element"):  # a listing that is the XML of something else
+            raise _no_s3_server(error, where, state) from None
+        # else it is the SDK's own look at bucket names and keys
         raise TerminalError(f"not a name this client can ask for: {error}", where=where, state=_UNCHANGED) from None
+
+
+def _no_s3_server(error: Exception, where: str, state: str) -> StoreUnavailable:
+    return StoreUnavailable(
+        f"the answer is not one of an S3 server ({type(error).__name__})",
+        where=where,
+        state=state,
+        next_command="see what listens at LAKEHOUSE_S3_ENDPOINT, or run the same again in a while",
+    )
 
 
 def _unreachable(error: urllib3.exceptions.HTTPError, where: str, state: str) -> LakehouseError:
@@ -71,7 +77,7 @@ def _translated(error: S3Error, where: str, bucket: str, state: str) -> Lakehous
     match error.code:
         case code if code in PRECONDITION_CODES:
             return ObjectExists("another version of the object is there", where=where, state=_UNCHANGED)
-        case "NoSuchKey":
+        case code if code in MISSING_CODES:
             return ObjectMissing("there is no such object", where=where, state=_UNCHANGED)
         case "NoSuchBucket":
             return bucket_missing(bucket, where)

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import urllib3
 from minio import Minio
 from minio.commonconfig import CopySource
 from minio.deleteobjects import DeleteObject
-from minio.error import S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error
 from minio.helpers import MIN_PART_SIZE
 from minio.sse import Sse
+from urllib3 import BaseHTTPResponse
 
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.storage.contract import ObjectInfo, ObjectMissing, StoreEndpoint
-from lakehouse.storage.faults import PRECONDITION_CODES, explained
+from lakehouse.storage.contract import PRECONDITION_CODES, BucketMissing, ObjectInfo, ObjectMissing, StoreEndpoint
+from lakehouse.storage.faults import explained
 
 
 class _Condition(Sse):
@@ -92,17 +94,18 @@ class MinioStore:
         """See ``ObjectStore.info``."""
         try:
             with explained(self._where(bucket, key), bucket):
-                found = self._client.stat_object(bucket, key)
+                headers = self._headers(bucket, key)
         except ObjectMissing:
             return None
-        modified = found.last_modified or datetime.fromtimestamp(0, UTC)
-        return ObjectInfo(key, found.size or 0, (found.etag or "").strip('"'), modified)
+        size, e_tag = int(headers["Content-Length"]), headers["ETag"].strip('"')
+        return ObjectInfo(key, size, e_tag, parsedate_to_datetime(headers["Last-Modified"]))
 
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
         with explained(self._where(bucket, key), bucket):
             response = self._client.get_object(bucket, key)
             try:
+                _refuse_pages(response)
                 return bytes(response.read())
             finally:
                 response.close()
@@ -173,7 +176,15 @@ class MinioStore:
     def bucket_exists(self, bucket: str) -> bool:
         """See ``ObjectStore.bucket_exists``."""
         with explained(self._where(bucket), bucket):
-            return bool(self._client.bucket_exists(bucket))
+            with suppress(S3Error):
+                if self._client.bucket_exists(bucket):
+                    return True
+            # what a HEAD refuses has no body that says by whom: a listing tells
+            try:
+                next(iter(self.list(bucket)), None)
+            except BucketMissing:
+                return False
+            return True
 
     def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""
@@ -195,7 +206,26 @@ class MinioStore:
         success.
         """
         with suppress(S3Error):
-            found = self._client.stat_object(bucket, key)
-            if (found.metadata or {}).get("x-amz-meta-write-id") == write_id:
-                return (found.etag or "").strip('"')
+            found = self._headers(bucket, key)
+            if found.get("x-amz-meta-write-id") == write_id:
+                return found["ETag"].strip('"')
         return None
+
+    def _headers(self, bucket: str, key: str) -> Mapping[str, str]:
+        try:
+            found = self._client.stat_object(bucket, key).metadata or {}
+            if found.get("ETag"):
+                return found
+        except MinioException:
+            pass
+        # what a HEAD refuses has no body that says by whom: the same GET tells
+        response = self._client.get_object(bucket, key)
+        response.close()
+        _refuse_pages(response)
+        return response.headers
+
+
+def _refuse_pages(response: BaseHTTPResponse) -> None:
+    """Raises the SDK's error for an answer that is no object: all of an S3 server's have an ETag."""
+    if not response.headers.get("ETag"):
+        raise InvalidResponseError(response.status, response.headers.get("Content-Type"), None)

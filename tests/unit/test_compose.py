@@ -202,3 +202,10 @@ def test_folders_that_containers_write_to_belong_to_their_user() -> None:
     owned = re.search(r"install -d -o lakehouse -g lakehouse (.*)", text)
     assert owned is not None
     assert set(owned[1].split()) == mounts
+
+
+def test_large_files_are_unpacked_on_a_disk_and_not_in_the_memory_of_the_container() -> None:
+    service = SERVICES["code-location"]
+    folder = service["environment"]["TMPDIR"]
+    assert [volume.split(":")[1] for volume in service["volumes"]].count(folder) == 1
+    assert not any(mount.startswith(f"{folder}:") for mount in service["tmpfs"])

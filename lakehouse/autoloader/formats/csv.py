@@ -16,7 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
-from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table
+from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table, raise_if_environment
 from lakehouse.autoloader.formats.text import as_utf8, values_of
 
 _CHUNK_ROWS = 65_536
@@ -173,7 +173,8 @@ def infer_csv(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_col
                 for name, texts in zip(names, block.columns, strict=False):
                     texts = texts.filter(pc.invert(pc.is_in(texts, pa.array(["", dialect.null, None], pa.string()))))
                     found[name] = _wider(found[name], _type_of(texts.unique(), reader))
-        except BadFile:
+        except (BadFile, OSError) as error:
+            raise_if_environment(error, "a sample of the files")
             continue  # the stream itself says so, when it comes to the file
     schema = StructType()
     for name, type_ in found.items():

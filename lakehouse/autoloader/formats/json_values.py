@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded, is_true
-from lakehouse.autoloader.formats.json_times import Parse, date_parser, timestamp_parser
 from lakehouse.autoloader.formats.rows import QUARANTINE
+from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
 
 BAD = object()

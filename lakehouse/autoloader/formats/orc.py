@@ -13,7 +13,7 @@ from pyspark.sql.pandas.types import from_arrow_type
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.arrow_columns import CHUNK_BYTES, CHUNK_ROWS, UNREADABLE, rows_of_batch
-from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target, raise_if_environment
 from lakehouse.errors import ConfigurationError
 
 _WHOLE: list[DataType] = [spark.ByteType(), spark.ShortType(), spark.IntegerType(), spark.LongType()]
@@ -107,7 +107,8 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
     for number, file in enumerate(files):
         try:
             schema = schema_of(file)
-        except BadFile:
+        except (BadFile, OSError) as error:
+            raise_if_environment(error, f"file {number + 1} of the sample")
             continue  # the stream itself says so, when it comes to the file
         name = getattr(file, "name", None)
         for one in schema:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +14,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import StructField, StructType
+
+from lakehouse.errors import StreamFailed
 
 CORRUPT_RECORD = "_corrupt_record"
 RESCUED_DATA = "_rescued_data"
@@ -105,3 +110,54 @@ class BadFile(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         self.reason, self.detail = reason, detail
         super().__init__(f"{reason}: {detail}")
+
+    def __reduce__(self) -> tuple[type[BadFile], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)
+
+
+class OutOfMemory(StreamFailed, MemoryError):
+    """This process has no memory left for a file."""
+
+
+_ROOM = "make room on the temporary disk, or set TMPDIR for Spark's Python workers to a folder with room for a file "
+_CURES = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _ROOM + "unpacked; then run the same again"),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE), "raise the limit of open files (ulimit -n), then run the same again"),
+}
+_OTHER_CURE = "see whether the temporary disk (TMPDIR, else /tmp) can be written and read, then run the same again"
+_UNCOMMITTED = "the batch was not committed; the next run does it again"
+_ASKED = re.compile(r"alloc of size (\d+) failed")
+
+
+def raise_if_environment(error: BaseException, where: str) -> None:
+    """Tells what this machine lacks from what is wrong with a file: its disk, its memory, its open files.
+
+    An error of a system call has a number; what decoders say about bytes has none, but for a seek to a place that the
+    bytes name and that cannot be. Bytes can also ask for more memory than any machine has.
+
+    Args:
+        error: What came of reading the file, perhaps with its causes.
+        where: The file.
+
+    Raises:
+        StreamFailed: it is this machine's fault, so the file must not be left out.
+    """
+    one: BaseException | None = error
+    while one is not None:
+        if isinstance(one, MemoryError):
+            asked = _ASKED.search(str(one))
+            if asked is None or int(asked[1]) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+                raise OutOfMemory(
+                    f"there is no memory to read a file: {one or 'MemoryError'}",
+                    where=where,
+                    state=_UNCOMMITTED,
+                    next_command="give Spark's Python workers more memory, or lower minPartitions; then run it again",
+                ) from error
+        elif isinstance(one, OSError) and one.errno not in (None, errno.EINVAL):
+            raise StreamFailed(
+                f"this machine cannot read a file, and that says nothing about the file: {one.strerror or one}",
+                where=where,
+                state=_UNCOMMITTED,
+                next_command=_CURES.get(one.errno, _OTHER_CURE),
+            ) from error
+        one = one.__cause__

@@ -5,12 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from collections.abc import Callable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal
-from functools import lru_cache
 from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import pyarrow as pa
@@ -20,19 +17,12 @@ from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.autoloader.formats.times import date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
 
 BLOCK_BYTES = 8 << 20
 _MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ORC": "ORC", b"Obj\x01": "Avro", b"PK\x03\x04": "zip"}
-_ZONE = r"(?: ?(Z|UTC|GMT|[+-]\d{1,2}(?::?\d{2})?|[A-Z][A-Za-z_]+/[A-Za-z_/+-]+))?"
-_DATE = re.compile(r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T].*)?)?)?\s*", re.DOTALL)
-_TIMESTAMP = re.compile(
-    r"\s*(\d{4})(?:-(\d{1,2})(?:-(\d{1,2})(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?)?)?"
-    + _ZONE
-    + r")?)?)?\s*"
-)
 _FLOAT = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
-_ZONES = {"X": r"Z|[+-]\d{2}(?:\d{2})?", "XX": r"Z|[+-]\d{4}", "XXX": r"Z|[+-]\d{2}:\d{2}"}
 
 
 def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
@@ -141,7 +131,7 @@ def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> p
     def value(text: str | None) -> Any:
         try:
             return None if text is None else parse(text)
-        except (ValueError, ArithmeticError, ZoneInfoNotFoundError):
+        except (ValueError, ArithmeticError):
             return None
 
     return pa.array([value(text) for text in known.dictionary.to_pylist()], arrow).take(known.indices)
@@ -168,33 +158,14 @@ def _parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[s
     day = r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
     if isinstance(wanted, spark.DateType):
         pattern = reader.get("dateformat")
-        if pattern is None:
-            return lambda text: _lenient(_DATE, text, 3, None).date(), day, pa.date32()
-        return lambda text: _formatted(pattern, text, None).date(), None, pa.date32()
+        return date_parser(pattern), day if pattern is None else None, pa.date32()
     if isinstance(wanted, spark.TimestampType | spark.TimestampNTZType):
         local = isinstance(wanted, spark.TimestampNTZType)
-        zone = None if local else zone_of(reader.get("timezone", "UTC"))
         pattern = reader.get("timestampntzformat" if local else "timestampformat")
-        arrow = pa.timestamp("us", None if local else "UTC")
-        if pattern is not None:
-            return lambda text: _formatted(pattern, text, zone), None, arrow
         plain = day + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?" + ("" if local else "Z")
-        return lambda text: _lenient(_TIMESTAMP, text, 7, zone), plain, arrow
+        parse = timestamp_parser(pattern, reader.get("timezone", "UTC"), ntz=local)
+        return parse, plain if pattern is None else None, pa.timestamp("us", None if local else "UTC")
     raise ConfigurationError(f"values of type {wanted.simpleString()} cannot be read from text")
-
-
-@lru_cache
-def zone_of(name: str) -> tzinfo:
-    """A time zone by its name or its offset from UTC."""
-    if name in ("Z", "UTC", "GMT"):
-        return UTC
-    if offset := re.fullmatch(r"([+-])(\d{1,2}):?(\d{2})?", name):
-        minutes = int(offset[2]) * 60 + int(offset[3] or 0)
-        return timezone(timedelta(minutes=-minutes if offset[1] == "-" else minutes))
-    try:
-        return ZoneInfo(name)
-    except ZoneInfoNotFoundError:
-        raise ConfigurationError(f"the time zone {name!r} is not known") from None
 
 
 def _integer(text: str, bits: int) -> int | None:
@@ -216,55 +187,3 @@ def _decimal(text: str, wanted: spark.DecimalType) -> Decimal | None:
         return None
     value = Decimal(bare).quantize(Decimal(1).scaleb(-wanted.scale), ROUND_HALF_UP, Context(prec=100))
     return value if abs(value) < Decimal(10) ** (wanted.precision - wanted.scale) else None
-
-
-def _lenient(pattern: re.Pattern, text: str, parts: int, zone: tzinfo | None) -> datetime:
-    found = pattern.fullmatch(text)
-    if not found:
-        raise ValueError(text)
-    year, month, day, *rest = [found[n] for n in range(1, parts + 1)]
-    hour, minute, second, fraction = rest or (None,) * 4
-    named = found[8] if parts == 7 else None
-    if named and zone is None:
-        raise ValueError("a zone in a timestamp without one")
-    moment = _moment([year, month or 1, day or 1, hour or 0, minute or 0, second or 0], fraction or "")
-    return moment.replace(tzinfo=zone_of(named) if named else zone)
-
-
-def _moment(numbers: Sequence[Any], fraction: str) -> datetime:
-    year, month, day, hour, minute, second = map(int, numbers)
-    return datetime(year, month, day, hour, minute, second, int(fraction[:6].ljust(6, "0")))
-
-
-def _formatted(pattern: str, text: str, zone: tzinfo | None) -> datetime:
-    found = _compiled(pattern).fullmatch(text)
-    if not found:
-        raise ValueError(text)
-    has = {name: value for name, value in found.groupdict().items() if value is not None}
-    numbers = [has.get(name, default) for name, default in zip("yMdHms", (1970, 1, 1, 0, 0, 0), strict=True)]
-    moment = _moment(numbers, has.get("S", ""))
-    return moment.replace(tzinfo=zone_of(has["X"]) if "X" in has and zone else zone)
-
-
-@lru_cache
-def _compiled(pattern: str) -> re.Pattern:
-    """A regular expression for one of Java's patterns of date and time."""
-    out: list[str] = []
-    for quoted, run, other in re.findall(r"('(?:[^']|'')*')|([A-Za-z]+)|(.)", pattern):
-        if quoted:
-            out.append(re.escape(quoted[1:-1].replace("''", "'") or "'"))
-        elif other:
-            out.append({"[": "(?:", "]": ")?"}.get(other) or re.escape(other))
-        for same in re.finditer(r"(.)\1*", run):
-            text, letter = same[0], same[1]
-            if text == "yyyy" or (letter in "MdHms" and len(text) <= 2) or (letter == "S" and len(text) <= 9):
-                count = f"1,{len(text)}" if letter == "S" else "1,2" if len(text) == 1 else f"{len(text)}"
-                out.append(rf"(?P<{letter}>\d{{{count}}})")
-            elif text in _ZONES:
-                out.append(f"(?P<X>{_ZONES[text]})")
-            else:
-                raise ConfigurationError(f"the letters {text!r} in the pattern {pattern!r} are not supported")
-    try:
-        return re.compile("".join(out), re.ASCII)
-    except re.error:
-        raise ConfigurationError(f"the pattern {pattern!r} is not supported") from None

@@ -7,7 +7,7 @@ import pytest
 from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 from unit.autoloader.memory_store import MemoryStore
 
-from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, lines_of, possible
+from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, leaves, limited, lines_of, possible
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -242,3 +242,60 @@ def test_of_two_who_learn_columns_at_the_same_moment_neither_loses_one():
         schema(a="long", theirs="string"),
         schema(a="long", theirs="string", mine="string"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("known", "grown", "most", "kept"),
+    [
+        (schema(a="long"), schema(a="long", b="long", c="long"), 2, schema(a="long", b="long")),
+        (schema(a="long"), schema(a="long", b="long"), 1, schema(a="long")),
+        (schema(a="long", b="long"), schema(a="long", b="double", c="long"), 1, schema(a="long", b="double")),
+        (
+            schema(),
+            schema(a=schema(x="long", y="long"), b="long", c="long"),
+            3,
+            schema(a=schema(x="long", y="long"), b="long"),
+        ),
+        (schema(), schema(a=schema(x="long", y="long"), b="long"), 1, schema(a=schema(x="long"))),
+        (
+            schema(a=ArrayType(schema(x="long"))),
+            schema(a=ArrayType(schema(x="long", y="long")), b="long"),
+            2,
+            schema(a=ArrayType(schema(x="long", y="long"))),
+        ),
+        (schema(), schema(m=MapType(StringType(), schema(x="long", y="long"))), 2, schema()),
+        (
+            schema(),
+            schema(m=MapType(StringType(), StringType()), b="long"),
+            2,
+            schema(m=MapType(StringType(), StringType())),
+        ),
+        (schema(), schema(e=StructType(), b="long"), 1, schema(e=StructType())),
+    ],
+)
+def test_no_more_leaf_columns_than_the_limit_and_those_there_are_stay(known, grown, most, kept):
+    assert limited(known, grown, most) == kept
+    assert leaves(kept) <= max(most, leaves(known))
+
+
+def test_what_is_beyond_the_limit_is_no_new_column():
+    reading = Reading(schema(a="long"), maxColumns="2")
+    learner = reading.read({"a": 1, "b": 1}, {"c": 1, "d": {"e": 1, "f": 2}})
+    assert learner.grown == schema(a="long", b="long")
+    assert learner.introduced == {"b": ("x", 0)}
+    assert learner.beyond == 3
+    full = Reading(learner.grown, maxColumns="2").read({"a": 1, "g": 1})
+    assert (full.grown, full.introduced) == (learner.grown, {})
+
+
+def test_what_several_tasks_learn_stays_below_the_limit_together():
+    one = Reading(schema(a="long"), maxColumns="2").read({"b": 1})
+    other = Reading(schema(a="long"), maxColumns="2").read({"c": 1})
+    one.take_over(other, {"x": 1})
+    assert one.grown == schema(a="long", b="long")
+    assert set(one.introduced) == {"b"}
+
+
+def test_a_stream_that_must_fail_on_a_new_column_fails_beyond_the_limit_too():
+    learner = Reading(schema(a="long"), maxColumns="1", schemaEvolutionMode="failOnNewColumns").read({"b": 1})
+    assert set(learner.introduced) == {"b"}

@@ -1,10 +1,12 @@
 """The limits of a variant; its bytes are compared with Spark's in ``tests/spark/test_variant.py``."""
 
 import sys
+from bisect import bisect_left
+from itertools import pairwise
 
 import pytest
 
-from lakehouse.autoloader.formats.json_text import Items, Malformed, Members
+from lakehouse.autoloader.formats.json_text import Integer, Items, Malformed, Members
 from lakehouse.autoloader.formats.variant import SIZE_LIMIT, encode
 
 
@@ -30,3 +32,18 @@ def test_a_thousand_levels_leave_pythons_limit_as_it_was():
     value, _ = encode(nested)
     assert value.endswith(b"\x00")
     assert sys.getrecursionlimit() == usual
+
+
+def test_spark_finds_every_field_of_a_large_object_whatever_its_name():
+    names = [chr(0xE000 + n) for n in range(20)] + [chr(0x1F600 + n) for n in range(20)]
+    value, metadata = encode(Members((name, Integer(str(n))) for n, name in enumerate(names)))
+    assert (value[1], metadata[1]) == (40, 40)  # fields and names, each counted in a byte
+    starts, texts = metadata[2:43], metadata[43:]
+    spelled = [texts[low:high].decode() for low, high in pairwise(starts)]
+    order = [spelled[number].encode("utf-16-be") for number in value[2:42]]
+
+    def found(name):  # as Spark 4.2 looks in objects of 32 fields or more
+        at = bisect_left(order, name.encode("utf-16-be"))
+        return order[at : at + 1] == [name.encode("utf-16-be")]
+
+    assert all(map(found, names))

@@ -1,43 +1,37 @@
-"""Timestamps and dates in strings, as Spark reads them without a format and with the common patterns."""
+"""Timestamps and dates in the text of CSV and JSON, as Spark reads them: without a pattern, and by the common ones."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from lakehouse.errors import ConfigurationError
 
 _DATE = r"([+-]?\d{4,7})(?:-(\d{1,2})(?:-(\d{1,2})"
 _TIMESTAMP = re.compile(
-    _DATE + r"(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?\s*"
-    r"(Z|UTC|GMT|UT|(?:UTC|GMT|UT)?[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Z]{3}|[A-Za-z]+(?:/[A-Za-z0-9_+-]+)+)?"
-    r")?)?)?)?)?",
-    re.ASCII,
+    _DATE + r"(?:[ T](\d{1,2})(?::(\d{1,2})(?::(\d{1,2})(?:\.(\d*))?(\D.*)?)?)?)?)?)?", re.ASCII | re.DOTALL
 )
 _DAY = re.compile(_DATE + r"(?:[ T].*)?)?)?", re.ASCII | re.DOTALL)
+_OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d|\d\d(?:(:?)\d\d(?:\3\d\d)?)?)", re.ASCII)
+_SHORT_HOUR = re.compile(r"([+-])(\d):", re.ASCII)
+_SHORT_MINUTE = re.compile(r"([+-])(\d\d):(\d)$", re.ASCII)
 _BLANK = "".join(map(chr, range(33))) + "\x7f"
 _EPOCH, _FIRST_DAY = datetime(1970, 1, 1), date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
-_PATTERN = re.compile(r"'([^']*)'|(y+|M+|d+|H+|m+|s+|S+|X+|Z+)|([^A-Za-z'\[\]{}#])")
+_PATTERN = re.compile(r"('(?:[^']|'')*')|([A-Za-z])\2*|([^A-Za-z'{}#])")
 _FIELDS = {
     "yyyy": r"(?P<year>\d{4})",
-    "MM": r"(?P<month>\d{2})",
-    "M": r"(?P<month>\d{1,2})",
-    "dd": r"(?P<day>\d{2})",
-    "d": r"(?P<day>\d{1,2})",
-    "HH": r"(?P<hour>\d{2})",
-    "H": r"(?P<hour>\d{1,2})",
-    "mm": r"(?P<minute>\d{2})",
-    "m": r"(?P<minute>\d{1,2})",
-    "ss": r"(?P<second>\d{2})",
-    "s": r"(?P<second>\d{1,2})",
     "XXX": r"(?P<zone>Z|[+-]\d{2}:\d{2})",
     "XX": r"(?P<zone>Z|[+-]\d{4})",
     "X": r"(?P<zone>Z|[+-]\d{2}(?:\d{2})?)",
     "Z": r"(?P<zone>[+-]\d{4})",
 }
+for _name, _letter in {"month": "M", "day": "d", "hour": "H", "minute": "m", "second": "s"}.items():
+    _FIELDS |= {_letter: rf"(?P<{_name}>\d{{1,2}})", 2 * _letter: rf"(?P<{_name}>\d{{2}})"}
+_FIELDS |= {"S" * digits: rf"(?P<fraction>\d{{1,{digits}}})" for digits in range(1, 10)}
 
 _PARTS = {"year": "1970", "month": "1", "day": "1", "hour": "0", "minute": "0", "second": "0"}
 
@@ -46,19 +40,39 @@ _SHORT_NAMES = {"CET": None, "EET": None, "MET": None, "WET": None, "EST": -5, "
 Parse = Callable[[str], int | None]
 
 
+@lru_cache(1024)
 def zone(name: str) -> ZoneInfo | timezone:
-    """A time zone by the name that Spark has for it."""
-    if found := re.fullmatch(r"(?:UTC|GMT|UT)?([+-])(\d{1,2})(?::?(\d{2})(?::?(\d{2}))?)?", name):
-        offset = timedelta(hours=int(found[2]), minutes=int(found[3] or 0), seconds=int(found[4] or 0))
-        if offset > timedelta(hours=18):
+    """A time zone by the name that Spark has for it; raises ``ValueError`` or ``KeyError`` where it has none."""
+    name = _SHORT_MINUTE.sub(r"\g<1>\2:0\3", _SHORT_HOUR.sub(r"\g<1>0\2:", name))
+    if found := _OFFSET.fullmatch(name):
+        digits = found[2].replace(":", "")
+        digits = digits.zfill(2).ljust(6, "0")
+        hours, minutes, seconds = int(digits[:2]), int(digits[2:4]), int(digits[4:])
+        offset = timedelta(hours=hours, minutes=minutes, seconds=seconds)
+        if max(minutes, seconds) > 59 or offset > timedelta(hours=18):
             raise ValueError(name)
         return timezone(-offset if found[1] == "-" else offset)
     if name in ("Z", "UTC", "GMT", "UT"):
         return UTC
     if "/" not in name and name not in _SHORT_NAMES:
         raise ValueError(name)
-    hours = _SHORT_NAMES.get(name)
-    return ZoneInfo(name) if hours is None else timezone(timedelta(hours=hours))
+    hours_east = _SHORT_NAMES.get(name)
+    return ZoneInfo(name) if hours_east is None else timezone(timedelta(hours=hours_east))
+
+
+def _own_zone(name: str) -> ZoneInfo | timezone:
+    try:
+        return zone(name)
+    except (ValueError, KeyError, OSError):
+        pass
+    try:
+        return ZoneInfo(name)
+    except (ValueError, KeyError, OSError):
+        raise ConfigurationError(
+            f"the time zone {name!r} is not known",
+            where="the option timeZone",
+            next_command="name one such as UTC, Europe/Berlin or +02:00",
+        ) from None
 
 
 def _microseconds(moment: datetime, of: ZoneInfo | timezone | None) -> int:
@@ -71,8 +85,12 @@ def _microseconds(moment: datetime, of: ZoneInfo | timezone | None) -> int:
 
 
 def timestamp_parser(pattern: str | None, default_zone: str, *, ntz: bool = False) -> Parse:
-    """Text to microseconds since 1970 in UTC, or ``None`` where Spark reads no timestamp from it."""
-    local = None if ntz else zone(default_zone)
+    """Text to microseconds since 1970 in UTC, or ``None`` where Spark reads no timestamp from it.
+
+    Raises:
+        ConfigurationError: the pattern or the zone is not known.
+    """
+    local = None if ntz else _own_zone(default_zone)
     if pattern is not None:
         compiled = _compile(pattern)
         return lambda text: _by_pattern(compiled, text, local, ntz)
@@ -89,7 +107,7 @@ def timestamp_parser(pattern: str | None, default_zone: str, *, ntz: bool = Fals
                 *(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0)),
                 int(((fraction or "") + "000000")[:6]),
             )
-            return _microseconds(moment, zone(named) if named else local)
+            return _microseconds(moment, zone(named.strip(_BLANK[:33])) if named else local)
         except (ValueError, KeyError, OverflowError, OSError):
             return None
 
@@ -97,7 +115,11 @@ def timestamp_parser(pattern: str | None, default_zone: str, *, ntz: bool = Fals
 
 
 def date_parser(pattern: str | None) -> Parse:
-    """Text to days since 1970, or ``None`` where Spark reads no date from it."""
+    """Text to days since 1970, or ``None`` where Spark reads no date from it.
+
+    Raises:
+        ConfigurationError: the pattern is not known.
+    """
     if pattern is not None:
         compiled = _compile(pattern)
 
@@ -119,32 +141,36 @@ def date_parser(pattern: str | None) -> Parse:
     return parse
 
 
+@lru_cache
 def _compile(pattern: str) -> re.Pattern[str]:
     position, parts = 0, []
     while position < len(pattern):
         found = _PATTERN.match(pattern, position)
-        letters = found[2] if found else None
-        if found is None or (letters and letters[0] != "S" and letters not in _FIELDS):
+        if found is None or (found[2] and found[0] not in _FIELDS):
             raise ConfigurationError(
                 f"The pattern {pattern!r} for timestamps or dates is not supported",
                 next_command="read the column as a string and convert it with to_timestamp() or to_date()",
             )
-        if letters:
-            parts.append(_FIELDS.get(letters) or rf"(?P<fraction>\d{{{len(letters)}}})")
+        if quoted := found[1]:
+            parts.append(re.escape(quoted[1:-1].replace("''", "'") or "'"))
         else:
-            parts.append(re.escape(found[1] if found[1] is not None else found[3]) if found[0] != "''" else "'")
+            parts.append(_FIELDS.get(found[0]) or {"[": "(?:", "]": ")?"}.get(found[0]) or re.escape(found[0]))
         position = found.end()
     try:
         return re.compile("".join(parts), re.ASCII)
     except re.error:
-        raise ConfigurationError(f"The pattern {pattern!r} names a part twice") from None
+        raise ConfigurationError(
+            f"The pattern {pattern!r} names a part twice, or has a bracket that does not fit",
+            next_command="read the column as a string and convert it with to_timestamp() or to_date()",
+        ) from None
 
 
 def _by_pattern(compiled: re.Pattern[str], text: str, local: ZoneInfo | timezone | None, ntz: bool) -> int | None:
     found = compiled.fullmatch(text)
     if not found:
         return None
-    part = _PARTS | found.groupdict()
+    said = {name: value for name, value in found.groupdict().items() if value is not None}
+    part = _PARTS | said
     try:
         year, month, day, hour, minute, second = (int(part[name]) for name in _PARTS)
         moment = datetime(year, month, day, hour, minute, second, int((part.get("fraction", "") + "000000")[:6]))
