@@ -59,13 +59,13 @@ def look_at(lake: Lake, uri: str) -> Emptied | None:
 
 
 def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
-    """Empties the table at ``uri`` in one commit; None when there is no table, or nothing in it.
+    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
 
     Raises:
         TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.
     """
     opened, found = lake.delta_at(uri), look_at(lake, uri)
-    if opened is None or found is None or not found.files:
+    if opened is None or found is None:
         return None
     protocol = opened.protocol()
     other = ({*(protocol.writer_features or ()), *(protocol.reader_features or ())}) - _PLAIN
