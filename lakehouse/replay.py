@@ -83,9 +83,10 @@ def replay(
             by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
         # a run that goes on now looked for replays before it began
         with checkpoints.writer_of(lake, table):
-            journal = Journal.at(lake.store, (checkpoints.newest_offset(lake, table) or {})["journal"])
+            offset = checkpoints.newest_offset(lake, table) or {}
+            journal = Journal.at(lake.store, offset["journal"])
             for bucket, again in by_bucket.items():
-                journal.replay(bucket, again)
+                journal.replay(bucket, again, offset["stream"])
     return Replay(
         tuple(chosen),
         tuple(one for one in states if one.path not in now),

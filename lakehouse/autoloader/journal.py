@@ -142,13 +142,20 @@ class Journal:
         """
         return self._extend(bucket, lambda: [(one, first, 0) for one, first in self.unseen(_each_version_once(found))])
 
-    def replay(self, bucket: str, again: Sequence[tuple[ObjectInfo, int]]) -> int:
-        """Numbers versions that are to be loaded again, each with the entry whose rows it takes the place of.
+    def replay(self, bucket: str, again: Sequence[tuple[ObjectInfo, int]], stream: str) -> int:
+        """Numbers versions that one stream is to load again; returns how many.
+
+        They are that stream's requests, not discoveries: a version that only has such a number is still new.
+
+        Args:
+            bucket: Where they are.
+            again: Versions, each with the number of the entry whose rows it takes the place of.
+            stream: The stream's id.
 
         Raises:
             TransientError: others were faster every time.
         """
-        return self._extend(bucket, lambda: [(one, True, replaced) for one, replaced in again])
+        return self._extend(bucket, lambda: [(one, True, replaced) for one, replaced in again], stream)
 
     def restore(self, files: Sequence[FileVersion]) -> None:
         """Makes the beginning of an empty journal from entries that keep their numbers.
@@ -182,6 +189,7 @@ class Journal:
                 seqs = opened.metadata.row_group(number).column(0).statistics
                 if seqs.max > after and seqs.min <= upto:
                     table = opened.read_row_group(number, columns=wanted, use_threads=False)
+                    table = segments.complete(table, wanted)
                     values = segments.numbers(table["seq"], np.int64)
                     low, high = np.searchsorted(values, [after, upto], "right")
                     yield table.slice(low, high - low)
@@ -217,12 +225,12 @@ class Journal:
         gone = 0
         while run := _mergeable(self._segments):
             try:
-                table = pa.concat_tables([self._opened(one).read(use_threads=False) for one in run])
+                parts = [self._opened(one).read(use_threads=False) for one in run]
             except ObjectMissing:  # somebody else merges
                 self._reload()
                 return gone
             name = segments.name_of(run[0].first, run[-1].last)
-            data = segments.encode(table)
+            data = segments.encode(pa.concat_tables([segments.complete(one, segments.COLUMNS) for one in parts]))
             with suppress(ObjectExists):  # somebody else merged the same: the same rows
                 self._store.write(self._bucket, self._key(name), data, if_absent=True)
             head, opened = segments.open_segment(name, data)
@@ -237,13 +245,13 @@ class Journal:
         self._covered.clear()
         return gone
 
-    def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]]) -> int:
+    def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]], stream: str = "") -> int:
         """Writes the next segment; asks for the entries again whenever somebody else was faster."""
         for attempt in range(_TRIES):
             fresh = entries()
             if not fresh:
                 return 0
-            table = self._number(bucket, fresh)
+            table = self._number(bucket, fresh, stream)
             ordinal = self._segments[-1].last + 1 if self._segments else 1
             try:
                 data = segments.encode(table)
@@ -292,20 +300,20 @@ class Journal:
 
     def _take(self, name: str, data: bytes) -> None:
         head, opened = segments.open_segment(name, data)
-        hashes = opened.read(columns=_HASHES, use_threads=False)
+        hashes = segments.discoveries(opened.read(columns=[*_HASHES, "stream"], use_threads=False))
         self._known.add(*(segments.numbers(hashes[column], np.uint64) for column in _HASHES))
         self._segments.append(head)
         self._remember(name, opened)
 
-    def _number(self, bucket: str, fresh: list[tuple[ObjectInfo, bool, int]]) -> pa.Table:
+    def _number(self, bucket: str, fresh: list[tuple[ObjectInfo, bool, int]], stream: str) -> pa.Table:
         segment, now = uuid.uuid4().hex[:12], self._now()
         seen: set[str] = set()
         files = []
         for seq, (one, first, replaces) in enumerate(fresh, self.high_water + 1):
-            new_key = first and one.key not in seen
+            new_key = first and (replaces != 0 or one.key not in seen)
             seen.add(one.key)
             version = (one.key, one.e_tag, one.size_bytes, one.last_modified)
-            files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces))
+            files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces, stream))
         return segments.to_table(files)
 
     def _counts(self, ordinal: int, table: pa.Table) -> bool:
@@ -325,7 +333,7 @@ class Journal:
     def _keys_among(self, wanted: set[str]) -> set[str]:
         """Which of these keys the journal has."""
         value_set, found = pa.array(sorted(wanted)), set()
-        for table in self.tables(0, self.high_water, ["key"]):
+        for table in map(segments.discoveries, self.tables(0, self.high_water, ["key", "stream"])):
             hits = pc.is_in(table["key"], value_set=value_set)
             found.update(table["key"].filter(hits).to_pylist())
         return found

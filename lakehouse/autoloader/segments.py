@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
@@ -30,6 +31,7 @@ SCHEMA = pa.schema(
         ("replaces", pa.int64()),
         ("key_hash", pa.uint64()),
         ("version_hash", pa.uint64()),
+        ("stream", pa.string()),
     ]
 )
 
@@ -49,6 +51,7 @@ class FileVersion:
         first: Whether no other version of the key was found before.
         segment: Id of the write that gave it its number.
         replaces: Number of the entry whose rows this one takes the place of, after a replay; 0 for none.
+        stream: Id of the one stream that asked for it, after a replay; empty for a discovery, which is for all.
     """
 
     seq: int
@@ -61,6 +64,7 @@ class FileVersion:
     first: bool
     segment: str
     replaces: int = 0
+    stream: str = ""
 
 
 COLUMNS = [one.name for one in fields(FileVersion)]
@@ -135,7 +139,20 @@ def to_table(files: Sequence[FileVersion]) -> pa.Table:
 
 def to_files(table: pa.Table) -> list[FileVersion]:
     """The rows as objects."""
+    table = complete(table, COLUMNS)
     return [FileVersion(*row) for row in zip(*(table[name].to_pylist() for name in COLUMNS), strict=True)]
+
+
+def complete(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The table with the column that segments of older releases lack, where it is wanted."""
+    if "stream" in columns and "stream" not in table.column_names:
+        table = table.append_column(SCHEMA.field("stream"), pa.repeat("", len(table)))
+    return table
+
+
+def discoveries(table: pa.Table) -> pa.Table:
+    """The rows of discoveries: what one stream asked for again says nothing of what was found."""
+    return table.filter(pc.equal(table["stream"], "")) if "stream" in table.column_names else table
 
 
 def numbers(column: pa.ChunkedArray, type_: type[np.number]) -> np.ndarray:
@@ -157,7 +174,7 @@ def encode(table: pa.Table) -> bytes:
         table,
         sink,
         compression="zstd",
-        use_dictionary=["bucket", "segment"],
+        use_dictionary=["bucket", "segment", "stream"],
         row_group_size=50_000,
         write_statistics=["seq", "key"],
         column_encoding=dict.fromkeys(plain, "PLAIN"),

@@ -79,7 +79,7 @@ def test_what_waits_is_counted_behind_the_batch(journal):
 
 def test_the_entries_whose_rows_go_are_those_of_a_replay_and_where_that_is_asked_for_older_versions(journal):
     b, d = (ObjectInfo(f"in/{name}", 1, "newer", NOW) for name in ("b.csv", "d.json"))
-    journal.replay("landing", [(b, 2), (d, 5)])
+    journal.replay("landing", [(b, 2), (d, 5)], "one")
     assert replaced_by(journal, 6, 8, overwrites=False) == {2, 5}
     assert replaced_by(journal, 6, 7, overwrites=False) == {2}, "the other is in a later batch"
     assert replaced_by(journal, 0, 6, overwrites=False) == set()
