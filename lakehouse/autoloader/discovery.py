@@ -59,24 +59,34 @@ def discover(
         state_key: Bucket and key of the small object that remembers the last full listing.
         now: The clock. Jumps backwards make a full listing, nothing worse.
         audit_interval_seconds: How long new files may stay unseen behind the last key.
+
+    Raises:
+        ConfigurationError: the journal is of another bucket.
     """
     journal.refresh()
+    journal.require_bucket(source.bucket)
     known, last_key = journal.high_water, journal.max_key
+    since = known
     large = known >= FAST_FROM_FILES
     audit = _last_audit(store, state_key) if large else None
     elapsed = (now() - audit.at).total_seconds() if audit else -1.0
-    fast = audit is not None and audit.ordered and 0 <= elapsed < audit_interval_seconds
+    # the greatest key may be another folder's that shares the journal
+    fast = audit is not None and audit.root == source.root and audit.ordered and 0 <= elapsed < audit_interval_seconds
     tally = _Tally()
     for objects in _chunks(_files(store, source, last_key if fast else None, tally), _APPEND):
         fresh: list[ObjectInfo] = []
         for page in _chunks(iter(objects), _PAGE):
             fresh += [one for one, _ in journal.unseen(page)]
         tally.behind += sum(one.key <= last_key for one in fresh)
-        tally.found += journal.append(source.bucket, fresh)
+        before = journal.high_water
+        count = journal.append(source.bucket, fresh, since)
+        if journal.high_water == since + count and before == since:
+            since = journal.high_water  # nobody else wrote
+        tally.found += count
     if tally.found:
         journal.merge()
     if not fast and journal.high_water >= FAST_FROM_FILES:
-        _write_audit(store, state_key, _Audit(now(), ordered=bool(known) and tally.behind == 0))
+        _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
     return Discovery(tally.listed, tally.found, tally.ignored, not fast)
 
 
@@ -92,6 +102,7 @@ class _Tally:
 class _Audit:
     at: datetime
     ordered: bool
+    root: str
 
 
 def _files(store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally) -> Iterator[ObjectInfo]:
@@ -114,9 +125,9 @@ def _last_audit(store: ObjectStore, state_key: tuple[str, str]) -> _Audit | None
         said = json.loads(store.read(*state_key))
     except ObjectMissing:
         return None
-    return _Audit(datetime.fromisoformat(said["at"]), bool(said["ordered"]))
+    return _Audit(datetime.fromisoformat(said["at"]), bool(said["ordered"]), said.get("root", ""))
 
 
 def _write_audit(store: ObjectStore, state_key: tuple[str, str], audit: _Audit) -> None:
-    said = {"at": audit.at.isoformat(), "ordered": audit.ordered}
+    said = {"at": audit.at.isoformat(), "ordered": audit.ordered, "root": audit.root}
     store.write(*state_key, json.dumps(said).encode())

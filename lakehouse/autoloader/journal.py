@@ -2,8 +2,14 @@
 
 A journal is a folder of immutable segments on the object store. A discoverer gives new versions the next numbers and
 writes them as the next segment with ``If-None-Match: *``: of two who try the same place one wins, and the other looks
-again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number. Segments are merged
-as they grow many; a merged one holds the same rows.
+again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
+
+Segments are merged as they grow many; a merged one holds the same rows, and the place of those it was made of is free.
+Who slept meanwhile can write there, which must count for nobody. Two rules see to that:
+
+- The segment of the last ordinal is removed only when there is a later one. So whoever has not all of the journal sees
+  that there is more, and what is written behind the last one is part of the journal.
+- A segment names the write before it. So whoever follows from there to the last one has no foreign one between.
 """
 
 from __future__ import annotations
@@ -16,7 +22,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +32,7 @@ from lakehouse.autoloader import segments
 from lakehouse.autoloader.known import KnownVersions
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.segments import FileVersion, Segment
-from lakehouse.errors import TerminalError, TransientError
+from lakehouse.errors import ConfigurationError, TerminalError, TransientError
 from lakehouse.storage.contract import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
 
 _HASHES = ["key_hash", "version_hash"]
@@ -67,15 +72,22 @@ class Journal:
         bucket: Its bucket.
         prefix: Its folder.
         now: The clock, for ``discovered``.
+        fan_in: How many segments become one.
     """
 
-    def __init__(self, store: ObjectStore, bucket: str, prefix: str, *, now: Callable[[], datetime] = utc_now) -> None:
-        self._store, self._bucket, self._now = store, bucket, now
+    def __init__(
+        self,
+        store: ObjectStore,
+        bucket: str,
+        prefix: str,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        fan_in: int = _FAN_IN,
+    ) -> None:
+        self._store, self._bucket, self._now, self._fan_in = store, bucket, now, fan_in
         self._folder = f"{prefix.rstrip('/')}/segments/"
-        self._segments: list[Segment] = []
-        self._known = KnownVersions()
-        self._covered: set[str] = set()
         self._cache: OrderedDict[str, pq.ParquetFile] = OrderedDict()
+        self._forget()
         self.refresh()
 
     @classmethod
@@ -98,6 +110,21 @@ class Journal:
         """Its folder."""
         return f"s3a://{self._bucket}/{self._folder.removesuffix('segments/')}"
 
+    def require_bucket(self, bucket: str) -> None:
+        """Makes sure that the journal is empty or of that bucket: a key is known without its bucket.
+
+        Raises:
+            ConfigurationError: it is another's.
+        """
+        if self._segments and self._segments[0].bucket != bucket:
+            raise ConfigurationError(
+                f"this journal is of files in s3a://{self._segments[0].bucket}/, not in s3a://{bucket}/",
+                where=self.uri,
+                state="nothing was read or written",
+                next_command=f"give the stream of s3a://{bucket}/ another cloudFiles.journalLocation "
+                "(or, where there is none, another cloudFiles.schemaLocation)",
+            )
+
     def refresh(self) -> None:
         """Takes in what others wrote since the last look.
 
@@ -105,12 +132,10 @@ class Journal:
             TransientError: it changes faster than it can be read.
         """
         for _ in range(_TRIES):
-            try:
-                if self._follow(self._segments[-1].last if self._segments else 0):
+            with suppress(ObjectMissing):  # merged while it was read
+                if self._follow():
                     return
-                self._forget()
-            except ObjectMissing:  # merged while it was read
-                self._forget()
+            self._forget()
         raise TransientError(
             "the journal changes faster than it can be read",
             where=self.uri,
@@ -119,28 +144,29 @@ class Journal:
         )
 
     def unseen(self, found: Sequence[ObjectInfo]) -> list[tuple[ObjectInfo, bool]]:
-        """Those objects whose version is not in the journal, each with whether its key is new, too."""
-        if not found:
-            return []
-        keys = np.array([segments.key_hash(one.key) for one in found], np.uint64)
-        versions = np.array([segments.version_hash(one.e_tag, one.size_bytes) for one in found], np.uint64)
-        known, key_known = self._known.look_up(keys, versions)
-        fresh = [(found[at], bool(key_known[at])) for at in np.flatnonzero(~known).tolist()]
-        doubtful = {one.key for one, has_key in fresh if has_key}
-        overwritten = self._keys_among(doubtful) if doubtful else set()
-        return [(one, one.key not in overwritten) for one, _ in fresh]
+        """Those objects whose version is not the newest of their key here, each with whether its key is new, too."""
+        return self._known.unseen(found)
 
-    def append(self, bucket: str, found: Sequence[ObjectInfo]) -> int:
-        """Numbers those of ``found`` that are not in the journal yet, durably; returns how many that were.
+    def append(self, bucket: str, found: Sequence[ObjectInfo], since: int | None = None) -> int:
+        """Numbers those of ``found`` that are not the newest of their key yet, durably; returns how many that were.
 
         Args:
             bucket: Where they are.
             found: Objects of that bucket, in any order, with any repetitions.
+            since: The newest number when their listing began. A key that was numbered later is left for the next
+                listing: which of the two versions came first is not known. None when they are newer than all here.
 
         Raises:
             TransientError: others were faster every time.
+            ConfigurationError: the journal is of another bucket.
         """
-        return self._extend(bucket, lambda: [(one, first, 0) for one, first in self.unseen(_each_version_once(found))])
+
+        def entries() -> list[tuple[ObjectInfo, bool, int]]:
+            fresh = self.unseen(_each_version_once(found))
+            later = self._keys_after(since, [one.key for one, _ in fresh]) if since is not None else {}
+            return [(one, first, 0) for one, first in fresh if one.key not in later]
+
+        return self._extend(bucket, entries)
 
     def replay(self, bucket: str, again: Sequence[tuple[ObjectInfo, int]], stream: str) -> int:
         """Numbers versions that one stream is to load again; returns how many.
@@ -164,9 +190,9 @@ class Journal:
             ObjectExists: the journal is not empty.
         """
         name = segments.name_of(1, 1)
-        data = segments.encode(segments.to_table(files))
+        data = segments.encode(segments.joined(segments.to_table(files), ""))
         self._store.write(self._bucket, self._key(name), data, if_absent=True)
-        self._take(name, data)
+        self._take(*segments.open_segment(name, data))
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The file versions numbered ``after`` < seq <= ``upto``, in order; the same for ever."""
@@ -223,14 +249,15 @@ class Journal:
     def merge(self) -> int:
         """Merges segments where many small ones follow each other; returns how many disappeared."""
         gone = 0
-        while run := _mergeable(self._segments):
+        while run := segments.mergeable(self._segments, self._fan_in, _MERGED_FILES):
             try:
                 parts = [self._opened(one).read(use_threads=False) for one in run]
             except ObjectMissing:  # somebody else merges
                 self._reload()
                 return gone
             name = segments.name_of(run[0].first, run[-1].last)
-            data = segments.encode(pa.concat_tables([segments.complete(one, segments.COLUMNS) for one in parts]))
+            rows = pa.concat_tables([segments.complete(one, segments.COLUMNS) for one in parts])
+            data = segments.encode(segments.joined(rows, run[0].previous))
             with suppress(ObjectExists):  # somebody else merged the same: the same rows
                 self._store.write(self._bucket, self._key(name), data, if_absent=True)
             head, opened = segments.open_segment(name, data)
@@ -239,31 +266,43 @@ class Journal:
             self._remember(name, opened)
             self._covered.update(one.name for one in run)
             gone += len(run) - 1
-        for covered in sorted(self._covered):  # also those of a merge that was cut short
+        last = segments.name_of(self._last, self._last)
+        for covered in sorted(self._covered - {last}):  # also those of a merge that was cut short
             self._store.delete(self._bucket, self._key(covered))
             self._cache.pop(covered, None)
-        self._covered.clear()
+            self._covered.remove(covered)
         return gone
 
     def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]], stream: str = "") -> int:
         """Writes the next segment; asks for the entries again whenever somebody else was faster."""
         for attempt in range(_TRIES):
+            self.require_bucket(bucket)
+            last = self._last
             fresh = entries()
+            if self._last != last:
+                continue  # others wrote while it was looked up: what is new was asked of an older view
             if not fresh:
                 return 0
             table = self._number(bucket, fresh, stream)
-            ordinal = self._segments[-1].last + 1 if self._segments else 1
+            seq, segment = table["seq"][0].as_py(), table["segment"][0].as_py()
+            ordinal = last + 1
+            name = segments.name_of(ordinal, ordinal)
+            data = segments.encode(segments.joined(table, self._id))
             try:
-                data = segments.encode(table)
-                self._store.write(self._bucket, self._key(segments.name_of(ordinal, ordinal)), data, if_absent=True)
+                self._store.write(self._bucket, self._key(name), data, if_absent=True)
             except ObjectExists:
+                written = False
                 time.sleep(random.uniform(0, 0.05 * min(attempt, 10)))
-                self.refresh()
-                continue
-            if self._counts(ordinal, table):
-                self._take(segments.name_of(ordinal, ordinal), data)
+            else:
+                written = True
+                if self._later() == [(ordinal, ordinal)]:
+                    self._take(*segments.open_segment(name, data))
+                    return len(fresh)
+            self.refresh()
+            if self.position(seq).segment == segment:  # others came after it, or the reply to the write was lost
                 return len(fresh)
-            self._reload()
+            if written:  # the place was free because the segment there was merged: nobody counts this one
+                self._store.delete(self._bucket, self._key(name))
         raise TransientError(
             "could not number new files: others wrote to the journal every time",
             where=self.uri,
@@ -276,34 +315,56 @@ class Journal:
         self.refresh()
 
     def _forget(self) -> None:
-        self._segments, self._known, self._covered = [], KnownVersions(), set()
+        self._segments: list[Segment] = []
+        self._covered: set[str] = set()
+        self._known = KnownVersions(lambda keys: self._keys_after(0, keys))
         self._cache.clear()
 
-    def _follow(self, last: int) -> bool:
-        """Adds the segments after ordinal ``last``; False when they do not join."""
-        start_after = self._key(segments.name_of(last, last)) if last else None
+    @property
+    def _last(self) -> int:
+        """The last ordinal."""
+        return self._segments[-1].last if self._segments else 0
+
+    @property
+    def _id(self) -> str:
+        """Id of the last write."""
+        return self._segments[-1].id if self._segments else ""
+
+    def _later(self) -> list[tuple[int, int]]:
+        """Ordinals of the segments after the last one, the widest first where several begin alike."""
+        start_after = self._key(segments.name_of(self._last, self._last)) if self._last else None
         names = [
             info.key.removeprefix(self._folder)
             for info in self._store.list(self._bucket, self._folder, start_after=start_after)
         ]
-        spans = sorted((segments.ordinals_of(name) for name in names), key=lambda span: (span[0], -span[1]))
-        for first, final in spans:
-            if final <= last:
-                self._covered.add(segments.name_of(first, final))  # its rows are in a merged one
-                continue
-            if first != last + 1:
-                return False  # the ones between were merged into a name that sorts before
-            name = segments.name_of(first, final)
-            self._take(name, self._store.read(self._bucket, self._key(name)))
-            last = final
+        return sorted((segments.ordinals_of(name) for name in names), key=lambda span: (span[0], -span[1]))
+
+    def _follow(self) -> bool:
+        """Adds the segments after the last one; False when they do not join.
+
+        What was read may be foreign until a later look finds nothing more: then the last segment was there all the
+        time, and those before it are the ones it follows.
+        """
+        while spans := self._later():
+            for first, final in spans:
+                name = segments.name_of(first, final)
+                if final <= self._last:
+                    self._covered.add(name)  # its rows are in a merged one
+                    continue
+                if first != self._last + 1:
+                    return False  # the ones between were merged into a name that sorts before
+                data = self._store.read(self._bucket, self._key(name))
+                head, opened = segments.open_segment(name, data)
+                if head.previous not in (self._id, None):
+                    return False
+                self._take(head, opened)
         return True
 
-    def _take(self, name: str, data: bytes) -> None:
-        head, opened = segments.open_segment(name, data)
+    def _take(self, head: Segment, opened: pq.ParquetFile) -> None:
         hashes = segments.discoveries(opened.read(columns=[*_HASHES, "stream"], use_threads=False))
         self._known.add(*(segments.numbers(hashes[column], np.uint64) for column in _HASHES))
         self._segments.append(head)
-        self._remember(name, opened)
+        self._remember(head.name, opened)
 
     def _number(self, bucket: str, fresh: list[tuple[ObjectInfo, bool, int]], stream: str) -> pa.Table:
         segment, now = uuid.uuid4().hex[:12], self._now()
@@ -316,32 +377,24 @@ class Journal:
             files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces, stream))
         return segments.to_table(files)
 
-    def _counts(self, ordinal: int, table: pa.Table) -> bool:
-        """Whether the segment just written at ``ordinal`` is part of the journal.
-
-        A discoverer that slept for long can find its place free because the segment there was merged and removed:
-        then the merged one holds other rows, and what was written counts for nobody.
-        """
-        for info in self._store.list(self._bucket, self._folder):
-            first, last = segments.ordinals_of(info.key.removeprefix(self._folder))
-            if first != last and first <= ordinal <= last:
-                data = self._store.read(self._bucket, info.key)
-                ids = segments.open_segment(segments.name_of(first, last), data)[1].read(columns=["segment"])
-                return table["segment"][0].as_py() in set(ids["segment"].unique().to_pylist())
-        return True
-
-    def _keys_among(self, wanted: set[str]) -> set[str]:
-        """Which of these keys the journal has."""
-        value_set, found = pa.array(sorted(wanted)), set()
-        for table in map(segments.discoveries, self.tables(0, self.high_water, ["key", "stream"])):
-            hits = pc.is_in(table["key"], value_set=value_set)
-            found.update(table["key"].filter(hits).to_pylist())
+    def _keys_after(self, after: int, wanted: Sequence[str]) -> dict[str, int]:
+        """Which of these keys were found after that number, each with the hash of its newest version."""
+        found: dict[str, int] = {}
+        if not wanted or after >= self.high_water:
+            return found
+        value_set = pa.array(sorted(set(wanted)))
+        for table in self.tables(after, self.high_water, ["key", "version_hash", "stream"]):
+            hits = segments.discoveries(table.filter(pc.is_in(table["key"], value_set=value_set)))
+            found.update(zip(hits["key"].to_pylist(), hits["version_hash"].to_pylist(), strict=True))
         return found
 
     def _opened(self, one: Segment) -> pq.ParquetFile:
         if one.name not in self._cache:
             data = self._store.read(self._bucket, self._key(one.name))
-            self._remember(one.name, segments.open_segment(one.name, data)[1])
+            head, opened = segments.open_segment(one.name, data)
+            if head.id != one.id:
+                raise ObjectMissing("the segment was merged, and another was written in its place")
+            self._remember(one.name, opened)
         self._cache.move_to_end(one.name)
         return self._cache[one.name]
 
@@ -356,20 +409,3 @@ class Journal:
 
 def _each_version_once(found: Iterable[ObjectInfo]) -> list[ObjectInfo]:
     return list({(one.key, one.e_tag, one.size_bytes): one for one in found}.values())
-
-
-def _mergeable(ordered: Sequence[Segment]) -> Sequence[Segment]:
-    """Segments that fill a block of 16, 256, 4,096 ... ordinals and together stay small; empty when there are none.
-
-    Blocks nest or are apart, so whoever merges, and from however old a view, no two merged segments overlap by half.
-    """
-    span = _FAN_IN
-    while ordered and span <= ordered[-1].last:
-        blocks = groupby(ordered, lambda one, span=span: (one.first - 1) // span)  # type: ignore[misc]
-        for block, members in blocks:
-            run = list(members)
-            whole = run[0].first == block * span + 1 and run[-1].last == (block + 1) * span
-            if whole and len(run) > 1 and sum(one.files for one in run) <= _MERGED_FILES:
-                return run
-        span *= _FAN_IN
-    return []

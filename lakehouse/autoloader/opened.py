@@ -106,8 +106,14 @@ class Source:
 
     @cached_property
     def journal(self) -> Journal:
-        """The journal, opened."""
-        return Journal(self.store, *self.journal_place, now=self.now)
+        """The journal, opened.
+
+        Raises:
+            ConfigurationError: it is of another bucket.
+        """
+        made = Journal(self.store, *self.journal_place, now=self.now)
+        made.require_bucket(self.path.bucket)
+        return made
 
     def discover(self) -> None:
         """Brings the journal up to date with the bucket."""

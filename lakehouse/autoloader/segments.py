@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from hashlib import blake2b
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+_PREVIOUS = b"previous"
 _TIME = pa.timestamp("us", tz="UTC")
 
 SCHEMA = pa.schema(
@@ -80,6 +82,9 @@ class Segment:
         first, last: Ordinals of the writes it holds; equal until segments are merged.
         first_seq, last_seq: Numbers of its first and last file.
         max_key: The greatest key in it.
+        bucket: The bucket of its first file.
+        id: Id of its last write.
+        previous: Id of the write before its first; empty when there was none, None when an older release wrote it.
     """
 
     name: str
@@ -88,6 +93,9 @@ class Segment:
     first_seq: int
     last_seq: int
     max_key: str
+    bucket: str
+    id: str
+    previous: str | None
 
     @property
     def files(self) -> int:
@@ -165,6 +173,11 @@ def numbers(column: pa.ChunkedArray, type_: type[np.number]) -> np.ndarray:
     return np.concatenate(parts) if parts else np.empty(0, type_)
 
 
+def joined(table: pa.Table, previous: str | None) -> pa.Table:
+    """The rows of a segment, with the id of the write that they follow."""
+    return table.replace_schema_metadata(None if previous is None else {_PREVIOUS: previous.encode()})
+
+
 def encode(table: pa.Table) -> bytes:
     """The object of a segment."""
     sink = io.BytesIO()
@@ -185,11 +198,45 @@ def encode(table: pa.Table) -> bytes:
 def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
     """A segment's head from its object, and the way to its rows."""
     opened = pq.ParquetFile(io.BytesIO(data))
-    groups = [opened.metadata.row_group(number) for number in range(opened.metadata.num_row_groups)]
+    return head_of(name, opened), opened
+
+
+def head_of(name: str, opened: pq.ParquetFile) -> Segment:
+    """A segment's head."""
+    said = opened.metadata
+    groups = [said.row_group(number) for number in range(said.num_row_groups)]
     seqs, keys = ([group.column(number).statistics for group in groups] for number in (0, 2))
     first, last = ordinals_of(name)
-    greatest = max(_text(one.max) for one in keys)
-    return Segment(name, first, last, seqs[0].min, seqs[-1].max, greatest), opened
+    ends = [opened.read_row_group(number, columns=["bucket", "segment"]) for number in sorted({0, len(groups) - 1})]
+    previous = (said.metadata or {}).get(_PREVIOUS)
+    return Segment(
+        name,
+        first,
+        last,
+        seqs[0].min,
+        seqs[-1].max,
+        max(_text(one.max) for one in keys),
+        ends[0]["bucket"][0].as_py(),
+        ends[-1]["segment"][-1].as_py(),
+        None if previous is None else previous.decode(),
+    )
+
+
+def mergeable(ordered: Sequence[Segment], fan_in: int, max_files: int) -> Sequence[Segment]:
+    """Segments that fill a block of 16, 256, 4,096 ... ordinals and together stay small; empty when there are none.
+
+    Blocks nest or are apart, so whoever merges, and from however old a view, no two merged segments overlap by half.
+    """
+    span = fan_in
+    while ordered and span <= ordered[-1].last:
+        blocks = groupby(ordered, lambda one, span=span: (one.first - 1) // span)  # type: ignore[misc]
+        for block, members in blocks:
+            run = list(members)
+            whole = run[0].first == block * span + 1 and run[-1].last == (block + 1) * span
+            if whole and len(run) > 1 and sum(one.files for one in run) <= max_files:
+                return run
+        span *= fan_in
+    return []
 
 
 def _text(value: str | bytes) -> str:

@@ -9,18 +9,19 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from unit.autoloader.memory_store import Crash, MemoryStore
 
-from lakehouse.autoloader import discovery, journal
+from lakehouse.autoloader import discovery
 from lakehouse.autoloader.discovery import discover
 from lakehouse.autoloader.journal import Journal, JournalMismatch, Position
 from lakehouse.autoloader.location import SourcePath
+from lakehouse.errors import ConfigurationError
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = SourcePath.parse("s3a://landing/in/")
 KEYS = [f"in/{name}" for name in ("a", "b", "c/1", "c/2", "Z", "z é", "m#1", "m%2", "0", "~", "c.json", "c/x y")]
 
 
-def opened(store):
-    return Journal(store, "lake", "j/", now=lambda: START)
+def opened(store, **options):
+    return Journal(store, "lake", "j/", now=lambda: START, **options)
 
 
 def look(store, one, source=SOURCE, at=START):
@@ -32,9 +33,8 @@ class Discoverers(RuleBasedStateMachine):
 
     @initialize()
     def begin(self):
-        journal._FAN_IN, self.fan_in = 2, journal._FAN_IN
         self.world = MemoryStore()
-        self.journals = [opened(MemoryStore(shared=self.world)) for _ in range(2)]
+        self.journals = [opened(MemoryStore(shared=self.world), fan_in=2) for _ in range(2)]
         self.number = 0
         self.seen = {}
 
@@ -70,8 +70,8 @@ class Discoverers(RuleBasedStateMachine):
         """Dies at some call; the one who comes after begins with what is on the store."""
         store = MemoryStore(calls, shared=self.world)
         with suppress(Crash):
-            look(store, opened(store))
-        self.journals[who] = opened(MemoryStore(shared=self.world))
+            look(store, opened(store, fan_in=2))
+        self.journals[who] = opened(MemoryStore(shared=self.world), fan_in=2)
 
     @invariant()
     def numbers_are_for_ever(self):
@@ -86,10 +86,6 @@ class Discoverers(RuleBasedStateMachine):
         for file in files:
             assert self.seen.setdefault(file.seq, file) == file, "another file under a number that was given"
         assert len(self.seen) == len(files), "a number disappeared"
-
-    def teardown(self):
-        if hasattr(self, "fan_in"):
-            journal._FAN_IN = self.fan_in
 
 
 def examples(count):
@@ -208,3 +204,148 @@ def test_of_two_who_number_files_at_the_same_moment_one_wins_and_the_other_takes
     assert second.append("landing", [b, a]) == 1, "its view is older than the first's write"
     for one in (second, opened(world)):
         assert [(file.seq, file.key) for file in one.files(0, 9)] == [(1, "in/a"), (2, "in/b")]
+
+
+def keys_of(one):
+    return [file.key.removeprefix("in/") for file in one.files(0, one.high_water)]
+
+
+def numbered(world, one, *names):
+    """Numbers each of these files with a write of its own."""
+    for name in names:
+        fill(world, [name])
+        assert one.append("landing", [info for info in world.list("landing", "in/") if info.key == f"in/{name}"]) == 1
+
+
+def test_who_slept_over_a_merge_gives_no_number_that_others_gave():
+    """The journal ends with a merged block: the ordinals in it are free, and nothing comes after them."""
+    world = MemoryStore()
+    first = opened(world)
+    numbered(world, first, *(f"a{number:02d}" for number in range(12)))
+    second, third = opened(world), opened(world)
+    numbered(world, first, "b12", "b13", "b14", "b15")
+    assert first.merge() == 15
+    names = ["z0", "z1", "z2"]
+    fill(world, names)
+    assert second.append("landing", list(world.list("landing", "in/z"))) == 3
+    third.refresh()
+    expected = [f"a{number:02d}" for number in range(12)] + ["b12", "b13", "b14", "b15", *names]
+    first.refresh()
+    for one in (first, second, third, opened(world)):
+        assert keys_of(one) == expected
+
+
+def test_what_was_written_in_a_merged_place_is_removed_at_once():
+    world = MemoryStore()
+    first = opened(world)
+    numbered(world, first, *(f"a{number:02d}" for number in range(12)))
+    second = opened(world)
+    numbered(world, first, "b12", "b13", "b14", "b15")
+    first.merge()
+    fill(world, ["z"])
+    second.append("landing", list(world.list("landing", "in/z")))
+    segments_left = [key.rsplit("/")[-1] for bucket, key in sorted(world.objects) if bucket == "lake"]
+    assert segments_left == ["0000000001-0000000016.parquet", "0000000016.parquet", "0000000017.parquet"]
+    first.refresh()
+    first.merge()
+    assert len([key for bucket, key in world.objects if bucket == "lake"]) == 2
+
+
+def test_nothing_is_numbered_twice_when_the_journal_was_merged_while_it_was_looked_up():
+    world = MemoryStore()
+    first, second = opened(world, fan_in=4), opened(world, fan_in=4)
+    numbered(world, first, "a0", "a1", "a2")
+    second.refresh()
+    numbered(world, first, "a3", "n", "a5", "a6", "a7")
+    first.merge()
+    world.put("landing", "in/a0", b"overwritten")  # whether its key is there is looked up in segments that are gone
+    assert second.append("landing", [one for one in world.list("landing", "in/") if one.key in ("in/a0", "in/n")]) == 1
+    assert sorted(keys_of(opened(world))) == ["a0", "a0", "a1", "a2", "a3", "a5", "a6", "a7", "n"]
+
+
+def test_content_that_comes_back_is_a_new_version():
+    world = MemoryStore()
+    one = opened(world)
+    for data in (b"A", b"A", b"B", b"A", b"A"):
+        world.put("landing", "in/a", data)
+        look(world, one)
+        look(world, opened(world))
+    one.refresh()
+    files = list(one.files(0, one.high_water))
+    assert [file.first for file in files] == [True, False, False]
+    assert files[0].e_tag == files[2].e_tag != files[1].e_tag
+
+
+class Interrupted(MemoryStore):
+    """Others do something right before the first write to the journal."""
+
+    def __init__(self, shared, others):
+        super().__init__(shared=shared)
+        self.others = others
+
+    def write(self, bucket, key, data, **conditions):
+        others, self.others = self.others, None
+        if others:
+            others()
+        return super().write(bucket, key, data, **conditions)
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["new", "known before"])
+def test_what_was_listed_before_another_version_was_found_is_not_numbered_after_it(known):
+    world = MemoryStore()
+    contents = [b"A", b"B"] if known else [b"B"]
+    for data in contents:
+        world.put("landing", "in/a", data)
+        look(world, opened(world))
+    world.put("landing", "in/a", b"A")  # is listed
+    fill(world, ["b"])
+
+    def others():
+        world.put("landing", "in/a", b"C")
+        look(world, opened(world))
+
+    store = Interrupted(world, others)
+    look(store, opened(store))
+    one = opened(world)
+    assert keys_of(one)[len(contents) :] == ["a", "b"], "C and b"
+    look(world, one)
+    assert one.high_water == len(contents) + 2, "C is still there"
+
+
+def test_a_journal_of_another_bucket_is_refused():
+    world = MemoryStore()
+    fill(world, ["a"])
+    look(world, opened(world))
+    world.put("other", "in/a", b"xa")
+    other = SourcePath.parse("s3a://other/in/")
+    with pytest.raises(ConfigurationError, match=r"is of files in s3a://landing/, not in s3a://other/") as refused:
+        look(world, opened(world), other)
+    assert "cloudFiles.journalLocation" in refused.value.next_command
+    assert opened(world).high_water == 1
+
+
+def test_of_two_buckets_that_begin_a_journal_one_is_refused():
+    world = MemoryStore()
+    fill(world, ["a"])
+    world.put("other", "in/a", b"xa")
+    other = SourcePath.parse("s3a://other/in/")
+    store = Interrupted(world, lambda: look(world, opened(world)))
+    with pytest.raises(ConfigurationError, match="not in s3a://other/"):
+        look(store, opened(store), other)
+    assert [file.bucket for file in opened(world).files(0, 9)] == ["landing"]
+
+
+def test_folders_that_share_a_journal_are_not_listed_from_each_others_last_key(monkeypatch):
+    monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)
+    world = MemoryStore()
+    low, high = SourcePath.parse("s3a://landing/in/"), SourcePath.parse("s3a://landing/zone/")
+    one = opened(world)
+    fill(world, ["a", "b"])
+    world.put("landing", "zone/a", b"1")
+    for _ in range(2):
+        look(world, one, high)
+        look(world, one, low)
+    world.put("landing", "zone/b", b"1")
+    look(world, one, high)
+    fill(world, ["c"])
+    assert look(world, one, low).found == 1
