@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.dataset import Dataset, dataset
-from pyarrow.fs import PyFileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
 from lakehouse.settings import Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_store
@@ -73,6 +74,39 @@ class Commit:
     rows_removed: int = 0
 
 
+class LakeTable(DeltaTable):
+    """A Delta table of the lake whose data files Arrow reads with its own S3 client.
+
+    ``deltalake`` would hand Arrow a file system in Python. Arrow's threads use it, and free its buffers, after the
+    caller has its rows; when the interpreter ends meanwhile, such a thread takes the process down (codes 134 and 139).
+    """
+
+    def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
+        super().__init__(uri.replace("s3a://", "s3://", 1), version, storage_options=endpoint.deltalake_options())
+        self._endpoint = endpoint
+
+    @cached_property
+    def data_files(self) -> FileSystem:
+        """The table's folder, for Arrow."""
+        token = self._endpoint.session_token
+        store = S3FileSystem(
+            access_key=self._endpoint.access_key.get_secret_value(),
+            secret_key=self._endpoint.secret_key.get_secret_value(),
+            session_token=token.get_secret_value() if token else None,
+            region=self._endpoint.region,
+            scheme="https" if self._endpoint.secure else "http",
+            endpoint_override=self._endpoint.host,
+            connect_timeout=5,
+            request_timeout=60,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=5),
+        )
+        return SubTreeFileSystem(self.table_uri.removeprefix("s3://"), store)
+
+    def to_pyarrow_dataset(self, *args: Any, filesystem: Any = None, **options: Any) -> Dataset:
+        """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
+        return super().to_pyarrow_dataset(*args, filesystem=filesystem or self.data_files, **options)
+
+
 @dataclass(frozen=True)
 class Lake:
     """Settings, the address of the store and a client for it, handed on together."""
@@ -103,14 +137,14 @@ class Lake:
                     found.append(f"{layer}.{folder}")
         return sorted(found)
 
-    def delta(self, table: str) -> DeltaTable | None:
+    def delta(self, table: str) -> LakeTable | None:
         """The table opened at its newest version, or None when it does not exist."""
         return self.delta_at(self.settings.table_uri(table))
 
-    def delta_at(self, uri: str) -> DeltaTable | None:
+    def delta_at(self, uri: str) -> LakeTable | None:
         """The table at ``uri``, or None when there is none."""
         try:
-            return DeltaTable(uri.replace("s3a://", "s3://", 1), storage_options=self.endpoint.deltalake_options())
+            return LakeTable(uri, self.endpoint)
         except TableNotFoundError:
             return None
 
@@ -123,7 +157,7 @@ class Lake:
         if "typeWidening" not in features or features - _READ_BY_ARROW:
             return opened.to_pyarrow_dataset()
         # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
-        return self._files(opened, _paths(opened))
+        return _rows_of(opened, _paths(opened))
 
     def added_since(self, table: str, version: int | None) -> Dataset | None:
         """The rows of data files that came after ``version`` (None: all files); None when the table does not exist."""
@@ -132,14 +166,9 @@ class Lake:
             return None
         fresh = _paths(opened)
         if version is not None:
-            old = set(_paths(DeltaTable(opened.table_uri, version, storage_options=self.endpoint.deltalake_options())))
+            old = set(_paths(LakeTable(opened.table_uri, self.endpoint, version)))
             fresh = [path for path in fresh if path not in old]
-        return self._files(opened, fresh)
-
-    def _files(self, opened: DeltaTable, paths: list[str]) -> Dataset:
-        handler = DeltaStorageHandler(opened.table_uri, self.endpoint.deltalake_options())
-        schema = pa.schema(opened.schema().to_arrow())
-        return dataset(paths, schema=schema, format="parquet", filesystem=PyFileSystem(handler))
+        return _rows_of(opened, fresh)
 
     def version(self, table: str) -> int | None:
         """Newest Delta version, or None when the table does not exist."""
@@ -183,7 +212,13 @@ class Lake:
 
 
 def _paths(opened: DeltaTable) -> list[str]:
-    return pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()
+    # the log has them as URIs
+    return [unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()]
+
+
+def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
+    schema = pa.schema(opened.schema().to_arrow())
+    return dataset(paths, schema=schema, format="parquet", filesystem=opened.data_files)
 
 
 _TAKING_OUT = ("DELETE", "UPDATE", "MERGE", "TRUNCATE", "RESTORE", "REPLACE TABLE AS SELECT")
