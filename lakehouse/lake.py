@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from functools import cached_property
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from pyarrow.dataset import Dataset, dataset
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
 from lakehouse.settings import Settings
-from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_store
+from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -60,7 +60,7 @@ class Commit:
         rows_added: Rows that came with it.
         rows_updated: Rows that a MERGE changed.
         rows_removed: Rows that it took out.
-        only_adds: Whether it took no rows out: a stream can read it.
+        promoted: Columns that it filled from rescued data.
     """
 
     version: int
@@ -68,10 +68,19 @@ class Commit:
     batch_id: int | None
     query_id: str | None
     rows_added: int
-    only_adds: bool
     promoted: frozenset[str] = frozenset()
     rows_updated: int = 0
     rows_removed: int = 0
+    _takes_out: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+
+    @cached_property
+    def only_adds(self) -> bool:
+        """Whether it took no rows out: a stream can read it. The commit itself is read where its name leaves that open.
+
+        Raises:
+            StoreUnavailable, AccessDenied: it cannot be read.
+        """
+        return not self._takes_out()
 
 
 class LakeTable(DeltaTable):
@@ -208,7 +217,21 @@ class Lake:
         limit = newest - version if version is not None else None
         if last is not None:
             limit = last if limit is None else min(limit, last)
-        return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
+        if limit == 0:
+            return []
+        return [
+            _commit(entry, partial(self._takes_out, table, entry["version"]))
+            for entry in reversed(opened.history(limit))
+        ]
+
+    def _takes_out(self, table: str, version: int) -> bool:
+        """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
+        key = f"{self.settings.table_uri(table)}/_delta_log/{version:020d}.json".split("/", 3)[3]
+        try:
+            actions = map(json.loads, self.store.read(self.settings.bucket, key).splitlines())
+        except ObjectMissing:
+            return True
+        return any(one["remove"].get("dataChange", True) for one in actions if "remove" in one)
 
 
 def _paths(opened: DeltaTable) -> list[str]:
@@ -221,26 +244,61 @@ def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
     return dataset(paths, schema=schema, format="parquet", filesystem=opened.data_files)
 
 
-_TAKING_OUT = ("DELETE", "UPDATE", "MERGE", "TRUNCATE", "RESTORE", "REPLACE TABLE AS SELECT")
-
-
-def _commit(entry: dict[str, Any]) -> Commit:
+def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
     # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
-    batch = json.loads(entry["userMetadata"]) if entry.get("userMetadata") else parameters
-    epoch, operation = batch.get("epochId"), entry.get("operation", "")
+    said = metadata_of(entry)
+    batch = said if "epochId" in said else parameters
+    operation, epoch, query = entry.get("operation") or "", _number(batch.get("epochId")), batch.get("queryId")
+    promoted = said.get("promoted")
+    if "REPLACE" in operation or operation == "RESTORE":
+        takes_out = _always  # what was read before is gone, or comes back, even where no file is
+    elif operation in _ADDING and "Append" in (parameters.get("mode"), parameters.get("outputMode")):
+        takes_out = _never
     return Commit(
         version=entry["version"],
         operation=operation,
-        batch_id=None if epoch is None else int(epoch),
-        query_id=batch.get("queryId"),
+        batch_id=epoch,
+        query_id=query if isinstance(query, str) else None,
         # the output of a MERGE has the rows, too, that it only copied
-        rows_added=int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))),
-        rows_updated=int(metrics.get("numTargetRowsUpdated", 0)),
-        rows_removed=int(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0))),
-        promoted=frozenset(batch.get("promoted", ())),
-        only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
+        rows_added=_number(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows"))) or 0,
+        rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
+        rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
+        promoted=frozenset(one for one in promoted if isinstance(one, str))
+        if isinstance(promoted, list)
+        else frozenset(),
+        _takes_out=takes_out,
     )
+
+
+_ADDING = ("WRITE", "STREAMING UPDATE")
+
+
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
+def metadata_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """A commit's ``userMetadata`` where it is a JSON object, as ours are; empty for what anybody else writes there."""
+    try:
+        said = json.loads(entry.get("userMetadata") or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(given: Any) -> int | None:
+    """A whole number, which Delta's logs have as text, too; None for anything else."""
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        return None
+    try:
+        return int(given)
+    except ValueError:
+        return None
 
 
 def _type_name(type_: Any) -> str:
