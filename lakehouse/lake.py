@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -16,6 +16,7 @@ from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.dataset import Dataset, dataset
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
+from lakehouse.plain_text import printable
 from lakehouse.settings import Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
 
@@ -91,8 +92,8 @@ class LakeTable(DeltaTable):
     """
 
     def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
-        super().__init__(uri.replace("s3a://", "s3://", 1), version, storage_options=endpoint.deltalake_options())
-        self._endpoint = endpoint
+        self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
+        super().__init__(f"s3://{quote(self._folder)}", version, storage_options=endpoint.deltalake_options())
 
     @cached_property
     def data_files(self) -> FileSystem:
@@ -109,11 +110,13 @@ class LakeTable(DeltaTable):
             request_timeout=60,
             retry_strategy=AwsStandardS3RetryStrategy(max_attempts=5),
         )
-        return SubTreeFileSystem(self.table_uri.removeprefix("s3://"), store)
+        return SubTreeFileSystem(self._folder, store)
 
-    def to_pyarrow_dataset(self, *args: Any, filesystem: Any = None, **options: Any) -> Dataset:
+    def to_pyarrow_dataset(self, *args: Any, **options: Any) -> Dataset:
         """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
-        return super().to_pyarrow_dataset(*args, filesystem=filesystem or self.data_files, **options)
+        if len(args) < 2:  # the second is a file system
+            options["filesystem"] = options.get("filesystem") or self.data_files
+        return super().to_pyarrow_dataset(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -136,13 +139,13 @@ class Lake:
         return cls(settings, endpoint, open_store(endpoint))
 
     def table_names(self) -> list[str]:
-        """``layer.name`` of every Delta table in the lake, by its log folder."""
+        """``layer.name`` of every Delta table in the lake, by its log folder; without control characters."""
         found = []
         for layer in LAYERS:
             prefix = f"{self.settings.user}/{layer}/"
             for folder in self.store.folders(self.settings.bucket, prefix):
                 log = f"{prefix}{folder}/_delta_log/"
-                if next(self.store.list(self.settings.bucket, log), None) is not None:
+                if printable(folder) == folder and next(self.store.list(self.settings.bucket, log), None) is not None:
                     found.append(f"{layer}.{folder}")
         return sorted(found)
 
@@ -175,7 +178,7 @@ class Lake:
             return None
         fresh = _paths(opened)
         if version is not None:
-            old = set(_paths(LakeTable(opened.table_uri, self.endpoint, version)))
+            old = set(_paths(LakeTable(self.settings.table_uri(table), self.endpoint, version)))
             fresh = [path for path in fresh if path not in old]
         return _rows_of(opened, fresh)
 
