@@ -25,6 +25,7 @@ from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.landing import look_at_landing
 from lakehouse.pipeline import BRONZE, DAILY_REVENUE, SILVER, TABLES
+from lakehouse.plain_text import printable
 from lakehouse.samples import generate_orders
 from lakehouse.storage import store_status
 from resources.lake import LakeResource
@@ -43,7 +44,7 @@ class Demo:
 
     def say(self, text: str = "", style: str = "") -> None:
         """A line for people."""
-        self.console.print(text, style=style, markup=False, soft_wrap=True)
+        self.console.print(text, style=style, soft_wrap=True)
 
     def write_files(self, count: int) -> None:
         """The next ``count`` files of the sample series."""
@@ -114,11 +115,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./dev demo", description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of text")
     as_json = parser.parse_args().json
-    console = Console(stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else 120)
+    console = Console(
+        markup=False, emoji=False, stderr=as_json, highlight=False, width=None if sys.stdout.isatty() else 120
+    )
     try:
         result = _demo(console)
     except LakehouseError as error:
-        console.print(f"error: {error}", style="red", markup=False)
+        console.print(f"error: {error}", style="red")
         sys.exit(1)
     except KeyboardInterrupt:
         console.print("interrupted; what was committed stays committed", style="red")
@@ -129,7 +132,7 @@ def main() -> None:
 
 def _demo(console: Console) -> dict[str, Any]:
     started = time.monotonic()
-    lake = Lake.open(say=lambda text: console.print(f" {text}", style="dim", markup=False, soft_wrap=True))
+    lake = Lake.open(say=lambda text: console.print(f" {text}", style="dim", soft_wrap=True))
     use_instance(lake.settings)
     with dg.DagsterInstance.get() as instance, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -206,7 +209,7 @@ def _shown(value: object) -> str:
         return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:,.2f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else printable(str(value))
 
 
 def _show_where_next(demo: Demo) -> None:
@@ -240,7 +243,7 @@ class _BatchLines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         text = getattr(record, "dagster_meta", {}).get("orig_message", "")
         if text.startswith(tuple(f"{table} #" for table in TABLES)):
-            self._console.print(f"  {text}", markup=False, soft_wrap=True)
+            self._console.print(f"  {text}", soft_wrap=True)
 
 
 if __name__ == "__main__":

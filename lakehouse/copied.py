@@ -12,10 +12,8 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from lakehouse.autoloader.copying import STREAM, read_plan, write_plan
 from lakehouse.autoloader.journal import Journal, utc_now
@@ -23,7 +21,7 @@ from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.receipts import Receipt, State, read_receipts
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, metadata_of
 from lakehouse.storage import ObjectInfo, ObjectMissing
 
 APP_ID = "lakehouse.copy_into"
@@ -149,9 +147,9 @@ class CopiedFiles:
         opened = self.lake.delta(self.table)
         for limit in (10, None):  # it is nearly always the last commit
             for entry in opened.history(limit) if opened else ():
-                said = _metadata(entry).get("copyInto")
-                if said and said["number"] == number:
-                    return str(said["attempt"])
+                said = metadata_of(entry).get("copyInto")
+                if isinstance(said, dict) and said.get("number") == number:
+                    return str(said.get("attempt"))
         return None
 
     def _outcome(self, attempt: Attempt) -> Iterator[tuple[FileVersion, Receipt]]:
@@ -172,10 +170,3 @@ class CopiedFiles:
             state="nothing was read or written",
             next_command="restore the two from one backup; or remove this folder, and copy into a new table",
         )
-
-
-def _metadata(entry: dict[str, Any]) -> dict[str, Any]:
-    with suppress(ValueError):
-        said = json.loads(entry.get("userMetadata") or "{}")
-        return said if isinstance(said, dict) else {}
-    return {}

@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -21,6 +21,9 @@ from prometheus_client.registry import Collector
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.progress import BatchProgress
+
+STALE_AFTER_SECONDS = 900.0
+"""A batch takes less; a service whose batches take longer says so (``lakehouse stream --stale-after``)."""
 
 _LATENCIES = 1000
 _BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 900, 3600)
@@ -53,6 +56,8 @@ class StreamHealth:
         last: The newest batch; None before the first.
         error: What stopped it last; empty when nothing did since it last worked.
         latencies_seconds: From the writing of a file to the end of its batch, for the newest files.
+        stale_after_seconds: How long it may give no sign of life and still be well.
+        now: Seconds of a clock that nobody sets.
     """
 
     table: str
@@ -65,14 +70,19 @@ class StreamHealth:
     last: BatchProgress | None = None
     error: str = ""
     latencies_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
-    _heard: float = field(default_factory=time.monotonic)
+    stale_after_seconds: float = STALE_AFTER_SECONDS
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._heard = self.now()
 
     def alive(self) -> None:
         """The query has begun, has worked, or has looked and found nothing."""
-        self._heard, self.state, self.begun, self.error = time.monotonic(), State.RUNNING, True, ""
+        self._heard, self.state, self.begun, self.error = self.now(), State.RUNNING, True, ""
 
     def batch(self, batch: BatchProgress) -> None:
         """A batch is committed."""
+        self._heard = self.now()
         self.batches += 1
         self.rows += batch.input_rows
         self.files += batch.files or 0
@@ -81,12 +91,17 @@ class StreamHealth:
 
     def wait(self) -> None:
         """There is nothing to read from yet."""
-        self._heard, self.state, self.error = time.monotonic(), State.WAITING, ""
+        self._heard, self.state, self.error = self.now(), State.WAITING, ""
 
     def failed(self, error: Exception, *, again: bool) -> None:
         """It ended with an error, for good or to be started again."""
         self.state, self.error = State.RESTARTING if again else State.FAILED, str(error)
         self.restarts += again
+
+    @property
+    def stale(self) -> bool:
+        """Whether it has given no sign of life for too long: its engine may be frozen, and answer nothing."""
+        return self.now() - self._heard > self.stale_after_seconds
 
     def as_dict(self) -> dict[str, Any]:
         """For ``GET /health`` and ``--json``."""
@@ -95,7 +110,8 @@ class StreamHealth:
             "table": self.table,
             "state": self.state.value,
             "last_batch_id": last.batch_id if last else None,
-            "seconds_since_progress": round(time.monotonic() - self._heard, 1),
+            "seconds_since_progress": round(self.now() - self._heard, 1),
+            "stale": self.stale,
             "batches": self.batches,
             "rows": self.rows,
             "files": self.files,
@@ -115,10 +131,24 @@ def latency(seconds: Iterable[float]) -> dict[str, float | None]:
 
 
 class ServiceHealth(Collector):
-    """All streams of a service."""
+    """All streams of a service.
 
-    def __init__(self, tables: Iterable[str]) -> None:
-        self.streams: Mapping[str, StreamHealth] = {table: StreamHealth(table) for table in tables}
+    Args:
+        tables: What they write.
+        stale_after_seconds: How long a stream may give no sign of life and still be well.
+        now: Seconds of a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[str],
+        *,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.streams: Mapping[str, StreamHealth] = {
+            table: StreamHealth(table, stale_after_seconds=stale_after_seconds, now=now) for table in tables
+        }
         self._registry = CollectorRegistry()
         self._latency = Histogram(
             "lakehouse_stream_latency_seconds",
@@ -137,8 +167,8 @@ class ServiceHealth(Collector):
 
     @property
     def well(self) -> bool:
-        """Whether every stream runs, or waits for its source."""
-        return all(one.state in _WELL for one in self.streams.values())
+        """Whether every stream runs, or waits for its source, and was heard of lately."""
+        return all(one.state in _WELL and not one.stale for one in self.streams.values())
 
     def as_dict(self) -> dict[str, Any]:
         """``GET /health``."""
@@ -177,6 +207,7 @@ _COUNTERS = {
 _GAUGES = {
     "last_batch_id": "Spark's number of the newest batch",
     "seconds_since_progress": "Since the query last worked, or looked for input",
+    "stale": "Whether it has given no sign of life for too long",
     "backlog_files": "Files that waited after the newest batch",
 }
 

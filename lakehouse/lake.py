@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, partial
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
-from deltalake.fs import DeltaStorageHandler
 from deltalake.schema import ArrayType, MapType, StructType
 from pyarrow.dataset import Dataset, dataset
-from pyarrow.fs import PyFileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
+from lakehouse.plain_text import printable
 from lakehouse.settings import Settings
-from lakehouse.storage import ObjectStore, StoreEndpoint, ensure_store, open_store
+from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
 
 LAYERS = ("bronze", "silver", "gold")
 
@@ -62,7 +64,6 @@ class Commit:
         rows_added: Rows that came with it.
         rows_updated: Rows that a MERGE changed.
         rows_removed: Rows that it took out.
-        only_adds: Whether it took no rows out: a stream can read it.
         promoted: Columns that it filled from rescued values.
         emptied: Whether it emptied the table, see ``emptying``.
         forgotten: After ``lakehouse forget``, what tables computed from it do: ``follow``, ``keep`` or ``ask``.
@@ -73,12 +74,56 @@ class Commit:
     batch_id: int | None
     query_id: str | None
     rows_added: int
-    only_adds: bool
     promoted: frozenset[str] = frozenset()
     rows_updated: int = 0
     rows_removed: int = 0
     emptied: bool = False
     forgotten: str | None = None
+    _takes_out: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
+
+    @cached_property
+    def only_adds(self) -> bool:
+        """Whether it took no rows out: a stream can read it. The commit itself is read where its name leaves that open.
+
+        Raises:
+            StoreUnavailable, AccessDenied: it cannot be read.
+        """
+        return not self._takes_out()
+
+
+class LakeTable(DeltaTable):
+    """A Delta table of the lake whose data files Arrow reads with its own S3 client.
+
+    ``deltalake`` would hand Arrow a file system in Python. Arrow's threads use it, and free its buffers, after the
+    caller has its rows; when the interpreter ends meanwhile, such a thread takes the process down (codes 134 and 139).
+    """
+
+    def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
+        self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
+        super().__init__(f"s3://{quote(self._folder)}", version, storage_options=endpoint.deltalake_options())
+
+    @cached_property
+    def data_files(self) -> FileSystem:
+        """The table's folder, for Arrow."""
+        token = self._endpoint.session_token
+        store = S3FileSystem(
+            access_key=self._endpoint.access_key.get_secret_value(),
+            secret_key=self._endpoint.secret_key.get_secret_value(),
+            session_token=token.get_secret_value() if token else None,
+            region=self._endpoint.region,
+            scheme="https" if self._endpoint.secure else "http",
+            endpoint_override=self._endpoint.host,
+            connect_timeout=5,
+            request_timeout=60,
+            retry_strategy=AwsStandardS3RetryStrategy(max_attempts=5),
+        )
+        return SubTreeFileSystem(self._folder, store)
+
+    def to_pyarrow_dataset(self, *args: Any, **options: Any) -> Dataset:
+        """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
+        if len(args) < 2:  # the second is a file system
+            options["filesystem"] = options.get("filesystem") or self.data_files
+        return super().to_pyarrow_dataset(*args, **options)
 
 
 @dataclass(frozen=True)
@@ -101,24 +146,24 @@ class Lake:
         return cls(settings, endpoint, open_store(endpoint))
 
     def table_names(self) -> list[str]:
-        """``layer.name`` of every Delta table in the lake, by its log folder."""
+        """``layer.name`` of every Delta table in the lake, by its log folder; without control characters."""
         found = []
         for layer in LAYERS:
             prefix = f"{self.settings.user}/{layer}/"
             for folder in self.store.folders(self.settings.bucket, prefix):
                 log = f"{prefix}{folder}/_delta_log/"
-                if next(self.store.list(self.settings.bucket, log), None) is not None:
+                if printable(folder) == folder and next(self.store.list(self.settings.bucket, log), None) is not None:
                     found.append(f"{layer}.{folder}")
         return sorted(found)
 
-    def delta(self, table: str) -> DeltaTable | None:
+    def delta(self, table: str) -> LakeTable | None:
         """The table opened at its newest version, or None when it does not exist."""
         return self.delta_at(self.settings.table_uri(table))
 
-    def delta_at(self, uri: str) -> DeltaTable | None:
+    def delta_at(self, uri: str) -> LakeTable | None:
         """The table at ``uri``, or None when there is none."""
         try:
-            return DeltaTable(uri.replace("s3a://", "s3://", 1), storage_options=self.endpoint.deltalake_options())
+            return LakeTable(uri, self.endpoint)
         except TableNotFoundError:
             return None
 
@@ -131,7 +176,7 @@ class Lake:
         if "typeWidening" not in features or features - _READ_BY_ARROW:
             return opened.to_pyarrow_dataset()
         # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
-        return self._files(opened, _paths(opened))
+        return _rows_of(opened, _paths(opened))
 
     def added_since(self, table: str, version: int | None) -> Dataset | None:
         """The rows of data files that came after ``version`` (None: all files); None when the table does not exist."""
@@ -140,14 +185,9 @@ class Lake:
             return None
         fresh = _paths(opened)
         if version is not None:
-            old = set(_paths(DeltaTable(opened.table_uri, version, storage_options=self.endpoint.deltalake_options())))
+            old = set(_paths(LakeTable(self.settings.table_uri(table), self.endpoint, version)))
             fresh = [path for path in fresh if path not in old]
-        return self._files(opened, fresh)
-
-    def _files(self, opened: DeltaTable, paths: list[str]) -> Dataset:
-        handler = DeltaStorageHandler(opened.table_uri, self.endpoint.deltalake_options())
-        schema = pa.schema(opened.schema().to_arrow())
-        return dataset(paths, schema=schema, format="parquet", filesystem=PyFileSystem(handler))
+        return _rows_of(opened, fresh)
 
     def version(self, table: str) -> int | None:
         """Newest Delta version, or None when the table does not exist."""
@@ -187,35 +227,90 @@ class Lake:
         limit = newest - version if version is not None else None
         if last is not None:
             limit = last if limit is None else min(limit, last)
-        return [] if limit == 0 else [_commit(entry) for entry in reversed(opened.history(limit))]
+        if limit == 0:
+            return []
+        return [
+            _commit(entry, partial(self._takes_out, table, entry["version"]))
+            for entry in reversed(opened.history(limit))
+        ]
+
+    def _takes_out(self, table: str, version: int) -> bool:
+        """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
+        key = f"{self.settings.table_uri(table)}/_delta_log/{version:020d}.json".split("/", 3)[3]
+        try:
+            actions = map(json.loads, self.store.read(self.settings.bucket, key).splitlines())
+        except ObjectMissing:
+            return True
+        return any(one["remove"].get("dataChange", True) for one in actions if "remove" in one)
 
 
 def _paths(opened: DeltaTable) -> list[str]:
-    return pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()
+    # the log has them as URIs
+    return [unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()]
 
 
-_TAKING_OUT = ("DELETE", "UPDATE", "MERGE", "TRUNCATE", "RESTORE", "REPLACE TABLE AS SELECT")
+def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
+    schema = pa.schema(opened.schema().to_arrow())
+    return dataset(paths, schema=schema, format="parquet", filesystem=opened.data_files)
 
 
-def _commit(entry: dict[str, Any]) -> Commit:
+def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
     # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
-    batch = json.loads(entry["userMetadata"]) if entry.get("userMetadata") else parameters
-    epoch, operation = batch.get("epochId"), entry.get("operation", "")
+    said = metadata_of(entry)
+    batch = said if "epochId" in said else parameters
+    operation, epoch, query = entry.get("operation") or "", _number(batch.get("epochId")), batch.get("queryId")
+    promoted = said.get("promoted")
+    if "REPLACE" in operation or operation == "RESTORE":
+        takes_out = _always  # what was read before is gone, or comes back, even where no file is
+    elif operation in _ADDING and "Append" in (parameters.get("mode"), parameters.get("outputMode")):
+        takes_out = _never
     return Commit(
         version=entry["version"],
         operation=operation,
-        batch_id=None if epoch is None else int(epoch),
-        query_id=batch.get("queryId"),
+        batch_id=epoch,
+        query_id=query if isinstance(query, str) else None,
         # the output of a MERGE has the rows, too, that it only copied
-        rows_added=int(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows", 0))),
-        rows_updated=int(metrics.get("numTargetRowsUpdated", 0)),
-        rows_removed=int(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", 0))),
-        promoted=frozenset(batch.get("promoted", ())),
-        emptied=EMPTIED in batch,
-        forgotten=batch.get(FORGOTTEN),
-        only_adds=operation not in _TAKING_OUT and not (operation == "WRITE" and parameters.get("mode") != "Append"),
+        rows_added=_number(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows"))) or 0,
+        rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
+        rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
+        promoted=frozenset(one for one in promoted if isinstance(one, str))
+        if isinstance(promoted, list)
+        else frozenset(),
+        emptied=EMPTIED in said,
+        forgotten=str(said[FORGOTTEN]) if FORGOTTEN in said else None,
+        _takes_out=takes_out,
     )
+
+
+_ADDING = ("WRITE", "STREAMING UPDATE")
+
+
+def _always() -> bool:
+    return True
+
+
+def _never() -> bool:
+    return False
+
+
+def metadata_of(entry: dict[str, Any]) -> dict[str, Any]:
+    """A commit's ``userMetadata`` where it is a JSON object, as ours are; empty for what anybody else writes there."""
+    try:
+        said = json.loads(entry.get("userMetadata") or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(given: Any) -> int | None:
+    """A whole number, which Delta's logs have as text, too; None for anything else."""
+    if isinstance(given, bool) or not isinstance(given, int | str):
+        return None
+    try:
+        return int(given)
+    except ValueError:
+        return None
 
 
 def _type_name(type_: Any) -> str:

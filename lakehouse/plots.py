@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from lakehouse import checkpoints
 from lakehouse.durations import spark_interval
 from lakehouse.lake import Lake
+from lakehouse.plain_text import printable, shortened
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams.bronze import ORDERS_AUTOLOADER
 from lakehouse.streams.delta_batches import Place, files_between
@@ -26,6 +27,7 @@ from lakehouse.streams.silver import ORDERS_WINDOWED_AGGREGATES, Limits
 # Okabe and Ito's colours: told apart by everybody
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MOST_POINTS = 200
+_METHOD_CHARACTERS = 30
 _EVENT_TIME = "%Y-%m-%d %H:%M:%S"
 
 
@@ -75,17 +77,21 @@ def windows_by_payment_method(lake: Lake) -> Plot:
     for row in grouped.to_pylist():
         points.setdefault(row["method"], {})[row["at"]] = row["orders_sum"]
     times = list(range(0, last - first + 1, step))
-    shown = f"{spark_interval(timedelta(seconds=step))}"
+    length_shown = f"{spark_interval(timedelta(seconds=step))}"
 
     def draw(axes: Axes) -> None:
-        for colour, method in zip(_COLOURS, sorted(points, key=lambda one: -sum(points[one].values())), strict=False):
+        shown = sorted(points, key=lambda one: -sum(points[one].values()))[: len(_COLOURS)]
+        for colour, method in zip(_COLOURS, shown, strict=False):
             values = [points[method].get(at, 0) for at in times]
             moments = date2num([datetime.fromtimestamp(first + at, UTC) for at in times])
-            axes.plot(moments, values, color=colour, label=method, linewidth=1.6)
+            axes.plot(moments, values, color=colour, label="a method", linewidth=1.6)
         _time_axis(axes)
-        axes.set_ylabel(f"orders in {shown}")
+        axes.set_ylabel(f"orders in {length_shown}")
         axes.set_ylim(bottom=0)
-        axes.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.16))
+        legend = axes.legend(frameon=False, ncols=4, loc="upper left", bbox_to_anchor=(0, -0.16))
+        for text, method in zip(legend.get_texts(), shown, strict=True):
+            text.set_parse_math(False)  # what orders say is no formula, and no label that "_" would hide
+            text.set_text(shortened(printable(method), _METHOD_CHARACTERS))
 
     orders, windows = pc.sum(table["order_count"]).as_py(), table.num_rows
     sentence = f"{orders:,} orders in {windows:,} closed windows of {spark_interval(lake.settings.silver_window)}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -47,33 +48,45 @@ def port_is_free(port: int) -> bool:
 
 
 def private_folder(folder: Path) -> Path:
-    """Makes ``folder`` readable by its owner only.
+    """Makes ``folder``, or closes it to everybody but its owner.
 
     Raises:
-        ConfigurationError: the folder cannot be written to.
+        ConfigurationError: the folder cannot be written to, or belongs to another user: who could read its keys, or
+            put servers of their own in our servers' place.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        tempfile.TemporaryFile(dir=folder).close()
+        found = folder.stat()
+        problem = "it belongs to another user" if found.st_uid != os.getuid() else ""
+        if not problem:
+            if found.st_mode & 0o077:
+                folder.chmod(0o700)
+            tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
+        problem = str(error.strerror)
+    if problem:
         raise ConfigurationError(
-            f"cannot write to {folder}: {error.strerror}",
+            f"cannot write to {folder}: {problem}",
             where=str(folder),
             state="nothing was started or changed",
-            next_command="set LAKEHOUSE_HOME to a folder you can write to",
-        ) from None
+            next_command="set LAKEHOUSE_HOME to a folder of your own that you can write to",
+        )
     return folder
 
 
 def write_private(path: Path, text: str) -> None:
     """Writes ``path`` whole or not at all, with mode 0600."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 HEARING = [
@@ -83,6 +96,26 @@ HEARING = [
     "os.execvp(sys.argv[1], sys.argv[1:])",
 ]
 """Runs a command that hears signals. Not ``preexec_fn``: it runs in a fork of a process that has threads."""
+
+
+def birth_of(pid: int) -> str | None:
+    """Which boot of the machine a living process began in, and how many ticks after it; None for a dead one.
+
+    Not the time of day: when somebody sets the clock, a living server would look like another process. Where the system
+    does not tell ticks it is the time, in seconds since the epoch.
+
+    Raises:
+        psutil.Error: the system does not tell.
+    """
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in ("Z", "X") else f"{boot}/{fields[18]}"
+    try:
+        process = psutil.Process(pid)
+        return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
+    except psutil.NoSuchProcess:
+        return None
 
 
 @dataclass(frozen=True)
@@ -121,12 +154,16 @@ class Server:
         """The living server, or None. A stale record is not removed: the next start writes over it."""
         try:
             record = json.loads((self.folder / "server.json").read_text())
-            process = psutil.Process(record["pid"])
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            same = abs(process.create_time() - record["created"]) < 1.0
-        except (OSError, ValueError, KeyError, psutil.Error):
+            pid, born = record["pid"], birth_of(record["pid"])
+            if born is None:
+                return None
+            if "started" in record:
+                same = born == record["started"]
+            else:  # a record of an older version
+                same = abs(psutil.Process(pid).create_time() - record["created"]) < 1.0
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
-        return Running(record["pid"], record) if alive and same else None
+        return Running(pid, record) if same else None
 
     def start(
         self,
@@ -157,11 +194,8 @@ class Server:
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C or a closed terminal of the starter is not the server's
             )
-        created = psutil.Process(child.pid).create_time()
-        write_private(
-            self.folder / "server.json",
-            json.dumps({**record, "pid": child.pid, "created": created}, indent=1),
-        )
+        kept = {**record, "pid": child.pid, "started": birth_of(child.pid)}
+        write_private(self.folder / "server.json", json.dumps(kept, indent=1))
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
             if child.poll() is not None:

@@ -12,7 +12,7 @@ from tenacity.nap import sleep_using_event
 
 from lakehouse.engine import connect
 from lakehouse.errors import ConfigurationError, LakehouseError, LeaseHeld, TransientError
-from lakehouse.health import ServiceHealth, State
+from lakehouse.health import STALE_AFTER_SECONDS, ServiceHealth, State
 from lakehouse.lake import Lake
 from lakehouse.pipeline import ALL_TABLES, run_table
 from lakehouse.progress import BatchProgress, OnBatch
@@ -39,6 +39,7 @@ class Service:
         trigger: When batches are made.
         say: Told what is not a batch: waits, failures, restarts.
         on_batch: Told about each committed batch, by the thread of its table.
+        stale_after: How long a stream may give no sign of life, beside the trigger's own pauses, and still be well.
 
     Raises:
         ConfigurationError: a table is named twice or does not exist, or the trigger is none for a service.
@@ -52,9 +53,11 @@ class Service:
         *,
         say: Callable[[str], None] = lambda text: None,
         on_batch: OnBatch = lambda batch: None,
+        stale_after: timedelta = timedelta(seconds=STALE_AFTER_SECONDS),
     ) -> None:
         _check(tables, trigger)
-        self.health = ServiceHealth(tables)
+        pause = trigger.interval or timedelta()
+        self.health = ServiceHealth(tables, stale_after_seconds=(stale_after + pause).total_seconds())
         self.stop = StopRequest()
         self._lake, self._trigger, self._say, self._on_batch = lake, trigger, say, on_batch
         self._connecting = threading.Lock()

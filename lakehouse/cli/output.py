@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lakehouse.errors import LakehouseError
+from lakehouse.plain_text import printable
 
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
@@ -20,8 +21,9 @@ BronzeTable = Annotated[str, typer.Option("--table", help="the table that the st
 BRONZE = "bronze.orders_autoloader"
 
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
-_console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
-_errors = Console(stderr=True, highlight=False, soft_wrap=True)
+# What they print came with files and tables: nothing in it is markup.
+_console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
+_errors = Console(markup=False, emoji=False, highlight=False, stderr=True, soft_wrap=True)
 
 
 class Output:
@@ -33,21 +35,23 @@ class Output:
 
     def say(self, text: str) -> None:
         """A line of progress."""
-        _errors.print(f" {text}", style="dim", markup=False)
+        _errors.print(f" {printable(text)}", style="dim")
 
     def line(self, text: str, style: str = "") -> None:
         """A line of the result, for people only."""
         if not self._as_json:
-            _console.print(text, style=style, markup=False, soft_wrap=True)
+            _console.print(printable(text), style=style, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
         """A table of the result, for people only: numbers to the right, with separators."""
         if self._as_json:
             return
-        table = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(
+            title=printable(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
+        )
         numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
         for name, right in zip(columns, numeric, strict=True):
-            table.add_column(name, justify="right" if right else "left", overflow="fold")
+            table.add_column(printable(name), justify="right" if right else "left", overflow="fold")
         for row in rows:
             table.add_row(*map(_cell, row))
         _console.print(table)
@@ -69,7 +73,7 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:,.2f}" if isinstance(value, float) else str(value)
+    return f"{value:,.2f}" if isinstance(value, float) else printable(str(value))
 
 
 @contextmanager
@@ -80,7 +84,10 @@ def command(as_json: bool) -> Iterator[Output]:
         yield output
         output.finish()
     except LakehouseError as error:
-        _fail(output, as_json, error.as_dict(), f"{error}")
+        # the end of a log has lines; keys and commands have none
+        where, state, next_command = map(printable, (error.where, error.state, error.next_command))
+        shown = LakehouseError(printable(error.what, lines=True), where=where, state=state, next_command=next_command)
+        _fail(output, as_json, error.as_dict(), str(shown))
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
 
@@ -90,7 +97,7 @@ def _fail(output: Output, as_json: bool, facts: dict[str, str], text: str) -> No
         output.result(facts)
         output.finish()
     else:
-        _errors.print(f"error: {text}", style="red", markup=False)
+        _errors.print(f"error: {text}", style="red")
     raise typer.Exit(1)
 
 

@@ -6,11 +6,14 @@ import faulthandler
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lakehouse.cli.output import Json, Output, command
+from lakehouse.durations import parse_duration
+from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from lakehouse.streams.queries import StopRequest
@@ -26,6 +29,10 @@ def stream(
     health_port: Annotated[
         int, typer.Option(min=0, max=65535, help="of /health and /metrics on 127.0.0.1; 0 = a free one")
     ] = 0,
+    stale_after: Annotated[
+        str,
+        typer.Option(help="/health is 503 when a stream gives no sign of life for so long, beside the trigger's pause"),
+    ] = "15 minutes",
     as_json: bool = Json,
 ) -> None:
     """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
@@ -36,9 +43,11 @@ def stream(
     from lakehouse.streams.trigger import Trigger
 
     with command(as_json) as out:
-        chosen = Trigger.parse(trigger)
+        chosen, limit = Trigger.parse(trigger), _limit(stale_after)
         lake = Lake.open(say=out.say)
-        service = Service(lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()))
+        service = Service(
+            lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()), stale_after=limit
+        )
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             connect(lake, out.say)
@@ -48,6 +57,18 @@ def stream(
                 finally:
                     disconnect()
                     _report(out, service.health.as_dict()["tables"], at_once=service.stop.at_once.is_set())
+
+
+def _limit(text: str) -> timedelta:
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise ConfigurationError(
+            str(error),
+            where="lakehouse stream --stale-after",
+            state="nothing was read or written",
+            next_command="lakehouse stream TABLE --stale-after '15 minutes'",
+        ) from None
 
 
 @contextmanager

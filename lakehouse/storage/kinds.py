@@ -80,6 +80,9 @@ def _seaweedfs(folder: Path, data: Path, endpoint: StoreEndpoint) -> list[str]:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = {"identities": [{"name": "lakehouse", "credentials": [keys], "actions": actions}]}
     write_private(folder / "s3.json", json.dumps(identities))
+    from lakehouse.storage.seaweedfs_security import write_security  # its import is of this server alone
+
+    write_security(folder)
     parts = ("master", "volume", "filer", "admin")
     names = [f"{part}.{kind}" for part in parts for kind in ("port", "port.grpc")] + ["s3.port.grpc"]
     ports = [f"-{name}={port}" for name, port in zip(names, _free_ports(len(names)), strict=True)]

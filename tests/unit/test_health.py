@@ -89,3 +89,51 @@ def test_it_is_reached_from_this_machine_only(health):
     with serve(health, 0) as address:
         assert address.startswith("http://127.0.0.1:")
         assert requests.get(f"{address}/etc/passwd", timeout=10).status_code == 404
+
+
+class Clock:
+    """Monotonic seconds, set by hand."""
+
+    def __init__(self):
+        self.seconds = 1000.0
+
+    def __call__(self):
+        return self.seconds
+
+
+def test_a_stream_that_has_not_been_heard_of_for_too_long_is_not_well():
+    clock = Clock()
+    health = ServiceHealth(["bronze.a"], stale_after_seconds=60, now=clock)
+    stream = health.streams["bronze.a"]
+    codes = []
+    with serve(health, 0) as address:
+        for seconds, heard in ((60, None), (1, None), (0, stream.alive), (60, None), (1, None), (0, stream.wait)):
+            clock.seconds += seconds
+            if heard:
+                heard()
+            answer = requests.get(f"{address}/health", timeout=10)
+            told = answer.json()
+            codes.append((answer.status_code, told["healthy"], told["tables"][0]["stale"]))
+    well, stale = (200, True, False), (503, False, True)
+    assert codes == [well, stale, well, well, stale, well]
+
+
+def test_a_batch_is_a_sign_of_life():
+    clock = Clock()
+    health = ServiceHealth(["bronze.a"], stale_after_seconds=60, now=clock)
+    for _ in range(3):
+        clock.seconds += 50
+        health.batch(batch(1))
+        assert health.well
+    clock.seconds += 61
+    assert not health.well
+
+
+def test_metrics_tell_that_a_stream_is_stale():
+    clock = Clock()
+    health = ServiceHealth(["bronze.a"], stale_after_seconds=60, now=clock)
+    assert metrics(health)['lakehouse_stream_stale{table="bronze.a"}'] == 0
+    clock.seconds += 61
+    told = metrics(health)
+    assert told['lakehouse_stream_stale{table="bronze.a"}'] == 1
+    assert told['lakehouse_stream_seconds_since_progress{table="bronze.a"}'] == 61

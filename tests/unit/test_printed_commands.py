@@ -12,7 +12,7 @@ from lakehouse.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 _COMMAND = re.compile(r"(?<![\w/.-])((?:LAKEHOUSE_\w+=\S+ )?lakehouse [a-z][^;&|()`\n]*)")
-_NO_COMMANDS = ("lakehouse import ", "lakehouse or ", "lakehouse was ", "lakehouse needs ", "lakehouse is ", "lakehouse never ")
+_NO_COMMANDS = tuple(f"lakehouse {word} " for word in ("import", "or", "was", "needs", "is", "never"))
 
 
 def text_of(node):

@@ -80,8 +80,46 @@ def test_a_killed_server_is_not_running(server):
 
 
 def test_a_reused_pid_is_a_stranger(server):
+    start(server)
+    record = json.loads((server.folder / "server.json").read_text())
+    write_private(server.folder / "server.json", json.dumps({**record, "pid": os.getpid()}))
+    assert server.running() is None
+    write_private(server.folder / "server.json", json.dumps(record))
+    assert server.running().pid == record["pid"]
+
+
+@pytest.mark.parametrize("seconds", [2, -2, 86_400])
+def test_a_server_is_itself_after_the_clock_was_set(server, monkeypatch, seconds):
+    running = start(server)
+    told = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: told(process) + seconds)
+    assert server.running().pid == running.pid
+    assert start(server).pid == running.pid
+
+
+def test_a_record_of_another_boot_is_of_a_server_that_is_gone(server, monkeypatch):
+    start(server)
+    record = json.loads((server.folder / "server.json").read_text())
+    boot, _, ticks = record["started"].partition("/")
+    assert boot and ticks.isdigit()
+    write_private(server.folder / "server.json", json.dumps({**record, "started": f"another/{ticks}"}))
+    assert server.running() is None
+    write_private(server.folder / "server.json", json.dumps(record))
+
+
+@pytest.mark.parametrize(("seconds_off", "found"), [(0, True), (0.5, True), (3600, False)])
+def test_records_of_older_versions_are_understood(server, seconds_off, found):
     private_folder(server.folder)
-    record = {"pid": os.getpid(), "created": psutil.Process().create_time() - 3600}
+    here = psutil.Process()
+    record = {"pid": here.pid, "created": here.create_time() - seconds_off}
+    write_private(server.folder / "server.json", json.dumps(record))
+    assert (server.running() is not None) == found
+    (server.folder / "server.json").unlink()
+
+
+@pytest.mark.parametrize("record", [{"started": None, "pid": 2**22 + 1}, {"started": None, "pid": 1}, {"pid": "x"}, []])
+def test_a_record_of_nothing_is_of_no_server(server, record):
+    private_folder(server.folder)
     write_private(server.folder / "server.json", json.dumps(record))
     assert server.running() is None
 
@@ -110,6 +148,43 @@ def test_private_files_are_for_their_owner_only(tmp_path):
     write_private(tmp_path / "token", "x")
     assert (tmp_path / "token").stat().st_mode & 0o777 == 0o600
     assert private_folder(tmp_path / "new").stat().st_mode & 0o777 == 0o700
+
+
+def test_a_file_that_others_put_in_the_way_of_a_draft_is_not_written_to(tmp_path, monkeypatch):
+    monkeypatch.setattr("secrets.token_hex", lambda count: "known")
+    (tmp_path / "theirs").write_text("")
+    (tmp_path / ".token.known").symlink_to(tmp_path / "theirs")
+    with pytest.raises(FileExistsError):
+        write_private(tmp_path / "token", "secret")
+    assert (tmp_path / "theirs").read_text() == ""
+    assert not (tmp_path / "token").exists()
+
+
+def test_a_write_that_fails_leaves_no_draft(tmp_path):
+    (tmp_path / "token").mkdir()
+    with pytest.raises(OSError):
+        write_private(tmp_path / "token", "secret")
+    assert [one.name for one in tmp_path.iterdir()] == ["token"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o770, 0o755])
+def test_a_folder_of_ours_that_others_may_use_is_closed(tmp_path, mode):
+    folder = tmp_path / "home"
+    folder.mkdir()
+    folder.chmod(mode)
+    assert private_folder(folder).stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_of_another_user_is_refused(tmp_path, monkeypatch):
+    folder = tmp_path / "home"
+    folder.mkdir(mode=0o777)
+    before = folder.stat().st_mode
+    monkeypatch.setattr(os, "getuid", lambda: folder.stat().st_uid + 1)
+    with pytest.raises(ConfigurationError, match="belongs to another user") as caught:
+        private_folder(folder)
+    assert "LAKEHOUSE_HOME" in caught.value.next_command
+    assert folder.stat().st_mode == before
+    assert list(folder.iterdir()) == []
 
 
 def test_a_home_that_is_a_file_is_an_error_with_a_cure(tmp_path):

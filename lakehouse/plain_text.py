@@ -1,0 +1,26 @@
+"""Text that came with files, tables and objects, made fit for terminals, pages and logs."""
+
+from __future__ import annotations
+
+import re
+
+# control characters, what turns the direction of writing or ends a line, and halves of characters
+_UNFIT = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_IN_A_LINE, _IN_LINES = re.compile(f"[{_UNFIT}]"), re.compile(rf"(?!\n)[{_UNFIT}]")
+
+
+def printable(text: str, *, lines: bool = False) -> str:
+    r"""The text with its control characters written as Python writes them, such as ``\x1b``.
+
+    Args:
+        text: Anything.
+        lines: Whether it may have several lines; without it a line's end is written as ``\n``, too.
+    """
+    return (_IN_LINES if lines else _IN_A_LINE).sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, most_characters: int) -> str:
+    """The text, or as much of it as is asked for and how long it is."""
+    if len(text) <= most_characters:
+        return text
+    return f"{text[:most_characters]}… ({len(text):,} characters)"
