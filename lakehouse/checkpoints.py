@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from lakehouse.engine import end_writes, engine_in_use
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
-from lakehouse.storage import Lease, ObjectMissing, hold_lease
+from lakehouse.storage import Lease, ObjectMissing, Takeover, hold_lease
 
 
 @dataclass(frozen=True)
@@ -58,11 +59,18 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
 def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     """Keeps every other writer of the table out, on this machine and elsewhere.
 
+    What a writer before started and did not end, because it died, is ended first.
+
     Raises:
-        LeaseHeld: somebody writes it now.
+        LeaseHeld: somebody writes it now, or what a dead client started cannot be ended.
     """
     key = f"{lake.settings.user}/_checkpoints/{table}.lease"
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
+    takeover = Takeover(
+        end_writes=lambda holder: end_writes(lake, table, holder),
+        signs_of_life=lambda: (_numbers(lake, table, "offsets")[-1:], _numbers(lake, table, "commits")[-1:]),
+    )
+    engine = engine_in_use(lake.settings)
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table, engine=engine, takeover=takeover) as lease:
         yield lease
 
 

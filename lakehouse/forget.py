@@ -17,7 +17,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.lake import FORGOTTEN, Lake
 from lakehouse.streams.bronze import SEQUENCE
 from lakehouse.streams.orders import KEY, RECORD
-from lakehouse.streams.transaction import merge, session_of_its_own
+from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -90,12 +90,11 @@ def forget(
             place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
             merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", about, keys)
         else:
-            with session_of_its_own(spark) as session:
-                session.conf.set(keys["userMetadata"], about["userMetadata"])
-                try:
-                    session.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
-                finally:
-                    session.conf.unset(keys["userMetadata"])
+            spark.conf.set(keys["userMetadata"], about["userMetadata"])
+            try:
+                spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
+            finally:
+                spark.conf.unset(keys["userMetadata"])
         return Forgotten(table, found.rows, files, lake.version(table), done=True)
 
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.source import register_cloud_files
 from lakehouse.autoloader.sql import register_cloud_files_state
 from lakehouse.engine import conf
-from lakehouse.engine.server import ensure_engine
+from lakehouse.engine.server import ensure_engine, server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.lake import LAYERS, Lake
 from lakehouse.settings import Settings
+from lakehouse.storage.lease_holder import EngineUse, birth_of
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 _sessions: dict[str, SparkSession] = {}
 _journal_roots: dict[str, str] = {}
+_uses: dict[str, EngineUse] = {}
 
 
 def get_spark(
@@ -50,12 +52,13 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     Raises:
         EngineUnavailable: no engine can be reached or started.
     """
-    remote = _remote(lake, say)
+    remote, pid = _remote(lake, say)
     session = _sessions.get(remote)
     if session is None or not _alive(session):
         session = _open(lake, remote)
         _close_others(remote)
         _sessions[remote] = session
+        _uses[remote] = _use(lake.settings, session, remote, pid)
     if _journal_roots.get(remote) != lake.settings.journal_root:
         register_cloud_files(session, lake.settings.journal_root)
         register_cloud_files_state(session)
@@ -70,11 +73,45 @@ def disconnect() -> None:
             session.stop()
     _sessions.clear()
     _journal_roots.clear()
+    _uses.clear()
 
 
-def _remote(lake: Lake, say: Callable[[str], None]) -> str:
+def engine_in_use(settings: Settings) -> EngineUse | None:
+    """The engine that this process is connected to for that lake; None before ``connect``."""
+    if settings.spark_remote is not None:
+        return _uses.get(settings.spark_remote.get_secret_value())
+    folder = str(server(settings).folder)
+    return next((use for use in reversed(_uses.values()) if use.folder == folder), None)
+
+
+def session_of(use: EngineUse) -> SparkSession | None:
+    """This process's own session of that name; None when it is another's."""
+    return next((_sessions[remote] for remote, one in _uses.items() if one == use), None)
+
+
+def _remote(lake: Lake, say: Callable[[str], None]) -> tuple[str, int]:
+    """The address, and the process of an engine of ours."""
     chosen = lake.settings.spark_remote
-    return (chosen or ensure_engine(lake.settings, lake.endpoint, say).remote).get_secret_value()
+    if chosen is not None:
+        return chosen.get_secret_value(), 0
+    engine = ensure_engine(lake.settings, lake.endpoint, say)
+    return engine.remote.get_secret_value(), engine.pid
+
+
+def _use(settings: Settings, session: SparkSession, remote: str, pid: int) -> EngineUse:
+    if not remote.startswith("sc://"):
+        jvm: Any = session.sparkContext._jvm
+        pid = int(jvm.java.lang.ProcessHandle.current().pid())
+        return EngineUse(remote, pid, birth_of(pid) or "")
+    client: Any = session.client
+    return EngineUse(
+        address=remote.split("/;")[0],
+        pid=pid,
+        started=(birth_of(pid) or "") if pid else "",
+        session_id=client._session_id,
+        user_id=client._user_id or "",
+        folder=str(server(settings).folder) if pid else "",
+    )
 
 
 def _open(lake: Lake, remote: str) -> SparkSession:
@@ -96,6 +133,7 @@ def _close_others(remote: str) -> None:
             _sessions[other].client.close()
         del _sessions[other]
         _journal_roots.pop(other, None)
+        _uses.pop(other, None)
 
 
 def _connect_remote(remote: str) -> SparkSession:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         StoreEndpoint,
     )
     from lakehouse.storage.embedded import StoreStatus, stop_store, store_status
-    from lakehouse.storage.leases import Lease, hold_lease
+    from lakehouse.storage.leases import Lease, Takeover, hold_lease
     from lakehouse.storage.minio_binary import ensure_minio_binary
     from lakehouse.storage.object_store import MinioStore
     from lakehouse.storage.opening import ensure_store, open_store
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "contract": ("BucketMissing", "ObjectExists", "ObjectInfo", "ObjectMissing", "ObjectStore", "StoreEndpoint"),
     "embedded": ("StoreStatus", "stop_store", "store_status"),
-    "leases": ("Lease", "hold_lease"),
+    "leases": ("Lease", "Takeover", "hold_lease"),
     "minio_binary": ("ensure_minio_binary",),
     "object_store": ("MinioStore",),
     "opening": ("ensure_store", "open_store"),
@@ -42,6 +42,7 @@ __all__ = [
     "ObjectStore",
     "StoreEndpoint",
     "StoreStatus",
+    "Takeover",
     "ensure_minio_binary",
     "ensure_store",
     "hold_lease",

@@ -14,10 +14,11 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
+from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
-from lakehouse.storage.contract import ObjectExists, StoreEndpoint
+from lakehouse.storage.conditional import prove_conditional_writes
+from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.kinds import launch_of, serves
 from lakehouse.storage.object_store import MinioStore
 
@@ -141,7 +142,9 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
             timeout_seconds=_START_TIMEOUT_SECONDS,
         )
         if running is not None:
-            _prove_conditional_writes(endpoint, settings)
+            store = MinioStore(endpoint)
+            store.ensure_bucket(settings.bucket)
+            prove_conditional_writes(store, settings, endpoint.url)
             seconds = time.monotonic() - started
             say(f"{settings.store} ready on 127.0.0.1:{port} (pid {running.pid}, {seconds:.1f} s)")
             return endpoint
@@ -178,23 +181,3 @@ def _port(remembered: Path) -> int:
     port = free_port()
     write_private(remembered, str(port))
     return port
-
-
-def _prove_conditional_writes(endpoint: StoreEndpoint, settings: Settings) -> None:
-    """Leases and journals rest on "write if absent": a server that ignores it must not be used."""
-    store = MinioStore(endpoint)
-    store.ensure_bucket(settings.bucket)
-    key = f"{settings.user}/_probe/{secrets.token_hex(4)}"
-    store.write(settings.bucket, key, b"1", if_absent=True)
-    try:
-        store.write(settings.bucket, key, b"2", if_absent=True)
-    except ObjectExists:
-        return
-    finally:
-        store.delete(settings.bucket, key)
-    raise TerminalError(
-        "this object store overwrites where it was told not to (If-None-Match): exactly-once cannot be kept on it",
-        where=endpoint.url,
-        state="nothing was written but a probe",
-        next_command="use MinIO, SeaweedFS or another store with conditional writes",
-    )

@@ -1,4 +1,4 @@
-"""Who holds a lease, and whether that process still lives."""
+"""Who holds a lease, whether that process still lives, and through which Spark engine it writes."""
 
 from __future__ import annotations
 
@@ -7,10 +7,31 @@ import os
 import socket
 import time
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import psutil
+
+
+@dataclass(frozen=True)
+class EngineUse:
+    """The Spark engine that a holder writes through: what was started there may go on when the holder is dead.
+
+    Attributes:
+        address: ``sc://host:port`` without a token, or ``local[2]`` for one that belongs to the holder's process.
+        pid: Its process on the holder's machine; 0 for a server of somebody else's.
+        started: When that process began, see ``birth_of``.
+        session_id: The holder's session on a Connect server; empty for ``local[2]``.
+        user_id: Whose session that is; empty where the client said none.
+        folder: Where a warm engine keeps its token; empty for another engine.
+    """
+
+    address: str
+    pid: int = 0
+    started: str = ""
+    session_id: str = ""
+    user_id: str = ""
+    folder: str = ""
 
 
 @dataclass(frozen=True)
@@ -23,8 +44,11 @@ class Holder:
         host: The machine, see ``this_host``.
         pid: The process there.
         started: When that process began, see ``birth_of``.
-        acquired_at: Seconds since the epoch.
-        expires_at: Seconds since the epoch; 0 once released.
+        acquired_at: Seconds since the epoch by that machine's clock: for people, nothing is computed from it.
+        ttl_seconds: The holder stops writing when it could not renew for so long.
+        renewals: Makes each renewal another object: whoever watches sees another ETag.
+        released: Whether the holder gave it back.
+        engine: What it writes through; None while it is connected to none.
     """
 
     id: str
@@ -33,7 +57,10 @@ class Holder:
     pid: int
     started: str
     acquired_at: float
-    expires_at: float
+    ttl_seconds: float = 60.0
+    renewals: int = 0
+    released: bool = False
+    engine: EngineUse | None = None
 
     def encoded(self) -> bytes:
         """As JSON."""
@@ -41,26 +68,33 @@ class Holder:
 
     @classmethod
     def decoded(cls, content: bytes) -> Holder | None:
-        """From JSON; None when it is something else."""
+        """From JSON, of older versions too; None when it is something else."""
         try:
-            found = cls(**json.loads(content))
-            return cls(**{**asdict(found), "pid": int(found.pid), "expires_at": float(found.expires_at)})
-        except (ValueError, TypeError):
+            said = dict(json.loads(content))
+            if "expires_at" in said:  # leases once had an end by the holder's clock, and 0 meant free
+                said["released"] = float(said["expires_at"]) == 0
+            known = {one.name: said[one.name] for one in fields(cls) if one.name in said}
+            numbers = {"pid": int(said["pid"]), "ttl_seconds": float(said.get("ttl_seconds", cls.ttl_seconds))}
+            engine = EngineUse(**said["engine"]) if said.get("engine") else None
+            return cls(**{**known, **numbers, "acquired_at": float(said["acquired_at"]), "engine": engine})
+        except (ValueError, TypeError, KeyError):
             return None
 
-    def may_write(self, now: float) -> bool:
-        """Whether this holder has to be waited for."""
-        if now > self.expires_at:
-            return False
-        return self.host != this_host() or birth_of(self.pid) in (self.started, _UNKNOWN)
+    def lives(self) -> bool | None:
+        """Whether its process does; None when that cannot be told from here. No clock has a say in it."""
+        if self.host != this_host():
+            return None
+        born = birth_of(self.pid)
+        return None if born == UNKNOWN else born == self.started
 
     def described(self) -> str:
-        """``pid 7 on lake1 since 10:00:00Z, for now until 10:01:00Z``."""
-        since, until = (time.strftime("%H:%M:%SZ", time.gmtime(at)) for at in (self.acquired_at, self.expires_at))
-        return f"pid {self.pid} on {self.host.split('/')[0]} since {since}, for now until {until}"
+        """``pid 7 on lake1 since 10:00:00Z``."""
+        since = time.strftime("%H:%M:%SZ", time.gmtime(self.acquired_at))
+        return f"pid {self.pid} on {self.host.split('/')[0]} since {since}"
 
 
-_UNKNOWN = "?"
+UNKNOWN = "?"
+"""The birth of a process that lives and tells nothing more."""
 
 
 def this_host() -> str:
@@ -80,13 +114,13 @@ def birth_of(pid: int) -> str | None:
     Not the time of day: when somebody sets the clock, a living holder would look like another process.
     """
     with suppress(OSError):
-        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return None if state in ("Z", "X") else fields[18]
+        state, *rest = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if state in ("Z", "X") else rest[18]
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time():.0f}"
     except psutil.Error:
-        return _UNKNOWN if _exists(pid) else None
+        return UNKNOWN if _exists(pid) else None
 
 
 def _exists(pid: int) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
-from lakehouse.engine import note_query
+from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
@@ -167,7 +167,7 @@ def _start(
     counted = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
     writer = (
         counted.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
-        .queryName(f"{lake.settings.user}.{table}")
+        .queryName(query_name(lake, table))
         .trigger(**trigger.arguments())
         .outputMode(output_mode)
     )

@@ -15,6 +15,9 @@ from lakehouse.storage.fast_store import FastStore
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
+SOURCE_VIEW = "source_"
+"""What ``engine.orphans`` looks for when a client died in a MERGE."""
+
 
 def transaction(checkpoint_uri: str, batch_id: int) -> dict[str, str]:
     """Options of the write that commits a batch; Delta leaves out a write whose transaction the table has."""
@@ -36,10 +39,11 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
         keys: The session's key for each of them, ``engine.conf.TRANSACTION``: passed in, because importing that module
             would take each new query a third of a second.
     """
-    view, spark = f"source_{uuid.uuid4().hex}", source.sparkSession
+    number, spark = uuid.uuid4(), source.sparkSession
+    view = f"{SOURCE_VIEW}{number.hex}"
     source.createOrReplaceTempView(view)
     try:
-        with session_of_its_own(spark) as session:
+        with _session_of_its_own(spark, str(number)) as session:
             for name, value in options.items():
                 session.conf.set(keys[name], value)
             merging = f"MERGE WITH SCHEMA EVOLUTION INTO delta.`{table_uri}` AS t USING {view} AS s {clauses}"
@@ -49,8 +53,8 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
 
 
 @contextmanager
-def session_of_its_own(spark: SparkSession) -> Iterator[SparkSession]:
-    """A session in which nobody else writes.
+def _session_of_its_own(spark: SparkSession, number: str) -> Iterator[SparkSession]:
+    """A session in which nobody else writes; its number is in the view's name, for whoever has to end it.
 
     A MERGE takes its transaction from the session, and the streams of a client share one session of a Connect server:
     another stream's MERGE would be committed, or left out, under this batch's number. A query of a classic session
@@ -59,7 +63,7 @@ def session_of_its_own(spark: SparkSession) -> Iterator[SparkSession]:
     if not hasattr(spark, "cloneSession"):
         yield spark
         return
-    session = spark.cloneSession()
+    session = spark.cloneSession(number)
     try:
         yield session
     finally:

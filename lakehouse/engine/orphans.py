@@ -1,0 +1,188 @@
+"""What a dead client left running in an engine: it is ended before somebody else writes what it writes.
+
+A query belongs to the engine, not to the process that started it, and goes on when that process is killed. So does a
+COPY INTO or a MERGE. Delta's commits on S3 are safe among the threads of one engine and not between two, so whoever
+takes over a lease first goes into the dead client's own session, by its number, and ends what runs in it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from lakehouse.engine.session import session_of
+from lakehouse.errors import LeaseHeld
+from lakehouse.lake import Lake
+from lakehouse.storage.lease_holder import UNKNOWN, EngineUse, Holder, birth_of, this_host
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+_PATIENCE_SECONDS = 30.0
+_BATCH_SECONDS = 5.0
+_CLOSED = "SESSION_CLOSED"
+CLONED = "source_"
+"""Begins the name of a view from which a clone of a session merges; the rest is the clone's number.
+
+``streams.transaction`` writes it out: Spark's workers would take a third of a second to import this module.
+"""
+
+
+def end_writes(lake: Lake, table: str, holder: Holder) -> bool:
+    """Makes sure that nothing which ``holder`` started still writes ``table``.
+
+    Args:
+        lake: Where the table is.
+        table: ``layer.name``.
+        holder: Of its lease: a dead process of this machine, or one of another that fell silent.
+
+    Returns:
+        True when nothing does; False when that cannot be known from here.
+
+    Raises:
+        LeaseHeld: its engine lives on this machine, and what runs in it cannot be ended.
+    """
+    use, here = holder.engine, holder.host == this_host()
+    if use is None or (here and _is_gone(use)):
+        return True
+    own = session_of(use)
+    if own is not None:  # of this very process, which gave the table up
+        _stop(own, lambda name: name == query_name(lake, table))
+        return True
+    if not use.session_id:
+        # it ends with its client, which takes Spark a moment
+        return here and _wait_for(lambda: _is_gone(use), table, use)
+    if use.folder and not here:
+        return False
+    # another machine's client may live, cut off from the store alone: what else it runs is none of our business
+    chosen = (lambda name: True) if here else (lambda name: name == query_name(lake, table))
+    ended, failed = threading.Event(), threading.Event()
+
+    def end() -> None:
+        try:
+            _end_session(_way_in(lake, use), chosen, whole=here)
+        except Exception as error:
+            (ended if _CLOSED in str(error) else failed).set()
+        else:
+            ended.set()
+
+    threading.Thread(target=end, name=f"ends {use.address}", daemon=True).start()
+    if not use.pid:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < deadline and not ended.wait(0.02) and not failed.is_set():
+            pass
+        return ended.is_set()
+    return _wait_for(lambda: ended.is_set() or _is_gone(use), table, use, failed)
+
+
+def query_name(lake: Lake, table: str) -> str:
+    """The name of the stream that writes ``table``."""
+    return f"{lake.settings.user}.{table}"
+
+
+def _is_gone(use: EngineUse) -> bool:
+    return bool(use.pid) and birth_of(use.pid) not in (use.started, UNKNOWN)
+
+
+def _wait_for(done: Callable[[], bool], table: str, use: EngineUse, failed: threading.Event | None = None) -> bool:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not done():
+        if time.monotonic() > deadline or (failed is not None and failed.is_set() and not done()):
+            home = f"LAKEHOUSE_HOME={Path(use.folder).parents[1]} " if use.folder else ""
+            raise LeaseHeld(
+                f"{table} may still be written by the Spark engine of a client that died (pid {use.pid} at "
+                f"{use.address}): it does not let its queries be ended",
+                where=use.folder or use.address,
+                state="nothing was read or written",
+                next_command=f"{home}lakehouse down   (ends that engine)" if home else f"kill {use.pid}",
+            )
+        time.sleep(0.02)
+    return True
+
+
+def _way_in(lake: Lake, use: EngineUse) -> str:
+    """The address of the dead client's own session, with a token where we have one."""
+    remote = use.address + "/;"
+    mine = lake.settings.spark_remote.get_secret_value() if lake.settings.spark_remote else ""
+    if use.folder:
+        remote += f"token={(Path(use.folder) / 'token').read_text()};"
+    elif mine.split("/;")[0] == use.address:
+        given = [part for part in mine.partition("/;")[2].split(";") if part]
+        remote += "".join(f"{part};" for part in given if not part.startswith(("session_id=", "user_id=")))
+    return remote + (f"user_id={use.user_id};" if use.user_id else "") + f"session_id={use.session_id}"
+
+
+def _end_session(remote: str, chosen: Callable[[str | None], bool], *, whole: bool) -> None:
+    session = _enter(remote)
+    try:
+        _stop(session, chosen)
+        if whole:
+            clones = _clones(session)
+            _interrupt(session)
+            for clone in clones | _clones(session):
+                _end_clone(remote, clone)
+            session.client.release_session()
+    finally:
+        session.client.close()
+
+
+def _clones(session: SparkSession) -> set[str]:
+    found = set()
+    for one in session.catalog.listTables():
+        with suppress(ValueError):  # another view of such a name
+            if one.name.startswith(CLONED):
+                found.add(str(UUID(one.name.removeprefix(CLONED))))
+    return found
+
+
+def _end_clone(remote: str, session_id: str) -> None:
+    """A MERGE runs in a clone of its batch's session, and goes on when the batch's query is stopped."""
+    clone = _enter(f"{remote.rpartition('session_id=')[0]}session_id={session_id}")
+    try:
+        _interrupt(clone)
+        clone.client.release_session()
+    except Exception as error:
+        if _CLOSED not in str(error):
+            raise
+    finally:
+        clone.client.close()
+
+
+def _enter(remote: str) -> Any:
+    from pyspark.sql.connect.client.retries import DefaultPolicy
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    # not the builder: it would make this the session of a process that may have, or want, one of another kind
+    session = ConnectSession(connection=remote)
+    session.client.set_retry_policies([DefaultPolicy(max_retries=2, initial_backoff=50, max_backoff=500)])
+    return session
+
+
+def _stop(session: SparkSession, chosen: Callable[[str | None], bool]) -> None:
+    """Stops queries; each has ended when its call returns.
+
+    Between two batches where that comes soon: a stop in a commit can leave a request to the store behind.
+    """
+    for query in session.streams.active:
+        if not chosen(query.name):
+            continue
+        deadline, last = time.monotonic() + _BATCH_SECONDS, query.lastProgress
+        while query.status["isTriggerActive"] and query.lastProgress == last and time.monotonic() < deadline:
+            time.sleep(0.02)
+        query.stop()
+
+
+def _interrupt(session: Any) -> None:
+    """Ends the operations of a session and waits for their ends; whoever waits for this has a limit."""
+    from pyspark.sql.connect.proto import base_pb2
+
+    states = base_pb2.GetStatusResponse.OperationStatus.OperationState
+    busy = (states.OPERATION_STATE_RUNNING, states.OPERATION_STATE_TERMINATING)
+    session.interruptAll()
+    while any(one.state in busy for one in session.client._get_operation_statuses().operation_statuses):
+        time.sleep(0.05)

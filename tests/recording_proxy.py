@@ -1,0 +1,55 @@
+"""A proxy on loopback before an S3 server that notes which objects were written, and can act on a request."""
+
+import re
+import socket
+import threading
+from collections import Counter
+from contextlib import suppress
+
+
+class RecordingProxy:
+    """Forwards to ``port``; counts each PUT that matches ``pattern`` and that the server did."""
+
+    def __init__(self, port, pattern):
+        self.target, self.pattern = port, re.compile(rb"PUT (/\S*?" + pattern + rb")[ ?]")
+        self.written, self.on_write = Counter(), lambda path: None
+        self._lock = threading.Lock()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def twice(self):
+        """Objects that were written more than once."""
+        with self._lock:
+            return sorted(path for path, times in self.written.items() if times > 1)
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client):
+        asked = []
+        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
+
+            def upwards():
+                with suppress(OSError):
+                    while data := client.recv(65536):
+                        found = self.pattern.match(data)
+                        if found:
+                            path = found[1].decode()
+                            asked.append(path)
+                            self.on_write(path)
+                        server.sendall(data)
+                    server.shutdown(socket.SHUT_WR)
+
+            threading.Thread(target=upwards, daemon=True).start()
+            while reply := server.recv(65536):
+                # one request at a time on a connection; "100 Continue" is not yet the answer
+                if asked and not reply.startswith(b"HTTP/1.1 100"):
+                    path = asked.pop()
+                    if reply.startswith(b"HTTP/1.1 200"):
+                        with self._lock:
+                            self.written[path] += 1
+                client.sendall(reply)
