@@ -48,8 +48,8 @@ MUTATIONS = (
     Mutation(
         "journal",
         "lakehouse/autoloader/journal.py",
-        old="self._key(segments.name_of(ordinal, ordinal)), data, if_absent=True)",
-        new="self._key(segments.name_of(ordinal, ordinal)), data)",
+        old="            try:\n                self._store.write(self._bucket, self._key(name), data, if_absent=True)",
+        new="            try:\n                self._store.write(self._bucket, self._key(name), data)",
         harm="Of two runs that find files at the same moment one writes over the other's, which are never loaded.",
         tests=(
             "tests/unit/autoloader/test_discovery.py"
@@ -128,8 +128,8 @@ MUTATIONS = (
     Mutation(
         "replay",
         "lakehouse/streams/replacing.py",
-        old="if one.replaces:",
-        new="if one.replaces and overwrites:",
+        old="if one.replaces and one.stream == stream:",
+        new="if one.replaces and overwrites and one.stream == stream:",
         harm="The rows of a file that is loaded again stay beside the new ones.",
         tests=(
             "tests/unit/autoloader/test_backlog.py"
