@@ -1,7 +1,7 @@
 """Replays and overwrites, of one stream among three, with kills: each table holds what it must, whatever happened."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from store.replay_machine import APPENDING, EVERY_VERSION, REPLACING, TABLES, Machine
 
@@ -33,6 +33,7 @@ def search(lake, examples):
         derandomize=True,
         deadline=None,
         database=None,
+        phases=[Phase.generate],  # a smaller example would take minutes to find, on a real store
         suppress_health_check=list(HealthCheck),
     )
     @given(PROGRAM)
