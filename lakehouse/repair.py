@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from lakehouse import checkpoints
@@ -56,11 +57,14 @@ def repair(
         really: Do it.
 
     Raises:
-        LeaseHeld: a stream writes the table now.
-        ConfigurationError: nothing here can write the rows of this table again: they are left alone.
+        LeaseHeld: a stream writes the table now; or another one on the same journal, which has to be restored.
+        ConfigurationError: nothing here can write the rows of this table again, or the journal cannot be restored.
     """
-    with checkpoints.writer_of(lake, table):
+    with ExitStack() as held:
+        held.enter_context(checkpoints.writer_of(lake, table))
         stream = _Stream(lake, table, options) if options else None
+        for other in stream.others() if stream else ():
+            held.enter_context(checkpoints.writer_of(lake, other))
         reason = _mismatch(lake, table) or (stream.mismatch() if stream else "")
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
@@ -117,7 +121,7 @@ class _Stream:
     """The table of a ``cloudFiles`` stream, its journal and its checkpoint, each read once."""
 
     def __init__(self, lake: Lake, table: str, options: CloudFilesOptions) -> None:
-        self._lake, self._table = lake, table
+        self._lake, self._table, self._overwrites = lake, table, options.allow_overwrites
         self._uri = options.journal_location or ""
         self._place = split_uri(self._uri)
         self._journal = Journal.at(lake.store, self._uri)
@@ -143,15 +147,45 @@ class _Stream:
     def steps(self) -> tuple[str, ...]:
         """What ``mend`` does."""
         restore = f"restore the journal from {len(self._rows):,} files that have rows in the table"
+        again = "load every file again, in place of its rows: which version they are from is not known any more"
         return (
             *([restore] if self._lost else []),
+            *([again] if self._lost and self._overwrites == "replace" else []),
+            *(
+                f"{other} reads by the same journal, and has to be repaired or restarted after it"
+                for other in self.others()
+            ),
             f"write a new checkpoint behind file {self._last:,}, the last that has rows in the table",
             "keep the receipts of files that gave no rows, so that they stay listed",
             "load in the next run what comes after it, and nothing else",
         )
 
+    def others(self) -> list[str]:
+        """Tables whose streams use the same journal, when that has to be restored."""
+        if not self._lost:
+            return []
+        bucket, user = self._lake.settings.bucket, self._lake.settings.user
+        names = [one for one in self._lake.store.folders(bucket, f"{user}/_checkpoints/") if one != self._table]
+        offsets = {one: checkpoints.newest_offset(self._lake, one) or {} for one in names}
+        return [
+            one for one, offset in offsets.items() if offset.get("journal", "").rstrip("/") == self._uri.rstrip("/")
+        ]
+
     def mend(self) -> None:
-        """Writes journal, receipts and checkpoint; can be done again after a crash in between."""
+        """Writes journal, receipts and checkpoint; can be done again after a crash in between.
+
+        Raises:
+            ConfigurationError: the journal is lost, and every version of a file is loaded.
+        """
+        if self._lost and self._overwrites is True:
+            raise ConfigurationError(
+                f"the journal of {self._table} is lost, and with allowOverwrites=true nothing tells which versions of "
+                "its files are in the table",
+                where=self._uri,
+                state="nothing was changed",
+                next_command="restore the journal from a copy; or repair it with LAKEHOUSE_ALLOW_OVERWRITES=false, and "
+                "load overwritten files with: lakehouse replay --files NAME --yes",
+            )
         receipts = self._receipts()
         if self._lost:
             self._restore_journal()
@@ -170,8 +204,8 @@ class _Stream:
     def _restore_journal(self) -> None:
         """Gives the table's files their numbers again; the versions are those that the bucket has now.
 
-        What was replaced since is not told apart from what was loaded: streams that load overwritten files again
-        (``allowOverwrites``) cannot be restored this way.
+        What was overwritten since is not told apart from what was loaded. Where a newer version takes the place of the
+        older one, no version counts as known: each file is found and loaded again, in place of its rows.
         """
         store, (bucket, prefix) = self._lake.store, self._place
         store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")
@@ -182,7 +216,8 @@ class _Stream:
         files = []
         for seq in sorted(self._rows):
             place = self._paths[seq]
-            info = there.get(place) or ObjectInfo(place[1], 0, "", now)
+            unknown = ObjectInfo(place[1], 0, "", now)
+            info = unknown if self._overwrites == "replace" else there.get(place, unknown)
             version = FileVersion(seq, *place, info.e_tag, info.size_bytes, info.last_modified, now, True, segment)
             files.append(version)
         self._journal = Journal.at(store, self._uri)

@@ -35,7 +35,7 @@ METADATA_TYPE = (
 it counts from the block's first byte, so that it grows through the file and is unique in it. ``sequence`` is the
 file's number in the journal; a file that is loaded again, after a replay, keeps it."""
 
-_BATCH_ROWS = 20_000
+_BATCH_ROWS, _BATCH_BYTES = 20_000, 32 << 20
 _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 
 
@@ -73,10 +73,11 @@ class Columns:
         self.data = StructType([one for one in schema.fields if not self._added(one.name)])
 
     def batches(self, loaded: Loaded) -> Iterator[pa.RecordBatch]:
-        """Arrow batches of at most 20,000 rows."""
+        """Arrow batches of at most 20,000 rows and, where they have more than one, about 32 MB."""
         arrays = [self._column(field, loaded) for field in self._arrow]
         table = pa.Table.from_arrays(arrays, schema=self._arrow)
-        yield from table.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
+        rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * table.num_rows // max(table.nbytes, 1)))
+        yield from table.combine_chunks().to_batches(max_chunksize=rows)
 
     def _added(self, name: str) -> bool:
         return name == METADATA or name in self._partitions

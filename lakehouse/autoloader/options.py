@@ -84,6 +84,7 @@ class CloudFilesOptions:
     max_partition_bytes: int = 32 << 20
     max_decompressed_bytes: int = 8 << 30
     max_line_bytes: int = 64 << 20
+    max_record_bytes: int = 256 << 20
     max_columns: int = 10_000
     reader: Mapping[str, str] = field(default_factory=dict, hash=False)
 
@@ -296,6 +297,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", _bytes),
     Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", _bytes),
     Option("cloudFiles.maxLineBytes", "max_line_bytes", _bytes),
+    Option("cloudFiles.maxRecordBytes", "max_record_bytes", _bytes),
     Option("cloudFiles.maxColumns", "max_columns", _count),
 )
 """All options but the formats' own."""

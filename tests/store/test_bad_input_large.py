@@ -1,9 +1,12 @@
 """Bad input around replaced large files, long lines of text and keys that XML cannot spell."""
 
 import gzip
+import io
 
+import pyarrow as pa
 import pytest
-from pyspark.sql.types import StructType
+from pyarrow import parquet
+from pyspark.sql.types import IntegerType, MapType, StringType, StructType
 from store.landed import ROW
 
 from lakehouse.autoloader import read
@@ -105,3 +108,27 @@ def test_the_fast_store_writes_reads_and_removes_an_unusual_key(lake):
     assert [(one.key, one.e_tag) for one in store.list(bucket)] == [("line\nbreak", e_tag)]
     store.delete(bucket, "line\nbreak")
     assert list(store.list(bucket)) == []
+
+
+def parquet_of(*values):
+    """A column of such values, in a few KB: runs of one byte pack well."""
+    out = io.BytesIO()
+    rows = pa.table({"m": pa.array([[(value, 1)] for value in values], pa.map_(pa.string(), pa.int32()))})
+    parquet.write_table(rows, out, compression="brotli", use_dictionary=False)
+    return out.getvalue()
+
+
+def test_a_small_file_with_a_huge_record_is_quarantined_and_its_neighbours_are_loaded(world):
+    """Parquet of 3 KB with a value of 300 MB: the reader bears it, Spark's heap would not."""
+    world.put("huge.parquet", parquet_of("a", "b" * (300 << 20)))
+    world.put("large.parquet", parquet_of("c" * (40 << 20), "d", "e" * (20 << 20)))
+    stream, schema = world.stream(format="parquet"), StructType().add("m", MapType(StringType(), IntegerType()))
+    stream.fix_target()
+    start = stream.beginning()
+    end = stream.next_end(start, max_files=None, max_bytes=None)
+    batches = [batch for task in stream.parts(start, end) for batch in stream.read(task, schema)]
+    assert sum(batch.num_rows for batch in batches) == 3
+    assert len(batches) == 3, "a batch is bounded by bytes, too"
+    states = world.states()
+    assert states["huge.parquet"].error.startswith("RECORD_TOO_LARGE: a record takes 314,")
+    assert states["large.parquet"].ingestion_state == "INGESTED"
