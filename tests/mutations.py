@@ -48,8 +48,8 @@ MUTATIONS = (
     Mutation(
         "journal",
         "lakehouse/autoloader/journal.py",
-        old="self._key(segments.name_of(ordinal, ordinal)), data, if_absent=True)",
-        new="self._key(segments.name_of(ordinal, ordinal)), data)",
+        old="data, if_absent=True)\n            except ObjectExists:",
+        new="data)\n            except ObjectExists:",
         harm="Of two runs that find files at the same moment one writes over the other's, which are never loaded.",
         tests=(
             "tests/unit/autoloader/test_discovery.py"
