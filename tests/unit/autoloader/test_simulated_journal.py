@@ -5,7 +5,7 @@ from unit.autoloader.simulated_journal import search
 
 
 def test_every_view_reads_the_same_files_under_the_same_numbers():
-    search(range(150))
+    search(range(300))
 
 
 def test_the_same_holds_with_segments_of_parquet():
