@@ -14,6 +14,7 @@ from lakehouse.autoloader.discovery import discover
 from lakehouse.autoloader.journal import Journal, JournalMismatch, Position
 from lakehouse.autoloader.location import SourcePath
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.contract import ObjectInfo
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = SourcePath.parse("s3a://landing/in/")
@@ -330,6 +331,13 @@ def test_a_journal_of_another_bucket_is_refused():
         look(world, opened(world), other)
     assert "cloudFiles.journalLocation" in refused.value.next_command
     assert opened(world).high_water == 1
+
+
+def test_files_that_no_listing_found_may_be_of_any_bucket():
+    """What COPY INTO loaded, in a lake that was moved."""
+    one = opened(MemoryStore())
+    for number, bucket in enumerate(["old", "new"]):
+        assert one.append(bucket, [ObjectInfo(f"landing/{number}", 1, "e", START)]) == 1
 
 
 def test_of_two_buckets_that_begin_a_journal_one_is_refused():
