@@ -48,8 +48,8 @@ MUTATIONS = (
     Mutation(
         "journal",
         "lakehouse/autoloader/journal.py",
-        old="            try:\n                self._store.write(self._bucket, self._key(name), data, if_absent=True)",
-        new="            try:\n                self._store.write(self._bucket, self._key(name), data)",
+        old="data, if_absent=True)\n            except ObjectExists:",
+        new="data)\n            except ObjectExists:",
         harm="Of two runs that find files at the same moment one writes over the other's, which are never loaded.",
         tests=(
             "tests/unit/autoloader/test_discovery.py"

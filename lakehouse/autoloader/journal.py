@@ -154,7 +154,8 @@ class Journal:
             bucket: Where they are.
             found: Objects of that bucket, in any order, with any repetitions.
             since: The newest number when their listing began. A key that was numbered later is left for the next
-                listing: which of the two versions came first is not known. None when they are newer than all here.
+                listing: which of the two versions came first is not known. None when no listing found them: they are
+                newer than all here, and their keys say which bucket is meant.
 
         Raises:
             TransientError: others were faster every time.
@@ -163,7 +164,10 @@ class Journal:
 
         def entries() -> list[tuple[ObjectInfo, bool, int]]:
             fresh = self.unseen(_each_version_once(found))
-            later = self._keys_after(since, [one.key for one, _ in fresh]) if since is not None else {}
+            later: dict[str, int] = {}
+            if since is not None:
+                self.require_bucket(bucket)  # others may have begun the journal meanwhile
+                later = self._keys_after(since, [one.key for one, _ in fresh])
             return [(one, first, 0) for one, first in fresh if one.key not in later]
 
         return self._extend(bucket, entries)
@@ -276,7 +280,6 @@ class Journal:
     def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]], stream: str = "") -> int:
         """Writes the next segment; asks for the entries again whenever somebody else was faster."""
         for attempt in range(_TRIES):
-            self.require_bucket(bucket)
             last = self._last
             fresh = entries()
             if self._last != last:

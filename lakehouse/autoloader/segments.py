@@ -160,7 +160,10 @@ def complete(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 
 def discoveries(table: pa.Table) -> pa.Table:
     """The rows of discoveries: what one stream asked for again says nothing of what was found."""
-    return table.filter(pc.equal(table["stream"], "")) if "stream" in table.column_names else table
+    if "stream" not in table.column_names:
+        return table
+    found = pc.equal(table["stream"], "")
+    return table if pc.all(found).as_py() else table.filter(found)
 
 
 def numbers(column: pa.ChunkedArray, type_: type[np.number]) -> np.ndarray:

@@ -287,7 +287,7 @@ class Simulation:
             self._same(view, 0, view.high_water)
         for place in self.places:
             fresh.verify(place)
-        for view in [*self.views, fresh]:  # whoever looks finds what is there, however old its view
+        for view in (world.random.choice(self.views), fresh):  # whoever looks finds what is there, however old its view
             world.send()
             self._look(None, view)
             newest = {one.key: one.e_tag for one in view.files(0, view.high_water) if not one.stream}
