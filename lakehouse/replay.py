@@ -76,7 +76,7 @@ def replay(
             next_command="name one of: " + ", ".join(sorted(REPLACING_TABLES)),
         )
 
-    def chosen() -> tuple[Replay, Journal | None, dict[str, ObjectInfo]]:
+    def chosen() -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
         return _choose(lake, table, files, since, batch)
 
     if not really:
@@ -87,7 +87,7 @@ def replay(
         log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
         by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
         for one in found.files:
-            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.path], one.sequence))
+            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.sequence], one.sequence))
         for bucket, again in by_bucket.items():
             if journal is not None and log is not None:
                 journal.replay(bucket, again, log.stream)
@@ -96,8 +96,8 @@ def replay(
 
 def _choose(
     lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None
-) -> tuple[Replay, Journal | None, dict[str, ObjectInfo]]:
-    """What a replay would take, the journal, and each file as it is now by its path."""
+) -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
+    """What a replay would take, the journal, and each file as it is now by its number."""
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     states = [
@@ -114,13 +114,13 @@ def _choose(
     asked = {one.replaces for one in replays_of(journal, log.stream, log.committed_seq)}
     waiting = tuple(one for one in states if one.sequence in asked)
     overwritten = _overwritten(journal, states) if lake.settings.allow_overwrites != "false" else set()
-    now: dict[str, ObjectInfo] = {}
+    now: dict[int, ObjectInfo] = {}
     for one in states:
         current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))
         if current is not None and current.size_bytes and one.sequence not in overwritten:
-            now[one.path] = current
-    taken = tuple(one for one in states if one.path in now and one.sequence not in asked)
-    gone = tuple(one for one in states if one.path not in now)
+            now[one.sequence] = current
+    taken = tuple(one for one in states if one.sequence in now and one.sequence not in asked)
+    gone = tuple(one for one in states if one.sequence not in now)
     return Replay(taken, gone, waiting, sum(one.rows or 0 for one in taken), False), journal, now
 
 

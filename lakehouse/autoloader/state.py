@@ -177,8 +177,8 @@ def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
 
 
 def _after_replay(before: FileState, replay: FileState) -> FileState:
-    if replay.commit_time is None:
-        return before
+    if replay.commit_time is None or before.ingestion_state == State.REPLACED:
+        return before  # it waits; or a newer version came after it
     if replay.ingestion_state == State.INGESTED or before.ingestion_state != State.INGESTED:
         return replace(replay, sequence=before.sequence)
     return replace(before, error=f"NOT_REPLAYED: its rows are those of an earlier load ({replay.error})")

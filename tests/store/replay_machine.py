@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+import threading
 import uuid
 from contextlib import suppress
 
@@ -41,10 +42,13 @@ class KillingStore:
     """The store of a process that dies at one of its calls: before the server heard of it, or after."""
 
     def __init__(self, store, at=None, before=True):
-        self._store, self._left, self._before = store, at, before
+        self._store, self._left, self._before, self._thread = store, at, before, threading.current_thread()
 
     def __getattr__(self, name):
         call = getattr(self._store, name)
+
+        if threading.current_thread() is not self._thread:
+            return call  # a lease is given back by a thread of its own
 
         def counted(*args, **more):
             die = False
