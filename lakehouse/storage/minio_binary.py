@@ -186,7 +186,7 @@ def _build(work: Path, say: Say) -> Path:
             "the MinIO server could not be built: " + " | ".join(line.strip() for line in lines[-4:]),
             where=f"{_MODULE}@{MINIO_VERSION}",
             state="the cache folder is unchanged",
-            next_command="check the network and run the same again, or set LAKEHOUSE_MINIO_BINARY or LAKEHOUSE_S3_ENDPOINT",
+            next_command="check the network and run the same again, or set LAKEHOUSE_MINIO_BINARY",
         )
     say(f"MinIO server built in {time.monotonic() - started:.0f} s")
     return work / "bin" / "minio"

@@ -66,9 +66,7 @@ def test_rows_with_numbers_that_json_lacks_can_still_be_shown():
     json.dumps(row, allow_nan=False)
 
 
-@pytest.mark.parametrize(
-    "value", ["x" * 5_000_000, ["x"] * 1_000_000, {"a": "x" * 5_000_000}, b"x" * 5_000_000, 10**3000]
-)
+@pytest.mark.parametrize("value", ["x" * 5_000_000, ["x"] * 1_000_000, {"a": "x" * 5_000_000}, b"x" * 5_000_000])
 def test_long_values_are_cut_before_they_reach_the_log(value):
     [record] = records([{"raw": value}]).records
     cell = record.data["raw"]
