@@ -9,6 +9,11 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse.plain_text import shortened
+
+CELL_CHARACTERS = 1000
+"""Of one cell: a preview goes into Dagster's log, and a cell of a table may hold megabytes."""
+
 
 def records(rows: Sequence[dict[str, Any]]) -> dg.TableMetadataValue:
     """Rows as a table; what Dagster cannot show as it is becomes text."""
@@ -24,4 +29,4 @@ def _cell(value: Any) -> str | int | float | bool:
         return value.isoformat(sep=" ", timespec="seconds")
     # JSON has no NaN and no Infinity: one such amount in a preview, and the page of the asset does not load
     number = isinstance(value, int | float) and math.isfinite(value)
-    return value if number else str(value)
+    return value if number else shortened(str(value), CELL_CHARACTERS)

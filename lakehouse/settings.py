@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import getpass
 import re
+import warnings
 from datetime import date, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -38,6 +41,28 @@ _MOST_OPEN_WINDOWS = 100_000
 _CONTRACTS = Path(__file__).parent / "contracts"
 
 
+_warned: set[str] = set()
+_OF_THIS_NETWORK = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
+
+
+def _warn_of_plain_http(endpoint: str | None) -> None:
+    """Says once that a store on the open network is spoken to without TLS. Nothing is looked up to find that out."""
+    parts = urlsplit(endpoint or "")
+    host = parts.hostname or ""
+    if parts.scheme != "http" or host in _warned:
+        return
+    try:
+        near = not ip_address(host).is_global
+    except ValueError:  # a name; without a dot it is one of this network
+        near = "." not in host or host.endswith(_OF_THIS_NETWORK)
+    if not near:
+        _warned.add(host)
+        warnings.warn(
+            f"LAKEHOUSE_S3_ENDPOINT is http://{host}: orders go over the network unencrypted; take https://",
+            stacklevel=3,
+        )
+
+
 class Settings(BaseSettings):
     """Everything the lakehouse can be told, from the environment or in Python.
 
@@ -54,6 +79,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr | None = Field(None, description="secret key of that server")
     s3_region: str = Field("us-east-1", description="region to sign requests for")
     store: Literal["minio", "seaweedfs"] = Field("minio", description="which embedded server to run")
+    minio_binary: Path | None = Field(None, description="MinIO server to run; unset = the pinned version, built once")
     landing_bucket: BucketName = Field("landing", description="bucket where order files land")
     landing_prefix: str = Field("orders/", description="folder in it")
     bucket: BucketName = Field("lakehouse", description="bucket of the tables")
@@ -157,7 +183,10 @@ class Settings(BaseSettings):
                 state="nothing was started or changed",
                 next_command="correct the variable; README.md lists all of them",
             ) from None
+        _warn_of_plain_http(settings.s3_endpoint)
         folders = {"home": settings.home, "contracts": settings.contracts}
+        if settings.minio_binary is not None:
+            folders["minio_binary"] = settings.minio_binary
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
 
     @property

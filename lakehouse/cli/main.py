@@ -204,7 +204,10 @@ def prepare(as_json: bool = Json) -> None:
     from lakehouse.storage import ensure_minio_binary
 
     with command(as_json) as out, ThreadPoolExecutor(2) as pool:
-        work = [pool.submit(ensure_minio_binary, out.say), pool.submit(ensure_jars, out.say)]
+        work = [
+            pool.submit(ensure_minio_binary, out.say, Settings.load().minio_binary),
+            pool.submit(ensure_jars, out.say),
+        ]
         out.result({"ready": [str(one.result()) for one in work]})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,7 @@ def get_spark(
     """
     lake = lake or Lake.open(settings, say=say)
     session = connect(lake, say)
-    register_tables(session, lake)
+    register_tables(session, lake, say)
     return session
 
 
@@ -163,8 +164,17 @@ def _alive(session: SparkSession) -> bool:
     return True
 
 
-def register_tables(session: SparkSession, lake: Lake) -> None:
+_TABLE_NAME = re.compile(r"[A-Za-z0-9_]+")
+"""What Spark's catalogue takes as the name of a table."""
+
+
+def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None] = lambda text: None) -> None:
     """Makes the lake's folders known to the session's catalogue: there is no metastore server to ask.
+
+    Args:
+        session: Whose catalogue.
+        lake: Its tables; one whose folder cannot be the name of a table is left out.
+        say: Told which ones are left out.
 
     Raises:
         ConfigurationError: a database of that name lies elsewhere (one catalogue serves one lake).
@@ -172,7 +182,7 @@ def register_tables(session: SparkSession, lake: Lake) -> None:
     found = lake.table_names()
     for layer in LAYERS:
         location = f"{lake.settings.lake_uri}/{layer}"
-        session.sql(f"CREATE DATABASE IF NOT EXISTS {layer} LOCATION '{location}'")
+        session.sql(f"CREATE DATABASE IF NOT EXISTS {layer} LOCATION {_text(location)}")
         rows = session.sql(f"DESCRIBE DATABASE {layer}").collect()
         actual = next(row[1] for row in rows if row[0] == "Location")
         if actual.rstrip("/") != location:
@@ -184,7 +194,19 @@ def register_tables(session: SparkSession, lake: Lake) -> None:
                 "(unset LAKEHOUSE_SPARK_REMOTE: the local engine does that)",
             )
         known = {row["tableName"] for row in session.sql(f"SHOW TABLES IN {layer}").collect()}
-        for table in found:
-            name = table.split(".")[1]
-            if table.startswith(f"{layer}.") and name not in known:
-                session.sql(f"CREATE TABLE IF NOT EXISTS {layer}.`{name}` USING delta LOCATION '{location}/{name}'")
+        for name in (table.split(".", 1)[1] for table in found if table.startswith(f"{layer}.")):
+            if not _TABLE_NAME.fullmatch(name):
+                say(f"{location}/{name} has no name in Spark: {name!r} cannot be a table's; read it by its path")
+            elif name.lower() not in known:
+                place = _text(f"{location}/{name}")
+                session.sql(f"CREATE TABLE IF NOT EXISTS {layer}.{_name(name)} USING delta LOCATION {place}")
+
+
+def _name(text: str) -> str:
+    """As a name in SQL."""
+    return "`" + text.replace("`", "``") + "`"
+
+
+def _text(text: str) -> str:
+    """As a string in SQL."""
+    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"

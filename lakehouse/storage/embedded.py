@@ -131,7 +131,7 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
         endpoint = _endpoint(server, f"http://127.0.0.1:{port}", settings)
         if endpoint is None:
             break
-        command, environment = launch_of(settings.store, server.folder, data, endpoint, say)
+        command, environment = launch_of(settings.store, server.folder, data, endpoint, say, settings.minio_binary)
         started = time.monotonic()
         running = server.start(
             command,

@@ -21,7 +21,12 @@ Launch = tuple[list[str], Mapping[str, str]]
 
 
 def launch_of(
-    kind: str, folder: Path, data: Path, endpoint: StoreEndpoint, say: Callable[[str], None] = lambda text: None
+    kind: str,
+    folder: Path,
+    data: Path,
+    endpoint: StoreEndpoint,
+    say: Callable[[str], None] = lambda text: None,
+    minio: Path | None = None,
 ) -> Launch:
     """Command and whole environment of a server; credentials are in the environment or in a private file only.
 
@@ -31,6 +36,7 @@ def launch_of(
         data: Where it keeps the objects.
         endpoint: Address and credentials that it is to have.
         say: Told about a build of the server, which takes minutes.
+        minio: The executable that the settings name.
 
     Raises:
         TerminalError: it is not installed.
@@ -38,7 +44,7 @@ def launch_of(
     """
     if kind == "seaweedfs":
         return _seaweedfs(folder, data, endpoint), _plain_environment()
-    command = [str(ensure_minio_binary(say)), "server", "--quiet", "--address", endpoint.host, str(data)]
+    command = [str(ensure_minio_binary(say, minio)), "server", "--quiet", "--address", endpoint.host, str(data)]
     return command, {
         **_plain_environment(),
         "MINIO_ROOT_USER": endpoint.access_key.get_secret_value(),

@@ -1,10 +1,12 @@
-"""Where the MinIO server comes from: PATH, the cache, or built from its Go module, once.
+"""Where the MinIO server comes from: PATH when it is the pinned one, the cache, or built from its Go module, once.
 
 Upstream publishes no binaries and no images any more; the source of the last commit is served by Go's module proxy.
 """
 
 from __future__ import annotations
 
+import hashlib
+import mmap
 import os
 import re
 import shutil
@@ -23,6 +25,7 @@ import platformdirs
 from filelock import FileLock, Timeout
 
 from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.processes import write_private
 
 MINIO_VERSION = "v0.0.0-20260212201848-7aac2a2c5b7c"
 _MODULE = "github.com/minio/minio"
@@ -33,18 +36,34 @@ _SAY_EVERY_SECONDS = 10
 Say = Callable[[str], None]
 
 
-def ensure_minio_binary(say: Say = lambda text: None) -> Path:
-    """The server's executable: ``minio`` on PATH, the cached build, or a new build (minutes, once).
+def ensure_minio_binary(say: Say = lambda text: None, chosen: Path | None = None) -> Path:
+    """The server's executable: a ``minio`` on PATH of the pinned version, the cached build, or a new build (minutes).
+
+    Args:
+        say: Told about a build.
+        chosen: An executable that is taken whatever its version.
 
     Raises:
+        ConfigurationError: the chosen one is no MinIO server, or nothing can be built into the cache.
         TransientError: it could not be built; the end of the build's log is in the message.
     """
+    if chosen is not None:
+        if _is_server(chosen):
+            return chosen
+        raise ConfigurationError(
+            f"{chosen} is no MinIO server",
+            where="LAKEHOUSE_MINIO_BINARY",
+            state="nothing was started",
+            next_command="name another, or unset LAKEHOUSE_MINIO_BINARY: the pinned one is built",
+        )
     installed = shutil.which("minio")
-    if installed and _is_server(Path(installed)):
+    if installed and _is_pinned(Path(installed)):
         return Path(installed)
     target = platformdirs.user_cache_path("lakehouse") / "minio" / MINIO_VERSION / "minio"
-    if target.is_file():
+    if _is_intact(target):
         return target
+    if installed:
+        say(f"{installed} is not MinIO {MINIO_VERSION}: not used (LAKEHOUSE_MINIO_BINARY={installed} takes it)")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=target.parent).close()
@@ -53,15 +72,47 @@ def ensure_minio_binary(say: Say = lambda text: None) -> Path:
             f"the MinIO server cannot be built into {target.parent}: {error.strerror}",
             where=str(target.parent),
             state="nothing was changed",
-            next_command="set XDG_CACHE_HOME to a folder you can write to, or install a minio on PATH",
+            next_command="set XDG_CACHE_HOME to a folder you can write to, or name LAKEHOUSE_MINIO_BINARY",
         ) from None
     with _one_builder(target.parent / "build.lock", say):
-        if not target.is_file():
+        if not _is_intact(target):
             for left in target.parent.glob(".building-*"):  # of a build that was killed
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=target.parent, prefix=".building-") as work:
-                _build(Path(work), say).replace(target)  # whole or not at all
+                built = _build(Path(work), say)
+                target.with_suffix(".sha256").unlink(missing_ok=True)
+                built.replace(target)  # whole or not at all
+            write_private(target.with_suffix(".sha256"), _sha256(target))
     return target
+
+
+def _is_intact(target: Path) -> bool:
+    """Whether the cache holds what was built. A build without a note of its hash is of an older version of this."""
+    if not target.is_file():
+        return False
+    note = target.with_suffix(".sha256")
+    if note.is_file():
+        return note.read_text().strip() == _sha256(target)
+    if not _is_pinned(target):
+        return False
+    with suppress(OSError):
+        write_private(note, _sha256(target))
+    return True
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _is_pinned(binary: Path) -> bool:
+    """Whether Go's note of what it built the executable from names the pinned version."""
+    note = f"\tgithub.com/minio/minio\t{MINIO_VERSION}\t".encode()
+    try:
+        with binary.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return content.find(note) >= 0
+    except (OSError, ValueError):  # an empty file has no map
+        return False
 
 
 @contextmanager
@@ -135,7 +186,7 @@ def _build(work: Path, say: Say) -> Path:
             "the MinIO server could not be built: " + " | ".join(line.strip() for line in lines[-4:]),
             where=f"{_MODULE}@{MINIO_VERSION}",
             state="the cache folder is unchanged",
-            next_command="check the network and run the same again, or install a minio or name LAKEHOUSE_S3_ENDPOINT",
+            next_command="check the network and run the same again, or set LAKEHOUSE_MINIO_BINARY",
         )
     say(f"MinIO server built in {time.monotonic() - started:.0f} s")
     return work / "bin" / "minio"

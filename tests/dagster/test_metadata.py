@@ -3,10 +3,11 @@
 import json
 from datetime import UTC, datetime
 
+import pytest
 from pyspark.sql.types import StructType
 
 from assets.metadata import _numbers, _tables
-from assets.records import records
+from assets.records import CELL_CHARACTERS, records
 from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.pipeline import BRONZE, SILVER
@@ -63,3 +64,16 @@ def test_rows_with_numbers_that_json_lacks_can_still_be_shown():
     [row] = [record.data for record in shown.records]
     assert row == {"amount": "nan", "limit": "-inf", "name": "", "count": 3, "ok": True}
     json.dumps(row, allow_nan=False)
+
+
+@pytest.mark.parametrize("value", ["x" * 5_000_000, ["x"] * 1_000_000, {"a": "x" * 5_000_000}, b"x" * 5_000_000])
+def test_long_values_are_cut_before_they_reach_the_log(value):
+    [record] = records([{"raw": value}]).records
+    cell = record.data["raw"]
+    assert len(cell) < CELL_CHARACTERS + 50
+    assert cell.endswith(" characters)")
+
+
+def test_values_as_long_as_a_cell_are_whole():
+    [record] = records([{"raw": "x" * CELL_CHARACTERS}]).records
+    assert record.data["raw"] == "x" * CELL_CHARACTERS

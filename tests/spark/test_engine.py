@@ -49,6 +49,27 @@ def test_tables_have_their_names_in_every_new_session(named):
     assert named.describe("silver.by_writer").uri == "s3a://lakehouse/tester/silver/by_writer"
 
 
+def test_folders_that_cannot_be_tables_are_left_out_with_a_word(named):
+    get_spark(lake=named).sql("CREATE OR REPLACE TABLE bronze.plain AS SELECT 1 AS id")
+    bucket, folder = named.settings.bucket, f"{named.settings.user}/bronze/"
+    odd = ["a`; drop database bronze cascade", "it's", "back\\slash", "with-dash", "a.b", "[/x]".replace("/", "")]
+    try:
+        for name in odd:
+            for one in list(named.store.list(bucket, f"{folder}plain/")):
+                key = one.key.replace(f"{folder}plain/", f"{folder}{name}/")
+                named.store.write(bucket, key, named.store.read(bucket, one.key))
+        said = []
+        spark = get_spark(lake=named, say=said.append)
+        assert spark.table("bronze.plain").count() == 1
+        assert {one for one in odd if any(f"/bronze/{one} has no name in Spark" in line for line in said)} == set(odd)
+        names = {row["tableName"] for row in spark.sql("SHOW TABLES IN bronze").collect()}
+        assert "plain" in names
+        assert not names & set(odd)
+    finally:
+        for name in odd:
+            named.store.delete_prefix(bucket, f"{folder}{name}/")
+
+
 def test_a_dead_engine_is_started_again_and_streams_go_on_into_tables_that_the_earlier_one_made(named):
     spark = get_spark(lake=named)
     source, checkpoint = f"{named.settings.lake_uri}/_source", f"{named.settings.lake_uri}/_checkpoints/bronze.streamed"

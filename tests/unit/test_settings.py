@@ -66,3 +66,49 @@ def test_windows_that_make_no_sense_are_refused_before_anything_starts(monkeypat
         monkeypatch.setenv(f"LAKEHOUSE_SILVER_{name}", value)
     with pytest.raises(ConfigurationError, match=said):
         Settings.load()
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    for name in ("ACCESS", "SECRET"):
+        monkeypatch.setenv(f"LAKEHOUSE_S3_{name}_KEY", "canary")
+    monkeypatch.setattr("lakehouse.settings._warned", set())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *(
+            "http://127.0.0.1:9000",
+            "http://localhost:9000",
+            "http://[::1]:9000",
+            "http://10.1.2.3",
+            "http://172.20.0.2",
+        ),
+        *(
+            "http://192.168.1.5:9000",
+            "http://object-store:9000",
+            "http://minio.svc.cluster.local",
+            "https://s3.example.com",
+        ),
+    ],
+)
+def test_a_store_of_this_network_and_one_with_tls_need_no_warning(monkeypatch, keys, address, recwarn):
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", address)
+    Settings.load()
+    assert list(recwarn) == []
+
+
+@pytest.mark.parametrize("address", ["http://s3.example.com", "http://8.8.8.8:9000", "http://[2001:4860::1]:9000"])
+def test_a_store_far_away_without_tls_is_warned_of_once(monkeypatch, keys, address):
+    monkeypatch.setenv("LAKEHOUSE_S3_ENDPOINT", address)
+    with pytest.warns(UserWarning, match="unencrypted") as caught:
+        Settings.load()
+        Settings.load()
+    assert len(caught) == 1
+    assert "canary" not in str(caught[0].message)
+
+
+def test_the_embedded_store_needs_no_warning(recwarn):
+    Settings.load()
+    assert list(recwarn) == []
