@@ -20,6 +20,7 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakehouse import checkpoints
 from lakehouse.autoloader.backlog import FileFilter
 from lakehouse.autoloader.copying import CopyFiles, CopyStream
+from lakehouse.autoloader.discovery import listed_files
 from lakehouse.autoloader.evolve import changes
 from lakehouse.autoloader.fetch import Fetcher
 from lakehouse.autoloader.formats.rows import RESCUED_DATA
@@ -225,13 +226,13 @@ def _choose(lake: Lake, copy: Copy, copied: CopiedFiles) -> tuple[list[ObjectInf
         listed: Iterator[ObjectInfo] | list[ObjectInfo] = [one for one in looked.values() if one]
         missing = tuple(name for name, one in looked.items() if one is None)
     else:
-        listed, missing = lake.store.list(source.bucket, source.root), ()
+        listed, missing = listed_files(lake.store, source), ()
     filter_ = FileFilter(source, CloudFilesOptions.parse(copy.told))
     glob = re.compile(glob_regex(copy.pattern or "*"), re.DOTALL) if copy.pattern is not None else None
     found = [
         one
         for one in listed
-        if one.size_bytes and filter_.takes(one) and (glob is None or glob.fullmatch(one.key.removeprefix(source.root)))
+        if one.size_bytes and filter_.takes(one) and (glob is None or glob.fullmatch(source.below(one.key)))
     ]
     chosen = found if copy.force else copied.not_loaded(source.bucket, found)
     return chosen, len(found) - len(chosen), missing

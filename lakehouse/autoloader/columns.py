@@ -41,7 +41,7 @@ _PARTITION = re.compile(r"([^/=]+)=([^/]*)/")
 
 def partition_values(key: str, root: str) -> dict[str, str | None]:
     """Hive's ``name=value`` folders below ``root``, as text."""
-    found = _PARTITION.findall(key.removeprefix(root))
+    found = _PARTITION.findall(key.removeprefix(root) if key.startswith(root) else "")
     return {name: None if value == "__HIVE_DEFAULT_PARTITION__" else unquote(value) for name, value in found}
 
 

@@ -105,8 +105,18 @@ class _Audit:
     root: str
 
 
-def _files(store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally) -> Iterator[ObjectInfo]:
+def listed_files(store: ObjectStore, source: SourcePath, start_after: str | None = None) -> Iterator[ObjectInfo]:
+    """All objects that may be files of the source; where there is no folder of that name, the file of that name."""
+    nothing = start_after is None
     for info in store.list(source.bucket, source.root, start_after=start_after):
+        nothing = False
+        yield info
+    if nothing and source.file and (file := store.info(source.bucket, source.file)):
+        yield file
+
+
+def _files(store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally) -> Iterator[ObjectInfo]:
+    for info in listed_files(store, source, start_after):
         tally.listed += 1
         # an empty object is a folder's marker, or a file that its sender is about to write: it is looked at again
         if info.size_bytes == 0 or info.key.endswith("/"):

@@ -21,11 +21,13 @@ class SourcePath:
         bucket: The bucket.
         root: The folder that is listed: everything before the first glob, with a slash at its end, or empty.
         accepts: What keys must match as a whole.
+        file: The key of the one file that the path may name, not a folder; None with a glob or a slash at its end.
     """
 
     bucket: str
     root: str
     accepts: re.Pattern[str]
+    file: str | None = None
 
     @classmethod
     def parse(cls, path: str, *, strict: bool = False) -> SourcePath:
@@ -41,7 +43,8 @@ class SourcePath:
         found = _GLOB.search(pattern)
         if not found:
             root = pattern.rstrip("/") + "/" if pattern.strip("/") else ""
-            return cls(bucket, root, re.compile(re.escape(root) + r".+", re.DOTALL))
+            file = pattern if pattern and not pattern.endswith("/") else None
+            return cls(bucket, root, re.compile(re.escape(root) + r".+", re.DOTALL), file)
         root = pattern[: pattern.rfind("/", 0, found.start()) + 1]
         if strict:
             body = glob_regex(pattern.rstrip("/"), across_folders=False) + r"(/.*)?"
@@ -51,12 +54,17 @@ class SourcePath:
 
     def covers(self, key: str) -> bool:
         """Whether the path names this key and no part of it below ``root`` is hidden, as Spark hides names."""
+        if key == self.file:
+            return True
         if not self.accepts.fullmatch(key):
             return False
         return not any(
-            part.startswith(".") or (part.startswith("_") and "=" not in part)
-            for part in key.removeprefix(self.root).split("/")
+            part.startswith(".") or (part.startswith("_") and "=" not in part) for part in self.below(key).split("/")
         )
+
+    def below(self, key: str) -> str:
+        """The part of a key that comes after ``root``; the name of the file that is the path itself."""
+        return key.rsplit("/", 1)[-1] if key == self.file else key.removeprefix(self.root)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

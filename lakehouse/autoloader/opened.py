@@ -7,7 +7,7 @@ import json
 import re
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -22,7 +22,9 @@ from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import StreamPosition
+from lakehouse.autoloader.probe import InferenceProbe, attempt, find_deadly
 from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion, full_schema, infer_version
+from lakehouse.autoloader.segments import FileVersion
 from lakehouse.autoloader.state import POINTER
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.contract import ObjectStore, StoreEndpoint
@@ -166,11 +168,22 @@ class Source:
                     state="nothing was written",
                     next_command="start the stream when the first file has landed, or give a schema: .schema(...)",
                 )
-            version = schemas.write(infer_version(self.options, self.path.root, self.fetcher, newest))
             bucket, prefix = split_uri(location)
+            with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
+                survives = InferenceProbe(self.options, self.path.root, self.path.bucket)
+                deadly = find_deadly(newest, survives) if died else []
+                version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()
             self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
         return full_schema(self.options, version)
+
+    def _first_version(self, newest: list[FileVersion]) -> SchemaVersion:
+        if self.options.format != "csv":
+            return infer_version(self.options, self.path.root, self.fetcher, newest)
+        # Auto Loader takes CSV files to have headers where it infers their columns; Spark does not
+        options = replace(self.options, reader={"header": "true", **self.options.reader})
+        version = infer_version(options, self.path.root, self.fetcher, newest)
+        return replace(version, header=options.reader["header"].strip().lower() == "true")
 
     def unknown_fields(self, learner: Learner) -> UnknownFieldException:
         """The error for columns that the stream does not have; they are in the schema's next version first."""

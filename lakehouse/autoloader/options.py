@@ -27,6 +27,8 @@ METADATA = "_metadata"
 """The column that tells where a row came from."""
 INFERRED = "cloudFiles.inferred"
 """Marks, in the metadata of that column, a schema that came from the schema location and may grow there."""
+HEADER = "cloudFiles.header"
+"""Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
 
 _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}

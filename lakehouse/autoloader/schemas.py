@@ -20,7 +20,7 @@ from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile, raise_if_environment
 from lakehouse.autoloader.hints import parse_hints, with_hints
-from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.options import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.errors import ConfigurationError, TerminalError
@@ -43,6 +43,7 @@ class SchemaVersion:
             was met.
         reason: Why it was made, when not by what the files have; or how many columns of the files it leaves out.
         written: When it was written; None before.
+        header: For CSV, whether the files were read with a header; None in versions from before that was kept.
     """
 
     version: int
@@ -51,6 +52,12 @@ class SchemaVersion:
     introduced: Mapping[str, tuple[str, int]] = field(default_factory=dict)
     reason: str = ""
     written: datetime | None = None
+    header: bool | None = None
+
+    @property
+    def has_header(self) -> bool:
+        """Whether CSV files are read with a header; without one the first column was called ``_c0``."""
+        return "_c0" not in self.data.names if self.header is None else self.header
 
 
 class SchemaLocation:
@@ -144,7 +151,8 @@ class SchemaLocation:
             if not fresh:
                 return latest
             where = {name: place for name, place in introduced.items() if name in fresh}
-            wanted = SchemaVersion(latest.version + 1, data, latest.partitions, where, reason)
+            number = latest.version + 1
+            wanted = SchemaVersion(number, data, latest.partitions, where, reason, header=latest.header)
             if self.write(wanted) is wanted:
                 return wanted
 
@@ -165,7 +173,7 @@ class SchemaLocation:
                 state="nothing was read or written",
                 next_command="restore the file; the files are never changed by the source itself",
             ) from None
-        return SchemaVersion(version, data, partitions, introduced, said.get("reason", ""))
+        return SchemaVersion(version, data, partitions, introduced, said.get("reason", ""), header=said.get("header"))
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
         """Adds a version; when somebody else was faster, theirs is the answer."""
@@ -175,6 +183,8 @@ class SchemaLocation:
             said["introduced"] = dict(version.introduced)
         if version.reason:
             said["reason"] = version.reason
+        if version.header is not None:
+            said["header"] = version.header
         try:
             body = f"v1\n{json.dumps(said)}".encode()
             self._store.write(self._bucket, f"{self._folder}{version.version}", body, if_absent=True)
@@ -201,7 +211,8 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
         schema.add(one)
     for name in added:
         schema.add(name, "string")
-    return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True})
+    header = {HEADER: version.has_header} if options.format == "csv" else {}
+    return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True, **header})
 
 
 def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newest: list[FileVersion]) -> SchemaVersion:

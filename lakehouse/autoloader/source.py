@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pyspark import TaskContext
 from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructType
 
-from lakehouse.autoloader.options import INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.options import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class CloudFiles(DataSource):
             return schema
         from lakehouse.autoloader.stream import Stream
 
-        return Stream(options, self.journal_root).look_ahead(schema)
+        return Stream(_settled(options, schema), self.journal_root).look_ahead(schema)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """There is no batch read; as on Databricks."""
@@ -65,20 +65,63 @@ class CloudFiles(DataSource):
         )
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
-        """The stream."""
-        options = CloudFilesOptions.parse(dict(self.options))
-        return CloudFilesStream(
-            replace(options, schema_evolution_mode=_mode(options, schema)), schema, self.journal_root
-        )
+        """The stream.
+
+        Raises:
+            ConfigurationError: the options do not go together with the schema.
+        """
+        options = _settled(CloudFilesOptions.parse(dict(self.options)), schema)
+        return CloudFilesStream(options, schema, self.journal_root)
 
 
-def _mode(options: CloudFilesOptions, schema: StructType) -> str:
+def _settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
+    """The options, with what was not said and depends on whether the schema was inferred or given."""
+    told = (schema[METADATA].metadata or {}) if METADATA in schema.names else {}
+    inferred = INFERRED in told
+    options = replace(options, schema_evolution_mode=_mode(options, inferred))
+    if not inferred:
+        _refuse_lost_rescue(options, schema)
+    if options.format != "csv":
+        return options
+    reader = dict(options.reader)
+    if inferred:
+        # inferred columns are the files' own: they go by their names, as on Databricks
+        reader.pop("enforceschema", None)
+        reader.setdefault("header", str(told.get(HEADER, False)).lower())
+    elif _rescued(options) not in schema.names:
+        reader.setdefault("enforceschema", "true")
+    return replace(options, reader=reader)
+
+
+def _refuse_lost_rescue(options: CloudFilesOptions, schema: StructType) -> None:
+    """Raises where data shall be rescued and the given schema has no column for them: a source cannot add one."""
+    if options.rescued_data_column is None and options.schema_evolution_mode != "rescue":
+        return
+    name = _rescued(options)
+    has = schema[name].dataType if name in schema.names else None
+    if isinstance(has, StringType) or options.format in ("text", "binaryfile"):
+        return
+    lacks = f"has it as {has.simpleString().upper()}" if has else "lacks it"
+    raise ConfigurationError(
+        f"what does not fit would be lost: it goes to the column {name}, and the schema of .schema(...) {lacks}",
+        where="cloudFiles options",
+        state="nothing was read or written",
+        next_command=f"add `{name} STRING` to the schema; or leave rescuedDataColumn and the mode rescue out",
+    )
+
+
+def _rescued(options: CloudFilesOptions) -> str:
+    from lakehouse.autoloader.formats.rows import RESCUED_DATA
+
+    return options.rescued_data_column or RESCUED_DATA
+
+
+def _mode(options: CloudFilesOptions, inferred: bool) -> str:
     """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
 
     Raises:
         ConfigurationError: the mode needs an inferred schema.
     """
-    inferred = METADATA in schema.names and INFERRED in (schema[METADATA].metadata or {})
     mode = options.schema_evolution_mode or ("addNewColumns" if inferred else "none")
     if inferred or mode in ("rescue", "failOnNewColumns", "none"):
         return mode
@@ -94,11 +137,17 @@ def _mode(options: CloudFilesOptions, schema: StructType) -> str:
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2.
 
+    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused.
+
     Args:
         spark: The session.
         journal_root: Folder on the object store for the journals; without one each stream needs
             ``cloudFiles.journalLocation`` or ``cloudFiles.schemaLocation``.
     """
+    if hasattr(spark, "_client"):  # Spark Connect
+        from lakehouse.autoloader.file_names import watch_file_names
+
+        watch_file_names(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
     spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property
@@ -20,12 +21,12 @@ from lakehouse.autoloader.evolve import EVOLVING, Learner
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
 from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import Journal, Position, utc_now
-from lakehouse.autoloader.location import key_uri
+from lakehouse.autoloader.location import key_uri, split_uri
 from lakehouse.autoloader.opened import Source, new_stream_id
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
 from lakehouse.autoloader.positions import StreamPosition, committed_by_all
-from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, find_deadly
+from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
 from lakehouse.autoloader.read import PartReader
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.segments import FileVersion
@@ -245,11 +246,15 @@ class Stream:
         spans = within_sample(self._source.backlog(start).files(start, self._journal.high_water), options)
         if not spans:
             return schema
-        try:
-            for _ in self.rows(spans, schema, []):
+        bucket, prefix = split_uri(options.schema_location or "")
+        with (
+            attempt(source.store, bucket, f"{prefix.rstrip('/')}/_looking_ahead") as died,
+            suppress(UnknownFieldException),
+        ):
+            deadly = find_deadly(spans, Probe(options, schema)) if died else []
+            for _ in self.rows([one for one in spans if one not in deadly], schema, []):
                 pass
-        except UnknownFieldException:
-            pass  # they are in the next version now
+        # what was new is in the next version now
         schemas.looked_ahead = spans[-1].seq
         return source.inferred_schema()
 

@@ -3,15 +3,19 @@
 import io
 import random
 
+import pyarrow as pa
 import pytest
+from pyarrow import orc
+from pyspark.errors import PySparkException
 from pyspark.sql import functions as f
 from pyspark.sql import types as t
 
 from lakehouse.autoloader.formats.csv import infer_csv, parse_csv
 from lakehouse.autoloader.formats.orc import infer_orc, parse_orc
 from lakehouse.autoloader.formats.parquet import infer_parquet, parse_parquet
-from lakehouse.autoloader.formats.rows import Target
+from lakehouse.autoloader.formats.rows import BadFile, Target
 from lakehouse.autoloader.formats.text import parse_text
+from lakehouse.errors import ConfigurationError
 
 
 def ours(parse, data, schema, reader=None, **columns):
@@ -183,6 +187,30 @@ def test_any_csv(lake, spark, options):
     assert (differences[:10], len(given)) == ([], len(theirs))
 
 
+HEADERS = ["a,b", "b,a", "A,B", "x,y", ",b", "a", "a,b,c", "# no\na,b", "\n\na,b", '"a","b"', "a,b,"]
+
+
+@pytest.mark.parametrize("options", [{}, {"multiLine": "true"}, {"enforceSchema": "false"}], ids=str)
+def test_csv_with_a_header_and_given_columns(lake, spark, options):
+    options = {"header": "true", "enforceSchema": "true", "comment": "#", **options}
+    schema = t.StructType([t.StructField(name, t.StringType()) for name in ("a", "b", "_corrupt_record")])
+    differences = []
+    for number, header in enumerate(HEADERS):
+        data = f"{header}\n1,2\n3\n4,5,6\n".encode()
+        folder = put(lake, f"_headers{number}", data)
+        try:
+            given = ours(parse_csv, data, schema, options, corrupt_column="_corrupt_record")
+        except BadFile as error:
+            given = error.reason
+        try:
+            theirs = [row.asDict() for row in spark.read.schema(schema).options(**options).csv(folder).collect()]
+        except PySparkException:
+            assert options["enforceSchema"] == "false"
+            theirs = "HEADER_MISMATCH"
+        differences += [(header, given, theirs)] if given != theirs else []
+    assert differences == []
+
+
 def test_inferred_csv(lake, spark):
     data = b"i,l,x,b,d,t,s,e,e\n1,5000000000,1.5,true,2020-01-02,2020-01-02,q,,1\n"
     data += b"2,1,7,FALSE,2021-01-02,2020-01-02 03:04:05,5,,\n"
@@ -190,3 +218,40 @@ def test_inferred_csv(lake, spark):
     theirs = spark.read.csv(folder, header=True, inferSchema=True).schema
     given = infer_csv([io.BytesIO(data)], reader={"header": "true"}, infer_column_types=True)
     assert given.simpleString() == theirs.simpleString()
+
+
+def test_days_of_the_julian_calendar_in_orc(lake, spark):
+    folder = f"{lake.settings.lake_uri}/_old_days"
+    days = [f"date'{day}'" for day in ("0001-01-01", "1500-03-01", "1582-10-04", "1582-10-15", "1969-12-31")]
+    old = spark.sql(f"SELECT explode(array({', '.join(days)})) AS d, array(date'1500-03-01') AS l")
+    old.coalesce(1).write.format("orc").save(folder)
+    (data,) = contents(lake, folder)
+    theirs = [plain(row) for row in spark.read.format("orc").load(folder).collect()]
+    assert [plain(row) for row in ours(parse_orc, data, old.schema)] == theirs
+
+
+def test_nanoseconds_of_orc(lake, spark):
+    sink = io.BytesIO()
+    orc.write_table(pa.table({"t": pa.array([1_577_934_245_123_456_789, -1, None], pa.timestamp("ns"))}), sink)
+    folder = put(lake, "_nanoseconds", sink.getvalue())
+    schema = t.StructType().add("t", "timestamp")
+    theirs = [plain(row) for row in spark.read.schema(schema).format("orc").load(folder).collect()]
+    assert [plain(row) for row in ours(parse_orc, sink.getvalue(), schema)] == theirs
+
+
+def test_the_name_of_the_file_is_in_metadata_and_asking_spark_for_it_is_refused(lake, spark):
+    folder = put(lake, "landing/names", b'{"a": 1}\n')
+    own = spark.read.schema("a INT").json(folder).select(f.input_file_name().alias("name"))
+    assert own.first()["name"].endswith("/in.txt")
+    frame = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json")
+    frame = frame.schema("a INT, _metadata STRUCT<file_path: STRING>").load(folder)
+
+    def start(column):
+        place = f"{lake.settings.lake_uri}/{column}"
+        writer = frame.select(f.expr(column).alias("name")).writeStream.format("delta").trigger(availableNow=True)
+        writer.option("checkpointLocation", f"{place}/checkpoint").start(f"{place}/table").awaitTermination()
+        return spark.read.format("delta").load(f"{place}/table").first()["name"]
+
+    with pytest.raises(ConfigurationError, match="input_file_name"):
+        start("input_file_name()")
+    assert start("_metadata.file_path") == f"{folder}/in.txt"

@@ -112,3 +112,10 @@ def test_a_store_far_away_without_tls_is_warned_of_once(monkeypatch, keys, addre
 def test_the_embedded_store_needs_no_warning(recwarn):
     Settings.load()
     assert list(recwarn) == []
+
+
+def test_tables_of_two_layers_share_no_place():
+    settings = Settings.load(user="someone")
+    places = (settings.table_uri, settings.checkpoint_uri, settings.schema_uri, settings.quarantine_uri)
+    for place in places:
+        assert place("bronze.orders") != place("silver.orders")

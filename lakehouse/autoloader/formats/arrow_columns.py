@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pyarrow.compute as pc
 import pyarrow.types as kinds
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lakehouse.autoloader.formats.rows import Rows, Target
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 
 CHUNK_ROWS = 65_536
 CHUNK_BYTES = 16 << 20
@@ -51,42 +52,97 @@ def castable(have: pa.DataType, want: pa.DataType) -> bool:
     return (kinds.is_fixed_size_binary(have) and kinds.is_binary(want)) or (kinds.is_date(have) and kinds.is_date(want))
 
 
-def converted(array: pa.Array, want: pa.DataType) -> pa.Array:
-    """The array as another type: fields of structs by name, NULL for what is missing or does not fit."""
-    have = array.type
-    if have == want:
-        return array
-    if kinds.is_dictionary(have):
-        return converted(array.dictionary_decode(), want)
-    gone = pc.is_null(array)
-    if kinds.is_struct(have) and kinds.is_struct(want):
-        names = [field.name for field in have]
-        parts = [
-            converted(pc.struct_field(array, [names.index(one.name)]), one.type)
-            if one.name in names
-            else pa.nulls(len(array), one.type)
-            for one in want
-        ]
-        return pa.StructArray.from_arrays(parts, fields=list(want), mask=gone)
-    if kinds.is_map(have) and kinds.is_map(want):
-        ends = array.offsets.to_numpy()
-        keys, items = (part.slice(ends[0], ends[-1] - ends[0]) for part in (array.keys, array.items))
-        keys = converted(keys, want.key_type)
-        if keys.null_count:
-            return pa.nulls(len(array), want)  # a key cannot be NULL
-        offsets = pa.array(ends - ends[0], pa.int32())
-        return pa.MapArray.from_arrays(offsets, keys, converted(items, want.item_type), want, mask=gone)
-    if (kinds.is_list(have) or kinds.is_large_list(have) or kinds.is_fixed_size_list(have)) and kinds.is_list(want):
-        lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
-        offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
-        return pa.ListArray.from_arrays(offsets, converted(array.flatten(), want.value_type), want, mask=gone)
-    if kinds.is_nested(have) or not castable(have, want):
+@dataclass
+class Conversion:
+    """Makes arrays others of another type: fields of structs by name, NULL for what is missing or does not fit.
+
+    Attributes:
+        leaf: Changes every flat array first; None leaves them as they are.
+        lost: Where a value that is not NULL became NULL: what it is, and what it should be.
+    """
+
+    leaf: Callable[[pa.Array], pa.Array] | None = None
+    lost: list[str] = field(default_factory=list)
+
+    def __call__(self, array: pa.Array, want: pa.DataType) -> pa.Array:
+        """The array as the other type.
+
+        Raises:
+            BadFile: it is a VARIANT whose values are spread over columns.
+        """
+        have = array.type
+        if have == want and self.leaf is None:
+            return array
+        if kinds.is_dictionary(have):
+            return self(array.dictionary_decode(), want)
+        gone = pc.is_null(array)
+        if kinds.is_struct(have) and kinds.is_struct(want):
+            if is_variant(want):
+                _refuse_shredded(array)
+            names = [one.name for one in have]
+            parts = [
+                self(pc.struct_field(array, [names.index(one.name)]), one.type)
+                if one.name in names
+                else pa.nulls(len(array), one.type)
+                for one in want
+            ]
+            return pa.StructArray.from_arrays(parts, fields=list(want), mask=gone)
+        if kinds.is_map(have) and kinds.is_map(want):
+            ends = array.offsets.to_numpy()
+            keys, items = (part.slice(ends[0], ends[-1] - ends[0]) for part in (array.keys, array.items))
+            keys = self(keys, want.key_type)
+            if keys.null_count:
+                return self._nothing(array, want)  # a key cannot be NULL
+            offsets = pa.array(ends - ends[0], pa.int32())
+            return pa.MapArray.from_arrays(offsets, keys, self(items, want.item_type), want, mask=gone)
+        if (kinds.is_list(have) or kinds.is_large_list(have) or kinds.is_fixed_size_list(have)) and kinds.is_list(want):
+            lengths = pc.fill_null(pc.list_value_length(array), 0).to_numpy()
+            offsets = pa.array(np.concatenate([[0], np.cumsum(lengths)]), pa.int32())
+            return pa.ListArray.from_arrays(offsets, self(array.flatten(), want.value_type), want, mask=gone)
+        if kinds.is_nested(have) or not castable(have, want):
+            return self._nothing(array, want)
+        array = array if self.leaf is None else self.leaf(array)
+        try:
+            return pc.cast(array, want)
+        except pa.ArrowInvalid:  # text that is no UTF-8, or a time with nanoseconds
+            values = pa.array([_one(value, want) for value in array], want)
+            if values.null_count > array.null_count:
+                self.lost.append(f"a value of {have} is no {want}")
+            return values
+
+    def _nothing(self, array: pa.Array, want: pa.DataType) -> pa.Array:
+        if array.null_count < len(array):
+            self.lost.append(f"{_short(array.type)} is no {_short(want)}")
         return pa.nulls(len(array), want)
-    try:
-        return pc.cast(array, want)
-    except pa.ArrowInvalid:  # text that is no UTF-8, or a time with nanoseconds
-        values = [_one(value, want) for value in array]
-        return pa.array(values, want)
+
+
+def converted(array: pa.Array, want: pa.DataType) -> pa.Array:
+    """See ``Conversion``."""
+    return Conversion()(array, want)
+
+
+def _short(type_: pa.DataType) -> str:
+    text = str(type_)
+    return text if len(text) <= 100 else f"{text[:100]}..."
+
+
+def is_variant(type_: pa.DataType) -> bool:
+    """Whether a struct stands for Spark's VARIANT."""
+    return any((one.metadata or {}).get(b"variant") == b"true" for one in type_)
+
+
+def _refuse_shredded(array: pa.StructArray) -> None:
+    """Raises where values of a VARIANT are not all in ``value``: they, or parts of them, are in ``typed_value``."""
+    names = [one.name for one in array.type]
+    whole = {"metadata", "value"} <= set(names)
+    for name in ("metadata", "value", "typed_value") if whole else ():
+        if name in names:
+            part = pc.struct_field(array, [names.index(name)])
+            whole = whole and part.null_count == (len(array) if name == "typed_value" else array.null_count)
+    if not whole:
+        raise BadFile(
+            "SHREDDED_VARIANT", "a VARIANT has values in columns of their own (typed_value): write it without shredding"
+        )
 
 
 def _one(value: pa.Scalar, want: pa.DataType) -> Any:
@@ -108,31 +164,53 @@ def _fits(have: pa.DataType, want: pa.DataType) -> bool:
     return not kinds.is_nested(have) and castable(have, want)
 
 
-def _unread(value: Any, have: pa.DataType, want: pa.DataType) -> Any:
+def _unread(value: Any, kept: Any, have: pa.DataType, want: pa.DataType) -> Any:
     """The part of a value that its column does not hold; None for nothing."""
-    if value is None or _fits(have, want):
-        return None
+    if value is None or kept is None:
+        return value
     if kinds.is_struct(have) and kinds.is_struct(want):
-        names = [field.name for field in want]
-        kept = {
-            one.name: _unread(value[one.name], one.type, want.field(one.name).type)
+        names = [one.name for one in want]
+        left = {
+            one.name: _unread(value[one.name], kept[one.name], one.type, want.field(one.name).type)
             if one.name in names
             else value[one.name]
             for one in have
         }
-        return {name: part for name, part in kept.items() if part is not None} or None
-    return value
+        return {name: part for name, part in left.items() if part is not None} or None
+    if kinds.is_map(have):
+        both = zip(value, kept, strict=True)
+        whole = all(_unread(one[1], other[1], have.item_type, want.item_type) is None for one, other in both)
+        return None if whole else value
+    if isinstance(value, list):
+        both = zip(value, kept, strict=True)
+        return (
+            None if all(_unread(one, other, have.value_type, want.value_type) is None for one, other in both) else value
+        )
+    return None
 
 
-def rows_of_batch(target: Target, batch: pa.RecordBatch, first: int, new: frozenset[str]) -> Rows:
-    """Rows of a batch whose first has this number; ``new`` are the file's columns that the schema lacks."""
+def rows_of_batch(
+    target: Target,
+    batch: pa.RecordBatch,
+    first: int,
+    new: frozenset[str],
+    leaf: Callable[[pa.Array], pa.Array] | None = None,
+) -> Rows:
+    """Rows of a batch whose first has this number; ``new`` are the file's columns that the schema lacks.
+
+    Raises:
+        BadFile: a value does not fit its column, and no column rescues it.
+    """
     arrow = to_arrow_schema(target.schema, timezone="UTC")
     columns = {one.name: pa.nulls(batch.num_rows, one.type) for one in arrow}
     left: dict[int, dict[str, Any]] = {}
     for (name, goal), array in zip(target.source(batch.schema.names).items(), batch.columns, strict=True):
+        convert = Conversion(leaf)
         if goal is not None:
-            columns[goal] = converted(array, arrow.field(goal).type)
-        if target.rescued:
+            columns[goal] = convert(array, arrow.field(goal).type)
+        if convert.lost and not target.rescued:
+            raise BadFile("WRONG_TYPE", f"the column {name}: {convert.lost[0]}, and no column rescues its values")
+        if target.rescued and (goal is None or convert.lost or not _fits(array.type, columns[goal].type)):
             for row, value in _lost(array, columns[goal] if goal else None):
                 left.setdefault(row, {})[name] = value
     if target.rescued:
@@ -143,11 +221,10 @@ def rows_of_batch(target: Target, batch: pa.RecordBatch, first: int, new: frozen
 
 
 def _lost(array: pa.Array, column: pa.Array | None) -> Iterator[tuple[int, Any]]:
-    if column is not None and _fits(array.type, column.type) and array.null_count == column.null_count:
+    values = array.to_pylist()
+    if column is None:
+        yield from ((row, value) for row, value in enumerate(values) if value is not None)
         return
-    for row, value in enumerate(array.to_pylist()):
-        part = value if column is None else _unread(value, array.type, column.type)
-        if part is None and value is not None and column is not None and not column[row].is_valid:
-            part = value
-        if part is not None:
+    for row, (value, kept) in enumerate(zip(values, column.to_pylist(), strict=True)):
+        if (part := _unread(value, kept, array.type, column.type)) is not None:
             yield row, part

@@ -122,6 +122,8 @@ def _opened(file: BinaryIO) -> Any:
         blocks = fastavro.block_reader(file)
     except _damage() as error:
         raise BadFile("TRUNCATED", f"its header cannot be read: {error}") from error
+    if "org.apache.spark.legacyDateTime" in blocks.metadata:
+        raise BadFile("LEGACY_CALENDAR", "Spark wrote its dates in the old calendar: write them again without LEGACY")
     if blocks.codec not in ("null", "deflate", "bzip2", "xz", "snappy", "zstandard"):
         raise ConfigurationError(f"the codec {blocks.codec!r} of Avro is not supported")
     return blocks

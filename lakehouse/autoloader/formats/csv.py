@@ -17,7 +17,7 @@ from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
 from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table, raise_if_environment
-from lakehouse.autoloader.formats.text import as_utf8, values_of
+from lakehouse.autoloader.formats.text import as_utf8, flag, values_of
 
 _CHUNK_ROWS = 65_536
 
@@ -63,31 +63,45 @@ def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
 def _named_blocks(
     file: BinaryIO, reader: Mapping[str, str], dialect: Dialect, names: list[str] | None, path: str = ""
 ) -> Iterator[tuple[list[str], _Block]]:
-    """Blocks of a file, each with its columns' names: the header's, else those given, else ``_c0`` and so on."""
+    """Blocks of a file, each with its columns' names: those given, else the header's, else ``_c0`` and so on."""
+    header = dialect.header
     for data in dialect.blocks(as_utf8(file, reader, path)):
-        if names is None:
+        if header or names is None:
             first = next(dialect.records(data), None)
             if first is None:
                 continue
-            names = _names(first[0] if dialect.header else [None] * len(first[0]), dialect)
-            data = data[first[2] :] if dialect.header else data
+            if names is None:
+                names = _names(first[0] if header else [None] * len(first[0]), dialect)
+            elif not flag(reader, "enforceschema", True):
+                _refuse_header(first[0], names)
+            data = data[first[2] :] if header else data
+            header = False
             yield names, _Block([], np.zeros(0, np.int64), list)
         for block in _blocks(data, dialect, len(names)):
             yield names, block
 
 
+def _refuse_header(found: Tokens, names: list[str]) -> None:
+    """Raises where a header is not the columns' names: as Spark compares them, in any case."""
+    have, want = ([(one or "").lower() for one in some] for some in (found, names))
+    if have != want:
+        raise BadFile("HEADER_MISMATCH", f"its header is {found}, the columns are {names}, and enforceSchema is false")
+
+
 def parse_csv(file: BinaryIO, target: Target) -> Iterator[Rows]:
-    """Rows of a CSV file: columns by name with ``header``, by position without.
+    """Rows of a CSV file: columns by name with ``header``, by position without it or with ``enforceSchema``.
 
     Raises:
-        BadFile: the file is no text, or with ``FAILFAST`` a record is malformed (reason ``MALFORMED``).
+        BadFile: the file is no text, with ``enforceSchema`` false its header is not the columns' names, or with
+            ``FAILFAST`` a record is malformed (reason ``MALFORMED``).
         ConfigurationError: an option or a type of column is not supported.
     """
     dialect = Dialect(target.reader)
     for one in target.wanted:
         values_of(pa.array([], pa.string()), one.dataType, target.reader)
     shape, done = _Shape(target, dialect), 0
-    given = None if dialect.header else [one.name for one in target.wanted]
+    by_name = dialect.header and "enforceschema" not in target.reader
+    given = None if by_name else [one.name for one in target.wanted]
     for names, block in _named_blocks(file, target.reader, dialect, given, target.path):
         yield shape.rows(names, block, done)
         done += len(block.counts)

@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.types as kinds
 import pyspark.sql.types as spark
 from pyspark.sql.pandas.types import from_arrow_type
@@ -32,9 +34,10 @@ def parse_orc(file: BinaryIO, target: Target) -> Iterator[Rows]:
     """Rows of an ORC file; columns by name, or by position where old Hive named them ``_col0`` and so on.
 
     Raises:
-        BadFile: the file is not ORC, is truncated or damaged.
+        BadFile: the file is not ORC, is truncated or damaged, or a value fits no column.
     """
     opened = _opened(file)
+    leaf = _julian if has_julian_days(opened) else _floored
     names = list(opened.schema.names)
     wanted = [one.name for one in target.wanted]
     if names and all(map(_NAMELESS.fullmatch, names)) and not set(names) & set(wanted):
@@ -54,7 +57,7 @@ def parse_orc(file: BinaryIO, target: Target) -> Iterator[Rows]:
         step = max(1, min(CHUNK_ROWS, CHUNK_BYTES * stripe.num_rows // max(stripe.nbytes, 1)))
         for at in range(0, stripe.num_rows, step):
             batch = stripe.slice(at, step)
-            yield rows_of_batch(target, batch, done, new)
+            yield rows_of_batch(target, batch, done, new, leaf)
             done += batch.num_rows
 
 
@@ -71,6 +74,61 @@ def _opened(file: BinaryIO) -> Any:
         return orc.ORCFile(file)
     except UNREADABLE as error:
         raise BadFile("TRUNCATED", f"its footer cannot be read: {error}") from error
+
+
+_REFORM_DAY = -141_427  # 1582-10-15, the first day of the Gregorian calendar
+_CALENDAR = 11  # the number of its field in the footer; the footer itself is field 2 of the tail
+_JULIAN, _PROLEPTIC = 1, 2
+
+
+def has_julian_days(opened: Any) -> bool:
+    """Whether days before 1582-10-15 are of the Julian calendar, as Java writes them unless it says otherwise."""
+    footer = dict(_fields(opened.reader.serialized_file_tail())).get(2, b"")
+    calendar = dict(_fields(footer)).get(_CALENDAR, 0)
+    return calendar == _JULIAN or (calendar != _PROLEPTIC and opened.writer == "ORC_JAVA")
+
+
+def _fields(message: bytes) -> Iterator[tuple[int, Any]]:
+    """Numbers and values of a protobuf message: whole numbers, and bytes."""
+    at = 0
+
+    def number() -> int:
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = number()
+        if tag & 7 == 0:
+            yield tag >> 3, number()
+        else:
+            length = {1: 8, 5: 4}.get(tag & 7) or number()
+            yield tag >> 3, message[at : at + length]
+            at += length
+
+
+def _floored(array: pa.Array) -> pa.Array:
+    """Microseconds, as Spark cuts ORC's nanoseconds."""
+    return pc.floor_temporal(array, 1, "microsecond") if kinds.is_timestamp(array.type) else array
+
+
+def _julian(array: pa.Array) -> pa.Array:
+    """The same, and days of the Julian calendar as the days of that name in ours."""
+    if not kinds.is_date32(array.type) or not pc.any(pc.less(array, pa.scalar(_REFORM_DAY, pa.date32()))).as_py():
+        return _floored(array)
+    days = array.cast(pa.int32()).fill_null(0).to_numpy().astype(np.int64)
+    since = days + 2_440_588 + 32_082  # days since the beginning of March of the year 4801 before our era, Julian
+    year = (4 * since + 3) // 1461
+    of_year = since - 1461 * year // 4
+    ours = of_year + 365 * year + year // 4 - year // 100 + year // 400 - 32_044 - 2_440_588
+    days = np.where(days < _REFORM_DAY, ours, days).astype(np.int32)
+    return pa.array(days, mask=pc.is_null(array).to_numpy(False)).cast(pa.date32())
 
 
 def infer_orc(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:

@@ -31,6 +31,11 @@ class MemoryStore:
                 data, modified = found
                 yield ObjectInfo(key, len(data), md5(data).hexdigest(), modified)
 
+    def info(self, bucket, key):
+        self._step()
+        data, modified = self.objects.get((bucket, key), (None, None))
+        return None if data is None else ObjectInfo(key, len(data), md5(data).hexdigest(), modified)
+
     def read(self, bucket, key):
         self._step()
         if (bucket, key) not in self.objects:

@@ -365,3 +365,23 @@ def test_folders_that_share_a_journal_are_not_listed_from_each_others_last_key(m
     look(world, one, high)
     fill(world, ["c"])
     assert look(world, one, low).found == 1
+
+
+def test_a_path_that_is_a_files_own_key_finds_that_file_and_no_other():
+    world = MemoryStore()
+    fill(world, ["a.json", "a.json.old", "b.json"])
+    source = SourcePath.parse("s3a://landing/in/a.json")
+    one = opened(world)
+    assert look(world, one, source).found == 1
+    world.put("landing", "in/a.json", b"replaced")
+    assert look(world, one, source).found == 1
+    assert [(file.key, file.first) for file in one.files(0, 9)] == [("in/a.json", True), ("in/a.json", False)]
+
+
+def test_a_path_with_files_below_it_is_a_folder():
+    world = MemoryStore()
+    world.put("landing", "in", b"what some client left as the folder's marker")
+    fill(world, ["a.json"])
+    one = opened(world)
+    assert look(world, one, SourcePath.parse("s3a://landing/in")).found == 1
+    assert [file.key for file in one.files(0, 9)] == ["in/a.json"]

@@ -94,7 +94,7 @@ class TestTyped:
         data = write(
             pa.table({"b": pa.array([7, None], pa.int64()), "a": pa.array([1, 2], pa.int32()), "z": ["q", None]})
         )
-        assert new_fields(parse, data) == {"z"}
+        assert new_fields(parse, data, RESCUED, rescued_column="_rescued_data") == {"z"}
         first, second = rows(parse, data, RESCUED, rescued_column="_rescued_data")
         assert first[:3] == (1, None, None)
         assert rescued(first[3]) == {"b": 7, "z": "q", "_file_path": PATH}
@@ -111,8 +111,9 @@ class TestTyped:
         assert rows(parse, data, t.StructType().add("a", "long")) == [(5,)]
         assert rows(parse, data, t.StructType().add("a", "double")) == [(5.0,)]
         assert rows(parse, data, t.StructType().add("a", t.DecimalType(12, 2))) == [(Decimal(5),)]
-        assert rows(parse, data, t.StructType().add("a", "string")) == [(None,)]
-        assert rows(parse, write(pa.table({"a": [5]})), t.StructType().add("a", "integer")) == [(None,)]
+        for bad, type_ in ((data, "string"), (write(pa.table({"a": [5]})), "integer")):
+            schema = t.StructType().add("a", type_).add("_r", "string")
+            assert [row[0] for row in rows(parse, bad, schema, rescued_column="_r")] == [None]
 
     def test_schemas_are_merged_and_conflicts_named(self, parse, infer, write):
         narrow, wide = write(pa.table({"a": pa.array([1], pa.int32())})), write(pa.table({"a": [1], "b": ["x"]}))
