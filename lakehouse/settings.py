@@ -201,7 +201,7 @@ class Settings(BaseSettings):
 
     def table_uri(self, table: str) -> str:
         """Where ``layer.name`` lives."""
-        layer, name = table.split(".")
+        layer, name = table.split(".", 1)
         return f"{self.lake_uri}/{layer}/{name}"
 
     def schema_uri(self, table: str) -> str:

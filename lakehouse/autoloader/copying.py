@@ -47,7 +47,8 @@ def write_plan(store: ObjectStore, uri: str, files: Sequence[FileVersion]) -> No
 def read_plan(store: ObjectStore, uri: str) -> list[FileVersion]:
     """What an attempt reads."""
     bucket, prefix = split_uri(uri)
-    return to_files(pq.read_table(io.BytesIO(store.read(bucket, f"{prefix}plan.parquet"))))
+    opened = pq.ParquetFile(io.BytesIO(store.read(bucket, f"{prefix}plan.parquet")))
+    return to_files(opened.read(use_threads=False))  # see FinishedBatch.tables
 
 
 class CopyFiles(DataSource):

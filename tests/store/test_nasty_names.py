@@ -74,7 +74,7 @@ def test_tables_of_such_names_are_listed_and_read(lake, environment):
     uri = lake.settings.table_uri("bronze.seed").replace("s3a://", "s3://", 1)
     write_deltalake(uri, pa.table({"[/x]": [1]}), storage_options=lake.endpoint.deltalake_options())
     bucket, folder = lake.settings.bucket, f"{lake.settings.user}/bronze/"
-    names = ["[x]", r"$\frac$", "a`; drop", "a b", "a%20b", "a#b", "a?b", "ü"]
+    names = ["a.b", "[x]", r"$\frac$", "a`; drop", "a b", "a%20b", "a#b", "a?b", "ü"]
     for name in [*names, "line\nend", "\x1b[31m"]:
         for one in list(lake.store.list(bucket, f"{folder}seed/")):
             key = one.key.replace(f"{folder}seed/", f"{folder}{name}/")

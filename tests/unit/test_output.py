@@ -41,8 +41,8 @@ def shown(monkeypatch):
     screens = {name: io.StringIO() for name in ("_console", "_errors")}
     for name, screen in screens.items():
         console = getattr(output, name)
-        monkeypatch.setattr(console, "_file", screen)  # its property would pin today's stream
-        monkeypatch.setattr(console, "width", 500)
+        monkeypatch.setattr(console, "_file", screen)
+        monkeypatch.setattr(console, "_width", 500)
     return lambda: "".join(screen.getvalue() for screen in screens.values())
 
 
