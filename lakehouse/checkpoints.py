@@ -257,11 +257,11 @@ def _lines(lake: Lake, table: str, name: str) -> list[str]:
     return lake.store.read(lake.settings.bucket, object_key(lake, table, name)).decode().splitlines()
 
 
-def newest_offset(lake: Lake, table: str) -> dict[str, Any] | None:
-    """What the newest planned batch says of its source; None before the first."""
+def newest_offset(lake: Lake, table: str, *, back: int = 0) -> dict[str, Any] | None:
+    """What the newest planned batch, or one so many before it, says of its source; None before the first."""
     numbers = _numbers(lake, table, "offsets")
-    if not numbers:
+    if len(numbers) <= back:
         return None
-    lines = _lines(lake, table, f"offsets/{numbers[-1]}")
+    lines = _lines(lake, table, f"offsets/{numbers[-1 - back]}")
     offset = json.loads(lines[2]) if len(lines) > 2 else None
     return offset if isinstance(offset, dict) else None

@@ -205,7 +205,9 @@ def _may_leave_out_changes(lake: Lake, source: str, *, reader: str, reads: froze
     left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
     todo = [one for one in changed if one.version not in left_out]
     if not todo:
-        return bool(changed)
+        # Spark asks for the last batch once more when it starts: what that left out it must leave out again
+        again = _not_read(lake, source, reader=reader, back=1)
+        return bool(changed) or any(not commit.only_adds for commit in again)
     removals = [one for one in todo if one.batch_id is None and not one.promoted]
     choices = {one.forgotten or lake.settings.after_removals for one in removals}
     if "ask" in choices:
@@ -264,9 +266,9 @@ def _has_read_all(lake: Lake, source: str, *, reader: str) -> bool:
     return not offset["isStartingVersion"] and bool(offset["reservoirVersion"] > version)
 
 
-def _not_read(lake: Lake, source: str, *, reader: str) -> list[Commit]:
-    """Commits of ``source`` that the stream into ``reader`` has not read."""
-    offset = checkpoints.newest_offset(lake, reader)
+def _not_read(lake: Lake, source: str, *, reader: str, back: int = 0) -> list[Commit]:
+    """Commits of ``source`` that the stream into ``reader`` has not read, or had not so many batches ago."""
+    offset = checkpoints.newest_offset(lake, reader, back=back)
     if offset is None or "reservoirVersion" not in offset:
         return []
     # the offset names the commit that is read next, or the version of a snapshot

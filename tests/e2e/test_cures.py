@@ -51,7 +51,9 @@ class Orders:
 
     def ingest(self, *tables):
         done = lakehouse(self.environment, "ingest", *tables, "--json")
-        return json.loads(done.stdout)
+        report = json.loads(done.stdout)
+        assert "checks" in report, done.stdout + done.stderr
+        return report
 
     def failing(self, *tables):
         return {one["check"]: one["next_command"] for one in self.ingest(*tables)["checks"] if not one["passed"]}

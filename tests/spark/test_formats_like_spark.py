@@ -232,7 +232,9 @@ def test_days_of_the_julian_calendar_in_orc(lake, spark):
 
 def test_nanoseconds_of_orc(lake, spark):
     sink = io.BytesIO()
-    orc.write_table(pa.table({"t": pa.array([1_577_934_245_123_456_789, -1, None], pa.timestamp("ns"))}), sink)
+    orc.write_table(
+        pa.table({"t": pa.array([1_577_934_245_123_456_789, 1_999, -1_000_000_000, None], pa.timestamp("ns"))}), sink
+    )
     folder = put(lake, "_nanoseconds", sink.getvalue())
     schema = t.StructType().add("t", "timestamp")
     theirs = [plain(row) for row in spark.read.schema(schema).format("orc").load(folder).collect()]
