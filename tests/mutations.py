@@ -90,8 +90,8 @@ MUTATIONS = (
         new="if_absent=e_tag is None",
         harm="Two processes that take over a dead one's lease both write to the table.",
         tests=(
-            "tests/store/test_leases.py::test_a_silent_holder_elsewhere_is_replaced_after_a_whole_ttl_of_our_own_clock",
-            "tests/store/test_leases.py::test_of_many_who_take_over_one_wins_each_round",
+            "tests/store/test_lease_takeover.py::test_a_silent_holder_elsewhere_is_replaced_after_a_whole_ttl_of_our_own_clock",
+            "tests/store/test_lease_takeover.py::test_of_many_who_take_over_one_wins_each_round",
         ),
     ),
     Mutation(

@@ -12,7 +12,7 @@ class RecordingProxy:
 
     def __init__(self, port, pattern):
         self.target, self.pattern = port, re.compile(rb"PUT (/\S*?" + pattern + rb")[ ?]")
-        self.written, self.on_write = Counter(), lambda path: None
+        self.written, self.on_write = Counter(), lambda path, port: None
         self._lock = threading.Lock()
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
@@ -40,7 +40,7 @@ class RecordingProxy:
                         if found:
                             path = found[1].decode()
                             asked.append(path)
-                            self.on_write(path)
+                            self.on_write(path, client.getpeername()[1])
                         server.sendall(data)
                     server.shutdown(socket.SHUT_WR)
 

@@ -126,6 +126,7 @@ def _end_session(remote: str, chosen: Callable[[str | None], bool], *, whole: bo
             _interrupt(session)
             for clone in clones | _clones(session):
                 _end_clone(remote, clone)
+            _stop(session, chosen)  # what an operation was about to start when it was interrupted
             session.client.release_session()
     finally:
         session.client.close()

@@ -2,22 +2,26 @@
 
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 
 import psutil
 import pytest
 from command import lakehouse, start_lakehouse
 from recording_proxy import RecordingProxy
 
-from lakehouse.engine import engine_status, stop_engine
+from lakehouse.engine import end_writes, engine_pid, stop_engine
 from lakehouse.lake import Lake
 from lakehouse.samples import file_name, generate_orders
 from lakehouse.settings import Settings
+from lakehouse.storage.lease_holder import Holder, this_host
 
 TABLE = "bronze.orders_autoloader"
-ROWS, FILES = 5, 12
+ROWS, FILES = 5, 6
 NUMBERED = rb"/(?:_delta_log/\d+\.json|offsets/\d+)"
 
 
@@ -37,12 +41,16 @@ def other_home(tmp_path_factory):
     stop_engine(Settings.load(home=folder, user="orphan"))
 
 
+def processes_with(port):
+    return {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port}
+
+
 class Orphans:
     """A lake whose clients are killed in mid-stream."""
 
     def __init__(self, home, other_home, proxy, name):
         own = Settings.load(home=home, user="orphan", bucket=f"orphan-{name}", landing_prefix=f"orphan-{name}/")
-        self.lake, self.proxy, self.files = Lake.open(own), proxy, 0
+        self.settings, self.lake, self.proxy, self.files = own, Lake.open(own), proxy, 0
         endpoint = self.lake.endpoint
         self.environment = {
             **os.environ,
@@ -75,38 +83,41 @@ class Orphans:
         )
         self.files += count
 
-    def orphan(self, commands, after_commits=2, slow_seconds=0.5):
+    def orphan(self, commands, after_commits=2, slow_seconds=3.0):
         """Kills a client in a batch, starts ``commands`` at once; returns what they said, and the engine's process.
 
-        Commits are slow meanwhile, so that the orphan lasts.
+        The orphan's commits are slow, so that it lasts.
         """
         self.land()
         process, commits, due = start_lakehouse(self.environment, *commands[0]), [], threading.Event()
 
-        def on_write(path):
-            if "_delta_log" in path:
-                commits.append(path)
-                if len(commits) == after_commits:
-                    process.kill()
-                    due.set()
+        def on_write(path, port):
+            if "_delta_log" not in path:
+                return
+            commits.append(path)
+            if len(commits) == after_commits:
+                process.kill()
+                due.set()
+            if due.is_set() and engine_pid(self.settings) in processes_with(port):
                 time.sleep(slow_seconds)
+
+        said = {}
+
+        def run(name):
+            said[name] = self.run(name)
 
         self.proxy.on_write = on_write
         try:
             assert due.wait(240), process.communicate(timeout=5)
-            engine = engine_status(Settings.load(home=self.environment["LAKEHOUSE_HOME"], user="orphan"))
             process.communicate(timeout=10)
-            said = {}
-            threads = [
-                threading.Thread(target=lambda one=one: said.update({one: self.run(one)})) for one in commands[1:]
-            ]
+            threads = [threading.Thread(target=run, args=(one,)) for one in commands[1:]]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
         finally:
-            self.proxy.on_write = lambda path: None
-        return said, engine.pid
+            self.proxy.on_write = lambda path, port: None
+        return said
 
     def run(self, name):
         arguments, variables = self.others[name]
@@ -122,11 +133,11 @@ class Orphans:
 
 
 def assert_one_writer(orphans, said):
+    assert not orphans.proxy.twice(), said
     for name, done in said.items():
         refused = done.returncode == 1 and ("is being written by" in done.stderr or "may still be" in done.stderr)
         assert done.returncode == 0 or refused, f"{name}: {done.stdout}{done.stderr}"
     assert any(done.returncode == 0 for done in said.values()), "a dead client keeps nobody out"
-    assert not orphans.proxy.twice()
     clean = orphans.run("same engine")
     assert clean.returncode == 0, clean.stdout + clean.stderr
     assert not orphans.proxy.twice()
@@ -138,9 +149,55 @@ INGEST = ["ingest", TABLE]
 
 def test_no_version_is_written_twice_when_a_client_is_killed_in_a_batch(home, other_home, proxy):
     orphans = Orphans(home, other_home, proxy, "short")
-    said, engine = orphans.orphan([INGEST, "replay", "repair", "in process"])
+    said = orphans.orphan([INGEST, "replay", "repair", "in process"])
+    engine = engine_pid(orphans.settings)
     assert_one_writer(orphans, said)
-    assert psutil.pid_exists(engine), "the engine itself was left to its other clients"
+    assert engine and engine == engine_pid(orphans.settings), "the engine was left to its other clients"
+
+
+WRITER = """
+import threading, time, uuid
+from lakehouse.engine import connect, engine_in_use
+from lakehouse.lake import Lake
+from lakehouse.storage.lease_holder import Holder
+from lakehouse.streams.transaction import SOURCE_VIEW
+
+lake = Lake.open()
+session, number = connect(lake), uuid.uuid4()
+
+def slowly(batches):
+    time.sleep(8)
+    yield from batches
+
+def write(writer, name):
+    rows = writer.range(0, 2, 1, 2).mapInArrow(slowly, "id BIGINT")
+    rows.write.format("delta").save(lake.settings.table_uri(name))
+
+session.range(1).createOrReplaceTempView(SOURCE_VIEW + number.hex)
+for writer, name in ((session, "bronze.first"), (session.cloneSession(str(number)), "bronze.second")):
+    threading.Thread(target=write, args=(writer, name), daemon=True).start()
+print(Holder("a", "bronze.first", "", 1, "1", 0.0, engine=engine_in_use(lake.settings)).encoded().decode(), flush=True)
+time.sleep(600)
+"""
+
+
+def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, other_home, proxy):
+    orphans = Orphans(home, other_home, proxy, "writes")
+    for ended in (False, True):
+        command = [sys.executable, "-c", WRITER]
+        process = subprocess.Popen(command, env=orphans.environment, stdout=subprocess.PIPE, text=True)
+        left = replace(Holder.decoded(process.stdout.readline().encode()), host=this_host())
+        time.sleep(2)  # both are at work
+        process.kill()
+        process.wait()
+        if ended:
+            assert end_writes(orphans.lake, "bronze.first", left)
+            assert end_writes(orphans.lake, "bronze.first", left), "a second time there is nothing to end"
+        time.sleep(10)
+        tables = set(orphans.lake.table_names()) & {"bronze.first", "bronze.second"}
+        assert tables == (set() if ended else {"bronze.first", "bronze.second"})
+        for table in ("first", "second"):
+            orphans.lake.store.delete_prefix(orphans.settings.bucket, f"orphan/bronze/{table}/")
 
 
 @pytest.mark.soak("many rounds, ingest and stream, with another home and the same engine among the writers")
@@ -151,5 +208,5 @@ def test_no_version_is_written_twice_through_many_kills(home, other_home, proxy)
             orphans = Orphans(home, other_home, proxy, f"long-{number}")
         first = dice.choice([INGEST, ["stream", TABLE]])
         others = dice.sample(sorted(orphans.others), k=dice.randint(1, 3))
-        said, _ = orphans.orphan([first, *others], dice.randint(1, 4), dice.random())
+        said = orphans.orphan([first, *others], dice.randint(1, 4), 3 * dice.random())
         assert_one_writer(orphans, said)

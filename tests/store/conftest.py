@@ -2,6 +2,7 @@
 
 import pytest
 from store.landed import World
+from store.leasing import held_elsewhere  # noqa: F401
 
 
 @pytest.fixture
