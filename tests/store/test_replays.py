@@ -1,4 +1,4 @@
-"""A replay between its request and its batch: whose it is, how often it counts, and what a killed batch leaves of it."""
+"""A replay between its request and its batch: whose it is, how often it counts, what a killed batch leaves of it."""
 
 import json
 
