@@ -84,7 +84,8 @@ class ReplacingWriter:
             table = DeltaTable(self.table_uri.replace("s3a://", "s3://", 1), storage_options=options)
         except TableNotFoundError:
             return False
-        return (table.transaction_version(query_id) or -1) >= batch_id
+        last = table.transaction_version(query_id)
+        return last is not None and last >= batch_id
 
 
 @dataclass(frozen=True)
