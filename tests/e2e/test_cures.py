@@ -72,6 +72,31 @@ def line(id_, day=1, **more):
     return json.dumps({**order, "payment_method": "cash", "product_id": "p", "quantity": 1, **more})
 
 
+def test_faults_end_green_by_the_words_of_their_checks(orders):
+    """Duplicates and a broken line; then somebody deletes rows, and says afterwards that it was meant."""
+    orders.put(1, line("a1"), line("a2"), line("a2", day=2))
+    orders.put(2, line("b1"), '{"order_id": "b2", broken')
+    failing = orders.failing(BRONZE)
+    assert set(failing) == {"no_duplicate_orders", "no_corrupt_records", "rescue_rate"}
+    follow(orders.environment, failing["no_duplicate_orders"], slice(2, 3))  # keep the newest copy
+    orders.put(2, line("b1"), line("b2"))
+    follow(orders.environment, failing["no_corrupt_records"])
+    assert [orders.count(one) for one in (BRONZE, ORDERS)] == [4, 4]
+
+    orders.sql("DELETE FROM {bronze} WHERE order_id = 'a1'")
+    missing = orders.failing(BRONZE)["every_file_loaded"]
+    follow(orders.environment, missing, slice(2, 3))
+    stopped = lakehouse(orders.environment, "ingest")
+    assert stopped.returncode == 1
+    assert "rows were removed from bronze.orders_autoloader: version" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert orders.count(ORDERS) == 4, "what was computed stays until somebody says more"
+    follow(orders.environment, stopped.stderr)
+    assert orders.failing(ORDERS) == {}
+    assert orders.count(ORDERS) == 3
+
+
+@pytest.mark.soak("each check of files, to its green end")
 def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
     """Duplicates, broken lines, rescued values, orders without an id, a file that cannot be read."""
     orders.put(1, line("a1"), line("a2"), line("a2", day=2))
@@ -99,6 +124,7 @@ def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
     assert [orders.count(one) for one in (BRONZE, ORDERS)] == [7, 7]
 
 
+@pytest.mark.soak("the other way out")
 def test_duplicates_end_green_when_their_file_is_corrected(orders):
     orders.put(1, line("a1"), line("a1"))
     cure = orders.failing()["no_duplicate_orders"]
@@ -108,6 +134,7 @@ def test_duplicates_end_green_when_their_file_is_corrected(orders):
     assert orders.count(BRONZE) == 1
 
 
+@pytest.mark.soak("a second DELETE, loaded again, and kept")
 def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orders):
     orders.put(1, *(line(f"a{number}") for number in range(4)))
     orders.put(2, *(line(f"b{number}", day=2) for number in range(3)))
@@ -134,6 +161,7 @@ def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orde
     assert orders.count(BRONZE) == 6
 
 
+@pytest.mark.soak("follow, keep and what is refused")
 def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
     orders.put(1, *(line(f"a{number}", day=1 + number) for number in range(4)))
     orders.put(2, line("late", day=9))
@@ -179,6 +207,7 @@ def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
     assert "is computed from another table" in lakehouse(orders.environment, "forget", SILVER, "--duplicates").stderr
 
 
+@pytest.mark.soak("RESTORE of what a restart took out")
 def test_what_a_restart_takes_out_can_be_restored(orders):
     orders.put(1, line("a1"), line("a2", day=2))
     assert orders.failing() == {}
