@@ -208,6 +208,7 @@ def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, 
 
 
 @pytest.mark.soak("many rounds, ingest and stream, with another home and the same engine among the writers")
+@pytest.mark.timeout(3600)
 def test_no_version_is_written_twice_through_many_kills(home, other_home, proxy):
     dice, orphans = random.Random(1), None
     for number in range(int(os.environ.get("ORPHAN_ROUNDS", "25"))):
