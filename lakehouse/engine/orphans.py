@@ -134,10 +134,11 @@ def _end_session(remote: str, chosen: Callable[[str | None], bool], *, whole: bo
 
 def _clones(session: SparkSession) -> set[str]:
     found = set()
-    for one in session.catalog.listTables():
+    # not catalog.listTables(): that is a job, which waits for the very tasks that are to be ended
+    for row in session.sql("SHOW VIEWS").collect():
         with suppress(ValueError):  # another view of such a name
-            if one.name.startswith(CLONED):
-                found.add(str(UUID(one.name.removeprefix(CLONED))))
+            if row["viewName"].startswith(CLONED):
+                found.add(str(UUID(row["viewName"].removeprefix(CLONED))))
     return found
 
 
@@ -182,8 +183,8 @@ def _interrupt(session: Any) -> None:
     """Ends the operations of a session and waits for their ends; whoever waits for this has a limit."""
     from pyspark.sql.connect.proto import base_pb2
 
-    states = base_pb2.GetStatusResponse.OperationStatus.OperationState
-    busy = (states.OPERATION_STATE_RUNNING, states.OPERATION_STATE_TERMINATING)
+    # one that has ended stays TERMINATING until its client fetches the outcome, which a dead one never does
+    running = base_pb2.GetStatusResponse.OperationStatus.OperationState.OPERATION_STATE_RUNNING
     session.interruptAll()
-    while any(one.state in busy for one in session.client._get_operation_statuses().operation_statuses):
+    while any(one.state == running for one in session.client._get_operation_statuses().operation_statuses):
         time.sleep(0.05)
