@@ -188,6 +188,7 @@ def committed(orphans, tables):
     return {table for table, key in keys.items() if orphans.lake.store.info(bucket, key) is not None}
 
 
+@pytest.mark.soak("writes that are no queries, and a control: what nobody ends goes on")
 def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, other_home, proxy):
     orphans = Orphans(home, other_home, proxy, "writes")
     for ended in (False, True):
