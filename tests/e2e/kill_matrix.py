@@ -50,6 +50,7 @@ class KillingProxy:
         self.target, self.armed, self.fired = port, None, threading.Event()
         self.poison, self.victims = None, []
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -69,7 +70,8 @@ class KillingProxy:
     def _kill_reader(self, port):
         """Kills the process that asked: what a file does that makes its parser crash."""
         for one in psutil.net_connections("tcp"):
-            if one.laddr.port == port and one.pid != os.getpid():
+            # a socket that is closing has no process, and None is this one for psutil
+            if one.pid and one.pid != os.getpid() and one.laddr.port == port and one.raddr[1:] == (self.port,):
                 self.victims.append(one.pid)
                 psutil.Process(one.pid).kill()
 
