@@ -7,6 +7,7 @@ takes over a lease first goes into the dead client's own session, by its number,
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -23,8 +24,10 @@ from lakehouse.storage.lease_holder import UNKNOWN, EngineUse, Holder, birth_of,
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 90.0  # longer than Spark waits for a store that is silent (fs.s3a.connection.timeout, 60 s)
+_SILENT_SECONDS = 3.0
 _BATCH_SECONDS = 5.0
+_log = logging.getLogger(__name__)
 _CLOSED = "SESSION_CLOSED"
 CLONED = "source_"
 """Begins the name of a view from which a clone of a session merges; the rest is the clone's number.
@@ -90,8 +93,14 @@ def _is_gone(use: EngineUse) -> bool:
 
 
 def _wait_for(done: Callable[[], bool], table: str, use: EngineUse, failed: threading.Event | None = None) -> bool:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    began, told = time.monotonic(), False
+    deadline = began + _PATIENCE_SECONDS
     while not done():
+        if not told and time.monotonic() > began + _SILENT_SECONDS:
+            _log.warning(
+                "waiting until what a dead client left running for %s has ended in Spark (pid %s)", table, use.pid
+            )
+            told = True
         if time.monotonic() > deadline or (failed is not None and failed.is_set() and not done()):
             home = f"LAKEHOUSE_HOME={Path(use.folder).parents[1]} " if use.folder else ""
             raise LeaseHeld(

@@ -95,6 +95,8 @@ class KillingProxy:
                         if armed is not None and armed[0].match(data):
                             if armed[1]:
                                 self._fire()
+                                client.shutdown(socket.SHUT_RDWR)  # cut off, not silent: that would be a minute's wait
+                                server.shutdown(socket.SHUT_RDWR)
                                 return
                             waiting.set()
                         server.sendall(data)
