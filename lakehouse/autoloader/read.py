@@ -20,7 +20,7 @@ from lakehouse.autoloader.decompress import compression_of, refuse_disguised, un
 from lakehouse.autoloader.evolve import Learner, lines_of
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
-from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table, raise_if_environment
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table, raise_if_environment, refuse_large
 from lakehouse.autoloader.location import key_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
@@ -318,7 +318,7 @@ class PartReader:
             # all of it before the first row goes on: a file can turn out bad near its end
             parsed: list[Rows] = []
             for rows in self.format.parse_file(file, span, path):
-                _refuse_large(rows.table, self.options.max_record_bytes)
+                refuse_large(rows.table, self.options.max_record_bytes)
                 if span.size_bytes <= _IN_MEMORY_BYTES:
                     parsed.append(rows)
                 elif rows.new_fields and not parsed:
@@ -382,23 +382,6 @@ class PartReader:
                 span, future = queue.popleft()
                 yield span, future
                 ahead_bytes -= span.length
-
-
-def _refuse_large(table: pa.Table, limit: int) -> None:
-    """Raises where one row is larger than that in memory; halves are looked at only where the whole is.
-
-    A few KB of Parquet can hold a value of a gigabyte. This process bears it, Spark's heap does not.
-
-    Raises:
-        BadFile: there is such a row.
-    """
-    if table.nbytes <= limit:
-        return
-    if table.num_rows == 1:
-        raise BadFile("RECORD_TOO_LARGE", f"a record takes {table.nbytes:,} bytes, over {limit:,}")
-    middle = table.num_rows // 2
-    _refuse_large(table.slice(0, middle), limit)
-    _refuse_large(table.slice(middle), limit)
 
 
 def _after_line_feed(file: IO[bytes]) -> tuple[bytes, int]:

@@ -161,3 +161,20 @@ def raise_if_environment(error: BaseException, where: str) -> None:
                 next_command=_CURES.get(one.errno, _OTHER_CURE),
             ) from error
         one = one.__cause__
+
+
+def refuse_large(table: pa.Table, limit: int) -> None:
+    """Raises where one row is larger than that in memory; halves are looked at only where the whole is.
+
+    A few KB of Parquet can hold a value of a gigabyte. This process bears it, Spark's heap does not.
+
+    Raises:
+        BadFile: there is such a row.
+    """
+    if table.nbytes <= limit:
+        return
+    if table.num_rows == 1:
+        raise BadFile("RECORD_TOO_LARGE", f"a record takes {table.nbytes:,} bytes, over {limit:,}")
+    middle = table.num_rows // 2
+    refuse_large(table.slice(0, middle), limit)
+    refuse_large(table.slice(middle), limit)
