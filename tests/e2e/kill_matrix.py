@@ -107,6 +107,7 @@ class KillingProxy:
                 if waiting.is_set():
                     waiting.clear()
                     self._fire()
+                    client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while it is being read
                     return
                 client.sendall(reply)
 
