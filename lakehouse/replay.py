@@ -140,10 +140,12 @@ def pending_replays(lake: Lake, table: str) -> bool:
 
     A batch that was planned and not finished still does: it is what the next run begins with.
     """
-    log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
-    if log is None:
+    newest = checkpoints.newest_offset(lake, table)
+    if newest is None or "stream" not in newest:
         return False
-    return bool(replays_of(Journal.at(lake.store, log.journal), log.stream, log.committed_seq))
+    finished = checkpoints.last_finished(lake, table)  # not the whole log: that is a request for each of its batches
+    after = finished.offset["seq"] if finished else 0
+    return bool(replays_of(Journal.at(lake.store, newest["journal"]), newest["stream"], after))
 
 
 def _names(one: FileState, pattern: str) -> bool:

@@ -246,7 +246,7 @@ class Checkpoint:
             self.store.read(self.bucket, f"{self.prefix}metadata")
         except ObjectMissing:
             self.store.write(self.bucket, f"{self.prefix}metadata", json.dumps({"id": uuid.uuid4().hex}).encode())
-        text = f"v1\n{{}}\n{json.dumps(end)}"
+        text = f'v1\n{{"batchWatermarkMs":0}}\n{json.dumps(end)}'
         self.store.write(self.bucket, f"{self.prefix}offsets/{batch}", text.encode())
 
     def finish(self, batch):

@@ -41,7 +41,7 @@ class Loaded:
     def plan(self, batch, seq):
         segment = self.journal.position(seq).segment
         offset = {"v": 1, "seq": seq, "segment": segment, "journal": self.uri, "stream": "one"}
-        self.object(f"offsets/{batch}", f"v1\n{{}}\n{json.dumps(offset)}")
+        self.object(f"offsets/{batch}", f'v1\n{{"batchWatermarkMs":0}}\n{json.dumps(offset)}')
 
     def replay(self):
         return replay(self.lake, ORDERS_AUTOLOADER, files=["a.json"], really=True)
