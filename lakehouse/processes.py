@@ -26,6 +26,7 @@ from filelock import FileLock
 
 from lakehouse.errors import ConfigurationError
 
+_STARTED = "--- started"
 _LOG_LIMIT_BYTES = 20_000_000  # one old log is kept beside the new one, so a folder never holds more than twice this
 
 
@@ -184,7 +185,7 @@ class Server:
         if self.log.exists() and self.log.stat().st_size > _LOG_LIMIT_BYTES:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
-            log.write(f"--- started {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+            log.write(f"{_STARTED} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
             child = subprocess.Popen(
                 [*HEARING, *command],
                 stdin=subprocess.DEVNULL,
@@ -225,9 +226,9 @@ class Server:
         return True
 
     def log_tail(self, lines: int = 15) -> str:
-        """The end of the log, for an error message."""
+        """The end of what the last server wrote, for an error message; of those before it nothing."""
         try:
-            text = self.log.read_text(errors="replace")
+            text = self.log.read_text(errors="replace").rpartition(_STARTED)[2]
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])

@@ -46,6 +46,11 @@ def test_an_engine_without_enough_memory_says_so_and_the_next_command_starts_ano
     assert "LAKEHOUSE_ENGINE_MEMORY=1024m" in reason.next_command
     try:
         assert connect(small).sql("SELECT 1").collect()[0][0] == 1
+        other = psutil.Process(engine_status(small.settings).pid)
+        other.kill()
+        other.wait(30)
+        again = explain(small.settings, ConnectionError())
+        assert "ended while it was in use" in str(again), "what the one before died of is not its cause"
     finally:
         disconnect()
         stop_engine(small.settings)
