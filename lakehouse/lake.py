@@ -17,10 +17,8 @@ from pyarrow.dataset import Dataset, dataset
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
 from lakehouse.plain_text import printable
-from lakehouse.settings import Settings
+from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
-
-LAYERS = ("bronze", "silver", "gold")
 
 EMPTIED, FORGOTTEN = "emptied", "forgotten"
 """Keys of a commit's metadata: why a table was emptied, and what becomes of rows computed from those removed."""

@@ -41,6 +41,9 @@ _MOST_OPEN_WINDOWS = 100_000
 _CONTRACTS = Path(__file__).parent / "contracts"
 
 
+LAYERS = ("bronze", "silver", "gold")
+"""First parts of the names of tables."""
+
 _warned: set[str] = set()
 _OF_THIS_NETWORK = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
 

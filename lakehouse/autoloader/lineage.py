@@ -1,0 +1,60 @@
+"""Where a row is from: the columns that a table of files has beside those of its files, and what they keep of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA
+from lakehouse.autoloader.options import METADATA
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+FILE = "_source_file"
+"""STRING: full path of the row's file."""
+SEQUENCE = "_source_sequence"
+"""BIGINT: the file's number in the journal."""
+RECORD = "_source_record"
+"""BIGINT: number of the record in the file; with the file's number it is unique."""
+PROCESSING_TIME = "_processing_time"
+"""TIMESTAMP: start of the micro-batch that read the row, UTC."""
+READ_AT = "processing_time"
+"""What a declaration calls that moment; every other name is a field of ``_metadata``."""
+
+LINEAGE = {PROCESSING_TIME: READ_AT, FILE: "file_path", SEQUENCE: "sequence", RECORD: "record_index"}
+"""Column to what is in it."""
+ABOUT_THE_ROW = (RESCUED_DATA, CORRUPT_RECORD, PROCESSING_TIME)
+"""Columns that say how a row came, and are none of its fields."""
+
+
+def with_metadata(rows: DataFrame, columns: Mapping[str, str]) -> DataFrame:
+    """Adds ``columns``: name to field of ``_metadata``, or to ``processing_time``; ``_metadata`` itself goes."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    for name, source in columns.items():
+        value = F.current_timestamp() if source == READ_AT else F.col(f"{METADATA}.{source}")
+        rows = rows.withColumn(name, value)
+    return rows.drop(METADATA)
+
+
+def evidence_column(rows: DataFrame) -> str | None:
+    """The column that keeps what did not fit; None where there is none."""
+    there = set(rows.columns)
+    return next((name for name in (RESCUED_DATA, CORRUPT_RECORD) if name in there), None)
+
+
+def is_invalid(rows: DataFrame, expected: Iterable[str]) -> Column:
+    """Whether a row is no whole record: its line is broken, or a value of an ``expected`` column is of another type.
+
+    A field that the schema does not have yet is rescued as well, and does not make a row invalid.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    evidence = evidence_column(rows)
+    if evidence is None:
+        return F.lit(False)
+    if evidence == CORRUPT_RECORD:
+        return F.col(evidence).isNotNull()
+    wrong = F.array(*map(F.lit, [*expected, CORRUPT_RECORD]))
+    return F.coalesce(F.arrays_overlap(F.json_object_keys(F.col(evidence)), wrong), F.lit(False))

@@ -1,0 +1,97 @@
+"""A table that is computed from another follows its commits: what it has not read, and what it does about removals."""
+
+from __future__ import annotations
+
+from lakehouse import checkpoints
+from lakehouse.errors import TerminalError
+from lakehouse.lake import Commit, Lake
+from lakehouse.repair import start_over
+from lakehouse.table import Table
+
+
+class RowsRemoved(TerminalError):
+    """Rows that a table was computed from were removed, and nobody said what becomes of it."""
+
+
+def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: frozenset[str] | None = None) -> bool:
+    """Whether the stream into ``reader`` may leave out commits of ``source`` that change rows or take them out.
+
+    It may when they promote columns, none of which it ``reads`` (None: it reads all), and when ``reader`` keeps what it
+    has after rows were removed on purpose. After a replay, or whenever ``reader`` is to follow, it starts over.
+
+    Raises:
+        RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
+    """
+    changed = [commit for commit in not_read(lake, source, reader=reader) if not commit.only_adds]
+    left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
+    todo = [one for one in changed if one.version not in left_out]
+    if not todo:
+        # Spark asks for the last batch once more when it starts: what that left out it must leave out again
+        again = not_read(lake, source, reader=reader, back=1)
+        return bool(changed) or any(not commit.only_adds for commit in again)
+    removals = [one for one in todo if one.batch_id is None and not one.promoted]
+    choices = {one.forgotten or reader.after_removals or lake.settings.after_removals for one in removals}
+    if "ask" in choices:
+        raise _asks(lake, source, reader.name, removals)
+    if choices == {"keep"} and len(removals) == len(todo):
+        checkpoints.note_kept(lake, reader.name, [one.version for one in removals])
+        return True
+    _compute_again(lake, reader.name, f"{source} was changed in version {todo[0].version}")
+    return False
+
+
+def _compute_again(lake: Lake, reader: str, why: str) -> None:
+    kept = checkpoints.kept_removals(lake, reader)
+    if kept:
+        raise RowsRemoved(
+            f"{why}: {reader} has to be computed again, and would lose what it kept when its source lost rows",
+            where=lake.settings.table_uri(reader),
+            state="nothing was changed",
+            next_command=f"lakehouse checkpoint restart {reader} --yes   (its rows of today stay in an older version)",
+        )
+    with checkpoints.writer_of(lake, reader):
+        start_over(lake, reader, why)
+
+
+def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsRemoved:
+    told = ", ".join(f"version {one.version} ({one.operation})" for one in removals)
+    return RowsRemoved(
+        f"rows were removed from {source}: {told}. {reader} can be computed again without them, or keep what it has",
+        where=lake.settings.table_uri(source),
+        state=f"nothing was changed; {reader} is as it was before",
+        next_command="LAKEHOUSE_AFTER_REMOVALS=follow lakehouse ingest   (computed again; keep: it keeps what it has)",
+    )
+
+
+def start_over_after_another(lake: Lake, source: str, *, reader: Table) -> None:
+    """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
+    opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader.name)
+    if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
+        _compute_again(lake, reader.name, f"{source} is another table now")
+
+
+def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
+    """Whether a query would find nothing: its start alone takes about a second.
+
+    Raises:
+        CheckpointMismatch: the reader's table and its checkpoint do not belong together.
+    """
+    state, offset, version = (
+        checkpoints.read_checkpoint(lake, reader.name),
+        checkpoints.newest_offset(lake, reader.name),
+        lake.version(source),
+    )
+    if state is None or offset is None or version is None or state.last_commit != state.last_offset:
+        return False
+    checkpoints.verify(lake, reader.name)
+    return not offset["isStartingVersion"] and bool(offset["reservoirVersion"] > version)
+
+
+def not_read(lake: Lake, source: str, *, reader: Table, back: int = 0) -> list[Commit]:
+    """Commits of ``source`` that the stream into ``reader`` has not read, or had not so many batches ago."""
+    offset = checkpoints.newest_offset(lake, reader.name, back=back)
+    if offset is None or "reservoirVersion" not in offset:
+        return []
+    # the offset names the commit that is read next, or the version of a snapshot
+    read = offset["reservoirVersion"] - (0 if offset.get("isStartingVersion") else 1)
+    return lake.commits_since(source, read)

@@ -1,0 +1,318 @@
+"""The nouns of a declaration: a ``Table`` has one ``Flow`` and its ``Check``s; a ``Catalogue`` is all tables together.
+
+The kinds are in ``lakehouse.flows`` and ``lakehouse.checks``, a module each. ``lakehouse.declaration`` makes them from
+``lakehouse.yaml``.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+
+from lakehouse.durations import parse_duration
+from lakehouse.errors import ConfigurationError
+from lakehouse.settings import LAYERS
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
+
+    from lakehouse.lake import Lake
+    from lakehouse.progress import StreamReport
+    from lakehouse.streams.run import Run
+
+SAMPLE_ROWS = 20
+
+T = TypeVar("T")
+
+
+def _table_name(given: str) -> str:
+    layer, _, name = given.partition(".")
+    if layer not in LAYERS:
+        raise ValueError(f"{given!r} is no table name: it has to begin with {', '.join(one + '.' for one in LAYERS)}")
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name):
+        raise ValueError(f"{given!r} is no table name: after the layer, letters, digits and _ are allowed")
+    return given
+
+
+def _as_list(given: Any) -> Any:
+    return [given] if isinstance(given, str) else given
+
+
+def _as_duration(given: Any) -> Any:
+    return parse_duration(given) if isinstance(given, str) else given
+
+
+TableName = Annotated[str, AfterValidator(_table_name)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+"""Names of columns: a list, or a single name."""
+Duration = Annotated[timedelta, BeforeValidator(_as_duration)]
+
+
+class Declared(BaseModel):
+    """A part of a declaration: frozen, and without keys that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    Attributes:
+        check: Its name, as in Dagster.
+        table: The table that was examined, whole.
+        passed: True when the table is as it must be.
+        numbers: Counts and shares, with their unit in the name.
+        sample: At most ``SAMPLE_ROWS`` offending rows.
+        next_command: What mends it; empty when passed.
+        blocks: Whether its failure stops what comes after the table.
+    """
+
+    check: str
+    table: str
+    passed: bool
+    numbers: dict[str, int | float]
+    sample: tuple[dict[str, Any], ...] = ()
+    next_command: str = ""
+    blocks: bool = False
+
+    def line(self) -> str:
+        """``PASS  no_duplicate_orders on bronze.x  duplicate_keys 0  ...``."""
+        numbers = "  ".join(f"{name} {value:,}" for name, value in self.numbers.items())
+        cure = f"  next: {self.next_command}" if self.next_command else ""
+        return f"{'PASS' if self.passed else 'FAIL'}  {self.check} on {self.table}  {numbers}{cure}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class At:
+    """Where a flow runs, or a check looks.
+
+    Attributes:
+        spark: A session.
+        lake: Where the tables are.
+        table: Whose flow or check it is.
+        catalogue: All tables.
+        memo: What several checks of one table share.
+    """
+
+    spark: SparkSession
+    lake: Lake
+    table: Table
+    catalogue: Catalogue
+    memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def once(self, name: str, make: Callable[[], T]) -> T:
+        """The value under ``name``, made by whichever check asks first."""
+        if name not in self.memo:
+            self.memo[name] = make()
+        found: T = self.memo[name]
+        return found
+
+    def of(self, table: str) -> At:
+        """The same place for another table."""
+        return At(self.spark, self.lake, self.catalogue[table], self.catalogue)
+
+
+class Flow(Declared, ABC):
+    """How a table gets its rows. A subclass is one key of a table in ``lakehouse.yaml``.
+
+    Attributes:
+        kind: That key.
+        refills: Whether a run fills an emptied table from its source again, so that it may be emptied.
+    """
+
+    kind: ClassVar[str] = ""
+    refills: ClassVar[bool] = True
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Makes the kind known to ``lakehouse.declaration``."""
+        super().__init_subclass__(**more)
+        if cls.kind:
+            _register(FLOWS, cls.kind, cls)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The tables that the rows come from; empty for files."""
+        return ()
+
+    def default_checks(self) -> tuple[Check, ...]:
+        """Checks that every table of this kind has; a declared check of the same kind takes the place of its own."""
+        return ()
+
+    @abstractmethod
+    def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
+        """Reads what is new in the source and commits it.
+
+        Raises:
+            LeaseHeld, CheckpointMismatch, StreamFailed, EngineUnavailable: see ``streams.run.run_stream``.
+        """
+
+
+class Check(Declared, ABC):
+    """What must be true of a table. A subclass is one key of a table's ``checks`` in ``lakehouse.yaml``.
+
+    Attributes:
+        kind: That key.
+        main: The field that stands beside the key when there is nothing else: ``unique: customer_id``.
+        blocks: What a failure does when ``on_failure`` says nothing.
+        name: As findings and Dagster show it; the kind where nothing is given.
+        on_failure: ``block`` stops what comes after the table, ``warn`` does not, ``off`` switches the check off.
+        description: One sentence for those who read the check.
+    """
+
+    kind: ClassVar[str] = ""
+    main: ClassVar[str] = ""
+    blocks: ClassVar[bool] = True
+    about: ClassVar[str] = ""
+
+    name: str = ""
+    on_failure: Literal["block", "warn", "off"] | None = None
+    description: str = ""
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Makes the kind known to ``lakehouse.declaration``."""
+        super().__init_subclass__(**more)
+        if cls.kind:
+            _register(CHECKS, cls.kind, cls)
+
+    @property
+    def called(self) -> str:
+        """Its name."""
+        return self.name or self.kind
+
+    @property
+    def blocking(self) -> bool:
+        """Whether a failure stops what comes after the table."""
+        return self.blocks if self.on_failure is None else self.on_failure == "block"
+
+    @property
+    def told(self) -> str:
+        """What it proves, in a sentence."""
+        return self.description or self.about
+
+    @abstractmethod
+    def examine(self, at: At) -> Finding | None:
+        """Looks at the table; None when there is nothing to examine.
+
+        The table exists. ``blocks`` of the finding is set by the caller.
+        """
+
+    def finding(
+        self,
+        at: At,
+        passed: bool,
+        numbers: Mapping[str, int | float],
+        sample: tuple[dict[str, Any], ...] = (),
+        cure: str = "",
+    ) -> Finding:
+        """The finding of this check; a cure is told only when it failed."""
+        return Finding(
+            self.called,
+            at.table.name,
+            passed,
+            dict(numbers),
+            () if passed else sample[:SAMPLE_ROWS],
+            "" if passed else cure,
+            self.blocking,
+        )
+
+
+FLOWS: dict[str, type[Flow]] = {}
+CHECKS: dict[str, type[Check]] = {}
+
+
+def _register(known: dict[str, Any], kind: str, cls: type) -> None:
+    if kind in known and known[kind].__module__ != cls.__module__:
+        raise TypeError(f"{kind} is there twice: in {known[kind].__module__} and {cls.__module__}")
+    known[kind] = cls
+
+
+@dataclass(frozen=True)
+class Table:
+    """A declared table.
+
+    Attributes:
+        name: ``layer.name``.
+        flow: How it gets its rows.
+        checks: What must be true of it, also what its flow asks for by itself; each name once.
+        description: For people.
+        owners: Who answers for it: mail addresses, or ``team:name``.
+        freshness: How old its newest data may be; None for any age.
+        after_removals: What becomes of it when rows are removed from its source; None for the setting's choice.
+        on_demand: Whether it is brought up to date only when it is named.
+        line: Where it stands in the file; 0 for a table made in Python.
+    """
+
+    name: str
+    flow: Flow
+    checks: tuple[Check, ...] = ()
+    description: str = ""
+    owners: tuple[str, ...] = ()
+    freshness: timedelta | None = None
+    after_removals: Literal["ask", "follow", "keep"] | None = None
+    on_demand: bool = False
+    line: int = 0
+
+    @property
+    def layer(self) -> str:
+        """``bronze``, ``silver`` or ``gold``."""
+        return self.name.split(".")[0]
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All declared tables, in the order of the data: whoever is read comes before its readers.
+
+    Attributes:
+        tables: In that order.
+        where: The file, for messages.
+        variables: Names of the environment's variables that the file asks for.
+    """
+
+    tables: tuple[Table, ...] = ()
+    where: str = "lakehouse.yaml"
+    variables: frozenset[str] = frozenset()
+
+    def __iter__(self) -> Iterator[Table]:
+        """The tables, in the order of the data."""
+        return iter(self.tables)
+
+    def __contains__(self, name: object) -> bool:
+        """Whether a table of that name is declared."""
+        return any(table.name == name for table in self.tables)
+
+    def __getitem__(self, name: str) -> Table:
+        """The table of that name.
+
+        Raises:
+            ConfigurationError: nobody declared it.
+        """
+        for table in self.tables:
+            if table.name == name:
+                return table
+        known = ", ".join(table.name for table in self.tables)
+        raise ConfigurationError(
+            f"no table {name} is declared",
+            where=self.where,
+            state="nothing was read or written",
+            next_command=f"name one of: {known}" if known else "lakehouse init   (writes a first lakehouse.yaml)",
+        )
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """``layer.name`` of each."""
+        return tuple(table.name for table in self.tables)
+
+    def readers(self, name: str) -> tuple[Table, ...]:
+        """The tables that are computed from ``name``, directly."""
+        return tuple(table for table in self.tables if name in table.flow.reads)
