@@ -88,6 +88,10 @@ class Settings(BaseSettings):
     bucket: BucketName = Field("lakehouse", description="bucket of the tables")
     user: UserName = Field(default_factory=getpass.getuser, description="whose tables: the folder in the bucket")
     home: Path = Field(Path(".lakehouse"), description="local data, logs, credentials and process records")
+    declaration: Path = Field(Path("lakehouse.yaml"), description="the file that declares the tables")
+    variables: dict[str, str] = Field(
+        default_factory=dict, description="values for ${NAME} in that file, as a JSON object; before the environment's"
+    )
     bronze_max_files_per_trigger: int = Field(3, ge=1, description="order files in one batch of bronze")
     allow_overwrites: Literal["false", "true", "replace"] = Field(
         "false",
@@ -187,7 +191,7 @@ class Settings(BaseSettings):
                 next_command="correct the variable; README.md lists all of them",
             ) from None
         _warn_of_plain_http(settings.s3_endpoint)
-        folders = {"home": settings.home, "contracts": settings.contracts}
+        folders = {"home": settings.home, "declaration": settings.declaration, "contracts": settings.contracts}
         if settings.minio_binary is not None:
             folders["minio_binary"] = settings.minio_binary
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
