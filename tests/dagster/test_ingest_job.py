@@ -34,7 +34,7 @@ def test_one_run_fills_all_tables_the_next_is_quiet_and_a_duplicate_stops_the_th
         assert_quiet(run(job, instance), rows=written.rows)
     injected = append_a_row_again(spark, lake)
     silver_before = lake.version(SILVER)
-    assert_stopped_by_the_duplicate(run(job, instance), injected, set(failed_checks(result)))
+    assert_stopped_by_the_duplicate(run(job, instance, WINDOWS), injected, set(failed_checks(result)))
     assert lake.version(SILVER) == silver_before
 
 

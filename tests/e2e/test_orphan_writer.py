@@ -21,7 +21,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage.lease_holder import Holder, this_host
 
 TABLE = "bronze.orders_autoloader"
-ROWS, FILES = 5, 6
+ROWS, FILES = 5, 5
 NUMBERED = rb"/(?:_delta_log/\d+\.json|offsets/\d+)"
 
 
