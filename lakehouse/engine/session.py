@@ -142,11 +142,14 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
 
     from lakehouse.engine.retries import WhileItLives
 
+    session = None
     try:
         session = SparkSession.builder.remote(remote).create()
         session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
+        if session is not None:
+            session.client.close()  # left open, it asks that server again at the end of the process
         raise EngineUnavailable(
             f"cannot reach the Spark Connect server: {type(error).__name__}: {str(error)[:200]}",
             where=remote.split("/;")[0],
