@@ -122,7 +122,7 @@ def test_duplicates_end_green_when_their_file_is_corrected(orders):
     assert orders.count(BRONZE) == 1
 
 
-@pytest.mark.soak("a second DELETE, loaded again, and kept")
+@pytest.mark.soak("DELETEs that were meant, loaded again, or kept, by printed words; test_orders.py has the refusal")
 def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orders):
     orders.put(1, *(line(f"a{number}") for number in range(4)))
     orders.put(2, *(line(f"b{number}", day=2) for number in range(3)))
