@@ -49,7 +49,7 @@ def _as_duration(given: Any) -> Any:
 
 
 def _as_reaction(given: Any) -> Any:
-    return "warn" if given == "drop" else given  # LAKEHOUSE_DUPLICATE_ORDERS has that word
+    return "warn" if given == "drop" else given  # what comes after leaves duplicates out by itself
 
 
 TableName = Annotated[str, AfterValidator(_table_name)]

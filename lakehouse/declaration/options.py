@@ -17,6 +17,8 @@ from lakehouse.settings import Settings
 from lakehouse.table import Table
 
 _CLEAN = "cloudFiles.cleanSource"
+_MODE = "cloudFiles.schemaEvolutionMode"
+_GROWING = ("addNewColumns", "addNewColumnsWithTypeWidening", "inline")
 _WILD = re.compile(r"[*?\[{\\]")
 
 
@@ -34,28 +36,18 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                     problems.add(line, f"{name} in {table.name} needs source: cloudFiles, and source is spark")
             continue
         try:
-            options = CloudFilesOptions.parse(_asked(settings, table.name, table.flow))
+            options = table.flow.cloud_files(settings, table.name)
         except ConfigurationError as error:
             for sentence in error.what.splitlines():
                 problems.add(_option_line(sentence, table.flow, lines), f"{table.name}: {sentence.rstrip('.')}")
         else:
             fine.append((table, table.flow, options))
+            if table.flow.columns is not None and options.schema_evolution_mode in _GROWING:
+                line = line_of(lines, ("files", "options", _written(table.flow, _MODE)))
+                said = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"
+                problems.add(line, f"{table.name}: {said}: give hints in place of schema, or take another mode")
     for one, other in combinations(fine, 2):
         _check_pair(one, other, drafts, problems)
-
-
-def _asked(settings: Settings, table: str, flow: Files) -> dict[str, str]:
-    """The options of the table's stream; the journal's own name does not matter here."""
-    asked = {
-        "path": flow.path,
-        "cloudFiles.format": flow.format,
-        "cloudFiles.schemaLocation": settings.schema_uri(table),
-        "cloudFiles.journalLocation": f"{settings.journal_root}/journal",
-    }
-    asked |= {"cloudFiles.schemaHints": flow.hints} if flow.hints else {}
-    asked |= {"pathGlobFilter": flow.glob} if flow.glob else {}
-    given = {name.lower() for name in flow.options}
-    return {name: value for name, value in asked.items() if name.lower() not in given} | flow.options
 
 
 _KEYS = {"path": "path", "cloudFiles.format": "format", "cloudFiles.schemaHints": "hints", "pathGlobFilter": "glob"}
@@ -66,8 +58,13 @@ def _option_line(sentence: str, flow: Files, lines: Lines) -> int:
     written = [name for name in flow.options if name.lower() in sentence.lower()]
     if written:
         return line_of(lines, ("files", "options", max(written, key=len)))
-    key = next((key for name, key in _KEYS.items() if sentence.startswith(f"{name} ")), "")
+    key = next((key for name, key in _KEYS.items() if sentence.startswith(f"{name} ")), "path")
     return line_of(lines, ("files", key))
+
+
+def _written(flow: Files, option: str) -> str:
+    """The name of an option as it is written, in whatever case."""
+    return next((name for name in flow.options if name.lower() == option.lower()), option)
 
 
 def _check_pair(
@@ -80,9 +77,8 @@ def _check_pair(
     for (table, flow, options), (reader, reads, _) in ((one, other), (other, one)):
         if options.clean_source == "OFF" or not _share_files(flow, reads):
             continue
-        name = next(name for name in flow.options if name.lower() == _CLEAN.lower())
         said = f"{table.name} removes files from {flow.path} ({_CLEAN} {options.clean_source})"
-        line = line_of(drafts.lines[table.name], ("files", "options", name))
+        line = line_of(drafts.lines[table.name], ("files", "options", _written(flow, _CLEAN)))
         problems.add(line, f"{said}, and {reader.name} (line {reader.line}) reads the same files: it would miss some")
         return
 
