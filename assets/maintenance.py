@@ -5,7 +5,8 @@ import dagster as dg
 from assets.metadata import records
 from assets.names import BRONZE_KEY, OWNERS, PROMOTE_KEY, REPLAY_LATE_KEY, SILVER_KEY, pool
 from lakehouse.late import replay_late
-from lakehouse.pipeline import BRONZE, SILVER, rescued_data
+from lakehouse.pipeline import rescued_data
+from lakehouse.orders.tables import BRONZE, SILVER
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 

@@ -8,7 +8,6 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
 from lakehouse.lake import Lake
-from lakehouse.quality import SAMPLE_ROWS, Finding
 from lakehouse.streams import bronze
 from lakehouse.streams.delta_batches import rows_read
 from lakehouse.streams.set_aside import LATE
@@ -20,6 +19,7 @@ from lakehouse.streams.silver import (
     in_windows,
     with_problem,
 )
+from lakehouse.table import SAMPLE_ROWS, Finding
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

@@ -13,11 +13,11 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
 from lakehouse.accounting import quarantined
+from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.streams import bronze
-from lakehouse.streams.bronze import SEQUENCE
 from lakehouse.streams.delta_batches import rows_read
 from lakehouse.streams.set_aside import LATE
 from lakehouse.streams.silver import (

@@ -15,11 +15,11 @@ import pyarrow as pa
 from deltalake import DeltaTable
 
 from lakehouse import checkpoints
+from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.location import split_uri
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.bronze import SEQUENCE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession

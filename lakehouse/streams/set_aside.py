@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
-from lakehouse.autoloader.formats.rows import RESCUED_DATA
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams import bronze

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
+from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.durations import spark_interval
 from lakehouse.settings import Settings
-from lakehouse.streams.bronze import ORDER_COLUMNS, ORDERS_AUTOLOADER, SEQUENCE, is_invalid
+from lakehouse.streams.bronze import ORDER_COLUMNS, ORDERS_AUTOLOADER, is_invalid
 from lakehouse.streams.transaction import merge, transaction
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from reference_silver import MINUTES, reference_silver
 from lakehouse import late
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER, check_table, restart_table, run_table
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.pipeline import check_table, restart_table, run_table
 
 
 def order(clock, amount=10.0, method="card", number="", **other):
