@@ -18,7 +18,7 @@ from lakehouse.flows.following import RowsRemoved
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS
 from lakehouse.pipeline import blocked_by, check_table, run_table
 from lakehouse.storage.environment import environment_of
-from lakehouse.streams.orders import OrdersWriter
+from lakehouse.streams.latest import LatestWriter
 
 FIELDS = {
     "order_id": pa.string(),
@@ -236,10 +236,10 @@ def assert_no_orders_change_nothing(bronze):
     bronze.assert_right()
     assert [report.rows_added for report in reports] == [0, 0], "no valid orders"
     warned = findings["every_order_has_an_id"]
-    assert (warned.passed, warned.numbers["orders_without_id"], len(warned.sample)) == (False, 2, 2)
+    assert (warned.passed, warned.numbers["rows_without_key"], len(warned.sample)) == (False, 2, 2)
     assert warned.next_command
     assert findings["orders_match_bronze"].passed
-    assert blocked_by(findings.values(), bronze.lake.settings) is None
+    assert blocked_by(findings.values()) is None
     assert_no_query_starts(bronze)
 
 
@@ -256,7 +256,13 @@ def test_a_batch_that_is_done_again_is_left_out_and_a_table_without_its_checkpoi
     bronze.run(ORDERS)
     before = lake.version(ORDERS)
     again = bronze.spark.read.format("delta").load(lake.settings.table_uri(ORDERS))
-    writer = OrdersWriter(lake.settings.table_uri(ORDERS), lake.settings.checkpoint_uri(ORDERS), TRANSACTION)
+    writer = LatestWriter(
+        lake.settings.table_uri(ORDERS),
+        lake.settings.checkpoint_uri(ORDERS),
+        TRANSACTION,
+        key=("order_id",),
+        order=("_source_sequence", "_source_record"),
+    )
     changed = again.selectExpr("* EXCEPT (_source_sequence)", "_source_sequence + 1 AS _source_sequence")
     with pytest.MonkeyPatch.context() as patch:
         for name, value in environment_of(lake.endpoint).items():
@@ -345,7 +351,7 @@ def tamper(bronze, table):
     [found] = [one for one in check_table(bronze.spark, bronze.lake, table) if not one.passed]
     assert len(found.sample) == 1
     assert f"lakehouse checkpoint restart {table}" in found.next_command
-    assert blocked_by([found], bronze.lake.settings) is not None
+    assert blocked_by([found]) is not None
 
 
 def assert_computed_again(bronze, environment, table):
@@ -381,8 +387,14 @@ def test_gold_is_judged_by_the_orders_that_it_has_read(bronze, lake):
     run_table(bronze.spark, lake, ORDERS)
     [behind] = check_table(bronze.spark, lake, DAILY_REVENUE)
     assert behind.passed, "a service may be ahead"
-    assert behind.numbers == {"groups": 1, "rows_in_table": 1, "orders": 1, "wrong_groups": 0, "days_to_come": 2}
+    assert behind.numbers == {
+        "groups": 1,
+        "rows_in_table": 1,
+        "source_rows": 1,
+        "wrong_groups": 0,
+        "groups_to_come": 2,
+    }
     bronze.run()
     findings = bronze.findings()
     bronze.assert_right()
-    assert findings["revenue_matches_orders"].numbers["orders"] == 3
+    assert findings["revenue_matches_orders"].numbers["source_rows"] == 3
