@@ -8,7 +8,6 @@ from datetime import date
 from typing import TYPE_CHECKING
 
 from lakehouse import checkpoints, completeness, quality, quality_orders
-from lakehouse.accounting import windows_account_for_orders
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.checkpoints import CheckpointState
 from lakehouse.contract import schema_findings
@@ -27,6 +26,7 @@ from lakehouse.runners import (
     RUNNERS,
     SILVER,
     schemas,
+    silver_at,
 )
 from lakehouse.settings import Settings
 from lakehouse.streams import bronze
@@ -122,7 +122,8 @@ def _check(spark: SparkSession, lake: Lake, table: str) -> list[Finding]:
     if table == DAILY_REVENUE:
         rows, ahead = spark.read.format("delta").load(uri(ORDERS)), _days_ahead(spark, lake)
         return [quality_orders.revenue_matches_orders(rows, DAILY_REVENUE, uri(DAILY_REVENUE), ahead=ahead)]
-    return [windows_account_for_orders(spark, lake)]
+    at = silver_at(spark, lake)
+    return [one for check in at.table.checks if (one := check.examine(at))]  # type: ignore[misc]
 
 
 def _days_ahead(spark: SparkSession, lake: Lake) -> list[date]:

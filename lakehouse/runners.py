@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import yaml
+
 from lakehouse import checkpoints
 from lakehouse.autoloader.evolve import WIDENING
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.declaration.reading import _filled
 from lakehouse.engine.conf import TRANSACTION
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Commit, Lake
@@ -18,14 +21,13 @@ from lakehouse.progress import StreamReport
 from lakehouse.repair import start_over
 from lakehouse.replay import pending_replays
 from lakehouse.streams import bronze, daily_revenue, orders, silver
-from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.files import CloudFilesLog, SparkFileLog
 from lakehouse.streams.replacing import ReplacingWriter
 from lakehouse.streams.run import Run, nothing_to_do, run_stream
-from lakehouse.streams.set_aside import SetAside, rows_of_bronze_files, rows_of_journal_numbers
-from lakehouse.streams.silver import Limits, Windows
+from lakehouse.streams.silver import Limits
 from lakehouse.streams.trigger import AVAILABLE_NOW
 from lakehouse.streams.widening import widen_table
+from lakehouse.table import CHECKS, FLOWS, At, Catalogue, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -106,46 +108,20 @@ def _run_trigger_availablenow(spark: SparkSession, lake: Lake, run: Run) -> Stre
     )
 
 
+def silver_at(spark: SparkSession, lake: Lake) -> At:
+    """The windows of the orders, as they are declared, and the table that they are made of."""
+    given = yaml.safe_load(lake.settings.declaration.read_text())["tables"]
+    tables = []
+    for name, kind in ((BRONZE, "files"), (SILVER, "windows")):
+        flow = FLOWS[kind].model_validate(_filled(given[name][kind], lake.settings))
+        tables.append(Table(name, flow, (CHECKS["accounts_for_rows"](name="windows_account_for_orders"),)))
+    catalogue = Catalogue(tuple(tables))
+    return At(spark, lake, catalogue[SILVER], catalogue)
+
+
 def _run_silver(spark: SparkSession, lake: Lake, run: Run) -> StreamReport:
-    settings = lake.settings
-    from_bronze = settings.silver_source == "bronze"
-    if from_bronze and lake.version(BRONZE) is None:
-        return nothing_to_do(lake, SILVER)
-    if not from_bronze and lake.version(SILVER) is None and not _orders_have_landed(lake):
-        return nothing_to_do(lake, SILVER)
-    skip = _may_leave_out_changes(lake, BRONZE, reader=SILVER, reads=silver.READS)
-    windows, limits = Windows.of(settings), Limits.of(settings)
-    find = rows_of_bronze_files if from_bronze else rows_of_journal_numbers
-    kept = SetAside(spark, lake, windows, limits, find(spark, lake))
-    definition = {"source": settings.silver_source, **windows.definition()}
-    nothing_new = from_bronze and run.trigger == AVAILABLE_NOW and _has_read_all(lake, BRONZE, reader=SILVER)
-    if nothing_new and not kept.is_behind():
-        keep_definition(lake, SILVER, definition)  # a setting that does not fit is told also when nothing is new
-        return nothing_to_do(lake, SILVER)
-
-    merging = silver.WindowsWriter(settings.table_uri(SILVER), settings.checkpoint_uri(SILVER), TRANSACTION)
-
-    def frame() -> DataFrame:
-        keep_definition(lake, SILVER, definition)
-        kept.catch_up()
-        if windows.output_mode == "update":
-            silver.create_windows(spark, settings.table_uri(SILVER))
-        if from_bronze:
-            orders = silver.from_bronze(spark, settings, skip_changes=skip)
-        else:
-            orders = bronze.orders_autoloader(spark, settings, SILVER)
-        return silver.orders_windowed_aggregates(orders, windows, limits)
-
-    return run_stream(
-        run,
-        lake,
-        SILVER,
-        frame,
-        output_mode=windows.output_mode,
-        batch_writer=lambda: merging if windows.output_mode == "update" else None,
-        schema_version=lambda: None if from_bronze else schemas(lake, SILVER).newest,
-        after_batch=kept.after_batch,
-    )
+    at = silver_at(spark, lake)
+    return at.table.flow.bring_up_to_date(at, run)
 
 
 def _orders_have_landed(lake: Lake) -> bool:
