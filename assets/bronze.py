@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, LANDING_KEY, OWNERS, pool
 from assets.tables import materialize
-from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE
+from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BASIC, BRONZE
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 

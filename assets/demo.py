@@ -23,10 +23,10 @@ from assets.sensors import new_order_files
 from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
-from lakehouse.landing import look_at_landing
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, SILVER, TABLES
+from lakehouse.orders.landing import look_at_landing
+from lakehouse.orders.samples import generate_orders
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, SILVER, TABLES
 from lakehouse.plain_text import printable
-from lakehouse.samples import generate_orders
 from lakehouse.storage import store_status
 from resources.lake import LakeResource
 

@@ -4,7 +4,7 @@ import dagster as dg
 
 from assets.names import DAILY_REVENUE_KEY, ORDERS_KEY, OWNERS, pool
 from assets.tables import materialize
-from lakehouse.pipeline import DAILY_REVENUE
+from lakehouse.orders.tables import DAILY_REVENUE
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 

@@ -13,12 +13,12 @@ import pyarrow.dataset as ds
 from assets.records import records
 from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.formats.rows import FILE_PATH
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
 from lakehouse.progress import StreamReport
-from lakehouse.quality import Finding
-from lakehouse.streams.bronze import RESCUED_DATA
+from lakehouse.table import Finding
 
 _PREVIEW_ROWS = 5
 _OF_FILES = (BASIC, AVAILABLE_NOW_TABLE, BRONZE)
@@ -186,7 +186,7 @@ def _of_table(lake: Lake, table: TableInfo, origins: dict[str, str]) -> dict[str
 
 
 def _pictures(lake: Lake) -> dict[str, dg.MetadataValue]:
-    from lakehouse.plots import plots  # a quiet run draws nothing, and need not wait for the import
+    from lakehouse.orders.plots import plots  # a quiet run draws nothing, and need not wait for the import
 
     shown: dict[str, dg.MetadataValue] = {}
     for plot in plots(lake):

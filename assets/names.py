@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 LANDING_KEY = dg.AssetKey(["landing", "orders"])
 BASIC_KEY = dg.AssetKey(BASIC.split("."))

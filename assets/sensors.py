@@ -17,7 +17,7 @@ import dagster as dg
 
 from assets.jobs import ingest_orders
 from assets.names import LANDING_KEY
-from lakehouse.landing import Landing, look_at_landing
+from lakehouse.orders.landing import Landing, look_at_landing
 from lakehouse.storage import ObjectInfo
 from resources.lake import LakeResource
 

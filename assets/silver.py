@@ -6,7 +6,7 @@ import dagster as dg
 
 from assets.names import BRONZE_KEY, ORDERS_KEY, OWNERS, SILVER_KEY, pool
 from assets.tables import materialize
-from lakehouse.pipeline import ORDERS, SILVER
+from lakehouse.orders.tables import ORDERS, SILVER
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 

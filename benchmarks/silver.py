@@ -26,7 +26,8 @@ from benchmarks.own_lake import own_lake
 from lakehouse.engine import connect
 from lakehouse.engine.conf import session_conf
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER, run_table
+from lakehouse.pipeline import run_table
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.settings import Settings
 from lakehouse.streams.silver import Limits, Windows, from_bronze, orders_windowed_aggregates
 

@@ -13,12 +13,15 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 from lakehouse.autoloader.evolve import changes
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.errors import ConfigurationError
-from lakehouse.quality import SAMPLE_ROWS, Finding
 from lakehouse.settings import Settings
 
 SIGNS = {"added": "+", "removed": "-", "retyped": "~"}
 """What may become of a column, and the sign for it."""
-ACCEPT = "lakehouse schema contract --write"
+
+
+def accept(table: str) -> str:
+    """The command that pins the present schema of a table."""
+    return f"lakehouse schema contract --write --table {table}"
 
 
 class Contract(BaseModel):
@@ -68,7 +71,7 @@ def read_contract(settings: Settings, table: str) -> Contract | None:
             f"this is no contract: {problem}",
             where=str(path),
             state="nothing was compared",
-            next_command=f"correct the file; or remove it and pin the present schema: {ACCEPT}",
+            next_command=f"correct the file; or remove it and pin the present schema: {accept(table)}",
         ) from None
 
 
@@ -92,57 +95,6 @@ def pin(settings: Settings, table: str, version: SchemaVersion) -> Contract:
             next_command="name a folder that can be written: LAKEHOUSE_CONTRACTS",
         ) from None
     return contract
-
-
-def schema_findings(settings: Settings, table: str, versions: Sequence[SchemaVersion]) -> list[Finding]:
-    """Two findings about a stream's schema; none before its first version.
-
-    ``schema_contract``: every pinned column is there with its type, and no other where others are refused. Without a
-    contract it fails only where it is asked to block.
-
-    ``schema_drift``: no column came that the contract does not name. The sample says which file brought it, and when.
-    """
-    if not versions:
-        return []
-    contract, latest = read_contract(settings, table), versions[-1]
-    missing = contract is None and settings.schema_contract == "block"
-    broken = contract.broken_by(latest) if contract else []
-    extra = [one for one in differences(contract.columns, types(latest)) if one.pinned is None] if contract else []
-    met = {row["column"]: row for row in schema_changes(versions)}
-    first = {"change": "inferred", "version": versions[0].version}
-    first |= {"record": None, "file": "", "written": versions[0].written}
-    return [
-        Finding(
-            check="schema_contract",
-            table=table,
-            passed=not (broken or missing),
-            numbers={
-                "pinned_columns": len(contract.columns) if contract else 0,
-                "missing_columns": sum(one.present is None for one in broken),
-                "changed_types": sum(None not in (one.pinned, one.present) for one in broken),
-                "refused_columns": sum(one.pinned is None for one in broken),
-            },
-            sample=tuple(
-                {"column": one.column, "pinned": one.pinned, "present": one.present} for one in broken[:SAMPLE_ROWS]
-            ),
-            next_command=f"pin a first contract: {ACCEPT}"
-            if contract is None
-            else f"lakehouse schema diff 0 shows what came; correct it at the sender, or accept it: {ACCEPT}"
-            if broken
-            else "",
-        ),
-        Finding(
-            check="schema_drift",
-            table=table,
-            passed=not extra,
-            numbers={"schema_version": latest.version, "new_columns": len(extra)},
-            sample=tuple(
-                met.get(one.column) or {"column": one.column, "type": one.present, **first}
-                for one in extra[:SAMPLE_ROWS]
-            ),
-            next_command=f"look at them with lakehouse schema history; to accept them: {ACCEPT}" if extra else "",
-        ),
-    ]
 
 
 def schema_changes(versions: Sequence[SchemaVersion]) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from lakehouse.autoloader.location import SourcePath
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.copied import CopiedFile
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import LAYERS
+from lakehouse.settings import LAYERS
 
 MAX_FILES = 1000
 _OF_STREAMS = re.compile(

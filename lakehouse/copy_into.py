@@ -23,8 +23,8 @@ from lakehouse.autoloader.copying import CopyFiles, CopyStream
 from lakehouse.autoloader.discovery import listed_files
 from lakehouse.autoloader.evolve import changes
 from lakehouse.autoloader.fetch import Fetcher
-from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import utc_now
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.location import glob_regex, key_uri, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.receipts import Receipt
@@ -32,10 +32,10 @@ from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion, infer_ve
 from lakehouse.autoloader.segments import FileVersion
 from lakehouse.copied import Attempt, CopiedFiles
 from lakehouse.copy_call import Copy, CopyReport, Validation, refused
+from lakehouse.declaration import read_catalogue
 from lakehouse.engine import explain
 from lakehouse.errors import CopyFailed, LakehouseError
 from lakehouse.lake import Lake
-from lakehouse.runners import RUNNERS
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams.failures import first_lines, said_by_the_source
 from lakehouse.streams.queries import UNKNOWN_FIELD
@@ -259,9 +259,13 @@ def _infer(lake: Lake, copy: Copy, options: CloudFilesOptions, chosen: list[Obje
     return version
 
 
+def _is_declared(lake: Lake, table: str) -> bool:
+    return lake.settings.declaration.exists() and table in read_catalogue(lake.settings)
+
+
 def _refuse_streamed(lake: Lake, table: str) -> None:
     """Raises where a stream writes the table: the two know nothing of each other's files."""
-    by = "the pipeline's stream" if table in RUNNERS else ""
+    by = "the stream that is declared for it" if _is_declared(lake, table) else ""
     if not by and checkpoints.read_checkpoint(lake, table) is not None:
         by = "the stream with the checkpoint " + lake.settings.checkpoint_uri(table)
     if not by and not CopiedFiles(lake, table).committed():

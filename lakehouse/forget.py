@@ -6,17 +6,17 @@ A record says of each file how many of its rows went, and in which load they had
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lakehouse import checkpoints
+from lakehouse.autoloader.lineage import RECORD, SEQUENCE
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.state import FileState, file_states, read_stream_log
 from lakehouse.completeness import forgotten_rows, record_folder, rows_by_sequence
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import FORGOTTEN, Lake
-from lakehouse.streams.bronze import SEQUENCE
-from lakehouse.streams.orders import KEY, RECORD
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
@@ -51,10 +51,11 @@ def forget(
     where: str | None,
     keys: dict[str, str],
     *,
+    unique: Sequence[str] = (),
     then: Then = "ask",
     really: bool = False,
 ) -> Forgotten:
-    """Removes the rows that a condition names; or, without one, all but the newest copy of each order.
+    """Removes the rows that a condition names; or, without one, all but the newest copy of each key.
 
     Args:
         spark: A session.
@@ -62,6 +63,7 @@ def forget(
         table: A table that is not computed from another one.
         where: SQL's condition.
         keys: The session's key for each option of a write, ``engine.conf.TRANSACTION``.
+        unique: Columns of the key, where there is no condition.
         then: What tables computed from this one do: stop and ask, follow (computed again), keep what they have.
         really: Do it.
 
@@ -75,7 +77,7 @@ def forget(
             raise _refused(f"there is no table {table}", "lakehouse tables lists them")
         uri = lake.settings.table_uri(table)
         rows = spark.read.format("delta").load(uri)
-        doomed = _surplus(rows, table) if where is None else _matching(rows, where)
+        doomed = _surplus(rows, table, list(unique)) if where is None else _matching(rows, where)
         files: dict[int, int] = {}
         if SEQUENCE in rows.columns:
             files = {int(seq or 0): n for seq, n in doomed.groupBy(SEQUENCE).count().collect()}
@@ -146,19 +148,27 @@ def _matching(rows: DataFrame, where: str) -> DataFrame:
     return found
 
 
-def _surplus(rows: DataFrame, table: str) -> DataFrame:
+def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812
 
-    if not {KEY, SEQUENCE, RECORD} <= set(rows.columns):
+    if not key:
+        raise _refused(
+            f"nothing says what a row of {table} is known by", "declare a check of it: unique: ...; or use --where"
+        )
+    if not {*key, SEQUENCE, RECORD} <= set(rows.columns):
         raise _refused(
             f"rows of {table} do not say which file and record they are from",
             f"lakehouse checkpoint restart {table}   (after the files were corrected)",
         )
     place = F.struct(SEQUENCE, RECORD)
-    newest = F.max(place).over(Window.partitionBy(KEY))
-    marked = rows.select(KEY, SEQUENCE, RECORD, place.alias("place"), newest.alias("newest"))
-    return marked.where(F.col(KEY).isNotNull() & (F.col("place") < F.col("newest"))).select(SEQUENCE, RECORD).distinct()
+    newest = F.max(place).over(Window.partitionBy(*key))
+    marked = rows.select(*key, SEQUENCE, RECORD, place.alias("place"), newest.alias("newest"))
+    named = [F.col(name).isNotNull() for name in key]
+    surplus = F.col("place") < F.col("newest")
+    for condition in named:
+        surplus = surplus & condition
+    return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
 
 
 def _refused(what: str, next_command: str) -> ConfigurationError:

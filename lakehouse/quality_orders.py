@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.quality import SAMPLE_ROWS, Finding, replay_command
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER, SEQUENCE
+from lakehouse.autoloader.lineage import SEQUENCE
+from lakehouse.quality import replay_command
+from lakehouse.streams.bronze import ORDERS_AUTOLOADER
 from lakehouse.streams.daily_revenue import GROUP, MEASURES, daily_revenue
 from lakehouse.streams.orders import KEY, RECORD, versions_of_orders
 from lakehouse.streams.silver import Limits
+from lakehouse.table import SAMPLE_ROWS, Finding
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession

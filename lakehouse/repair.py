@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal, utc_now
+from lakehouse.autoloader.lineage import FILE, SEQUENCE
 from lakehouse.autoloader.location import split_uri, uri_key
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import forget_position
@@ -24,7 +25,6 @@ from lakehouse.emptying import empty, look_at
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
-from lakehouse.streams.bronze import SEQUENCE
 
 
 @dataclass(frozen=True)
@@ -248,7 +248,7 @@ def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
     rows = lake.rows(table)
     found: dict[int, tuple[str, str]] = {}
     if rows is not None:
-        for batch in rows.to_batches(columns=[SEQUENCE, "_source_file"]):
+        for batch in rows.to_batches(columns=[SEQUENCE, FILE]):
             for row in batch.to_pandas().drop_duplicates().itertuples(index=False):
                 found[int(row[0])] = (split_uri(row[1])[0], uri_key(row[1]))
     return found

@@ -18,10 +18,8 @@ from lakehouse.autoloader.location import split_uri, uri_key
 from lakehouse.autoloader.receipts import State
 from lakehouse.autoloader.replays import replays_of
 from lakehouse.autoloader.state import FileState, file_states, read_stream_log
-from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
-from lakehouse.streams.replacing import REPLACING_TABLES
 
 _NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
 
@@ -52,6 +50,7 @@ def replay(
     files: Sequence[str] = (),
     since: datetime | None = None,
     batch: int | None = None,
+    overwrites: bool = False,
     really: bool = False,
 ) -> Replay:
     """Asks for files to be loaded again; without ``really`` only says which.
@@ -62,22 +61,16 @@ def replay(
         files: Paths, keys or names, globs allowed.
         since: Files that were found at this time or later.
         batch: Files of this micro-batch.
+        overwrites: Whether the stream loads newer versions of files by itself.
         really: Do it. Tables computed from this one notice, and are computed again.
 
     Raises:
         LeaseHeld: a stream writes the table now.
-        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream, or its stream only appends.
+        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream.
     """
-    if table not in REPLACING_TABLES:
-        raise ConfigurationError(
-            f"{table} only ever gets rows added: a file that is loaded again would be in it twice",
-            where="lakehouse replay",
-            state="nothing was read or written",
-            next_command="name one of: " + ", ".join(sorted(REPLACING_TABLES)),
-        )
 
     def chosen() -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
-        return _choose(lake, table, files, since, batch)
+        return _choose(lake, table, files, since, batch, overwrites)
 
     if not really:
         return chosen()[0]
@@ -95,7 +88,7 @@ def replay(
 
 
 def _choose(
-    lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None
+    lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None, overwrites: bool
 ) -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
     """What a replay would take, the journal, and each file as it is now by its number."""
     location = lake.settings.checkpoint_uri(table)
@@ -113,7 +106,7 @@ def _choose(
     journal = Journal.at(lake.store, log.journal)
     asked = {one.replaces for one in replays_of(journal, log.stream, log.committed_seq)}
     waiting = tuple(one for one in states if one.sequence in asked)
-    overwritten = _overwritten(journal, states) if lake.settings.allow_overwrites != "false" else set()
+    overwritten = _overwritten(journal, states) if overwrites else set()
     now: dict[int, ObjectInfo] = {}
     for one in states:
         current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))

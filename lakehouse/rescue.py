@@ -16,8 +16,9 @@ from pyspark.sql.types import StructType
 
 from lakehouse import checkpoints
 from lakehouse.autoloader.evolve import FORBIDDEN, Learner, changes, evolved
-from lakehouse.autoloader.formats.rows import NOTES, RESCUED_DATA, Rows
+from lakehouse.autoloader.formats.rows import NOTES, Rows
 from lakehouse.autoloader.hints import Hint, parse_hints, quoted, types_of, with_hints
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import METADATA, CloudFilesOptions
 from lakehouse.autoloader.promote import PROMOTED, Promoter

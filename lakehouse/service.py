@@ -10,11 +10,12 @@ from datetime import timedelta
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
+from lakehouse.declaration import read_catalogue
 from lakehouse.engine import connect
 from lakehouse.errors import ConfigurationError, LakehouseError, LeaseHeld, TransientError
 from lakehouse.health import STALE_AFTER_SECONDS, ServiceHealth, State
 from lakehouse.lake import Lake
-from lakehouse.pipeline import ALL_TABLES, run_table
+from lakehouse.pipeline import run_table
 from lakehouse.progress import BatchProgress, OnBatch
 from lakehouse.storage import ensure_store, store_status
 from lakehouse.streams.queries import StopRequest
@@ -55,7 +56,7 @@ class Service:
         on_batch: OnBatch = lambda batch: None,
         stale_after: timedelta = timedelta(seconds=STALE_AFTER_SECONDS),
     ) -> None:
-        _check(tables, trigger)
+        _check(read_catalogue(lake.settings).names, tables, trigger)
         pause = trigger.interval or timedelta()
         self.health = ServiceHealth(tables, stale_after_seconds=(stale_after + pause).total_seconds())
         self.stop = StopRequest()
@@ -145,10 +146,10 @@ class Service:
         self._say(f"{table}: {error.what}; starts again in {state.upcoming_sleep:.0f} s")
 
 
-def _check(tables: Sequence[str], trigger: Trigger) -> None:
-    unknown = [table for table in tables if table not in ALL_TABLES]
+def _check(declared: Sequence[str], tables: Sequence[str], trigger: Trigger) -> None:
+    unknown = [table for table in tables if table not in declared]
     double = sorted({table for table in tables if tables.count(table) > 1})
-    wrong, cure = "", "name one or more of: " + ", ".join(ALL_TABLES)
+    wrong, cure = "", "name one or more of: " + ", ".join(declared)
     if unknown:
         wrong = f"there is no stream for {', '.join(unknown)}"
     elif double:

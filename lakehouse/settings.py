@@ -5,16 +5,14 @@ from __future__ import annotations
 import getpass
 import re
 import warnings
-from datetime import date, timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
 
 
@@ -32,15 +30,6 @@ BucketName = Annotated[
 ]
 UserName = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user name (letters, digits, _ . @ -)")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[mg]", "an amount of memory such as 1536m or 4g")]
-Duration = Annotated[
-    timedelta, BeforeValidator(lambda given: parse_duration(given) if isinstance(given, str) else given)
-]
-
-_MOST_OPEN_WINDOWS = 100_000
-
-_CONTRACTS = Path(__file__).parent / "contracts"
-
-
 LAYERS = ("bronze", "silver", "gold")
 """First parts of the names of tables."""
 
@@ -92,45 +81,13 @@ class Settings(BaseSettings):
     variables: dict[str, str] = Field(
         default_factory=dict, description="values for ${NAME} in that file, as a JSON object; before the environment's"
     )
-    bronze_max_files_per_trigger: int = Field(3, ge=1, description="order files in one batch of bronze")
-    allow_overwrites: Literal["false", "true", "replace"] = Field(
-        "false",
-        description="what a newer version of a file does: nothing, add its rows, or replace the old ones",
-    )
-    schema_evolution_mode: Literal[
-        "addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns"
-    ] = Field("addNewColumns", description="what a new column in the files does; docs/schemas.md")
-    schema_contract: Literal["off", "warn", "block"] = Field(
-        "warn",
-        description="what a schema that breaks its pinned contract does: nothing, a warning, or no silver",
-    )
-    contracts: Path = Field(_CONTRACTS, description="folder of the contracts")
-    rescued_share: float = Field(
-        0.01, ge=0, le=1, description="share of rows with rescued values that needs no warning"
-    )
-    corrupt_share: float = Field(0, ge=0, le=1, description="share of corrupt rows that needs no warning")
-    duplicate_orders: Literal["block", "drop"] = Field(
-        "block",
-        description="what an order that came twice does: stops what comes after bronze, or is counted once",
+    contracts: Path | None = Field(
+        None, description="folder of the contracts; unset = contracts/ beside the declaration"
     )
     after_removals: Literal["ask", "follow", "keep"] = Field(
         "ask",
         description="rows were removed from a table: those computed from it stop, are computed again, or keep theirs",
     )
-    silver_source: Literal["bronze", "cloudFiles"] = Field("bronze", description="what the windows are streamed from")
-    silver_max_files_per_trigger: int = Field(1000, ge=1, description="data files of bronze in one batch of silver")
-    silver_watermark: Duration = Field(timedelta(minutes=10), description="how long a window waits for late orders")
-    silver_window: Duration = Field(timedelta(minutes=5), description="length of a window")
-    silver_slide: Duration | None = Field(
-        None, description="from one window's start to the next one's, if they overlap"
-    )
-    silver_session_gap: Duration | None = Field(None, description="windows are sessions, ended by such a pause")
-    silver_output_mode: Literal["append", "update", "complete"] = Field(
-        "append", description="which windows a batch writes: closed ones once, changed ones, all"
-    )
-    silver_earliest_date: date = Field(date(2000, 1, 1), description="orders dated before it go to quarantine")
-    silver_future_limit: Duration = Field(timedelta(days=1), description="orders dated further ahead go to quarantine")
-    silver_amount_limit: float = Field(1e9, gt=0, description="orders of a larger amount go to quarantine")
     spark_remote: SecretStr | None = Field(
         None,
         description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",
@@ -150,29 +107,7 @@ class Settings(BaseSettings):
         remote = self.spark_remote.get_secret_value() if self.spark_remote else None
         if remote is not None and not re.match(r"sc://.+|local(\[(\d+|\*)\])?$", remote):
             raise ValueError("LAKEHOUSE_SPARK_REMOTE must be sc://host:port or local[N]")
-        self._windows_make_sense()
         return self
-
-    def _windows_make_sense(self) -> None:
-        window, slide, gap = self.silver_window, self.silver_slide, self.silver_session_gap
-        if min(window, slide or window, gap or window) < timedelta(seconds=1):
-            raise ValueError("LAKEHOUSE_SILVER_WINDOW, _SLIDE and _SESSION_GAP must be one second or longer")
-        if slide is not None and slide > window:
-            raise ValueError(
-                "LAKEHOUSE_SILVER_SLIDE is longer than LAKEHOUSE_SILVER_WINDOW: orders between them would be in none"
-            )
-        if gap is not None and slide is not None:
-            raise ValueError("LAKEHOUSE_SILVER_SESSION_GAP and LAKEHOUSE_SILVER_SLIDE exclude each other")
-        if gap is not None and self.silver_output_mode == "update":
-            raise ValueError(
-                "LAKEHOUSE_SILVER_OUTPUT_MODE=update: Spark has no session windows in that mode; use append"
-            )
-        opened = (self.silver_watermark + window) / (slide or window)
-        if gap is None and opened > _MOST_OPEN_WINDOWS:
-            raise ValueError(
-                f"LAKEHOUSE_SILVER_WATERMARK keeps {opened:,.0f} windows open at a time for each payment method, over "
-                f"{_MOST_OPEN_WINDOWS:,}: take longer windows or a shorter watermark"
-            )
 
     @classmethod
     def load(cls, **overrides: object) -> Settings:
@@ -191,7 +126,9 @@ class Settings(BaseSettings):
                 next_command="correct the variable; README.md lists all of them",
             ) from None
         _warn_of_plain_http(settings.s3_endpoint)
-        folders = {"home": settings.home, "declaration": settings.declaration, "contracts": settings.contracts}
+        folders = {"home": settings.home, "declaration": settings.declaration}
+        if settings.contracts is not None:
+            folders["contracts"] = settings.contracts
         if settings.minio_binary is not None:
             folders["minio_binary"] = settings.minio_binary
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
@@ -217,7 +154,7 @@ class Settings(BaseSettings):
 
     def contract_path(self, table: str) -> Path:
         """The file with the columns that are pinned for ``layer.name``."""
-        return self.contracts / f"{table}.json"
+        return (self.contracts or self.declaration.parent / "contracts") / f"{table}.json"
 
     def quarantine_uri(self, table: str) -> str:
         """Where the rows are that ``layer.name`` does not count."""

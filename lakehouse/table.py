@@ -128,11 +128,9 @@ class Flow(Declared, ABC):
 
     Attributes:
         kind: That key.
-        refills: Whether a run fills an emptied table from its source again, so that it may be emptied.
     """
 
     kind: ClassVar[str] = ""
-    refills: ClassVar[bool] = True
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Makes the kind known to ``lakehouse.declaration``."""
@@ -144,6 +142,11 @@ class Flow(Declared, ABC):
     def reads(self) -> tuple[str, ...]:
         """The tables that the rows come from; empty for files."""
         return ()
+
+    @property
+    def refills(self) -> bool:
+        """Whether a run fills an emptied table from its source again, so that it may be emptied."""
+        return True
 
     def default_checks(self) -> tuple[Check, ...]:
         """Checks that every table of this kind has; a declared check of the same kind takes the place of its own."""

@@ -3,7 +3,7 @@
 import pytest
 
 from lakehouse.engine import connect
-from lakehouse.samples import generate_orders
+from lakehouse.orders.samples import generate_orders
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference_silver import DATE, judged
 
 from lakehouse.autoloader.location import split_uri
-from lakehouse.pipeline import BRONZE
+from lakehouse.orders.tables import BRONZE
 
 BEGIN = datetime(2026, 1, 1, 10, tzinfo=UTC)
 SCHEMA = pa.schema(

@@ -18,7 +18,8 @@ from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.columns import Columns
 from lakehouse.autoloader.evolve import Learner
 from lakehouse.autoloader.formats.choose import reads_lines
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, FILE_PATH, RESCUED_DATA
+from lakehouse.autoloader.formats.rows import FILE_PATH
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.autoloader.location import key_uri, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan

@@ -17,10 +17,9 @@ from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructT
 from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.formats.rows import NOTES, Rows
 from lakehouse.autoloader.hints import hinted_names, parse_hints
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options import WIDENING, CloudFilesOptions
 from lakehouse.autoloader.wider import wider
 
-WIDENING = "addNewColumnsWithTypeWidening"
 EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.autoloader.options import METADATA
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+CORRUPT_RECORD = "_corrupt_record"
+RESCUED_DATA = "_rescued_data"
 
 FILE = "_source_file"
 """STRING: full path of the row's file."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
@@ -65,6 +66,12 @@ class SourcePath:
     def below(self, key: str) -> str:
         """The part of a key that comes after ``root``; the name of the file that is the path itself."""
         return key.rsplit("/", 1)[-1] if key == self.file else key.removeprefix(self.root)
+
+
+def source_id(path: SourcePath) -> str:
+    """A readable, unique name for the journal of a bucket's folder."""
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{path.bucket}/{path.root}".lower()).strip("-")[:40]
+    return f"{slug}-{hashlib.sha256(f'{path.bucket}/{path.root}'.encode()).hexdigest()[:8]}"
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from lakehouse.autoloader.evolve import Learner, changes
 from lakehouse.autoloader.fetch import Fetcher
 from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.journal import Journal, utc_now
-from lakehouse.autoloader.location import SourcePath, split_uri
+from lakehouse.autoloader.location import SourcePath, source_id, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.positions import StreamPosition
 from lakehouse.autoloader.probe import InferenceProbe, attempt, find_deadly
@@ -44,12 +43,6 @@ def shared_stream_id(options: CloudFilesOptions) -> str:
     """What streams were named before: checkpoints with the same options may share it."""
     told = (options.path, options.format, options.schema_location, options.path_glob_filter)
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
-
-
-def source_id(path: SourcePath) -> str:
-    """A readable, unique name for the journal of a bucket's folder."""
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{path.bucket}/{path.root}".lower()).strip("-")[:40]
-    return f"{slug}-{hashlib.sha256(f'{path.bucket}/{path.root}'.encode()).hexdigest()[:8]}"
 
 
 @dataclass

@@ -30,6 +30,8 @@ INFERRED = "cloudFiles.inferred"
 HEADER = "cloudFiles.header"
 """Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
 
+WIDENING = "addNewColumnsWithTypeWidening"
+
 _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}

@@ -18,8 +18,9 @@ from lakehouse.autoloader.decompress import compression_of, unpack
 from lakehouse.autoloader.evolve import changes, evolved, leaves, limit_note, limited, possible
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
-from lakehouse.autoloader.formats.rows import RESCUED_DATA, BadFile, raise_if_environment
+from lakehouse.autoloader.formats.rows import BadFile, raise_if_environment
 from lakehouse.autoloader.hints import parse_hints, with_hints
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 from lakehouse.autoloader.segments import FileVersion

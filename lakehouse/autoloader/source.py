@@ -111,7 +111,7 @@ def _refuse_lost_rescue(options: CloudFilesOptions, schema: StructType) -> None:
 
 
 def _rescued(options: CloudFilesOptions) -> str:
-    from lakehouse.autoloader.formats.rows import RESCUED_DATA
+    from lakehouse.autoloader.lineage import RESCUED_DATA
 
     return options.rescued_data_column or RESCUED_DATA
 

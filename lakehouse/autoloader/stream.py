@@ -19,8 +19,8 @@ from lakehouse.autoloader.clean import SourceCleaner
 from lakehouse.autoloader.columns import Columns, partition_values
 from lakehouse.autoloader.evolve import EVOLVING, Learner
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
-from lakehouse.autoloader.formats.rows import RESCUED_DATA
 from lakehouse.autoloader.journal import Journal, Position, utc_now
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.location import key_uri, split_uri
 from lakehouse.autoloader.opened import Source, new_stream_id
 from lakehouse.autoloader.options import CloudFilesOptions

@@ -6,7 +6,6 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
-from lakehouse import checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import PROBLEM
 from lakehouse.flows.windowing import named
@@ -41,6 +40,7 @@ class AccountsForRows(Check):
         """Compares the table, its quarantine and its source; None while the source has no table."""
         from pyspark.sql import functions as F  # noqa: N812
 
+        from lakehouse import checkpoints
         from lakehouse.streams.delta_batches import rows_read
         from lakehouse.streams.set_aside import LATE, quarantined
 

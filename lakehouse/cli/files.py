@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import BRONZE, BronzeTable, Json, Yes, command
+from lakehouse.cli.output import FilesArgument, FilesTable, Json, Yes, command, files_table
 
 checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
 
 
 def files(
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     state: Annotated[str | None, typer.Option(help="INGESTED, QUARANTINED, ..., or PENDING: not read yet")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many lines; --json gives all")] = 50,
     as_json: bool = Json,
@@ -26,6 +26,7 @@ def files(
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         versions = {one.batch_id: one.version for one in lake.commits_since(table, None) if one.batch_id is not None}
         found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
         counts: dict[str, int] = {}
@@ -54,14 +55,14 @@ def replay(
     names: Annotated[list[str] | None, typer.Option("--files", help="path, key or name; globs; repeatable")] = None,
     since: Annotated[datetime | None, typer.Option(help="files found since then, UTC")] = None,
     batch: Annotated[int | None, typer.Option(min=0, help="files of this micro-batch")] = None,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     yes: Yes = False,
     as_json: bool = Json,
 ) -> None:
     """Load files again: takes out their rows, then the next ingest reads the files as they are now."""
     from lakehouse.errors import ConfigurationError
     from lakehouse.lake import Lake
-    from lakehouse.replay import replay as ask
+    from lakehouse.pipeline import replay_files
 
     with command(as_json) as out:
         if not names and since is None and batch is None:
@@ -72,8 +73,9 @@ def replay(
                 next_command="name the files: --files GLOB, --since TIME or --batch N",
             )
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
-        done = ask(lake, table, files=names or (), since=moment, batch=batch, really=yes)
+        done = replay_files(lake, table, files=names or (), since=moment, batch=batch, really=yes)
         out.table(
             ["seq", "state", "rows", "batch", "file"],
             [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],
@@ -95,7 +97,7 @@ def replay(
 
 
 @checkpoint.command("show")
-def show(table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, as_json: bool = Json) -> None:
+def show(named: FilesArgument = None, as_json: bool = Json) -> None:
     """Print where the stream into a table stands, and whether the table agrees."""
     from dataclasses import asdict
 
@@ -104,6 +106,7 @@ def show(table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, as_j
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         state = checkpoints.read_checkpoint(lake, table)
         offset = checkpoints.newest_offset(lake, table)
         said = asdict(state) if state else {}
@@ -114,9 +117,7 @@ def show(table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, as_j
 
 
 @checkpoint.command("repair")
-def repair_(
-    table: Annotated[str, typer.Argument(help="layer.name")] = BRONZE, yes: Yes = False, as_json: bool = Json
-) -> None:
+def repair_(named: FilesArgument = None, yes: Yes = False, as_json: bool = Json) -> None:
     """Bring checkpoint, journal and table together again after one of them was lost or restored."""
     from dataclasses import asdict
 
@@ -125,6 +126,7 @@ def repair_(
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         done = pipeline.repair_table(lake, table, really=yes)
         if done.reason:
             out.line(done.reason, style="yellow")

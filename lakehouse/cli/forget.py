@@ -12,7 +12,7 @@ from lakehouse.cli.output import Json, Yes, command
 def forget(
     table: Annotated[str, typer.Argument(help="layer.name of a table that files fill")],
     where: Annotated[str | None, typer.Option(help="SQL condition: the rows that it names are removed")] = None,
-    duplicates: Annotated[bool, typer.Option("--duplicates", help="all but the newest copy of each order")] = False,
+    duplicates: Annotated[bool, typer.Option("--duplicates", help="all but the newest copy of each key")] = False,
     already_removed: Annotated[
         bool, typer.Option("--already-removed", help="record what an SQL DELETE has removed, and remove nothing")
     ] = False,
@@ -30,11 +30,12 @@ def forget(
     from dataclasses import asdict
 
     from lakehouse import forget as forgetting
+    from lakehouse.checks.unique import Unique
     from lakehouse.engine import connect
     from lakehouse.engine.conf import TRANSACTION
     from lakehouse.errors import ConfigurationError
     from lakehouse.lake import Lake
-    from lakehouse.pipeline import COMPUTED
+    from lakehouse.pipeline import declared
 
     def refuse(what: str, next_command: str) -> ConfigurationError:
         return ConfigurationError(
@@ -44,13 +45,14 @@ def forget(
     with command(as_json) as out:
         if [where is not None, duplicates, already_removed].count(True) != 1:
             raise refuse("say which rows", "give one of --where CONDITION, --duplicates, --already-removed")
-        if table in COMPUTED:
+        lake = Lake.open(say=out.say)
+        table_ = declared(lake, table)
+        if table_.flow.reads:
             raise refuse(
                 f"{table} is computed from another table, and would have the rows again",
                 "remove them from the bronze table, with --then follow",
             )
         choice = then or ("follow" if duplicates else None)
-        lake = Lake.open(say=out.say)
         choice = choice or lake.settings.after_removals
         if choice not in ("ask", "follow", "keep"):
             raise refuse(f"--then {choice} is no choice", "give one of ask, follow, keep")
@@ -58,7 +60,8 @@ def forget(
             done = forgetting.accept_removals(lake, table, really=yes)
         else:
             spark = connect(lake, out.say)
-            done = forgetting.forget(spark, lake, table, where, TRANSACTION, then=choice, really=yes)  # type: ignore[arg-type]
+            key = next((check.columns for check in table_.checks if isinstance(check, Unique)), ())
+            done = forgetting.forget(spark, lake, table, where, TRANSACTION, then=choice, unique=key, really=yes)  # type: ignore[arg-type]
         what = f"{done.rows:,} rows" + (f" of {len(done.files):,} files" if done.files else "")
         verb = ("record", "recorded") if already_removed else ("remove", "removed")
         if done.done:

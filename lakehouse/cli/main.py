@@ -107,8 +107,8 @@ def generate(
 ) -> None:
     """Write sample order files into the landing bucket."""
     from lakehouse.lake import Lake
-    from lakehouse.landing import look_at_landing
-    from lakehouse.samples import generate_orders
+    from lakehouse.orders.landing import look_at_landing
+    from lakehouse.orders.samples import generate_orders
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
@@ -143,9 +143,11 @@ def ingest(
     from lakehouse.streams.run import Run
 
     with command(as_json) as out:
-        chosen = tables or list(pipeline.TABLES)
-        ending = trigger_that_ends(trigger, chosen, out.say)
         lake = Lake.open(say=out.say)
+        chosen = tables or list(pipeline.default_tables(lake))
+        ending = trigger_that_ends(trigger, chosen, out.say)
+        for table in chosen:
+            pipeline.declared(lake, table)  # a wrong name is told before anything runs
         spark = connect(lake, out.say)
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
         reports, findings = pipeline.ingest(spark, lake, chosen, run)
@@ -158,7 +160,7 @@ def ingest(
             ) if finding.sample else None
         out.result({"tables": [report.as_dict() for report in reports]})
         out.result({"checks": [finding.as_dict() for finding in findings]})
-        stopped = pipeline.blocked_by(findings, lake.settings)
+        stopped = pipeline.blocked_by(findings)
         if stopped is not None:
             raise stopped
 

@@ -6,19 +6,26 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.plain_text import printable
+
+if TYPE_CHECKING:
+    from lakehouse.lake import Lake
 
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
-BronzeTable = Annotated[str, typer.Option("--table", help="the table that the stream writes")]
-BRONZE = "bronze.orders_autoloader"
+FilesArgument = Annotated[
+    str | None, typer.Argument(metavar="[TABLE]", help="layer.name; default: the first that files fill")
+]
+FilesTable = Annotated[
+    str | None, typer.Option("--table", help="the table that the stream writes; default: the first that files fill")
+]
 
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 # What they print came with files and tables: nothing in it is markup.
@@ -74,6 +81,30 @@ def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.2f}" if isinstance(value, float) else printable(str(value))
+
+
+def files_table(lake: Lake, named: str | None) -> str:
+    """The table of files that a command is about: the one that was named, or the first that is declared.
+
+    Raises:
+        ConfigurationError: no such table is declared.
+    """
+    from lakehouse.declaration import read_catalogue
+    from lakehouse.flows.files import Files
+
+    if named is not None:
+        return named
+    catalogue = read_catalogue(lake.settings)
+    found = [table.name for table in catalogue if isinstance(table.flow, Files)]
+    if not found:
+        raise ConfigurationError(
+            "no table that files fill is declared",
+            where=catalogue.where,
+            state="nothing was read or written",
+            next_command="lakehouse add bronze.NAME s3a://bucket/folder/",
+        )
+    able = [name for name in found if getattr(catalogue[name].flow, "replaces", False)]
+    return (able or found)[0]
 
 
 @contextmanager

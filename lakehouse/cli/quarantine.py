@@ -6,33 +6,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import BRONZE, BronzeTable, Json, Output, command
+from lakehouse.cli.output import FilesTable, Json, Output, command, files_table
 
 if TYPE_CHECKING:
+    from lakehouse.flows.windows import Windows
     from lakehouse.lake import Lake
 
 _TEXT = 80
 LATE = "late"
-ORDERS_WINDOWED_AGGREGATES = "silver.orders_windowed_aggregates"
 
 
 def quarantine(
     records: Annotated[str | None, typer.Option(help="list the newest records of this badRecordsPath instead")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many lines")] = 50,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
-    """List the files, the records or the orders that are not in the table, with the reasons."""
+    """List the files, the records or the rows that are not in the table, with the reasons."""
+    from lakehouse.flows.windows import Windows
     from lakehouse.lake import Lake
+    from lakehouse.pipeline import declared
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
-        if records is None and table == ORDERS_WINDOWED_AGGREGATES:
-            _rows(out, lake, limit)
-        elif records is None:
-            _files(out, lake, table, limit)
-        else:
+        table = files_table(lake, named)
+        flow = declared(lake, table).flow if records is None else None
+        if records is not None:
             _records(out, lake, records, limit)
+        elif isinstance(flow, Windows):
+            _rows(out, lake, table, flow, limit)
+        else:
+            _files(out, lake, table, limit)
 
 
 def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
@@ -50,26 +54,35 @@ def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
         out.line(f"the last {limit:,} of {len(found):,} files; --limit shows more, --json all")
     out.line(f"{len(found):,} files in quarantine of {table}; they stay in the landing folder")
     if found:
-        out.line("correct them at their sender, then: lakehouse replay --files PATH")
+        out.line(f"correct them at their sender, then: lakehouse replay --files PATH --table {table}")
     if bad:
         out.line(f"{bad:,} records of files that were loaded: lakehouse quarantine --records BADRECORDSPATH")
     out.result({"table": table, "bad_records": bad, "files": [asdict(one) for one in found]})
 
 
-def _rows(out: Output, lake: Lake, limit: int) -> None:
-    """The rows that silver set aside, newest first."""
+def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> None:
+    """The rows that were set aside, newest first."""
     from collections import Counter
 
-    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    from lakehouse.autoloader.lineage import FILE
+
+    opened = lake.delta_at(lake.settings.quarantine_uri(table))
     kept = opened.to_pyarrow_table().sort_by([("quarantined_at", "descending")]) if opened else None
     found = kept.slice(0, limit).to_pylist() if kept else []
     reasons = Counter(kept["reason"].to_pylist()) if kept else Counter()
-    columns = ["reason", "order_id", "order_date", "window_start", "lateness_seconds", "replayed_at", "_source_file"]
-    out.table(columns, [[one.get(name) for name in columns] for one in found])
-    out.line(", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "every order was counted")
-    if any(one["reason"] == LATE and one["replayed_at"] is None for one in found):
-        out.line("bring the late ones into their windows: lakehouse replay-late")
-    out.result({"table": ORDERS_WINDOWED_AGGREGATES, "counts": dict(reasons), "rows": found})
+    columns = [
+        "reason",
+        *dict.fromkeys([*flow.row_key, flow.event_time.column]),
+        "window_start",
+        "lateness_seconds",
+        "replayed_at",
+        FILE,
+    ]
+    out.table(columns, [[row.get(name) for name in columns] for row in found])
+    out.line(", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "every row was counted")
+    if any(row["reason"] == LATE and row["replayed_at"] is None for row in found):
+        out.line(f"bring the late ones into their windows: lakehouse replay-late {table}")
+    out.result({"table": table, "counts": dict(reasons), "rows": found})
 
 
 def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:

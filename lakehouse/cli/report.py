@@ -16,7 +16,7 @@ def report(
     """Write one HTML file with tables, uncounted orders and plots; needs no Spark."""
     from lakehouse.errors import ConfigurationError
     from lakehouse.lake import Lake
-    from lakehouse.report import report as look
+    from lakehouse.orders.report import report as look
 
     with command(as_json) as out:
         made = look(Lake.open(say=out.say))

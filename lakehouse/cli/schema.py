@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import BRONZE, BronzeTable, Json, Output, Yes, command
+from lakehouse.cli.output import FilesTable, Json, Output, Yes, command, files_table
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
@@ -22,22 +22,24 @@ schema = typer.Typer(help="The versions of a stream's schema.", no_args_is_help=
 @schema.command("show")
 def show(
     version: Annotated[int | None, typer.Argument(help="its number; the latest when left out")] = None,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Print the columns of one version."""
     with command(as_json) as out:
-        one = _version(_opened(table, out.say), version)
+        table, versions = _opened(named, out.say)
+        one = _version(versions, version)
         columns = {field.name: field.dataType.simpleString() for field in [*one.data.fields, *one.partitions.fields]}
         out.table(["column", "type"], list(columns.items()), title=f"{table}, version {one.version}")
         out.result({"table": table, "version": one.version, "columns": columns})
 
 
 @schema.command("history")
-def history(table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
+def history(named: FilesTable = None, as_json: bool = Json) -> None:
     """List the versions, and where each new column was met."""
     with command(as_json) as out:
-        versions = _opened(table, out.say).history()
+        table, opened = _opened(named, out.say)
+        versions = opened.history()
         rows = []
         for one in versions:
             what = one.reason or (f"{len(one.data.fields)} columns, inferred" if one.version == 0 else "")
@@ -54,12 +56,12 @@ def history(table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
 def diff(
     old: Annotated[int, typer.Argument(help="number of a version")],
     new: Annotated[int | None, typer.Argument(help="number of another; the latest when left out")] = None,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Print what one version has that another lacks."""
     with command(as_json) as out:
-        versions = _opened(table, out.say)
+        table, versions = _opened(named, out.say)
         before, after = _version(versions, old), _version(versions, new)
         out.result({"table": table, "from": before.version, "to": after.version, **_differences(out, before, after)})
 
@@ -70,7 +72,7 @@ def approve(
         list[str] | None, typer.Argument(help='names, or "name TYPE"; all that wait when left out')
     ] = None,
     yes: Yes = False,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Make columns that wait in the rescued data part of the schema; alone, lists what waits."""
@@ -78,7 +80,9 @@ def approve(
     from lakehouse.pipeline import rescued_data
 
     with command(as_json) as out:
-        rescued = rescued_data(Lake.open(say=out.say), table)
+        lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
+        rescued = rescued_data(lake, table)
         waiting = rescued.waiting()
         rows = [[one.name, one.type, one.rows, f"{one.file}, record {one.record:,}"] for one in waiting]
         out.table(["column", "type", "rows", "met in"], rows, title=f"waiting in _rescued_data of {table}")
@@ -106,12 +110,12 @@ def approve(
 def rollback(
     version: Annotated[int, typer.Argument(help="the version whose columns the stream shall have again")],
     yes: Yes = False,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Give the stream the columns of an older version, as a new version; rows that are stored stay as they are."""
     with command(as_json) as out:
-        versions = _opened(table, out.say)
+        table, versions = _opened(named, out.say)
         now, then = _version(versions, None), _version(versions, version)
         said = _differences(out, now, then)
         if said["removed"]:
@@ -130,7 +134,7 @@ def rollback(
 
 
 @schema.command("promote")
-def promote(yes: Yes = False, table: BronzeTable = BRONZE, as_json: bool = Json) -> None:
+def promote(yes: Yes = False, named: FilesTable = None, as_json: bool = Json) -> None:
     """Move values from the rescued data into the columns that can take them now."""
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
@@ -138,6 +142,7 @@ def promote(yes: Yes = False, table: BronzeTable = BRONZE, as_json: bool = Json)
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         done = rescued_data(lake, table).promote(connect(lake, say=out.say), really=yes)
         out.table(["column", "rows"], list(done.rows.items()), title=f"values in _rescued_data of {table}")
         if done.done:
@@ -163,7 +168,7 @@ def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> di
 @schema.command("contract")
 def contract(
     write: Annotated[bool, typer.Option("--write", help="pin the present columns as the contract")] = False,
-    table: BronzeTable = BRONZE,
+    named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Hold the schema against its pinned contract: exit code 1 when it breaks it."""
@@ -174,6 +179,7 @@ def contract(
 
     with command(as_json) as out:
         lake = Lake.open(say=out.say)
+        table = files_table(lake, named)
         latest, path = _version(schemas(lake, table), None), lake.settings.contract_path(table)
         pinned = contracts.pin(lake.settings, table, latest) if write else contracts.read_contract(lake.settings, table)
         if pinned is None:
@@ -181,7 +187,7 @@ def contract(
                 f"no contract is pinned for {table}",
                 where=str(path),
                 state="nothing was compared",
-                next_command=contracts.ACCEPT,
+                next_command=contracts.accept(table),
             )
         found = contracts.differences(pinned.columns, contracts.types(latest))
         broken = pinned.broken_by(latest)
@@ -195,17 +201,19 @@ def contract(
                 f"version {latest.version} of the schema of {table} breaks its contract: {len(broken)} columns",
                 where=str(path),
                 state="nothing was changed",
-                next_command=f"lakehouse schema history names the files; to accept the schema: {contracts.ACCEPT}",
+                next_command=f"lakehouse schema history names the files; to accept it: {contracts.accept(table)}",
             )
         done = "pinned" if write else "PASS"
         out.line(f"{done}  {table}, version {latest.version}: {len(pinned.columns)} columns in {path}", style="green")
 
 
-def _opened(table: str, say: Callable[[str], None]) -> SchemaLocation:
+def _opened(named: str | None, say: Callable[[str], None]) -> tuple[str, SchemaLocation]:
     from lakehouse.lake import Lake
     from lakehouse.pipeline import schemas
 
-    return schemas(Lake.open(say=say), table)
+    lake = Lake.open(say=say)
+    table = files_table(lake, named)
+    return table, schemas(lake, table)
 
 
 def _version(versions: SchemaLocation, number: int | None) -> SchemaVersion:

@@ -60,8 +60,8 @@ def compare(
 ) -> None:
     """Load the same sample with availableNow, once and processing-time, and compare: no table of yours is touched."""
     from lakehouse.lake import Lake
+    from lakehouse.orders.trigger_comparison import Comparison
     from lakehouse.streams.trigger import Trigger
-    from lakehouse.trigger_comparison import Comparison
 
     with command(as_json) as out:
         every = Trigger.parse(f"processing-time={interval}").interval

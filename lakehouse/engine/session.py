@@ -12,8 +12,8 @@ from lakehouse.autoloader.sql import register_cloud_files_state
 from lakehouse.engine import conf
 from lakehouse.engine.server import ensure_engine, server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
-from lakehouse.lake import LAYERS, Lake
-from lakehouse.settings import Settings
+from lakehouse.lake import Lake
+from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage.lease_holder import EngineUse, birth_of
 
 if TYPE_CHECKING:

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from lakehouse.table import At, Flow, Names
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
+from lakehouse.autoloader.location import SourcePath, glob_regex, source_id, split_uri
+from lakehouse.autoloader.options import WIDENING, CloudFilesOptions
+from lakehouse.errors import ConfigurationError
+from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakehouse.autoloader.schemas import SchemaLocation
+    from lakehouse.lake import Lake
     from lakehouse.progress import StreamReport
+    from lakehouse.settings import Settings
+    from lakehouse.storage import ObjectInfo
     from lakehouse.streams.run import Run
 
 
@@ -47,7 +58,6 @@ class Files(Flow):
     """
 
     kind: ClassVar[str] = "files"
-    refills: ClassVar[bool] = False
 
     path: str
     format: str = "json"
@@ -68,6 +78,175 @@ class Files(Flow):
         named = self.columns or self.hints
         return tuple(path[0] for path, _ in parse_hints(named)) if named else ()
 
+    @property
+    def replaces(self) -> bool:
+        """Whether rows of a file can be taken out again, so that the file can be loaded anew."""
+        return self.lineage and self.source == "cloudFiles"
+
+    @property
+    def refills(self) -> bool:
+        """A table whose rows outlive their files is never emptied."""
+        return not self.replaces
+
+    @property
+    def added_columns(self) -> dict[str, str]:
+        """Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``."""
+        return {**(LINEAGE if self.lineage else {}), **self.metadata}
+
+    def default_checks(self) -> tuple[Check, ...]:
+        """What proves that nothing was lost or loaded twice, where rows say where they are from."""
+        names = ("no_file_loaded_twice", "every_file_loaded", "no_quarantined_files") if self.replaces else ()
+        return tuple(CHECKS[name]() for name in names)
+
+    def reader_options(self, settings: Settings, table: str) -> dict[str, str]:
+        """What the stream into ``table`` asks of its source; ``path`` is the argument of ``load``."""
+        own: dict[str, str] = {"path": self.path}
+        if self.source == "cloudFiles":
+            own["cloudFiles.format"] = self.format
+            own["cloudFiles.journalLocation"] = f"{settings.journal_root}/{source_id(SourcePath.parse(self.path))}"
+            if self.columns is None:
+                own["cloudFiles.schemaLocation"] = settings.schema_uri(table)
+        if self.hints is not None:
+            own["cloudFiles.schemaHints"] = self.hints
+        if self.glob is not None:
+            own["pathGlobFilter"] = self.glob
+        return {**own, **self.options}
+
+    def cloud_files(self, settings: Settings, table: str) -> CloudFilesOptions:
+        """The same, checked.
+
+        Raises:
+            ConfigurationError: an option is unknown, or contradicts another.
+        """
+        return CloudFilesOptions.parse(self.reader_options(settings, table))
+
+    def stream(self, at: At, table: str) -> DataFrame:
+        """The files as a stream into ``table``, with the columns that the declaration adds.
+
+        A table that is computed from the files themselves has journal, options and columns of this flow, and a schema
+        of its own.
+        """
+        options = self.reader_options(at.lake.settings, table)
+        spark_source = self.source == "spark"
+        reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
+        if self.columns is not None:
+            kept = f", {CORRUPT_RECORD} STRING" if spark_source and self.format in ("json", "csv") else ""
+            reader = reader.schema(self.columns + kept)
+        if spark_source:
+            # the source forgets files that are older than its newest by this much: never, where nothing may be lost
+            options = {"maxFileAge": "36500d", "columnNameOfCorruptRecord": CORRUPT_RECORD, **options}
+        for name, value in options.items():
+            reader = reader.option(name, value) if name != "path" else reader
+        return with_metadata(reader.load(options["path"]), self.added_columns)
+
+    def landed(self, at: At) -> tuple[list[ObjectInfo], list[ObjectInfo]]:
+        """The objects under the path that are input, and those that are not: another name, a folder, no bytes."""
+        path = SourcePath.parse(self.path)
+        found: tuple[list[ObjectInfo], list[ObjectInfo]] = ([], [])
+        for info in at.lake.store.list(path.bucket, path.root):
+            found[0 if self._is_input(path, info) else 1].append(info)
+        return found
+
+    def has_input(self, at: At) -> bool:
+        """Whether anything has landed; the listing ends at the first file that is input."""
+        path = SourcePath.parse(self.path)
+        return any(self._is_input(path, info) for info in at.lake.store.list(path.bucket, path.root))
+
+    def _is_input(self, path: SourcePath, info: ObjectInfo) -> bool:
+        name = info.key.rsplit("/", 1)[-1]
+        named = self.glob is None or re.fullmatch(glob_regex(self.glob), name)
+        return bool(info.size_bytes > 0 and named and path.covers(info.key))
+
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Loads the files that are new."""
-        raise NotImplementedError
+        from lakehouse.streams.run import nothing_to_do
+
+        lake, table = at.lake, at.table.name
+        if self.source == "spark":
+            return self._by_spark(at, run)
+        if lake.version(table) is None and not self.has_input(at):
+            return nothing_to_do(lake, table)  # nothing to infer a schema from
+        options = self.cloud_files(lake.settings, table)
+        return run_files(at, run, self, options)
+
+    def _by_spark(self, at: At, run: Run) -> StreamReport:
+        from lakehouse import checkpoints
+        from lakehouse.streams.files import SparkFileLog
+        from lakehouse.streams.run import nothing_to_do, run_stream
+
+        lake, table = at.lake, at.table.name
+        there, ignored = self.landed(at)
+        if not there:
+            return nothing_to_do(lake, table, ignored_files=len(ignored))
+        known = sum(len(files) for files in checkpoints.source_files(lake, table).values())
+        return run_stream(
+            run,
+            lake,
+            table,
+            lambda: self.stream(at, table),
+            expected=self.expected,
+            file_log=SparkFileLog(lake, table, pending=len(there) - known),
+            ignored_files=len(ignored),
+            partition_by=self.partition_by,
+        )
+
+
+def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> StreamReport:
+    """Runs the ``cloudFiles`` stream of a table; where rows may have to go, with the writer that takes them out."""
+    from lakehouse.replay import pending_replays
+    from lakehouse.streams.files import CloudFilesLog
+    from lakehouse.streams.replacing import ReplacingWriter
+    from lakehouse.streams.run import run_stream
+    from lakehouse.streams.widening import widen_table
+
+    lake, table = at.lake, at.table.name
+    uri, checkpoint = lake.settings.table_uri(table), lake.settings.checkpoint_uri(table)
+
+    def batch_writer() -> ReplacingWriter | None:
+        overwrites = options.allow_overwrites == "replace"
+        if not flow.replaces or not (overwrites or pending_replays(lake, table)):
+            return None
+        return ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
+
+    def frame() -> DataFrame:
+        rows = flow.stream(at, table)
+        if options.schema_evolution_mode == WIDENING and lake.version(table) is not None:
+            widen_table(rows, uri)
+        return rows
+
+    return run_stream(
+        run,
+        lake,
+        table,
+        frame,
+        expected=flow.expected,
+        batch_writer=batch_writer,
+        schema_version=lambda: schema_of(lake, table).newest if options.schema_location else None,
+        file_log=CloudFilesLog(lake, options),
+        partition_by=flow.partition_by,
+    )
+
+
+def schema_of(lake: Lake, table: str) -> SchemaLocation:
+    """The versions of the schema of the stream into ``table``."""
+    from lakehouse.autoloader.schemas import SchemaLocation
+
+    return SchemaLocation(lake.store, *split_uri(lake.settings.schema_uri(table)))
+
+
+def require_replacing(table: Table, catalogue: Catalogue, where: str) -> Files:
+    """The flow of a table whose files can be loaded again.
+
+    Raises:
+        ConfigurationError: its stream only adds rows, or reads no files.
+    """
+    flow = table.flow
+    if isinstance(flow, Files) and flow.replaces:
+        return flow
+    able = [one.name for one in catalogue if isinstance(one.flow, Files) and one.flow.replaces]
+    raise ConfigurationError(
+        f"{table.name} only ever gets rows added: a file that is loaded again would be in it twice",
+        where=where,
+        state="nothing was read or written",
+        next_command="name one of: " + ", ".join(able) if able else "declare a table of files with lineage",
+    )

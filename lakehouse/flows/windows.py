@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.files import Files
-from lakehouse.flows.following import has_read_all, may_leave_out_changes
+from lakehouse.flows.files import Files, schema_of
 from lakehouse.flows.windowing import Windowing, quoted
 from lakehouse.table import CHECKS, At, Check
 
@@ -36,6 +35,7 @@ class Windows(Windowing):
             ConfigurationError: the checkpoint was begun with another definition, or the source has no files.
             RowsRemoved: rows were removed from the source, and nobody said what becomes of those computed from them.
         """
+        from lakehouse.flows.following import has_read_all
         from lakehouse.streams.definition import keep_definition
         from lakehouse.streams.run import nothing_to_do, run_stream
         from lakehouse.streams.trigger import AVAILABLE_NOW
@@ -70,7 +70,7 @@ class Windows(Windowing):
             frame,
             output_mode=self.output_mode,
             batch_writer=lambda: self._writer(at) if self.output_mode == "update" else None,
-            schema_version=lambda: None if files is None else _schema_version(at),
+            schema_version=lambda: None if files is None else schema_of(lake, table).newest,
             after_batch=kept.after_batch,
         )
 
@@ -97,6 +97,8 @@ class Windows(Windowing):
         )
 
     def _may_leave_out_changes(self, at: At) -> bool:
+        from lakehouse.flows.following import may_leave_out_changes
+
         opened = at.lake.delta(self.of)
         columns = [field.name for field in opened.schema().fields] if opened else []
         reads = self.reads_columns(self.expected(at.catalogue), columns)
@@ -114,12 +116,6 @@ class Windows(Windowing):
         settings, table = at.lake.settings, at.table.name
         names = tuple(map(quoted, self.names_of_row))
         return WindowsWriter(settings.table_uri(table), settings.checkpoint_uri(table), names, TRANSACTION)
-
-
-def _schema_version(at: At) -> int | None:
-    from lakehouse.flows.files import schema_of
-
-    return schema_of(at.lake, at.table.name).newest
 
 
 def _create(spark: SparkSession, table_uri: str, schema: StructType) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.bronze import RESCUED_DATA, SEQUENCE
+from lakehouse.autoloader.lineage import RESCUED_DATA, SEQUENCE
 from lakehouse.streams.silver import Limits, valid_orders
 from lakehouse.streams.transaction import merge, transaction
 

@@ -12,19 +12,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.receipts import CORRECTIONS, Receipt, State, TaskReceipts, read_receipts
 from lakehouse.autoloader.state import StreamLog, read_stream_log
 from lakehouse.storage.contract import ObjectStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER, SEQUENCE
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-
-REPLACING_TABLES = frozenset({ORDERS_AUTOLOADER})
-"""Tables whose stream can take rows out. Into any other a file that is loaded again would come a second time."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +33,14 @@ class ReplacingWriter:
         checkpoint_uri: The stream's checkpoint.
         overwrites: Whether a newer version of a file takes the place of the older ones.
         profile: Named profile of the credentials file, as ``cloudFiles.profile``.
+        partition_by: Columns by which the folders of a new table are made.
     """
 
     table_uri: str
     checkpoint_uri: str
     overwrites: bool = True
     profile: str | None = None
+    partition_by: tuple[str, ...] = ()
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Commits the batch; a batch that the table has already is left out."""
@@ -67,6 +66,8 @@ class ReplacingWriter:
             .option("txnVersion", batch_id)
             .option("userMetadata", json.dumps({"epochId": batch_id, "queryId": log.query_id}))
         )
+        if self.partition_by:
+            writer = writer.partitionBy(*self.partition_by)
         if not gone:
             writer.mode("append").save(self.table_uri)
             return

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse import checkpoints
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
 from lakehouse.progress import BatchProgress, OnBatch, StreamReport
-from lakehouse.streams.bronze import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.streams.failures import StreamInterrupted, explained
 from lakehouse.streams.files import BatchFiles, FileLog
 from lakehouse.streams.queries import Progress, StopRequest, batches, queries
@@ -66,6 +66,8 @@ def run_stream(
     file_log: FileLog | None = None,
     ignored_files: int = 0,
     after_batch: Callable[[dict[str, Any]], dict[str, Any]] = lambda progress: {},
+    expected: Sequence[str] = (),
+    partition_by: Sequence[str] = (),
 ) -> StreamReport:
     """Appends what is available in ``frame`` to ``table``, until the trigger has enough or the run is asked to stop.
 
@@ -85,6 +87,8 @@ def run_stream(
         ignored_files: Objects beside them that are no input, for the report.
         after_batch: Called under the lease with Spark's progress of each committed batch; gives further numbers of its
             ``BatchProgress``.
+        expected: Columns whose value makes a row an invalid one when it is of another type; for the batch's numbers.
+        partition_by: Columns by which the folders of a new table are made.
 
     Raises:
         LeaseHeld: another process writes to the table now.
@@ -108,7 +112,9 @@ def run_stream(
         def start() -> StreamingQuery:
             if lake.settings.spark_remote is None:
                 note_query(lake.settings)
-            return _start(lake, table, frame(), run.trigger, output_mode, batch_writer())
+            return _start(
+                lake, table, _counted(frame(), expected), run.trigger, output_mode, batch_writer(), partition_by
+            )
 
         def watch(query: StreamingQuery) -> Iterator[Progress]:
             poll = _POLL_SECONDS if run.trigger.ends else _ENDLESS_POLL_SECONDS
@@ -154,19 +160,28 @@ def _interrupted(lake: Lake, table: str) -> StreamInterrupted:
     )
 
 
-def _start(
-    lake: Lake, table: str, frame: DataFrame, trigger: Trigger, output_mode: str, batch_writer: BatchWriter | None
-) -> StreamingQuery:
+def _counted(frame: DataFrame, expected: Sequence[str]) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     counts = [F.count(F.lit(1)).alias("rows")]
     if {CORRUPT_RECORD, RESCUED_DATA} & set(frame.columns):
-        counts.append(F.count(F.when(is_invalid(frame), 1)).alias("corrupt"))
+        counts.append(F.count(F.when(is_invalid(frame, expected), 1)).alias("corrupt"))
     if RESCUED_DATA in frame.columns:
         counts.append(F.count(RESCUED_DATA).alias("rescued"))
-    counted = frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
+    return frame.observe(_OBSERVED, *counts) if len(counts) > 1 else frame
+
+
+def _start(
+    lake: Lake,
+    table: str,
+    frame: DataFrame,
+    trigger: Trigger,
+    output_mode: str,
+    batch_writer: BatchWriter | None,
+    partition_by: Sequence[str],
+) -> StreamingQuery:
     writer = (
-        counted.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
+        frame.writeStream.option("checkpointLocation", lake.settings.checkpoint_uri(table))
         .queryName(query_name(lake, table))
         .trigger(**trigger.arguments())
         .outputMode(output_mode)
@@ -177,6 +192,8 @@ def _start(
         return writer.foreachBatch(batch_writer).start()
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
     # table by name refuses a folder that holds data files of such a commit
+    if partition_by:
+        writer = writer.partitionBy(*partition_by)
     return writer.format("delta").option("mergeSchema", "true").start(lake.settings.table_uri(table))
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, RESCUED_DATA
-from lakehouse.autoloader.lineage import FILE, PROCESSING_TIME, RECORD, SEQUENCE
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, FILE, PROCESSING_TIME, RECORD, RESCUED_DATA, SEQUENCE
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams.delta_batches import Place, files_between, rows_of_files

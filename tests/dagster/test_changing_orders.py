@@ -5,7 +5,7 @@ import json
 import dagster as dg
 from command import lakehouse_json
 
-from lakehouse.pipeline import BRONZE
+from lakehouse.orders.tables import BRONZE
 
 ROWS = 3
 ONLY = {"asset_selection": [dg.AssetKey(["bronze", "orders_autoloader"])]}

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from lakehouse.contract import Contract
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 
 def run(job, instance):

@@ -10,7 +10,7 @@ from assets.metadata import _numbers, _tables
 from assets.records import CELL_CHARACTERS, records
 from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.schemas import SchemaVersion
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.progress import BatchProgress, StreamReport
 
 

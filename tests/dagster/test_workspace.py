@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from lakehouse.pipeline import BRONZE
+from lakehouse.orders.tables import BRONZE
 from lakehouse.processes import free_port
 
 ROOT = Path(__file__).resolve().parents[2]

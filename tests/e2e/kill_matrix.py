@@ -25,7 +25,7 @@ from command import lakehouse, start_lakehouse
 
 from lakehouse.engine import engine_status, stop_engine
 from lakehouse.lake import Lake
-from lakehouse.samples import file_name, generate_orders
+from lakehouse.orders.samples import file_name, generate_orders
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
 

@@ -9,7 +9,7 @@ from e2e.test_pipeline import assert_silver_is, lines_of
 
 from lakehouse.checkpoints import read_checkpoint
 from lakehouse.engine import engine_status
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, SILVER
 
 FINISHED = re.compile(rb"PUT /\S+/_checkpoints/silver\.orders_windowed_aggregates/commits/0[ ?]")
 

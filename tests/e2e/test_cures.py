@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from command import lakehouse, lakehouse_json
 
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER
-from lakehouse.samples import file_name
+from lakehouse.orders.samples import file_name
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 _COMMAND = re.compile(r"(?:LAKEHOUSE_\w+=\S+ )?lakehouse (?:(?! && |; |   \().)+")
 

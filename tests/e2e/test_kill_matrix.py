@@ -8,7 +8,7 @@ from command import lakehouse_json, start_lakehouse
 from e2e import kill_matrix
 from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS, KillMatrix
 
-from lakehouse.samples import file_name
+from lakehouse.orders.samples import file_name
 
 KILLS = [("offsets", True, "client")]  # the very first: Spark refuses what is left then
 EACH = zip(sorted(POINTS) * 2, cycle([True, False]), cycle(TARGETS), strict=False)

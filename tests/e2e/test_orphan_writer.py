@@ -16,7 +16,7 @@ from recording_proxy import RecordingProxy
 
 from lakehouse.engine import end_writes, engine_pid, stop_engine
 from lakehouse.lake import Lake
-from lakehouse.samples import file_name, generate_orders
+from lakehouse.orders.samples import file_name, generate_orders
 from lakehouse.settings import Settings
 from lakehouse.storage.lease_holder import Holder, this_host
 

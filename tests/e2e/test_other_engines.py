@@ -8,8 +8,8 @@ from e2e.test_pipeline import MIXED, assert_silver_is, bronze_rows, lines_of
 
 from lakehouse.engine import connect, disconnect, engine_status, ensure_engine, explain, stop_engine
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER
-from lakehouse.samples import file_name, generate_orders
+from lakehouse.orders.samples import file_name, generate_orders
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
 

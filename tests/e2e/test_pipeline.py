@@ -7,8 +7,8 @@ from collections import Counter
 from command import lakehouse, lakehouse_json
 from reference_silver import reference_silver
 
-from lakehouse.pipeline import BASIC, BRONZE, SILVER, TABLES
-from lakehouse.samples import file_name
+from lakehouse.orders.samples import file_name
+from lakehouse.orders.tables import BASIC, BRONZE, SILVER, TABLES
 from lakehouse.storage import hold_lease
 
 MIXED = {"rows_per_file": 60, "late_share": 0.1, "bad_line_share": 0.05, "bad_date_share": 0.03}

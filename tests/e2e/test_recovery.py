@@ -9,7 +9,7 @@ import pytest
 from command import lakehouse, lakehouse_json, start_lakehouse
 
 from lakehouse.engine import engine_status
-from lakehouse.pipeline import BRONZE, TABLES
+from lakehouse.orders.tables import BRONZE, TABLES
 from lakehouse.storage import store_status
 
 FILES = 21

@@ -5,10 +5,9 @@ import json
 import pytest
 from command import lakehouse, lakehouse_json
 
-from lakehouse.autoloader.location import SourcePath
-from lakehouse.autoloader.opened import source_id
-from lakehouse.pipeline import BRONZE, SILVER
-from lakehouse.samples import file_name
+from lakehouse.autoloader.location import SourcePath, source_id
+from lakehouse.orders.samples import file_name
+from lakehouse.orders.tables import BRONZE, SILVER
 
 
 def places(lake):

@@ -10,7 +10,7 @@ from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
 from e2e.test_recovery import running_queries
 
 from lakehouse.engine import engine_status
-from lakehouse.pipeline import SILVER
+from lakehouse.orders.tables import SILVER
 from lakehouse.storage import store_status
 
 FAST = ("--trigger", "processing-time=1s")

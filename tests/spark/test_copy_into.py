@@ -15,7 +15,7 @@ from lakehouse import copy_into as copies
 from lakehouse.copied import CopiedFiles
 from lakehouse.copy_into import Copy, copy_into
 from lakehouse.errors import ConfigurationError, CopyFailed, LeaseHeld, TerminalError
-from lakehouse.pipeline import BRONZE
+from lakehouse.orders.tables import BRONZE
 
 TABLE = "bronze.copied"
 

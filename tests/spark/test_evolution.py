@@ -8,7 +8,8 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.autoloader.schemas import SchemaLocation
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, SILVER, check_table, run_table
+from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.pipeline import check_table, run_table
 
 ORDER = {"order_date": "2026-01-01T10:00:00Z", "total_amount": 1.5, "payment_method": "cash", "quantity": 2}
 

@@ -12,7 +12,8 @@ from reference_silver import MINUTES, reference_silver
 from lakehouse import late
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, SILVER, check_table, restart_table, run_table
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.pipeline import check_table, restart_table, run_table
 from lakehouse.table import At
 
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from lakehouse.checkpoints import CheckpointMismatch, read_checkpoint
 from lakehouse.engine.conf import TRANSACTION
-from lakehouse.pipeline import BRONZE, DAILY_REVENUE, ORDERS, blocked_by, check_table, run_table
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS
+from lakehouse.pipeline import blocked_by, check_table, run_table
 from lakehouse.storage.environment import environment_of
 from lakehouse.streams.orders import OrdersWriter
 

@@ -7,7 +7,8 @@ import pytest
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.checkpoints import read_checkpoint
-from lakehouse.pipeline import BRONZE, SILVER, check_table, run_table
+from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.pipeline import check_table, run_table
 from lakehouse.storage.environment import environment_of
 from lakehouse.streams.replacing import ReplacingWriter
 

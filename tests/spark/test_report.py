@@ -7,8 +7,8 @@ from command import lakehouse_json
 from landed_windows import BronzeWriter
 from spark.test_late import EARLY, LATER, order, run_over
 
-from lakehouse.plots import batch_times, plots
-from lakehouse.report import report
+from lakehouse.orders.plots import batch_times, plots
+from lakehouse.orders.report import report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

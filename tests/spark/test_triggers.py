@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 from command import lakehouse, lakehouse_json
 
-from lakehouse.pipeline import AVAILABLE_NOW_TABLE, BRONZE, SILVER, run_table
+from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE, SILVER
+from lakehouse.pipeline import run_table
 from lakehouse.runners import schemas
 from lakehouse.streams import run as run_module
 from lakehouse.streams.queries import StopRequest

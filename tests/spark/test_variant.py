@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 from spark.test_auto_loader import Source
 
+from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.completeness import files_account_for_rows
-from lakehouse.streams.bronze import SEQUENCE
 
 LINES = [
     '{"a":1,"b":[1.5,"x",null,true,false],"c":{}}',

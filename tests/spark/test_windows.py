@@ -12,7 +12,8 @@ from landed_windows import BronzeWriter, batches_of, runs
 
 from lakehouse.engine import connect
 from lakehouse.lake import Lake
-from lakehouse.pipeline import SILVER, check_table, run_table
+from lakehouse.orders.tables import SILVER
+from lakehouse.pipeline import check_table, run_table
 from lakehouse.settings import Settings
 
 LONG = int(os.environ.get("WINDOW_EXAMPLES", "20"))

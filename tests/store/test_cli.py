@@ -8,7 +8,8 @@ from command import lakehouse, lakehouse_json
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.schemas import SchemaVersion
-from lakehouse.pipeline import BRONZE, schemas
+from lakehouse.orders.tables import BRONZE
+from lakehouse.pipeline import schemas
 
 
 def test_generate_reports_exactly_what_is_in_the_bucket(lake, environment):

@@ -9,9 +9,9 @@ from command import lakehouse, lakehouse_json
 from deltalake import write_deltalake
 
 from lakehouse.autoloader.location import uri_key
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.orders.plots import windows_by_payment_method
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable
-from lakehouse.plots import windows_by_payment_method
 
 NAMES = [
     *("[/x].json", "[link=file:/etc]a[/link].json", r"$\frac$.json", "🧊 :warning:.json"),

@@ -18,7 +18,8 @@ from lakehouse.contract import (
     types,
 )
 from lakehouse.errors import ConfigurationError
-from lakehouse.pipeline import BRONZE, blocked_by
+from lakehouse.orders.tables import BRONZE
+from lakehouse.pipeline import blocked_by
 from lakehouse.settings import Settings
 from lakehouse.streams.bronze import ORDER_FIELDS
 

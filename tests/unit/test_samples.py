@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from reference_silver import reference_silver
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.samples import FIELDS, GeneratedOrders, generate_orders
+from lakehouse.orders.samples import FIELDS, GeneratedOrders, generate_orders
 
 FLAWS = {"late_share": 0.1, "duplicate_share": 0.1, "bad_line_share": 0.1, "bad_date_share": 0.1}
 

@@ -1,7 +1,7 @@
 import pytest
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.pipeline import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.service import Service
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.trigger import Trigger

@@ -9,7 +9,8 @@ from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType, VariantType
 
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, QUARANTINE, RESCUED_DATA, PathAt, Rows, Target
+from lakehouse.autoloader.formats.rows import QUARANTINE, PathAt, Rows, Target
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span
 

@@ -21,15 +21,8 @@ from lakehouse.autoloader.formats.json_text import (
     is_true,
 )
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
-from lakehouse.autoloader.formats.rows import (
-    CORRUPT_RECORD,
-    FILE_PATH,
-    QUARANTINE,
-    BadFile,
-    BadRecord,
-    PathAt,
-    bad_table,
-)
+from lakehouse.autoloader.formats.rows import FILE_PATH, QUARANTINE, BadFile, BadRecord, PathAt, bad_table
+from lakehouse.autoloader.lineage import CORRUPT_RECORD
 
 _BLANK = " \t\r\n"
 _BOM = "\ufeff"

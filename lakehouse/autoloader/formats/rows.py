@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import StructField, StructType
 
+from lakehouse.autoloader.lineage import CORRUPT_RECORD
 from lakehouse.errors import StreamFailed
 
-CORRUPT_RECORD = "_corrupt_record"
-RESCUED_DATA = "_rescued_data"
 FILE_PATH = "_file_path"
 NOTES = (FILE_PATH, CORRUPT_RECORD)
 """What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""

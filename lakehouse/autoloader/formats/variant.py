@@ -31,7 +31,8 @@ from lakehouse.autoloader.formats.json_text import (
     is_true,
 )
 from lakehouse.autoloader.formats.json_values import NON_FINITE, check_options
-from lakehouse.autoloader.formats.rows import CORRUPT_RECORD, BadFile, PathAt, Rows, Target
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
+from lakehouse.autoloader.lineage import CORRUPT_RECORD
 from lakehouse.errors import ConfigurationError
 
 OPTION = "singlevariantcolumn"

@@ -7,10 +7,10 @@ import pytest
 from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 from unit.autoloader.memory_store import MemoryStore
 
-from lakehouse.autoloader.evolve import WIDENING, Learner, changes, evolved, leaves, limited, lines_of, possible
+from lakehouse.autoloader.evolve import Learner, changes, evolved, leaves, limited, lines_of, possible
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.hints import parse_hints
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options import WIDENING, CloudFilesOptions
 from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
 from lakehouse.autoloader.wider import wider
 

@@ -15,14 +15,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lakehouse import checkpoints
+from lakehouse.declaration import read_catalogue
 from lakehouse.durations import spark_interval
+from lakehouse.flows.windows import Windows
 from lakehouse.lake import Lake
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable, shortened
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER
 from lakehouse.streams.delta_batches import Place, files_between
 from lakehouse.streams.set_aside import LATE
-from lakehouse.streams.silver import ORDERS_WINDOWED_AGGREGATES, Limits
 
 # Okabe and Ito's colours: told apart by everybody
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
@@ -53,16 +54,24 @@ def plots(lake: Lake) -> list[Plot]:
     return [windows_by_payment_method(lake), lateness(lake), watermark_over_batches(lake)]
 
 
+def silver(lake: Lake) -> Windows:
+    """How the windows are declared."""
+    flow = read_catalogue(lake.settings)[SILVER].flow
+    assert isinstance(flow, Windows)
+    return flow
+
+
 def windows_by_payment_method(lake: Lake) -> Plot:
     """Orders per window, a line for each payment method; many windows are put together."""
-    rows = lake.rows(ORDERS_WINDOWED_AGGREGATES)
+    rows = lake.rows(SILVER)
     table = rows.to_table(columns=["window_start", "payment_method", "order_count"]) if rows else None
     name, title = "windows", "Orders in each window, by payment method"
     if not table or not table.num_rows:
         return _empty(name, title, "No window is closed yet.")
     starts = pc.cast(pc.cast(table["window_start"], pa.timestamp("s", "UTC")), pa.int64())
     first, last = pc.min(starts).as_py(), pc.max(starts).as_py()
-    length = int(lake.settings.silver_window.total_seconds())
+    window = silver(lake).window or timedelta(minutes=5)
+    length = int(window.total_seconds())
     # as many windows together as it takes to leave a readable number of points
     together = max(-(-(last - first + length) // (length * _MOST_POINTS)), 1)
     step = together * length
@@ -94,19 +103,19 @@ def windows_by_payment_method(lake: Lake) -> Plot:
             text.set_text(shortened(printable(method), _METHOD_CHARACTERS))
 
     orders, windows = pc.sum(table["order_count"]).as_py(), table.num_rows
-    sentence = f"{orders:,} orders in {windows:,} closed windows of {spark_interval(lake.settings.silver_window)}."
+    sentence = f"{orders:,} orders in {windows:,} closed windows of {spark_interval(window)}."
     return _plot(name, title, sentence, draw)
 
 
 def lateness(lake: Lake) -> Plot:
     """How far late orders were behind the newest one when their batch came."""
     name, title = "lateness", "How late the late orders were"
-    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    opened = lake.delta_at(lake.settings.quarantine_uri(SILVER))
     kept = opened.to_pyarrow_table(columns=["reason", "lateness_seconds"]) if opened else None
     minutes = pc.divide(kept.filter(pc.field("reason") == LATE)["lateness_seconds"], 60.0).to_numpy() if kept else []
     if not len(minutes):
         return _empty(name, title, "No order came too late for its window.")
-    delay = lake.settings.silver_watermark.total_seconds() / 60
+    delay = silver(lake).watermark.total_seconds() / 60
 
     def draw(axes: Axes) -> None:
         bins = min(40, max(10, len(minutes) // 5))
@@ -151,15 +160,15 @@ class BatchTimes:
 
 def batch_times(lake: Lake) -> list[BatchTimes]:
     """Of silver's batches that its checkpoint still has: from their offsets, and the statistics in bronze's log."""
-    state = checkpoints.read_checkpoint(lake, ORDERS_WINDOWED_AGGREGATES)
-    if state is None or state.last_commit is None or lake.settings.silver_source != "bronze":
+    state = checkpoints.read_checkpoint(lake, SILVER)
+    if state is None or state.last_commit is None or silver(lake).source != "table":
         return []
     times = _file_times(lake)
     found: list[BatchTimes] = []
     before = None
     for batch in range(max(state.last_commit - 100, 0), state.last_commit + 1):
         try:
-            now = checkpoints.planned(lake, ORDERS_WINDOWED_AGGREGATES, batch)
+            now = checkpoints.planned(lake, SILVER, batch)
         except ObjectMissing:
             continue
         if before is None and batch:
@@ -168,7 +177,7 @@ def batch_times(lake: Lake) -> list[BatchTimes]:
         paths: list[str] = []
         if before is None or before.offset != now.offset:
             start = Place.of(before.offset) if before else None
-            paths = files_between(lake, ORDERS_AUTOLOADER, start, Place.of(now.offset))
+            paths = files_between(lake, BRONZE, start, Place.of(now.offset))
         known = [times[path] for path in paths if path in times]
         milliseconds = now.watermark_milliseconds
         found.append(
@@ -211,22 +220,23 @@ def watermark_over_batches(lake: Lake) -> Plot:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, ncols=2, loc="upper left", bbox_to_anchor=(0, -0.16))
 
-    delay = spark_interval(lake.settings.silver_watermark)
+    delay = spark_interval(silver(lake).watermark)
     sentence = f"What lies below the line when its batch comes is late; the line keeps {delay} behind the newest order."
     return _plot(name, title, sentence, draw)
 
 
 def _file_times(lake: Lake) -> dict[str, tuple[datetime, datetime]]:
     """Smallest and largest believable event time of bronze's data files, by path."""
-    opened = lake.delta(ORDERS_AUTOLOADER)
+    opened = lake.delta(BRONZE)
     if opened is None:
         return {}
     adds = pa.table(opened.get_add_actions(flatten=True))
     if not {"min.order_date", "max.order_date"} <= set(adds.column_names):
         return {}
-    earliest = datetime.combine(Limits.of(lake.settings).earliest, datetime.min.time(), UTC)
-    latest = datetime.now(UTC) + lake.settings.silver_future_limit
-    uri = lake.settings.table_uri(ORDERS_AUTOLOADER)
+    believed = silver(lake).event_time
+    earliest = datetime.combine(believed.earliest, datetime.min.time(), UTC)
+    latest = datetime.now(UTC) + believed.future_limit
+    uri = lake.settings.table_uri(BRONZE)
     found = {}
     for path, low, high in zip(
         *(adds[name].to_pylist() for name in ("path", "min.order_date", "max.order_date")), strict=True

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from lakehouse.lake import Lake
-from lakehouse.plots import BatchTimes, Plot, batch_times, plots
+from lakehouse.orders.plots import BatchTimes, Plot, batch_times, plots
+from lakehouse.orders.tables import SILVER
 from lakehouse.streams.set_aside import LATE
-from lakehouse.streams.silver import ORDERS_WINDOWED_AGGREGATES
 
 _SHOWN_BATCHES = 20
 
@@ -42,7 +42,7 @@ class Report:
 
     def html(self) -> str:
         """The page; nothing in it is loaded from elsewhere."""
-        environment = Environment(loader=PackageLoader("lakehouse"), autoescape=select_autoescape())
+        environment = Environment(loader=PackageLoader("lakehouse.orders"), autoescape=select_autoescape())
         pictures = [{**asdict(one), "base64": base64.b64encode(one.png).decode()} for one in self.plots]
         told = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
         return environment.get_template("report.html").render(told)
@@ -62,7 +62,7 @@ def report(lake: Lake) -> Report:
     if waiting:
         problems.append((f"{waiting:,} late orders are in no window", "lakehouse replay-late"))
     if others:
-        seen = f"lakehouse quarantine --table {ORDERS_WINDOWED_AGGREGATES}"
+        seen = f"lakehouse quarantine --table {SILVER}"
         problems.append((f"{others:,} orders are not counted for what they say", seen))
     return Report(
         lake=lake.settings.lake_uri,
@@ -76,7 +76,7 @@ def report(lake: Lake) -> Report:
 
 
 def _reasons(lake: Lake) -> tuple[tuple[str, int, int], ...]:
-    opened = lake.delta_at(lake.settings.quarantine_uri(ORDERS_WINDOWED_AGGREGATES))
+    opened = lake.delta_at(lake.settings.quarantine_uri(SILVER))
     if opened is None:
         return ()
     kept = opened.to_pyarrow_table(columns=["reason", "replayed_at"])

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from lakehouse.engine import connect, ensure_engine
 from lakehouse.health import latency
 from lakehouse.lake import Lake
-from lakehouse.pipeline import BRONZE, run_table
+from lakehouse.orders.samples import generate_orders
+from lakehouse.orders.tables import BRONZE
+from lakehouse.pipeline import run_table
 from lakehouse.progress import BatchProgress
-from lakehouse.samples import generate_orders
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
 from lakehouse.streams.trigger import AVAILABLE_NOW, ONCE, Trigger

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from lakehouse.lake import Lake
+from lakehouse.orders.tables import ORDER_FILES
 from lakehouse.storage import ObjectInfo
-from lakehouse.streams import bronze
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Landing:
 def is_order_file(info: ObjectInfo) -> bool:
     """Whether an object is input. Empty ones are not: a sender that is still writing, or one that had nothing."""
     name = info.key.rsplit("/", 1)[-1]
-    return info.size_bytes > 0 and fnmatchcase(name, bronze.ORDER_FILES)
+    return info.size_bytes > 0 and fnmatchcase(name, ORDER_FILES)
 
 
 def look_at_landing(lake: Lake) -> Landing:

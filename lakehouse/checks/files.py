@@ -1,0 +1,136 @@
+"""Whether the files that were found are the files that were loaded: journal, receipts and table held together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from lakehouse.checks.cures import replay
+from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
+
+if TYPE_CHECKING:
+    from lakehouse.autoloader.state import FileState
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What the three checks look at.
+
+    Attributes:
+        states: Every file that a batch has begun to read.
+        done: Those of finished batches.
+        rows: Rows in the table by the file's number.
+        removed: How many rows of a file were removed on purpose.
+    """
+
+    states: list[FileState]
+    done: list[FileState]
+    rows: dict[int, int]
+    removed: Callable[[FileState], int]
+
+
+def _files(at: At) -> _Files | None:
+    """None before the stream's first batch.
+
+    Raises:
+        TerminalError: the journal or the checkpoint cannot be read.
+    """
+    from lakehouse.autoloader.location import split_uri
+    from lakehouse.autoloader.state import file_states, read_stream_log
+    from lakehouse.completeness import forgotten_rows, rows_by_sequence
+
+    lake, table = at.lake, at.table.name
+    location = lake.settings.checkpoint_uri(table)
+    log = read_stream_log(lake.store, *split_uri(location))
+    if log is None:
+        return None
+    rows = rows_by_sequence(lake, table)
+    states = [state for state in file_states(lake.store, location, log=log) if state.ingestion_state is not None]
+    done = [state for state in states if state.commit_time is not None]
+    return _Files(states, done, rows, forgotten_rows(lake, table))
+
+
+class _FilesCheck(Check):
+    def examine(self, at: At) -> Finding | None:
+        """Compares; nothing to examine before the first batch."""
+        files = at.once("files", lambda: _files(at))
+        return None if files is None else self._compare(at, files)
+
+    def _compare(self, at: At, files: _Files) -> Finding:
+        raise NotImplementedError
+
+
+class NoFileLoadedTwice(_FilesCheck):
+    """``no_file_loaded_twice``."""
+
+    kind: ClassVar[str] = "no_file_loaded_twice"
+    about: ClassVar[str] = "No file has more rows in the table than it gave, nor rows under two numbers."
+
+    def _compare(self, at: At, files: _Files) -> Finding:
+        first: dict[tuple[str, str], int] = {}
+        wrong = []
+        for state in files.states:
+            rows = files.rows.get(state.sequence, 0)
+            before = first.setdefault((state.path, state.e_tag), state.sequence) if rows else state.sequence
+            if rows > (state.rows or 0) or before != state.sequence:
+                told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "also_loaded_as": before}
+                wrong.append(told)
+        numbers = {"files": len(files.states), "files_loaded_twice": len(wrong)}
+        return self.finding(at, not wrong, numbers, tuple(wrong), _replay(at, wrong))
+
+
+class EveryFileLoaded(_FilesCheck):
+    """``every_file_loaded``."""
+
+    kind: ClassVar[str] = "every_file_loaded"
+    about: ClassVar[str] = "Files journalled are files committed; rows read are rows in the table."
+
+    def _compare(self, at: At, files: _Files) -> Finding:
+        from lakehouse.autoloader.receipts import State
+
+        rows_read = bad_records = quarantined = missing = forgotten = 0
+        wrong = []
+        for state in files.done:
+            read, removed = state.rows or 0, files.removed(state)
+            rows_read += read
+            bad_records += state.bad_records or 0
+            quarantined += state.ingestion_state == State.QUARANTINED
+            forgotten += removed
+            rows = files.rows.get(state.sequence, 0)
+            if rows < read - removed:
+                missing += read - removed - rows
+                told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "batch_id": state.batch_id}
+                wrong.append(told)
+        numbers = {
+            "files": len(files.done),
+            "files_quarantined": quarantined,
+            "rows_read": rows_read,
+            "bad_records": bad_records,
+            "rows_in_table": sum(files.rows.values()),
+            "rows_forgotten": forgotten,
+            "rows_missing": missing,
+        }
+        cure = (
+            f"{_replay(at, wrong)}; or, if they were removed on purpose: "
+            f"lakehouse forget {at.table.name} --already-removed --yes && lakehouse ingest"
+        )
+        return self.finding(at, not wrong, numbers, tuple(wrong), cure)
+
+
+class NoQuarantinedFiles(_FilesCheck):
+    """``no_quarantined_files``."""
+
+    kind: ClassVar[str] = "no_quarantined_files"
+    about: ClassVar[str] = "Files that could not be read, with the reason; the others were loaded."
+    blocks: ClassVar[bool] = False
+
+    def _compare(self, at: At, files: _Files) -> Finding:
+        bad = [state for state in files.done if state.error]
+        told = [{"file": state.path, "state": state.ingestion_state, "error": state.error} for state in bad]
+        cure = f"correct the file under its name; then: {_replay(at, told)}"
+        return self.finding(at, not bad, {"quarantined_files": len(bad)}, tuple(told[:SAMPLE_ROWS]), cure)
+
+
+def _replay(at: At, wrong: Iterable[Mapping[str, object]]) -> str:
+    return replay(at.table, [str(told["file"]) for told in wrong])
