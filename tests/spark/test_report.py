@@ -24,7 +24,7 @@ def test_the_report_shows_tables_uncounted_orders_watermarks_and_plots(lake, spa
     assert [one.watermark for one in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
     made = report(lake)
     counts = {reason: count for reason, count, _ in made.reasons}
-    assert counts == {"late": 2, "event_time_in_the_future": 1, "no_order": 1}
+    assert counts == {"late": 2, "event_time_in_the_future": 1, "invalid_row": 1}
     assert [cure.split()[1] for _, cure in made.problems] == ["replay-late", "quarantine"]
     assert all(plot.png.startswith(PNG) for plot in made.plots)
     assert "2 late orders; a watermark of 37 minutes" in made.plots[1].sentence
