@@ -138,16 +138,19 @@ def ingest(
     """Load what is new, once: bronze, silver and gold, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.cli.triggers import trigger_that_ends
+    from lakehouse.declaration import read_catalogue
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
     from lakehouse.streams.run import Run
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        chosen = tables or list(pipeline.default_tables(lake))
-        ending = trigger_that_ends(trigger, chosen, out.say)
+        settings = Settings.load()
+        chosen = tables or list(pipeline.default_tables(settings))
+        catalogue = read_catalogue(settings)
         for table in chosen:
-            pipeline.declared(lake, table)  # a wrong name is told before anything runs
+            _ = catalogue[table]  # a wrong name is told before anything runs
+        ending = trigger_that_ends(trigger, chosen, out.say)
+        lake = Lake.open(settings, say=out.say)
         spark = connect(lake, out.say)
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
         reports, findings = pipeline.ingest(spark, lake, chosen, run)
