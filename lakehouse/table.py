@@ -40,6 +40,20 @@ def _table_name(given: str) -> str:
     return given
 
 
+def require_name(given: str) -> None:
+    """Makes sure that a text names a table.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    try:
+        _table_name(given)
+    except ValueError as error:
+        raise ConfigurationError(
+            str(error), where=given, state="nothing was read or written", next_command="write it as bronze.customers"
+        ) from None
+
+
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 

@@ -163,8 +163,11 @@ class Drafts:
                 return None
             lines[(*at, kind, model.main)] = line_of(lines, (*at, kind))
             what = {model.main: what}
-        for key in what.keys() & beside.keys():
-            self._problems.add(lines[(*at, key)], f"{key} is there twice in {place}: within {kind} and beside it")
+        for key in beside:
+            if said := _misplaced(key, kind, model, what):
+                self._problems.add(lines[(*at, key)], f"{place}: {said}")
+        if any(_misplaced(key, kind, model, what) for key in beside):
+            return None
         for key in what:
             lines[(*at, key)] = line_of(lines, (*at, kind, key))
         for place_within in [one for one in lines if one[:3] == (*at, kind)]:
@@ -187,6 +190,15 @@ class Drafts:
                 self._problems.add(line, said)
             every.append(one)
         return tuple(every)
+
+
+def _misplaced(key: str, kind: str, model: type[Check], within: dict[str, Any]) -> str:
+    """Why a key may not stand beside the kind of a check; "" where it may."""
+    if key in key_names(Check):
+        return f"{key} is there twice, within {kind} and beside it" if key in within else ""
+    if key in key_names(model):
+        return f"{key} belongs to the check itself: write {kind}: {{{key}: ...}}"
+    return f"unknown key {key} beside {kind}{meant(key, [*key_names(Check), *key_names(model)])}"
 
 
 def _example() -> str:

@@ -392,7 +392,7 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
         (
             table("latest: {of: bronze.src, key: id}\nchecks:\n  - one_row_each: id\n    on_failur: warn"),
             7,
-            "unknown key on_failur in check one_row_each of silver.a: did you mean on_failure?",
+            "check one_row_each of silver.a: unknown key on_failur beside one_row_each: did you mean on_failure?",
         ),
         (
             table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows:\n      max_shar: 1"),
@@ -400,9 +400,14 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
             "unknown key max_shar in check plausible_rows of silver.a: did you mean max_share?",
         ),
         (
-            table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows: {max_share: 1}\n    max_share: 2"),
+            table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows: {name: a}\n    name: b"),
             7,
-            "max_share is there twice in check plausible_rows of silver.a",
+            "name is there twice, within plausible_rows and beside it",
+        ),
+        (
+            table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows:\n    max_share: 2"),
+            7,
+            "max_share belongs to the check itself: write plausible_rows: {max_share: ...}",
         ),
         (table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows: 5"), 6, "takes a mapping with"),
         (table("latest: {of: bronze.src, key: id}\nchecks:\n  - name: x"), 6, "its kind is missing"),
