@@ -95,6 +95,7 @@ def add(
     """Look at files, and write the declaration of a table of them to lakehouse.yaml."""
     from lakehouse.declaration.adding import add_tables_to_file, as_yaml, refuse_declared, tables_for
     from lakehouse.declaration.landed import look_at_files
+    from lakehouse.declaration.problems import shown
     from lakehouse.lake import Lake
     from lakehouse.table import require_name
 
@@ -105,22 +106,24 @@ def add(
         lake = Lake.open(settings, say=out.say)
         found = look_at_files(lake, table, path, format_)
         _require_columns(key or [], found.columns, path)
-        tables = tables_for(table, found.flow, key or [])
+        where, tables = shown(settings.declaration), tables_for(table, found.flow, key or [])
         megabytes = found.size_bytes / 1e6
         more = " or more" if found.more else ""
-        out.line(f"{found.files:,}{more} files of {found.flow.format}, {megabytes:,.1f} MB, under {path}")
+        count = f"{found.files:,}{more} file{'' if found.files == 1 else 's'}"
+        out.line(f"{count} of {found.flow.format}, {megabytes:,.1f} MB, under {path}")
         for note in found.notes:
             out.line(f"note: {note}", style="yellow")
         out.table(["column", "type"], list(found.columns.items()))
         _say_rows(out, found.rows, found.sample)
         out.line("")
-        out.line(as_yaml(tables).rstrip())
+        for line in as_yaml(tables).splitlines():
+            out.line(line)
         out.line("")
         if yes:
             add_tables_to_file(settings, tables)
-            out.line(f"added {' and '.join(tables)} to {settings.declaration}; fill them: lakehouse ingest", "green")
+            out.line(f"added {' and '.join(tables)} to {where}; fill them: lakehouse ingest", "green")
         else:
-            out.line(f"would add {' and '.join(tables)} to {settings.declaration}; --yes does it")
+            out.line(f"would add {' and '.join(tables)} to {where}; --yes does it")
         facts: dict[str, Any] = {"done": yes, "files": found.files, "more": found.more, "bytes": found.size_bytes}
         facts |= {"format": found.flow.format, "columns": found.columns, "rows": found.rows, "sample": found.sample}
         out.result({**facts, "notes": found.notes, "tables": tables, "declaration": as_yaml(tables)})
