@@ -187,6 +187,8 @@ class Check(Declared, ABC):
         kind: That key.
         main: The field that stands beside the key when there is nothing else: ``unique: customer_id``.
         blocks: What a failure does when ``on_failure`` says nothing.
+        about: What it proves, in a sentence.
+        flows: The kinds of flows whose tables it can examine; none for every table.
         name: As findings and Dagster show it; the kind where nothing is given.
         on_failure: ``block`` stops what comes after the table, ``warn`` does not, ``off`` switches the check off.
         description: One sentence for those who read the check.
@@ -196,6 +198,7 @@ class Check(Declared, ABC):
     main: ClassVar[str] = ""
     blocks: ClassVar[bool] = True
     about: ClassVar[str] = ""
+    flows: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
     on_failure: Reaction | None = None

@@ -52,21 +52,28 @@ def write_first(path: Path) -> None:
     Raises:
         ConfigurationError: there is one, or it cannot be written.
     """
+    if path.exists():
+        raise _exists(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as file:
-            file.write(FIRST)
-    except FileExistsError:
-        raise ConfigurationError(
-            "there is a declaration already",
-            where=shown(path),
-            state="it is as it was",
-            next_command="lakehouse validate   (checks it), or lakehouse add   (adds a table to it)",
-        ) from None
+        file = path.open("x", encoding="utf-8")
     except OSError as error:
+        if path.exists():  # since a moment ago
+            raise _exists(path) from None
         raise ConfigurationError(
             f"the declaration cannot be written: {error.strerror or error}",
             where=shown(path),
             state="nothing was written",
             next_command="name a folder that can be written: lakehouse init FOLDER",
         ) from None
+    with file:
+        file.write(FIRST)
+
+
+def _exists(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        "there is a declaration already",
+        where=shown(path),
+        state="it is as it was",
+        next_command="lakehouse validate   (checks it), or lakehouse add   (adds a table to it)",
+    )

@@ -112,4 +112,6 @@ def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[st
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | catalogue.variables
     given = {*settings.variables, *(name for name in os.environ if name.startswith(PREFIX))}
-    return [(name, nearest(name, sorted(known))) for name in sorted(given - known)]
+    bare = {name.removeprefix(PREFIX): name for name in sorted(known)}
+    likely = {name: nearest(name.removeprefix(PREFIX), bare) for name in sorted(given - known)}
+    return [(name, bare[near] if near else None) for name, near in likely.items()]

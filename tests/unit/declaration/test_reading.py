@@ -25,6 +25,14 @@ class OneRowEach(Check):
         return None
 
 
+class OfFiles(Check):
+    kind: ClassVar[str] = "of_files_alone"
+    flows: ClassVar[tuple[str, ...]] = ("files", "windows")
+
+    def examine(self, at: At) -> Finding | None:
+        return None
+
+
 class Plausible(Check):
     kind: ClassVar[str] = "plausible_rows"
     max_share: float = 0.0
@@ -33,7 +41,7 @@ class Plausible(Check):
         return None
 
 
-_KINDS = {one.kind: CHECKS.pop(one.kind) for one in (OneRowEach, Plausible)}
+_KINDS = {one.kind: CHECKS.pop(one.kind) for one in (OneRowEach, OfFiles, Plausible)}
 
 FILES = "{files: {path: s3a://landing/orders/}}"
 
@@ -210,6 +218,12 @@ checks: [{plausible_rows: {max_share: "${S:-0.25}"}, on_failure: "${F:-warn}"}]"
     made = read(table(body), B="false")["silver.a"]
     assert (made.on_demand, made.flow.change_data_feed) == (False, False)  # type: ignore[attr-defined]
     assert (made.checks[0].max_share, made.checks[0].on_failure) == (0.25, "warn")  # type: ignore[attr-defined]
+
+
+def test_a_variable_of_the_wrong_type_is_told_where_it_is_asked_for(read) -> None:
+    body = "latest:\n  of: bronze.src\n  key: id\n  change_data_feed: ${B}"
+    line, said = only_problem(read, table(body), B="perhaps")
+    assert line == 7 and "change_data_feed in latest of silver.a is 'perhaps'" in said
 
 
 def test_a_value_that_becomes_empty_is_as_if_nobody_had_written_it(read) -> None:
@@ -411,6 +425,11 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
         ),
         (table("latest: {of: bronze.src, key: id}\nchecks:\n  - plausible_rows: 5"), 6, "takes a mapping with"),
         (table("latest: {of: bronze.src, key: id}\nchecks:\n  - name: x"), 6, "its kind is missing"),
+        (
+            table("latest: {of: bronze.src, key: id}\nchecks:\n  - one_row_each: id\n  - of_files_alone"),
+            7,
+            "of_files_alone examines tables made by files or windows, and silver.a is made by latest",
+        ),
         (table("latest: {of: bronze.src, key: id}\nchecks:\n  - [a]"), 6, "a check of silver.a is no mapping"),
         (
             table("latest: {of: bronze.src, key: id}\nchecks:\n  - {one_row_each: id, plausible_rows: }"),
