@@ -42,7 +42,7 @@ def read_catalogue(settings: Settings) -> Catalogue:
     path = settings.declaration
     content = _content(path)
     kept = _last.setdefault(path, [])
-    for read in kept:
+    for read in tuple(kept):
         same = read.content == content and read.lake == settings.lake_uri
         if same and all(value_of(name, settings) == value for name, value in read.asked.items()):
             return read.catalogue

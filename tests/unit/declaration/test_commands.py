@@ -116,8 +116,8 @@ def test_variables_that_nobody_reads_are_warned_of_with_the_nearest_name(here):
     assert done.exit_code == 0 and len(warnings) == 2
     assert "LAKEHOUSE_FOLDER_OF_B is set" in warnings[0] and "did you mean LAKEHOUSE_FOLDER_OF_A?" in warnings[0]
     assert "LAKEHOUSE_QQQQ is set" in warnings[1] and "did you mean" not in warnings[1]
-    settings = Settings.load(variables={"FOLDER": "y"})
-    assert unknown_variables(settings, read_catalogue(settings)) == [("FOLDER", None)]
+    settings = Settings.load(variables={"QQQQ": "y"})
+    assert unknown_variables(settings, read_catalogue(settings)) == [("QQQQ", None)]
 
 
 def test_validate_prints_the_schema_for_editors_without_a_file():
