@@ -11,6 +11,7 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.copy_into import copy_into
+from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
@@ -216,6 +217,9 @@ def prepare(as_json: bool = Json) -> None:
         out.result({"ready": [str(one.result()) for one in work]})
 
 
+app.command()(init)
+app.command()(add)
+app.command()(validate)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)
