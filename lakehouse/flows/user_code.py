@@ -24,12 +24,13 @@ def load(folder: Path, name: str) -> ModuleType:
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
     known = sys.modules.get(name)
+    if known is not None and _loaded.get(name, _hash(known)) != _hash(known):
+        del sys.modules[name]  # importlib.reload would keep functions that are not in it any more
+        known = None
     if known is None:
         importlib.invalidate_caches()
         known = importlib.import_module(name)
         _travels_by_value(folder, known)
-    elif name in _loaded and _loaded[name] != _hash(known):
-        known = importlib.reload(known)
     _loaded[name] = _hash(known)
     return known
 
