@@ -8,8 +8,8 @@ from assets.metadata import of_finding
 from assets.names import AVAILABLE_NOW_KEY, BASIC_KEY, BRONZE_KEY, DAILY_REVENUE_KEY, ORDERS_KEY, SILVER_KEY
 from assets.schema_metadata import of_history
 from lakehouse.lake import Lake
-from lakehouse.pipeline import (BLOCKING, BLOCKING_BY_CHOICE, blocking, check_table, schemas)
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.pipeline import BLOCKING, BLOCKING_BY_CHOICE, blocking, check_table, schemas
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 

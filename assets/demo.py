@@ -24,9 +24,9 @@ from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.orders.landing import look_at_landing
+from lakehouse.orders.samples import generate_orders
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, SILVER, TABLES
 from lakehouse.plain_text import printable
-from lakehouse.orders.samples import generate_orders
 from lakehouse.storage import store_status
 from resources.lake import LakeResource
 

@@ -4,9 +4,12 @@ import dagster as dg
 
 from assets.metadata import records
 from assets.names import BRONZE_KEY, OWNERS, PROMOTE_KEY, REPLAY_LATE_KEY, SILVER_KEY, pool
+from lakehouse.checks.accounts_for_rows import windows_of
+from lakehouse.declaration import read_catalogue
 from lakehouse.late import replay_late
-from lakehouse.pipeline import rescued_data
 from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.pipeline import rescued_data
+from lakehouse.table import At
 from resources.lake import LakeResource
 from resources.spark import SparkResource
 
@@ -49,9 +52,13 @@ def replay_late_orders(
 ) -> dg.MaterializeResult:
     """Brings late orders from quarantine into the closed windows that missed them."""
     opened = lake.open()
-    if opened.version(SILVER) is None or opened.settings.silver_session_gap is not None:
+    if opened.version(SILVER) is None:
         return dg.MaterializeResult(metadata={"late_rows_replayed": 0, "windows_changed": 0})
-    done = replay_late(spark.spark_session, opened, really=True)
+    catalogue = read_catalogue(opened.settings)
+    at = At(spark.spark_session, opened, catalogue[SILVER], catalogue)
+    if windows_of(at).session_gap is not None:
+        return dg.MaterializeResult(metadata={"late_rows_replayed": 0, "windows_changed": 0})
+    done = replay_late(at, really=True)
     context.log.info(f"{done.late_rows:,} late rows, {done.windows_changed:,} windows written")
     return dg.MaterializeResult(
         metadata={"late_rows_replayed": done.late_rows, "windows_changed": done.windows_changed}

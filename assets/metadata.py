@@ -13,12 +13,12 @@ import pyarrow.dataset as ds
 from assets.records import records
 from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.formats.rows import FILE_PATH
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.lake import Lake, TableInfo
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BASIC, BRONZE, DAILY_REVENUE, ORDERS, SILVER
 from lakehouse.progress import StreamReport
 from lakehouse.table import Finding
-from lakehouse.autoloader.lineage import RESCUED_DATA
 
 _PREVIEW_ROWS = 5
 _OF_FILES = (BASIC, AVAILABLE_NOW_TABLE, BRONZE)

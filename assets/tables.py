@@ -3,8 +3,8 @@
 import dagster as dg
 
 from assets.metadata import of_run
-from lakehouse.pipeline import run_table, schemas
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE
+from lakehouse.pipeline import run_table, schemas
 from lakehouse.streams.run import Run
 from resources.lake import LakeResource
 from resources.spark import SparkResource

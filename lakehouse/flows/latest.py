@@ -117,7 +117,7 @@ class Latest(Judged):
             cure = "name the columns that tell, the highest wins; order: updated_at"
         raise ConfigurationError(
             what,
-            where=f"{at.catalogue.where}: {at.table.name}",
+            where=f"{at.catalogue.where}:{at.table.line}",
             state="nothing was read or written",
             next_command=cure,
         )

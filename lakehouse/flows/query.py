@@ -7,9 +7,9 @@ import uuid
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.sql_text import defines, tables_read, with_tables_named
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from lakehouse.streams.run import Run
 
 _VIEW = "computed_from_"
+
+
+def _module_and_function(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", given):
+        raise ValueError(f"{given!r} names no function: write module:function, such as my_project.tables:customers")
+    return given
 
 
 class Computed(Flow):
@@ -128,14 +134,7 @@ class Python(Computed):
 
     kind: ClassVar[str] = "python"
 
-    function: str
-
-    @field_validator("function")
-    @classmethod
-    def _module_and_function(cls, given: str) -> str:
-        if not re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*", given):
-            raise ValueError(f"{given!r} is no function: write it as module:function")
-        return given
+    function: Annotated[str, AfterValidator(_module_and_function)]
 
     def text(self, at: At) -> str:
         """The text of the function's module: what the function calls is mostly in it, too."""
@@ -169,7 +168,7 @@ class Python(Computed):
     def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
         return ConfigurationError(
             what,
-            where=f"{at.catalogue.where}: {at.table.name}",
+            where=f"{at.catalogue.where}:{at.table.line}",
             state="nothing was read or written",
             next_command=cure,
         )

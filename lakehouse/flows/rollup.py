@@ -118,7 +118,7 @@ class Rollup(Flow):
     def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
         return ConfigurationError(
             what,
-            where=f"{at.catalogue.where}: {at.table.name}",
+            where=f"{at.catalogue.where}:{at.table.line}",
             state="nothing was read or written",
             next_command=cure,
         )

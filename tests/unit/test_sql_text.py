@@ -46,7 +46,7 @@ def test_a_query_that_names_a_table_which_it_does_not_declare_is_refused():
     }
     with pytest.raises(ValidationError, match=r"silver\.ordres"):
         Sql(of="silver.orders", query="SELECT * FROM silver.ordres")
-    with pytest.raises(ValidationError, match="module:function"):
+    with pytest.raises(ValidationError, match="names no function"):
         Python(of="silver.orders", function="module.function")
 
 
