@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import checkpoints
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.rollup import LEFT_OUT, Rollup
 from lakehouse.flows.sql_text import Kind, tokens
@@ -147,6 +146,7 @@ def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
 
 def _parts_ahead(at: At, flow: Rollup) -> list[Any]:
     """Parts that commits of the source changed which the table has not read: beside a service there may be some."""
+    from lakehouse import checkpoints
     from lakehouse.streams.delta_batches import Place
     from lakehouse.streams.rollup import changed_parts, changes_since
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakehouse import checkpoints
 from lakehouse.autoloader.lineage import FILE, RECORD
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.judged import EVENT_TIME
@@ -53,6 +52,7 @@ def keys_of(at: At, flow: Latest) -> Keys:
 def _compare(at: At, flow: Latest) -> Keys:
     from pyspark.sql import functions as F  # noqa: N812
 
+    from lakehouse import checkpoints
     from lakehouse.streams.delta_batches import rows_read
 
     read = rows_read(at.spark, at.lake, flow.of, reader=at.table.name)

@@ -79,6 +79,14 @@ def start_over_after_another(lake: Lake, source: str, *, reader: Table) -> None:
         _compute_again(lake, reader.name, f"{source} is another table now")
 
 
+def was_emptied(lake: Lake, *, reader: Table) -> bool:
+    """Whether the reader's table is there, without a row, and its stream begins anew."""
+    from lakehouse import checkpoints
+
+    found = lake.describe(reader.name)
+    return found is not None and not found.files and checkpoints.read_checkpoint(lake, reader.name) is None
+
+
 def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
     """Whether a query would find nothing: its start alone takes about a second.
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 EVENT_TIME = "event_time"
 PROBLEM = "problem"
+_PROBLEM = "_problem_of_the_row"
 
 
 class EventTime(Declared):
@@ -74,8 +75,8 @@ class Judged(Flow):
         flow = catalogue[self.of].flow
         return flow.expected if isinstance(flow, Files) else ()
 
-    def judge(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
-        """Adds ``event_time`` and ``problem`` STRING: why a row is left out; NULL when it is not.
+    def judge(self, rows: DataFrame, expected: tuple[str, ...], *, into: str = PROBLEM) -> DataFrame:
+        """Adds ``event_time`` and, as ``into``, ``problem`` STRING: why a row is left out; NULL when it is not.
 
         ``invalid_row``: its line is broken, or a value is not of its column's type. ``no_event_time``: it is missing
         or cannot be read. ``event_time_too_early``, ``event_time_in_the_future``: it can, and is not believed. Then the
@@ -98,11 +99,12 @@ class Judged(Flow):
             )
         for reason, condition in self.refuse.items():
             problem = problem.when(F.expr(condition), reason)
-        return rows.withColumn(PROBLEM, problem)
+        return rows.withColumn(into, problem)
 
     def valid(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
         """The rows that are believed, with ``event_time``."""
-        return self.judge(rows, expected).where(f"{PROBLEM} IS NULL").drop(PROBLEM)
+        # under another name: a field of the source may be called like that, and comes along
+        return self.judge(rows, expected, into=_PROBLEM).where(f"{_PROBLEM} IS NULL").drop(_PROBLEM)
 
     @property
     def judging_columns(self) -> frozenset[str]:

@@ -92,7 +92,12 @@ class Latest(Judged):
         def frame() -> DataFrame:
             keep_definition(lake, name, definition)
             rows = at.spark.read.format("delta").load(source)
-            create_table(self.versions(rows, expected), target, change_data_feed=self.change_data_feed)
+            create_table(
+                self.versions(rows, expected),
+                target,
+                change_data_feed=self.change_data_feed,
+                anew=following.was_emptied(lake, reader=at.table),
+            )
             stream = at.spark.readStream.format("delta").option("skipChangeCommits", str(skip).lower())
             versions = self.versions(stream.load(source), expected)
             widen_table(versions, target)
@@ -117,7 +122,7 @@ class Latest(Judged):
             cure = "name the columns that tell, the highest wins; order: updated_at"
         raise ConfigurationError(
             what,
-            where=f"{at.catalogue.where}: {at.table.name}",
+            where=f"{at.catalogue.where}:{at.table.line}",
             state="nothing was read or written",
             next_command=cure,
         )

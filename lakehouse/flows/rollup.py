@@ -95,7 +95,7 @@ class Rollup(Flow):
             keep_definition(lake, name, definition)
             groups = rolled_up(at.spark.read.format("delta").load(source), self.group, self.aggregates)
             self._can_be_replaced(at, groups)
-            create_table(groups, target)
+            create_table(groups, target, anew=following.was_emptied(lake, reader=at.table))
             widen_table(groups, target)
             return changes_of(at.spark, source)
 
@@ -118,7 +118,7 @@ class Rollup(Flow):
     def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
         return ConfigurationError(
             what,
-            where=f"{at.catalogue.where}: {at.table.name}",
+            where=f"{at.catalogue.where}:{at.table.line}",
             state="nothing was read or written",
             next_command=cure,
         )

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from lakehouse.settings import LAYERS
+
 
 class Kind(Enum):
     """Of a part of a query."""
@@ -79,6 +81,16 @@ def with_tables_named(query: str, names: Mapping[str, str]) -> str:
         for number in range(said[place] + 1, said[place + 2] + 1):
             parts[number] = Token(Kind.SPACE, "")
     return "".join(part.text for part in parts)
+
+
+def tables_read(query: str) -> set[str]:
+    """Tables of the lake that stand behind FROM or JOIN, ``layer.name`` in small letters."""
+    said = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    found = set()
+    for verb, layer, dot, name in zip(said, said[1:], said[2:], said[3:], strict=False):
+        if verb.text.upper() in ("FROM", "JOIN") and layer.name in LAYERS and dot.text == ".":
+            found.add(f"{layer.name}.{name.name}")
+    return found
 
 
 def defines(query: str, name: str) -> bool:

@@ -63,15 +63,25 @@ class LatestWriter:
         merge(newest(frame, self.key, self.order), self.table_uri, clauses, options, self.session_keys)
 
 
-def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = False) -> None:
-    """Makes the table, empty, with the columns of ``rows``; leaves one that exists alone.
+def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = False, anew: bool = False) -> None:
+    """Makes the table, empty, with the columns of ``rows``.
 
     Args:
         rows: Not a stream.
         table_uri: Where.
         change_data_feed: Whether the table tells what changed, from its first row on.
+        anew: Whether the table exists, was emptied, and may get other columns. Otherwise one that exists is left alone.
     """
-    writer = rows.limit(0).write.format("delta").mode("ignore")
-    if change_data_feed:
-        writer = writer.option("delta.enableChangeDataFeed", "true")
-    writer.save(table_uri)
+    empty = rows.limit(0).write.format("delta")
+    if not anew:
+        if change_data_feed:
+            empty = empty.option("delta.enableChangeDataFeed", "true")
+        empty.mode("ignore").save(table_uri)
+        return
+    has = {one.name: one.dataType for one in rows.sparkSession.read.format("delta").load(table_uri).schema}
+    wanted = {one.name: one.dataType for one in rows.schema}
+    if has == {name: type_ for name, type_ in wanted.items() if name in has}:
+        if len(has) < len(wanted):  # whoever follows the changes of this table can go on
+            empty.mode("append").option("mergeSchema", "true").save(table_uri)
+    else:
+        empty.mode("overwrite").option("overwriteSchema", "true").save(table_uri)
