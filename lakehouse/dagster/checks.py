@@ -26,7 +26,7 @@ def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
     @dg.multi_asset_check(
         name=f"{table.name.replace('.', '__')}__checks",
         specs=[
-            dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.told)
+            dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.told or None)
             for check in declared
         ],
         description=f"Examines {table.name} as it is.",
