@@ -19,10 +19,10 @@ def told():
         node = graph.get(key)
         assets[key.to_user_string()] = {
             "group": node.group_name,
-            "kinds": sorted(node.kinds),
-            "owners": node.owners,
-            "deps": sorted(parent.to_user_string() for parent in node.parent_keys),
-            "pools": sorted(node.pools or ()),
+            "kinds": ", ".join(sorted(node.kinds)),
+            "owners": ", ".join(node.owners),
+            "deps": ", ".join(sorted(parent.to_user_string() for parent in node.parent_keys)),
+            "pools": ", ".join(sorted(node.pools or ())),
             "checks": {
                 spec.name: "blocks" if spec.blocking else "warns"
                 for spec in sorted(checks, key=lambda one: one.name)
@@ -33,12 +33,12 @@ def told():
     return {
         "assets": assets,
         "jobs": {name: sorted(key.to_user_string() for key in keys) for name, keys in sorted(jobs.items())},
-        "sensors": {sensor.name: [job.name for job in sensor.jobs] for sensor in made.sensors},
+        "sensors": {sensor.name: ", ".join(job.name for job in sensor.jobs) for sensor in made.sensors},
         "schedules": {
             one.name: {"job": one.job.name, "cron": one.cron_schedule, "status": one.default_status.name}
             for one in made.schedules
         },
-        "resources": sorted(made.resources),
+        "resources": ", ".join(sorted(made.resources)),
     }
 
 
