@@ -48,16 +48,21 @@ def _as_duration(given: Any) -> Any:
     return parse_duration(given) if isinstance(given, str) else given
 
 
+def _as_reaction(given: Any) -> Any:
+    return "warn" if given == "drop" else given  # what comes after leaves duplicates out by itself
+
+
 TableName = Annotated[str, AfterValidator(_table_name)]
-Names = Annotated[tuple[str, ...], BeforeValidator(_as_list)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])]
 """Names of columns: a list, or a single name."""
-Duration = Annotated[timedelta, BeforeValidator(_as_duration)]
+Duration = Annotated[timedelta, BeforeValidator(_as_duration, json_schema_input_type=str)]
+Reaction = Annotated[Literal["block", "warn", "off"], BeforeValidator(_as_reaction)]
 
 
 class Declared(BaseModel):
     """A part of a declaration: frozen, and without keys that nobody reads."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True)
@@ -179,7 +184,7 @@ class Check(Declared, ABC):
     about: ClassVar[str] = ""
 
     name: str = ""
-    on_failure: Literal["block", "warn", "off"] | None = None
+    on_failure: Reaction | None = None
     description: str = ""
 
     def __init_subclass__(cls, **more: Any) -> None:

@@ -4,6 +4,10 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
+from unittest import mock
+
+from typer.testing import CliRunner
 
 from lakehouse.processes import HEARING
 
@@ -20,6 +24,34 @@ def lakehouse(environment, *arguments, **variables):
 def lakehouse_json(environment, *arguments, **variables):
     """What the command says with ``--json``; the command must succeed."""
     done = lakehouse(environment, *arguments, "--json", **variables)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads(done.stdout)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said that ran in this process."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def lakehouse_here(environment, *arguments):
+    """The same command in this process, on its session: for stories of many commands, not about processes."""
+    from lakehouse.cli.main import app
+
+    variables = {name: value for name, value in environment.items() if name.startswith("LAKEHOUSE_")}
+    with mock.patch.dict(os.environ, variables):
+        done = CliRunner().invoke(app, arguments)
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return Said(done.exit_code, done.stdout, done.stderr)
+
+
+def lakehouse_json_here(environment, *arguments):
+    """What it says with ``--json``; the command must succeed."""
+    done = lakehouse_here(environment, *arguments, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

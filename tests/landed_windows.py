@@ -68,11 +68,11 @@ class BronzeWriter:
 
     def _row(self, line, record):
         problem, _, _ = judged(line, datetime.now(UTC))
-        order = {"_corrupt_record": line.decode()} if problem == "no_order" else json.loads(line)
+        order = {"_corrupt_record": line.decode()} if problem == "invalid_row" else json.loads(line)
         known = {name: value for name, value in order.items() if name in SCHEMA.names}
         return {
             **known,
-            "_rescued_data": json.dumps(order) if problem == "no_order" else None,
+            "_rescued_data": json.dumps(order) if problem == "invalid_row" else None,
             "_processing_time": self.moment,
             "_source_file": f"s3a://landing/{self.files}.json",
             "_source_sequence": self.files,

@@ -73,7 +73,7 @@ def judged(line, read_at):
     except ValueError:
         order = None
     if not isinstance(order, dict) or type(order.get("quantity", 0)) is not int:
-        return "no_order", None, None
+        return "invalid_row", None, None
     try:
         time = datetime.strptime(order["order_date"], DATE).replace(tzinfo=UTC)
         if f"{time:{DATE}}" != order["order_date"]:  # "9:5" is no padded time

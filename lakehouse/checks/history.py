@@ -31,7 +31,7 @@ class FreshWithin(Check):
         times = _adds(opened, "modification_time")
         if not times:
             return None
-        newest = max(times).replace(tzinfo=UTC)
+        newest = datetime.fromtimestamp(max(times) / 1000, UTC)
         age_seconds = (datetime.now(UTC) - newest).total_seconds()
         numbers = {"age_seconds": round(age_seconds, 1), "allowed_seconds": self.age.total_seconds()}
         cure = f"see whether data still arrive at its source; then: lakehouse ingest {at.table.name}"

@@ -28,7 +28,7 @@ class Sql(Check):
         from pyspark.errors import AnalysisException, ParseException
 
         try:
-            rows = at.spark.sql(self.query.replace("{table}", at.table.name))
+            rows = at.spark.sql(self.query.replace("{table}", f"delta.`{at.lake.settings.table_uri(at.table.name)}`"))
             found = rows.count()
         except (AnalysisException, ParseException) as error:
             raise ConfigurationError(

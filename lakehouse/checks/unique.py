@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from lakehouse.autoloader.lineage import FILE, RECORD, SEQUENCE
 from lakehouse.checks.cures import correct_and_replay, recompute
@@ -24,11 +24,6 @@ class Unique(Check):
     about: ClassVar[str] = "Each key stands in the table once; shows the rows that do not."
 
     columns: Names = Field(min_length=1)
-
-    @field_validator("on_failure", mode="before")
-    @classmethod
-    def _dropped_later(cls, given: Any) -> Any:
-        return "warn" if given == "drop" else given  # what comes after leaves duplicates out by itself
 
     def examine(self, at: At) -> Finding:
         """Counts keys that stand there more than once."""

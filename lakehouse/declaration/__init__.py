@@ -1,5 +1,6 @@
 """``lakehouse.yaml``: read, checked, and made into a ``Catalogue``."""
 
+from lakehouse.declaration.problems import DeclarationInvalid, Problem
 from lakehouse.declaration.reading import read_catalogue
 
-__all__ = ["read_catalogue"]
+__all__ = ["DeclarationInvalid", "Problem", "read_catalogue"]

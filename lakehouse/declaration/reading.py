@@ -2,72 +2,90 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterable
-from typing import Any
-
-import yaml
+from pathlib import Path
+from typing import NamedTuple
 
 import lakehouse.checks
 import lakehouse.flows  # noqa: F401 (makes the kinds known)
+from lakehouse.declaration.nodes import read_nodes
+from lakehouse.declaration.options import check_options
+from lakehouse.declaration.problems import Problems, shown
+from lakehouse.declaration.relations import check_cycles, check_sources, in_order
+from lakehouse.declaration.tables import Drafts, add_tables
+from lakehouse.declaration.values import Values
+from lakehouse.declaration.variables import Variables, value_of
 from lakehouse.settings import Settings
-from lakehouse.table import CHECKS, FLOWS, Catalogue, Check, Table
+from lakehouse.table import Catalogue
 
-_VARIABLE = re.compile(r"\$\{([A-Z][A-Z0-9_]*)(?::-([^}]*))?\}")
+_MOST_BYTES = 5 << 20
+
+
+class _Read(NamedTuple):
+    content: bytes
+    lake: str
+    asked: dict[str, str | None]
+    catalogue: Catalogue
+
+
+_last: dict[Path, list[_Read]] = {}
+_KEPT = 4
 
 
 def read_catalogue(settings: Settings) -> Catalogue:
-    """The tables that ``settings.declaration`` declares."""
-    given = yaml.safe_load(settings.declaration.read_text())
-    tables = [_table(name, body, settings) for name, body in (given.get("tables") or {}).items()]
-    return Catalogue(tuple(_in_order(tables)), str(settings.declaration))
+    """The tables that ``settings.declaration`` declares, those that are read before their readers.
+
+    The same catalogue comes back as long as the file and the values of its variables are the same.
+
+    Raises:
+        DeclarationInvalid: the file is missing, or something in it is wrong: all problems, each with its line.
+    """
+    path = settings.declaration
+    content = _content(path)
+    kept = _last.setdefault(path, [])
+    for read in kept:
+        same = read.content == content and read.lake == settings.lake_uri
+        if same and all(value_of(name, settings) == value for name, value in read.asked.items()):
+            return read.catalogue
+    made = _read(path, content, settings)
+    kept.insert(0, made)
+    del kept[_KEPT:]
+    return made.catalogue
 
 
-def _table(name: str, body: dict[str, Any], settings: Settings) -> Table:
-    body = _filled(body, settings)
-    [kind] = FLOWS.keys() & body.keys()
-    flow = FLOWS[kind].model_validate(body.pop(kind) or {})
-    checks = {one.called: one for one in map(_check, body.pop("checks", None) or [])}
-    kinds = {one.kind for one in checks.values()}
-    every = [*checks.values(), *(one for one in flow.default_checks() if one.kind not in kinds)]
-    return Table(name, flow, tuple(every), **body)
+def _read(path: Path, content: bytes, settings: Settings) -> _Read:
+    problems = Problems(shown(path))
+    variables = Variables(settings, problems)
+    values = Values(problems, variables)
+    drafts = Drafts(values, problems)
+    add_tables(read_nodes(_text(content, problems), problems), drafts, values, problems)
+    check_sources(drafts, problems)
+    check_cycles(drafts, problems)
+    check_options(drafts, settings, problems)
+    problems.raise_if_any()
+    names = frozenset(variables.asked)
+    catalogue = Catalogue(tuple(in_order(drafts.tables)), problems.where, names)
+    return _Read(content, settings.lake_uri, variables.asked, catalogue)
 
 
-def _check(given: Any) -> Check:
-    if isinstance(given, str):
-        given = {given: {}}
-    [kind] = CHECKS.keys() & given.keys()
-    own = {name: value for name, value in given.items() if name != kind}
-    what = given[kind] if given[kind] is not None else {}
-    if not isinstance(what, dict):
-        what = {CHECKS[kind].main: what}
-    return CHECKS[kind].model_validate({**what, **own})
+def _content(path: Path) -> bytes:
+    problems = Problems(shown(path))
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+    except FileNotFoundError:
+        said = "there is no declaration: no file says which tables there are"
+        raise problems.stop(0, said, "lakehouse init   (writes a first one), or set LAKEHOUSE_DECLARATION") from None
+    except OSError as error:
+        said = f"the declaration cannot be read: {error.strerror or error}"
+        raise problems.stop(0, said, "name a file that can be read in LAKEHOUSE_DECLARATION") from None
+    if len(content) > _MOST_BYTES:
+        raise problems.stop(0, f"the declaration is larger than {_MOST_BYTES >> 20} MB", "is it another file?")
+    return content
 
 
-def _filled(given: Any, settings: Settings) -> Any:
-    if isinstance(given, dict):
-        return {name: _filled(value, settings) for name, value in given.items()}
-    if isinstance(given, list):
-        return [_filled(value, settings) for value in given]
-    if not isinstance(given, str):
-        return given
-    filled = _VARIABLE.sub(lambda found: _value(found[1], found[2] or "", settings), given)
-    return None if given and not filled else filled
-
-
-def _value(name: str, default: str, settings: Settings) -> str:
-    own = getattr(settings, name.removeprefix("LAKEHOUSE_").lower(), None) if name.startswith("LAKEHOUSE_") else None
-    if name in settings.variables:
-        return settings.variables[name]
-    return str(own) if isinstance(own, str | int | float) else os.environ.get(name, default)
-
-
-def _in_order(tables: Iterable[Table]) -> list[Table]:
-    left, done = list(tables), []
-    while left:
-        names = {one.name for one in left}
-        ready = next(one for one in left if not names & set(one.flow.reads))
-        done.append(ready)
-        left.remove(ready)
-    return done
+def _text(content: bytes, problems: Problems) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise problems.stop(line, "the file is not UTF-8", "save it as UTF-8") from None

@@ -56,7 +56,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     remote, pid = _remote(lake, say)
     session = _sessions.get(remote)
     if session is None or not _alive(session):
-        session = _open(lake, remote)
+        session = _open(lake, remote, pid)
         _close_others(remote)
         _sessions[remote] = session
         _uses[remote] = _use(lake.settings, session, remote, pid)
@@ -115,13 +115,13 @@ def _use(settings: Settings, session: SparkSession, remote: str, pid: int) -> En
     )
 
 
-def _open(lake: Lake, remote: str) -> SparkSession:
+def _open(lake: Lake, remote: str, pid: int) -> SparkSession:
     if not remote.startswith("sc://"):
         from lakehouse.engine.in_process import start_in_process
 
         session = start_in_process(lake.settings, lake.endpoint, remote)
     else:
-        session = _connect_remote(remote)
+        session = _connect_remote(remote, pid)
     for name, value in conf.session_conf().items():
         session.conf.set(name, value)
     return session
@@ -137,16 +137,19 @@ def _close_others(remote: str) -> None:
         _uses.pop(other, None)
 
 
-def _connect_remote(remote: str) -> SparkSession:
+def _connect_remote(remote: str, pid: int) -> SparkSession:
     from pyspark.sql import SparkSession
-    from pyspark.sql.connect.client.retries import DefaultPolicy
 
+    from lakehouse.engine.retries import WhileItLives
+
+    session = None
     try:
         session = SparkSession.builder.remote(remote).create()
-        # Spark's client would retry for ten minutes; a dead engine is to be explained within seconds
-        session.client.set_retry_policies([DefaultPolicy(max_retries=5, initial_backoff=50, max_backoff=2000)])
+        session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
+        if session is not None:
+            session.client.close()  # left open, it asks that server again at the end of the process
         raise EngineUnavailable(
             f"cannot reach the Spark Connect server: {type(error).__name__}: {str(error)[:200]}",
             where=remote.split("/;")[0],

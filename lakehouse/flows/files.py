@@ -36,8 +36,10 @@ def _as_texts(given: Any) -> Any:
     return {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
 
 
-Columns = Annotated[str, BeforeValidator(_as_ddl)]
-Options = Annotated[dict[str, str], BeforeValidator(_as_texts)]
+Columns = Annotated[str, BeforeValidator(_as_ddl, json_schema_input_type=str | dict[str, str])]
+Options = Annotated[
+    dict[str, str], BeforeValidator(_as_texts, json_schema_input_type=dict[str, str | int | float | bool])
+]
 
 
 class Files(Flow):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from lakehouse import checkpoints
+from typing import TYPE_CHECKING
+
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Commit, Lake
-from lakehouse.repair import start_over
-from lakehouse.table import Table
+
+if TYPE_CHECKING:
+    from lakehouse.lake import Commit, Lake
+    from lakehouse.table import Table
 
 
 class RowsRemoved(TerminalError):
@@ -22,6 +24,8 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     Raises:
         RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
     """
+    from lakehouse import checkpoints
+
     changed = [commit for commit in not_read(lake, source, reader=reader) if not commit.only_adds]
     left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
     todo = [one for one in changed if one.version not in left_out]
@@ -41,6 +45,9 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
 
 
 def _compute_again(lake: Lake, reader: str, why: str) -> None:
+    from lakehouse import checkpoints
+    from lakehouse.repair import start_over
+
     kept = checkpoints.kept_removals(lake, reader)
     if kept:
         raise RowsRemoved(
@@ -65,6 +72,8 @@ def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsR
 
 def start_over_after_another(lake: Lake, source: str, *, reader: Table) -> None:
     """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
+    from lakehouse import checkpoints
+
     opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader.name)
     if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
         _compute_again(lake, reader.name, f"{source} is another table now")
@@ -76,6 +85,8 @@ def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
     Raises:
         CheckpointMismatch: the reader's table and its checkpoint do not belong together.
     """
+    from lakehouse import checkpoints
+
     state, offset, version = (
         checkpoints.read_checkpoint(lake, reader.name),
         checkpoints.newest_offset(lake, reader.name),
@@ -89,6 +100,8 @@ def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
 
 def not_read(lake: Lake, source: str, *, reader: Table, back: int = 0) -> list[Commit]:
     """Commits of ``source`` that the stream into ``reader`` has not read, or had not so many batches ago."""
+    from lakehouse import checkpoints
+
     offset = checkpoints.newest_offset(lake, reader.name, back=back)
     if offset is None or "reservoirVersion" not in offset:
         return []

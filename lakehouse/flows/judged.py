@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 
 from lakehouse.autoloader.lineage import PROCESSING_TIME, is_invalid
 from lakehouse.durations import spark_interval
+from lakehouse.flows.files import Files
 from lakehouse.table import Catalogue, Declared, Duration, Flow, TableName
 
 if TYPE_CHECKING:
@@ -70,7 +71,8 @@ class Judged(Flow):
 
     def expected(self, catalogue: Catalogue) -> tuple[str, ...]:
         """Columns whose value decides whether a row is whole: those that the source's declaration names."""
-        return tuple(getattr(catalogue[self.of].flow, "expected", ()))
+        flow = catalogue[self.of].flow
+        return flow.expected if isinstance(flow, Files) else ()
 
     def judge(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
         """Adds ``event_time`` and ``problem`` STRING: why a row is left out; NULL when it is not.

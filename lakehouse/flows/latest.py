@@ -6,10 +6,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from lakehouse.flows.judged import Judged
-from lakehouse.table import At, Names
+from lakehouse.autoloader.lineage import ABOUT_THE_ROW, RECORD, SEQUENCE
+from lakehouse.errors import ConfigurationError
+from lakehouse.flows.judged import EVENT_TIME, Judged
+from lakehouse.table import At, Check, Names
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+    from lakehouse.lake import Lake
     from lakehouse.progress import StreamReport
     from lakehouse.streams.run import Run
 
@@ -19,8 +24,8 @@ class Latest(Judged):
 
     Attributes:
         key: Columns that name a row. Rows in which any of them is NULL are left out, and counted by a check.
-        order: Columns by which versions of a row are compared, the highest wins; after them the file's number and the
-            record's in it. Empty: what arrived last wins.
+        order: Columns by which versions of a row are compared, the highest wins and NULL is the lowest; after them the
+            file's number and the record's in it, where the source has them: without those, ``order`` has to be given.
         columns: Further columns: name to SQL expression over the source's columns and ``event_time``.
         change_data_feed: Whether the table tells what changed, which a rollup of it needs.
     """
@@ -32,6 +37,87 @@ class Latest(Judged):
     columns: dict[str, str] = Field(default_factory=dict)
     change_data_feed: bool = True
 
+    def default_checks(self) -> tuple[Check, ...]:
+        """The table is held against its source, and rows without a key are counted."""
+        from lakehouse.checks.keyed import Keyed
+        from lakehouse.checks.matches import Matches
+
+        return (Matches(), Keyed())
+
+    def versions(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
+        """The believed rows of the source, each as often as it was sent; streaming or not.
+
+        Returns:
+            The source's columns but those that say how a row came; ``event_time`` where it is declared; ``columns``.
+        """
+        from pyspark.sql import functions as F  # noqa: N812
+
+        rows = self.valid(rows, expected)
+        if self.columns:
+            rows = rows.withColumns({name: F.expr(sql) for name, sql in self.columns.items()})
+        needed = {one.lower() for one in (*self.key, *self.order)}
+        return rows.drop(*(name for name in ABOUT_THE_ROW if name not in needed))
+
+    def compared(self, columns: list[str]) -> tuple[str, ...]:
+        """By what two versions of a row are compared, the first column first.
+
+        Args:
+            columns: Of the source.
+        """
+        return tuple(dict.fromkeys((*self.order, *(one for one in (SEQUENCE, RECORD) if one in columns))))
+
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Merges the versions that are new."""
-        raise NotImplementedError
+        from lakehouse.engine.conf import TRANSACTION
+        from lakehouse.flows import following
+        from lakehouse.streams.definition import keep_definition
+        from lakehouse.streams.latest import LatestWriter, create_table
+        from lakehouse.streams.run import nothing_to_do, run_stream
+        from lakehouse.streams.trigger import AVAILABLE_NOW
+        from lakehouse.streams.widening import widen_table
+
+        lake, name = at.lake, at.table.name
+        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
+        if lake.version(self.of) is None:
+            return nothing_to_do(lake, name)
+        order = self._order_of(lake, at)
+        following.start_over_after_another(lake, self.of, reader=at.table)
+        skip = following.may_leave_out_changes(lake, self.of, reader=at.table)
+        definition = {"key": list(self.key), "order": list(self.order), "columns": self.columns}
+        if run.trigger == AVAILABLE_NOW and following.has_read_all(lake, self.of, reader=at.table):
+            keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
+            return nothing_to_do(lake, name)
+        expected = self.expected(at.catalogue)
+
+        def frame() -> DataFrame:
+            keep_definition(lake, name, definition)
+            rows = at.spark.read.format("delta").load(source)
+            create_table(self.versions(rows, expected), target, change_data_feed=self.change_data_feed)
+            stream = at.spark.readStream.format("delta").option("skipChangeCommits", str(skip).lower())
+            versions = self.versions(stream.load(source), expected)
+            widen_table(versions, target)
+            return versions
+
+        writer = LatestWriter(target, lake.settings.checkpoint_uri(name), TRANSACTION, self.key, order)
+        return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
+
+    def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:
+        """By what versions are compared; makes sure that the source has what is needed."""
+        opened = lake.delta(self.of)
+        columns = [] if opened is None else [one.name for one in opened.schema().fields]
+        made = {*columns, *self.columns, *([EVENT_TIME] if self.event_time else [])}
+        known = {one.lower() for one in made}
+        missing = [one for one in (*self.key, *self.order) if one.lower() not in known]
+        order = self.compared(columns)
+        if order and not missing:
+            return order
+        what, cure = f"{self.of} has no column {', '.join(missing)}", f"name columns that {self.of} has"
+        if not missing:
+            what = f"nothing tells which of two rows of {self.of} is the later version: it has no lineage"
+            cure = "name the columns that tell, the highest wins; order: updated_at"
+        raise ConfigurationError(
+            what,
+            where=f"{at.catalogue.where}: {at.table.name}",
+            state="nothing was read or written",
+            next_command=cure,
+        )

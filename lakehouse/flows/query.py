@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+import re
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from lakehouse.table import At, Flow, Names
 
 if TYPE_CHECKING:
     from lakehouse.progress import StreamReport
     from lakehouse.streams.run import Run
+
+
+def _module_and_function(given: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", given):
+        raise ValueError(f"{given!r} names no function: write module:function, such as my_project.tables:customers")
+    return given
 
 
 class _Computed(Flow):
@@ -57,4 +64,4 @@ class Python(_Computed):
 
     kind: ClassVar[str] = "python"
 
-    function: str
+    function: Annotated[str, AfterValidator(_module_and_function)]

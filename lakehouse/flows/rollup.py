@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from lakehouse.table import At, Flow, TableName
+from lakehouse.autoloader.lineage import LINEAGE
+from lakehouse.errors import ConfigurationError
+from lakehouse.table import At, Check, Flow, TableName
 
 if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
     from lakehouse.progress import StreamReport
     from lakehouse.streams.run import Run
+
+LEFT_OUT = tuple(LINEAGE)
+"""Columns of a source that say where a row is from: a row that came again from another file is no other row."""
 
 
 class Rollup(Flow):
     """Incremental aggregates: groups whose rows changed are computed anew from all their rows.
 
+    What the expressions give must depend on the rows alone, not on their order or on the time: ``first`` and
+    ``collect_list`` give another answer each time.
+
     Attributes:
         of: The table that is read; it must have a change data feed, as every ``latest`` table has.
         group: Name to SQL expression over the columns of ``of``; the first is the one by which parts of the table are
-            replaced.
+            replaced. It gives a DATE, a TIMESTAMP, a STRING, a BOOLEAN or a whole number.
         aggregates: Name to SQL aggregate.
     """
 
@@ -29,11 +39,86 @@ class Rollup(Flow):
     group: dict[str, str] = Field(min_length=1)
     aggregates: dict[str, str] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _each_name_once(self) -> Rollup:
+        names = [name.lower() for name in (*self.group, *self.aggregates)]
+        double = sorted({name for name in names if names.count(name) > 1})
+        if double:
+            raise ValueError(f"two columns of the table are called {', '.join(double)}")
+        return self
+
     @property
     def reads(self) -> tuple[str, ...]:
         """The table that is read."""
         return (self.of,)
 
+    @property
+    def part(self) -> tuple[str, str]:
+        """The column by which parts of the table are replaced, and its expression over the source."""
+        return next(iter(self.group.items()))
+
+    def default_checks(self) -> tuple[Check, ...]:
+        """The table is held against its source."""
+        from lakehouse.checks.matches import Matches
+
+        return (Matches(),)
+
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Computes the groups anew whose rows changed."""
-        raise NotImplementedError
+        from lakehouse.flows import following
+        from lakehouse.streams.definition import keep_definition
+        from lakehouse.streams.latest import create_table
+        from lakehouse.streams.rollup import RollupWriter, changes_of, rolled_up
+        from lakehouse.streams.run import nothing_to_do, run_stream
+        from lakehouse.streams.trigger import AVAILABLE_NOW
+        from lakehouse.streams.widening import widen_table
+
+        lake, name = at.lake, at.table.name
+        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
+        opened = lake.delta(self.of)
+        if opened is None:
+            return nothing_to_do(lake, name)
+        if opened.metadata().configuration.get("delta.enableChangeDataFeed") != "true":
+            raise self._refused(
+                at,
+                f"{self.of} does not tell what changes in it: it has no change data feed",
+                f"in Spark: ALTER TABLE delta.`{source}` SET TBLPROPERTIES (delta.enableChangeDataFeed = true)"
+                "; then: lakehouse ingest",
+            )
+        following.start_over_after_another(lake, self.of, reader=at.table)
+        definition: dict[str, Any] = {"replaced by": self.part[0], "group": self.group, "aggregates": self.aggregates}
+        if run.trigger == AVAILABLE_NOW and following.has_read_all(lake, self.of, reader=at.table):
+            keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
+            return nothing_to_do(lake, name)
+
+        def frame() -> DataFrame:
+            keep_definition(lake, name, definition)
+            groups = rolled_up(at.spark.read.format("delta").load(source), self.group, self.aggregates)
+            self._can_be_replaced(at, groups)
+            create_table(groups, target)
+            widen_table(groups, target)
+            return changes_of(at.spark, source)
+
+        checkpoint = lake.settings.checkpoint_uri(name)
+        writer = RollupWriter(source, target, checkpoint, self.group, self.aggregates, LEFT_OUT)
+        return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
+
+    def _can_be_replaced(self, at: At, groups: DataFrame) -> None:
+        from lakehouse.streams.rollup import PART_TYPES
+
+        column, expression = self.part
+        type_ = groups.schema[column].dataType.simpleString()
+        if type_ not in PART_TYPES:
+            raise self._refused(
+                at,
+                f"{column} is {type_}: parts of a table cannot be replaced by it",
+                f"let the first of group be of another type ({', '.join(PART_TYPES)}): CAST({expression} AS STRING)",
+            )
+
+    def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
+        return ConfigurationError(
+            what,
+            where=f"{at.catalogue.where}: {at.table.name}",
+            state="nothing was read or written",
+            next_command=cure,
+        )

@@ -16,6 +16,8 @@ _NAME = "definition.json"
 def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
     """Writes it beside a new checkpoint, and compares with it ever after: Spark would mix windows of two lengths.
 
+    What an older version did not write down is taken as it is now, and compared from then on.
+
     Raises:
         ConfigurationError: the checkpoint was begun with another definition.
     """
@@ -25,7 +27,7 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
     except ObjectMissing:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
-    other = [name for name in sorted({*begun, *definition}) if begun.get(name) != definition.get(name)]
+    other = [name for name in sorted(begun) if begun[name] != definition.get(name)]
     if other:
         said = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
         raise ConfigurationError(
@@ -35,3 +37,5 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
             next_command=f"set it back, or compute the table anew: lakehouse checkpoint restart {table}"
             "   (says what it would do; --yes does it)",
         )
+    if definition.keys() - begun.keys():
+        lake.store.write(bucket, key, json.dumps(definition).encode())

@@ -122,4 +122,12 @@ def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> Da
     place = Place.of(last.offset)
     if place.index < 0 and not place.snapshot:
         return spark.read.format("delta").option("versionAsOf", place.last_commit).load(uri)
-    return spark.read.schema(now.schema).parquet(*files_between(lake, table, None, place))
+    return rows_of_files(spark, lake, table, files_between(lake, table, None, place))
+
+
+def rows_of_files(spark: SparkSession, lake: Lake, table: str, paths: list[str]) -> DataFrame:
+    """The rows of data files of ``table``, whether it still has them or not."""
+    uri = lake.settings.table_uri(table)
+    now = spark.read.format("delta").load(uri)
+    # the values of columns that make folders are in the paths alone
+    return spark.read.schema(now.schema).option("basePath", uri).parquet(*paths) if paths else now.limit(0)

@@ -1,4 +1,4 @@
-"""What silver does not count is kept: late rows, and rows with a problem, in ``_quarantine/<table>``.
+"""What a table of windows does not count is kept: late rows, and rows with a problem, in ``_quarantine/<table>``.
 
 Spark drops a late row without a word. Which rows it dropped can be told afterwards: the offsets of a batch say which
 files it read, and the batch before it which watermark its rows were held against.
@@ -8,56 +8,95 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
-from lakehouse.autoloader.lineage import RESCUED_DATA
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, FILE, PROCESSING_TIME, RECORD, RESCUED_DATA, SEQUENCE
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams import bronze
-from lakehouse.streams.delta_batches import Place, files_between
+from lakehouse.streams.delta_batches import Place, files_between, rows_of_files
 from lakehouse.streams.run import observed
-from lakehouse.streams.silver import OBSERVED, ORDERS_WINDOWED_AGGREGATES, Limits, Windows, with_problem
+from lakehouse.streams.widening import widen_table
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 LATE = "late"
-_KEPT = (*bronze.ORDER_COLUMNS, "event_time", RESCUED_DATA, "_processing_time", "_source_file")
-_PLACE = (bronze.SEQUENCE, "_source_record")
+EVENT_TIME, PROBLEM = "event_time", "problem"
+OBSERVED = "judged"
+_ABOUT = (EVENT_TIME, RESCUED_DATA, CORRUPT_RECORD, PROCESSING_TIME, FILE, SEQUENCE, RECORD)
+_WHY = ("reason", "window_start", "window_end", "watermark", "lateness_seconds")
+_WHEN = ("batch_id", "quarantined_at", "replayed_at")
 
 RowsOfBatch = Callable[[dict[str, Any] | None, dict[str, Any]], "DataFrame | None"]
-"""From the offsets before and after a batch to the bronze rows that it read; None while they are not in bronze yet."""
+"""From the offsets before and after a batch to the rows that it read; None while they are not in the table yet."""
+
+
+class Windowed(Protocol):
+    """What is asked of a table's windows; ``flows.windowing`` has them."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Columns beside the window."""
+
+    @property
+    def watermark(self) -> timedelta:
+        """How long a window waits for late rows."""
+
+    @property
+    def session_gap(self) -> timedelta | None:
+        """Pause that ends a session; None for windows of one length."""
+
+    @property
+    def drops_late_rows(self) -> bool:
+        """Whether a window is ever closed."""
+
+    @property
+    def drops_duplicates(self) -> bool:
+        """Whether a row that comes again is left out."""
+
+    def window_column(self) -> Column:
+        """The window of ``event_time``."""
+
+    def judge(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
+        """Adds ``event_time``, and ``problem``: why a row is not counted."""
 
 
 class SetAside:
-    """The quarantine of ``silver.orders_windowed_aggregates``: one row for each window that missed an order.
+    """The quarantine of a table of windows: a row for each window that missed a row of the source.
 
-    Columns: ``reason`` STRING (``late``, or what ``with_problem`` says), ``window_start``, ``window_end`` TIMESTAMP
-    (NULL where a row has no window), ``watermark`` TIMESTAMP in force, ``lateness_seconds`` DOUBLE: how far the row was
+    Columns: ``reason`` STRING (``late``, or what ``judge`` says), ``window_start``, ``window_end`` TIMESTAMP (NULL
+    where a row has no window), ``watermark`` TIMESTAMP in force, ``lateness_seconds`` DOUBLE: how far the row was
     behind the newest event time of its stream, ``batch_id`` BIGINT, ``quarantined_at``, ``replayed_at`` TIMESTAMP
-    (NULL until its window is corrected), then the order as bronze has it, with its place.
+    (NULL until its window is corrected), then the row as the source has it, see ``kept_name``.
 
     Exactly once: a batch is one Delta transaction, under the checkpoint's id.
 
     Args:
         spark: A session.
         lake: Where all of it is.
-        windows: How the table's windows are made.
-        limits: What an order must keep.
+        table: The table of windows.
+        windows: How its windows are made.
+        expected: Columns whose value decides whether a row is whole.
         rows_of_batch: Finds the rows of a batch.
     """
 
     def __init__(
-        self, spark: SparkSession, lake: Lake, windows: Windows, limits: Limits, rows_of_batch: RowsOfBatch
+        self,
+        spark: SparkSession,
+        lake: Lake,
+        table: str,
+        windows: Windowed,
+        expected: tuple[str, ...],
+        rows_of_batch: RowsOfBatch,
     ) -> None:
-        self._spark, self._lake, self._windows, self._limits = spark, lake, windows, limits
+        self._spark, self._lake, self._table = spark, lake, table
+        self._windows, self._expected = windows, expected
         self._rows_of_batch = rows_of_batch
-        self._table = ORDERS_WINDOWED_AGGREGATES
-        self._uri = lake.settings.quarantine_uri(self._table)
+        self._uri = lake.settings.quarantine_uri(table)
         self._examined: int | None = None
 
     def is_behind(self) -> bool:
@@ -94,10 +133,10 @@ class SetAside:
         rows = self._rows_of_batch(before.offset if before else None, now.offset)
         if rows is None:
             return None
-        judged = with_problem(rows, self._limits)
+        judged = self._windows.judge(rows, self._expected)
         missed = self._with_problems(judged)
         if watermark:
-            missed = missed.unionByName(self._late(judged.where("problem IS NULL"), watermark))
+            missed = missed.unionByName(self._late(judged.where(F.col(PROBLEM).isNull()), watermark))
         return self._keep(missed, batch, now.query_id)
 
     def _may_miss_rows(self, progress: dict[str, Any], watermark: int) -> bool:
@@ -109,56 +148,39 @@ class SetAside:
 
     def _with_problems(self, judged: DataFrame) -> DataFrame:
         nothing = F.lit(None).cast("timestamp")
-        return judged.where("problem IS NOT NULL").select(
-            F.col("problem").alias("reason"),
-            nothing.alias("window_start"),
-            nothing.alias("window_end"),
-            nothing.alias("watermark"),
-            F.lit(None).cast("double").alias("lateness_seconds"),
-            *_order_columns(judged),
-        )
+        why = F.col(PROBLEM), nothing, nothing, nothing, F.lit(None).cast("double")
+        return judged.where(F.col(PROBLEM).isNotNull()).select(*_aliased(why, _WHY), *_row(judged))
 
     def _late(self, valid: DataFrame, watermark: int) -> DataFrame:
         """The rows that Spark's operators dropped by that watermark, once for each window that missed them."""
         limit = F.timestamp_millis(F.lit(watermark))
         # with duplicates dropped, a row passes an operator that looks at its own time before it has a window
-        end = F.col("event_time") if self._windows.drop_duplicates else F.col("window.end")
+        end = F.col(EVENT_TIME) if self._windows.drops_duplicates else F.col("_window.end")
         newest = limit + F.expr(f"INTERVAL {self._windows.watermark.total_seconds()} SECONDS")
-        return (
-            self._with_window(valid)
-            .where(end <= limit)
-            .select(
-                F.lit(LATE).alias("reason"),
-                F.col("window.start").alias("window_start"),
-                F.col("window.end").alias("window_end"),
-                limit.alias("watermark"),
-                ((F.unix_millis(newest) - F.unix_millis("event_time")) / 1000).alias("lateness_seconds"),
-                *_order_columns(valid),
-            )
-        )
+        lateness = (F.unix_millis(newest) - F.unix_millis(EVENT_TIME)) / 1000
+        why = F.lit(LATE), F.col("_window.start"), F.col("_window.end"), limit, lateness
+        return self._with_window(valid).where(end <= limit).select(*_aliased(why, _WHY), *_row(valid))
 
     def _with_window(self, valid: DataFrame) -> DataFrame:
         if self._windows.session_gap is None:
-            return valid.withColumn("window", self._windows.column())
+            return valid.withColumn("_window", self._windows.window_column())
         # a session is made of all rows of its batch before it is held against the watermark
-        sessions = valid.groupBy(self._windows.column().alias("window"), F.col("payment_method").alias("_method"))
-        return valid.join(
-            sessions.agg(F.count("*").alias("_rows")),
-            F.col("payment_method").eqNullSafe(F.col("_method"))
-            & (F.col("event_time") >= F.col("window.start"))
-            & (F.col("event_time") < F.col("window.end")),
-        )
+        keys = {f"_key_{number}": _column(name) for number, name in enumerate(self._windows.keys)}
+        window = self._windows.window_column().alias("_window")
+        sessions = valid.groupBy(window, *(key.alias(name) for name, key in keys.items())).agg(F.count("*"))
+        within = (F.col(EVENT_TIME) >= F.col("_window.start")) & (F.col(EVENT_TIME) < F.col("_window.end"))
+        for name, key in keys.items():
+            within = within & key.eqNullSafe(F.col(name))
+        return valid.join(sessions, within)
 
     def _keep(self, missed: DataFrame, batch: int, query_id: str) -> dict[str, int]:
         counts = {row["reason"]: int(row["count"]) for row in missed.groupBy("reason").count().collect()}
         if counts:
-            kept = missed.select(
-                *missed.columns[:5],
-                F.lit(batch).cast("bigint").alias("batch_id"),
-                F.lit(datetime.now(UTC)).alias("quarantined_at"),
-                F.lit(None).cast("timestamp").alias("replayed_at"),
-                *missed.columns[5:],
-            )
+            when = F.lit(batch).cast("bigint"), F.lit(datetime.now(UTC)), F.lit(None).cast("timestamp")
+            row = (_column(name) for name in missed.columns[len(_WHY) :])
+            kept = missed.select(*_WHY, *_aliased(when, _WHEN), *row)
+            if self._lake.version_at(self._uri) is not None:
+                widen_table(kept, self._uri)
             (
                 kept.write.format("delta")
                 .mode("append")
@@ -190,33 +212,54 @@ class SetAside:
         return checkpoints.object_key(self._lake, self._table, "set_aside.json")
 
 
-def _order_columns(rows: DataFrame) -> list[Column]:
-    there = set(rows.columns)
-    return [F.col(name) for name in (*_KEPT, *_PLACE) if name in there]
+def quarantined(spark: SparkSession, lake: Lake, table: str) -> DataFrame | None:
+    """The rows that a table of windows set aside; None when there are none. See ``SetAside`` for the columns."""
+    uri = lake.settings.quarantine_uri(table)
+    if lake.version_at(uri) is None:
+        return None
+    return spark.read.format("delta").load(uri)
 
 
-def rows_of_bronze_files(spark: SparkSession, lake: Lake) -> RowsOfBatch:
-    """For a stream of the bronze table: the rows of the data files that the batch read."""
+def kept_name(column: str) -> str:
+    """What a column of the source is called in quarantine: ``row_reason`` where the quarantine has a ``reason``."""
+    return f"row_{column}" if column.lower() in (*_WHY, *_WHEN) else column
+
+
+def _row(rows: DataFrame) -> list[Column]:
+    """The row as the source has it: its fields, then its event time and where it is from."""
+    there = rows.columns
+    fields = [name for name in there if name not in (*_ABOUT, PROBLEM)]
+    names = [*fields, *(name for name in _ABOUT if name in there)]
+    return [_column(name).alias(kept_name(name)) for name in names]
+
+
+def _aliased(columns: tuple[Column, ...], names: tuple[str, ...]) -> list[Column]:
+    return [column.alias(name) for column, name in zip(columns, names, strict=True)]
+
+
+def _column(name: str) -> Column:
+    return F.col("`" + name.replace("`", "``") + "`")
+
+
+def rows_of_data_files(spark: SparkSession, lake: Lake, source: str) -> RowsOfBatch:
+    """For a stream of a table: the rows of the data files that the batch read."""
 
     def rows(before: dict[str, Any] | None, now: dict[str, Any]) -> DataFrame:
-        uri = lake.settings.table_uri(bronze.ORDERS_AUTOLOADER)
-        paths = files_between(lake, bronze.ORDERS_AUTOLOADER, Place.of(before) if before else None, Place.of(now))
-        table = spark.read.format("delta").load(uri)
-        # the files themselves: the table may have taken out what the stream has read
-        return spark.read.schema(table.schema).parquet(*paths) if paths else table.limit(0)
+        paths = files_between(lake, source, Place.of(before) if before else None, Place.of(now))
+        return rows_of_files(spark, lake, source, paths)
 
     return rows
 
 
-def rows_of_journal_numbers(spark: SparkSession, lake: Lake) -> RowsOfBatch:
-    """For a stream of the files themselves: the bronze rows of those files, once bronze has loaded them."""
+def rows_of_journal_numbers(spark: SparkSession, lake: Lake, source: str) -> RowsOfBatch:
+    """For a stream of the files themselves: the rows of those files, once the table ``source`` has loaded them."""
 
     def rows(before: dict[str, Any] | None, now: dict[str, Any]) -> DataFrame | None:
-        loaded = checkpoints.last_finished(lake, bronze.ORDERS_AUTOLOADER)
+        loaded = checkpoints.last_finished(lake, source)
         if loaded is None or loaded.offset["seq"] < now["seq"]:
             return None
-        table = spark.read.format("delta").load(lake.settings.table_uri(bronze.ORDERS_AUTOLOADER))
-        number = F.col(bronze.SEQUENCE)
+        table = spark.read.format("delta").load(lake.settings.table_uri(source))
+        number = F.col(SEQUENCE)
         return table.where((number > (before["seq"] if before else 0)) & (number <= now["seq"]))
 
     return rows

@@ -3,6 +3,7 @@
 import json
 
 import dagster as dg
+import pytest
 from command import lakehouse_json
 
 from lakehouse.orders.tables import BRONZE
@@ -30,6 +31,7 @@ def table_of(lake):
     return {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}
 
 
+@pytest.mark.soak("forty files, two new columns on the way, in one run of the job; test_evolution.py has eight")
 def test_one_run_takes_in_the_columns_of_files_20_and_30(load_job, instance, lake, environment, monkeypatch):
     monkeypatch.setenv("LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER", "10")
     job = load_job()

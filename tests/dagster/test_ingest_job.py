@@ -5,9 +5,11 @@ import dagster as dg
 from lakehouse.contract import Contract
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
+WINDOWS = [dg.AssetKey(["bronze", "orders_autoloader"]), dg.AssetKey(["silver", "orders_windowed_aggregates"])]
 
-def run(job, instance):
-    return job.execute_in_process(instance=instance, raise_on_error=False)
+
+def run(job, instance, assets=None):
+    return job.execute_in_process(instance=instance, raise_on_error=False, asset_selection=assets)
 
 
 def metadata_of(result, *path):
@@ -32,7 +34,7 @@ def test_one_run_fills_all_tables_the_next_is_quiet_and_a_duplicate_stops_the_th
         assert_quiet(run(job, instance), rows=written.rows)
     injected = append_a_row_again(spark, lake)
     silver_before = lake.version(SILVER)
-    assert_stopped_by_the_duplicate(run(job, instance), injected, set(failed_checks(result)))
+    assert_stopped_by_the_duplicate(run(job, instance, WINDOWS), injected, set(failed_checks(result)))
     assert lake.version(SILVER) == silver_before
     assert_checks_run_alone(load(), instance)
 
@@ -148,7 +150,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
         contract = Contract(table=BRONZE, columns=columns, extra_columns="allow")
         (tmp_path / "contracts").mkdir()
         (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
-        stopped = run(load_job(), instance)
+        stopped = run(load_job(), instance, WINDOWS)
         assert not stopped.success
         assert lake.version(SILVER) is None
         [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
@@ -156,7 +158,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
         [row] = [record.data for record in found.metadata["offending_rows"].records]
         assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
         patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "warn")
-        assert run(load_job(), instance).success
+        assert run(load_job(), instance, WINDOWS).success
     assert lake.version(SILVER) is not None
     first, _ = metadata_of(stopped, "bronze", "orders_autoloader")
     assert (first["schema_version"].value, first["columns_added"].value, first["rescued_rows"].value) == (0, 0, 0)
@@ -167,7 +169,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     good = [order % (1, 10, 1), order % (2, '"ten"', 1)]
     body = "\n".join([*good, order % (3, 10, '"several"'), '{"order_id": "n-4", "cut'])
     lake.store.write(lake.settings.landing_bucket, name, body.encode())
-    result = run(load_job(), instance)
+    result = run(load_job(), instance, WINDOWS)
     assert result.success
     bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
     assert (bronze["schema_version"].value, bronze["columns_added"].value) == (1, 1)

@@ -23,7 +23,8 @@ LISTED = """{
       assetNodes { assetKey { path } groupName pools }
     } } }"""
 LAUNCH = """mutation($job: String!) { launchRun(executionParams: {selector: {
-    repositoryLocationName: "lakehouse", repositoryName: "__repository__", jobName: $job}, mode: "default"}) {
+    repositoryLocationName: "lakehouse", repositoryName: "__repository__", jobName: $job,
+    assetSelection: [{path: ["bronze", "orders_autoloader"]}]}, mode: "default"}) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
 STATUS = "query($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 

@@ -56,11 +56,9 @@ OF_A_COPY = {
     "list": rb"PUT /\S+/_copy_into/segments/\d+\.parquet",
     "state": rb"PUT /\S+/_copy_into/state\.json",
 }
-KILLS_OF_A_COPY = [
-    ("receipt", True, "client"),  # Spark goes on without the client, and commits
-    ("delta", False, "both"),
-]
+KILLS_OF_A_COPY = [("receipt", True, "client")]  # Spark goes on without the client, and commits
 MORE_OF_A_COPY = [
+    ("delta", False, "both"),
     ("plan", False, "client"),
     ("data", False, "engine"),
     ("delta", True, "engine"),

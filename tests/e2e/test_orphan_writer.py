@@ -83,12 +83,12 @@ class Orphans:
         )
         self.files += count
 
-    def orphan(self, commands, after_commits=2, slow_seconds=3.0):
+    def orphan(self, commands, after_commits=2, slow_seconds=3.0, files=FILES):
         """Kills a client in a batch, starts ``commands`` at once; returns what they said, and the engine's process.
 
         The orphan's commits are slow, so that it lasts.
         """
-        self.land()
+        self.land(files)
         process, commits, due = start_lakehouse(self.environment, *commands[0]), [], threading.Event()
 
         def on_write(path, port):
@@ -149,7 +149,7 @@ INGEST = ["ingest", TABLE]
 
 def test_no_version_is_written_twice_when_a_client_is_killed_in_a_batch(home, other_home, proxy):
     orphans = Orphans(home, other_home, proxy, "short")
-    said = orphans.orphan([INGEST, "replay", "repair", "in process"])
+    said = orphans.orphan([INGEST, "replay", "repair", "in process"], files=4)
     engine = engine_pid(orphans.settings)
     assert_one_writer(orphans, said)
     assert engine and engine == engine_pid(orphans.settings), "the engine was left to its other clients"

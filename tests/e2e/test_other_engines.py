@@ -73,7 +73,7 @@ def test_in_process_on_seaweedfs(seaweedfs):
         "LAKEHOUSE_STORE": "seaweedfs",
         "LAKEHOUSE_SPARK_REMOTE": "local[2]",
     }
-    report = lakehouse_json(variables, "ingest")
+    report = lakehouse_json(variables, "ingest", BRONZE, SILVER)
     assert report["tables"][0]["rows_added"] == 180
     assert_silver_is(lake, [[lines_of(lake, 0, 3)]])
     assert not (seaweedfs.home / "engine" / "tester" / "server.json").exists(), "no server was needed"

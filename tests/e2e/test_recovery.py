@@ -12,8 +12,6 @@ from lakehouse.engine import engine_status
 from lakehouse.orders.tables import BRONZE, TABLES
 from lakehouse.storage import store_status
 
-FILES = 21
-
 
 def order_ids(lake):
     return sorted(row["order_id"] for row in lake.delta(BRONZE).to_pyarrow_table(columns=["order_id"]).to_pylist())
@@ -43,9 +41,7 @@ def started(environment, batches):
     return process
 
 
-def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, environment):
-    """One pipeline: Ctrl-C, then its engine dies, then its object store, then the command itself."""
-    land(files=FILES, rows_per_file=20, late_share=0)
+def ctrl_c(lake, environment):
     process = started(environment, batches=1)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
@@ -54,35 +50,57 @@ def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, envir
     assert "Traceback" not in errors
     assert running_queries(engine_status(lake.settings).pid) == 0, "its query was stopped"
 
+
+def engine_dies(lake, environment):
     process = started(environment, batches=2)
-    killed = engine_status(lake.settings).pid
-    psutil.Process(killed).kill()
+    psutil.Process(engine_status(lake.settings).pid).kill()
     _, errors = process.communicate(timeout=90)
     assert process.returncode == 1
     assert "the Spark engine ended while it was in use" in errors
     assert "lakehouse ingest" in errors
+    assert engine_status(lake.settings) is None, "the next command starts another"
 
+
+def store_dies(lake, environment):
     process = started(environment, batches=1)
-    assert engine_status(lake.settings).pid != killed
     psutil.Process(store_status(lake.settings).pid).kill()
     _, errors = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "next" in errors
     assert "Traceback" not in errors
 
+
+def command_dies(lake, environment):
     process = started(environment, batches=1)
     process.kill()
     process.wait()
-    assert len(order_ids(lake)) < FILES * 20, "each of them was in mid-run"
 
-    report = lakehouse_json(environment, "ingest")
-    assert order_ids(lake) == sorted(set(order_ids(lake)))
-    assert len(order_ids(lake)) == FILES * 20
+
+def assert_every_row_is_there_once_after(ends, lake, land, environment, tables, files):
+    """One pipeline, which meets them in turn; then a clean run, and one that finds nothing."""
+    land(files=files, rows_per_file=20, late_share=0)
+    for end in ends:
+        end(lake, environment)
+    assert len(order_ids(lake)) < files * 20, "each of them was in mid-run"
+    report = lakehouse_json(environment, "ingest", *tables)
+    assert len(order_ids(lake)) == len(set(order_ids(lake))) == files * 20
     passed = {check["check"]: check["passed"] for check in report["checks"]}
     assert passed == dict.fromkeys(passed, True)
     assert running_queries(engine_status(lake.settings).pid) == 0
-    again = lakehouse_json(environment, "ingest")
-    assert [table["batches"] for table in again["tables"]] == [[]] * len(TABLES)
+    again = lakehouse_json(environment, "ingest", *tables)
+    assert [table["batches"] for table in again["tables"]] == [[]] * len(tables or TABLES)
+
+
+def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, environment):
+    """One table: Ctrl-C, then the engine dies, then the command itself."""
+    ends = [ctrl_c, engine_dies, command_dies]
+    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[BRONZE], files=18)
+
+
+@pytest.mark.soak("the object store's death in a command, which test_service.py has in a service; the whole pipeline")
+def test_every_row_is_there_once_whatever_ends_the_runs_of_a_pipeline(lake, land, spark, environment):
+    ends = [ctrl_c, engine_dies, store_dies, command_dies]
+    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[], files=21)
 
 
 def test_a_store_that_cannot_be_reached_is_one_clear_error(environment):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse, lakehouse_here, lakehouse_json, lakehouse_json_here
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.autoloader.schemas import SchemaLocation
@@ -183,24 +183,24 @@ def test_rescue_then_approve_then_promote(orders, environment):
     orders.put(3, coupon=7)
     for table in (BRONZE, SILVER):
         run_table(orders.spark, lake, table)
-    listed = lakehouse_json(environment, "schema", "approve")
+    listed = lakehouse_json_here(environment, "schema", "approve")
     waiting = {one["name"]: (one["type"], one["rows"], one["file"].rsplit("/", 1)[1]) for one in listed["waiting"]}
     assert waiting == {
         "coupon": ("string", 4, "orders_stream_00002.json"),
         "device.os": ("string", 2, "orders_stream_00002.json"),
         "other": ("array<bigint>", 2, "orders_stream_00002.json"),
     }
-    assert not lakehouse_json(environment, "schema", "promote", "--yes")["done"]
+    assert not lakehouse_json_here(environment, "schema", "promote", "--yes")["done"]
     for yes in ((), ("--yes",)):
-        refused = lakehouse(environment, "schema", "approve", "nothing", *yes)
+        refused = lakehouse_here(environment, "schema", "approve", "nothing", *yes)
         assert refused.returncode == 1 and "name one of: coupon, device.os, other" in refused.stderr
-    assert lakehouse_json(environment, "schema", "approve", "coupon", "device.os", "--yes")["version"] == 1
+    assert lakehouse_json_here(environment, "schema", "approve", "coupon", "device.os", "--yes")["version"] == 1
 
-    planned = lakehouse_json(environment, "schema", "promote")
+    planned = lakehouse_json_here(environment, "schema", "promote")
     assert (planned["rows"], planned["done"]) == ({"coupon": 4, "device": 2}, False)
-    done = lakehouse_json(environment, "schema", "promote", "--yes")
+    done = lakehouse_json_here(environment, "schema", "promote", "--yes")
     assert (done["rows"], done["done"], done["rows_before"], done["rows_after"]) == (planned["rows"], True, 8, 8)
-    again = lakehouse_json(environment, "schema", "promote", "--yes")
+    again = lakehouse_json_here(environment, "schema", "promote", "--yes")
     assert (again["rows"], again["done"]) == ({}, False)
     assert lake.version(BRONZE) == done["delta_version"]
 
@@ -233,13 +233,13 @@ def test_rollback_gives_the_stream_the_older_columns_and_keeps_what_is_stored(or
     run_table(orders.spark, lake, BRONZE)
     orders.put(1, coupon="TEN")
     run_table(orders.spark, lake, BRONZE)
-    lakehouse_json(environment, "schema", "approve", "coupon", "--yes")
-    lakehouse_json(environment, "schema", "promote", "--yes")
-    planned = lakehouse_json(environment, "schema", "rollback", "0")
+    lakehouse_json_here(environment, "schema", "approve", "coupon", "--yes")
+    lakehouse_json_here(environment, "schema", "promote", "--yes")
+    planned = lakehouse_json_here(environment, "schema", "rollback", "0")
     assert (planned["done"], planned["removed"], planned["version"]) == (False, ["coupon"], 1)
-    assert lakehouse_json(environment, "schema", "rollback", "0", "--yes")["version"] == 2
-    assert not lakehouse_json(environment, "schema", "rollback", "0", "--yes")["done"]
-    history = lakehouse_json(environment, "schema", "history")["versions"]
+    assert lakehouse_json_here(environment, "schema", "rollback", "0", "--yes")["version"] == 2
+    assert not lakehouse_json_here(environment, "schema", "rollback", "0", "--yes")["done"]
+    history = lakehouse_json_here(environment, "schema", "history")["versions"]
     assert [one["reason"] for one in history] == ["", "approved", "rolled back to 0"]
     orders.put(2, coupon="LATER")
     run_table(orders.spark, lake, BRONZE)

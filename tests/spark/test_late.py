@@ -2,18 +2,19 @@
 
 import json
 from collections import Counter
-from datetime import timedelta
 
 import pytest
+from declared import with_variables
 from e2e.test_pipeline import assert_silver_is, lines_of
 from landed_windows import BronzeWriter
 from reference_silver import MINUTES, reference_silver
 
 from lakehouse import late
+from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 from lakehouse.pipeline import check_table, restart_table, run_table
+from lakehouse.table import At
 
 
 def order(clock, amount=10.0, method="card", number="", **other):
@@ -31,10 +32,6 @@ def bronze(lake):
     return BronzeWriter(lake)
 
 
-def with_settings(lake, **other):
-    return Lake(lake.settings.model_copy(update=other), lake.endpoint, lake.store)
-
-
 def rows_of(lake, table=SILVER):
     return {
         (row["window_start"], row["window_end"], row["payment_method"]): (
@@ -44,6 +41,11 @@ def rows_of(lake, table=SILVER):
         )
         for row in lake.delta(table).to_pyarrow_table().to_pylist()
     }
+
+
+def silver_at(spark, lake):
+    catalogue = read_catalogue(lake.settings)
+    return At(spark, lake, catalogue[SILVER], catalogue)
 
 
 def run_over(bronze, spark, lake, *commits):
@@ -61,24 +63,24 @@ def test_replay_late_makes_silver_what_all_rows_at_once_give_once_also_when_it_w
     run_over(bronze, spark, lake, EARLY, LATER, LAST)
     late_rows = assert_silver_is(lake, [[EARLY], [LATER], [LAST]])
     assert late_rows == 3
-    asked = late.replay_late(spark, lake)
+    asked = late.replay_late(silver_at(spark, lake))
     assert (asked.late_rows, asked.windows, asked.done) == (3, 2, False)
     before = lake.version(SILVER)
-    done = late.replay_late(spark, lake, really=True)
+    done = late.replay_late(silver_at(spark, lake), really=True)
     assert (done.late_rows, done.windows, done.windows_changed) == (3, 2, 2)
     everything = reference_silver([[EARLY + LATER + LAST]])
     assert rows_of(lake) == everything.windows
     quarantine = lake.settings.quarantine_uri(SILVER)
     versions = lake.version(SILVER), lake.version_at(quarantine)
     assert versions[0] == before + 1
-    again = late.replay_late(spark, lake, really=True)
+    again = late.replay_late(silver_at(spark, lake), really=True)
     assert (again.late_rows, again.windows_changed) == (0, 0)
     assert (lake.version(SILVER), lake.version_at(quarantine)) == versions
     assert finding(spark, lake).passed
     # as if it had died between its commits, before the mark
     spark.sql(f"UPDATE delta.`{quarantine}` SET replayed_at = NULL")
     assert not finding(spark, lake).passed, "counted and in quarantine"
-    assert late.replay_late(spark, lake, really=True).windows_changed == 0
+    assert late.replay_late(silver_at(spark, lake), really=True).windows_changed == 0
     assert lake.version(SILVER) == versions[0]
     assert finding(spark, lake).passed
     # the stream goes on: it neither writes a closed window again nor loses the next one
@@ -92,7 +94,7 @@ def test_after_late_rows_and_their_replay_silver_and_gold_are_what_a_full_recomp
         bronze.commit([lines])
         for table in (SILVER, ORDERS, DAILY_REVENUE):
             run_table(spark, lake, table)
-    late.replay_late(spark, lake, really=True)
+    late.replay_late(silver_at(spark, lake), really=True)
     sold = [json.loads(line) for line in EARLY + LATER + LAST]
     expected = {
         method: (len(amounts), sum(amounts))
@@ -107,7 +109,7 @@ def test_after_late_rows_and_their_replay_silver_and_gold_are_what_a_full_recomp
 
     kept = held()
     versions = [lake.version(table) for table in (SILVER, ORDERS, DAILY_REVENUE)]
-    late.replay_late(spark, lake, really=True)
+    late.replay_late(silver_at(spark, lake), really=True)
     for table in (SILVER, ORDERS, DAILY_REVENUE):
         run_table(spark, lake, table)
     assert [lake.version(table) for table in (SILVER, ORDERS, DAILY_REVENUE)] == versions, "twice changes nothing"
@@ -124,13 +126,13 @@ def test_the_forecast_is_what_each_watermark_then_drops(lake, spark, bronze):
         bronze.commit([lines])
     delays = [5 * MINUTES, 10 * MINUTES, 30 * MINUTES, 60 * MINUTES]
     expected = [reference_silver([[one] for one in commits], delay=delay).late.total() for delay in delays]
-    assert [one.late_rows for one in late.forecast(spark, lake, delays)] == expected
+    assert [one.late_rows for one in late.forecast(silver_at(spark, lake), delays)] == expected
     assert expected[0] > expected[-1]
-    sliding = with_settings(lake, silver_slide=2 * MINUTES)
+    sliding = with_variables(lake, silver_slide="2 minutes")
     expected = [
         reference_silver([[one] for one in commits], delay=delay, slide=2 * MINUTES).late.total() for delay in delays
     ]
-    assert [one.late_rows for one in late.forecast(spark, sliding, delays)] == expected
+    assert [one.late_rows for one in late.forecast(silver_at(spark, sliding), delays)] == expected
 
 
 def test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness(lake, spark, bronze):
@@ -151,7 +153,7 @@ def test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness(lake,
         "event_time_too_early": 1,
         "no_event_time": 1,
         "amount_out_of_range": 1,
-        "no_order": 1,
+        "invalid_row": 1,
     }
     (row,) = [row for row in kept if row["order_id"] == "O-10:03-3.0"]
     assert (row["lateness_seconds"], f"{row['watermark']:%H:%M}") == (37 * 60, "10:30")
@@ -177,19 +179,19 @@ def test_a_row_that_nobody_accounts_for_fails_the_check_and_a_run_that_could_not
 
 
 def test_overlapping_windows(lake, spark, bronze):
-    sliding = with_settings(lake, silver_slide=2 * MINUTES)
-    run_over(bronze, spark, sliding, EARLY, LATER, LAST)
-    expected = reference_silver([[EARLY], [LATER], [LAST]], slide=2 * MINUTES)
+    sliding = with_variables(lake, silver_slide="2 minutes")
+    run_over(bronze, spark, sliding, EARLY, LATER + LAST)
+    expected = reference_silver([[EARLY], [LATER + LAST]], slide=2 * MINUTES)
     assert rows_of(lake) == expected.windows
     kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
     assert Counter((row["window_start"], row["window_end"], row["payment_method"]) for row in kept) == expected.late
     assert finding(spark, sliding).passed
-    late.replay_late(spark, sliding, really=True)
+    late.replay_late(silver_at(spark, sliding), really=True)
     assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST]], slide=2 * MINUTES).windows
 
 
 def test_sessions(lake, spark, bronze):
-    sessions = with_settings(lake, silver_session_gap=4 * MINUTES)
+    sessions = with_variables(lake, silver_session_gap="4 minutes")
     run_over(bronze, spark, sessions, EARLY, LATER, LAST)
     found = {
         (f"{start:%H:%M}", f"{end:%H:%M}", method): values[0] for (start, end, method), values in rows_of(lake).items()
@@ -206,27 +208,28 @@ def test_sessions(lake, spark, bronze):
     assert Counter(row["order_id"] for row in kept) == {"O-10:03-3.0": 1, "O-10:03-4.0": 1, "O-10:04-8.0": 1}
     assert finding(spark, sessions).passed
     with pytest.raises(ConfigurationError, match="sessions"):
-        late.replay_late(spark, sessions, really=True)
+        late.replay_late(silver_at(spark, sessions), really=True)
 
 
 def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
-    update = with_settings(lake, silver_output_mode="update")
+    update = with_variables(lake, silver_output_mode="update")
     run_over(bronze, spark, update, EARLY)
     opened = {f"{start:%H:%M}": values[0] for (start, _, _), values in rows_of(lake).items()}
     assert opened == {"10:00": 2, "10:05": 1, "10:40": 1}
-    run_over(bronze, spark, update, LATER, [order("10:56")])
+    run_over(bronze, spark, update, [*LATER, order("10:41")])
     rows = rows_of(lake)
     assert {f"{start:%H:%M}": values[0] for (start, _, _), values in rows.items()} == {
         **opened,
         "10:30": 1,
-        "10:55": 2,
+        "10:40": 2,
+        "10:55": 1,
     }
     assert finding(spark, update).passed
     assert run_table(spark, update, SILVER).batches == ()
 
 
 def test_complete_mode_holds_every_window_and_nothing_is_late(lake, spark, bronze):
-    complete = with_settings(lake, silver_output_mode="complete")
+    complete = with_variables(lake, silver_output_mode="complete")
     run_over(bronze, spark, complete, EARLY, LATER)
     model = reference_silver([[EARLY + LATER]])
     assert rows_of(lake).keys() == model.windows.keys() | model.opened.keys()
@@ -235,7 +238,7 @@ def test_complete_mode_holds_every_window_and_nothing_is_late(lake, spark, bronz
 
 
 def test_a_duplicate_within_the_watermark_is_counted_once(lake, spark, bronze):
-    dropping = with_settings(lake, duplicate_orders="drop")
+    dropping = with_variables(lake, duplicate_orders="drop")
     twice = [order("10:01", number="A"), order("10:02", number="A"), order("10:03", number="", order_id=None)]
     again = [order("10:01", number="A"), order("10:03", order_id=None), order("10:20", number="B")]
     run_over(bronze, spark, dropping, twice, again, [order("10:40", number="C")])
@@ -246,7 +249,7 @@ def test_a_duplicate_within_the_watermark_is_counted_once(lake, spark, bronze):
 
 def test_another_window_on_an_old_checkpoint_is_refused_with_the_way_out(lake, spark, bronze):
     run_over(bronze, spark, lake, EARLY)
-    longer = with_settings(lake, silver_window=timedelta(minutes=10))
+    longer = with_variables(lake, silver_window="10 minutes")
     bronze.commit([LATER])
     version = lake.version(SILVER)
     with pytest.raises(ConfigurationError, match="length was 5 minutes, now it is 10 minutes") as refused:
@@ -263,13 +266,13 @@ def test_another_window_on_an_old_checkpoint_is_refused_with_the_way_out(lake, s
 
 def test_another_watermark_on_an_old_checkpoint_is_taken(lake, spark, bronze):
     run_over(bronze, spark, lake, EARLY)
-    run_over(bronze, spark, with_settings(lake, silver_watermark=timedelta(0)), LATER)
+    run_over(bronze, spark, with_variables(lake, silver_watermark="0 minutes"), LATER)
     assert max(end for _, end, _ in rows_of(lake)).strftime("%H:%M") == "10:45"
     assert finding(spark, lake).passed
 
 
 def test_windows_straight_from_the_files_and_their_late_rows_once_bronze_has_them(lake, spark, land):
-    direct = with_settings(lake, silver_source="cloudFiles")
+    direct = with_variables(lake, silver_source="cloudFiles")
     assert run_table(spark, direct, SILVER).batches == ()
     mixed = {"rows_per_file": 60, "late_share": 0.1, "bad_line_share": 0.05, "bad_date_share": 0.03}
     land(files=3, **mixed)

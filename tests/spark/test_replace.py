@@ -66,11 +66,12 @@ def test_a_newer_version_replaces_the_older_in_one_commit_once(orders):
     assert (report.rows_added, report.delta_version) == (2, before + 1)
     assert read_checkpoint(orders.lake, SILVER).query_id != silver, "silver is computed again, from its beginning"
     again = read_checkpoint(orders.lake, SILVER).query_id
-    orders.run()
+    run_table(orders.spark, orders.lake, SILVER)
     assert read_checkpoint(orders.lake, SILVER).query_id == again, "once"
 
     orders.put(1)
-    orders.run()
+    run_table(orders.spark, orders.lake, BRONZE)
+    orders.check(BRONZE)
     assert orders.ids() == ["b1"], "a version without rows takes the rows out"
 
     # a batch that is done again changes nothing

@@ -17,12 +17,14 @@ def at(clock):
     return datetime.strptime(f"2026-01-01 {clock}", "%Y-%m-%d %H:%M").replace(tzinfo=UTC)
 
 
-def test_the_report_shows_tables_uncounted_orders_and_plots(lake, spark, environment, tmp_path):
+def test_the_report_shows_tables_uncounted_orders_watermarks_and_plots(lake, spark, environment, tmp_path):
     odd = [order("10:01", order_date="2999-01-01 00:00:00"), b"{broken"]
     run_over(BronzeWriter(lake), spark, lake, EARLY, [*LATER, *odd])
+    # the writer of these tables keeps no statistics of columns: then the times are not known, the watermarks are
+    assert [one.watermark for one in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
     made = report(lake)
     counts = {reason: count for reason, count, _ in made.reasons}
-    assert counts == {"late": 2, "event_time_in_the_future": 1, "no_order": 1}
+    assert counts == {"late": 2, "event_time_in_the_future": 1, "invalid_row": 1}
     assert [cure.split()[1] for _, cure in made.problems] == ["replay-late", "quarantine"]
     assert all(plot.png.startswith(PNG) for plot in made.plots)
     assert "2 late orders; a watermark of 37 minutes" in made.plots[1].sentence
@@ -33,12 +35,6 @@ def test_the_report_shows_tables_uncounted_orders_and_plots(lake, spark, environ
     assert "silver.orders_windowed_aggregates" in html
     assert [one["name"] for one in told["plots"]] == ["windows", "lateness", "watermark"]
     assert environment["LAKEHOUSE_HOME"] not in html
-
-
-def test_batches_are_told_with_their_event_times_and_watermarks(lake, spark):
-    run_over(BronzeWriter(lake), spark, lake, EARLY, LATER)
-    # the writer of these tables keeps no statistics of columns: then the times are not known, the watermarks are
-    assert [one.watermark for one in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
 
 
 def test_an_empty_lake_has_a_report_that_says_so(lake):

@@ -54,7 +54,7 @@ def as_they_should(reads):
 
 
 def test_a_script_that_reads_a_table_ends_with_0(many_files, environment):
-    reads = list(READS) * 2
+    reads = list(READS)
     assert exits(environment, reads) == as_they_should(reads)
 
 

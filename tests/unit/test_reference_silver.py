@@ -110,8 +110,8 @@ def test_overlapping_windows_hold_a_row_several_times() -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (b"{", "no_order"),
-        (row("10:01:00", quantity="several"), "no_order"),
+        (b"{", "invalid_row"),
+        (row("10:01:00", quantity="several"), "invalid_row"),
         (row("10:01:00", order_date="yesterday"), "no_event_time"),
         (row("10:01:00", order_date="1970-01-01 00:00:00"), "event_time_too_early"),
         (row("10:01:00", order_date="2999-01-01 00:00:00"), "event_time_in_the_future"),

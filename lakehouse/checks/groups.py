@@ -1,0 +1,160 @@
+"""A ``rollup`` table beside its source: the same groups, with the same aggregates."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lakehouse import checkpoints
+from lakehouse.checks.rows import rows_of
+from lakehouse.flows.rollup import LEFT_OUT, Rollup
+from lakehouse.flows.sql_text import Kind, tokens
+from lakehouse.table import SAMPLE_ROWS, At
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+    from pyspark.sql.types import DataType
+
+_TOLERANCE = 1e-9
+_SOURCE, _TABLE, _ROWS, _N = "_source_", "_table_", "_rows_", "_n_"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What the comparison found.
+
+    Attributes:
+        groups: Groups that the source gives.
+        rows_in_table: Rows of the table.
+        source_rows: Rows of the source that are in these groups.
+        wrong: Groups that the table has not once, or not with these aggregates.
+        to_come: Values of the first group column whose rows changed since the table's stream read last: their groups
+            are not judged.
+        sample: Some wrong groups, with the aggregates of both sides.
+    """
+
+    groups: int
+    rows_in_table: int
+    source_rows: int
+    wrong: int
+    to_come: int
+    sample: tuple[dict[str, Any], ...]
+
+
+def groups_of(at: At, flow: Rollup) -> Groups:
+    """Computes all groups again, and compares.
+
+    What is no floating-point number has to be the same. A sum of those depends on the order in which they are added,
+    by a share of the sum of their absolute values: so ``sum(x)`` may be off by 1e-9 of ``sum(abs(x))``, however much of
+    it cancels, and ``avg(x)`` by 1e-9 of ``avg(abs(x))``. Of any other expression nobody knows what it adds: it may be
+    off by 1e-9 of its value, or of 1 where the value is smaller.
+    """
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from lakehouse.streams.rollup import rolled_up
+    from lakehouse.streams.sql import name, within
+
+    source = at.spark.read.format("delta").load(at.lake.settings.table_uri(flow.of))
+    scales = {one: scale for one, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
+    more = [F.expr(sql).alias(_scale(one)) for one, sql in scales.items()]
+    whole = rolled_up(source, flow.group, flow.aggregates, F.count(F.lit(1)).alias(_ROWS), *more)
+    types = {one: whole.schema[one].dataType for one in flow.aggregates}
+    group = [F.col(name(one)) for one in flow.group]
+    # aggregates that are maps are compared as text: Spark knows no order of them
+    own: list[Column] = [*(_measure(whole, one, type_) for one, type_ in types.items()), F.col(_ROWS)]
+    own += [F.col(name(_scale(one))) for one in scales]
+    expected = whole.select(*group, F.struct(*own).alias(_SOURCE))
+    kept = rows_of(at)
+    found = kept.select(*group, F.struct(*(_measure(kept, one, type_) for one, type_ in types.items())).alias(_TABLE))
+    ahead = _parts_ahead(at, flow)
+    judged = ~F.coalesce(F.expr(within(name(flow.part[0]), ahead, most=None) or "false"), F.lit(False))
+    groups = (
+        expected.unionByName(found, allowMissingColumns=True)
+        .where(judged)
+        .groupBy(*group)
+        .agg(F.max(_SOURCE).alias(_SOURCE), F.max(_TABLE).alias(_TABLE), F.count(_TABLE).alias(_N))
+    )
+    right = F.col(_N) == 1
+    for one, type_ in types.items():
+        right = right & _same(one, type_, one in scales)
+    wrong = ~F.coalesce(right & F.col(_SOURCE).isNotNull(), F.lit(False))
+    [totals] = groups.agg(
+        F.count(_SOURCE).alias("groups"),
+        F.coalesce(F.sum(_N), F.lit(0)).alias("rows"),
+        F.coalesce(F.sum(f"{_SOURCE}.{_ROWS}"), F.lit(0)).alias("source_rows"),
+        F.count(F.when(wrong, 1)).alias("wrong"),
+    ).collect()
+    sides = [
+        F.col(f"{side}.{name(one)}").alias(f"{one}_{where}")
+        for one in flow.aggregates
+        for side, where in ((_SOURCE, "of_source"), (_TABLE, "in_table"))
+    ]
+    shown = groups.where(wrong).orderBy(*group).select(*group, *sides).limit(SAMPLE_ROWS)
+    return Groups(
+        int(totals["groups"]),
+        int(totals["rows"]),
+        int(totals["source_rows"]),
+        int(totals["wrong"]),
+        len(ahead),
+        tuple(row.asDict() for row in shown.collect()) if totals["wrong"] else (),
+    )
+
+
+def scale_of(aggregate: str) -> str | None:
+    """The SQL of what a sum or a mean is measured by; None for any other aggregate."""
+    found = re.fullmatch(r"\s*(sum|avg|mean)\s*\((.*)\)\s*", aggregate, re.DOTALL | re.IGNORECASE)
+    if found is None or re.match(r"\s*(distinct|all)\b", found[2], re.IGNORECASE):
+        return None
+    depth = 0
+    for token in tokens(found[2]):
+        if token.kind == Kind.OTHER:
+            depth += (token.text == "(") - (token.text == ")")
+        if depth < 0 or token.kind == Kind.COMMENT:  # the bracket at the end is not that of the function
+            return None
+    return f"{found[1]}(abs({found[2]}))"
+
+
+def _scale(aggregate: str) -> str:
+    return f"_scale_of_{aggregate}"
+
+
+def _measure(rows: DataFrame, aggregate: str, type_: DataType) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from lakehouse.streams.sql import name
+
+    there = aggregate.lower() in {one.lower() for one in rows.columns}
+    value = F.col(name(aggregate)).cast(type_) if there else F.lit(None).cast(type_)
+    text = any(kind in type_.simpleString() for kind in ("map<", "variant"))
+    return (F.to_json(F.struct(value)) if text else value).alias(aggregate)
+
+
+def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from lakehouse.streams.sql import name
+
+    expected, found = F.col(f"{_SOURCE}.{name(aggregate)}"), F.col(f"{_TABLE}.{name(aggregate)}")
+    same = expected.eqNullSafe(found)
+    if type_.typeName() not in ("double", "float"):
+        return same
+    off = F.abs(expected - found)
+    scale = F.col(f"{_SOURCE}.{name(_scale(aggregate))}") if has_scale else F.greatest(F.abs(expected), F.lit(1.0))
+    # an infinite scale allows nothing: such a sum is infinite or no number, and the same however it is added
+    return same | (off < float("inf")) & (off <= F.lit(_TOLERANCE) * scale)
+
+
+def _parts_ahead(at: At, flow: Rollup) -> list[Any]:
+    """Parts that commits of the source changed which the table has not read: beside a service there may be some."""
+    from lakehouse.streams.delta_batches import Place
+    from lakehouse.streams.rollup import changed_parts, changes_since
+
+    last, source = checkpoints.last_finished(at.lake, at.table.name), at.lake.delta(flow.of)
+    if last is None or source is None or last.offset["reservoirId"] != str(source.metadata().id):
+        return []  # it has read nothing of this table
+    read = Place.of(last.offset).last_commit
+    if read >= source.version():
+        return []
+    changes = changes_since(at.spark, at.lake.settings.table_uri(flow.of), read)
+    return changed_parts(changes, flow.part[1], LEFT_OUT)

@@ -1,0 +1,230 @@
+"""From the nodes of a declaration to its tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, TypeAdapter, ValidationError
+
+from lakehouse.declaration.models import key_names, line_of, note_problems
+from lakehouse.declaration.nodes import Mapped, Node, Scalar
+from lakehouse.declaration.problems import Problems, meant, nearest
+from lakehouse.declaration.values import Lines, Values
+from lakehouse.settings import LAYERS
+from lakehouse.table import CHECKS, FLOWS, Check, Declared, Duration, Flow, Names, Table, TableName
+
+_NAME = TypeAdapter(TableName)
+_OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
+
+
+def _owners(given: tuple[str, ...]) -> tuple[str, ...]:
+    for one in given:
+        if not _OWNER.fullmatch(one):
+            raise ValueError(f"{one!r} is no owner: write a mail address, or team:name")
+    return given
+
+
+class TableKeys(Declared):
+    """What a table has beside its flow and its checks.
+
+    Attributes:
+        description: For people.
+        owners: Who answers for it: mail addresses, or ``team:name``.
+        freshness: How old its newest data may be, such as ``2 hours``.
+        after_removals: What becomes of the table when rows are removed from its source: ``ask`` stops and tells,
+            ``follow`` computes it again, ``keep`` leaves it as it is; without it ``LAKEHOUSE_AFTER_REMOVALS`` says so.
+        on_demand: ``true``: the table is brought up to date only when it is named.
+    """
+
+    description: str = ""
+    owners: Annotated[Names, AfterValidator(_owners)] = ()
+    freshness: Duration | None = None
+    after_removals: Literal["ask", "follow", "keep"] | None = None
+    on_demand: bool = False
+
+
+class Drafts:
+    """Makes tables of nodes, and keeps the lines of what is in them.
+
+    Attributes:
+        tables: Those that could be made, in the order of the file.
+        lines: For each table, the lines of its body.
+        broken: Names of those that could not be made.
+    """
+
+    def __init__(self, values: Values, problems: Problems) -> None:
+        self._values, self._problems = values, problems
+        self.tables: list[Table] = []
+        self.lines: dict[str, Lines] = {}
+        self.broken: set[str] = set()
+
+    def add(self, name: str, line: int, node: Node) -> None:
+        """Makes the table ``name``; what is wrong with it is noted."""
+        noted = len(self._problems)
+        lines: Lines = {(): line}
+        self._check_name(name, line)
+        body = self._values.of(node, lines)
+        lines[()] = line
+        if not isinstance(body, dict):
+            self._problems.add(line, f"{name} has to be a mapping with the key of a flow: {', '.join(FLOWS)}")
+            self.broken.add(name)
+            return
+        body = {key: value for key, value in body.items() if value is not None or key in FLOWS}
+        kinds = [key for key in body if key in FLOWS]
+        unknown = [key for key in body if key not in (*FLOWS, *key_names(TableKeys), "checks")]
+        for key in unknown:
+            known = [*FLOWS, "checks", *key_names(TableKeys)]
+            self._problems.add(lines[(key,)], f"unknown key {key} in {name}{meant(key, known)}")
+        if len(kinds) > 1:
+            self._problems.add(lines[(kinds[1],)], f"{name} has {len(kinds)} flows: {' and '.join(kinds)}; leave one")
+        if not kinds and not any(nearest(key, FLOWS) for key in unknown):
+            self._problems.add(line, f"{name} has no flow: give it one of {', '.join(FLOWS)}")
+        flow = self._flow(name, kinds[0], body[kinds[0]], lines) if len(kinds) == 1 else None
+        checks = self._checks(name, body.get("checks"), lines)
+        keys = self._keys(name, {key: body[key] for key in key_names(TableKeys) if key in body}, lines)
+        if flow is None or keys is None or len(self._problems) > noted:
+            self.broken.add(name)
+        if flow is not None and keys is not None:
+            self.lines[name] = lines
+            told = {field: getattr(keys, field) for field in TableKeys.model_fields}
+            self.tables.append(Table(name, flow, self._with_defaults(name, line, flow, checks), **told, line=line))
+
+    def _check_name(self, name: str, line: int) -> None:
+        try:
+            _NAME.validate_python(name)
+        except ValidationError as error:
+            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            layer, dot, rest = name.partition(".")
+            near = nearest(layer, LAYERS) if dot and layer not in LAYERS else None
+            self._problems.add(line, f"{said}{f' (did you mean {near}.{rest}?)' if near else ''}")
+
+    def _flow(self, name: str, kind: str, given: Any, lines: Lines) -> Flow | None:
+        place = f"{kind} of {name}"
+        given = {} if given is None else given
+        if not isinstance(given, dict):
+            said = f"{place} has to be a mapping with {', '.join(key_names(FLOWS[kind]))}"
+            self._problems.add(lines[(kind,)], said)
+            return None
+        try:
+            return FLOWS[kind].model_validate({key: value for key, value in given.items() if value is not None})
+        except ValidationError as error:
+            note_problems(error, FLOWS[kind], place, lines, (kind,), self._problems)
+            return None
+
+    def _keys(self, name: str, given: dict[str, Any], lines: Lines) -> TableKeys | None:
+        try:
+            return TableKeys.model_validate(given)
+        except ValidationError as error:
+            note_problems(error, TableKeys, name, lines, (), self._problems)
+            return None
+
+    def _checks(self, name: str, given: Any, lines: Lines) -> list[Check]:
+        if given is None:
+            return []
+        if not isinstance(given, list):
+            self._problems.add(lines[("checks",)], f"checks of {name} have to be a list: each begins with -")
+            return []
+        found: dict[str, tuple[int, Check]] = {}
+        for number, one in enumerate(given):
+            line = line_of(lines, ("checks", number))
+            check = self._check(name, number, one, lines)
+            if check is None:
+                continue
+            if check.called in found:
+                said = f"{name} has two checks named {check.called}; the other is in line {found[check.called][0]}"
+                self._problems.add(line, f"{said}: give one of them another name")
+            found.setdefault(check.called, (line, check))
+        return [check for _, check in found.values()]
+
+    def _check(self, table: str, number: int, given: Any, lines: Lines) -> Check | None:
+        at = ("checks", number)
+        line = line_of(lines, at)
+        given = {given: None} if isinstance(given, str) else given
+        if not isinstance(given, dict):
+            self._problems.add(
+                line, f"a check of {table} is no mapping: write it as - kind: ..., such as - {_example()}"
+            )
+            return None
+        kinds = [key for key in given if key in CHECKS]
+        if len(kinds) != 1:
+            self._problems.add(line_of(lines, (*at, *_first_unknown(given))), _no_kind(table, given, kinds))
+            return None
+        [kind] = kinds
+        model, what, place = CHECKS[kind], given[kind], f"check {kind} of {table}"
+        beside = {key: value for key, value in given.items() if key != kind and value is not None}
+        if what is None:
+            what = {}
+        elif not isinstance(what, dict):
+            if not model.main:
+                said = f"{place} takes a mapping with {', '.join(key_names(model))}, or nothing"
+                self._problems.add(line_of(lines, (*at, kind)), said)
+                return None
+            lines[(*at, kind, model.main)] = line_of(lines, (*at, kind))
+            what = {model.main: what}
+        for key in what.keys() & beside.keys():
+            self._problems.add(lines[(*at, key)], f"{key} is there twice in {place}: within {kind} and beside it")
+        for key in what:
+            lines[(*at, key)] = line_of(lines, (*at, kind, key))
+        for place_within in [one for one in lines if one[:3] == (*at, kind)]:
+            lines.setdefault((*at, *place_within[3:]), lines[place_within])
+        try:
+            return model.model_validate({**{key: value for key, value in what.items() if value is not None}, **beside})
+        except ValidationError as error:
+            note_problems(error, model, place, lines, at, self._problems)
+            return None
+
+    def _with_defaults(self, name: str, line: int, flow: Flow, checks: Iterable[Check]) -> tuple[Check, ...]:
+        """The declared checks, and those that the flow asks for where none of their kind is declared."""
+        every = list(checks)
+        kinds = {one.kind for one in every}
+        for one in flow.default_checks():
+            if one.kind in kinds:
+                continue
+            if any(other.called == one.called for other in every):
+                said = f"a check of {name} is named {one.called}, as the one that {flow.kind} brings: rename it"
+                self._problems.add(line, said)
+            every.append(one)
+        return tuple(every)
+
+
+def _example() -> str:
+    return "unique: order_id" if "unique" in CHECKS else next(iter(CHECKS), "kind: ...")
+
+
+def _first_unknown(given: dict[str, Any]) -> tuple[str, ...]:
+    beside = key_names(Check)
+    return next(((key,) for key in given if key not in beside and key not in CHECKS), ())
+
+
+def _no_kind(table: str, given: dict[str, Any], kinds: list[str]) -> str:
+    if kinds:
+        return f"a check of {table} is of {len(kinds)} kinds, {' and '.join(kinds)}: begin each with a - of its own"
+    unknown = _first_unknown(given)
+    if not unknown:
+        return f"a check of {table} says not what it checks: its kind is missing, such as {_example()}"
+    return f"unknown kind of check {unknown[0]} in {table}{meant(unknown[0], CHECKS)}"
+
+
+def add_tables(root: Node | None, drafts: Drafts, values: Values, problems: Problems) -> None:
+    """Makes all tables that the file declares.
+
+    Raises:
+        DeclarationInvalid: the file is no mapping.
+    """
+    if root is None or (isinstance(root, Scalar) and root.plain and not root.text):
+        return
+    if not isinstance(root, Mapped):
+        raise problems.stop(root.line, "the file is no mapping: it begins with the key tables:")
+    for key, line, node in values.pairs(root):
+        if key.startswith("x-"):
+            continue
+        if key != "tables":
+            told = meant(key, ["tables"]) if nearest(key, ["tables"]) else ": there is tables, and x-... for anchors"
+            problems.add(line, f"unknown key {key}{told}")
+        elif isinstance(node, Mapped):
+            for name, at, body in values.pairs(node):
+                drafts.add(name, at, body)
+        elif not (isinstance(node, Scalar) and node.plain and node.text in ("", "~", "null")):
+            problems.add(line, "tables has to be a mapping: name of a table, then its flow")

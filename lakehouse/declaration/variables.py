@@ -1,0 +1,99 @@
+"""``${NAME}`` and ``${NAME:-default}`` in the values of a declaration."""
+
+from __future__ import annotations
+
+import os
+import re
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic import SecretStr
+
+from lakehouse.declaration.problems import Problems
+from lakehouse.durations import spark_interval
+from lakehouse.settings import Settings
+
+PREFIX = "LAKEHOUSE_"
+
+_ANY = re.compile(r"\$?\$\{[^}]*(?:\}|$)?")
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+_SECRET = re.compile(r"SECRET|PASSWORD|CREDENTIAL|PRIVATE_KEY", re.IGNORECASE)
+
+
+class Variables:
+    """The values that a file asks for.
+
+    Attributes:
+        asked: For each name, its value without the default; None for a variable that is not set.
+    """
+
+    def __init__(self, settings: Settings, problems: Problems) -> None:
+        self._settings, self._problems = settings, problems
+        self.asked: dict[str, str | None] = {}
+
+    def fill(self, text: str, line: int) -> str:
+        """The text with values in place of variables; ``$${`` is a ``${`` that stays."""
+        return _ANY.sub(lambda found: self._value(found[0], line), text)
+
+    def _value(self, written: str, line: int) -> str:
+        if written.startswith("$$"):
+            return written[1:]
+        found = _VARIABLE.fullmatch(written)
+        if not found or "${" in (found[2] or ""):
+            self._problems.add(
+                line, f"{written} is no variable: write ${{NAME}} or ${{NAME:-default}}, and $${{ for the signs"
+            )
+            return ""
+        name, default = found[1], found[2]
+        if is_secret(name):
+            self._problems.add(line, f"{name} is a secret, and a declaration is no place for one: it is shown and kept")
+            return ""
+        if name not in self.asked:
+            self.asked[name] = value_of(name, self._settings)
+        value = self.asked[name]
+        if value is not None:
+            return value
+        if default is None:
+            self._problems.add(line, f"{name} is not set and has no default: set it, or write ${{{name}:-default}}")
+        return default or ""
+
+
+def value_of(name: str, settings: Settings) -> str | None:
+    """The value of a variable: from ``settings.variables``, a setting of that name, the environment; None for none.
+
+    As in a shell, a variable of the environment that is empty counts as one that is not set.
+    """
+    if name in settings.variables:
+        return settings.variables[name]
+    field = setting_of(name)
+    own = _text(getattr(settings, field)) if field is not None else None
+    return own if own is not None else os.environ.get(name) or None
+
+
+def setting_of(name: str) -> str | None:
+    """The field of the settings that a variable is; None for any other variable."""
+    field = name.removeprefix(PREFIX).lower()
+    return field if name.startswith(PREFIX) and name.isupper() and field in Settings.model_fields else None
+
+
+def is_secret(name: str) -> bool:
+    """Whether a variable's value must not be seen."""
+    field = setting_of(name)
+    if field is None:
+        return _SECRET.search(name) is not None
+    type_ = Settings.model_fields[field].annotation
+    return type_ is SecretStr or SecretStr in get_args(type_)
+
+
+def _text(value: Any) -> str | None:
+    match value:
+        case bool():
+            return str(value).lower()
+        case str() | int() | float() | Path():
+            return str(value)
+        case timedelta():
+            return spark_interval(value)
+        case date():
+            return value.isoformat()
+    return None

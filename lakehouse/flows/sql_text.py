@@ -1,0 +1,96 @@
+"""The text of a query, as far as it has to be read: which part of it is a name, and which a string or a comment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """Of a part of a query."""
+
+    NAME = "name"
+    STRING = "string"
+    COMMENT = "comment"
+    SPACE = "space"
+    OTHER = "other"
+
+
+@dataclass(frozen=True)
+class Token:
+    """A part of a query.
+
+    Attributes:
+        kind: What it is.
+        text: As it stands there.
+    """
+
+    kind: Kind
+    text: str
+
+    @property
+    def name(self) -> str:
+        """A name as Spark understands it: without quotes, in small letters."""
+        bare = self.text[1:-1].replace("``", "`") if self.text.startswith("`") else self.text
+        return bare.lower()
+
+
+_TOKEN = re.compile(
+    r"""
+    (?P<COMMENT>--[^\n]*|/\*.*?(?:\*/|\Z))
+    |(?P<STRING>[rR]'[^']*'|[rR]"[^"]*"|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")
+    |(?P<NAME>`(?:[^`]|``)*`|[^\W\d]\w*)
+    |(?P<SPACE>\s+)
+    |(?P<OTHER>\d\w*|.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def tokens(query: str) -> Iterator[Token]:
+    """All parts; joined again they are the query."""
+    for found in _TOKEN.finditer(query):
+        assert found.lastgroup is not None  # each branch has a name, and the last takes any character
+        yield Token(Kind[found.lastgroup], found[0])
+
+
+def with_tables_named(query: str, names: Mapping[str, str]) -> str:
+    """The query with other names for its tables; what is within strings, comments or longer names stays.
+
+    ``silver.orders`` is found however it is written (`` `Silver` . orders``), and in front of a column, too:
+    ``silver.orders.order_id``.
+
+    Args:
+        query: SQL.
+        names: ``layer.name`` to its new name.
+    """
+    known = {tuple(one.lower().split(".")): new for one, new in names.items()}
+    parts = list(tokens(query))
+    said = [number for number, part in enumerate(parts) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    for place in range(len(said) - 2):
+        layer, dot, name = (parts[said[place + step]] for step in range(3))
+        if (layer.kind, dot.text, name.kind) != (Kind.NAME, ".", Kind.NAME) or (layer.name, name.name) not in known:
+            continue
+        if place and parts[said[place - 1]].text == ".":
+            continue  # the end of a longer name
+        parts[said[place]] = Token(Kind.NAME, known[layer.name, name.name])
+        for number in range(said[place] + 1, said[place + 2] + 1):
+            parts[number] = Token(Kind.SPACE, "")
+    return "".join(part.text for part in parts)
+
+
+def defines(query: str, name: str) -> bool:
+    """Whether a ``WITH`` of the query gives something that name: ``name AS (``, ``name (columns) AS (``."""
+    said = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    for place, part in enumerate(said):
+        if part.kind != Kind.NAME or part.name != name.lower() or (place and said[place - 1].text == "."):
+            continue
+        after = said[place + 1 :]
+        if after and after[0].text == "(":
+            closed = next((number for number, one in enumerate(after) if one.text == ")"), len(after))
+            after = after[closed + 1 :]
+        if len(after) > 1 and after[0].text.upper() == "AS" and after[1].text == "(":
+            return True
+    return False

@@ -1,0 +1,77 @@
+"""Each key once, in its latest version: what commits a batch of versions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pyspark.sql import Window
+from pyspark.sql import functions as F  # noqa: N812
+
+from lakehouse.streams.sql import name
+from lakehouse.streams.transaction import merge, transaction
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+_PLACE = "_place"
+
+
+def newest(versions: DataFrame, key: Sequence[str], order: Sequence[str]) -> DataFrame:
+    """Each key once: the version that is highest by ``order``, where NULL is lower than any value.
+
+    Rows with a NULL in the key cannot be told from each other: they are left out, and the check ``keyed`` counts them.
+    """
+    highest_first = Window.partitionBy(*map(name, key)).orderBy(*(F.desc_nulls_last(name(one)) for one in order))
+    keyed = versions.where(" AND ".join(f"{name(one)} IS NOT NULL" for one in key))
+    return keyed.withColumn(_PLACE, F.row_number().over(highest_first)).where(f"{_PLACE} = 1").drop(_PLACE)
+
+
+@dataclass(frozen=True)
+class LatestWriter:
+    """For ``foreachBatch``: one row a key, whatever order its versions come in, and in whatever batches.
+
+    A version is written when it is newer than the table's. There is no condition that prunes files: a row may have
+    moved to any part of the table, and the range of a batch's keys costs more to find than it saves
+    (docs/decisions.md).
+
+    Attributes:
+        table_uri: The table; it must exist.
+        checkpoint_uri: The stream's checkpoint.
+        session_keys: ``engine.conf.TRANSACTION``.
+        key: Columns that name a row.
+        order: Columns by which two versions are compared, the first of them first. Structs compare field by field,
+            and a NULL is lower than any value, as in ``newest``.
+    """
+
+    table_uri: str
+    checkpoint_uri: str
+    session_keys: dict[str, str]
+    key: tuple[str, ...]
+    order: tuple[str, ...]
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Commits the batch; a batch that the table has already is left out."""
+        same = " AND ".join(f"t.{name(one)} = s.{name(one)}" for one in self.key)
+        theirs, ours = (", ".join(f"{side}.{name(one)}" for one in self.order) for side in "st")
+        clauses = f"""
+            ON {same}
+            WHEN MATCHED AND struct({theirs}) > struct({ours}) THEN UPDATE SET *
+            WHEN NOT MATCHED THEN INSERT *"""
+        options = transaction(self.checkpoint_uri, batch_id)
+        merge(newest(frame, self.key, self.order), self.table_uri, clauses, options, self.session_keys)
+
+
+def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = False) -> None:
+    """Makes the table, empty, with the columns of ``rows``; leaves one that exists alone.
+
+    Args:
+        rows: Not a stream.
+        table_uri: Where.
+        change_data_feed: Whether the table tells what changed, from its first row on.
+    """
+    writer = rows.limit(0).write.format("delta").mode("ignore")
+    if change_data_feed:
+        writer = writer.option("delta.enableChangeDataFeed", "true")
+    writer.save(table_uri)

@@ -1,0 +1,59 @@
+"""Names and values written out in SQL, so that no name of a column and no value of a row is taken for SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from typing import Any
+
+MOST_NAMED = 500
+"""Values that a condition names one by one, where a range would do as well."""
+
+
+def name(column: str) -> str:
+    """A column, whatever its name has in it."""
+    return "`" + column.replace("`", "``") + "`"
+
+
+def literal(value: Any) -> str:
+    """A value; a time has to name its zone, or to be one without any (TIMESTAMP_NTZ)."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, bool | int):
+        return str(value).upper()
+    if isinstance(value, datetime):
+        return f"TIMESTAMP{'_NTZ' if value.tzinfo is None else ''}'{value.isoformat(' ')}'"
+    if isinstance(value, date):
+        return f"DATE'{value}'"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+    raise TypeError(f"{type(value).__name__} cannot be written as a value of SQL")
+
+
+def within(expression: str, values: Sequence[Any], *, most: int | None = MOST_NAMED) -> str | None:
+    """The condition that ``expression`` has one of ``values``, spelled out so that Delta leaves out other files.
+
+    Args:
+        expression: SQL.
+        values: NULL may be among them.
+        most: More values than that become a range: what lies between is taken in, too. None: never.
+
+    Returns:
+        None when there are too many values to name, and they have no range: text.
+    """
+    named = [one for one in values if one is not None]
+    parts = []
+    if most is not None and len(named) > most:
+        if isinstance(named[0], str):
+            return None
+        parts.append(f"{expression} BETWEEN {literal(min(named))} AND {literal(max(named))}")
+    elif named:
+        parts.append(f"{expression} IN ({', '.join(map(literal, named))})")
+    if len(named) < len(values):
+        parts.append(f"{expression} IS NULL")
+    return f"({' OR '.join(parts)})" if parts else "false"
+
+
+def names(columns: Iterable[str]) -> str:
+    """Columns, with commas between them."""
+    return ", ".join(map(name, columns))

@@ -1,0 +1,34 @@
+"""What a worker needs of windows: the writer of update mode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lakehouse.streams.transaction import merge, transaction
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+@dataclass(frozen=True)
+class WindowsWriter:
+    """For ``foreachBatch`` in update mode: each window that a batch changed takes the place of the one before.
+
+    Attributes:
+        table_uri: The table; it must exist.
+        checkpoint_uri: The stream's checkpoint.
+        names: What names a row of the table: its columns, as SQL has them.
+        session_keys: ``engine.conf.TRANSACTION``.
+    """
+
+    table_uri: str
+    checkpoint_uri: str
+    names: tuple[str, ...]
+    session_keys: dict[str, str]
+
+    def __call__(self, frame: DataFrame, batch_id: int) -> None:
+        """Commits the batch; a batch that the table has already is left out."""
+        same = " AND ".join(f"t.{name} <=> s.{name}" for name in self.names)
+        clauses = f"ON {same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
+        merge(frame, self.table_uri, clauses, transaction(self.checkpoint_uri, batch_id), self.session_keys)
