@@ -7,7 +7,7 @@ from pathlib import Path
 from assets.definitions import defs
 
 SNAPSHOT = Path(__file__).with_name("project.json")
-REGENERATE = "LAKEHOUSE_TESTS_REGENERATE=1 .venv/bin/python -m pytest tests/dagster/test_project.py"
+REGENERATE = "REGENERATE_SNAPSHOT=1 .venv/bin/python -m pytest tests/dagster/test_project.py"
 
 
 def told():
@@ -44,6 +44,6 @@ def told():
 
 def test_the_definitions_are_as_they_were():
     found = told()
-    if os.environ.get("LAKEHOUSE_TESTS_REGENERATE"):
+    if os.environ.get("REGENERATE_SNAPSHOT"):
         SNAPSHOT.write_text(json.dumps(found, indent=2) + "\n")
     assert found == json.loads(SNAPSHOT.read_text()), f"when the change is meant: {REGENERATE}"
