@@ -26,8 +26,8 @@ from benchmarks.own_lake import own_lake
 from lakehouse.engine import connect
 from lakehouse.engine.conf import session_conf
 from lakehouse.lake import Lake
-from lakehouse.pipeline import run_table
 from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.pipeline import run_table
 from lakehouse.settings import Settings
 from lakehouse.streams.silver import Limits, Windows, from_bronze, orders_windowed_aggregates
 
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--runs", type=int, default=3, help="measured runs of each case; the median is reported")
     parser.add_argument("--divide", type=int, default=1, help="of the rows and windows, one in so many: a quick look")
     chosen = parser.parse_args(arguments)
-    with own_lake(silver_max_files_per_trigger=_FILES_IN_A_BATCH) as lake:
+    with own_lake(variables={"LAKEHOUSE_SILVER_MAX_FILES_PER_TRIGGER": str(_FILES_IN_A_BATCH)}) as lake:
         result = {
             "small": _small(lake.settings, chosen.runs),
             "big": _big(lake.settings, _ROWS // chosen.divide, _WINDOWS // chosen.divide, chosen.runs),

@@ -109,7 +109,7 @@ def test_files_of_a_partitioned_table_are_replayed_into_it(lake, spark, tmp_path
 
 def test_a_table_that_nobody_declared_is_refused_by_name(lake, tmp_path):
     lake = with_declaration(lake, tmp_path, CUSTOMERS)
-    with pytest.raises(ConfigurationError, match="no table bronze.strangers is declared") as caught:
+    with pytest.raises(ConfigurationError, match=r"no table bronze\.strangers is declared") as caught:
         declared(lake, "bronze.strangers")
     assert "bronze.customers, bronze.everything_as_text" in caught.value.next_command
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 from command import lakehouse, lakehouse_here, lakehouse_json, lakehouse_json_here
+from declared import with_variables
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.autoloader.schemas import SchemaLocation
-from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.pipeline import check_table, run_table
 
@@ -148,9 +148,8 @@ def test_inline_takes_in_new_columns_without_a_failed_query(orders):
 
 def told(orders, environment, **more):
     """The same lake with other settings, here and for commands."""
-    changed = orders.settings.model_copy(update=more)
     variables = {f"LAKEHOUSE_{name.upper()}": value for name, value in more.items()}
-    return Lake(changed, orders.lake.endpoint, orders.lake.store), {**environment, **variables}
+    return with_variables(orders.lake, **more), {**environment, **variables}
 
 
 def test_types_widen_in_the_table_too_and_silver_goes_on(orders, environment):

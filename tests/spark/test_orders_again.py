@@ -11,7 +11,7 @@ from spark.test_orders import (
     tamper,
 )
 
-from lakehouse.pipeline import DAILY_REVENUE, ORDERS
+from lakehouse.orders.tables import DAILY_REVENUE, ORDERS
 
 
 @pytest.mark.soak("orders that come again unchanged, or in a file that is older; random tables have them, too")

@@ -1,9 +1,9 @@
 """A newer version of a file takes the place of the older one's rows, in one commit."""
 
-import dataclasses
 import json
 
 import pytest
+from declared import with_variables
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.checkpoints import read_checkpoint
@@ -17,8 +17,7 @@ class Orders:
     """A lake whose bronze table replaces."""
 
     def __init__(self, spark, lake):
-        settings = lake.settings.model_copy(update={"allow_overwrites": "replace"})
-        self.spark, self.lake = spark, dataclasses.replace(lake, settings=settings)
+        self.spark, self.lake = spark, with_variables(lake, allow_overwrites="replace")
 
     def put(self, number, *ids, day=1):
         lines = [

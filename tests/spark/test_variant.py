@@ -8,7 +8,9 @@ import pytest
 from spark.test_auto_loader import Source
 
 from lakehouse.autoloader.lineage import SEQUENCE
-from lakehouse.completeness import files_account_for_rows
+from lakehouse.checks.files import EveryFileLoaded
+from lakehouse.flows.files import Files
+from lakehouse.table import At, Catalogue, Table
 
 LINES = [
     '{"a":1,"b":[1.5,"x",null,true,false],"c":{}}',
@@ -159,6 +161,7 @@ def test_the_commands_that_need_no_spark_read_such_a_table(source, lake):
     assert "variantType" in features
     (info,) = lake.tables()
     assert (info.name, info.rows, set(info.columns)) == (name, 3, {"v", "_rescued_data", SEQUENCE})
-    findings = {one.check: one for one in files_account_for_rows(lake, name)}
-    assert findings["every_file_loaded"].passed
-    assert findings["every_file_loaded"].numbers["rows_in_table"] == 3
+    table = Table(name, Files(path=lake.settings.landing_uri))
+    finding = EveryFileLoaded().examine(At(source.spark, lake, table, Catalogue((table,))))
+    assert finding.passed
+    assert finding.numbers["rows_in_table"] == 3

@@ -23,12 +23,12 @@ from lakehouse.autoloader.location import split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.state import read_stream_log
 from lakehouse.autoloader.stream import Stream
+from lakehouse.orders.tables import BRONZE
 from lakehouse.replay import pending_replays, replay
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams import replacing
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER
 
-REPLACING, APPENDING, EVERY_VERSION = ORDERS_AUTOLOADER, "bronze.second", "bronze.third"
+REPLACING, APPENDING, EVERY_VERSION = BRONZE, "bronze.second", "bronze.third"
 TABLES = (REPLACING, APPENDING, EVERY_VERSION)
 BROKEN = b"\x1f\x8b\x08\x00this is no gzip"
 _SCHEMA = StructType().add("a", "long").add("_metadata", METADATA_TYPE)
@@ -76,9 +76,7 @@ class Machine:
 
     def __init__(self, lake, overwrites="false", max_files=2):
         name = uuid.uuid4().hex[:8]
-        settings = lake.settings.model_copy(
-            update={"user": name, "landing_prefix": f"{name}/", "allow_overwrites": overwrites}
-        )
+        settings = lake.settings.model_copy(update={"user": name, "landing_prefix": f"{name}/"})
         self.lake, self.max_files = dataclasses.replace(lake, settings=settings), max_files
         self.modes = {REPLACING: overwrites, APPENDING: "false", EVERY_VERSION: "true"}
         self.journal_uri = f"{settings.journal_root}/orders"
@@ -110,13 +108,14 @@ class Machine:
         if read_stream_log(self.lake.store, *split_uri(self.lake.settings.checkpoint_uri(REPLACING))) is None:
             return
         patterns = [self._key(key) for key in keys]
+        overwrites = self.modes[REPLACING] != "false"
         if kill is not None:
             with suppress(Killed):
-                replay(self._dying(kill), REPLACING, files=patterns, really=True)
+                replay(self._dying(kill), REPLACING, files=patterns, overwrites=overwrites, really=True)
             # the holder is this process, which lives on: of a dead one the lease would be free
             settings = self.lake.settings
             self.lake.store.delete(settings.bucket, f"{settings.user}/_checkpoints/{REPLACING}.lease")
-        replay(self.lake, REPLACING, files=patterns, really=True)
+        replay(self.lake, REPLACING, files=patterns, overwrites=overwrites, really=True)
         self.model.ask(keys, self.bucket)
 
     def run(self, table, kills=()):

@@ -4,15 +4,16 @@ import json
 
 import pyarrow as pa
 import pytest
+from declared import with_variables
 from deltalake import write_deltalake
 
 from lakehouse import checkpoints
 from lakehouse.autoloader.journal import Journal
 from lakehouse.autoloader.location import split_uri
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.orders.tables import BRONZE
 from lakehouse.repair import repair
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER, autoloader_options
 
 OTHER = "bronze.orders_trigger_availablenow"
 
@@ -22,19 +23,19 @@ class Lost:
 
     def __init__(self, lake, overwrites):
         self.lake = lake
-        settings = lake.settings.model_copy(update={"allow_overwrites": overwrites})
-        self.options = CloudFilesOptions.parse(autoloader_options(settings))
+        settings = with_variables(lake, allow_overwrites=overwrites).settings
+        self.options = read_catalogue(settings)[BRONZE].flow.cloud_files(settings, BRONZE)
         self.uri = self.options.journal_location
         for name in ("1", "2"):
             self.put(name, b"{}\n")
         self.discover()
         uris = [f"s3a://{settings.landing_bucket}/{self.key(name)}" for name in ("1", "2")]
         write_deltalake(
-            settings.table_uri(ORDERS_AUTOLOADER).replace("s3a://", "s3://"),
+            settings.table_uri(BRONZE).replace("s3a://", "s3://"),
             pa.table({"_source_sequence": [1, 2], "_source_file": uris, "_source_record": [0, 0]}),
             storage_options=lake.endpoint.deltalake_options(),
         )
-        for table in (ORDERS_AUTOLOADER, OTHER):
+        for table in (BRONZE, OTHER):
             offset = {"v": 1, "seq": 2, "segment": "gone", "journal": self.uri, "stream": table}
             place = f"{settings.user}/_checkpoints/{table}/offsets/0"
             lake.store.write(settings.bucket, place, f"v1\n{{}}\n{json.dumps(offset)}".encode())
@@ -53,7 +54,7 @@ class Lost:
         return Journal.at(self.lake.store, self.uri).append(settings.landing_bucket, found)
 
     def repair(self, **really):
-        return repair(self.lake, ORDERS_AUTOLOADER, self.options, **really)
+        return repair(self.lake, BRONZE, self.options, **really)
 
 
 def test_where_newer_versions_take_the_place_of_older_ones_every_file_comes_again(lake):

@@ -10,8 +10,9 @@ from lakehouse.autoloader.location import SourcePath, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
 from lakehouse.errors import ConfigurationError
+from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE
+from lakehouse.pipeline import replay_files
 from lakehouse.replay import pending_replays, replay
-from lakehouse.streams.bronze import ORDERS_AUTOLOADER
 
 
 class Loaded:
@@ -34,9 +35,7 @@ class Loaded:
 
     def object(self, name, text):
         settings = self.lake.settings
-        self.lake.store.write(
-            settings.bucket, f"{settings.user}/_checkpoints/{ORDERS_AUTOLOADER}/{name}", text.encode()
-        )
+        self.lake.store.write(settings.bucket, f"{settings.user}/_checkpoints/{BRONZE}/{name}", text.encode())
 
     def plan(self, batch, seq):
         segment = self.journal.position(seq).segment
@@ -44,7 +43,7 @@ class Loaded:
         self.object(f"offsets/{batch}", f'v1\n{{"batchWatermarkMs":0}}\n{json.dumps(offset)}')
 
     def replay(self):
-        return replay(self.lake, ORDERS_AUTOLOADER, files=["a.json"], really=True)
+        return replay(self.lake, BRONZE, files=["a.json"], really=True)
 
 
 @pytest.fixture
@@ -54,11 +53,11 @@ def loaded(lake):
 
 def test_a_batch_that_was_planned_and_not_finished_still_takes_rows_out(loaded, lake):
     assert loaded.replay().done
-    assert pending_replays(lake, ORDERS_AUTOLOADER)
+    assert pending_replays(lake, BRONZE)
     loaded.plan(1, 2)
-    assert pending_replays(lake, ORDERS_AUTOLOADER), "its process died: the next run does it again"
+    assert pending_replays(lake, BRONZE), "its process died: the next run does it again"
     loaded.object("commits/1", "v1\n{}")
-    assert not pending_replays(lake, ORDERS_AUTOLOADER)
+    assert not pending_replays(lake, BRONZE)
 
 
 def test_no_other_stream_reads_it_now_or_later(loaded, lake):
@@ -79,5 +78,5 @@ def test_asked_for_twice_is_asked_for_once(loaded):
 
 def test_a_table_whose_stream_only_appends_is_refused_before_anything_is_recorded(loaded, lake):
     with pytest.raises(ConfigurationError, match="only ever gets rows added"):
-        replay(lake, "bronze.customers", files=["a.json"], really=True)
+        replay_files(lake, AVAILABLE_NOW_TABLE, files=["a.json"], really=True)
     assert loaded.journal.high_water == 1

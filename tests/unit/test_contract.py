@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql.types import ArrayType, LongType, MapType, StringType, StructType
 
+from lakehouse.autoloader.hints import parse_hints
 from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.checks.contract import Schema, SchemaDrift
 from lakehouse.contract import (
     Contract,
     Difference,
@@ -14,14 +16,16 @@ from lakehouse.contract import (
     pin,
     read_contract,
     schema_changes,
-    schema_findings,
     types,
 )
+from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
+from lakehouse.flows.files import Files
+from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE
 from lakehouse.pipeline import blocked_by
 from lakehouse.settings import Settings
-from lakehouse.streams.bronze import ORDER_FIELDS
+from lakehouse.table import At, Catalogue, Table
 
 FILE = "s3a://landing/orders/orders_stream_012.json"
 
@@ -46,9 +50,18 @@ def settings(tmp_path):
     return make
 
 
+def findings_of(settings, versions, mode="warn"):
+    """What the two checks say of a stream's versions; those are handed to them, nothing is read."""
+    checks = (Schema(name="schema_contract", on_failure=mode), SchemaDrift())
+    table = Table(BRONZE, Files(path="s3a://landing/orders/"), checks)
+    at = At(None, Lake(settings, None, None), table, Catalogue((table,)), {"schema versions": versions})
+    return [finding for finding in (check.examine(at) for check in checks) if finding is not None]
+
+
 def test_the_project_pins_the_orders_columns_as_the_stream_hints_them():
     contract = read_contract(Settings.load(), BRONZE)
-    hinted = {hint: type_.lower() for hint, type_ in (one.split() for one in ORDER_FIELDS.split(", "))}
+    hints = parse_hints(read_catalogue(Settings.load())[BRONZE].flow.hints)
+    hinted = {path[0]: type_.simpleString() for path, type_ in hints}
     assert contract.columns == hinted
 
 
@@ -125,7 +138,7 @@ def write_contract(settings, extra="allow", **columns):
 def test_a_new_column_drifts_but_breaks_nothing_where_more_are_allowed(settings):
     write_contract(settings(), a="string")
     versions = [version(0, a="string"), version(1, {"b": (FILE, 7)}, a="string", b="int")]
-    contract, drift = schema_findings(settings(), BRONZE, versions)
+    contract, drift = findings_of(settings(), versions)
     assert (contract.passed, drift.passed) == (True, False)
     assert drift.numbers == {"schema_version": 1, "new_columns": 1}
     [row] = drift.sample
@@ -135,13 +148,13 @@ def test_a_new_column_drifts_but_breaks_nothing_where_more_are_allowed(settings)
 
 def test_a_column_that_inference_found_beside_the_contract_drifts_as_well(settings):
     write_contract(settings(), a="string")
-    _, drift = schema_findings(settings(), BRONZE, [version(0, a="string", b="int")])
+    _, drift = findings_of(settings(), [version(0, a="string", b="int")])
     assert [(row["column"], row["change"]) for row in drift.sample] == [("b", "inferred")]
 
 
 def test_a_refused_column_a_missing_one_and_another_type_break_it(settings):
     write_contract(settings(), extra="refuse", a="string", b="int", c="double")
-    contract, _ = schema_findings(settings(), BRONZE, [version(0, a="int", c="double", d="date")])
+    contract, _ = findings_of(settings(), [version(0, a="int", c="double", d="date")])
     assert not contract.passed
     assert contract.numbers == {"pinned_columns": 3, "missing_columns": 1, "changed_types": 1, "refused_columns": 1}
     assert [tuple(row.values()) for row in contract.sample] == [
@@ -155,10 +168,8 @@ def test_a_refused_column_a_missing_one_and_another_type_break_it(settings):
 
 @pytest.mark.parametrize(("mode", "blocks"), [("warn", False), ("block", True)])
 def test_a_broken_contract_blocks_by_choice(settings, mode, blocks):
-    chosen = settings(schema_contract=mode)
-    write_contract(chosen, a="string")
-    findings = schema_findings(chosen, BRONZE, [version(0, a="int")])
-    stopped = blocked_by(findings, chosen)
+    write_contract(settings(), a="string")
+    stopped = blocked_by(findings_of(settings(), [version(0, a="int")], mode))
     assert (stopped is not None) == blocks
     assert not blocks or "schema_contract" in stopped.what
 
@@ -166,14 +177,14 @@ def test_a_broken_contract_blocks_by_choice(settings, mode, blocks):
 def test_no_contract_is_a_fault_only_where_it_is_to_block(settings):
     passed = {}
     for mode in ("warn", "block"):
-        contract, drift = schema_findings(settings(schema_contract=mode), BRONZE, [version(0, a="int")])
+        contract, drift = findings_of(settings(), [version(0, a="int")], mode)
         passed[mode] = (contract.passed, drift.passed)
         assert "contract --write" in contract.next_command
     assert passed == {"warn": (True, True), "block": (False, True)}
 
 
 def test_before_the_first_version_nothing_is_said(settings):
-    assert schema_findings(settings(schema_contract="block"), BRONZE, []) == []
+    assert findings_of(settings(), [], "block") == []
 
 
 def test_the_file_is_one_that_people_can_read(settings):
