@@ -13,7 +13,7 @@ from lakehouse.declaration import read_catalogue
 
 
 class LakehouseComponent(dg.Component, dg.Resolvable, dg.Model):
-    """Declared tables as assets, with their checks, jobs, sensors and schedules.
+    """Declared tables as assets, with their checks, jobs, sensors and schedules; once in a code location.
 
     Attributes:
         declaration: The file that declares the tables: beside the ``defs.yaml``, or in the project's folder.
