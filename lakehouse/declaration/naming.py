@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from lakehouse.declaration.problems import DeclarationInvalid, Problem
@@ -25,16 +22,15 @@ def check_names(catalogue: Catalogue, folder: Path) -> None:
     Raises:
         DeclarationInvalid: with every function that cannot be imported, and every type that there is not.
     """
-    with _beside(folder):
-        problems = [Problem(table.line, said) for table in catalogue for said in _wrong_names(table)]
+    problems = [Problem(table.line, said) for table in catalogue for said in _wrong_names(table, folder)]
     if problems:
         raise DeclarationInvalid(problems, catalogue.where)
 
 
-def _wrong_names(table: Table) -> Iterator[str]:
+def _wrong_names(table: Table, folder: Path) -> Iterator[str]:
     flow = table.flow
     if isinstance(flow, Python):
-        yield from _wrong_function(table.name, flow.function)
+        yield from _wrong_function(table.name, flow.function, folder)
     if isinstance(flow, Files):
         from lakehouse.autoloader.hints import parse_hints
 
@@ -45,10 +41,12 @@ def _wrong_names(table: Table) -> Iterator[str]:
                 yield f"{key} of {table.name}: {error.what}; {error.next_command}"
 
 
-def _wrong_function(table: str, named: str) -> Iterator[str]:
+def _wrong_function(table: str, named: str, folder: Path) -> Iterator[str]:
+    from lakehouse.flows.user_code import load
+
     module, _, name = named.partition(":")
     try:
-        found = getattr(importlib.import_module(module), name, None)
+        found = getattr(load(folder, module), name, None)
     except Exception as error:  # a module may raise anything when it is imported
         yield f"{table}: the module {module} of {named} cannot be imported: {type(error).__name__}: {error}"
         return
@@ -56,14 +54,3 @@ def _wrong_function(table: str, named: str) -> Iterator[str]:
         yield f"{table}: the module {module} has no {name}"
     elif not callable(found):
         yield f"{table}: {named} is no function, but {type(found).__name__}"
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[None]:
-    """Finds modules of the folder, as ``python -m`` does of the working directory."""
-    before = list(sys.path)
-    sys.path[:0] = [str(folder), str(Path.cwd())]
-    try:
-        yield
-    finally:
-        sys.path[:] = before

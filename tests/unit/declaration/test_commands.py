@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,8 @@ GOOD = "tables:\n  bronze.a: {files: {path: s3a://a/b/}}\n  silver.a: {python: {
 @pytest.fixture(autouse=True)
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # the folder of a declaration is put there
+    monkeypatch.delitem(sys.modules, "ours", raising=False)
     return tmp_path
 
 
@@ -88,8 +91,7 @@ def test_validate_tells_all_problems_with_their_lines_and_ends_with_exit_code_1(
         ("made = 1\n", "ours:made is no function, but int"),
     ],
 )
-def test_validate_imports_functions_and_reading_does_not(here, monkeypatch, module, said):
-    monkeypatch.delitem(__import__("sys").modules, "ours", raising=False)
+def test_validate_imports_functions_and_reading_does_not(here, module, said):
     (here / "lakehouse.yaml").write_text(GOOD)
     if module is not None:
         (here / "ours.py").write_text(module)

@@ -74,7 +74,9 @@ DECLARED = yaml.safe_load((ROOT / "lakehouse.yaml").read_text())
 
 
 def test_the_schema_in_the_documents_is_the_one_of_the_models():
-    assert (ROOT / "docs" / "lakehouse.schema.json").read_text() == json.dumps(json_schema(), indent=2) + "\n"
+    kept = (ROOT / "docs" / "lakehouse.schema.json").read_text()
+    same = kept == json.dumps(json_schema(), indent=2) + "\n"
+    assert same, "lakehouse validate --json-schema > docs/lakehouse.schema.json"
 
 
 def test_the_schema_accepts_the_tables_of_the_project_with_their_variables():
