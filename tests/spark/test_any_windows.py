@@ -88,8 +88,8 @@ class Place:
         return self.lake.delta(table).to_pyarrow_table().to_pylist()
 
     def kept(self, table):
-        opened = self.lake.delta_at(self.lake.settings.quarantine_uri(table))
-        return opened.to_pyarrow_table().to_pylist() if opened else []
+        rows = self.lake.rows_at(self.lake.settings.quarantine_uri(table))
+        return rows.to_table().to_pylist() if rows else []
 
 
 def model(commits, table, length):
