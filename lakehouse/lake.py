@@ -167,7 +167,11 @@ class Lake:
 
     def rows(self, table: str) -> Dataset | None:
         """The rows of the newest version, read without Spark; None when the table does not exist."""
-        opened = self.delta(table)
+        return self.rows_at(self.settings.table_uri(table))
+
+    def rows_at(self, uri: str) -> Dataset | None:
+        """The same of the table at ``uri``."""
+        opened = self.delta_at(uri)
         if opened is None:
             return None
         features = set(opened.protocol().reader_features or ())
