@@ -320,7 +320,8 @@ def named(text):
     return text.upper() + "!"
 
 def counted(sales, towns):
-    return sales.join(towns, "city").groupBy(shouted("city").alias("city")).agg(F.count("*").alias("sales"))
+    counted = sales.join(towns, "city").groupBy(shouted("city").alias("city")).agg(F.count("*").alias("sales"))
+    return counted.withColumn("all", F.array(F.struct("city")))
 """
 
 
@@ -334,11 +335,11 @@ def test_a_function_is_computed_again_when_its_text_changes(tables):
     file = tables.folder / f"{module}.py"
     file.write_text(FUNCTION)
     tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!", "sales": 2, "all": [{"city": "A!"}]}]
     assert tables.run("gold.counted", spark=False).batches == ()
     file.write_text(FUNCTION.replace('"!"', '"!!"'))
     tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2, "all": [{"city": "A!!"}]}]
     for text, said in (
         ("def counted(*frames): return 7", "returned a int"),
         ("def other(): ...", "has no function counted"),
@@ -348,7 +349,7 @@ def test_a_function_is_computed_again_when_its_text_changes(tables):
         file.write_text(text)
         with pytest.raises(ConfigurationError, match=said):
             tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2, "all": [{"city": "A!!"}]}]
 
 
 def test_a_query_as_a_stream_hands_each_row_on_once(tables):
