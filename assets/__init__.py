@@ -1,1 +1,1 @@
-"""Dagster definitions: what runs when, and what of it is shown. The work itself is in ``lakehouse``."""
+"""This project's own code location: the tables of ``lakehouse.yaml`` in Dagster, a demo, and the pages."""

@@ -1,55 +1,33 @@
-"""The code location: everything Dagster loads."""
+"""The code location: everything Dagster loads, from ``lakehouse.yaml``."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 
-from assets.bronze import orders_autoloader, orders_streaming_basic, orders_trigger_availablenow
-from assets.checks import (
-    bronze_basic_checks,
-    bronze_checks,
-    bronze_trigger_checks,
-    gold_checks,
-    orders_checks,
-    silver_checks,
-)
-from assets.gold import daily_revenue
-from assets.jobs import ingest_orders, maintenance
-from assets.landing import landing_orders
-from assets.maintenance import promote_rescued_data, replay_late_orders
-from assets.schedules import hourly_ingest, nightly_maintenance
-from assets.sensors import new_order_files
-from assets.silver import orders, orders_windowed_aggregates
-from resources.lake import LakeResource
-from resources.spark import SparkResource
+from lakehouse.dagster import LandingNames, definitions
+from lakehouse.dagster.metadata import Plotted
+from lakehouse.declaration import read_catalogue
+from lakehouse.lake import Lake
+from lakehouse.orders.tables import BRONZE, SILVER
+from resources.lake import own_lake
+
+JOB, SENSOR = "ingest_orders", "new_order_files"
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Assets, checks, job, sensor and schedule, on resources configured by ``LAKEHOUSE_*`` variables."""
-    lake = LakeResource()
-    return dg.Definitions(
-        assets=[
-            landing_orders,
-            orders_autoloader,
-            orders_streaming_basic,
-            orders_trigger_availablenow,
-            orders_windowed_aggregates,
-            orders,
-            daily_revenue,
-            promote_rescued_data,
-            replay_late_orders,
-        ],
-        asset_checks=[
-            bronze_checks,
-            bronze_basic_checks,
-            bronze_trigger_checks,
-            silver_checks,
-            orders_checks,
-            gold_checks,
-        ],
-        jobs=[ingest_orders, maintenance],
-        sensors=[new_order_files],
-        schedules=[hourly_ingest, nightly_maintenance],
-        resources={"lake": lake, "spark": SparkResource(lake=lake)},
-        # one process for each run, also for those started by "Materialize": steps share the session
-        executor=dg.in_process_executor,
+    """Assets, checks, jobs, sensor and schedules, on resources configured by ``LAKEHOUSE_*`` variables."""
+    lake = own_lake()
+    return definitions(
+        read_catalogue(lake.settings()),
+        lake=lake,
+        job_name=JOB,
+        landing={BRONZE: LandingNames(folder="orders", sensor=SENSOR, files="order files")},
+        pictures={SILVER: _pictures},
     )
+
+
+def _pictures(lake: Lake) -> Sequence[Plotted]:
+    from lakehouse.orders.plots import plots  # matplotlib: only where something is drawn
+
+    return plots(lake)

@@ -16,10 +16,8 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from assets.definitions import defs
+from assets.definitions import JOB, SENSOR, defs
 from assets.instance import use_instance
-from assets.jobs import ingest_orders
-from assets.sensors import new_order_files
 from lakehouse.engine import connect, engine_status
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
@@ -28,7 +26,7 @@ from lakehouse.orders.samples import generate_orders
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, SILVER, TABLES
 from lakehouse.plain_text import printable
 from lakehouse.storage import store_status
-from resources.lake import LakeResource
+from resources.lake import own_lake
 
 _FIRST_FILES, _MORE_FILES = 12, 3
 
@@ -58,13 +56,13 @@ class Demo:
 
     def tick(self) -> dg.RunRequest | None:
         """One evaluation of the sensor with the cursor that the instance remembers."""
-        name = new_order_files.name
+        sensor, name = defs().resolve_sensor_def(SENSOR), SENSOR
         key = f"demo/{name}"
         cursor = self.instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
         with dg.build_sensor_context(
-            instance=self.instance, cursor=cursor, sensor_name=name, resources={"lake": LakeResource()}
+            instance=self.instance, cursor=cursor, sensor_name=name, resources={"lake": own_lake()}
         ) as context:
-            outcome = new_order_files.evaluate_tick(context)
+            outcome = sensor.evaluate_tick(context)
         for event in outcome.asset_events:
             self.instance.report_runless_asset_event(event)
         if outcome.cursor:
@@ -78,7 +76,7 @@ class Demo:
 
     def run(self, request: dg.RunRequest | None) -> dict[str, Any]:
         """The job, in this process, recorded in the instance like any other run of it."""
-        tags = {"dagster/sensor_name": new_order_files.name} if request else {}
+        tags = {"dagster/sensor_name": SENSOR} if request else {}
         tags |= {"dagster/run_key": request.run_key or "", **request.tags} if request else {}
         started = time.monotonic()
         result = _job(self.console).execute_in_process(
@@ -232,7 +230,7 @@ def _job(console: Console) -> dg.JobDefinition:
         logger.addHandler(_BatchLines(console))
         return logger
 
-    return dg.Definitions.merge(defs(), dg.Definitions(loggers={"lines": lines})).resolve_job_def(ingest_orders.name)
+    return dg.Definitions.merge(defs(), dg.Definitions(loggers={"lines": lines})).resolve_job_def(JOB)
 
 
 class _BatchLines(logging.Handler):

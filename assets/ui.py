@@ -23,6 +23,8 @@ def main() -> None:
         sys.exit(f"error: {error}")
     # runs are other processes, perhaps of another working folder: they must find the same lake
     os.environ["LAKEHOUSE_HOME"] = str(lake.settings.home)
+    if "LAKEHOUSE_DECLARATION" in os.environ:
+        os.environ["LAKEHOUSE_DECLARATION"] = str(lake.settings.declaration)
     os.environ["DAGSTER_DISABLE_TELEMETRY"] = "yes"
     use_instance(lake.settings)
     print(f"Dagster on http://127.0.0.1:{port}   (Ctrl-C stops it; the engine and the store go on: lakehouse down)")

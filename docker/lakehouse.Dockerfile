@@ -17,6 +17,8 @@ COPY --from=environment /opt/venv /opt/venv
 COPY --from=environment /opt/cache /opt/cache
 COPY assets /opt/lakehouse/assets
 COPY resources /opt/lakehouse/resources
+COPY lakehouse.yaml /opt/lakehouse/
+COPY contracts /opt/lakehouse/contracts
 COPY docker/make_buckets.py /opt/lakehouse/docker/
 COPY docker/dagster.yaml docker/workspace.yaml /opt/dagster/
 ENV PATH=/opt/venv/bin:$PATH \

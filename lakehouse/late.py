@@ -10,7 +10,6 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, Any
 
-from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse import checkpoints
@@ -180,8 +179,11 @@ def forecast(at: At, delays: Sequence[timedelta] = DELAYS) -> list[WatermarkFore
     flow = windows_of(at)
     batches_of_rows = _event_times(at, flow)
     newest = batches_of_rows.groupBy("batch").agg(F.max("event_time").alias("newest"))
-    earlier = Window.orderBy("batch").rowsBetween(Window.unboundedPreceding, -1)
-    before = newest.select("batch", F.max("newest").over(earlier).alias("newest_before"))
+    before = at.spark.sql(
+        "SELECT batch, max(newest) OVER (ORDER BY batch ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) "
+        "AS newest_before FROM {newest}",
+        newest=newest,
+    )
     length = flow.length or flow.session_gap or timedelta(0)
     slide = (flow.slide or length) / timedelta(milliseconds=1)
     span = length / timedelta(milliseconds=1)

@@ -17,6 +17,7 @@ from lakehouse.progress import StreamReport
 from lakehouse.repair import Repair, repair, start_over, start_over_steps
 from lakehouse.replay import Replay, replay
 from lakehouse.rescue import RescuedData
+from lakehouse.settings import Settings
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
 
@@ -37,9 +38,9 @@ def declared(lake: Lake, table: str) -> Table:
     return read_catalogue(lake.settings)[table]
 
 
-def default_tables(lake: Lake) -> tuple[str, ...]:
+def default_tables(settings: Settings) -> tuple[str, ...]:
     """What a run without names brings up to date: every declared table that is not ``on_demand``."""
-    return tuple(table.name for table in read_catalogue(lake.settings) if not table.on_demand)
+    return tuple(table.name for table in read_catalogue(settings) if not table.on_demand)
 
 
 def run_table(spark: SparkSession, lake: Lake, table: str, run: Run | None = None) -> StreamReport:
@@ -109,7 +110,7 @@ def ingest(
     """Runs tables in order, each followed by its checks; stops after a failed blocking check."""
     reports: list[StreamReport] = []
     findings: list[Finding] = []
-    for table in tables or default_tables(lake):
+    for table in tables or default_tables(lake.settings):
         reports.append(run_table(spark, lake, table, run))
         findings += check_table(spark, lake, table)
         if blocked_by(findings):

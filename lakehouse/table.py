@@ -40,6 +40,20 @@ def _table_name(given: str) -> str:
     return given
 
 
+def require_name(given: str) -> None:
+    """Makes sure that a text names a table.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    try:
+        _table_name(given)
+    except ValueError as error:
+        raise ConfigurationError(
+            str(error), where=given, state="nothing was read or written", next_command="write it as bronze.customers"
+        ) from None
+
+
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -173,6 +187,8 @@ class Check(Declared, ABC):
         kind: That key.
         main: The field that stands beside the key when there is nothing else: ``unique: customer_id``.
         blocks: What a failure does when ``on_failure`` says nothing.
+        about: What it proves, in a sentence.
+        flows: The kinds of flows whose tables it can examine; none for every table.
         name: As findings and Dagster show it; the kind where nothing is given.
         on_failure: ``block`` stops what comes after the table, ``warn`` does not, ``off`` switches the check off.
         description: One sentence for those who read the check.
@@ -182,6 +198,7 @@ class Check(Declared, ABC):
     main: ClassVar[str] = ""
     blocks: ClassVar[bool] = True
     about: ClassVar[str] = ""
+    flows: ClassVar[tuple[str, ...]] = ()
 
     name: str = ""
     on_failure: Reaction | None = None

@@ -1,1 +1,1 @@
-"""Dagster resources: thin covers of the library."""
+"""Dagster resources of this project: its lake, through the covers of ``lakehouse.dagster``."""

@@ -1,36 +1,13 @@
-"""The lake as a resource."""
+"""This project's lake: the tables of its own ``lakehouse.yaml``, from whatever folder Dagster was started."""
 
-import dagster as dg
+import os
+from pathlib import Path
 
-from lakehouse.lake import Lake
-from lakehouse.settings import Settings
+from lakehouse.dagster import LakeResource
+
+_DECLARATION = Path(__file__).resolve().parent.parent / "lakehouse.yaml"
 
 
-class LakeResource(dg.ConfigurableResource):
-    """Opens the lake that the ``LAKEHOUSE_*`` variables name; a field that is set wins over its variable.
-
-    Keys of the object store are not among the fields: they come from the environment or from the generated file,
-    and are never shown by Dagster.
-    """
-
-    home: str | None = None
-    user: str | None = None
-    bucket: str | None = None
-    landing_bucket: str | None = None
-    landing_prefix: str | None = None
-
-    def settings(self) -> Settings:
-        """The environment's settings with the fields that are set.
-
-        Raises:
-            ConfigurationError: a variable or a field is wrong.
-        """
-        return Settings.load(**{name: value for name in self._names() if (value := getattr(self, name)) is not None})
-
-    def open(self) -> Lake:
-        """The lake, with its store running; see ``Lake.open`` for the errors."""
-        return Lake.open(self.settings())
-
-    @staticmethod
-    def _names() -> tuple[str, ...]:
-        return ("home", "user", "bucket", "landing_bucket", "landing_prefix")
+def own_lake() -> LakeResource:
+    """The lake that the ``LAKEHOUSE_*`` variables name; without ``LAKEHOUSE_DECLARATION`` the project's declaration."""
+    return LakeResource(declaration=os.environ.get("LAKEHOUSE_DECLARATION") or str(_DECLARATION))

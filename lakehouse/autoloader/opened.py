@@ -45,6 +45,13 @@ def shared_stream_id(options: CloudFilesOptions) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
+def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
+    """The options by which columns are inferred: Auto Loader takes CSV files to have headers then; Spark does not."""
+    if options.format != "csv":
+        return options
+    return replace(options, reader={"header": "true", **options.reader})
+
+
 @dataclass
 class Source:
     """What the options name, opened.
@@ -173,8 +180,7 @@ class Source:
     def _first_version(self, newest: list[FileVersion]) -> SchemaVersion:
         if self.options.format != "csv":
             return infer_version(self.options, self.path.root, self.fetcher, newest)
-        # Auto Loader takes CSV files to have headers where it infers their columns; Spark does not
-        options = replace(self.options, reader={"header": "true", **self.options.reader})
+        options = with_header(self.options)
         version = infer_version(options, self.path.root, self.fetcher, newest)
         return replace(version, header=options.reader["header"].strip().lower() == "true")
 

@@ -31,6 +31,7 @@ class AccountsForRows(Check):
     """
 
     kind: ClassVar[str] = "accounts_for_rows"
+    flows: ClassVar[tuple[str, ...]] = ("windows",)
     blocks: ClassVar[bool] = True
     about: ClassVar[str] = (
         "Every row of the source is counted in its closed window once, or is in quarantine with the reason."

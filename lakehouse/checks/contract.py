@@ -30,6 +30,7 @@ class Schema(Check):
     """
 
     kind: ClassVar[str] = "schema"
+    flows: ClassVar[tuple[str, ...]] = ("files", "windows")
     about: ClassVar[str] = "Every pinned column is there with its type."
     blocks: ClassVar[bool] = False
 
@@ -69,6 +70,7 @@ class SchemaDrift(Check):
     """``schema_drift``: no column came that the contract does not name; says which file brought it, and when."""
 
     kind: ClassVar[str] = "schema_drift"
+    flows: ClassVar[tuple[str, ...]] = ("files", "windows")
     about: ClassVar[str] = "No column came that the pinned contract does not name; shows the files that brought them."
     blocks: ClassVar[bool] = False
 

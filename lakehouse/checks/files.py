@@ -65,6 +65,7 @@ class NoFileLoadedTwice(_FilesCheck):
     """``no_file_loaded_twice``."""
 
     kind: ClassVar[str] = "no_file_loaded_twice"
+    flows: ClassVar[tuple[str, ...]] = ("files",)
     about: ClassVar[str] = "No file has more rows in the table than it gave, nor rows under two numbers."
 
     def _compare(self, at: At, files: _Files) -> Finding:
@@ -84,6 +85,7 @@ class EveryFileLoaded(_FilesCheck):
     """``every_file_loaded``."""
 
     kind: ClassVar[str] = "every_file_loaded"
+    flows: ClassVar[tuple[str, ...]] = ("files",)
     about: ClassVar[str] = "Files journalled are files committed; rows read are rows in the table."
 
     def _compare(self, at: At, files: _Files) -> Finding:
@@ -122,6 +124,7 @@ class NoQuarantinedFiles(_FilesCheck):
     """``no_quarantined_files``."""
 
     kind: ClassVar[str] = "no_quarantined_files"
+    flows: ClassVar[tuple[str, ...]] = ("files",)
     about: ClassVar[str] = "Files that could not be read, with the reason; the others were loaded."
     blocks: ClassVar[bool] = False
 

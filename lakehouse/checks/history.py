@@ -84,7 +84,7 @@ class RowCount(Check):
             numbers |= {"rows_before": before, "change_share": round(change, 6), "allowed_share": self.max_change}
             passed = passed and change <= self.max_change
         name = at.table.name
-        cure = f"see what changed: lakehouse tables, lakehouse files --table {name}; or change the limits of the check"
+        cure = f"see what changed: lakehouse tables; lakehouse files --table {name}; or change the limits of the check"
         return self.finding(at, passed, numbers, cure=cure)
 
 

@@ -15,6 +15,7 @@ class Keyed(Check):
     """``keyed``: rows of the source that are believed and have a NULL in the key: left out of the table."""
 
     kind: ClassVar[str] = "keyed"
+    flows: ClassVar[tuple[str, ...]] = ("latest",)
     about: ClassVar[str] = "Rows without a key cannot be told from each other: left out, and counted here."
     blocks: ClassVar[bool] = False
 

@@ -20,6 +20,7 @@ class Matches(Check):
     """
 
     kind: ClassVar[str] = "matches"
+    flows: ClassVar[tuple[str, ...]] = ("latest", "rollup")
     about: ClassVar[str] = "The table is what its source gives; shows the keys or groups that are not."
 
     def examine(self, at: At) -> Finding | None:

@@ -11,6 +11,7 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.copy_into import copy_into
+from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command
@@ -138,16 +139,19 @@ def ingest(
     """Load what is new, once: bronze, silver and gold, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.cli.triggers import trigger_that_ends
+    from lakehouse.declaration import read_catalogue
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
     from lakehouse.streams.run import Run
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        chosen = tables or list(pipeline.default_tables(lake))
-        ending = trigger_that_ends(trigger, chosen, out.say)
+        settings = Settings.load()
+        chosen = tables or list(pipeline.default_tables(settings))
+        catalogue = read_catalogue(settings)
         for table in chosen:
-            pipeline.declared(lake, table)  # a wrong name is told before anything runs
+            _ = catalogue[table]  # a wrong name is told before anything runs
+        ending = trigger_that_ends(trigger, chosen, out.say)
+        lake = Lake.open(settings, say=out.say)
         spark = connect(lake, out.say)
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
         reports, findings = pipeline.ingest(spark, lake, chosen, run)
@@ -213,6 +217,9 @@ def prepare(as_json: bool = Json) -> None:
         out.result({"ready": [str(one.result()) for one in work]})
 
 
+app.command()(init)
+app.command()(add)
+app.command()(validate)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)

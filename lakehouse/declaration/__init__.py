@@ -1,6 +1,9 @@
 """``lakehouse.yaml``: read, checked, and made into a ``Catalogue``."""
 
+from lakehouse.declaration.naming import check_names
 from lakehouse.declaration.problems import DeclarationInvalid, Problem
 from lakehouse.declaration.reading import read_catalogue
+from lakehouse.declaration.schema import json_schema
+from lakehouse.declaration.variables import unknown_variables
 
-__all__ = ["DeclarationInvalid", "Problem", "read_catalogue"]
+__all__ = ["DeclarationInvalid", "Problem", "check_names", "json_schema", "read_catalogue", "unknown_variables"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, get_args
 
@@ -10,6 +11,8 @@ from pydantic_core import ErrorDetails
 
 from lakehouse.declaration.problems import Problems, meant, nearest
 from lakehouse.declaration.values import Lines, Place
+
+_ATTRIBUTE = re.compile(r" {8}(\w+): (.*)")
 
 
 def key_names(model: type[BaseModel]) -> list[str]:
@@ -116,3 +119,22 @@ def _types(annotation: Any) -> Iterator[Any]:
     if not _is_literal(annotation):
         for one in get_args(annotation):
             yield from _types(one)
+
+
+def key_docs(model: type[BaseModel]) -> dict[str, str]:
+    """What each key of a model means, from the ``Attributes`` in the docstrings of the model and of its bases."""
+    told: dict[str, str] = {}
+    for cls in reversed(model.__mro__):
+        lines = (cls.__doc__ or "").splitlines() if issubclass(cls, BaseModel) and cls is not BaseModel else []
+        key = ""
+        started = False
+        for line in lines:
+            found = _ATTRIBUTE.match(line)
+            started = started or line.strip() == "Attributes:"
+            if started and found:
+                key = found[1]
+                told[key] = found[2]
+            elif key and line.strip():
+                told[key] += " " + line.strip()
+    names = {name: field.alias or name for name, field in model.model_fields.items()}
+    return {names[key]: text.replace("``", "") for key, text in told.items() if key in names}

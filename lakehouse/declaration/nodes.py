@@ -140,7 +140,7 @@ class _Builder:
 
 def _told(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     """Line and sentence for text that is no YAML."""
-    lines = text.splitlines()
+    lines = text.rstrip("\n").split("\n")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:  # a character that YAML has not
         at = getattr(error, "position", 0)
@@ -148,13 +148,15 @@ def _told(error: yaml.YAMLError, text: str) -> tuple[int, str]:
         told = f"#x{code:x} " if isinstance(code, int) else ""
         head = text.encode()[:at] if _Loader is not yaml.SafeLoader else text[:at].encode()
         return head.count(b"\n") + 1, f"this is no YAML: the character {told}may not stand in it"
-    last = mark.line + 1
+    last = min(mark.line + 1, len(lines))  # the mark of what is missing is behind the end
     context = getattr(error, "context_mark", None)
     first = min(context.line + 1 if context else last, last)
     for number in range(last, first - 1, -1):
-        row = lines[number - 1] if number <= len(lines) else ""
+        row = lines[number - 1]
         if "\t" in row[: len(row) - len(row.lstrip())]:
             return number, "a tab is in the indentation: YAML takes spaces alone"
+    if mark.line >= len(lines) and first < last:
+        last = first  # what is not closed runs to the end: it is mended where it begins
     said = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
     began = f" (which begins in line {first})" if first < last else ""
     return last, f"this is no YAML: {', '.join(said)}{began}"

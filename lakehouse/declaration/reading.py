@@ -42,18 +42,27 @@ def read_catalogue(settings: Settings) -> Catalogue:
     path = settings.declaration
     content = _content(path)
     kept = _last.setdefault(path, [])
-    for read in kept:
+    for read in tuple(kept):
         same = read.content == content and read.lake == settings.lake_uri
         if same and all(value_of(name, settings) == value for name, value in read.asked.items()):
             return read.catalogue
-    made = _read(path, content, settings)
+    made = _read(content, settings)
     kept.insert(0, made)
     del kept[_KEPT:]
     return made.catalogue
 
 
-def _read(path: Path, content: bytes, settings: Settings) -> _Read:
-    problems = Problems(shown(path))
+def catalogue_of(content: bytes, settings: Settings) -> Catalogue:
+    """The tables that ``settings.declaration`` would declare with another content.
+
+    Raises:
+        DeclarationInvalid: see ``read_catalogue``.
+    """
+    return _read(content, settings).catalogue
+
+
+def _read(content: bytes, settings: Settings) -> _Read:
+    problems = Problems(shown(settings.declaration))
     variables = Variables(settings, problems)
     values = Values(problems, variables)
     drafts = Drafts(values, problems)

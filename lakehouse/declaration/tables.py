@@ -82,7 +82,7 @@ class Drafts:
         if not kinds and not any(nearest(key, FLOWS) for key in unknown):
             self._problems.add(line, f"{name} has no flow: give it one of {', '.join(FLOWS)}")
         flow = self._flow(name, kinds[0], body[kinds[0]], lines) if len(kinds) == 1 else None
-        checks = self._checks(name, body.get("checks"), lines)
+        checks = self._checks(name, kinds, body.get("checks"), lines)
         keys = self._keys(name, {key: body[key] for key in key_names(TableKeys) if key in body}, lines)
         if flow is None or keys is None or len(self._problems) > noted:
             self.broken.add(name)
@@ -120,7 +120,7 @@ class Drafts:
             note_problems(error, TableKeys, name, lines, (), self._problems)
             return None
 
-    def _checks(self, name: str, given: Any, lines: Lines) -> list[Check]:
+    def _checks(self, name: str, flows: list[str], given: Any, lines: Lines) -> list[Check]:
         if given is None:
             return []
         if not isinstance(given, list):
@@ -136,6 +136,9 @@ class Drafts:
                 said = f"{name} has two checks named {check.called}; the other is in line {found[check.called][0]}"
                 self._problems.add(line, f"{said}: give one of them another name")
             found.setdefault(check.called, (line, check))
+            if check.flows and len(flows) == 1 and flows[0] not in check.flows:
+                said = f"{check.kind} examines tables made by {' or '.join(check.flows)}"
+                self._problems.add(line, f"{said}, and {name} is made by {flows[0]}: it would never find anything")
         return [check for _, check in found.values()]
 
     def _check(self, table: str, number: int, given: Any, lines: Lines) -> Check | None:
@@ -163,8 +166,11 @@ class Drafts:
                 return None
             lines[(*at, kind, model.main)] = line_of(lines, (*at, kind))
             what = {model.main: what}
-        for key in what.keys() & beside.keys():
-            self._problems.add(lines[(*at, key)], f"{key} is there twice in {place}: within {kind} and beside it")
+        for key in beside:
+            if said := _misplaced(key, kind, model, what):
+                self._problems.add(lines[(*at, key)], f"{place}: {said}")
+        if any(_misplaced(key, kind, model, what) for key in beside):
+            return None
         for key in what:
             lines[(*at, key)] = line_of(lines, (*at, kind, key))
         for place_within in [one for one in lines if one[:3] == (*at, kind)]:
@@ -187,6 +193,15 @@ class Drafts:
                 self._problems.add(line, said)
             every.append(one)
         return tuple(every)
+
+
+def _misplaced(key: str, kind: str, model: type[Check], within: dict[str, Any]) -> str:
+    """Why a key may not stand beside the kind of a check; "" where it may."""
+    if key in key_names(Check):
+        return f"{key} is there twice, within {kind} and beside it" if key in within else ""
+    if key in key_names(model):
+        return f"{key} belongs to the check itself: write {kind}: {{{key}: ...}}"
+    return f"unknown key {key} beside {kind}{meant(key, [*key_names(Check), *key_names(model)])}"
 
 
 def _example() -> str:

@@ -10,9 +10,10 @@ from typing import Any, get_args
 
 from pydantic import SecretStr
 
-from lakehouse.declaration.problems import Problems
+from lakehouse.declaration.problems import Problems, nearest
 from lakehouse.durations import spark_interval
 from lakehouse.settings import Settings
+from lakehouse.table import Catalogue
 
 PREFIX = "LAKEHOUSE_"
 
@@ -97,3 +98,20 @@ def _text(value: Any) -> str | None:
         case date():
             return value.isoformat()
     return None
+
+
+def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[str, str | None]]:
+    """Variables that look like ours and that nobody reads: a typing error goes unnoticed otherwise.
+
+    Args:
+        settings: The settings; ``settings.variables`` counts as part of the environment.
+        catalogue: Whose file may ask for variables.
+
+    Returns:
+        The name of each in the environment, and the known name that is most like it.
+    """
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | catalogue.variables
+    given = {*settings.variables, *(name for name in os.environ if name.startswith(PREFIX))}
+    bare = {name.removeprefix(PREFIX): name for name in sorted(known)}
+    likely = {name: nearest(name.removeprefix(PREFIX), bare) for name in sorted(given - known)}
+    return [(name, bare[near] if near else None) for name, near in likely.items()]

@@ -72,14 +72,11 @@ class Windowing(Judged):
     @field_validator("aggregates")
     @classmethod
     def _with_a_count(cls, given: dict[str, str]) -> dict[str, str]:
-        return given if any(map(_counts_rows, given.values())) else {**given, _ROW_COUNT: "count(*)"}
-
-    @field_validator("aggregates")
-    @classmethod
-    def _keeps_the_row_count(cls, given: dict[str, str]) -> dict[str, str]:
-        if not any(map(_counts_rows, given.values())):
+        if any(map(_counts_rows, given.values())):
+            return given
+        if _ROW_COUNT in map(str.lower, given):
             raise ValueError(f"{_ROW_COUNT} is the name of the number of rows: give that aggregate another name")
-        return given
+        return {**given, _ROW_COUNT: "count(*)"}
 
     @model_validator(mode="after")
     def _lengths_fit(self) -> Windowing:

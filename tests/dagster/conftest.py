@@ -3,8 +3,7 @@ import pytest
 from engine_fixtures import land, spark  # noqa: F401
 
 from assets.definitions import defs
-from resources.lake import LakeResource
-from resources.spark import SparkResource
+from lakehouse.dagster import LakeResource, SparkResource
 
 
 @pytest.fixture
@@ -22,20 +21,30 @@ def lake_resource(settings):
 
 
 @pytest.fixture
-def definitions(lake_resource):
-    """All definitions on the test's lake."""
-    ours = {"lake": lake_resource, "spark": SparkResource(lake=lake_resource)}
-    loaded = defs()
-    return dg.Definitions(
-        assets=loaded.assets,
-        asset_checks=loaded.asset_checks,
-        jobs=loaded.jobs,
-        resources=ours,
-        executor=dg.in_process_executor,
-    )
+def load(lake_resource):
+    """Loads all definitions on the test's lake, with the variables that are set now; so does each run of the daemon."""
+
+    def loaded():
+        ours = {"lake": lake_resource, "spark": SparkResource(lake=lake_resource)}
+        made = defs()
+        return dg.Definitions(
+            assets=made.assets,
+            asset_checks=made.asset_checks,
+            jobs=made.jobs,
+            resources=ours,
+            executor=dg.in_process_executor,
+        )
+
+    return loaded
 
 
 @pytest.fixture
-def job(definitions):
+def load_job(load):
+    """Loads ``ingest_orders``."""
+    return lambda: load().resolve_job_def("ingest_orders")
+
+
+@pytest.fixture
+def job(load_job):
     """``ingest_orders`` on the test's lake."""
-    return definitions.resolve_job_def("ingest_orders")
+    return load_job()

@@ -32,8 +32,9 @@ def table_of(lake):
 
 
 @pytest.mark.soak("forty files, two new columns on the way, in one run of the job; test_evolution.py has eight")
-def test_one_run_takes_in_the_columns_of_files_20_and_30(job, instance, lake, environment, monkeypatch):
+def test_one_run_takes_in_the_columns_of_files_20_and_30(load_job, instance, lake, environment, monkeypatch):
     monkeypatch.setenv("LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER", "10")
+    job = load_job()
     for number in range(3):
         put(lake, number)
     assert job.execute_in_process(instance=instance, **ONLY).success
@@ -54,9 +55,10 @@ def test_one_run_takes_in_the_columns_of_files_20_and_30(job, instance, lake, en
     assert met == {"coupon": "020.json", "device.os": "030.json"}
 
 
-def test_the_maintenance_job_promotes_what_was_approved(job, definitions, instance, lake, environment, monkeypatch):
+def test_the_maintenance_job_promotes_what_was_approved(load, instance, lake, environment, monkeypatch):
     monkeypatch.setenv("LAKEHOUSE_SCHEMA_EVOLUTION_MODE", "rescue")
-    maintenance = definitions.resolve_job_def("maintenance")
+    definitions = load()
+    job, maintenance = definitions.resolve_job_def("ingest_orders"), definitions.resolve_job_def("maintenance")
     assert maintenance.execute_in_process(instance=instance).success, "a lake without tables"
     put(lake, 0)
     assert job.execute_in_process(instance=instance, **ONLY).success
@@ -66,8 +68,8 @@ def test_the_maintenance_job_promotes_what_was_approved(job, definitions, instan
     told = []
     for _ in range(2):
         result = maintenance.execute_in_process(instance=instance)
-        done = {event.asset_key.path[-1]: event.materialization for event in result.get_asset_materialization_events()}
-        assert done.keys() == {"promote_rescued_data", "replay_late_orders"}
+        done = {event.asset_key.path[1]: event.materialization for event in result.get_asset_materialization_events()}
+        assert done.keys() == {"promote_rescued_data", "replay_late_rows"}
         told.append(done["promote_rescued_data"].metadata["values_promoted"].value)
     assert told == [ROWS, 0]
     rows = table_of(lake)

@@ -22,7 +22,7 @@ def metadata_of(result, *path):
 
 
 def test_one_run_fills_all_tables_the_next_is_quiet_and_a_duplicate_stops_the_third(
-    job, instance, lake, land, spark, monkeypatch
+    load, job, instance, lake, land, spark, monkeypatch
 ):
     written = land(files=4, rows_per_file=50, bad_line_share=0.02)
     result = run(job, instance)
@@ -36,6 +36,7 @@ def test_one_run_fills_all_tables_the_next_is_quiet_and_a_duplicate_stops_the_th
     silver_before = lake.version(SILVER)
     assert_stopped_by_the_duplicate(run(job, instance, WINDOWS), injected, set(failed_checks(result)))
     assert lake.version(SILVER) == silver_before
+    assert_checks_run_alone(load(), instance)
 
 
 def assert_all_tables_are_told(result, lake, written):
@@ -60,6 +61,9 @@ def assert_all_tables_are_told(result, lake, written):
     gold, _ = metadata_of(result, "gold", "daily_revenue")
     columns = gold["dagster/column_schema"].value.columns
     assert all(one.description for one in columns if one.name != "payment_method")
+    [origin] = orders["dagster/column_lineage"].value.deps_by_column["event_time"]
+    assert (origin.asset_key.path, origin.column_name) == (["bronze", "orders_autoloader"], "order_date")
+    assert gold["dagster/column_lineage"].value.deps_by_column.keys() == {"day", "payment_method"}
     assert {one.name: one.type for one in columns}["orders"] == "bigint"
     assert gold["input_rows"].value == orders["rows_added"].value
     assert gold["dagster/row_count"].value == gold["rows_added"].value == lake.describe(DAILY_REVENUE).rows > 0
@@ -90,7 +94,7 @@ def assert_quiet(result, rows):
     assert bronze["dagster/row_count"].value == rows
     off = {one.check_name: one for one in result.get_asset_check_evaluations() if one.check_name.startswith("schema")}
     assert {name: one.passed for name, one in off.items()} == {"schema_contract": True, "schema_drift": True}
-    assert all("off" in one.description for one in off.values())
+    assert "off" in off["schema_contract"].description
 
 
 def append_a_row_again(spark, lake):
@@ -114,15 +118,29 @@ def assert_stopped_by_the_duplicate(result, injected, failed_before):
     [record] = failed["no_duplicate_orders"]["offending_rows"].records
     assert record.data["order_id"] == injected["order_id"]
     assert "orders_stream_000.json" in record.data["source_files"]
-    assert failed["no_duplicate_orders"]["duplicate_orders"].value == 1
+    assert failed["no_duplicate_orders"]["duplicate_keys"].value == 1
     assert failed["no_duplicate_orders"]["next"].value
     [file] = failed["no_file_loaded_twice"]["offending_rows"].records
     assert (file.data["rows_read"], file.data["rows_in_table"]) == (50, 51)
     assert not [e for e in result.get_asset_materialization_events() if e.asset_key.path[0] == "silver"]
 
 
+def assert_checks_run_alone(definitions, instance):
+    """As from the page of checks: some of a table's, and no table is written."""
+    bronze = dg.AssetKey(["bronze", "orders_autoloader"])
+    wanted = [dg.AssetCheckKey(bronze, name) for name in ("no_duplicate_orders", "rescue_rate")]
+    checks = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection=set(wanted))
+    result = checks.execute_in_process(instance=instance, raise_on_error=False)
+    found = {one.check_name: (one.passed, one.severity) for one in result.get_asset_check_evaluations()}
+    assert found == {
+        "no_duplicate_orders": (False, dg.AssetCheckSeverity.ERROR),
+        "rescue_rate": (True, dg.AssetCheckSeverity.WARN),
+    }
+    assert not result.get_asset_materialization_events()
+
+
 def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_rescued_values_are_told(
-    job, instance, lake, land, tmp_path, monkeypatch
+    load_job, instance, lake, land, tmp_path, monkeypatch
 ):
     land(files=1, rows_per_file=40)
     with monkeypatch.context() as patch:
@@ -132,7 +150,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
         contract = Contract(table=BRONZE, columns=columns, extra_columns="allow")
         (tmp_path / "contracts").mkdir()
         (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
-        stopped = run(job, instance, WINDOWS)
+        stopped = run(load_job(), instance, WINDOWS)
         assert not stopped.success
         assert lake.version(SILVER) is None
         [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
@@ -140,7 +158,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
         [row] = [record.data for record in found.metadata["offending_rows"].records]
         assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
         patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "warn")
-        assert run(job, instance, WINDOWS).success
+        assert run(load_job(), instance, WINDOWS).success
     assert lake.version(SILVER) is not None
     first, _ = metadata_of(stopped, "bronze", "orders_autoloader")
     assert (first["schema_version"].value, first["columns_added"].value, first["rescued_rows"].value) == (0, 0, 0)
@@ -151,7 +169,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     good = [order % (1, 10, 1), order % (2, '"ten"', 1)]
     body = "\n".join([*good, order % (3, 10, '"several"'), '{"order_id": "n-4", "cut'])
     lake.store.write(lake.settings.landing_bucket, name, body.encode())
-    result = run(job, instance, WINDOWS)
+    result = run(load_job(), instance, WINDOWS)
     assert result.success
     bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
     assert (bronze["schema_version"].value, bronze["columns_added"].value) == (1, 1)

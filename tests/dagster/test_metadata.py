@@ -1,39 +1,53 @@
 """Numbers keep their names whatever a run did, and what is shown can be sent as JSON."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime
 
 import pytest
+from declared_catalogues import DAYS, LATEST, READINGS, SECOND, WINDOWS
 from pyspark.sql.types import StructType
 
-from assets.metadata import _numbers, _tables
-from assets.records import CELL_CHARACTERS, records
-from assets.schema_metadata import of_schema, origins
 from lakehouse.autoloader.schemas import SchemaVersion
-from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.dagster.metadata import numbers, tables
+from lakehouse.dagster.records import CELL_CHARACTERS, records
+from lakehouse.dagster.schema_metadata import of_schema, origins
+from lakehouse.flows.files import Files
 from lakehouse.progress import BatchProgress, StreamReport
 
 
 def busy(table, **more):
-    batch = BatchProgress(table, 4, 500, 1.0, files=2, corrupt_rows=3, backlog_files=7, **more)
-    return StreamReport(table, (batch,), 500, 3, 4, 1.5, ("a", "b"), ignored_files=1)
+    batch = BatchProgress(table.name, 4, 500, 1.0, files=2, corrupt_rows=3, backlog_files=7, **more)
+    return StreamReport(table.name, (batch,), 500, 3, 4, 1.5, ("a", "b"), ignored_files=1)
 
 
 def quiet(table):
-    return StreamReport(table, (), 0, 4, 4, 0.2)
+    return StreamReport(table.name, (), 0, 4, 4, 0.2)
 
 
-def test_a_quiet_run_has_every_number_of_a_busy_one():
-    assert set(_numbers(quiet(BRONZE))) == set(_numbers(busy(BRONZE)))
-    assert {_numbers(quiet(BRONZE))[name] for name in ("rows_added", "files_loaded", "rescued_rows", "batches")} == {0}
+@pytest.mark.parametrize("table", [READINGS, SECOND, LATEST, WINDOWS, DAYS], ids=lambda table: table.name)
+def test_a_quiet_run_has_every_number_of_a_busy_one(table):
+    assert set(numbers(table, quiet(table))) == set(numbers(table, busy(table)))
+    assert {numbers(table, quiet(table))[name] for name in ("rows_added", "batches")} == {0}
 
 
-def test_silver_counts_no_files():
-    assert not {"files_loaded", "ignored_files", "corrupt_rows"} & set(_numbers(busy(SILVER)))
+def test_only_tables_of_files_count_files():
+    files = {"files_loaded", "ignored_files", "corrupt_rows", "rescued_rows", "backlog_files", "backlog_bytes"}
+    assert files <= set(numbers(READINGS, busy(READINGS)))
+    assert not files & set(numbers(WINDOWS, busy(WINDOWS)))
+    basic = dataclasses.replace(READINGS, flow=Files(path="s3a://landing/x/", source="spark"))
+    assert files & set(numbers(basic, busy(basic))) == {"files_loaded", "ignored_files", "corrupt_rows"}
+
+
+def test_each_kind_counts_what_it_does_to_rows():
+    changed, left_out = {"rows_updated", "rows_removed"}, {"late_rows", "set_aside_rows"}
+    told = {table.name: set(numbers(table, busy(table))) & {*changed, *left_out} for table in (READINGS, LATEST, DAYS)}
+    assert told == {READINGS.name: set(), LATEST.name: changed, DAYS.name: changed}
+    assert set(numbers(WINDOWS, busy(WINDOWS))) & {*changed, *left_out} == left_out
 
 
 def test_the_receipt_tells_files_offered_from_files_loaded():
-    [receipt] = _tables(busy(BRONZE))["exactly_once_receipt"].records
+    [receipt] = tables(READINGS, busy(READINGS))["exactly_once_receipt"].records
     assert (receipt.data["files_offered"], receipt.data["files_loaded"]) == (9, 2)
     assert (receipt.data["rows_read"], receipt.data["rows_committed"]) == (500, 500)
     assert (receipt.data["delta_version_before"], receipt.data["delta_version_after"]) == (3, 4)

@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 import pytest
 from dagster import EventLogEntry
+from declared_catalogues import orders_definitions
 
-from assets import sensors
-from assets.sensors import new_order_files
+from lakehouse.dagster import LakeResource, definitions, sensors
+from lakehouse.dagster.arrivals import Seen
 from lakehouse.errors import StoreUnavailable
+from lakehouse.flows.files import Files
+from lakehouse.flows.latest import Latest
 from lakehouse.storage import ObjectInfo
-from resources.lake import LakeResource
+from lakehouse.table import Catalogue, Table
 
 NOON = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -24,12 +27,14 @@ class Listing:
         self.problem = None
 
     def put(self, name, seconds=0.0, size_bytes=10, e_tag="e"):
-        self.objects.append(ObjectInfo(f"orders/{name}", size_bytes, e_tag, NOON + timedelta(seconds=seconds)))
+        key = name if name.startswith("other/") else f"orders/{name}"
+        self.objects.append(ObjectInfo(key, size_bytes, e_tag, NOON + timedelta(seconds=seconds)))
 
     def list(self, bucket, prefix="", start_after=None):
         if self.problem:
             raise self.problem
-        return iter(sorted(self.objects, key=lambda one: one.key))
+        found = sorted(self.objects, key=lambda one: one.key)
+        return iter([one for one in found if one.key.startswith(prefix) and one.key > (start_after or "")])
 
 
 @pytest.fixture
@@ -47,6 +52,7 @@ def listing(monkeypatch):
 @pytest.fixture
 def tick(listing, instance):
     state = {"cursor": None}
+    new_order_files = orders_definitions().resolve_sensor_def("new_order_files")
 
     def evaluate(*, keep_cursor=True, cursor=None):
         context = dg.build_sensor_context(
@@ -89,13 +95,7 @@ def fail(run, instance):
 
 def at(monkeypatch, moment):
     """Lets the sensor think that it is ``moment``."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz=None):
-            return moment
-
-    monkeypatch.setattr(sensors, "datetime", Clock)
+    monkeypatch.setattr(sensors, "_now", lambda: moment)
 
 
 def test_an_empty_folder_is_a_skip_with_numbers(tick):
@@ -250,5 +250,99 @@ def test_the_cursor_stays_small(tick, listing):
     for number in range(10_000):
         listing.put(f"orders_stream_{number:05d}.json", seconds=number)
     outcome = tick()
-    assert len(outcome.cursor) < 300
-    assert json.loads(outcome.cursor)["v"] == 1
+    assert len(outcome.cursor) < 500
+    assert json.loads(outcome.cursor)["v"] == 2
+
+
+def test_a_large_folder_is_listed_as_a_whole_again_only_when_a_run_could_start(
+    tick, listing, instance, asked_run, monkeypatch
+):
+    monkeypatch.setattr("lakehouse.dagster.arrivals.FAST_FROM_FILES", 2)
+    at(monkeypatch, NOON)
+    for number in range(3):
+        listing.put(f"orders_stream_{number}.json", seconds=number)
+    instance.report_run_canceled(asked_run(tick().run_requests[0]))
+    listing.put("orders_stream_0_restored.json", seconds=-86_400)
+    skipped = tick()
+    assert "0 new of 3 order files" in skipped.skip_message
+    assert "all of them listed at 12:00:00Z" in skipped.skip_message
+    run = asked_run(None)
+    at(monkeypatch, NOON + timedelta(hours=2))
+    assert "all of them listed at 12:00:00Z" in tick().skip_message, "it would wait anyway"
+    instance.report_run_canceled(run)
+    [request] = tick().run_requests
+    assert request.tags["new_files"] == "1"
+
+
+ROOMS = Table("bronze.rooms", Files(path="s3a://landing/other/rooms/"))
+TWO_FOLDERS = Catalogue(
+    (
+        Table("bronze.orders", Files(path="s3a://landing/orders/")),
+        ROOMS,
+        Table("silver.orders", Latest(of="bronze.orders", key="id")),
+        Table("silver.rooms", Latest(of="bronze.rooms", key="id")),
+    )
+)
+
+
+@pytest.fixture
+def ticks(listing, instance):
+    """By folder, its sensor's tick."""
+    made, cursors = definitions(TWO_FOLDERS), {}
+
+    def evaluate(folder):
+        sensor = made.resolve_sensor_def(f"new_files_{folder}")
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursors.get(folder), resources={"lake": LakeResource()}, definitions=made
+        ) as context:
+            outcome = sensor.evaluate_tick(context)
+        cursors[folder] = outcome.cursor or cursors.get(folder)
+        return outcome
+
+    return evaluate
+
+
+@dg.job(name="ingest")
+def ingest():
+    pass
+
+
+def test_of_several_folders_each_asks_for_the_tables_that_its_files_concern(ticks, listing, instance):
+    listing.put("a.json")
+    listing.put("other/rooms/b.json")
+    [orders], [rooms] = ticks("orders").run_requests, ticks("rooms").run_requests
+    assert [key.to_user_string() for key in orders.asset_selection] == ["bronze/orders", "silver/orders"]
+    assert [key.to_user_string() for key in rooms.asset_selection] == ["bronze/rooms", "silver/rooms"]
+    assert orders.run_key != rooms.run_key
+
+
+def test_a_folder_waits_for_no_run_of_another_folders_tables(ticks, listing, instance):
+    listing.put("a.json")
+    listing.put("other/rooms/b.json")
+    [orders] = ticks("orders").run_requests
+    instance.create_run_for_job(ingest, status=dg.DagsterRunStatus.STARTED, tags=orders.tags)
+    assert len(ticks("rooms").run_requests) == 1
+    listing.put("c.json", seconds=1)
+    assert "1 new files wait" in ticks("orders").skip_message
+
+
+def test_a_failed_run_is_tried_again_by_the_sensor_that_asked_for_it_and_one_of_the_schedule_by_the_first(
+    ticks, listing, instance, monkeypatch
+):
+    listing.put("other/rooms/b.json")
+    [asked] = ticks("rooms").run_requests
+    run = instance.create_run_for_job(ingest, status=dg.DagsterRunStatus.STARTED, tags=asked.tags)
+    at(monkeypatch, fail(run, instance) + timedelta(minutes=2))
+    assert ticks("orders").run_requests == []
+    [again] = ticks("rooms").run_requests
+    assert (again.run_key, again.asset_selection) == (f"after-{run.run_id}", asked.asset_selection)
+    whole = instance.create_run_for_job(ingest, status=dg.DagsterRunStatus.STARTED)
+    at(monkeypatch, fail(whole, instance) + timedelta(minutes=5))
+    assert ticks("rooms").run_requests == []
+    [again] = ticks("orders").run_requests
+    assert (again.run_key, again.asset_selection) == (f"after-{whole.run_id}", None)
+
+
+def test_the_cursor_is_read_as_it_was_written():
+    seen = Seen("2026", ("a", "b"), 3, "z", "2026-01-01T00:00:00+00:00", True, 2, "zz", "2027")
+    assert Seen.read(seen.write()) == seen

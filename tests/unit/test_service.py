@@ -1,8 +1,10 @@
 import pytest
 
 from lakehouse.errors import ConfigurationError
+from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.service import Service
+from lakehouse.settings import Settings
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.trigger import Trigger
 
@@ -18,7 +20,7 @@ from lakehouse.streams.trigger import Trigger
 )
 def test_what_is_no_service_is_refused_before_anything_is_opened(tables, trigger, message):
     with pytest.raises(ConfigurationError, match=message):
-        Service(None, tables, Trigger.parse(trigger))
+        Service(Lake(Settings.load(), None, None), tables, Trigger.parse(trigger))
 
 
 def test_a_second_request_to_stop_means_at_once():

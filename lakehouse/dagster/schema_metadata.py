@@ -8,9 +8,22 @@ from typing import Any
 
 import dagster as dg
 
-from assets.records import records
 from lakehouse.autoloader.schemas import SchemaVersion
 from lakehouse.contract import SIGNS, schema_changes
+from lakehouse.dagster.records import records
+from lakehouse.flows.files import Files
+from lakehouse.lake import Lake
+from lakehouse.table import Table
+
+
+def versions_of(lake: Lake, table: Table) -> list[SchemaVersion]:
+    """The versions of the schema of the stream into a table, oldest first; none where files name no columns."""
+    from lakehouse.pipeline import schemas
+
+    flow = table.flow
+    if not isinstance(flow, Files) or flow.source != "cloudFiles" or flow.columns is not None:
+        return []
+    return schemas(lake, table.name).history()
 
 
 def of_schema(versions: Sequence[SchemaVersion], shown: int | None) -> dict[str, Any]:
@@ -53,11 +66,11 @@ def of_history(versions: Sequence[SchemaVersion]) -> dict[str, Any]:
         return {}
     every = schema_changes(versions)
     rows = []
-    for one in versions:
-        own = [row for row in every if row["version"] == one.version]
+    for version in versions:
+        own = [row for row in every if row["version"] == version.version]
         told = ", ".join(f"{SIGNS[row['change']]}{row['column']}" for row in own)
         files = ", ".join(dict.fromkeys(row["file"] for row in own if row["file"]))
-        row = {"version": one.version, "changes": told or "-", "columns": len(one.data.fields)}
-        reason = files or one.reason or ("inferred" if one.version == 0 else "-")
-        rows.append({**row, "written": one.written, "made_by": reason})
+        row = {"version": version.version, "changes": told or "-", "columns": len(version.data.fields)}
+        reason = files or version.reason or ("inferred" if version.version == 0 else "-")
+        rows.append({**row, "written": version.written, "made_by": reason})
     return {"schema_history": records(rows)}

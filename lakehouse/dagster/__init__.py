@@ -1,0 +1,17 @@
+"""Dagster over declared tables: assets, checks, jobs, sensors and schedules made from a ``Catalogue``.
+
+The only part of ``lakehouse`` that imports Dagster; it needs the extra ``[dagster]``. In a ``defs.yaml``::
+
+    type: lakehouse.dagster.LakehouseComponent
+    attributes:
+      declaration: lakehouse.yaml
+
+or in Python: ``definitions(read_catalogue(Settings.load()))``. Loading them opens no store and starts no Spark.
+"""
+
+from lakehouse.dagster.build import definitions
+from lakehouse.dagster.component import LakehouseComponent
+from lakehouse.dagster.landing import LandingNames
+from lakehouse.dagster.resources import LakeResource, SparkResource
+
+__all__ = ["LakeResource", "LakehouseComponent", "LandingNames", "SparkResource", "definitions"]

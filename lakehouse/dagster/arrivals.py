@@ -1,0 +1,226 @@
+"""What has landed since a sensor asked last: by a listing behind the greatest key, or of the whole folder.
+
+Nothing is written: all that is known is in the sensor's cursor. Where keys grow, a tick lists what follows the greatest
+key that is known, whatever the folder holds. A listing of the whole folder finds what arrived behind it: a file with an
+older key by its time, one whose time is old as well (restored, mirrored) by the number of files. It is made at every
+tick of a small folder, or of one whose last new files did not have the greatest keys; else once in the interval that is
+given. An older file that comes in between two such listings in which as many others go is left to the schedule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+
+from lakehouse.autoloader.discovery import FAST_FROM_FILES
+from lakehouse.storage.contract import ObjectInfo, ObjectStore
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The cursor: what a run was asked for.
+
+    Attributes:
+        high: Newest time at the last listing of everything.
+        at_high: The marks of the files of that time, which tell files of the same moment apart.
+        known: How many files there were.
+        last_key: The greatest key of them.
+        listed_at: When that was; empty for never.
+        grows: Whether new files had greater keys than all older ones.
+        ahead: Files found since then behind ``last_key``.
+        ahead_key: The greatest key of them.
+        newest: The newest time of all.
+    """
+
+    high: str = ""
+    at_high: tuple[str, ...] = ()
+    known: int = 0
+    last_key: str = ""
+    listed_at: str = ""
+    grows: bool = False
+    ahead: int = 0
+    ahead_key: str = ""
+    newest: str = ""
+    v: int = 2
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Seen:
+        """A cursor that cannot be read (typed by hand, of another release) counts as none: that costs one run."""
+        try:
+            said = json.loads(cursor or "{}")
+            seen = cls(**{**said, "at_high": tuple(said["at_high"])})
+            return seen if seen.v == cls.v and seen._has_its_types() else cls()
+        except (ValueError, KeyError, TypeError):
+            return cls()
+
+    def write(self) -> str:
+        """The cursor's text."""
+        return json.dumps(asdict(self))
+
+    @property
+    def files(self) -> int:
+        """How many files are known."""
+        return self.known + self.ahead
+
+    @property
+    def greatest_key(self) -> str:
+        """Nothing that follows it is known."""
+        return max(self.last_key, self.ahead_key)
+
+    def _has_its_types(self) -> bool:
+        if self.listed_at:
+            datetime.fromisoformat(self.listed_at)
+        return all(isinstance(value, type(getattr(Seen(), name))) for name, value in vars(self).items())
+
+
+@dataclass
+class Fresh:
+    """The files that are known to be new, summed up."""
+
+    count: int = 0
+    size_bytes: int = 0
+    oldest: datetime | None = None
+    last_key: str = ""
+    newest: str = ""
+    _digest: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
+
+    def add(self, one: ObjectInfo) -> None:
+        """Takes in one file; they come in the order of their keys."""
+        self.count += 1
+        self.size_bytes += one.size_bytes
+        self.oldest = min(self.oldest or one.last_modified, one.last_modified)
+        self.last_key, self.newest = one.key, max(self.newest, time_of(one))
+        self._digest.update(f"{mark_of(one)}\n".encode())
+
+    def digest(self) -> str:
+        """Names the set of files."""
+        return self._digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one look at a folder found.
+
+    Attributes:
+        fresh: New files.
+        unnamed: How many more are new, which cannot be told from the others: their time is old. The checkpoint sorts
+            them out.
+        ignored: Objects that are no input.
+        files: Files that are known now.
+        whole: Whether everything was listed.
+        after: What the cursor is to be, once a run is asked for or there is nothing to ask for.
+    """
+
+    fresh: Fresh
+    unnamed: int
+    ignored: int
+    files: int
+    whole: bool
+    after: Seen
+
+    @property
+    def new(self) -> int:
+        """How many files are new."""
+        return self.fresh.count + self.unnamed
+
+
+def look(
+    store: ObjectStore,
+    bucket: str,
+    root: str,
+    takes: Callable[[ObjectInfo], bool],
+    seen: Seen,
+    *,
+    now: datetime,
+    interval_seconds: float,
+    in_a_hurry: bool = False,
+) -> Look:
+    """Looks for what is new since ``seen``.
+
+    Args:
+        store: Where the folder is.
+        bucket: Its bucket.
+        root: The folder, with a slash at its end; empty for the whole bucket.
+        takes: Which objects are input.
+        seen: What is known.
+        now: The moment of this look. A clock that was set back costs a listing of everything, nothing worse.
+        interval_seconds: How long a file may stay unseen behind the greatest key.
+        in_a_hurry: Whether a listing of everything that is due may wait, because no run would start anyway.
+
+    Raises:
+        StoreUnavailable, AccessDenied, BucketMissing: the folder cannot be listed.
+    """
+    if seen.grows and seen.files >= FAST_FROM_FILES:
+        age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds()
+        if in_a_hurry or 0 <= age_seconds < interval_seconds:
+            return _behind_the_last_key(store, bucket, root, takes, seen)
+    return _everything(store, bucket, root, takes, seen, now)
+
+
+def mark_of(one: ObjectInfo) -> str:
+    """A version of a file in a few characters."""
+    return hashlib.sha256(f"{one.key}\n{one.e_tag}".encode()).hexdigest()[:16]
+
+
+def time_of(one: ObjectInfo) -> str:
+    """The store's time of a version; texts sort as the times do."""
+    return one.last_modified.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def _behind_the_last_key(
+    store: ObjectStore, bucket: str, root: str, takes: Callable[[ObjectInfo], bool], seen: Seen
+) -> Look:
+    fresh, ignored = Fresh(), 0
+    for one in store.list(bucket, root, start_after=seen.greatest_key):
+        if takes(one):
+            fresh.add(one)
+        else:
+            ignored += 1
+    after = replace(
+        seen,
+        ahead=seen.ahead + fresh.count,
+        ahead_key=max(seen.ahead_key, fresh.last_key),
+        newest=max(seen.newest, fresh.newest),
+    )
+    return Look(fresh, 0, ignored, after.files, False, after)
+
+
+def _everything(
+    store: ObjectStore, bucket: str, root: str, takes: Callable[[ObjectInfo], bool], seen: Seen, now: datetime
+) -> Look:
+    fresh, ignored, behind = Fresh(), 0, 0
+    known = ahead = total = 0  # files that were there before, as far as that can be told
+    at_high_before = set(seen.at_high)
+    high, at_high, last_key = "", [], ""
+    for one in store.list(bucket, root):
+        if not takes(one):
+            ignored += 1
+            continue
+        total += 1
+        time, last_key = time_of(one), one.key
+        if time > high:
+            high, at_high = time, [one]
+        elif time == high:
+            at_high.append(one)
+        if one.key > seen.greatest_key:
+            fresh.add(one)
+        elif one.key > seen.last_key and time <= seen.newest:
+            ahead += 1
+        elif one.key > seen.last_key or time > seen.high or (time == seen.high and mark_of(one) not in at_high_before):
+            fresh.add(one)
+            behind += 1
+        else:
+            known += 1
+    unnamed = max(known - seen.known, 0) + max(ahead - seen.ahead, 0)
+    behind += unnamed
+    arrived = fresh.count + unnamed + seen.ahead
+    if not seen.listed_at:
+        grows = bool(at_high) and at_high[-1].key == last_key
+    else:
+        grows = behind == 0 if arrived else seen.grows
+    marks = tuple(sorted(map(mark_of, at_high)))
+    after = Seen(high, marks, total, last_key, now.isoformat(timespec="seconds"), grows, newest=high)
+    return Look(fresh, unnamed, ignored, total, True, after)

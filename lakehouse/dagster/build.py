@@ -1,0 +1,64 @@
+"""From a catalogue to ``dagster.Definitions``."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from lakehouse.dagster.checks import checks_of
+from lakehouse.dagster.jobs import INGEST, hourly, ingest_job, maintenance_job, nightly
+from lakehouse.dagster.landing import LandingNames, landing_folders
+from lakehouse.dagster.maintenance import maintenance_of
+from lakehouse.dagster.names import key_of
+from lakehouse.dagster.resources import LakeResource, SparkResource
+from lakehouse.dagster.selection import ingested, readers_of
+from lakehouse.dagster.sensors import sensor_of
+from lakehouse.dagster.tables import Pictures, asset_of
+from lakehouse.table import Catalogue
+
+
+def definitions(
+    catalogue: Catalogue,
+    *,
+    lake: LakeResource | None = None,
+    job_name: str = INGEST,
+    landing: Mapping[str, LandingNames] | None = None,
+    pictures: Mapping[str, Pictures] | None = None,
+) -> dg.Definitions:
+    """Assets, checks, jobs, sensors and schedules of declared tables; opens no store and starts no Spark.
+
+    Args:
+        catalogue: The tables, as the settings of ``lake`` declare them: runs read that declaration again.
+        lake: Where they are; default what the ``LAKEHOUSE_*`` variables name.
+        job_name: Of the job that brings all tables up to date which are not ``on_demand``.
+        landing: By table of files, how the folder and the sensor are called that it is fed from.
+        pictures: By table, what draws pictures for a materialization.
+
+    Raises:
+        ConfigurationError: a setting is wrong.
+    """
+    lake = lake or LakeResource()
+    settings = lake.settings()
+    folders = landing_folders(catalogue, landing)
+    tables = [asset_of(table, folders, settings, (pictures or {}).get(table.name)) for table in catalogue]
+    upkeep = list(maintenance_of(catalogue))
+    jobs, sensors, schedules = [], [], []
+    if every_run := [key_of(table.name) for table in ingested(catalogue)]:
+        ingest = ingest_job(job_name, every_run)
+        readers = readers_of(folders, catalogue)
+        jobs.append(ingest)
+        schedules.append(hourly(ingest))
+        sensors = [sensor_of(folder, ingest, readers[folder.name]) for folder in folders if folder.fed]
+    if upkeep:
+        nights = maintenance_job([asset.key for asset in upkeep])
+        jobs.append(nights)
+        schedules.append(nightly(nights))
+    return dg.Definitions(
+        assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
+        asset_checks=[checks for table in catalogue if (checks := checks_of(table))],
+        jobs=jobs,
+        sensors=sensors,
+        schedules=schedules,
+        resources={"lake": lake, "spark": SparkResource(lake=lake)},
+        # one process for each run, also for those started by "Materialize": steps share the session
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,70 @@
+"""Checks of the tables' state: a step a table, whose checks can be run alone; a failed one stops what follows."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+
+from lakehouse.dagster.metadata import of_finding
+from lakehouse.dagster.names import key_of
+from lakehouse.dagster.resources import LakeResource, SparkResource
+from lakehouse.dagster.schema_metadata import of_history, versions_of
+from lakehouse.lake import Lake
+from lakehouse.table import Finding, Table
+
+_OF_SCHEMA = "schema_drift"
+
+
+def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
+    """The step that checks a table; None when all its checks are off."""
+    declared = [check for check in table.checks if check.on_failure != "off"]
+    if not declared:
+        return None
+    key = key_of(table.name)
+    kinds = {check.called: check.kind for check in declared}
+
+    @dg.multi_asset_check(
+        name=f"{table.name.replace('.', '__')}__checks",
+        specs=[
+            dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.told or None)
+            for check in declared
+        ],
+        description=f"Examines {table.name} as it is.",
+        can_subset=True,
+    )
+    def checks(
+        context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        from lakehouse.pipeline import check_table
+
+        opened = lake.open()
+        names = {one.name for one in context.selected_asset_check_keys}
+        findings = check_table(
+            spark.spark_session, opened, table.name, names=None if names == kinds.keys() else sorted(names)
+        )
+        for finding in findings:
+            if finding.check not in names:
+                continue
+            context.log.info(finding.line())
+            history = _history(opened, table) if kinds[finding.check] == _OF_SCHEMA else {}
+            yield _result(finding, key, history)
+        silent = names - {finding.check for finding in findings}
+        for name in sorted(silent):  # a check without a result would count as passed without a word
+            why = f"nothing of {table.name} to examine yet" if not findings else "nothing to examine, or switched off"
+            yield dg.AssetCheckResult(passed=True, asset_key=key, check_name=name, description=why)
+
+    return checks
+
+
+def _result(finding: Finding, key: dg.AssetKey, more: dict[str, Any]) -> dg.AssetCheckResult:
+    return dg.AssetCheckResult(
+        passed=finding.passed,
+        asset_key=key,
+        check_name=finding.check,
+        severity=dg.AssetCheckSeverity.ERROR if finding.blocks else dg.AssetCheckSeverity.WARN,
+        metadata=of_finding(finding) | more,
+    )
+
+
+def _history(lake: Lake, table: Table) -> dict[str, Any]:
+    return of_history(versions_of(lake, table))

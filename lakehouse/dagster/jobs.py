@@ -1,0 +1,55 @@
+"""The jobs and schedules: all tables up to date, and maintenance, each in one process on the warm engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+if TYPE_CHECKING:
+    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
+
+INGEST = "ingest"
+
+
+def ingest_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
+    """Brings tables up to date, each followed by its checks."""
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        description="Loads new files into their tables, then brings up to date what is computed from them; each table "
+        "is checked before the next one reads it.",
+    )
+
+
+def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
+    """What keeps the tables in order between runs."""
+    return dg.define_asset_job(
+        "maintenance",
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        description="Fills columns that joined a schema from what was rescued, and closed windows from late rows.",
+    )
+
+
+def hourly(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """The safety net behind the sensors."""
+    return dg.ScheduleDefinition(
+        name="hourly_ingest",
+        target=job,
+        cron_schedule="0 * * * *",
+        default_status=dg.DefaultScheduleStatus.RUNNING,
+        description="Runs whatever the sensors say: what a tick missed is loaded within the hour.",
+    )
+
+
+def nightly(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Maintenance while nobody waits for it."""
+    return dg.ScheduleDefinition(
+        name="nightly_maintenance",
+        target=job,
+        cron_schedule="30 3 * * *",
+        description="Off until it is switched on: it changes rows of tables, and none is lost.",
+    )

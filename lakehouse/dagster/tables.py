@@ -1,0 +1,87 @@
+"""The tables as assets: a materialization is one run of the table's flow, with what it did as metadata."""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from hashlib import sha256
+
+import dagster as dg
+
+from lakehouse.dagster.landing import Folder
+from lakehouse.dagster.metadata import Plotted, of_plots, of_run
+from lakehouse.dagster.names import key_of, pool
+from lakehouse.dagster.resources import LakeResource, SparkResource
+from lakehouse.dagster.schema_metadata import versions_of
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.table import Table
+
+Pictures = Callable[[Lake], Sequence[Plotted]]
+"""Draws what a materialization shows of a table beside numbers."""
+
+_SHORTEST_FRESHNESS = timedelta(minutes=1)  # Dagster looks no closer
+
+
+def asset_of(
+    table: Table, folders: Sequence[Folder], settings: Settings, pictures: Pictures | None = None
+) -> dg.AssetsDefinition:
+    """The asset of a table.
+
+    Args:
+        table: As it is declared.
+        folders: All landing folders.
+        settings: Say where the table lies.
+        pictures: What its materializations show.
+    """
+    landed = [folder.key for folder in folders if any(one.name == table.name for one in folder.tables)]
+    fresh = max(table.freshness, _SHORTEST_FRESHNESS) if table.freshness else None
+
+    @dg.asset(
+        key=key_of(table.name),
+        deps=[*landed, *map(key_of, table.flow.reads)],
+        group_name=table.layer,
+        kinds={"pyspark", "deltalake", table.layer},
+        owners=list(table.owners),
+        description=table.description or None,
+        tags={"layer": table.layer, "flow": table.flow.kind},
+        metadata={"dagster/table_name": table.name, "dagster/uri": settings.table_uri(table.name)},
+        code_version=code_version(table),
+        freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fresh) if fresh else None,
+        pool=pool(table.name),
+    )
+    def run(context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource) -> dg.MaterializeResult:
+        return _materialize(context, lake, spark, table, pictures)
+
+    return run
+
+
+def code_version(table: Table) -> str:
+    """Changes when the declaration of the table's flow does."""
+    declared = {"kind": table.flow.kind, **table.flow.model_dump(mode="json")}
+    return sha256(json.dumps(declared).encode()).hexdigest()[:12]
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource, table: Table, pictures: Pictures | None
+) -> dg.MaterializeResult:
+    """Loads what is new and reports it; a run without anything new reports that."""
+    from lakehouse.pipeline import run_table
+    from lakehouse.streams.run import Run
+
+    opened = lake.open()
+    run = Run(on_batch=lambda batch: context.log.info(batch.line()))
+    report = run_table(spark.spark_session, opened, table.name, run)
+    context.log.info(report.line())
+    shown = _shown_schema_version(context)
+    metadata = of_run(opened, table, report, versions_of(opened, table), shown)
+    if pictures and report.batches:
+        metadata |= of_plots(pictures(opened))  # a quiet run draws nothing
+    version = "none" if report.delta_version is None else str(report.delta_version)
+    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+
+
+def _shown_schema_version(context: dg.AssetExecutionContext) -> int | None:
+    """What the last materialization said."""
+    last = context.instance.get_latest_materialization_event(context.asset_key)
+    said = last.asset_materialization.metadata.get("schema_version") if last and last.asset_materialization else None
+    return said.value if isinstance(said, dg.IntMetadataValue) else None

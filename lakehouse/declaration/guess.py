@@ -1,0 +1,154 @@
+"""What files are, by their names and by how they begin."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+_COMPRESSED = re.compile(r"\.(gz|gzip|bz2|zst|lz4|deflate)$")
+_ENDINGS = {
+    "json": "json",
+    "jsonl": "json",
+    "ndjson": "json",
+    "csv": "csv",
+    "tsv": "csv",
+    "parquet": "parquet",
+    "avro": "avro",
+    "orc": "orc",
+    "txt": "text",
+    "log": "text",
+}
+_MARKS = {b"PAR1": "parquet", b"Obj\x01": "avro", b"ORC": "orc"}
+_SEPARATORS = ",;\t|"
+_NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
+
+
+@dataclass(frozen=True)
+class Guess:
+    """What files are taken to be.
+
+    Attributes:
+        format: As ``files`` of a declaration has it.
+        options: Of the format's reader.
+        notes: What is worth knowing about the guess.
+    """
+
+    format: str
+    options: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def format_of_name(key: str) -> str | None:
+    """The format that a name's ending tells; None for an ending that tells nothing."""
+    name = _COMPRESSED.sub("", key.rsplit("/", 1)[-1].lower())
+    return _ENDINGS.get(name.rpartition(".")[2]) if "." in name else None
+
+
+def chosen_names(keys: Sequence[str]) -> tuple[list[str], str | None]:
+    """The keys of the format that most have, and a glob for them where others are among them."""
+    formats = Counter(format_of_name(key) for key in keys)
+    most = formats.most_common(1)[0][0]
+    chosen = [key for key in keys if format_of_name(key) == most]
+    if len(formats) == 1 or most is None:
+        return chosen, None
+    endings = sorted({_ending(key) for key in chosen})
+    return chosen, f"*{endings[0]}" if len(endings) == 1 else f"*{{{','.join(endings)}}}"
+
+
+def _ending(key: str) -> str:
+    name = key.rsplit("/", 1)[-1]
+    packed = _COMPRESSED.search(name.lower())
+    bare = name[: packed.start()] if packed else name
+    return name[bare.rfind(".") :]
+
+
+def guess(name: str, head: bytes, *, whole: bool) -> Guess:
+    """What a file is.
+
+    Args:
+        name: Its key.
+        head: How it begins, unpacked.
+        whole: Whether that is all of it.
+    """
+    named = format_of_name(name)
+    if marked := format_of_marks(head):
+        return Guess(marked, notes=_disagrees(named, marked))
+    text = _text(head, whole)
+    if text is None:
+        return Guess(named or "binaryFile")
+    if json_ := _as_json(text, whole):
+        return Guess("json", json_.options, _disagrees(named, "json"))
+    table = _as_csv(text, tabs=name.lower().split(".")[-1] == "tsv" or ".tsv." in name.lower())
+    if named == "csv" or (named is None and table is not None and len(table.options) + text.count("\n") > 0):
+        return table or Guess("csv", notes=("every line has a single column: is there another separator?",))
+    return Guess(named or "text")
+
+
+def format_of_marks(head: bytes) -> str | None:
+    """The format whose mark a file begins with; None for text and the rest."""
+    return next((format_ for mark, format_ in _MARKS.items() if head.startswith(mark)), None)
+
+
+def _disagrees(named: str | None, found: str) -> tuple[str, ...]:
+    return (f"the names say {named}, and the bytes say {found}",) if named not in (None, found) else ()
+
+
+def _text(head: bytes, whole: bool) -> str | None:
+    """The beginning as text, without the line in which it was cut; None for what is no UTF-8."""
+    cut = head if whole or b"\n" not in head else head[: head.rfind(b"\n") + 1]
+    try:
+        text = cut.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return None
+    return None if "\x00" in text else text
+
+
+def _as_json(text: str, whole: bool) -> Guess | None:
+    stripped = text.lstrip()
+    if not stripped.startswith(("{", "[")):
+        return None
+    first = stripped.splitlines()[0]
+    try:
+        json.loads(first)
+        return Guess("json")
+    except ValueError:
+        pass
+    try:
+        json.loads(stripped)
+    except ValueError:
+        # a document over many lines opens with its bracket alone, or with the beginning of its first object
+        if whole or not re.match(r'[\[{]\s*("[^"]*"\s*:.*)?$', first):
+            return Guess("json") if first.startswith("{") else None
+    return Guess("json", {"multiLine": "true"})
+
+
+def _as_csv(text: str, *, tabs: bool) -> Guess | None:
+    lines = [line for line in text.splitlines()[:50] if line.strip()]
+    if not lines:
+        return None
+    separator = "\t" if tabs else max(_SEPARATORS, key=lambda one: _steady(lines, one))
+    if not tabs and not _steady(lines, separator):
+        return None
+    options = {} if separator == "," else {"sep": "\\t" if separator == "\t" else separator}
+    notes: tuple[str, ...] = ()
+    if any(line.count('"') % 2 for line in lines):
+        options["multiLine"] = "true"
+    header = next(csv.reader([lines[0]], delimiter=separator))
+    if any(_NUMBER.fullmatch(cell.strip()) or not cell.strip() for cell in header) or len(set(header)) < len(header):
+        options["header"] = "false"
+        notes = ("the first line has values, so it is read as a row; write header: true where it names columns",)
+    return Guess("csv", options, notes)
+
+
+def _steady(lines: Sequence[str], separator: str) -> int:
+    """How many separators each line has, when all have as many; 0 otherwise."""
+    try:
+        counts = [len(row) - 1 for row in csv.reader(lines, delimiter=separator)]
+    except csv.Error:
+        return 0
+    most, times = Counter(counts).most_common(1)[0]
+    return most if times >= 0.8 * len(counts) else 0

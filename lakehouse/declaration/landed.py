@@ -1,0 +1,189 @@
+"""Files that are on the store already: what they are, which columns they have, how their first rows read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from heapq import nlargest
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.autoloader.location import SourcePath
+from lakehouse.declaration.guess import Guess, chosen_names, format_of_marks, guess
+from lakehouse.errors import ConfigurationError
+from lakehouse.flows.files import Files
+
+if TYPE_CHECKING:
+    from lakehouse.autoloader.fetch import Fetcher
+    from lakehouse.autoloader.options import CloudFilesOptions
+    from lakehouse.autoloader.schemas import SchemaVersion
+    from lakehouse.autoloader.segments import FileVersion
+    from lakehouse.lake import Lake
+    from lakehouse.storage import ObjectInfo
+
+_LISTED = 5_000
+_SAMPLE_FILES = 100
+_SAMPLE_BYTES = 16 << 20
+_HEAD_BYTES = 64 << 10
+_TYPED = ("json", "csv")
+ROWS = 5
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What was found under a path.
+
+    Attributes:
+        flow: How a table reads it.
+        files: How many files of it were listed.
+        more: Whether the listing ended before the last file.
+        size_bytes: Of the listed files together.
+        columns: Name to type, as Spark writes it; those of the path last.
+        rows: The first rows of the smallest of the newest files.
+        sample: That file.
+        notes: What is worth knowing.
+    """
+
+    flow: Files
+    files: int
+    more: bool
+    size_bytes: int
+    columns: dict[str, str]
+    rows: tuple[dict[str, Any], ...]
+    sample: str
+    notes: tuple[str, ...]
+
+
+def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None) -> Landed:
+    """Looks at the files under a path as a stream into ``table`` would, without Spark; nothing is written.
+
+    Args:
+        lake: Where the files are.
+        table: Who is to get them.
+        path: ``s3a://bucket/folder/``, with globs where need be.
+        format_: What they are; None to find out.
+
+    Raises:
+        ConfigurationError: there is no file, or no column in them.
+        BucketMissing, AccessDenied, StoreUnavailable: see ``ObjectStore``.
+    """
+    source = SourcePath.parse(path)
+    listed, more = _listed(lake, source, path)
+    keys, glob = chosen_names([one.key for one in listed]) if format_ is None else ([one.key for one in listed], None)
+    chosen = [one for one in listed if one.key in set(keys)]
+    newest = nlargest(_SAMPLE_FILES, _versions(source.bucket, chosen), key=lambda one: one.last_modified)
+    sample = min(newest, key=lambda one: one.size_bytes)
+    fetcher = _fetcher(lake, source.bucket)
+    found = _guess(fetcher, sample)
+    if format_ is not None:
+        found = replace(found, options=found.options if found.format == format_ else {}, format=format_, notes=())
+    options = {"cloudFiles.inferColumnTypes": "true"} if found.format in _TYPED else {}
+    told = {"path": path, "format": found.format, "options": {**options, **found.options}}
+    flow = Files.model_validate(told | ({"glob": glob} if glob else {}))
+    asked = replace(flow.cloud_files(lake.settings, table), sample_files=_SAMPLE_FILES, sample_bytes=_SAMPLE_BYTES)
+    version, asked = _first_version(asked, source, fetcher, newest)
+    columns = {one.name: one.dataType.simpleString() for one in [*version.data.fields, *version.partitions.fields]}
+    if not columns:
+        raise ConfigurationError(
+            f"no column is found in {len(newest):,} files that were read as {found.format}",
+            where=path,
+            state="nothing was written",
+            next_command="name what they are: lakehouse add TABLE PATH --format csv",
+        )
+    left_out = len(listed) - len(chosen)
+    notes = (*found.notes, *((f"{left_out:,} files of other formats are left out by glob {glob}",) if left_out else ()))
+    return Landed(
+        flow=flow,
+        files=len(chosen),
+        more=more,
+        size_bytes=sum(one.size_bytes for one in chosen),
+        columns=columns,
+        rows=tuple(_first_rows(lake, asked, version, sample)),
+        sample=sample.key,
+        notes=notes,
+    )
+
+
+def _listed(lake: Lake, source: SourcePath, path: str) -> tuple[list[ObjectInfo], bool]:
+    from lakehouse.autoloader.discovery import listed_files
+
+    seen = list(islice(listed_files(lake.store, source), _LISTED + 1))
+    listed = [one for one in seen[:_LISTED] if one.size_bytes and source.covers(one.key)]
+    if listed:
+        return listed, len(seen) > _LISTED
+    delta = any("_delta_log/" in one.key for one in seen)
+    hidden = f", among {len(seen):,} objects that are empty, hidden or of another name" if seen else ""
+    raise ConfigurationError(
+        "this is a Delta table, and no folder of files" if delta else f"there is no file{hidden}",
+        where=path,
+        state="nothing was written",
+        next_command="name a folder with files: lakehouse add TABLE s3a://bucket/folder/",
+    )
+
+
+def _versions(bucket: str, chosen: list[ObjectInfo]) -> Iterator[FileVersion]:
+    from lakehouse.autoloader.journal import utc_now
+    from lakehouse.autoloader.segments import FileVersion
+
+    now = utc_now()
+    for seq, one in enumerate(chosen, 1):
+        yield FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
+
+
+def _fetcher(lake: Lake, bucket: str) -> Fetcher:
+    from lakehouse.autoloader.fetch import Fetcher
+
+    return Fetcher(lake.endpoint, bucket)
+
+
+def _guess(fetcher: Fetcher, one: FileVersion) -> Guess:
+    """What a file is by its bytes; by its name alone when it is packed and large, or broken."""
+    from lakehouse.autoloader.decompress import compression_of, unpack
+    from lakehouse.autoloader.formats.rows import BadFile
+    from lakehouse.autoloader.plan import Span
+
+    codec = compression_of(one.key)
+    span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes)
+    head = b""
+    if one.size_bytes <= _SAMPLE_BYTES:
+        with suppress(BadFile), unpack([fetcher.whole(span)], codec or "none", 64 * _SAMPLE_BYTES) as file:
+            head = file.read(_HEAD_BYTES + 1)
+    elif codec is None:
+        head = fetcher.beginning(span)
+        if format_of_marks(head) is None:
+            head = fetcher.lines(replace(span, length=_HEAD_BYTES), _HEAD_BYTES)[0] or head
+    return guess(one.key, head[:_HEAD_BYTES], whole=0 < len(head) <= _HEAD_BYTES)
+
+
+def _first_version(
+    options: CloudFilesOptions, source: SourcePath, fetcher: Fetcher, newest: list[FileVersion]
+) -> tuple[SchemaVersion, CloudFilesOptions]:
+    """The columns, as the first start of the stream would find them, and the options by which they were found."""
+    from lakehouse.autoloader.opened import with_header
+    from lakehouse.autoloader.schemas import infer_version
+
+    asked = with_header(options)
+    return infer_version(asked, source.root, fetcher, newest), asked
+
+
+def _first_rows(
+    lake: Lake, options: CloudFilesOptions, version: SchemaVersion, one: FileVersion
+) -> Iterator[dict[str, Any]]:
+    from lakehouse.autoloader.options import METADATA
+    from lakehouse.autoloader.plan import Span
+    from lakehouse.autoloader.schemas import full_schema
+    from lakehouse.autoloader.stream import Stream
+
+    if one.size_bytes > _SAMPLE_BYTES:
+        return
+    span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes)
+    stream = Stream(options, None, endpoint=lake.endpoint)
+    left = ROWS
+    for batch in stream.rows([span], full_schema(options, version), []):
+        for row in batch.slice(0, left).to_pylist():
+            row.pop(METADATA, None)
+            yield row
+        left -= min(left, batch.num_rows)
+        if not left:
+            return
