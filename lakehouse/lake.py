@@ -272,8 +272,7 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         operation=operation,
         batch_id=epoch,
         query_id=query if isinstance(query, str) else None,
-        # the output of a MERGE has the rows, too, that it only copied
-        rows_added=_number(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows"))) or 0,
+        rows_added=_rows_added(metrics),
         rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
         rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
         promoted=frozenset(one for one in promoted if isinstance(one, str))
@@ -283,6 +282,14 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         forgotten=str(said[FORGOTTEN]) if FORGOTTEN in said else None,
         _takes_out=takes_out,
     )
+
+
+def _rows_added(metrics: dict[str, Any]) -> int:
+    """Rows that came: the output of a MERGE, or of replacing a part, has those, too, that were only copied."""
+    inserted = _number(metrics.get("numTargetRowsInserted"))
+    if inserted is not None:
+        return inserted
+    return (_number(metrics.get("numOutputRows")) or 0) - (_number(metrics.get("numCopiedRows")) or 0)
 
 
 _ADDING = ("WRITE", "STREAMING UPDATE")
