@@ -185,7 +185,7 @@ class Check(Declared, ABC):
 
     Attributes:
         kind: That key.
-        main: The field that stands beside the key when there is nothing else: ``unique: customer_id``.
+        main: The field that stands beside the key when there is nothing else: ``unique: id``.
         blocks: What a failure does when ``on_failure`` says nothing.
         about: What it proves, in a sentence.
         flows: The kinds of flows whose tables it can examine; none for every table.

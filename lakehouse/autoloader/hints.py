@@ -67,7 +67,7 @@ def parse_hints(text: str) -> list[Hint]:
             f"cannot read the schema hints at {str(error)[:80]}",
             where="cloudFiles.schemaHints",
             state="nothing was read or written",
-            next_command="write them as: order_id STRING, total_amount DECIMAL(10,2), tags ARRAY<STRING>",
+            next_command="write them as: id BIGINT, price DECIMAL(10,2), tags ARRAY<STRING>",
         ) from None
 
 

@@ -108,7 +108,7 @@ class Sql(Computed):
         """The query over other tables.
 
         One engine serves many lakes, so that the names of tables mean nothing to it. In the query each gets the last
-        part of its own: ``orders.order_id`` then is a column of ``silver.orders``, as Spark has it.
+        part of its own: ``orders.id`` then is a column of ``silver.orders``, as Spark has it.
 
         Args:
             views: ``layer.name`` to the view that is read in its place.

@@ -16,7 +16,7 @@ def widen_table(frame: DataFrame, table_uri: str) -> list[str]:
     """Alters the columns of a table that are narrower than those of ``frame``, where one may widen to the other.
 
     Returns:
-        What was altered: ``quantity int to bigint``.
+        What was altered: ``size int to bigint``.
     """
     spark = frame.sparkSession
     have = spark.read.format("delta").load(table_uri).schema
