@@ -23,13 +23,15 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from benchmarks.memory import PeakMemory
 from benchmarks.own_lake import own_lake
+from lakehouse.checks.accounts_for_rows import windows_of
+from lakehouse.declaration import read_catalogue
 from lakehouse.engine import connect
 from lakehouse.engine.conf import session_conf
 from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.pipeline import run_table
 from lakehouse.settings import Settings
-from lakehouse.streams.silver import Limits, Windows, from_bronze, orders_windowed_aggregates
+from lakehouse.table import At
 
 _ROWS, _WINDOWS, _FILES, _FILES_IN_A_BATCH = 2_000_000, 10_000, 20, 4
 _SMALL_RUNS, _SMALL_ROWS = 4, 750
@@ -137,9 +139,10 @@ def _lake(settings: Settings, name: str) -> Lake:
 
 def _stream(lake: Lake, name: str) -> dict[str, float]:
     base = f"{lake.settings.lake_uri}/measured/{name}"
-    frame = orders_windowed_aggregates(
-        from_bronze(connect(lake), lake.settings), Windows.of(lake.settings), Limits.of(lake.settings)
-    )
+    catalogue = read_catalogue(lake.settings)
+    windows = windows_of(At(connect(lake), lake, catalogue[SILVER], catalogue))
+    reader = connect(lake).readStream.format("delta").option("maxFilesPerTrigger", windows.max_files_per_trigger)
+    frame = windows.windowed(reader.load(lake.settings.table_uri(BRONZE)), windows.expected(catalogue))
     started = time.monotonic()
     query = (
         frame.writeStream.format("delta")

@@ -62,7 +62,7 @@ class RowCheck(Check):
         sample: tuple[dict[str, Any], ...] = ()
         if not passed:  # samples are worth another pass only when there is something to show
             place = [name for name in (FILE, RECORD) if name in rows.columns]
-            what = [one for one in self.shown(rows) if one not in place]
+            what = [shown for shown in self.shown(rows) if not (isinstance(shown, str) and shown in place)]
             offending = rows.where(wrong).select(*place, *what).limit(SAMPLE_ROWS)
             sample = tuple(row.asDict() for row in offending.collect())
         numbers = {

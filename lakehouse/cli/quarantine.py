@@ -66,8 +66,8 @@ def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> Non
 
     from lakehouse.autoloader.lineage import FILE
 
-    opened = lake.delta_at(lake.settings.quarantine_uri(table))
-    kept = opened.to_pyarrow_table().sort_by([("quarantined_at", "descending")]) if opened else None
+    rows = lake.rows_at(lake.settings.quarantine_uri(table))
+    kept = rows.to_table().sort_by([("quarantined_at", "descending")]) if rows else None
     found = kept.slice(0, limit).to_pylist() if kept else []
     reasons = Counter(kept["reason"].to_pylist()) if kept else Counter()
     columns = [

@@ -9,7 +9,7 @@ from pydantic import Field
 from lakehouse.autoloader.lineage import ABOUT_THE_ROW, RECORD, SEQUENCE
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME, Judged
-from lakehouse.table import At, Check, Names
+from lakehouse.table import CHECKS, At, Check, Names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -39,10 +39,7 @@ class Latest(Judged):
 
     def default_checks(self) -> tuple[Check, ...]:
         """The table is held against its source, and rows without a key are counted."""
-        from lakehouse.checks.keyed import Keyed
-        from lakehouse.checks.matches import Matches
-
-        return (Matches(), Keyed())
+        return (CHECKS["matches"](), CHECKS["keyed"]())
 
     def versions(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
         """The believed rows of the source, each as often as it was sent; streaming or not.

@@ -146,10 +146,12 @@ class Python(Computed):
     @contextmanager
     def result(self, at: At, frames: Mapping[str, DataFrame]) -> Iterator[DataFrame]:
         """What the function gives."""
+        from lakehouse.flows.user_code import with_plain_text
+
         made = self._found(at)(*frames.values())
         if not (hasattr(made, "write") and hasattr(made, "schema")):
             raise self._refused(at, f"{self.function} returned a {type(made).__name__}", "return a DataFrame")
-        yield made
+        yield with_plain_text(made)
 
     def _found(self, at: At) -> Callable[..., Any]:
         from lakehouse.flows.user_code import load

@@ -30,7 +30,7 @@ _PAUSE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
-class _Due:
+class Due:
     """A commit that is to be made.
 
     Attributes:
@@ -77,7 +77,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
             run.on_alive()
             todo = due(at, flow)
             if todo is not None:
-                done.append(_compute(at, flow, todo))
+                done.append(compute(at, flow, todo))
                 run.on_batch(done[-1])
             pause = (run.trigger.interval or _PAUSE).total_seconds()
             if run.trigger.ends or run.stop.asked.wait(pause):
@@ -94,7 +94,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
         )
 
 
-def due(at: At, flow: Computed) -> _Due | None:
+def due(at: At, flow: Computed) -> Due | None:
     """The commit that is to be made; None when the table is what its sources give, or one of them is not there yet.
 
     Raises:
@@ -114,10 +114,11 @@ def due(at: At, flow: Computed) -> _Due | None:
         return None
     adds = (pa.table(one.get_add_actions(flatten=True))["num_records"].to_pylist() for one in there.values())
     number = None if target is None else target.transaction_version(_TRANSACTION)
-    return _Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
+    return Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
 
 
-def _compute(at: At, flow: Computed, todo: _Due) -> BatchProgress:
+def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
+    """Makes the commit; one that the table has already is left out."""
     from lakehouse.progress import BatchProgress
 
     started, uri = time.monotonic(), at.lake.settings.table_uri

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from lakehouse.autoloader.lineage import LINEAGE
 from lakehouse.errors import ConfigurationError
-from lakehouse.table import At, Check, Flow, TableName
+from lakehouse.table import CHECKS, At, Check, Flow, TableName
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -59,9 +59,7 @@ class Rollup(Flow):
 
     def default_checks(self) -> tuple[Check, ...]:
         """The table is held against its source."""
-        from lakehouse.checks.matches import Matches
-
-        return (Matches(),)
+        return (CHECKS["matches"](),)
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Computes the groups anew whose rows changed."""

@@ -110,8 +110,8 @@ def windows_by_payment_method(lake: Lake) -> Plot:
 def lateness(lake: Lake) -> Plot:
     """How far late orders were behind the newest one when their batch came."""
     name, title = "lateness", "How late the late orders were"
-    opened = lake.delta_at(lake.settings.quarantine_uri(SILVER))
-    kept = opened.to_pyarrow_table(columns=["reason", "lateness_seconds"]) if opened else None
+    rows = lake.rows_at(lake.settings.quarantine_uri(SILVER))
+    kept = rows.to_table(columns=["reason", "lateness_seconds"]) if rows else None
     minutes = pc.divide(kept.filter(pc.field("reason") == LATE)["lateness_seconds"], 60.0).to_numpy() if kept else []
     if not len(minutes):
         return _empty(name, title, "No order came too late for its window.")

@@ -118,7 +118,7 @@ def assert_stopped_by_the_duplicate(result, injected, failed_before):
     [record] = failed["no_duplicate_orders"]["offending_rows"].records
     assert record.data["order_id"] == injected["order_id"]
     assert "orders_stream_000.json" in record.data["source_files"]
-    assert failed["no_duplicate_orders"]["duplicate_orders"].value == 1
+    assert failed["no_duplicate_orders"]["duplicate_keys"].value == 1
     assert failed["no_duplicate_orders"]["next"].value
     [file] = failed["no_file_loaded_twice"]["offending_rows"].records
     assert (file.data["rows_read"], file.data["rows_in_table"]) == (50, 51)

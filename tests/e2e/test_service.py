@@ -39,10 +39,11 @@ def test_a_second_service_is_told_who_writes_and_an_error_that_stays_ends_it(lak
     assert 'lakehouse_stream_latency_seconds_count{table="bronze.orders_autoloader"} 1.0' in told
     assert requests.get(f"{service.address}/", timeout=10).status_code == 404
     assert service.end(signal.SIGKILL) == -signal.SIGKILL
-    service = Service(environment, TABLE, *FAST)
-    service.health()
     land(files=1, first_file=1, rows_per_file=ROWS, late_share=0)
-    service.wait_for(service.batches, "its first batch")
+    service = Service(environment, TABLE, *FAST)
+    # the killed client's query may have loaded the file before it was ended
+    service.wait_for(lambda: service.health().json()["tables"][0]["state"] == "running", "it ran")
+    service.wait_for(lambda: places(lake).total() >= 2 * ROWS, "the last file was in")
     assert service.end() == 0
     assert places(lake) == expected(2)
     assert running_queries(engine_status(lake.settings).pid) == 0

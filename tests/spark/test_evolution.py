@@ -152,6 +152,7 @@ def told(orders, environment, **more):
     return with_variables(orders.lake, **more), {**environment, **variables}
 
 
+@pytest.mark.soak("silver after a widening, nested and hinted columns; test_modes.py widens a column of each kind")
 def test_types_widen_in_the_table_too_and_silver_goes_on(orders, environment):
     lake, _ = told(orders, environment, schema_evolution_mode="addNewColumnsWithTypeWidening")
     orders.put(0, points=1, deep={"points": [1]})

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import pytest
+from command import lakehouse_json
 from declared import with_variables
 from e2e.test_pipeline import assert_silver_is, lines_of
 from landed_windows import BronzeWriter
@@ -245,6 +246,16 @@ def test_a_duplicate_within_the_watermark_is_counted_once(lake, spark, bronze):
     counts = {f"{start:%H:%M}": values[0] for (start, _, _), values in rows_of(lake).items()}
     assert counts == {"10:00": 3, "10:20": 1}, "A once, and both orders that have no number"
     assert finding(spark, dropping).passed
+
+
+def test_the_commands_foresee_late_rows_and_bring_them_into_their_windows(lake, spark, bronze, environment):
+    run_over(bronze, spark, lake, EARLY, LATER, LAST)
+    foreseen = lakehouse_json(environment, "watermark", "--delay", "10 minutes", "--delay", "5h")
+    told = [(one["watermark"], one["late_rows"]) for one in foreseen["watermarks"]]
+    assert (foreseen["table"], told) == (SILVER, [("10 minutes", 3), ("5 hours", 0)])
+    assert lakehouse_json(environment, "replay-late")["done"] is False
+    assert lakehouse_json(environment, "replay-late", SILVER, "--yes")["windows_changed"] == 2
+    assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST]]).windows
 
 
 def test_another_window_on_an_old_checkpoint_is_refused_with_the_way_out(lake, spark, bronze):

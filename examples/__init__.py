@@ -1,0 +1,1 @@
+"""Examples: data sets that nobody wrote code for."""

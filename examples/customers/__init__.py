@@ -1,0 +1,1 @@
+"""Customers: CSV files in folders by country, with updates; a declaration makes two tables of them."""
