@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _LISTED = 5_000
 _SAMPLE_FILES = 100
 _SAMPLE_BYTES = 16 << 20
+_SHOWN_BYTES = 1 << 20
 _HEAD_BYTES = 64 << 10
 _TYPED = ("json", "csv")
 ROWS = 5
@@ -40,7 +41,7 @@ class Landed:
         more: Whether the listing ended before the last file.
         size_bytes: Of the listed files together.
         columns: Name to type, as Spark writes it; those of the path last.
-        rows: The first rows of the smallest of the newest files.
+        rows: The first rows of one of the newest files; none when that is too large.
         sample: That file.
         notes: What is worth knowing.
     """
@@ -73,7 +74,7 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
     keys, glob = chosen_names([one.key for one in listed]) if format_ is None else ([one.key for one in listed], None)
     chosen = [one for one in listed if one.key in set(keys)]
     newest = nlargest(_SAMPLE_FILES, _versions(source.bucket, chosen), key=lambda one: one.last_modified)
-    sample = min(newest, key=lambda one: one.size_bytes)
+    sample = min(newest, key=lambda one: (one.size_bytes > _SHOWN_BYTES, abs(one.size_bytes - _SHOWN_BYTES)))
     fetcher = _fetcher(lake, source.bucket)
     found = _guess(fetcher, sample)
     if format_ is not None:
