@@ -1,4 +1,4 @@
-"""How the source is cut: what belongs to the orders stays with them."""
+"""How the source is cut: what belongs to the orders stays with them, and a module is short."""
 
 import re
 from pathlib import Path
@@ -31,3 +31,11 @@ def test_no_field_of_an_order_is_named_outside_of_the_orders_folder(folder):
 def test_the_orders_folder_names_every_field():
     text = "".join(one.read_text(encoding="utf-8") for one in OF_ORDERS.glob("*.py"))
     assert [name for name in FIELDS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def _lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_module_has_more_than_400_lines():
+    assert [f"{one.relative_to(ROOT)}: {_lines(one)}" for one in LIBRARY if _lines(one) > 400] == []
