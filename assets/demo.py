@@ -16,6 +16,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from assets.customers import load_customers
 from assets.definitions import JOB, SENSOR, defs
 from assets.instance import use_instance
 from lakehouse.engine import connect, engine_status
@@ -143,6 +144,7 @@ def _demo(console: Console) -> dict[str, Any]:
         demo.say("\nnothing new lands", "bold")
         demo.tick()
         _expect(demo.run(None), exactly=0)
+        load_customers(lake, demo.say)
         _show_tables(demo)
         _show_where_next(demo)
     seconds = round(time.monotonic() - started, 1)
