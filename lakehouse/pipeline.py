@@ -247,7 +247,7 @@ def replay_files(
     """
     catalogue = read_catalogue(lake.settings)
     flow = require_replacing(catalogue[table], catalogue, "lakehouse replay")
-    overwrites = flow.cloud_files(lake.settings, table).allow_overwrites != "false"
+    overwrites = bool(flow.cloud_files(lake.settings, table).allow_overwrites)
     return replay(lake, table, files=files, since=since, batch=batch, overwrites=overwrites, really=really)
 
 
