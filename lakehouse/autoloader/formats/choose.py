@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import IO
+from importlib import import_module
+from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType
 
@@ -41,7 +42,8 @@ class ChosenFormat:
 
     def parse_lines(self, data: bytes, path_at: PathAt) -> Rows:
         """See ``read.Format``."""
-        return self._format.lines_parser(data, path_at, self._target(""))
+        rows: Rows = _function(self._format.parse_lines)(data, path_at, self._target(""))
+        return rows
 
     def knowing(self, columns: StructType) -> ChosenFormat:
         """See ``read.Format``."""
@@ -50,7 +52,8 @@ class ChosenFormat:
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
         """See ``read.Format``."""
-        return self._format.file_parser(file, self._target(path, span.last_modified))
+        rows: Iterator[Rows] = _function(self._format.parse)(file, self._target(path, span.last_modified))
+        return rows
 
     @property
     def _format(self) -> Format:
@@ -75,5 +78,13 @@ class ChosenFormat:
 
 def infer(options: CloudFilesOptions, files: Iterable[IO[bytes]]) -> StructType:
     """The columns of sample files."""
-    inference = FORMATS[options.format].inference
-    return inference(files, reader=options.reader, infer_column_types=options.infer_column_types)
+    function = _function(FORMATS[options.format].infer)
+    columns: StructType = function(files, reader=options.reader, infer_column_types=options.infer_column_types)
+    return columns
+
+
+def _function(place: str) -> Callable[..., Any]:
+    """Formats are imported when they are used: a worker that reads JSON needs no Avro."""
+    module, _, name = place.partition(":")
+    found: Callable[..., Any] = getattr(import_module(f"lakehouse.autoloader.formats.{module}"), name)
+    return found

@@ -5,25 +5,12 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib import import_module
-from typing import IO, TYPE_CHECKING, Any, Protocol
-
-if TYPE_CHECKING:
-    from pyspark.sql.types import StructType
-
-    from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
+from typing import Any
 
 Reader = Mapping[str, str]
 """Options of a format's reader, their names in lower case."""
-
-
-class Infer(Protocol):
-    """The columns of sample files; without ``infer_column_types`` those of text are STRING."""
-
-    def __call__(self, files: Iterable[IO[bytes]], *, reader: Reader, infer_column_types: bool) -> StructType:
-        """See the class."""
 
 
 def words(*texts: str) -> tuple[str, ...]:
@@ -43,7 +30,7 @@ class Format:
     Attributes:
         name: As ``cloudFiles.format`` spells it; found in any case.
         parse: ``module:function`` in this package: ``(file, target)`` to ``Rows``, a part of the file at a time.
-        infer: The same for ``Infer``.
+        infer: The same for ``(files, *, reader, infer_column_types)`` to the columns of sample files.
         parse_lines: The same for ``(data, path_at, target)`` to ``Rows``, where ``data`` are whole lines, perhaps of
             several files; "" for a format whose files are read whole.
         is_lines: Whether files are independent lines, with these options of the reader.
@@ -77,21 +64,6 @@ class Format:
     def reader_options(self) -> tuple[str, ...]:
         """Everything that its reader can be told."""
         return words(*self.options, *self.flags)
-
-    @property
-    def file_parser(self) -> Callable[[IO[bytes], Target], Iterator[Rows]]:
-        """The function that ``parse`` names."""
-        return _function(self.parse)
-
-    @property
-    def lines_parser(self) -> Callable[[bytes, PathAt, Target], Rows]:
-        """The function that ``parse_lines`` names."""
-        return _function(self.parse_lines)
-
-    @property
-    def inference(self) -> Infer:
-        """The function that ``infer`` names."""
-        return _function(self.infer)
 
 
 class Formats:
@@ -141,10 +113,3 @@ def _put(known: dict[Any, Format], key: Any, one: Format) -> None:
     if key in known:
         raise ValueError(f"{key!r} stands for two formats: {known[key].name} and {one.name}")
     known[key] = one
-
-
-def _function(place: str) -> Callable[..., Any]:
-    """Formats are imported when they are used: a worker that reads JSON needs no Avro."""
-    module, _, name = place.partition(":")
-    found: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
-    return found
