@@ -18,6 +18,7 @@ from lakehouse.autoloader.bad_records import StagedRecords
 from lakehouse.autoloader.columns import Columns
 from lakehouse.autoloader.evolve import Learner
 from lakehouse.autoloader.formats.choose import reads_lines
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA
 from lakehouse.autoloader.location import key_uri, split_uri
@@ -25,7 +26,6 @@ from lakehouse.autoloader.options import CloudFilesOptions
 from lakehouse.autoloader.plan import Span, plan
 from lakehouse.autoloader.probe import KILLS_ITS_READER
 from lakehouse.autoloader.receipts import Receipt, State
-from lakehouse.autoloader.schemas import NO_FIELDS
 from lakehouse.autoloader.segments import FileVersion, encode, to_files, to_table
 from lakehouse.autoloader.source import Part
 from lakehouse.autoloader.stream import Stream, Task
@@ -159,7 +159,7 @@ class CopyStream(Stream):
         self, spans: list[Span], schema: StructType, receipts: list[Receipt]
     ) -> Iterator[tuple[pa.RecordBatch, list[tuple[str, str]]]]:
         """Batches of the table's columns, each with what does not fit them: file and problem."""
-        keeps = self._rescued in schema.names or self._options.format in NO_FIELDS
+        keeps = self._rescued in schema.names or not FORMATS[self._options.format].has_fields
         read = schema if keeps else StructType([*schema.fields]).add(self._rescued, "string")
         try:
             for batch in super().rows(spans, read, receipts):

@@ -5,59 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-_TIMES = "dateFormat enableDateTimeParsingFallback locale timeFormat timeZone timestampFormat timestampNTZFormat "
-_TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode multiLine samplingRatio "
+from lakehouse.autoloader.formats.format import words
+from lakehouse.autoloader.formats.registry import FORMATS
 
-
-def _sorted(*names: str) -> tuple[str, ...]:
-    return tuple(sorted("".join(names).split(), key=str.lower))
-
-
-READER_OPTIONS: dict[str, tuple[str, ...]] = {
-    "json": _sorted(
-        _TEXTS,
-        _TIMES,
-        "allowBackslashEscapingAnyCharacter allowComments allowNonNumericNumbers allowNumericLeadingZeros ",
-        "allowSingleQuotes allowUnquotedControlChars allowUnquotedFieldNames dropFieldIfAllNull inferTimestamp ",
-        "prefersDecimal primitivesAsString readerCaseSensitive singleVariantColumn",
-    ),
-    "csv": _sorted(
-        _TEXTS,
-        _TIMES,
-        "charToEscapeQuoteEscaping comment delimiter emptyValue enforceSchema escape header ignoreLeadingWhiteSpace ",
-        "ignoreTrailingWhiteSpace maxCharsPerColumn maxColumns nanValue negativeInf nullValue positiveInf preferDate ",
-        "quote readerCaseSensitive sep unescapedQuoteHandling",
-    ),
-    "parquet": _sorted("datetimeRebaseMode int96RebaseMode mergeSchema readerCaseSensitive"),
-    "avro": _sorted(
-        "avroSchema avroSchemaUrl datetimeRebaseMode enableStableIdentifiersForUnionType mode positionalFieldMatching ",
-        "readerCaseSensitive recursiveFieldMaxDepth stableIdentifierPrefixForUnionType",
-    ),
-    "orc": _sorted("mergeSchema"),
-    "text": _sorted("encoding lineSep wholetext"),
-    "binaryfile": (),
-}
+READER_OPTIONS = {one.name.lower(): one.reader_options for one in FORMATS}
 """The options of each format's reader, as Spark 4.2 spells them (``readerCaseSensitive`` is Databricks')."""
 
 READER_NAMES = {format_: {name.lower(): name for name in names} for format_, names in READER_OPTIONS.items()}
 """The same, found by their names in lower case."""
 
-_XML = _sorted(
-    "arrayElementName attributePrefix excludeAttribute ignoreNamespace ignoreSurroundingSpaces rowTag ",
+_XML = words(
+    "arrayElementName attributePrefix excludeAttribute ignoreNamespace ignoreSurroundingSpaces rowTag",
     "rowValidationXSDPath valueTag wildcardColName",
 )
 _OWNERS = {**READER_NAMES, "xml": {name.lower(): name for name in _XML}}
 
-FLAGS = frozenset(
-    name.lower()
-    for name in _sorted(
-        "allowBackslashEscapingAnyCharacter allowComments allowNonNumericNumbers allowNumericLeadingZeros ",
-        "allowSingleQuotes allowUnquotedControlChars allowUnquotedFieldNames dropFieldIfAllNull ",
-        "enableDateTimeParsingFallback enableStableIdentifiersForUnionType enforceSchema header ",
-        "ignoreLeadingWhiteSpace ignoreTrailingWhiteSpace inferTimestamp mergeSchema multiLine ",
-        "positionalFieldMatching preferDate prefersDecimal primitivesAsString readerCaseSensitive wholetext",
-    )
-)
+FLAGS = frozenset(name.lower() for one in FORMATS for name in one.flags)
 """Reader options that are true or false, in lower case."""
 
 MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")

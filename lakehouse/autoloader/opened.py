@@ -17,6 +17,7 @@ from lakehouse.autoloader.discovery import discover
 from lakehouse.autoloader.evolve import Learner, changes
 from lakehouse.autoloader.fetch import Fetcher
 from lakehouse.autoloader.formats.choose import infer
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.journal import Journal, utc_now
 from lakehouse.autoloader.location import SourcePath, source_id, split_uri
 from lakehouse.autoloader.options import CloudFilesOptions
@@ -47,7 +48,7 @@ def shared_stream_id(options: CloudFilesOptions) -> str:
 
 def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
     """The options by which columns are inferred: Auto Loader takes CSV files to have headers then; Spark does not."""
-    if options.format != "csv":
+    if not FORMATS[options.format].has_header:
         return options
     return replace(options, reader={"header": "true", **options.reader})
 
@@ -178,7 +179,7 @@ class Source:
         return full_schema(self.options, version)
 
     def _first_version(self, newest: list[FileVersion]) -> SchemaVersion:
-        if self.options.format != "csv":
+        if not FORMATS[self.options.format].has_header:
             return infer_version(self.options, self.path.root, self.fetcher, newest)
         options = with_header(self.options)
         version = infer_version(options, self.path.root, self.fetcher, newest)

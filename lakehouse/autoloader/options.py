@@ -20,6 +20,7 @@ from lakehouse.autoloader.databricks_options import (
     refusal,
     unknown,
 )
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.location import SourcePath, glob_regex, split_uri
 from lakehouse.errors import ConfigurationError
 
@@ -35,7 +36,7 @@ WIDENING = "addNewColumnsWithTypeWidening"
 _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
-_FORMATS = "json, csv, parquet, avro, orc, text, binaryFile"
+_FORMATS = ", ".join(FORMATS.names())
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?", re.DOTALL)
 
 
@@ -260,7 +261,7 @@ def _one_of(*spellings: str) -> Callable[[str], str]:
 def _format(text: str) -> str:
     if text.strip().lower() == "xml":
         raise ValueError("XML is not read here, so have it converted to one of " + _FORMATS)
-    return _one_of(*_FORMATS.split(", "))(text).lower()
+    return _one_of(*FORMATS.names())(text).lower()
 
 
 OPTIONS: tuple[Option, ...] = (
@@ -348,8 +349,10 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     after, before = values.get("modifiedAfter"), values.get("modifiedBefore")
     if after and before and after >= before:
         yield "No file can be newer than modifiedAfter and older than modifiedBefore: modifiedAfter must be earlier."
-    if values.get("cloudFiles.format") in ("text", "binaryfile") and "rescuedDataColumn" in values:
-        yield "rescuedDataColumn has nothing to hold: files of text and binaryFile have no fields."
+    format_ = values.get("cloudFiles.format")
+    if format_ and not FORMATS[format_].has_fields and "rescuedDataColumn" in values:
+        without = " and ".join(FORMATS.names(lambda one: not one.has_fields))
+        yield f"rescuedDataColumn has nothing to hold: files of {without} have no fields."
     if not path:
         return
     source = SourcePath.parse(path, strict=bool(values.get("cloudFiles.useStrictGlobber")))
@@ -372,7 +375,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:
-    if format_ not in (None, "json", "csv"):
-        yield f"badRecordsPath is for json and csv, and cloudFiles.format is {format_}: their records can be malformed."
+    if format_ and not FORMATS[format_].keeps_bad_records:
+        able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
+        yield f"badRecordsPath is for {able}, and cloudFiles.format is {format_}: their records can be malformed."
     if mode.strip().upper() in ("DROPMALFORMED", "FAILFAST"):
         yield f"badRecordsPath keeps malformed records, and mode is {mode.strip().upper()}: leave one of the two out."

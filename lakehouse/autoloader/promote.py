@@ -15,6 +15,7 @@ from pyspark.sql.types import ArrayType, StringType, StructField, StructType
 from lakehouse.autoloader.formats.arrow_columns import converted
 from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.formats.json_text import LineScanner, Members, dump
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.formats.text import values_of
 
@@ -89,7 +90,7 @@ class Promoter:
 
     def _read(self, documents: list[Members]) -> tuple[dict[str, Any], list[set[str]]]:
         """For each column its values, and for each row the names of fields that are not, or not wholly, in them."""
-        if self.format == "csv":
+        if FORMATS[self.format].rescues_text:
             return self._read_texts(documents)
         lines = "\n".join(_text(one) for one in documents).encode()
         schema = StructType([*self.columns.fields, StructField(self.rescued, StringType())])

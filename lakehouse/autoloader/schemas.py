@@ -18,6 +18,7 @@ from lakehouse.autoloader.decompress import compression_of, unpack
 from lakehouse.autoloader.evolve import changes, evolved, leaves, limit_note, limited, possible
 from lakehouse.autoloader.fetch import Changed, Fetcher, Vanished
 from lakehouse.autoloader.formats.choose import infer, reads_lines
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import BadFile, raise_if_environment
 from lakehouse.autoloader.hints import parse_hints, with_hints
 from lakehouse.autoloader.lineage import RESCUED_DATA
@@ -195,7 +196,6 @@ class SchemaLocation:
 
 
 _FIELDS = ("dataSchemaJson", "partitionSchemaJson")
-NO_FIELDS = ("text", "binaryfile")
 
 
 def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
@@ -205,14 +205,15 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     name of a column from elsewhere is none of the columns.
     """
     rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
-    added = [options.rescued_data_column or RESCUED_DATA] if rescues and options.format not in NO_FIELDS else []
+    format_ = FORMATS[options.format]
+    added = [options.rescued_data_column or RESCUED_DATA] if rescues and format_.has_fields else []
     taken = {name.lower() for name in (*version.partitions.names, *added, METADATA)}
     schema = StructType([one for one in version.data.fields if one.name.lower() not in taken])
     for one in version.partitions.fields:
         schema.add(one)
     for name in added:
         schema.add(name, "string")
-    header = {HEADER: version.has_header} if options.format == "csv" else {}
+    header = {HEADER: version.has_header} if format_.has_header else {}
     return schema.add(METADATA, METADATA_TYPE, metadata={INFERRED: True, **header})
 
 

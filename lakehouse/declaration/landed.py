@@ -9,6 +9,7 @@ from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.location import SourcePath
 from lakehouse.declaration.guess import Guess, chosen_names, format_of_marks, guess
 from lakehouse.errors import ConfigurationError
@@ -27,7 +28,6 @@ _SAMPLE_FILES = 100
 _SAMPLE_BYTES = 16 << 20
 _SHOWN_BYTES = 1 << 20
 _HEAD_BYTES = 64 << 10
-_TYPED = ("json", "csv")
 ROWS = 5
 
 
@@ -79,7 +79,8 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
     found = _guess(fetcher, sample)
     if format_ is not None:
         found = replace(found, options=found.options if found.format == format_ else {}, format=format_, notes=())
-    options = {"cloudFiles.inferColumnTypes": "true"} if found.format in _TYPED else {}
+    known = FORMATS.get(found.format)  # one that there is not is refused with all that is wrong
+    options = {"cloudFiles.inferColumnTypes": "true"} if known and known.infers_types else {}
     told = {"path": path, "format": found.format, "options": {**options, **found.options}}
     flow = Files.model_validate(told | ({"glob": glob} if glob else {}))
     asked = replace(flow.cloud_files(lake.settings, table), sample_files=_SAMPLE_FILES, sample_bytes=_SAMPLE_BYTES)
