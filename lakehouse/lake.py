@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
@@ -19,6 +20,8 @@ from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, Sub
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
+
+_log = logging.getLogger(__name__)
 
 EMPTIED, FORGOTTEN = "emptied", "forgotten"
 """Keys of a commit's metadata: why a table was emptied, and what becomes of rows computed from those removed."""
@@ -141,6 +144,7 @@ class Lake:
         """
         settings = settings or Settings.load()
         endpoint = ensure_store(settings, say)
+        _log.info("lake %s at %s, declared in %s", settings.lake_uri, endpoint.url, settings.declaration)
         return cls(settings, endpoint, open_store(endpoint))
 
     def table_names(self) -> list[str]:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.cli.output import Json, Output, Yes, command
-from lakehouse.settings import Settings
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
 
 _CELL = 40
 
@@ -26,11 +28,12 @@ def validate(
 ) -> None:
     """Check lakehouse.yaml: print its tables in the order of the data, or all that is wrong with it."""
     from lakehouse import declaration
+    from lakehouse.settings import Settings
 
     if json_schema:
         print(json.dumps(declaration.json_schema(), indent=2))
         return
-    with command(as_json) as out:
+    with command(as_json, warn=False) as out:
         settings = Settings.load()
         try:
             catalogue = declaration.read_catalogue(settings)
@@ -46,17 +49,12 @@ def validate(
             facts = {"name": table.name, "line": table.line, "flow": table.flow.kind, "source": source}
             told.append({**facts, "on_demand": table.on_demand, "checks": checks})
         out.table(["table", "flow", "source", "checks"], rows)
-        warnings = [_unknown(*one) for one in declaration.unknown_variables(settings, catalogue)]
+        warnings = [declaration.warning_of(*one) for one in declaration.unknown_variables(settings, catalogue)]
         warnings += _undeclared(out, settings, catalogue.names) if with_lake else []
         for warning in warnings:
             out.line(f"warning: {warning}", style="yellow")
         out.line(f"{catalogue.where} is valid: {len(rows):,} tables", style="green")
         out.result({"declaration": catalogue.where, "valid": True, "tables": told, "warnings": warnings})
-
-
-def _unknown(name: str, near: str | None) -> str:
-    asked = f"; did you mean {near}?" if near else ""
-    return f"{name} is set, and neither a setting nor asked for by the declaration{asked}"
 
 
 def _undeclared(out: Output, settings: Settings, declared: tuple[str, ...]) -> list[str]:
@@ -73,6 +71,7 @@ def init(
     """Write a first lakehouse.yaml, with examples in comments; never over one that is there."""
     from lakehouse.declaration.problems import shown
     from lakehouse.declaration.templates import write_first
+    from lakehouse.settings import Settings
 
     with command(as_json) as out:
         path = Settings.load().declaration if folder is None else folder / "lakehouse.yaml"
@@ -98,6 +97,7 @@ def add(
     from lakehouse.declaration.landed import look_at_files
     from lakehouse.declaration.problems import shown
     from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
     from lakehouse.table import require_name
 
     with command(as_json) as out:

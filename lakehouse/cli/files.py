@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesArgument, FilesTable, Json, Yes, command, files_table
+from lakehouse.cli.output import FilesArgument, FilesTable, Json, Yes, begun, command, open_table
 
 checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
 
@@ -22,18 +22,20 @@ def files(
     from dataclasses import asdict
 
     from lakehouse.autoloader.state import file_states
-    from lakehouse.lake import Lake
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        wanted = _state(state) if state else None
+        lake, table = open_table(out, named)
+        if not begun(out, lake, table, named):
+            out.result({"table": table, "counts": {}, "files": []})
+            return
         versions = {one.batch_id: one.version for one in lake.commits_since(table, None) if one.batch_id is not None}
         found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
         counts: dict[str, int] = {}
         for one in found:
             counts[one.ingestion_state or "PENDING"] = counts.get(one.ingestion_state or "PENDING", 0) + 1
-        if state:
-            found = [one for one in found if (one.ingestion_state or "PENDING") == state.upper()]
+        if wanted:
+            found = [one for one in found if (one.ingestion_state or "PENDING") == wanted]
         rows = [
             [
                 *(one.sequence, one.ingestion_state or "PENDING", one.rows, one.bad_records),
@@ -51,6 +53,21 @@ def files(
         out.result({"table": table, "counts": counts, "files": [asdict(one) for one in found]})
 
 
+def _state(named: str) -> str:
+    from lakehouse.autoloader.receipts import State
+    from lakehouse.errors import ConfigurationError
+
+    known = [*State, "PROCESSING", "PENDING"]
+    if named.upper() not in known:
+        raise ConfigurationError(
+            f"there is no state {named} of files",
+            where="lakehouse files --state",
+            state="nothing was read",
+            next_command="name one of: " + ", ".join(known),
+        )
+    return named.upper()
+
+
 def replay(
     names: Annotated[list[str] | None, typer.Option("--files", help="path, key or name; globs; repeatable")] = None,
     since: Annotated[datetime | None, typer.Option(help="files found since then, UTC")] = None,
@@ -61,7 +78,6 @@ def replay(
 ) -> None:
     """Load files again: takes out their rows, then the next ingest reads the files as they are now."""
     from lakehouse.errors import ConfigurationError
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import replay_files
 
     with command(as_json) as out:
@@ -72,10 +88,16 @@ def replay(
                 state="nothing was changed",
                 next_command="name the files: --files GLOB, --since TIME or --batch N",
             )
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
         moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
         done = replay_files(lake, table, files=names or (), since=moment, batch=batch, really=yes)
+        if not (done.files or done.gone or done.waiting):
+            raise ConfigurationError(
+                f"{table} has loaded no such file",
+                where=" ".join(["lakehouse replay", *(f"--files {name}" for name in names or ())]),
+                state="nothing was changed",
+                next_command=f"lakehouse files --table {table}   (lists what it has loaded)",
+            )
         out.table(
             ["seq", "state", "rows", "batch", "file"],
             [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],
@@ -102,11 +124,12 @@ def show(named: FilesArgument = None, as_json: bool = Json) -> None:
     from dataclasses import asdict
 
     from lakehouse import checkpoints
-    from lakehouse.lake import Lake
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
+        if not begun(out, lake, table, named):
+            out.result({"table": table, "checkpoint": None, "offset": None})
+            return
         state = checkpoints.read_checkpoint(lake, table)
         offset = checkpoints.newest_offset(lake, table)
         said = asdict(state) if state else {}
@@ -122,11 +145,9 @@ def repair_(named: FilesArgument = None, yes: Yes = False, as_json: bool = Json)
     from dataclasses import asdict
 
     from lakehouse import pipeline
-    from lakehouse.lake import Lake
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
         done = pipeline.repair_table(lake, table, really=yes)
         if done.reason:
             out.line(done.reason, style="yellow")
@@ -147,10 +168,9 @@ def restart(
     from dataclasses import asdict
 
     from lakehouse import pipeline
-    from lakehouse.lake import Lake
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
+        lake, _ = open_table(out, table)
         done = pipeline.restart_table(lake, table, really=yes)
         for step in done.steps:
             out.line(f"{'done: ' if done.done else 'would: '}{step}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Yes, command
+from lakehouse.cli.output import Json, Yes, command, open_table
 
 
 def forget(
@@ -34,7 +34,6 @@ def forget(
     from lakehouse.engine import connect
     from lakehouse.engine.conf import TRANSACTION
     from lakehouse.errors import ConfigurationError
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import declared
 
     def refuse(what: str, next_command: str) -> ConfigurationError:
@@ -45,7 +44,7 @@ def forget(
     with command(as_json) as out:
         if [where is not None, duplicates, already_removed].count(True) != 1:
             raise refuse("say which rows", "give one of --where CONDITION, --duplicates, --already-removed")
-        lake = Lake.open(say=out.say)
+        lake, _ = open_table(out, table)
         table_ = declared(lake, table)
         if table_.flow.reads:
             raise refuse(

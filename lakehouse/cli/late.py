@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Output, Yes, command
-from lakehouse.table import At
+from lakehouse.cli.output import Json, Output, Yes, command, require_declared
+
+if TYPE_CHECKING:
+    from lakehouse.table import At
 
 WindowsTable = Annotated[str | None, typer.Argument(help="a table of windows; none = the only one that is declared")]
 
@@ -65,8 +67,11 @@ def _place(out: Output, table: str | None) -> At:
     from lakehouse.lake import Lake
     from lakehouse.late import table_of_windows
     from lakehouse.settings import Settings
+    from lakehouse.table import At
 
     settings = Settings.load()
+    if table is not None:
+        require_declared(settings, table)
     catalogue = read_catalogue(settings)
     chosen = table_of_windows(catalogue, table)
     lake = Lake.open(settings, say=out.say)

@@ -14,25 +14,49 @@ from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
-from lakehouse.cli.output import Json, Output, command
+from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
 from lakehouse.cli.schema import schema
 from lakehouse.cli.stream import stream
 from lakehouse.cli.triggers import triggers
+from lakehouse.cli.verbose import Group, Verbose
 from lakehouse.errors import ConfigurationError
-from lakehouse.settings import Settings
+from lakehouse.extras import PROJECT
 
 if TYPE_CHECKING:
     from lakehouse.table import Finding
 
 app = typer.Typer(
     name="lakehouse",
-    help="Order files in a bucket become bronze, silver and gold Delta tables, exactly once.",
+    cls=Group,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        python = ".".join(map(str, sys.version_info[:3]))
+        print(f"lakehouse {version(PROJECT)} (pyspark {version('pyspark')}, Python {python})")
+        raise typer.Exit
+
+
+@app.callback()
+def lakehouse(
+    verbose: Verbose = 0,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="print the version and exit")
+    ] = False,
+) -> None:
+    """Files in a bucket become bronze, silver and gold Delta tables, each file exactly once.
+
+    The tables are declared in lakehouse.yaml; lakehouse init writes a first one.
+    """
 
 
 @app.command()
@@ -63,6 +87,7 @@ def down(
 ) -> None:
     """Stop the Spark engine and the object store. Data stays."""
     from lakehouse.engine import stop_engine
+    from lakehouse.settings import Settings
     from lakehouse.storage import stop_store
 
     with command(as_json) as out:
@@ -81,6 +106,7 @@ def env(as_json: bool = Json) -> None:
     """Print export lines with the store's address and keys, for other S3 clients: eval "$(lakehouse env)"."""
     import shlex
 
+    from lakehouse.settings import Settings
     from lakehouse.storage import ensure_store
 
     with command(as_json) as out:
@@ -135,24 +161,25 @@ def generate(
 
 @app.command()
 def ingest(
-    tables: Annotated[list[str] | None, typer.Argument(help="tables in order; none = the whole pipeline")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(help="layer.name of each, in order; default: all but those on demand")
+    ] = None,
     trigger: Annotated[str, typer.Option(help="availableNow, or once: all in one batch")] = "availableNow",
     as_json: bool = Json,
 ) -> None:
-    """Load what is new, once: bronze, silver and gold, each followed by its checks."""
+    """Load what is new, once: the tables in the order of the data, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.cli.triggers import trigger_that_ends
-    from lakehouse.declaration import read_catalogue
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
     from lakehouse.streams.run import Run
 
     with command(as_json) as out:
         settings = Settings.load()
         chosen = tables or list(pipeline.default_tables(settings))
-        catalogue = read_catalogue(settings)
         for table in chosen:
-            _ = catalogue[table]  # a wrong name is told before anything runs
+            require_declared(settings, table)  # a wrong name is told before anything runs
         ending = trigger_that_ends(trigger, chosen, out.say)
         lake = Lake.open(settings, say=out.say)
         spark = connect(lake, out.say)
@@ -217,6 +244,7 @@ def prepare(as_json: bool = Json) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from lakehouse.engine.jars import ensure_jars
+    from lakehouse.settings import Settings
     from lakehouse.storage import ensure_minio_binary
 
     with command(as_json) as out, ThreadPoolExecutor(2) as pool:
@@ -230,6 +258,7 @@ def prepare(as_json: bool = Json) -> None:
 app.command()(init)
 app.command()(add)
 app.command()(validate)
+app.command()(put)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Table as Grid
 
 from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.plain_text import printable
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
+    from lakehouse.table import Table
 
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
@@ -44,6 +47,10 @@ class Output:
         """A line of progress."""
         _errors.print(f" {printable(text)}", style="dim")
 
+    def warn(self, text: str) -> None:
+        """A line about what may be wrong, on standard error."""
+        _errors.print(f"warning: {printable(text)}", style="yellow")
+
     def line(self, text: str, style: str = "") -> None:
         """A line of the result, for people only."""
         if not self._as_json:
@@ -53,7 +60,7 @@ class Output:
         """A table of the result, for people only: numbers to the right, with separators."""
         if self._as_json:
             return
-        table = Table(
+        table = Grid(
             title=printable(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
         )
         numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
@@ -83,18 +90,57 @@ def _cell(value: Any) -> str:
     return f"{value:,.2f}" if isinstance(value, float) else printable(str(value))
 
 
-def files_table(lake: Lake, named: str | None) -> str:
-    """The table of files that a command is about: the one that was named, or the first that is declared.
+def require_declared(settings: Settings, named: str) -> Table:
+    """The table of that name.
 
     Raises:
-        ConfigurationError: no such table is declared.
+        ConfigurationError: it is no name of a table, or nobody declared it.
     """
+    from lakehouse.declaration import read_catalogue
+    from lakehouse.table import require_name
+
+    require_name(named)
+    return read_catalogue(settings)[named]
+
+
+def open_table(out: Output, named: str | None) -> tuple[Lake, str]:
+    """The lake, and the table that a command is about: the one that was named, or the first that files fill.
+
+    Raises:
+        ConfigurationError: no such table is declared; nothing was started then.
+    """
+    from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
+
+    settings = Settings.load()
+    table = _first_of_files(settings) if named is None else require_declared(settings, named).name
+    return Lake.open(settings, say=out.say), table
+
+
+def begun(out: Output, lake: Lake, table: str, named: str | None) -> bool:
+    """Whether any run of a table has begun; where none has, that is said.
+
+    Raises:
+        ConfigurationError: none has, and the table was named.
+    """
+    from lakehouse.autoloader.location import split_uri
+
+    place = lake.settings.checkpoint_uri(table)
+    bucket, prefix = split_uri(place)
+    if next(iter(lake.store.list(bucket, f"{prefix}/")), None) is not None:
+        return True
+    what, cure = f"{table} is declared, and no run has filled it yet", f"lakehouse ingest {table}"
+    if named is not None:
+        raise ConfigurationError(what, where=place, state="there is nothing to show", next_command=cure)
+    out.line(f"{what}: {cure}")
+    return False
+
+
+def _first_of_files(settings: Settings) -> str:
     from lakehouse.declaration import read_catalogue
     from lakehouse.flows.files import Files
 
-    if named is not None:
-        return named
-    catalogue = read_catalogue(lake.settings)
+    catalogue = read_catalogue(settings)
     found = [table.name for table in catalogue if isinstance(table.flow, Files)]
     if not found:
         raise ConfigurationError(
@@ -108,9 +154,16 @@ def files_table(lake: Lake, named: str | None) -> str:
 
 
 @contextmanager
-def command(as_json: bool) -> Iterator[Output]:
-    """Runs a command's body: an error becomes text or JSON and exit code 1, never a traceback."""
+def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
+    """Runs a command's body: an error becomes text or JSON and exit code 1, never a traceback.
+
+    Args:
+        as_json: How the result is rendered.
+        warn: Whether to tell of ``LAKEHOUSE_...`` variables that nobody reads.
+    """
     output = Output(as_json)
+    if warn:
+        _warn_of_variables(output)
     try:
         yield output
         output.finish()
@@ -121,6 +174,22 @@ def command(as_json: bool) -> Iterator[Output]:
         _fail(output, as_json, error.as_dict(), str(shown))
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
+
+
+def _warn_of_variables(output: Output) -> None:
+    """Tells of typing errors in names of variables; what is wrong with the declaration the command itself tells."""
+    if not any(name.startswith("LAKEHOUSE_") for name in os.environ):
+        return
+    from lakehouse.declaration import read_catalogue, unknown_variables, warning_of
+    from lakehouse.settings import Settings
+    from lakehouse.table import Catalogue
+
+    with suppress(LakehouseError):
+        settings = Settings.load()
+        if unknown_variables(settings, Catalogue()):
+            catalogue = read_catalogue(settings) if settings.declaration.exists() else Catalogue()
+            for one in unknown_variables(settings, catalogue):
+                output.warn(warning_of(*one))
 
 
 def _fail(output: Output, as_json: bool, facts: dict[str, str], text: str) -> None:

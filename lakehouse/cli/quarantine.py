@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesTable, Json, Output, command, files_table
+from lakehouse.cli.output import FilesTable, Json, Output, begun, command, open_table
 
 if TYPE_CHECKING:
     from lakehouse.flows.windows import Windows
@@ -24,15 +24,15 @@ def quarantine(
 ) -> None:
     """List the files, the records or the rows that are not in the table, with the reasons."""
     from lakehouse.flows.windows import Windows
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import declared
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
-        flow = declared(lake, table).flow if records is None else None
+        lake, table = open_table(out, named)
+        flow = declared(lake, table).flow
         if records is not None:
             _records(out, lake, records, limit)
+        elif not begun(out, lake, table, named):
+            out.result({"table": table, "bad_records": 0, "files": []})
         elif isinstance(flow, Windows):
             _rows(out, lake, table, flow, limit)
         else:

@@ -15,10 +15,12 @@ def report(
 ) -> None:
     """Write one HTML file with tables, uncounted orders and plots; needs no Spark."""
     from lakehouse.errors import ConfigurationError
+    from lakehouse.extras import needing
     from lakehouse.lake import Lake
-    from lakehouse.orders.report import report as look
 
     with command(as_json) as out:
+        with needing("report", "lakehouse report"):
+            from lakehouse.orders.report import report as look
         made = look(Lake.open(say=out.say))
         html = made.html()
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesTable, Json, Output, Yes, command, files_table
+from lakehouse.cli.output import FilesTable, Json, Output, Yes, command, open_table
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
@@ -27,7 +26,7 @@ def show(
 ) -> None:
     """Print the columns of one version."""
     with command(as_json) as out:
-        table, versions = _opened(named, out.say)
+        table, versions = _opened(out, named)
         one = _version(versions, version)
         columns = {field.name: field.dataType.simpleString() for field in [*one.data.fields, *one.partitions.fields]}
         out.table(["column", "type"], list(columns.items()), title=f"{table}, version {one.version}")
@@ -38,7 +37,7 @@ def show(
 def history(named: FilesTable = None, as_json: bool = Json) -> None:
     """List the versions, and where each new column was met."""
     with command(as_json) as out:
-        table, opened = _opened(named, out.say)
+        table, opened = _opened(out, named)
         versions = opened.history()
         rows = []
         for one in versions:
@@ -61,7 +60,7 @@ def diff(
 ) -> None:
     """Print what one version has that another lacks."""
     with command(as_json) as out:
-        table, versions = _opened(named, out.say)
+        table, versions = _opened(out, named)
         before, after = _version(versions, old), _version(versions, new)
         out.result({"table": table, "from": before.version, "to": after.version, **_differences(out, before, after)})
 
@@ -76,12 +75,10 @@ def approve(
     as_json: bool = Json,
 ) -> None:
     """Make columns that wait in the rescued data part of the schema; alone, lists what waits."""
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import rescued_data
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
         rescued = rescued_data(lake, table)
         waiting = rescued.waiting()
         rows = [[one.name, one.type, one.rows, f"{one.file}, record {one.record:,}"] for one in waiting]
@@ -115,7 +112,7 @@ def rollback(
 ) -> None:
     """Give the stream the columns of an older version, as a new version; rows that are stored stay as they are."""
     with command(as_json) as out:
-        table, versions = _opened(named, out.say)
+        table, versions = _opened(out, named)
         now, then = _version(versions, None), _version(versions, version)
         said = _differences(out, now, then)
         if said["removed"]:
@@ -137,12 +134,10 @@ def rollback(
 def promote(yes: Yes = False, named: FilesTable = None, as_json: bool = Json) -> None:
     """Move values from the rescued data into the columns that can take them now."""
     from lakehouse.engine import connect
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import rescued_data
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
         done = rescued_data(lake, table).promote(connect(lake, say=out.say), really=yes)
         out.table(["column", "rows"], list(done.rows.items()), title=f"values in _rescued_data of {table}")
         if done.done:
@@ -174,12 +169,10 @@ def contract(
     """Hold the schema against its pinned contract: exit code 1 when it breaks it."""
     from lakehouse import contract as contracts
     from lakehouse.errors import CheckFailed, ConfigurationError
-    from lakehouse.lake import Lake
     from lakehouse.pipeline import schemas
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        table = files_table(lake, named)
+        lake, table = open_table(out, named)
         latest, path = _version(schemas(lake, table), None), lake.settings.contract_path(table)
         pinned = contracts.pin(lake.settings, table, latest) if write else contracts.read_contract(lake.settings, table)
         if pinned is None:
@@ -207,12 +200,10 @@ def contract(
         out.line(f"{done}  {table}, version {latest.version}: {len(pinned.columns)} columns in {path}", style="green")
 
 
-def _opened(named: str | None, say: Callable[[str], None]) -> tuple[str, SchemaLocation]:
-    from lakehouse.lake import Lake
+def _opened(out: Output, named: str | None) -> tuple[str, SchemaLocation]:
     from lakehouse.pipeline import schemas
 
-    lake = Lake.open(say=say)
-    table = files_table(lake, named)
+    lake, table = open_table(out, named)
     return table, schemas(lake, table)
 
 

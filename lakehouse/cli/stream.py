@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command
+from lakehouse.cli.output import Json, Output, command, require_declared
 from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
+from lakehouse.extras import needing
 
 if TYPE_CHECKING:
     from lakehouse.streams.queries import StopRequest
@@ -22,7 +23,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stream(
-    tables: Annotated[list[str], typer.Argument(help="tables, one query each")],
+    tables: Annotated[list[str], typer.Argument(help="layer.name of each; one query each")],
     trigger: Annotated[
         str, typer.Option(help="processing-time=10s, or default: the next batch at once")
     ] = "processing-time=10s",
@@ -37,14 +38,18 @@ def stream(
 ) -> None:
     """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
     from lakehouse.engine import connect, disconnect
-    from lakehouse.health import serve
     from lakehouse.lake import Lake
-    from lakehouse.service import Service
+    from lakehouse.settings import Settings
     from lakehouse.streams.trigger import Trigger
 
     with command(as_json) as out:
-        chosen, limit = Trigger.parse(trigger), _limit(stale_after)
-        lake = Lake.open(say=out.say)
+        with needing("engine", "lakehouse stream"):
+            from lakehouse.health import serve
+            from lakehouse.service import Service
+        chosen, limit, settings = Trigger.parse(trigger), _limit(stale_after), Settings.load()
+        for table in tables:
+            require_declared(settings, table)
+        lake = Lake.open(settings, say=out.say)
         service = Service(
             lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()), stale_after=limit
         )

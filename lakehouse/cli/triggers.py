@@ -59,11 +59,13 @@ def compare(
     as_json: bool = Json,
 ) -> None:
     """Load the same sample with availableNow, once and processing-time, and compare: no table of yours is touched."""
+    from lakehouse.extras import needing
     from lakehouse.lake import Lake
-    from lakehouse.orders.trigger_comparison import Comparison
     from lakehouse.streams.trigger import Trigger
 
     with command(as_json) as out:
+        with needing("engine", "lakehouse triggers compare"):
+            from lakehouse.orders.trigger_comparison import Comparison
         every = Trigger.parse(f"processing-time={interval}").interval
         assert every is not None
         lake = Lake.open(say=out.say)

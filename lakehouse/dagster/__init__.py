@@ -6,12 +6,15 @@ The only part of ``lakehouse`` that imports Dagster; it needs the extra ``[dagst
     attributes:
       declaration: lakehouse.yaml
 
-or in Python: ``definitions(read_catalogue(Settings.load()))``. Loading them opens no store and starts no Spark.
+or in Python: ``defs = definitions()``. Loading them opens no store and starts no Spark.
 """
 
-from lakehouse.dagster.build import definitions
-from lakehouse.dagster.component import LakehouseComponent
-from lakehouse.dagster.landing import LandingNames
-from lakehouse.dagster.resources import LakeResource, SparkResource
+from lakehouse.extras import needing
+
+with needing("dagster", "lakehouse.dagster"):
+    from lakehouse.dagster.build import definitions
+    from lakehouse.dagster.component import LakehouseComponent
+    from lakehouse.dagster.landing import LandingNames
+    from lakehouse.dagster.resources import LakeResource, SparkResource
 
 __all__ = ["LakeResource", "LakehouseComponent", "LandingNames", "SparkResource", "definitions"]

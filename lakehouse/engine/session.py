@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,7 @@ from lakehouse.autoloader.sql import register_cloud_files_state
 from lakehouse.engine import conf
 from lakehouse.engine.server import ensure_engine, server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
+from lakehouse.extras import require
 from lakehouse.lake import Lake
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage.lease_holder import EngineUse, birth_of
@@ -19,6 +21,7 @@ from lakehouse.storage.lease_holder import EngineUse, birth_of
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_log = logging.getLogger(__name__)
 _sessions: dict[str, SparkSession] = {}
 _journal_roots: dict[str, str] = {}
 _uses: dict[str, EngineUse] = {}
@@ -52,7 +55,9 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
 
     Raises:
         EngineUnavailable: no engine can be reached or started.
+        ConfigurationError: the extra ``[engine]`` is not installed.
     """
+    require("engine", "the Spark engine")
     remote, pid = _remote(lake, say)
     session = _sessions.get(remote)
     if session is None or not _alive(session):
@@ -60,6 +65,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         _close_others(remote)
         _sessions[remote] = session
         _uses[remote] = _use(lake.settings, session, remote, pid)
+        _log.info("connected to Spark at %s, pid %s", _uses[remote].address, _uses[remote].pid)
     if _journal_roots.get(remote) != lake.settings.journal_root:
         register_cloud_files(session, lake.settings.journal_root)
         register_cloud_files_state(session)

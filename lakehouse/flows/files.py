@@ -146,18 +146,19 @@ class Files(Flow):
         path = SourcePath.parse(self.path)
         found: tuple[list[ObjectInfo], list[ObjectInfo]] = ([], [])
         for info in at.lake.store.list(path.bucket, path.root):
-            found[0 if self._is_input(path, info) else 1].append(info)
+            found[0 if self.is_input(info) else 1].append(info)
         return found
 
     def has_input(self, at: At) -> bool:
         """Whether anything has landed; the listing ends at the first file that is input."""
         path = SourcePath.parse(self.path)
-        return any(self._is_input(path, info) for info in at.lake.store.list(path.bucket, path.root))
+        return any(self.is_input(info) for info in at.lake.store.list(path.bucket, path.root))
 
-    def _is_input(self, path: SourcePath, info: ObjectInfo) -> bool:
-        name = info.key.rsplit("/", 1)[-1]
-        named = self.glob is None or re.fullmatch(glob_regex(self.glob), name)
-        return bool(info.size_bytes > 0 and named and path.covers(info.key))
+    def is_input(self, info: ObjectInfo) -> bool:
+        """Whether an object of the bucket is read: path and glob name it, and it is not empty."""
+        glob = self.glob or self.options.get("pathGlobFilter")
+        named = glob is None or re.fullmatch(glob_regex(glob), info.key.rsplit("/", 1)[-1])
+        return bool(info.size_bytes > 0 and named and SourcePath.parse(self.path).covers(info.key))
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Loads the files that are new."""

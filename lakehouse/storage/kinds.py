@@ -42,7 +42,7 @@ class StoreServer(ABC):
         """How it is launched; it listens on 127.0.0.1 alone.
 
         Raises:
-            TerminalError: it is not installed.
+            ConfigurationError: it is not installed.
             TransientError: it could not be built.
         """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
 _OBSERVED = "rows"
+_log = logging.getLogger(__name__)
 _KEPT_BATCHES = 100
 
 
@@ -104,6 +106,7 @@ def run_stream(
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
         before = checkpoints.verify(lake, table)
+        _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         checkpoints.clear_interrupted_start(lake, table)
         # a run that does not end must not grow: what it did is told batch by batch
         kept = None if run.trigger.ends else _KEPT_BATCHES
@@ -125,6 +128,7 @@ def run_stream(
                 files = file_log.of_batch(progress) if file_log else None
                 batch = replace(_batch_progress(table, progress, files), **after_batch(progress))
                 done.append((batch, files.keys if files else []))
+                _log.debug("%s", progress)
                 run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
             raise _interrupted(lake, table)

@@ -127,7 +127,7 @@ def _java_home(folder):
     command.write_text(
         "#!/bin/sh\n"
         'for one in "$@"; do shift; [ "$one" = --add-modules=jdk.incubator.vector ] || set -- "$@" "$one"; done\n'
-        f'exec "{java.JAVA}" "$@"\n'
+        f'exec "{java.java()}" "$@"\n'
     )
     command.chmod(0o755)
     return str(folder / "java")

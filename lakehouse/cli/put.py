@@ -1,0 +1,160 @@
+"""``lakehouse put``: local files into the folder that a table is filled from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from lakehouse.flows.files import Files
+    from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
+
+_STATE = "nothing was uploaded"
+
+
+@dataclass(frozen=True)
+class _Upload:
+    file: Path
+    key: str
+    data: bytes
+
+
+def put(
+    files: Annotated[list[Path], typer.Argument(help="files, or folders with all that is in them")],
+    table: Annotated[str, typer.Argument(help="layer.name of a table of files, or s3a://bucket/folder/")],
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="also over objects of that name that have other content")
+    ] = False,
+    as_json: bool = Json,
+) -> None:
+    """Upload local files to where a table takes its files from.
+
+    A file goes by its name; folders called column=value above it, and those below a folder that is named, are kept.
+    """
+    from lakehouse.autoloader.location import SourcePath, key_uri
+    from lakehouse.flows.files import Files
+    from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
+
+    with command(as_json) as out:
+        settings = Settings.load()
+        flow = Files.model_validate({"path": table}) if "://" in table else _flow(settings, table)
+        path = SourcePath.parse(flow.path)
+        uploads = [_Upload(file, path.root + name, _content(file)) for file, name in _named(files)]
+        _require_input(flow, uploads, table)
+        lake = Lake.open(settings, say=out.say)
+        there = {one.key for one in uploads if _is_there(lake, path.bucket, one, overwrite)}
+        for one in uploads:
+            if one.key not in there:
+                lake.store.write(path.bucket, one.key, one.data, if_absent=not overwrite)
+        rows = [[str(one.file), len(one.data), key_uri(path.bucket, one.key)] for one in uploads]
+        out.table(["file", "bytes", "is now"], rows)
+        for one in uploads:
+            if one.key in there:
+                out.line(f"{one.file} was there already, with the same content", style="yellow")
+        folder, count = key_uri(path.bucket, path.root), len(uploads) - len(there)
+        cure = f"lakehouse add bronze.NAME {folder}" if "://" in table else f"lakehouse ingest {table}"
+        out.line(f"put {count:,} {'file' if count == 1 else 'files'} into {folder}; next: {cure}")
+        names = ("file", "bytes", "path")
+        told = [dict(zip(names, row, strict=True)) for row in rows]
+        same = [str(one.file) for one in uploads if one.key in there]
+        out.result({"table": None if "://" in table else table, "folder": folder, "files": told, "unchanged": same})
+
+
+def _flow(settings: Settings, table: str) -> Files:
+    from lakehouse.flows.files import Files
+
+    flow = require_declared(settings, table).flow
+    if isinstance(flow, Files):
+        return flow
+    raise ConfigurationError(
+        f"{table} takes no files: it is computed from {' and '.join(flow.reads)}",
+        where="lakehouse put",
+        state=_STATE,
+        next_command="name a table of files: lakehouse validate   (lists the tables)",
+    )
+
+
+def _named(files: list[Path]) -> Iterator[tuple[Path, str]]:
+    """Each file with its name below the folder of the table."""
+    for given in files:
+        if given.is_dir():
+            inside = sorted(one for one in given.rglob("*") if one.is_file())
+            yield from ((one, "/".join([*_partitions(given / "x"), *one.relative_to(given).parts])) for one in inside)
+        else:
+            yield given, "/".join([*_partitions(given), given.name])
+
+
+def _partitions(file: PurePath) -> list[str]:
+    """The folders called ``column=value`` right above a file."""
+    found: list[str] = []
+    for part in reversed(file.parts[:-1]):
+        if "=" not in part:
+            break
+        found.insert(0, part)
+    return found
+
+
+def _content(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the file cannot be read: {error.strerror}",
+            where=str(file),
+            state=_STATE,
+            next_command="name files that are there",
+        ) from None
+
+
+def _require_input(flow: Files, uploads: list[_Upload], table: str) -> None:
+    """Makes sure that the table would load each of them, and that no two become the same object."""
+    from lakehouse.storage import ObjectInfo
+
+    now = datetime.now(UTC)
+    refused = [one for one in uploads if not flow.is_input(ObjectInfo(one.key, len(one.data), "", now))]
+    twice = {one.key for one in uploads if sum(other.key == one.key for other in uploads) > 1}
+    if uploads and not refused and not twice:
+        return
+    if not uploads:
+        what = "there is no file in the folders"
+    elif refused:
+        names = ", ".join(str(one.file) for one in refused[:5]) + (" ..." if len(refused) > 5 else "")
+        glob = f" and names such as {flow.glob}" if flow.glob else ""
+        what = f"{table} does not take {names}: it takes files with content under {flow.path}{glob}"
+    else:
+        what = f"several files would become {', '.join(sorted(twice))}"
+    raise ConfigurationError(
+        what,
+        where="lakehouse put",
+        state=_STATE,
+        next_command="name other files, or rename those",
+    )
+
+
+def _is_there(lake: Lake, bucket: str, one: _Upload, overwrite: bool) -> bool:
+    found = lake.store.info(bucket, one.key)
+    if found is None:
+        return False
+    same = found.size_bytes == len(one.data) and (
+        found.e_tag == hashlib.md5(one.data, usedforsecurity=False).hexdigest()
+        or lake.store.read(bucket, one.key) == one.data
+    )
+    if same or overwrite:
+        return same
+    raise ConfigurationError(
+        f"{one.file} is another file than the one of that name on the store",
+        where=f"s3a://{bucket}/{one.key}",
+        state=_STATE,
+        next_command="rename it; or --overwrite, which a table notices with cloudFiles.allowOverwrites",
+    )

