@@ -29,7 +29,8 @@ class Format:
 
     Attributes:
         name: As ``cloudFiles.format`` spells it; found in any case.
-        parse: ``module:function`` in this package: ``(file, target)`` to ``Rows``, a part of the file at a time.
+        parse: ``module:function`` in this package: ``(file, target)`` to ``Rows``, a part of the file at a time; ""
+            for a format whose files are always lines.
         infer: The same for ``(files, *, reader, infer_column_types)`` to the columns of sample files.
         parse_lines: The same for ``(data, path_at, target)`` to ``Rows``, where ``data`` are whole lines, perhaps of
             several files; "" for a format whose files are read whole.
@@ -46,8 +47,8 @@ class Format:
     """
 
     name: str
-    parse: str
     infer: str
+    parse: str = ""
     parse_lines: str = ""
     is_lines: Callable[[Reader], bool] = lambda reader: False
     suffixes: tuple[str, ...] = ()

@@ -10,15 +10,15 @@ import pytest
 from lakehouse.autoloader.formats.format import Format, Formats, words
 from lakehouse.autoloader.formats.registry import FORMATS
 
-ONE = Format("One", "one:parse", "one:infer", suffixes=("one",), mark=b"1")
+ONE = Format("One", "one:infer", suffixes=("one",), mark=b"1")
 
 
 @pytest.mark.parametrize(
     ("other", "said"),
     [
-        (Format("ONE", "x:parse", "x:infer"), "'one' stands for two formats: One and ONE"),
-        (Format("x", "x:parse", "x:infer", suffixes=("x", "one")), "'one' stands for two formats: One and x"),
-        (Format("x", "x:parse", "x:infer", mark=b"1"), "b'1' stands for two formats: One and x"),
+        (Format("ONE", "x:infer"), "'one' stands for two formats: One and ONE"),
+        (Format("x", "x:infer", suffixes=("x", "one")), "'one' stands for two formats: One and x"),
+        (Format("x", "x:infer", mark=b"1"), "b'1' stands for two formats: One and x"),
     ],
     ids=["name", "suffix", "mark"],
 )
@@ -36,7 +36,7 @@ def test_a_format_is_found_by_its_name_in_any_case_by_a_suffix_and_by_its_mark()
 
 
 def test_options_and_flags_are_together_what_a_reader_can_be_told():
-    one = Format("one", "one:parse", "one:infer", options=words("b C"), flags=words("a", "d"))
+    one = Format("one", "one:infer", options=words("b C"), flags=words("a", "d"))
     assert one.reader_options == ("a", "b", "C", "d")
 
 
@@ -48,8 +48,8 @@ def test_every_function_that_a_format_names_is_there(format_):
 
 
 @pytest.mark.parametrize("format_", [*FORMATS], ids=lambda one: one.name)
-def test_a_format_of_lines_says_how_they_are_parsed(format_):
-    assert format_.is_lines({}) == bool(format_.parse_lines)
+def test_a_format_says_how_its_files_are_parsed(format_):
+    assert format_.parse_lines if format_.is_lines({}) else format_.parse
 
 
 READ = """
