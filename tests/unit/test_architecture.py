@@ -50,18 +50,30 @@ def test_every_dotted_module_on_the_page_exists():
     assert [str(one) for one in places if not (one.is_dir() or one.with_suffix(".py").exists())] == []
 
 
+def _parts():
+    """The modules and packages at the top of the library."""
+    parts = [one for one in (ROOT / "lakehouse").iterdir() if not one.name.startswith("__")]
+    return [one for one in parts if one.suffix == ".py" or (one / "__init__.py").exists()]
+
+
+def _places():
+    """For each part that the import rules name its place in them, the highest first."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    [rules] = [one["layers"] for one in contracts if one["name"] == "Data flows down the library"]
+    return {name.strip(): number for number, layer in enumerate(rules) for name in layer.split("|")}
+
+
 def test_every_part_of_the_library_is_on_the_page():
     named = {path.rstrip("/") for path, _ in PATH.findall(_prose())}
-    parts = [one for one in (ROOT / "lakehouse").iterdir() if not one.name.startswith("__")]
-    known = [one for one in parts if one.suffix == ".py" or (one / "__init__.py").exists()]
-    missing = [f"lakehouse/{one.name}" for one in known if f"lakehouse/{one.name}" not in named]
-    assert missing == []
+    assert [one.name for one in _parts() if f"lakehouse/{one.name}" not in named] == []
+
+
+def test_every_part_of_the_library_has_its_layer():
+    assert {f"lakehouse.{one.stem}" for one in _parts()} == _places().keys()
 
 
 def test_the_layers_on_the_page_are_in_the_order_of_the_import_rules():
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [rules] = [one["layers"] for one in contracts if one["name"] == "Data flows down the library"]
-    place = {name.strip(): number for number, layer in enumerate(rules) for name in layer.split("|")}
+    place = _places()
     section = _prose().split("## Layers\n")[1].split("\n## ")[0]
     listed = [DOTTED.findall(line.split(":")[0]) for line in section.splitlines() if re.match(r"\d\. ", line)]
     told = [name for names in listed for name in names if name in place]
