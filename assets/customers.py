@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from assets.instance import PROJECT
 from examples.customers.samples import days_of, generate_customers
-from lakehouse.autoloader.location import split_uri
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.declaration import read_catalogue
 from lakehouse.engine import connect
 from lakehouse.flows.files import Files

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakehouse import checkpoints
-from lakehouse.checkpoints import CheckpointState
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.agreement import CheckpointState
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import (
     AccessDenied,
@@ -20,18 +20,18 @@ from lakehouse.errors import (
 )
 from lakehouse.flows.files import Files, require_replacing, schema_of
 from lakehouse.lake import Lake
-from lakehouse.progress import StreamReport
-from lakehouse.repair import Repair, repair, start_over, start_over_steps
-from lakehouse.replay import Replay, replay
-from lakehouse.rescue import RescuedData
+from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_steps
+from lakehouse.maintenance.replay import Replay, replay
+from lakehouse.maintenance.rescue import RescuedData
 from lakehouse.settings import Settings
+from lakehouse.streams.progress import StreamReport
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from lakehouse.autoloader.schemas import SchemaLocation
+    from lakehouse.autoloader.schema.versions import SchemaLocation
 
 _MORE_LOOKS = 2
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakehouse.lake import Lake
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 SAMPLE_ROWS = 20

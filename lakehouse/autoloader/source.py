@@ -17,7 +17,7 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMa
 from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.autoloader.options import HEADER, INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: there is no schema location, or no file to infer from.
         """
-        from lakehouse.autoloader.opened import Source
+        from lakehouse.autoloader.context import Source
 
         options = CloudFilesOptions.parse(dict(self.options))
         schema = Source(options, self.journal_root).inferred_schema()

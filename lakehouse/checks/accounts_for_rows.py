@@ -40,8 +40,8 @@ class AccountsForRows(Check):
         """Compares the table, its quarantine and its source; None while the source has no table."""
         from pyspark.sql import functions as F  # noqa: N812
 
-        from lakehouse import checkpoints
-        from lakehouse.streams.delta_batches import rows_read
+        from lakehouse.checkpoints import agreement as checkpoints
+        from lakehouse.checkpoints.delta_offsets import rows_read
         from lakehouse.streams.set_aside import LATE, quarantined
 
         lake, table = at.lake, at.table.name

@@ -27,7 +27,7 @@ def copy_into(
     as_json: bool = Json,
 ) -> None:
     """Load files into a table, each once, in one commit: what a batch does where a stream is too much."""
-    from lakehouse import copy_into as copies
+    from lakehouse.copy_into import copy as copies
     from lakehouse.engine import connect
     from lakehouse.errors import CheckFailed, ConfigurationError
     from lakehouse.lake import Lake

@@ -18,7 +18,7 @@ from lakehouse.table import At, Flow, Names
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 _VIEW = "computed_from_"

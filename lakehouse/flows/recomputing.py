@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.lake import LakeTable
-    from lakehouse.progress import BatchProgress, StreamReport
+    from lakehouse.streams.progress import BatchProgress, StreamReport
     from lakehouse.streams.run import Run
 
 _TRANSACTION = "lakehouse.recompute"
@@ -59,9 +59,9 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
         ConfigurationError: the table has rows that this flow did not write.
         StreamFailed, StoreUnavailable, EngineUnavailable: see ``streams.run.run_stream``.
     """
-    from lakehouse import checkpoints
-    from lakehouse.progress import StreamReport
+    from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.streams.failures import explained
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import nothing_to_do
 
     lake, table = at.lake, at.table.name
@@ -119,7 +119,7 @@ def due(at: At, flow: Computed) -> Due | None:
 
 def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
     """Makes the commit; one that the table has already is left out."""
-    from lakehouse.progress import BatchProgress
+    from lakehouse.streams.progress import BatchProgress
 
     started, uri = time.monotonic(), at.lake.settings.table_uri
     frames = {
@@ -187,7 +187,7 @@ def hand_on(at: At, run: Run, flow: Computed) -> StreamReport:
 
 def _is_nobody_elses(at: At) -> None:
     """A table without a checkpoint that a stream wrote is refused by ``run_stream``."""
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.lake import EMPTIED, metadata_of
 
     target = at.lake.delta(at.table.name)

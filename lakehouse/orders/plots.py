@@ -14,7 +14,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lakehouse import checkpoints
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.delta_offsets import Place, files_between
 from lakehouse.declaration import read_catalogue
 from lakehouse.durations import spark_interval
 from lakehouse.flows.windows import Windows
@@ -22,7 +23,6 @@ from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable, shortened
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.delta_batches import Place, files_between
 from lakehouse.streams.set_aside import LATE
 
 # Okabe and Ito's colours: told apart by everybody

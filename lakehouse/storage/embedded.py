@@ -18,9 +18,9 @@ from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailabl
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage.conditional import prove_conditional_writes
-from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.kinds import Start, StoreServer, server_of
-from lakehouse.storage.object_store import MinioStore
+from lakehouse.storage.minio_store import MinioStore
+from lakehouse.storage.store import StoreEndpoint
 
 _START_TIMEOUT_SECONDS = 90
 _TRIES = 3

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from lakehouse.storage.contract import StoreEndpoint
+from lakehouse.storage.store import StoreEndpoint
 
 Launch = tuple[list[str], Mapping[str, str]]
 """Command and whole environment of a server; credentials are in the environment or in a private file only."""

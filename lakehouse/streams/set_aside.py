@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse import checkpoints
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, FILE, PROCESSING_TIME, RECORD, RESCUED_DATA, SEQUENCE
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.delta_offsets import Place, files_between, rows_of_files
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.delta_batches import Place, files_between, rows_of_files
 from lakehouse.streams.run import observed
 from lakehouse.streams.widening import widen_table
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.evolve import changes
-from lakehouse.autoloader.hints import quoted
-from lakehouse.autoloader.wider import wider
+from lakehouse.autoloader.schema.evolve import changes
+from lakehouse.autoloader.schema.hints import quoted
+from lakehouse.autoloader.schema.wider import wider
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -11,7 +11,7 @@ from lakehouse import late
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
-from lakehouse.repair import start_over
+from lakehouse.maintenance.repair import start_over
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Catalogue, Table
 

@@ -10,12 +10,12 @@ from typing import IO, Any
 
 from pyspark.sql.types import StringType, StructType
 
+from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.formats.format import Format
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import QUARANTINE, PathAt, Rows, Target
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 
 
 def reads_lines(options: CloudFilesOptions) -> bool:

@@ -57,8 +57,8 @@ import io, json, sys
 from datetime import UTC, datetime
 from pyspark.sql.types import StructType
 from lakehouse.autoloader.formats.choose import ChosenFormat
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.files.plan import Span
 options = CloudFilesOptions.parse({{"cloudFiles.format": "{name}", "path": "s3a://b/"}})
 schema = StructType().add("{column}", "string" if "{column}" != "content" else "binary")
 chosen = ChosenFormat(options, schema)
