@@ -17,6 +17,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
 
+_BOOLEANS = {"true": True, "false": False}
 _TOP_KEY = re.compile(r"[^\s#]")
 
 
@@ -31,7 +32,7 @@ def tables_for(table: str, flow: Files, key: Sequence[str] = ()) -> dict[str, An
     if flow.glob:
         files["glob"] = flow.glob
     if flow.options:
-        files["options"] = dict(flow.options)
+        files["options"] = {name: _BOOLEANS.get(value, value) for name, value in flow.options.items()}
     made: dict[str, Any] = {table: {"files": files}}
     if not key:
         return made
