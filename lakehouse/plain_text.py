@@ -24,3 +24,17 @@ def shortened(text: str, most_characters: int) -> str:
     if len(text) <= most_characters:
         return text
     return f"{text[:most_characters]}… ({len(text):,} characters)"
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 batch``, ``3 batches``, ``1,200 files``."""
+    plural = "es" if noun.endswith(("ch", "s")) else "s"
+    return f"{number:,} {noun}{'' if number == 1 else plural}"
+
+
+def sized(size_bytes: int) -> str:
+    """``228 bytes``, ``1.2 kB``, ``3.4 MB``, ``1,200.0 GB``."""
+    if size_bytes < 1000:
+        return counted(size_bytes, "byte")
+    unit, exponent = next((pair for pair in (("kB", 3), ("MB", 6)) if size_bytes < 10 ** (pair[1] + 3)), ("GB", 9))
+    return f"{size_bytes / 10**exponent:,.1f} {unit}"

@@ -10,6 +10,7 @@ import typer
 
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.cli.output import Json, Output, Yes, command
+from lakehouse.plain_text import counted, sized
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -53,7 +54,7 @@ def validate(
         warnings += _undeclared(out, settings, catalogue.names) if with_lake else []
         for warning in warnings:
             out.line(f"warning: {warning}", style="yellow")
-        out.line(f"{catalogue.where} is valid: {len(rows):,} tables", style="green")
+        out.line(f"{catalogue.where} is valid: {counted(len(rows), 'table')}", style="green")
         out.result({"declaration": catalogue.where, "valid": True, "tables": told, "warnings": warnings})
 
 
@@ -108,10 +109,9 @@ def add(
         found = look_at_files(lake, table, path, format_)
         _require_columns(key or [], found.columns, path)
         where, tables = shown(settings.declaration), tables_for(table, found.flow, key or [])
-        megabytes = found.size_bytes / 1e6
         more = " or more" if found.more else ""
-        count = f"{found.files:,}{more} file{'' if found.files == 1 else 's'}"
-        out.line(f"{count} of {found.flow.format}, {megabytes:,.1f} MB, under {path}")
+        count = f"{counted(found.files, found.flow.format + ' file')}{more}"
+        out.line(f"{count}, {sized(found.size_bytes)}, under {path}")
         for note in found.notes:
             out.line(f"note: {note}", style="yellow")
         out.table(["column", "type"], list(found.columns.items()))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.output import FilesArgument, FilesTable, Json, Yes, begun, command, open_table
+from lakehouse.plain_text import counted
 
 checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
 
@@ -106,11 +107,12 @@ def replay(
             out.line(f"{one.path}: that version is not in the bucket any more, its rows stay", style="yellow")
         for one in done.waiting:
             out.line(f"{one.path} waits to be loaded again already: lakehouse ingest does it")
-        what = f"{len(done.files):,} files with {done.rows:,} rows"
+        what = f"{counted(len(done.files), 'file')} with {counted(done.rows, 'row')}"
         if done.done:
-            out.line(f"asked to load {what} again, and silver to be computed again; now run: lakehouse ingest")
+            out.line(f"asked to load {what} again, and to compute the tables behind them; now run: lakehouse ingest")
         else:
-            out.line(f"would load {what} again, and compute silver again" + ("; --yes does it" if done.files else ""))
+            does = "; --yes does it" if done.files else ""
+            out.line(f"would load {what} again, and compute the tables behind them{does}")
         paths = {
             name: [one.path for one in some]
             for name, some in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))

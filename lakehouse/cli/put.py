@@ -13,6 +13,7 @@ import typer
 
 from lakehouse.cli.output import Json, command, require_declared
 from lakehouse.errors import ConfigurationError
+from lakehouse.plain_text import counted
 
 if TYPE_CHECKING:
     from lakehouse.flows.files import Files
@@ -62,9 +63,9 @@ def put(
         for one in uploads:
             if one.key in there:
                 out.line(f"{one.file} was there already, with the same content", style="yellow")
-        folder, count = key_uri(path.bucket, path.root), len(uploads) - len(there)
+        folder, count = key_uri(path.bucket, path.root), counted(len(uploads) - len(there), "file")
         cure = f"lakehouse add bronze.NAME {folder}" if "://" in table else f"lakehouse ingest {table}"
-        out.line(f"put {count:,} {'file' if count == 1 else 'files'} into {folder}; next: {cure}")
+        out.line(f"put {count} into {folder}; next: {cure}")
         names = ("file", "bytes", "path")
         told = [dict(zip(names, row, strict=True)) for row in rows]
         same = [str(one.file) for one in uploads if one.key in there]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from lakehouse.plain_text import counted
+
 
 @dataclass(frozen=True)
 class BatchProgress:
@@ -49,14 +51,14 @@ class BatchProgress:
     def line(self) -> str:
         """``bronze.orders #7  12 files  4,310 rows  2.4 s  backlog 38 files  watermark 10:05:00Z``."""
         parts = [f"{self.table} #{self.batch_id}"]
-        parts += [f"{self.files:,} files"] if self.files is not None else []
+        parts += [counted(self.files, "file")] if self.files is not None else []
         parts += [f"{self.input_rows:,} rows"]
         parts += [f"{self.rescued_rows:,} rescued"] if self.rescued_rows else []
         parts += [f"{self.corrupt_rows:,} corrupt"] if self.corrupt_rows else []
         parts += [f"{self.late_rows:,} late"] if self.late_rows else []
         parts += [f"{self.set_aside_rows:,} set aside"] if self.set_aside_rows else []
         parts += [f"{self.duration_seconds:.1f} s"]
-        parts += [f"backlog {self.backlog_files:,} files"] if self.backlog_files is not None else []
+        parts += [f"backlog {counted(self.backlog_files, 'file')}"] if self.backlog_files is not None else []
         parts += [f"watermark {self.watermark}"] if self.watermark else []
         return "  ".join(parts)
 
@@ -126,12 +128,12 @@ class StreamReport:
         ignored = f", {self.ignored_files:,} objects ignored" if self.ignored_files else ""
         if not self.batches:
             return f"{self.table}: nothing new{ignored}, {version}"
-        files = f"{len(self.source_files):,} files, " if self.source_files else ""
+        files = f"{counted(len(self.source_files), 'file')}, " if self.source_files else ""
         updated = f", {self.rows_updated:,} updated" if self.rows_updated else ""
         removed = f", {self.rows_removed:,} removed" if self.rows_removed else ""
         return (
             f"{self.table}: {files}{self.input_rows:,} rows read, {self.rows_added:,} rows added{updated}{removed} in "
-            f"{len(self.batches)} batches, {self.duration_seconds:.1f} s{ignored}, {version}"
+            f"{counted(len(self.batches), 'batch')}, {self.duration_seconds:.1f} s{ignored}, {version}"
         )
 
     def as_dict(self) -> dict[str, Any]:

