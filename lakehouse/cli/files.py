@@ -90,6 +90,7 @@ def replay(
                 next_command="name the files: --files GLOB, --since TIME or --batch N",
             )
         lake, table = open_table(out, named)
+        begun(out, lake, table, table)
         moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
         done = replay_files(lake, table, files=names or (), since=moment, batch=batch, really=yes)
         if not (done.files or done.gone or done.waiting):

@@ -105,7 +105,7 @@ def test_files_of_a_format_are_recognised_and_read(lake, land, name, data, forma
 def test_without_yes_it_prints_the_table_and_leaves_the_file_alone(here, land, tmp_path):
     done = lakehouse(here, "add", "bronze.things", land(**{"a.csv": csv_text()}))
     assert done.returncode == 0, done.stderr
-    for text in ("1 file of csv", "amount", "Köln 3", "  bronze.things:\n", "    files:\n", "--yes does it"):
+    for text in ("1 csv file", "amount", "Köln 3", "  bronze.things:\n", "    files:\n", "--yes does it"):
         assert text in done.stdout
     assert (tmp_path / "lakehouse.yaml").read_text() == DECLARED
 
