@@ -51,10 +51,10 @@ def test_a_file_of_a_package_reaches_all_who_import_below_it(by_file):
     assert "tests/unit/test_durations.py" in by_file["lakehouse/__init__.py"]
 
 
-def test_the_sensor_reaches_the_tests_of_dagster_and_none_of_the_library():
+def test_the_sensor_reaches_the_tests_of_dagster_and_of_the_library_only_those_that_load_it():
     found = names("lakehouse/dagster/sensors.py")
     assert "tests/dagster/test_sensor.py" in found
-    assert in_folders(found, "spark", "store", "unit") == []
+    assert in_folders(found, "spark", "store", "unit") == ["tests/unit/test_installation.py"]
 
 
 def test_the_command_reaches_a_test_that_runs_it_as_a_process():
