@@ -185,7 +185,7 @@ def test_a_corrupt_file_fails_the_call_or_waits_until_it_is_corrected(files):
 
 def test_a_table_of_a_stream_is_refused(files, lake):
     files.put("1", [{"a": 1}])
-    with pytest.raises(ConfigurationError, match="the pipeline's stream"):
+    with pytest.raises(ConfigurationError, match="the stream that is declared for it"):
         copy_into(files.spark, lake, Copy(BRONZE, files.uri, "json"))
     stream = files.spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").schema("a LONG")
     stream = stream.load(files.uri).writeStream.format("delta").trigger(availableNow=True)
