@@ -32,7 +32,7 @@ def by_file():
 def test_a_format_reaches_its_tests_and_not_those_of_other_modules():
     found = names("lakehouse/autoloader/formats/csv.py")
     assert {"tests/unit/autoloader/test_formats.py", "tests/spark/test_formats_like_spark.py"} <= found
-    assert not {"tests/unit/test_durations.py", "tests/unit/test_java.py", "tests/unit/test_peers.py"} & found
+    assert not {"tests/unit/test_durations.py", "tests/unit/test_peers.py"} & found
 
 
 def test_a_format_that_is_imported_by_a_name_put_together_reaches_the_streams():
