@@ -16,6 +16,7 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
+from assets.customers import load_customers
 from assets.definitions import JOB, SENSOR, defs
 from assets.instance import use_instance
 from lakehouse.engine import connect, engine_status
@@ -23,7 +24,7 @@ from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
 from lakehouse.orders.landing import look_at_landing
 from lakehouse.orders.samples import generate_orders
-from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, SILVER, TABLES
+from lakehouse.orders.tables import BRONZE, FIRST_ROWS, SILVER, TABLES
 from lakehouse.plain_text import printable
 from lakehouse.storage import store_status
 from resources.lake import own_lake
@@ -143,6 +144,7 @@ def _demo(console: Console) -> dict[str, Any]:
         demo.say("\nnothing new lands", "bold")
         demo.tick()
         _expect(demo.run(None), exactly=0)
+        load_customers(lake, demo.say)
         _show_tables(demo)
         _show_where_next(demo)
     seconds = round(time.monotonic() - started, 1)
@@ -182,16 +184,16 @@ def _show_tables(demo: Demo) -> None:
         table.add_row(one.name, f"{one.rows:,}", str(one.version), str(one.files), f"{one.size_bytes / 1e3:,.0f}")
     demo.say()
     demo.console.print(table)
-    _show_rows(demo, SILVER, "window_start", 6)
-    _show_rows(demo, DAILY_REVENUE, "day", 8)
+    for name, (count, columns) in FIRST_ROWS.items():
+        _show_rows(demo, name, columns, count)
 
 
-def _show_rows(demo: Demo, name: str, order: str, count: int) -> None:
-    """The first rows of a table, by ``order``."""
+def _show_rows(demo: Demo, name: str, columns: tuple[str, ...], count: int) -> None:
+    """The first rows of a table, by these columns."""
     rows = demo.lake.rows(name)
     if rows is None:
         return
-    found = rows.to_table().sort_by([(order, "ascending"), ("payment_method", "ascending")]).slice(0, count)
+    found = rows.to_table().sort_by([(one, "ascending") for one in columns]).slice(0, count)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in found.schema:
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)

@@ -17,8 +17,8 @@ from typing import Any
 
 from benchmarks.ingest import put_orders, requests_served
 from benchmarks.own_lake import own_lake
-from lakehouse.copy_call import Copy
-from lakehouse.copy_into import copy_into
+from lakehouse.copy_into.call import Copy
+from lakehouse.copy_into.copy import copy_into
 from lakehouse.engine import connect
 from lakehouse.lake import Lake
 

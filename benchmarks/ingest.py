@@ -198,11 +198,11 @@ def _journal(folder: str, known: int) -> dict[str, Any]:
 def _measure_journal(folder: str, known: int) -> None:
     from datetime import UTC, datetime
 
-    from lakehouse.autoloader import segments
-    from lakehouse.autoloader.journal import Journal
-    from lakehouse.autoloader.segments import FileVersion
-    from lakehouse.storage.contract import ObjectInfo
+    from lakehouse.autoloader.files import segments
+    from lakehouse.autoloader.files.journal import Journal
+    from lakehouse.autoloader.files.segments import FileVersion
     from lakehouse.storage.fast_store import FastStore
+    from lakehouse.storage.store import ObjectInfo
 
     lake = Lake.open(Settings.load(home=Path(folder), user="bench"))
     store, moment = FastStore(lake.endpoint), datetime(2026, 1, 1, tzinfo=UTC)

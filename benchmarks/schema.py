@@ -23,8 +23,8 @@ from pyspark.sql.types import StructType
 from benchmarks.ingest import order_line, requests_served
 from benchmarks.own_lake import own_lake
 from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.location import split_uri
-from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.engine import connect
 from lakehouse.lake import Lake
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
-from lakehouse.autoloader.evolve import changes
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.evolve import changes
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
 

@@ -58,5 +58,12 @@ def require(extra: str, where: str) -> None:
         ConfigurationError: it is not installed.
     """
     for name in MODULES[extra]:
-        if name not in _REPLACEABLE and find_spec(name) is None:
+        if name not in _REPLACEABLE and not _is_there(name):
             raise not_installed(extra, name, where)
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # of a package that it is in, or by a finder of somebody else
+        return False

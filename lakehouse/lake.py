@@ -171,7 +171,11 @@ class Lake:
 
     def rows(self, table: str) -> Dataset | None:
         """The rows of the newest version, read without Spark; None when the table does not exist."""
-        opened = self.delta(table)
+        return self.rows_at(self.settings.table_uri(table))
+
+    def rows_at(self, uri: str) -> Dataset | None:
+        """The same of the table at ``uri``."""
+        opened = self.delta_at(uri)
         if opened is None:
             return None
         features = set(opened.protocol().reader_features or ())
@@ -272,8 +276,7 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         operation=operation,
         batch_id=epoch,
         query_id=query if isinstance(query, str) else None,
-        # the output of a MERGE has the rows, too, that it only copied
-        rows_added=_number(metrics.get("numTargetRowsInserted", metrics.get("numOutputRows"))) or 0,
+        rows_added=_rows_added(metrics),
         rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
         rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
         promoted=frozenset(one for one in promoted if isinstance(one, str))
@@ -283,6 +286,14 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         forgotten=str(said[FORGOTTEN]) if FORGOTTEN in said else None,
         _takes_out=takes_out,
     )
+
+
+def _rows_added(metrics: dict[str, Any]) -> int:
+    """Rows that came: the output of a MERGE, or of replacing a part, has those, too, that were only copied."""
+    inserted = _number(metrics.get("numTargetRowsInserted"))
+    if inserted is not None:
+        return inserted
+    return (_number(metrics.get("numOutputRows")) or 0) - (_number(metrics.get("numCopiedRows")) or 0)
 
 
 _ADDING = ("WRITE", "STREAMING UPDATE")

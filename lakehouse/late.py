@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse import checkpoints
 from lakehouse.autoloader.lineage import PROCESSING_TIME, RECORD, SEQUENCE
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.delta_offsets import rows_read
 from lakehouse.checks.accounts_for_rows import missed_windows, same_window, waiting, windows_of
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.windowing import ROW, named, quoted
 from lakehouse.flows.windows import Windows
-from lakehouse.streams.delta_batches import rows_read
 from lakehouse.streams.set_aside import LATE, quarantined
 from lakehouse.table import At, Catalogue, Table
 

@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from lakehouse import checkpoints
-from lakehouse.checkpoints import CheckpointState
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.agreement import CheckpointState
 from lakehouse.declaration import read_catalogue
-from lakehouse.errors import CheckFailed, ConfigurationError
+from lakehouse.errors import (
+    AccessDenied,
+    CheckFailed,
+    ConfigurationError,
+    EngineUnavailable,
+    LakehouseError,
+    StoreUnavailable,
+)
 from lakehouse.flows.files import Files, require_replacing, schema_of
 from lakehouse.lake import Lake
-from lakehouse.progress import StreamReport
-from lakehouse.repair import Repair, repair, start_over, start_over_steps
-from lakehouse.replay import Replay, replay
-from lakehouse.rescue import RescuedData
+from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_steps
+from lakehouse.maintenance.replay import Replay, replay
+from lakehouse.maintenance.rescue import RescuedData
 from lakehouse.settings import Settings
+from lakehouse.streams.progress import StreamReport
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-    from lakehouse.autoloader.schemas import SchemaLocation
+    from lakehouse.autoloader.schema.versions import SchemaLocation
 
 _MORE_LOOKS = 2
 
@@ -104,18 +111,76 @@ def _position(lake: Lake, table: str) -> _Position:
     return _Position(lake.version(table), sources, checkpoints.read_checkpoint(lake, table))
 
 
+@dataclass(frozen=True)
+class Ingested:
+    """What a run over several tables did.
+
+    Attributes:
+        reports: Of the tables that were brought up to date, in order.
+        findings: Of their checks.
+        errors: Why a table could not be, or what its blocking check found; by its name.
+        left_out: Tables that were not run, with the table that stopped them.
+    """
+
+    reports: list[StreamReport] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    errors: dict[str, LakehouseError] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+
+    def require_success(self) -> None:
+        """Raises the first error."""
+        for error in self.errors.values():
+            raise error
+
+
 def ingest(
-    spark: SparkSession, lake: Lake, tables: Iterable[str] | None = None, run: Run | None = None
-) -> tuple[list[StreamReport], list[Finding]]:
-    """Runs tables in order, each followed by its checks; stops after a failed blocking check."""
-    reports: list[StreamReport] = []
-    findings: list[Finding] = []
+    spark: SparkSession,
+    lake: Lake,
+    tables: Iterable[str] | None = None,
+    run: Run | None = None,
+    *,
+    on_report: Callable[[StreamReport], None] = lambda report: None,
+    on_finding: Callable[[Finding], None] = lambda finding: None,
+) -> Ingested:
+    """Runs tables in order, each followed by its checks.
+
+    A table that fails, or whose blocking check does, stops those that are computed from it, and no others.
+
+    Args:
+        spark: A session.
+        lake: Where the tables are.
+        tables: Their names; None for all that are not ``on_demand``.
+        run: Trigger and listeners.
+        on_report: Told of each table that was brought up to date.
+        on_finding: Told of each check.
+
+    Raises:
+        EngineUnavailable, StoreUnavailable, AccessDenied: what all tables need is gone.
+    """
+    done = Ingested()
+    catalogue = read_catalogue(lake.settings)
     for table in tables or default_tables(lake.settings):
-        reports.append(run_table(spark, lake, table, run))
-        findings += check_table(spark, lake, table)
-        if blocked_by(findings):
-            break
-    return reports, findings
+        stopped = [name for name in catalogue[table].flow.reads if name in done.errors or name in done.left_out]
+        if stopped:
+            done.left_out[table] = done.left_out.get(stopped[0], stopped[0])
+            continue
+        try:
+            report = run_table(spark, lake, table, run)
+            done.reports.append(report)
+            on_report(report)
+            findings = check_table(spark, lake, table)
+        except (EngineUnavailable, StoreUnavailable, AccessDenied):
+            raise
+        except LakehouseError as error:
+            done.errors[table] = error
+            continue
+        done.findings.extend(findings)
+        for finding in findings:
+            on_finding(finding)
+        blocked = blocked_by(findings)
+        if blocked is not None:
+            done.errors[table] = blocked
+    return done
 
 
 def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
@@ -182,7 +247,7 @@ def replay_files(
     """
     catalogue = read_catalogue(lake.settings)
     flow = require_replacing(catalogue[table], catalogue, "lakehouse replay")
-    overwrites = flow.cloud_files(lake.settings, table).allow_overwrites != "false"
+    overwrites = bool(flow.cloud_files(lake.settings, table).allow_overwrites)
     return replay(lake, table, files=files, since=since, batch=batch, overwrites=overwrites, really=really)
 
 

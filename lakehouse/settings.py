@@ -7,6 +7,7 @@ import re
 import warnings
 from ipaddress import ip_address
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -30,6 +31,9 @@ BucketName = Annotated[
 ]
 UserName = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user name (letters, digits, _ . @ -)")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[mg]", "an amount of memory such as 1536m or 4g")]
+STORES = tuple(one.name for one in iter_modules([str(Path(__file__).parent / "storage" / "servers")]))
+"""The servers that can be embedded: modules of ``lakehouse.storage.servers``, which are imported by who starts one."""
+StoreName = Annotated[str, _matching("|".join(STORES), f"one of {', '.join(STORES)}")]
 LAYERS = ("bronze", "silver", "gold")
 """First parts of the names of tables."""
 
@@ -70,7 +74,7 @@ class Settings(BaseSettings):
     s3_access_key: SecretStr | None = Field(None, description="access key of that server")
     s3_secret_key: SecretStr | None = Field(None, description="secret key of that server")
     s3_region: str = Field("us-east-1", description="region to sign requests for")
-    store: Literal["minio", "seaweedfs"] = Field("minio", description="which embedded server to run")
+    store: StoreName = Field("minio", description="which embedded server to run")
     minio_binary: Path | None = Field(None, description="MinIO server to run; unset = the pinned version, built once")
     landing_bucket: BucketName = Field("landing", description="bucket where order files land")
     landing_prefix: str = Field("orders/", description="folder in it")

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakehouse.lake import Lake
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 SAMPLE_ROWS = 20
@@ -185,7 +185,7 @@ class Check(Declared, ABC):
 
     Attributes:
         kind: That key.
-        main: The field that stands beside the key when there is nothing else: ``unique: customer_id``.
+        main: The field that stands beside the key when there is nothing else: ``unique: id``.
         blocks: What a failure does when ``on_failure`` says nothing.
         about: What it proves, in a sentence.
         flows: The kinds of flows whose tables it can examine; none for every table.

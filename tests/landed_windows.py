@@ -12,7 +12,7 @@ from deltalake.transaction import AddAction, create_table_with_add_actions
 from hypothesis import strategies as st
 from reference_silver import DATE, judged
 
-from lakehouse.autoloader.location import split_uri
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.orders.tables import BRONZE
 
 BEGIN = datetime(2026, 1, 1, 10, tzinfo=UTC)

@@ -47,7 +47,7 @@ class Mutation:
 MUTATIONS = (
     Mutation(
         "journal",
-        "lakehouse/autoloader/journal.py",
+        "lakehouse/autoloader/files/journal.py",
         old="data, if_absent=True)\n            except ObjectExists:",
         new="data)\n            except ObjectExists:",
         harm="Of two runs that find files at the same moment one writes over the other's, which are never loaded.",
@@ -96,7 +96,7 @@ MUTATIONS = (
     ),
     Mutation(
         "split",
-        "lakehouse/autoloader/fetch.py",
+        "lakehouse/autoloader/reading/fetch.py",
         old='found = data.find(b"\\n", end - first - 1)',
         new='found = data.find(b"\\n", end - first)',
         harm="A line that begins where a large file was cut is loaded by both parts, twice.",
@@ -104,7 +104,7 @@ MUTATIONS = (
     ),
     Mutation(
         "schema",
-        "lakehouse/autoloader/schemas.py",
+        "lakehouse/autoloader/schema/versions.py",
         old='f"{self._folder}{version.version}", body, if_absent=True)',
         new='f"{self._folder}{version.version}", body)',
         harm="Of two runs that learn columns at the same moment one takes the other's out of a version that is in use.",
@@ -139,7 +139,7 @@ MUTATIONS = (
     ),
     Mutation(
         "checkpoint",
-        "lakehouse/checkpoints.py",
+        "lakehouse/checkpoints/agreement.py",
         old="(written is None or written < finished)",
         new="(written is None or written < finished - 1)",
         harm="A table that was restored to the version before its last is written on, without the rows that it lost.",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import random
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 
 COUNTRIES = ("DE", "FR", "IT")
@@ -17,7 +18,7 @@ _FIRST = datetime(2026, 1, 1, 6)
 
 
 def generate_customers(
-    write: Callable[[str, bytes], None],
+    write: Callable[[str, bytes], object],
     *,
     days: int = 3,
     first_day: int = 0,
@@ -55,6 +56,12 @@ def generate_customers(
             write(f"country={country}/day_{day:03d}.csv", text.getvalue().encode())
             lines += len(rows)
     return lines
+
+
+def days_of(keys: Iterable[str]) -> int:
+    """How many days there are among the names of files: the number of the next one."""
+    found = [re.search(r"day_(\d+)\.csv$", key) for key in keys]
+    return max((int(match[1]) + 1 for match in found if match), default=0)
 
 
 def _country(customer: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.options import METADATA
+from lakehouse.autoloader.options.parse import METADATA
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -16,7 +16,8 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStrea
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
 from pyspark.sql.types import StringType, StructType
 
-from lakehouse.autoloader.options import HEADER, INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: there is no schema location, or no file to infer from.
         """
-        from lakehouse.autoloader.opened import Source
+        from lakehouse.autoloader.context import Source
 
         options = CloudFilesOptions.parse(dict(self.options))
         schema = Source(options, self.journal_root).inferred_schema()
@@ -81,7 +82,7 @@ def _settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOption
     options = replace(options, schema_evolution_mode=_mode(options, inferred))
     if not inferred:
         _refuse_lost_rescue(options, schema)
-    if options.format != "csv":
+    if not FORMATS[options.format].has_header:
         return options
     reader = dict(options.reader)
     if inferred:
@@ -99,7 +100,7 @@ def _refuse_lost_rescue(options: CloudFilesOptions, schema: StructType) -> None:
         return
     name = _rescued(options)
     has = schema[name].dataType if name in schema.names else None
-    if isinstance(has, StringType) or options.format in ("text", "binaryfile"):
+    if isinstance(has, StringType) or not FORMATS[options.format].has_fields:
         return
     lacks = f"has it as {has.simpleString().upper()}" if has else "lacks it"
     raise ConfigurationError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from lakehouse.autoloader.state import STATE_DDL, as_rows, file_states
+from lakehouse.autoloader.outcomes.file_states import STATE_DDL, as_rows, file_states
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 

@@ -13,26 +13,26 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.backlog import Backlog
-from lakehouse.autoloader.bad_records import StagedRecords, finished_batches, plan_name, staged_folder
-from lakehouse.autoloader.clean import SourceCleaner
-from lakehouse.autoloader.columns import Columns, partition_values
-from lakehouse.autoloader.evolve import EVOLVING, Learner
+from lakehouse.autoloader.context import Source, new_stream_id
+from lakehouse.autoloader.files.backlog import Backlog
+from lakehouse.autoloader.files.journal import Journal, Position, utc_now
+from lakehouse.autoloader.files.plan import Span, plan
+from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
+from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
-from lakehouse.autoloader.journal import Journal, Position, utc_now
 from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.location import key_uri, split_uri
-from lakehouse.autoloader.opened import Source, new_stream_id
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.plan import Span, plan
-from lakehouse.autoloader.positions import StreamPosition, committed_by_all
-from lakehouse.autoloader.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
-from lakehouse.autoloader.read import PartReader
-from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
-from lakehouse.autoloader.segments import FileVersion
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import key_uri, split_uri
+from lakehouse.autoloader.outcomes.bad_records import StagedRecords, finished_batches, plan_name, staged_folder
+from lakehouse.autoloader.outcomes.clean_source import SourceCleaner
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
+from lakehouse.autoloader.reading.columns import Columns, partition_values
+from lakehouse.autoloader.reading.part import PartReader
+from lakehouse.autoloader.reading.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
+from lakehouse.autoloader.schema.evolve import EVOLVING, Learner
 from lakehouse.errors import UnknownFieldException
-from lakehouse.storage.contract import StoreEndpoint
 from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
@@ -275,7 +275,9 @@ class Stream:
         folder = staged_folder(prefix, start["stream"], start.get("query", ""))
         batches = finished_batches(self._source.store, bucket, folder, start["seq"])
         if batches:
-            from lakehouse.autoloader.quarantine import QuarantineTable  # only batches with bad records need it
+            from lakehouse.autoloader.outcomes.bad_records_table import (
+                QuarantineTable,  # only batches with bad records need it
+            )
 
             # a checkpoint from before badRecordsPath has no name of its own: the journal's first write stands in
             name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"

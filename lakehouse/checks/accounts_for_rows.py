@@ -7,8 +7,7 @@ from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.judged import PROBLEM
-from lakehouse.flows.windowing import named
+from lakehouse.flows.windowing import PROBLEM, named
 from lakehouse.flows.windows import Windows
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
@@ -41,8 +40,8 @@ class AccountsForRows(Check):
         """Compares the table, its quarantine and its source; None while the source has no table."""
         from pyspark.sql import functions as F  # noqa: N812
 
-        from lakehouse import checkpoints
-        from lakehouse.streams.delta_batches import rows_read
+        from lakehouse.checkpoints import agreement as checkpoints
+        from lakehouse.checkpoints.delta_offsets import rows_read
         from lakehouse.streams.set_aside import LATE, quarantined
 
         lake, table = at.lake, at.table.name
@@ -50,7 +49,8 @@ class AccountsForRows(Check):
         if lake.version(flow.of) is None:
             return None
         keeps = bool(checkpoints.kept_removals(lake, table))
-        judged = flow.judge(rows_read(at.spark, lake, flow.of, reader=table), flow.expected(at.catalogue))
+        read = rows_read(at.spark, lake, flow.of, reader=table)
+        judged = flow.judge(read, flow.expected(at.catalogue), into=PROBLEM)
         counted = at.spark.read.format("delta").load(lake.settings.table_uri(table))
         kept = quarantined(at.spark, lake, table)
         sides = (_sides if flow.session_gap is None else _sides_of_sessions)(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
 if TYPE_CHECKING:
-    from lakehouse.autoloader.schemas import SchemaVersion
+    from lakehouse.autoloader.schema.versions import SchemaVersion
     from lakehouse.contract import Contract
 
 

@@ -10,7 +10,7 @@ from lakehouse.checks.cures import replay
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
 if TYPE_CHECKING:
-    from lakehouse.autoloader.state import FileState
+    from lakehouse.autoloader.outcomes.file_states import FileState
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def _files(at: At) -> _Files | None:
     Raises:
         TerminalError: the journal or the checkpoint cannot be read.
     """
-    from lakehouse.autoloader.location import split_uri
-    from lakehouse.autoloader.state import file_states, read_stream_log
-    from lakehouse.completeness import forgotten_rows, rows_by_sequence
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.autoloader.outcomes.file_states import file_states, read_stream_log
+    from lakehouse.maintenance.file_rows import forgotten_rows, rows_by_sequence
 
     lake, table = at.lake, at.table.name
     location = lake.settings.checkpoint_uri(table)
@@ -89,7 +89,7 @@ class EveryFileLoaded(_FilesCheck):
     about: ClassVar[str] = "Files journalled are files committed; rows read are rows in the table."
 
     def _compare(self, at: At, files: _Files) -> Finding:
-        from lakehouse.autoloader.receipts import State
+        from lakehouse.autoloader.outcomes.receipts import State
 
         rows_read = bad_records = quarantined = missing = forgotten = 0
         wrong = []

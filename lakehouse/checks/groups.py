@@ -146,8 +146,8 @@ def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
 
 def _parts_ahead(at: At, flow: Rollup) -> list[Any]:
     """Parts that commits of the source changed which the table has not read: beside a service there may be some."""
-    from lakehouse import checkpoints
-    from lakehouse.streams.delta_batches import Place
+    from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.checkpoints.delta_offsets import Place
     from lakehouse.streams.rollup import changed_parts, changes_since
 
     last, source = checkpoints.last_finished(at.lake, at.table.name), at.lake.delta(flow.of)

@@ -52,8 +52,8 @@ def keys_of(at: At, flow: Latest) -> Keys:
 def _compare(at: At, flow: Latest) -> Keys:
     from pyspark.sql import functions as F  # noqa: N812
 
-    from lakehouse import checkpoints
-    from lakehouse.streams.delta_batches import rows_read
+    from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.checkpoints.delta_offsets import rows_read
 
     read = rows_read(at.spark, at.lake, flow.of, reader=at.table.name)
     # it keeps what the source forgot: then it may have more keys, and later versions of them

@@ -13,7 +13,7 @@ from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
 
 
 class Unique(Check):
-    """``unique: order_id``, or ``unique: [country, id]``. A key with a NULL in it is none.
+    """``unique: id``, or ``unique: [country, id]``. A key with a NULL in it is none.
 
     The sample has the key, ``copies``, and the ``source_files`` that hold them: a single file means that it was loaded
     twice or repeats itself, several mean that the sender sent the row again.

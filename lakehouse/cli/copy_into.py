@@ -6,13 +6,14 @@ from typing import Annotated, Any
 
 import typer
 
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.cli.output import Json, Output, command
 
 
 def copy_into(
     table: Annotated[str, typer.Argument(help="layer.name; made when it is missing")],
     path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ of the files")],
-    format_: Annotated[str, typer.Option("--format", help="json, csv, parquet, avro, orc, text or binaryFile")],
+    format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS.names()))],
     pattern: Annotated[str | None, typer.Option(help="only files of this glob, from the folder on")] = None,
     files: Annotated[str | None, typer.Option(help="only these: names with commas between them")] = None,
     force: Annotated[bool, typer.Option("--force", help="load files again that are in the table")] = False,
@@ -26,7 +27,7 @@ def copy_into(
     as_json: bool = Json,
 ) -> None:
     """Load files into a table, each once, in one commit: what a batch does where a stream is too much."""
-    from lakehouse import copy_into as copies
+    from lakehouse.copy_into import copy as copies
     from lakehouse.engine import connect
     from lakehouse.errors import CheckFailed, ConfigurationError
     from lakehouse.lake import Lake

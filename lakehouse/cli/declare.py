@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.cli.output import Json, Output, Yes, command
 from lakehouse.plain_text import counted, sized
 
@@ -84,7 +85,7 @@ def add(
     table: Annotated[str, typer.Argument(help="layer.name of the table, such as bronze.customers")],
     path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ of its files; may have wildcards")],
     format_: Annotated[
-        str | None, typer.Option("--format", help="json, csv, parquet, avro, orc, text or binaryFile; default: guessed")
+        str | None, typer.Option("--format", help=f"{', '.join(FORMATS.names())}; default: guessed")
     ] = None,
     key: Annotated[
         list[str] | None, typer.Option("--key", help="column that names a row: also makes silver.NAME; repeatable")

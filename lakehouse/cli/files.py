@@ -22,7 +22,7 @@ def files(
     """List the files that a cloudFiles stream knows, and what became of each."""
     from dataclasses import asdict
 
-    from lakehouse.autoloader.state import file_states
+    from lakehouse.autoloader.outcomes.file_states import file_states
 
     with command(as_json) as out:
         wanted = _state(state) if state else None
@@ -55,7 +55,7 @@ def files(
 
 
 def _state(named: str) -> str:
-    from lakehouse.autoloader.receipts import State
+    from lakehouse.autoloader.outcomes.receipts import State
     from lakehouse.errors import ConfigurationError
 
     known = [*State, "PROCESSING", "PENDING"]
@@ -126,7 +126,7 @@ def show(named: FilesArgument = None, as_json: bool = Json) -> None:
     """Print where the stream into a table stands, and whether the table agrees."""
     from dataclasses import asdict
 
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     with command(as_json) as out:
         lake, table = open_table(out, named)

@@ -29,11 +29,11 @@ def forget(
     """
     from dataclasses import asdict
 
-    from lakehouse import forget as forgetting
     from lakehouse.checks.unique import Unique
     from lakehouse.engine import connect
     from lakehouse.engine.conf import TRANSACTION
     from lakehouse.errors import ConfigurationError
+    from lakehouse.maintenance import forget as forgetting
     from lakehouse.pipeline import declared
 
     def refuse(what: str, next_command: str) -> ConfigurationError:

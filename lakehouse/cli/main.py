@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,7 @@ from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
-from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.cli.output import Json, Output, command, require_declared
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
@@ -24,6 +24,9 @@ from lakehouse.cli.triggers import triggers
 from lakehouse.cli.verbose import Group, Verbose
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import PROJECT
+
+if TYPE_CHECKING:
+    from lakehouse.table import Finding
 
 app = typer.Typer(
     name="lakehouse",
@@ -181,19 +184,26 @@ def ingest(
         lake = Lake.open(settings, say=out.say)
         spark = connect(lake, out.say)
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
-        reports, findings = pipeline.ingest(spark, lake, chosen, run)
-        for report in reports:
-            out.line(report.line())
-        for finding in findings:
-            out.line(finding.line(), style="" if finding.passed else "yellow")
-            out.table(
-                list(finding.sample[0]), [list(row.values()) for row in finding.sample]
-            ) if finding.sample else None
-        out.result({"tables": [report.as_dict() for report in reports]})
-        out.result({"checks": [finding.as_dict() for finding in findings]})
-        stopped = pipeline.blocked_by(findings)
-        if stopped is not None:
-            raise stopped
+        done = pipeline.ingest(
+            *(spark, lake, chosen, run),
+            on_report=lambda report: out.line(report.line()),
+            on_finding=lambda finding: _show(out, finding),
+        )
+        for table, error in list(done.errors.items())[1:]:
+            out.line(f"{table}: {error}", style="red")
+        for table, because in done.left_out.items():
+            out.line(f"{table} was not run: {because} has to be right first", style="yellow")
+        out.result({"tables": [report.as_dict() for report in done.reports]})
+        out.result({"checks": [finding.as_dict() for finding in done.findings]})
+        out.result({"failed": {table: error.as_dict() for table, error in done.errors.items()}})
+        out.result({"left_out": done.left_out})
+        done.require_success()
+
+
+def _show(out: Output, finding: Finding) -> None:
+    out.line(finding.line(), style="" if finding.passed else "yellow")
+    if finding.sample:
+        out.table(list(finding.sample[0]), [list(row.values()) for row in finding.sample])
 
 
 @app.command("tables")

@@ -123,7 +123,7 @@ def begun(out: Output, lake: Lake, table: str, named: str | None) -> bool:
     Raises:
         ConfigurationError: none has, and the table was named.
     """
-    from lakehouse.autoloader.location import split_uri
+    from lakehouse.autoloader.options.paths import split_uri
 
     place = lake.settings.checkpoint_uri(table)
     bucket, prefix = split_uri(place)

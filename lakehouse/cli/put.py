@@ -42,7 +42,7 @@ def put(
 
     A file goes by its name; folders called column=value above it, and those below a folder that is named, are kept.
     """
-    from lakehouse.autoloader.location import SourcePath, key_uri
+    from lakehouse.autoloader.options.paths import SourcePath, key_uri
     from lakehouse.flows.files import Files
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings

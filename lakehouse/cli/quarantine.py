@@ -42,8 +42,8 @@ def quarantine(
 def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
     from dataclasses import asdict
 
-    from lakehouse.autoloader.receipts import State
-    from lakehouse.autoloader.state import file_states
+    from lakehouse.autoloader.outcomes.file_states import file_states
+    from lakehouse.autoloader.outcomes.receipts import State
 
     known = list(file_states(lake.store, lake.settings.checkpoint_uri(table)))
     found = [one for one in known if one.ingestion_state == State.QUARANTINED]
@@ -66,8 +66,8 @@ def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> Non
 
     from lakehouse.autoloader.lineage import FILE
 
-    opened = lake.delta_at(lake.settings.quarantine_uri(table))
-    kept = opened.to_pyarrow_table().sort_by([("quarantined_at", "descending")]) if opened else None
+    rows = lake.rows_at(lake.settings.quarantine_uri(table))
+    kept = rows.to_table().sort_by([("quarantined_at", "descending")]) if rows else None
     found = kept.slice(0, limit).to_pylist() if kept else []
     reasons = Counter(kept["reason"].to_pylist()) if kept else Counter()
     columns = [
@@ -86,8 +86,8 @@ def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> Non
 
 
 def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:
-    from lakehouse.autoloader.location import split_uri
-    from lakehouse.autoloader.quarantine import QuarantineTable
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.autoloader.outcomes.bad_records_table import QuarantineTable
 
     split_uri(uri)  # says what is wrong with it
     found = QuarantineTable(uri, lake.endpoint).newest(limit)

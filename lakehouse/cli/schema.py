@@ -10,7 +10,7 @@ import typer
 from lakehouse.cli.output import FilesTable, Json, Output, Yes, command, open_table
 
 if TYPE_CHECKING:
-    from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
+    from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 
 
 _STYLES = {"added": "green", "removed": "red", "retyped": "yellow"}

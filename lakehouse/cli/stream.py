@@ -44,8 +44,8 @@ def stream(
 
     with command(as_json) as out:
         with needing("engine", "lakehouse stream"):
-            from lakehouse.health import serve
-            from lakehouse.service import Service
+            from lakehouse.service.health import serve
+            from lakehouse.service.service import Service
         chosen, limit, settings = Trigger.parse(trigger), _limit(stale_after), Settings.load()
         for table in tables:
             require_declared(settings, table)

@@ -15,8 +15,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
-from lakehouse.autoloader.discovery import FAST_FROM_FILES
-from lakehouse.storage.contract import ObjectInfo, ObjectStore
+from lakehouse.autoloader.files.discovery import FAST_FROM_FILES
+from lakehouse.storage.store import ObjectInfo, ObjectStore
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from lakehouse.autoloader.location import SourcePath
+from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.flows.files import Files
-from lakehouse.storage.contract import ObjectInfo
+from lakehouse.storage.store import ObjectInfo
 from lakehouse.table import Catalogue, Table
 
 _FILTERS = ("pathglobfilter", "modifiedafter", "modifiedbefore", "cloudfiles.usestrictglobber")
@@ -84,8 +84,8 @@ class Folder:
 
         Empty ones are not: a sender that is still writing, or one that had nothing.
         """
-        from lakehouse.autoloader.backlog import FileFilter
-        from lakehouse.autoloader.options import CloudFilesOptions
+        from lakehouse.autoloader.files.backlog import FileFilter
+        from lakehouse.autoloader.options.parse import CloudFilesOptions
 
         filters = []
         for flow in _flows(self.fed):
@@ -95,7 +95,7 @@ class Folder:
 
     def listing_interval_seconds(self) -> float:
         """How often everything in it is listed at least: as often as ``cloudFiles`` itself does that."""
-        from lakehouse.autoloader.options import CloudFilesOptions
+        from lakehouse.autoloader.options.parse import CloudFilesOptions
 
         told = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL,))) for flow in _flows(self.fed)]
         return min((one.backfill_interval_seconds for one in told), default=3600.0)

@@ -12,14 +12,14 @@ import pyarrow.dataset as ds
 
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.dagster.columns import lineage, meanings
 from lakehouse.dagster.records import records
 from lakehouse.dagster.schema_metadata import of_schema, origins
 from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
 from lakehouse.lake import Lake, TableInfo
-from lakehouse.progress import StreamReport
+from lakehouse.streams.progress import StreamReport
 from lakehouse.table import Finding, Table
 
 _PREVIEW_ROWS = 5

@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.contract import SIGNS, schema_changes
 from lakehouse.dagster.records import records
 from lakehouse.flows.files import Files

@@ -17,8 +17,15 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
 
-_BOOLEANS = {"true": True, "false": False}
+_FLAGS = {"true": True, "false": False}
 _TOP_KEY = re.compile(r"[^\s#]")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Indents lists below their keys."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        super().increase_indent(flow, False)
 
 
 def tables_for(table: str, flow: Files, key: Sequence[str] = ()) -> dict[str, Any]:
@@ -32,7 +39,7 @@ def tables_for(table: str, flow: Files, key: Sequence[str] = ()) -> dict[str, An
     if flow.glob:
         files["glob"] = flow.glob
     if flow.options:
-        files["options"] = {name: _BOOLEANS.get(value, value) for name, value in flow.options.items()}
+        files["options"] = {name: _FLAGS.get(value, value) for name, value in flow.options.items()}
     made: dict[str, Any] = {table: {"files": files}}
     if not key:
         return made
@@ -53,7 +60,7 @@ def as_yaml(tables: dict[str, Any], indent: int = 2) -> str:
     """The text of tables, as it stands below ``tables:``."""
     told = []
     for name, body in tables.items():
-        text = yaml.safe_dump({name: body}, sort_keys=False, allow_unicode=True, width=120)
+        text = yaml.dump({name: body}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
         told.append("".join(f"{' ' * indent}{line}\n" for line in text.replace("${", "$${").splitlines()))
     return "\n".join(told)
 

@@ -9,20 +9,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from lakehouse.autoloader.formats.registry import FORMATS
+
 _COMPRESSED = re.compile(r"\.(gz|gzip|bz2|zst|lz4|deflate)$")
-_ENDINGS = {
-    "json": "json",
-    "jsonl": "json",
-    "ndjson": "json",
-    "csv": "csv",
-    "tsv": "csv",
-    "parquet": "parquet",
-    "avro": "avro",
-    "orc": "orc",
-    "txt": "text",
-    "log": "text",
-}
-_MARKS = {b"PAR1": "parquet", b"Obj\x01": "avro", b"ORC": "orc"}
 _SEPARATORS = ",;\t|"
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?")
 
@@ -45,7 +34,8 @@ class Guess:
 def format_of_name(key: str) -> str | None:
     """The format that a name's ending tells; None for an ending that tells nothing."""
     name = _COMPRESSED.sub("", key.rsplit("/", 1)[-1].lower())
-    return _ENDINGS.get(name.rpartition(".")[2]) if "." in name else None
+    found = FORMATS.of_suffix(name.rpartition(".")[2]) if "." in name else None
+    return found.name if found else None
 
 
 def chosen_names(keys: Sequence[str]) -> tuple[list[str], str | None]:
@@ -90,7 +80,8 @@ def guess(name: str, head: bytes, *, whole: bool) -> Guess:
 
 def format_of_marks(head: bytes) -> str | None:
     """The format whose mark a file begins with; None for text and the rest."""
-    return next((format_ for mark, format_ in _MARKS.items() if head.startswith(mark)), None)
+    found = FORMATS.of_mark(head)
+    return found.name if found else None
 
 
 def _disagrees(named: str | None, found: str) -> tuple[str, ...]:

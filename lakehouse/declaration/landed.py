@@ -9,24 +9,25 @@ from heapq import nlargest
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.autoloader.location import SourcePath
+from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.declaration.guess import Guess, chosen_names, format_of_marks, guess
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 
 if TYPE_CHECKING:
-    from lakehouse.autoloader.fetch import Fetcher
-    from lakehouse.autoloader.options import CloudFilesOptions
-    from lakehouse.autoloader.schemas import SchemaVersion
-    from lakehouse.autoloader.segments import FileVersion
+    from lakehouse.autoloader.files.segments import FileVersion
+    from lakehouse.autoloader.options.parse import CloudFilesOptions
+    from lakehouse.autoloader.reading.fetch import Fetcher
+    from lakehouse.autoloader.schema.versions import SchemaVersion
     from lakehouse.lake import Lake
     from lakehouse.storage import ObjectInfo
 
 _LISTED = 5_000
 _SAMPLE_FILES = 100
 _SAMPLE_BYTES = 16 << 20
+_SHOWN_BYTES = 1 << 20
 _HEAD_BYTES = 64 << 10
-_TYPED = ("json", "csv")
 ROWS = 5
 
 
@@ -40,7 +41,7 @@ class Landed:
         more: Whether the listing ended before the last file.
         size_bytes: Of the listed files together.
         columns: Name to type, as Spark writes it; those of the path last.
-        rows: The first rows of the smallest of the newest files.
+        rows: The first rows of one of the newest files; none when that is too large.
         sample: That file.
         notes: What is worth knowing.
     """
@@ -73,12 +74,13 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
     keys, glob = chosen_names([one.key for one in listed]) if format_ is None else ([one.key for one in listed], None)
     chosen = [one for one in listed if one.key in set(keys)]
     newest = nlargest(_SAMPLE_FILES, _versions(source.bucket, chosen), key=lambda one: one.last_modified)
-    sample = min(newest, key=lambda one: one.size_bytes)
+    sample = min(newest, key=lambda one: (one.size_bytes > _SHOWN_BYTES, abs(one.size_bytes - _SHOWN_BYTES)))
     fetcher = _fetcher(lake, source.bucket)
     found = _guess(fetcher, sample)
     if format_ is not None:
         found = replace(found, options=found.options if found.format == format_ else {}, format=format_, notes=())
-    options = {"cloudFiles.inferColumnTypes": "true"} if found.format in _TYPED else {}
+    known = FORMATS.get(found.format)  # one that there is not is refused with all that is wrong
+    options = {"cloudFiles.inferColumnTypes": "true"} if known and known.infers_types else {}
     told = {"path": path, "format": found.format, "options": {**options, **found.options}}
     flow = Files.model_validate(told | ({"glob": glob} if glob else {}))
     asked = replace(flow.cloud_files(lake.settings, table), sample_files=_SAMPLE_FILES, sample_bytes=_SAMPLE_BYTES)
@@ -106,7 +108,7 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
 
 
 def _listed(lake: Lake, source: SourcePath, path: str) -> tuple[list[ObjectInfo], bool]:
-    from lakehouse.autoloader.discovery import listed_files
+    from lakehouse.autoloader.files.discovery import listed_files
 
     seen = list(islice(listed_files(lake.store, source), _LISTED + 1))
     listed = [one for one in seen[:_LISTED] if one.size_bytes and source.covers(one.key)]
@@ -123,8 +125,8 @@ def _listed(lake: Lake, source: SourcePath, path: str) -> tuple[list[ObjectInfo]
 
 
 def _versions(bucket: str, chosen: list[ObjectInfo]) -> Iterator[FileVersion]:
-    from lakehouse.autoloader.journal import utc_now
-    from lakehouse.autoloader.segments import FileVersion
+    from lakehouse.autoloader.files.journal import utc_now
+    from lakehouse.autoloader.files.segments import FileVersion
 
     now = utc_now()
     for seq, one in enumerate(chosen, 1):
@@ -132,16 +134,16 @@ def _versions(bucket: str, chosen: list[ObjectInfo]) -> Iterator[FileVersion]:
 
 
 def _fetcher(lake: Lake, bucket: str) -> Fetcher:
-    from lakehouse.autoloader.fetch import Fetcher
+    from lakehouse.autoloader.reading.fetch import Fetcher
 
     return Fetcher(lake.endpoint, bucket)
 
 
 def _guess(fetcher: Fetcher, one: FileVersion) -> Guess:
     """What a file is by its bytes; by its name alone when it is packed and large, or broken."""
-    from lakehouse.autoloader.decompress import compression_of, unpack
+    from lakehouse.autoloader.files.plan import Span
     from lakehouse.autoloader.formats.rows import BadFile
-    from lakehouse.autoloader.plan import Span
+    from lakehouse.autoloader.reading.decompress import compression_of, unpack
 
     codec = compression_of(one.key)
     span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes)
@@ -160,8 +162,8 @@ def _first_version(
     options: CloudFilesOptions, source: SourcePath, fetcher: Fetcher, newest: list[FileVersion]
 ) -> tuple[SchemaVersion, CloudFilesOptions]:
     """The columns, as the first start of the stream would find them, and the options by which they were found."""
-    from lakehouse.autoloader.opened import with_header
-    from lakehouse.autoloader.schemas import infer_version
+    from lakehouse.autoloader.context import with_header
+    from lakehouse.autoloader.schema.versions import infer_version
 
     asked = with_header(options)
     return infer_version(asked, source.root, fetcher, newest), asked
@@ -170,9 +172,9 @@ def _first_version(
 def _first_rows(
     lake: Lake, options: CloudFilesOptions, version: SchemaVersion, one: FileVersion
 ) -> Iterator[dict[str, Any]]:
-    from lakehouse.autoloader.options import METADATA
-    from lakehouse.autoloader.plan import Span
-    from lakehouse.autoloader.schemas import full_schema
+    from lakehouse.autoloader.files.plan import Span
+    from lakehouse.autoloader.options.parse import METADATA
+    from lakehouse.autoloader.schema.versions import full_schema
     from lakehouse.autoloader.stream import Stream
 
     if one.size_bytes > _SAMPLE_BYTES:

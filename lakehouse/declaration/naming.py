@@ -32,7 +32,7 @@ def _wrong_names(table: Table, folder: Path) -> Iterator[str]:
     if isinstance(flow, Python):
         yield from _wrong_function(table.name, flow.function, folder)
     if isinstance(flow, Files):
-        from lakehouse.autoloader.hints import parse_hints
+        from lakehouse.autoloader.schema.hints import parse_hints
 
         for key, text in (("schema", flow.columns), ("hints", flow.hints)):
             try:

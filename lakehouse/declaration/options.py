@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
-from lakehouse.autoloader.location import SourcePath, split_uri
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.declaration.models import line_of
 from lakehouse.declaration.problems import Problems
 from lakehouse.declaration.tables import Drafts

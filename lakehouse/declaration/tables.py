@@ -205,7 +205,7 @@ def _misplaced(key: str, kind: str, model: type[Check], within: dict[str, Any]) 
 
 
 def _example() -> str:
-    return "unique: order_id" if "unique" in CHECKS else next(iter(CHECKS), "kind: ...")
+    return "unique: id" if "unique" in CHECKS else next(iter(CHECKS), "kind: ...")
 
 
 def _first_unknown(given: dict[str, Any]) -> tuple[str, ...]:

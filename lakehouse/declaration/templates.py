@@ -11,7 +11,7 @@ FIRST = """\
 # The tables of this lake. `lakehouse validate` checks the file, `lakehouse ingest` fills the tables.
 #
 # Files that are on the store already become a table with one command, which writes it here:
-#   lakehouse add bronze.customers s3a://landing/customers/ --key customer_id --yes
+#   lakehouse add bronze.customers s3a://landing/customers/ --key id --yes
 #
 # Or write tables below `tables:`, such as these. ${NAME:-default} takes a variable of the environment.
 #
@@ -23,15 +23,15 @@ FIRST = """\
 #      options:
 #        cloudFiles.inferColumnTypes: true
 #    checks:
-#      - not_null: customer_id       # a check that fails stops what comes after the table
+#      - not_null: id                # a check that fails stops what comes after the table
 #
 #  silver.customers:
 #    description: Every customer once, as it was sent last.
 #    latest:                         # of all versions of a key the last one
 #      of: bronze.customers
-#      key: customer_id
+#      key: id
 #    checks:
-#      - unique: customer_id
+#      - unique: id
 #
 #  gold.customers_by_country:
 #    rollup:                         # aggregates that follow every change

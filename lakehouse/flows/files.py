@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
-from lakehouse.autoloader.location import SourcePath, glob_regex, source_id, split_uri
-from lakehouse.autoloader.options import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath, glob_regex, source_id, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakehouse.autoloader.schemas import SchemaLocation
+    from lakehouse.autoloader.schema.versions import SchemaLocation
     from lakehouse.lake import Lake
-    from lakehouse.progress import StreamReport
     from lakehouse.settings import Settings
     from lakehouse.storage import ObjectInfo
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 
@@ -75,7 +75,7 @@ class Files(Flow):
     @property
     def expected(self) -> tuple[str, ...]:
         """Columns that the declaration names: a value of another type makes its row an invalid one."""
-        from lakehouse.autoloader.hints import parse_hints
+        from lakehouse.autoloader.schema.hints import parse_hints
 
         named = self.columns or self.hints
         return tuple(path[0] for path, _ in parse_hints(named)) if named else ()
@@ -173,8 +173,8 @@ class Files(Flow):
         return run_files(at, run, self, options)
 
     def _by_spark(self, at: At, run: Run) -> StreamReport:
-        from lakehouse import checkpoints
-        from lakehouse.streams.files import SparkFileLog
+        from lakehouse.checkpoints import agreement as checkpoints
+        from lakehouse.streams.file_logs import SparkFileLog
         from lakehouse.streams.run import nothing_to_do, run_stream
 
         lake, table = at.lake, at.table.name
@@ -196,8 +196,8 @@ class Files(Flow):
 
 def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> StreamReport:
     """Runs the ``cloudFiles`` stream of a table; where rows may have to go, with the writer that takes them out."""
-    from lakehouse.replay import pending_replays
-    from lakehouse.streams.files import CloudFilesLog
+    from lakehouse.maintenance.replay import pending_replays
+    from lakehouse.streams.file_logs import CloudFilesLog
     from lakehouse.streams.replacing import ReplacingWriter
     from lakehouse.streams.run import run_stream
     from lakehouse.streams.widening import widen_table
@@ -232,7 +232,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
 
 def schema_of(lake: Lake, table: str) -> SchemaLocation:
     """The versions of the schema of the stream into ``table``."""
-    from lakehouse.autoloader.schemas import SchemaLocation
+    from lakehouse.autoloader.schema.versions import SchemaLocation
 
     return SchemaLocation(lake.store, *split_uri(lake.settings.schema_uri(table)))
 

@@ -24,7 +24,7 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     Raises:
         RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
     """
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     changed = [commit for commit in not_read(lake, source, reader=reader) if not commit.only_adds]
     left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
@@ -45,8 +45,8 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
 
 
 def _compute_again(lake: Lake, reader: str, why: str) -> None:
-    from lakehouse import checkpoints
-    from lakehouse.repair import start_over
+    from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.maintenance.repair import start_over
 
     kept = checkpoints.kept_removals(lake, reader)
     if kept:
@@ -72,7 +72,7 @@ def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsR
 
 def start_over_after_another(lake: Lake, source: str, *, reader: Table) -> None:
     """Starts ``reader`` over when the table that it followed is gone, and another is in its place."""
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     opened, offset = lake.delta(source), checkpoints.newest_offset(lake, reader.name)
     if opened is not None and offset is not None and offset.get("reservoirId") != str(opened.metadata().id):
@@ -81,7 +81,7 @@ def start_over_after_another(lake: Lake, source: str, *, reader: Table) -> None:
 
 def was_emptied(lake: Lake, *, reader: Table) -> bool:
     """Whether the reader's table is there, without a row, and its stream begins anew."""
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     found = lake.describe(reader.name)
     return found is not None and not found.files and checkpoints.read_checkpoint(lake, reader.name) is None
@@ -93,7 +93,7 @@ def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
     Raises:
         CheckpointMismatch: the reader's table and its checkpoint do not belong together.
     """
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     state, offset, version = (
         checkpoints.read_checkpoint(lake, reader.name),
@@ -108,7 +108,7 @@ def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
 
 def not_read(lake: Lake, source: str, *, reader: Table, back: int = 0) -> list[Commit]:
     """Commits of ``source`` that the stream into ``reader`` has not read, or had not so many batches ago."""
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
 
     offset = checkpoints.newest_offset(lake, reader.name, back=back)
     if offset is None or "reservoirVersion" not in offset:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.lake import Lake
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 

@@ -18,7 +18,7 @@ from lakehouse.table import At, Flow, Names
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 _VIEW = "computed_from_"
@@ -108,7 +108,7 @@ class Sql(Computed):
         """The query over other tables.
 
         One engine serves many lakes, so that the names of tables mean nothing to it. In the query each gets the last
-        part of its own: ``orders.order_id`` then is a column of ``silver.orders``, as Spark has it.
+        part of its own: ``orders.id`` then is a column of ``silver.orders``, as Spark has it.
 
         Args:
             views: ``layer.name`` to the view that is read in its place.
@@ -146,10 +146,12 @@ class Python(Computed):
     @contextmanager
     def result(self, at: At, frames: Mapping[str, DataFrame]) -> Iterator[DataFrame]:
         """What the function gives."""
+        from lakehouse.flows.user_code import with_plain_text
+
         made = self._found(at)(*frames.values())
         if not (hasattr(made, "write") and hasattr(made, "schema")):
             raise self._refused(at, f"{self.function} returned a {type(made).__name__}", "return a DataFrame")
-        yield made
+        yield with_plain_text(made)
 
     def _found(self, at: At) -> Callable[..., Any]:
         from lakehouse.flows.user_code import load

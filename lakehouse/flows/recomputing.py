@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.lake import LakeTable
-    from lakehouse.progress import BatchProgress, StreamReport
+    from lakehouse.streams.progress import BatchProgress, StreamReport
     from lakehouse.streams.run import Run
 
 _TRANSACTION = "lakehouse.recompute"
@@ -30,7 +30,7 @@ _PAUSE = timedelta(seconds=1)
 
 
 @dataclass(frozen=True)
-class _Due:
+class Due:
     """A commit that is to be made.
 
     Attributes:
@@ -59,9 +59,9 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
         ConfigurationError: the table has rows that this flow did not write.
         StreamFailed, StoreUnavailable, EngineUnavailable: see ``streams.run.run_stream``.
     """
-    from lakehouse import checkpoints
-    from lakehouse.progress import StreamReport
+    from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.streams.failures import explained
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import nothing_to_do
 
     lake, table = at.lake, at.table.name
@@ -77,7 +77,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
             run.on_alive()
             todo = due(at, flow)
             if todo is not None:
-                done.append(_compute(at, flow, todo))
+                done.append(compute(at, flow, todo))
                 run.on_batch(done[-1])
             pause = (run.trigger.interval or _PAUSE).total_seconds()
             if run.trigger.ends or run.stop.asked.wait(pause):
@@ -94,7 +94,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
         )
 
 
-def due(at: At, flow: Computed) -> _Due | None:
+def due(at: At, flow: Computed) -> Due | None:
     """The commit that is to be made; None when the table is what its sources give, or one of them is not there yet.
 
     Raises:
@@ -114,11 +114,12 @@ def due(at: At, flow: Computed) -> _Due | None:
         return None
     adds = (pa.table(one.get_add_actions(flatten=True))["num_records"].to_pylist() for one in there.values())
     number = None if target is None else target.transaction_version(_TRANSACTION)
-    return _Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
+    return Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
 
 
-def _compute(at: At, flow: Computed, todo: _Due) -> BatchProgress:
-    from lakehouse.progress import BatchProgress
+def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
+    """Makes the commit; one that the table has already is left out."""
+    from lakehouse.streams.progress import BatchProgress
 
     started, uri = time.monotonic(), at.lake.settings.table_uri
     frames = {
@@ -186,7 +187,7 @@ def hand_on(at: At, run: Run, flow: Computed) -> StreamReport:
 
 def _is_nobody_elses(at: At) -> None:
     """A table without a checkpoint that a stream wrote is refused by ``run_stream``."""
-    from lakehouse import checkpoints
+    from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.lake import EMPTIED, metadata_of
 
     target = at.lake.delta(at.table.name)

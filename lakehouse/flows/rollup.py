@@ -13,7 +13,7 @@ from lakehouse.table import CHECKS, At, Check, Flow, TableName
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakehouse.progress import StreamReport
+    from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
 LEFT_OUT = tuple(LINEAGE)

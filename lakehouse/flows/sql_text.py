@@ -62,7 +62,7 @@ def with_tables_named(query: str, names: Mapping[str, str]) -> str:
     """The query with other names for its tables; what is within strings, comments or longer names stays.
 
     ``silver.orders`` is found however it is written (`` `Silver` . orders``), and in front of a column, too:
-    ``silver.orders.order_id``.
+    ``silver.orders.id``.
 
     Args:
         query: SQL.

@@ -12,7 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from lakehouse.autoloader.lineage import RECORD, SEQUENCE
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.judged import EVENT_TIME, PROBLEM, EventTime, Judged
+from lakehouse.flows.judged import EVENT_TIME, EventTime, Judged
 from lakehouse.table import Duration, Names
 
 if TYPE_CHECKING:
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 WINDOW = ("window_start", "window_end")
 """Columns of every table of windows, TIMESTAMP in UTC; the end is excluded."""
+PROBLEM = "_problem"
+"""Column that says why a row is not counted; a field of the source may be called ``problem``."""
 ROW = "_row"
+"""Column that says what a row is known by."""
 
 _MOST_OPEN_WINDOWS = 100_000
 _COUNTS_ROWS = ("count(*)", "count(1)")
@@ -210,7 +213,7 @@ class Windowing(Judged):
 
         from lakehouse.streams.set_aside import OBSERVED
 
-        judged = self.judge(rows, expected)
+        judged = self.judge(rows, expected, into=PROBLEM)
         counted = F.when(F.col(PROBLEM).isNull(), F.unix_millis(EVENT_TIME))
         judged = judged.observe(
             OBSERVED, F.count(PROBLEM).alias("set_aside"), F.min(counted).alias("earliest_milliseconds")

@@ -14,7 +14,8 @@ from matplotlib.dates import AutoDateLocator, ConciseDateFormatter, date2num
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lakehouse import checkpoints
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.delta_offsets import Place, files_between
 from lakehouse.declaration import read_catalogue
 from lakehouse.durations import spark_interval
 from lakehouse.flows.windows import Windows
@@ -22,7 +23,6 @@ from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable, shortened
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.delta_batches import Place, files_between
 from lakehouse.streams.set_aside import LATE
 
 # Okabe and Ito's colours: told apart by everybody
@@ -110,8 +110,8 @@ def windows_by_payment_method(lake: Lake) -> Plot:
 def lateness(lake: Lake) -> Plot:
     """How far late orders were behind the newest one when their batch came."""
     name, title = "lateness", "How late the late orders were"
-    opened = lake.delta_at(lake.settings.quarantine_uri(SILVER))
-    kept = opened.to_pyarrow_table(columns=["reason", "lateness_seconds"]) if opened else None
+    rows = lake.rows_at(lake.settings.quarantine_uri(SILVER))
+    kept = rows.to_table(columns=["reason", "lateness_seconds"]) if rows else None
     minutes = pc.divide(kept.filter(pc.field("reason") == LATE)["lateness_seconds"], 60.0).to_numpy() if kept else []
     if not len(minutes):
         return _empty(name, title, "No order came too late for its window.")

@@ -76,10 +76,10 @@ def report(lake: Lake) -> Report:
 
 
 def _reasons(lake: Lake) -> tuple[tuple[str, int, int], ...]:
-    opened = lake.delta_at(lake.settings.quarantine_uri(SILVER))
-    if opened is None:
+    rows = lake.rows_at(lake.settings.quarantine_uri(SILVER))
+    if rows is None:
         return ()
-    kept = opened.to_pyarrow_table(columns=["reason", "replayed_at"])
+    kept = rows.to_table(columns=["reason", "replayed_at"])
     kept = kept.append_column("replayed", pc.cast(pc.is_valid(kept["replayed_at"]), "int64"))
     counted = kept.group_by("reason").aggregate([([], "count_all"), ("replayed", "sum")]).to_pylist()
     found = [(one["reason"], one["count_all"], one["replayed_sum"]) for one in counted]

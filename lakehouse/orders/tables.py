@@ -15,3 +15,6 @@ ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, *TABLES)
 COMPUTED = (SILVER, ORDERS, DAILY_REVENUE)
 
 ORDER_FILES = "orders_stream_*.json"
+
+FIRST_ROWS = {SILVER: (6, ("window_start", "payment_method")), DAILY_REVENUE: (8, ("day", "payment_method"))}
+"""What the demo shows of a table: how many of its first rows, by which columns."""

@@ -11,16 +11,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.engine import connect, ensure_engine
-from lakehouse.health import latency
 from lakehouse.lake import Lake
 from lakehouse.orders.samples import generate_orders
 from lakehouse.orders.tables import BRONZE
 from lakehouse.pipeline import run_table
-from lakehouse.progress import BatchProgress
+from lakehouse.service.health import latency
+from lakehouse.service.usage import Usage, usage
+from lakehouse.streams.progress import BatchProgress
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
 from lakehouse.streams.trigger import AVAILABLE_NOW, ONCE, Trigger
-from lakehouse.usage import Usage, usage
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession

@@ -9,7 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lakehouse.storage.contract import (
+    from lakehouse.storage.embedded import StoreStatus, stop_store, store_status
+    from lakehouse.storage.leases import Lease, Takeover, hold_lease
+    from lakehouse.storage.minio_binary import ensure_minio_binary
+    from lakehouse.storage.minio_store import MinioStore
+    from lakehouse.storage.opening import ensure_store, open_store
+    from lakehouse.storage.store import (
         BucketMissing,
         ObjectExists,
         ObjectInfo,
@@ -17,18 +22,13 @@ if TYPE_CHECKING:
         ObjectStore,
         StoreEndpoint,
     )
-    from lakehouse.storage.embedded import StoreStatus, stop_store, store_status
-    from lakehouse.storage.leases import Lease, Takeover, hold_lease
-    from lakehouse.storage.minio_binary import ensure_minio_binary
-    from lakehouse.storage.object_store import MinioStore
-    from lakehouse.storage.opening import ensure_store, open_store
 
 _HOMES = {
-    "contract": ("BucketMissing", "ObjectExists", "ObjectInfo", "ObjectMissing", "ObjectStore", "StoreEndpoint"),
+    "store": ("BucketMissing", "ObjectExists", "ObjectInfo", "ObjectMissing", "ObjectStore", "StoreEndpoint"),
     "embedded": ("StoreStatus", "stop_store", "store_status"),
     "leases": ("Lease", "Takeover", "hold_lease"),
     "minio_binary": ("ensure_minio_binary",),
-    "object_store": ("MinioStore",),
+    "minio_store": ("MinioStore",),
     "opening": ("ensure_store", "open_store"),
 }
 

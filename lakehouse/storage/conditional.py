@@ -15,7 +15,7 @@ from pathlib import Path
 from lakehouse.errors import AccessDenied, ConfigurationError
 from lakehouse.processes import private_folder, write_private
 from lakehouse.settings import Settings
-from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
+from lakehouse.storage.store import ObjectExists, ObjectMissing, ObjectStore
 
 _NO_SUCH_VERSION = "0" * 32
 _proved: set[str] = set()

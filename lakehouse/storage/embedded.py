@@ -18,9 +18,9 @@ from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailabl
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage.conditional import prove_conditional_writes
-from lakehouse.storage.contract import StoreEndpoint
-from lakehouse.storage.kinds import launch_of, serves
-from lakehouse.storage.object_store import MinioStore
+from lakehouse.storage.kinds import Start, StoreServer, server_of
+from lakehouse.storage.minio_store import MinioStore
+from lakehouse.storage.store import StoreEndpoint
 
 _START_TIMEOUT_SECONDS = 90
 _TRIES = 3
@@ -122,7 +122,8 @@ def _endpoint(server: Server, url: str, settings: Settings) -> StoreEndpoint | N
 def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
     private_folder(server.folder)
     data = private_folder(server.folder / f"data-{settings.store}").resolve()
-    _stop_forgotten(data)
+    kind = server_of(settings.store)
+    _stop_forgotten(kind, data)
     if _endpoint(server, "", settings) is None:
         keys = {"access_key": f"lake{secrets.token_hex(8)}", "secret_key": secrets.token_urlsafe(30)}
         write_private(server.folder / "credentials.json", json.dumps(keys))
@@ -131,7 +132,7 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
         endpoint = _endpoint(server, f"http://127.0.0.1:{port}", settings)
         if endpoint is None:
             break
-        command, environment = launch_of(settings.store, server.folder, data, endpoint, say, settings.minio_binary)
+        command, environment = kind.launch(Start(server.folder, data, endpoint, say, settings.minio_binary))
         started = time.monotonic()
         running = server.start(
             command,
@@ -158,12 +159,12 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
     )
 
 
-def _stop_forgotten(data: Path) -> None:
+def _stop_forgotten(kind: StoreServer, data: Path) -> None:
     """Ends a server on this very folder that no record names: its starter was killed before it could write one."""
     forgotten = []
     for process in psutil.process_iter():
         with suppress(psutil.Error):
-            if process.uids().real == os.getuid() and serves(process.cmdline(), data):
+            if process.uids().real == os.getuid() and kind.serves(process.cmdline(), data):
                 process.terminate()
                 forgotten.append(process)
     for process in psutil.wait_procs(forgotten, timeout=20)[1]:

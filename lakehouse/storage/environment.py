@@ -7,7 +7,7 @@ import os
 from pydantic import SecretStr
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.contract import StoreEndpoint
+from lakehouse.storage.store import StoreEndpoint
 
 
 def environment_of(endpoint: StoreEndpoint) -> dict[str, str]:

@@ -18,7 +18,7 @@ from obstore import exceptions as oe
 from obstore.store import S3Store
 
 from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.contract import (
+from lakehouse.storage.store import (
     MISSING_CODES,
     PRECONDITION_CODES,
     BucketMissing,
@@ -30,7 +30,7 @@ from lakehouse.storage.contract import (
 )
 
 if TYPE_CHECKING:
-    from lakehouse.storage.object_store import MinioStore
+    from lakehouse.storage.minio_store import MinioStore
 
 UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|^$|(^|/)\.\.?(/|$)")
 """What the fast client does not take, or alters: control characters, empty and dotted folder names. The SDK takes the
@@ -196,7 +196,7 @@ class FastStore(ObjectStore):
 
     @cached_property
     def _sdk(self) -> MinioStore:
-        from lakehouse.storage.object_store import MinioStore
+        from lakehouse.storage.minio_store import MinioStore
 
         return MinioStore(self._endpoint)
 

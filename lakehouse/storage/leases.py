@@ -21,8 +21,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from lakehouse.errors import LakehouseError, LeaseHeld
-from lakehouse.storage.contract import ObjectExists, ObjectMissing, ObjectStore
 from lakehouse.storage.lease_holder import EngineUse, Holder, birth_of, this_host
+from lakehouse.storage.store import ObjectExists, ObjectMissing, ObjectStore
 
 _TTL_SECONDS = 60.0
 _TRIES = 3

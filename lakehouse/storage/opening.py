@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from lakehouse.settings import Settings
 from lakehouse.storage.conditional import prove_once
-from lakehouse.storage.contract import ObjectStore, StoreEndpoint
 from lakehouse.storage.embedded import ensure_embedded
-from lakehouse.storage.faults import bucket_missing
-from lakehouse.storage.object_store import MinioStore
+from lakehouse.storage.minio_store import MinioStore
+from lakehouse.storage.s3_errors import bucket_missing
+from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
 def open_store(endpoint: StoreEndpoint) -> ObjectStore:

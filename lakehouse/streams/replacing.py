@@ -11,14 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.journal import Journal
+from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.lineage import SEQUENCE
-from lakehouse.autoloader.location import split_uri
-from lakehouse.autoloader.receipts import CORRECTIONS, Receipt, State, TaskReceipts, read_receipts
-from lakehouse.autoloader.state import StreamLog, read_stream_log
-from lakehouse.storage.contract import ObjectStore
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.outcomes.file_states import StreamLog, read_stream_log
+from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts, read_receipts
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage.store import ObjectStore
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from lakehouse import checkpoints
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
-from lakehouse.progress import BatchProgress, OnBatch, StreamReport
 from lakehouse.streams.failures import StreamInterrupted, explained
-from lakehouse.streams.files import BatchFiles, FileLog
+from lakehouse.streams.file_logs import BatchFiles, FileLog
+from lakehouse.streams.progress import BatchProgress, OnBatch, StreamReport
 from lakehouse.streams.queries import Progress, StopRequest, batches, queries
 from lakehouse.streams.trigger import AVAILABLE_NOW, Trigger
 

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse import checkpoints
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, FILE, PROCESSING_TIME, RECORD, RESCUED_DATA, SEQUENCE
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.delta_offsets import Place, files_between, rows_of_files
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
-from lakehouse.streams.delta_batches import Place, files_between, rows_of_files
 from lakehouse.streams.run import observed
 from lakehouse.streams.widening import widen_table
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
 LATE = "late"
-EVENT_TIME, PROBLEM = "event_time", "problem"
+EVENT_TIME, PROBLEM = "event_time", "_problem"
 OBSERVED = "judged"
 _ABOUT = (EVENT_TIME, RESCUED_DATA, CORRUPT_RECORD, PROCESSING_TIME, FILE, SEQUENCE, RECORD)
 _WHY = ("reason", "window_start", "window_end", "watermark", "lateness_seconds")
@@ -61,8 +61,8 @@ class Windowed(Protocol):
     def window_column(self) -> Column:
         """The window of ``event_time``."""
 
-    def judge(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
-        """Adds ``event_time``, and ``problem``: why a row is not counted."""
+    def judge(self, rows: DataFrame, expected: tuple[str, ...], *, into: str) -> DataFrame:
+        """Adds ``event_time``, and as ``into`` why a row is not counted."""
 
 
 class SetAside:
@@ -133,7 +133,7 @@ class SetAside:
         rows = self._rows_of_batch(before.offset if before else None, now.offset)
         if rows is None:
             return None
-        judged = self._windows.judge(rows, self._expected)
+        judged = self._windows.judge(rows, self._expected, into=PROBLEM)
         missed = self._with_problems(judged)
         if watermark:
             missed = missed.unionByName(self._late(judged.where(F.col(PROBLEM).isNull()), watermark))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -52,8 +52,3 @@ def within(expression: str, values: Sequence[Any], *, most: int | None = MOST_NA
     if len(named) < len(values):
         parts.append(f"{expression} IS NULL")
     return f"({' OR '.join(parts)})" if parts else "false"
-
-
-def names(columns: Iterable[str]) -> str:
-    """Columns, with commas between them."""
-    return ", ".join(map(name, columns))

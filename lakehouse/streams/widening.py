@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.evolve import changes
-from lakehouse.autoloader.hints import quoted
-from lakehouse.autoloader.wider import wider
+from lakehouse.autoloader.schema.evolve import changes
+from lakehouse.autoloader.schema.hints import quoted
+from lakehouse.autoloader.schema.wider import wider
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -16,7 +16,7 @@ def widen_table(frame: DataFrame, table_uri: str) -> list[str]:
     """Alters the columns of a table that are narrower than those of ``frame``, where one may widen to the other.
 
     Returns:
-        What was altered: ``quantity int to bigint``.
+        What was altered: ``size int to bigint``.
     """
     spark = frame.sparkSession
     have = spark.read.format("delta").load(table_uri).schema

@@ -128,13 +128,13 @@ def assert_stopped_by_the_duplicate(result, injected, failed_before):
 def assert_checks_run_alone(definitions, instance):
     """As from the page of checks: some of a table's, and no table is written."""
     bronze = dg.AssetKey(["bronze", "orders_autoloader"])
-    wanted = [dg.AssetCheckKey(bronze, name) for name in ("no_duplicate_orders", "rescue_rate")]
+    wanted = [dg.AssetCheckKey(bronze, name) for name in ("no_duplicate_orders", "no_quarantined_files")]
     checks = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection=set(wanted))
     result = checks.execute_in_process(instance=instance, raise_on_error=False)
     found = {one.check_name: (one.passed, one.severity) for one in result.get_asset_check_evaluations()}
     assert found == {
         "no_duplicate_orders": (False, dg.AssetCheckSeverity.ERROR),
-        "rescue_rate": (True, dg.AssetCheckSeverity.WARN),
+        "no_quarantined_files": (True, dg.AssetCheckSeverity.WARN),
     }
     assert not result.get_asset_materialization_events()
 

@@ -8,12 +8,12 @@ import pytest
 from declared_catalogues import DAYS, LATEST, READINGS, SECOND, WINDOWS
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.dagster.metadata import numbers, tables
 from lakehouse.dagster.records import CELL_CHARACTERS, records
 from lakehouse.dagster.schema_metadata import of_schema, origins
 from lakehouse.flows.files import Files
-from lakehouse.progress import BatchProgress, StreamReport
+from lakehouse.streams.progress import BatchProgress, StreamReport
 
 
 def busy(table, **more):

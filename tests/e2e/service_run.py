@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from command import lakehouse_json, start_lakehouse
 
 from lakehouse.engine import engine_status, stop_engine, warm_up
-from lakehouse.health import latency
 from lakehouse.lake import Lake
 from lakehouse.orders.samples import file_name, generate_orders
+from lakehouse.service.health import latency
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store
 

@@ -7,7 +7,7 @@ import pytest
 from command import lakehouse, lakehouse_json, start_lakehouse
 from e2e.test_pipeline import assert_silver_is, lines_of
 
-from lakehouse.checkpoints import read_checkpoint
+from lakehouse.checkpoints.agreement import read_checkpoint
 from lakehouse.engine import engine_status
 from lakehouse.orders.tables import BRONZE, SILVER
 

@@ -37,7 +37,10 @@ def test_the_demo_loads_twelve_files_then_three_then_none(demo):
     assert [run.get("files_loaded", 0) for run in runs] == [12, 3, 0]
     assert [run["rows_added"] for run in runs] == [3000, 750, 0]
     assert all(all(run["checks"].values()) for run in demo[0]["runs"])
-    assert {table["name"]: table["rows"] for table in demo[0]["tables"]}["bronze.orders_autoloader"] == 3750
+    rows = {table["name"]: table["rows"] for table in demo[0]["tables"]}
+    assert rows["bronze.orders_autoloader"] == 3750
+    assert rows["silver.customers"] == 60
+    assert rows["bronze.customers"] > 60
 
 
 def test_the_demos_runs_are_in_the_instance_that_the_pages_show(demo):

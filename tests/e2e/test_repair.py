@@ -5,7 +5,7 @@ import json
 import pytest
 from command import lakehouse, lakehouse_json
 
-from lakehouse.autoloader.location import SourcePath, source_id
+from lakehouse.autoloader.options.paths import SourcePath, source_id
 from lakehouse.orders.samples import file_name
 from lakehouse.orders.tables import BRONZE, SILVER
 

@@ -10,6 +10,7 @@ from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
 from e2e.test_recovery import running_queries
 
 from lakehouse.engine import engine_status
+from lakehouse.errors import StoreUnavailable
 from lakehouse.orders.tables import SILVER
 from lakehouse.storage import store_status
 
@@ -55,6 +56,15 @@ def test_a_second_service_is_told_who_writes_and_an_error_that_stays_ends_it(lak
     assert '"state": "failed"' in done.stdout
 
 
+def answers(lake):
+    """Whether the store can be asked: it has a process before it listens."""
+    try:
+        lake.store.info(lake.settings.landing_bucket, "nothing")
+    except StoreUnavailable:
+        return False
+    return True
+
+
 def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, land, spark, environment):
     service = Service(environment, TABLE, SILVER, *FAST)
     service.wait_for(lambda: service.health().json()["tables"][0]["state"] == "waiting", "it waited for files")
@@ -71,6 +81,7 @@ def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, 
     psutil.Process(killed).kill()
     # started again before the streams have given up
     service.wait_for(lambda: getattr(store_status(lake.settings), "pid", killed) != killed, "it started the store")
+    service.wait_for(lambda: answers(lake), "the store answered")
     land(files=2, first_file=4, rows_per_file=ROWS, late_share=0)
     service.wait_for(lambda: places(lake) == expected(6), "all files were in")
     assert service.end(signal.SIGINT) == 0

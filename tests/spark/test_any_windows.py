@@ -11,6 +11,7 @@ from lakehouse import late
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
+from lakehouse.maintenance.repair import start_over
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Catalogue, Table
 
@@ -87,8 +88,8 @@ class Place:
         return self.lake.delta(table).to_pyarrow_table().to_pylist()
 
     def kept(self, table):
-        opened = self.lake.delta_at(self.lake.settings.quarantine_uri(table))
-        return opened.to_pyarrow_table().to_pylist() if opened else []
+        rows = self.lake.rows_at(self.lake.settings.quarantine_uri(table))
+        return rows.to_table().to_pylist() if rows else []
 
 
 def model(commits, table, length):
@@ -158,7 +159,9 @@ def test_two_tables_of_one_source_count_each_row_in_their_own_windows_and_keep_t
     # a key of the name of a column of the quarantine
     assert late.replay_late(readings.at(HOURS), really=True).windows_changed == 1
     assert readings.finding(HOURS).passed
-    spark.sql(f"DELETE FROM delta.`{lake.settings.table_uri(HOURS)}` WHERE window_start = timestamp'2026-03-01 10:00Z'")
+    spark.sql(
+        f"DELETE FROM delta.`{lake.settings.table_uri(HOURS)}` WHERE window_start = timestamp'2026-03-01 10:00:00'"
+    )
     lost = readings.finding(HOURS)
     assert (lost.passed, lost.blocks, lost.numbers["unaccounted_rows"]) == (False, True, 5)
     assert [(row["source_rows"], row["counted_rows"]) for row in lost.sample] in ([(1, 0), (4, 0)], [(4, 0), (1, 0)])
@@ -203,6 +206,12 @@ def test_rows_set_aside_have_the_columns_that_their_source_has_then(lake, spark)
     readings.run(HOURS)
     assert sorted((row["sensor"], row["floor"]) for row in readings.kept(HOURS)) == [("s1", None), ("s9", 7)]
     assert readings.finding(HOURS).passed
+    # another table is in the place of the source; the quarantine is the old one, emptied
+    lake.store.delete_prefix(lake.settings.bucket, "tester/bronze/readings/")
+    start_over(lake, HOURS, "another source")
+    readings.add([(*reading(None, sensor="s9"), 3_000_000_000, "loud")], f"{COLUMNS}, floor BIGINT, problem STRING")
+    readings.run(HOURS)
+    assert [(row["floor"], row["problem"]) for row in readings.kept(HOURS)] == [(3_000_000_000, "loud")]
 
 
 def test_what_a_source_without_lineage_cannot_do_is_refused_with_the_way_out(lake, spark):

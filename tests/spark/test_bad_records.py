@@ -6,7 +6,7 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.errors import StreamingQueryException
 
-from lakehouse.autoloader.location import uri_key
+from lakehouse.autoloader.options.paths import uri_key
 
 FILES = 4
 LINES = 10

@@ -14,11 +14,13 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError, StreamFailed
 from lakehouse.flows.files import Files
 from lakehouse.flows.following import RowsRemoved
-from lakehouse.flows.recomputing import _compute, due
+from lakehouse.flows.recomputing import compute, due
 from lakehouse.flows.rollup import Rollup
 from lakehouse.lake import Lake
 from lakehouse.pipeline import check_table, restart_table, run_table
+from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
+from lakehouse.streams.trigger import Trigger
 from lakehouse.table import At, Catalogue, Table
 
 
@@ -280,7 +282,7 @@ def test_a_query_is_computed_again_when_a_source_or_its_text_changes(tables):
     at = tables.at("gold.totals")
     todo = due(at, at.table.flow)
     for _ in range(2):  # a run that was killed behind its commit, and one that did not know of it
-        _compute(at, at.table.flow, todo)
+        compute(at, at.table.flow, todo)
         assert tables.lake.version("gold.totals") == 1
     assert len(tables.rows("gold.totals")) == 2
     assert tables.run("gold.totals", spark=False).batches == ()
@@ -293,7 +295,10 @@ def test_a_query_is_computed_again_when_a_source_or_its_text_changes(tables):
     }
 
     restart_table(tables.lake, "gold.totals", really=True)
-    assert tables.run("gold.totals").rows_added == 2, "it was emptied, and no source has changed"
+    stop = StopRequest()
+    endless = Run(Trigger.parse("processing-time=1s"), on_batch=lambda batch: stop.ask(), stop=stop)
+    report = run_table(tables.spark, tables.lake, "gold.totals", endless)
+    assert (report.rows_added, len(report.batches)) == (2, 1), "it was emptied, and no source has changed"
 
     without = {name: type_ for name, type_ in SALES.items() if name != "amount"}
     tables.write("bronze.sales", [{"city": "a"}], without, mode="overwrite", schema_mode="overwrite")
@@ -320,7 +325,8 @@ def named(text):
     return text.upper() + "!"
 
 def counted(sales, towns):
-    return sales.join(towns, "city").groupBy(shouted("city").alias("city")).agg(F.count("*").alias("sales"))
+    counted = sales.join(towns, "city").groupBy(shouted("city").alias("city")).agg(F.count("*").alias("sales"))
+    return counted.withColumn("all", F.array(F.struct("city")))
 """
 
 
@@ -334,11 +340,11 @@ def test_a_function_is_computed_again_when_its_text_changes(tables):
     file = tables.folder / f"{module}.py"
     file.write_text(FUNCTION)
     tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!", "sales": 2, "all": [{"city": "A!"}]}]
     assert tables.run("gold.counted", spark=False).batches == ()
     file.write_text(FUNCTION.replace('"!"', '"!!"'))
     tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2, "all": [{"city": "A!!"}]}]
     for text, said in (
         ("def counted(*frames): return 7", "returned a int"),
         ("def other(): ...", "has no function counted"),
@@ -348,7 +354,7 @@ def test_a_function_is_computed_again_when_its_text_changes(tables):
         file.write_text(text)
         with pytest.raises(ConfigurationError, match=said):
             tables.run("gold.counted")
-    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2}]
+    assert tables.rows("gold.counted") == [{"city": "A!!", "sales": 2, "all": [{"city": "A!!"}]}]
 
 
 def test_a_query_as_a_stream_hands_each_row_on_once(tables):

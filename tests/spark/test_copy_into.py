@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 import pytest
 from command import lakehouse, lakehouse_json
 
-from lakehouse import checkpoints
-from lakehouse import copy_into as copies
-from lakehouse.copied import CopiedFiles
-from lakehouse.copy_into import Copy, copy_into
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.copy_into import copy as copies
+from lakehouse.copy_into.copy import Copy, copy_into
+from lakehouse.copy_into.ledger import CopiedFiles
 from lakehouse.errors import ConfigurationError, CopyFailed, LeaseHeld, TerminalError
 from lakehouse.orders.tables import BRONZE
 

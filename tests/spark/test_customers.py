@@ -28,9 +28,9 @@ def test_every_customer_is_there_once_as_updated_last_whatever_order_the_files_c
     land(0, 2)
     ingest(spark, lake)
     land(1)  # comes late: what day 2 said of a customer stays
-    reports, findings = ingest(spark, lake)
-    assert [report.table for report in reports] == ["bronze.customers", "silver.customers"]
-    assert {finding.check: finding.passed for finding in findings} == dict.fromkeys(
+    done = ingest(spark, lake)
+    assert [report.table for report in done.reports] == ["bronze.customers", "silver.customers"]
+    assert {finding.check: finding.passed for finding in done.findings} == dict.fromkeys(
         (
             *("not_null", "no_file_loaded_twice", "every_file_loaded", "no_quarantined_files"),
             *("unique", "accepted_values", "matches", "keyed"),

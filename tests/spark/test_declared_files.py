@@ -43,7 +43,9 @@ def test_hive_partitioned_csv_becomes_two_tables_with_checks(lake, spark, tmp_pa
     lake = with_declaration(lake, tmp_path, CUSTOMERS)
     write(lake, "customers/country=DE/1.csv", "customer_id,name,since\n1,Ada,2021-05-01\n2,Ben,2022-01-01\n")
     write(lake, "customers/country=FR/1.csv", "customer_id,name,since\n3,Chloé,2023-01-31\n")
-    reports, findings = ingest(spark, lake)
+    done = ingest(spark, lake)
+    done.require_success()
+    reports, findings = done.reports, done.findings
     assert [(report.table, report.rows_added) for report in reports] == [
         ("bronze.customers", 3),
         ("bronze.everything_as_text", 3),

@@ -7,7 +7,7 @@ from command import lakehouse, lakehouse_here, lakehouse_json, lakehouse_json_he
 from declared import with_variables
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.autoloader.schema.versions import SchemaLocation
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.pipeline import check_table, run_table
 

@@ -12,7 +12,7 @@ from deltalake import DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lakehouse.checkpoints import CheckpointMismatch, read_checkpoint
+from lakehouse.checkpoints.agreement import CheckpointMismatch, read_checkpoint
 from lakehouse.engine.conf import TRANSACTION
 from lakehouse.flows.following import RowsRemoved
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS

@@ -6,7 +6,7 @@ import pytest
 from declared import with_variables
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.checkpoints import read_checkpoint
+from lakehouse.checkpoints.agreement import read_checkpoint
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.pipeline import check_table, run_table
 from lakehouse.storage.environment import environment_of

@@ -8,11 +8,11 @@ from command import lakehouse, lakehouse_json
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE, SILVER
 from lakehouse.orders.trigger_comparison import Comparison
 from lakehouse.pipeline import run_table, schemas
+from lakehouse.service.usage import usage
 from lakehouse.streams import run as run_module
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
 from lakehouse.streams.trigger import ONCE, Trigger
-from lakehouse.usage import usage
 
 DEFAULT = Trigger("default")
 

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.columns import METADATA_TYPE
-from lakehouse.autoloader.location import uri_key
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.state import file_states
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import uri_key
+from lakehouse.autoloader.outcomes.file_states import file_states
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream
 from lakehouse.storage.environment import environment_of
 

@@ -17,14 +17,14 @@ from contextlib import suppress
 
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.columns import METADATA_TYPE
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import split_uri
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.state import read_stream_log
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.outcomes.file_states import read_stream_log
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream
+from lakehouse.maintenance.replay import pending_replays, replay
 from lakehouse.orders.tables import BRONZE
-from lakehouse.replay import pending_replays, replay
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams import replacing
 

@@ -9,7 +9,7 @@ import pytest
 from pyspark.sql.types import StructType
 from store.bad_documents import BAD, FILES
 
-from lakehouse.autoloader.columns import METADATA_TYPE
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.errors import UnknownFieldException
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import zlib
 import pytest
 from store.landed import ROW
 
-from lakehouse.autoloader.location import key_uri, uri_key
+from lakehouse.autoloader.options.paths import key_uri, uri_key
 from lakehouse.errors import TerminalError
 
 GOOD = ("good.json", 0, 1)

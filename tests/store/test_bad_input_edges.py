@@ -11,9 +11,9 @@ import stamina
 from pyspark.sql.types import StructType
 from store.landed import ROW, SCHEMA
 
-from lakehouse.autoloader.columns import METADATA_TYPE
-from lakehouse.autoloader.fetch import Fetcher
-from lakehouse.autoloader.plan import Span
+from lakehouse.autoloader.files.plan import Span
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
+from lakehouse.autoloader.reading.fetch import Fetcher
 from lakehouse.errors import StreamFailed, TerminalError
 from lakehouse.storage import BucketMissing
 

@@ -9,8 +9,8 @@ from pyarrow import parquet
 from pyspark.sql.types import IntegerType, MapType, StringType, StructType
 from store.landed import ROW
 
-from lakehouse.autoloader import read
-from lakehouse.autoloader.columns import METADATA_TYPE
+from lakehouse.autoloader.reading import part as read
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.errors import TerminalError
 from lakehouse.storage import BucketMissing
 from lakehouse.storage.fast_store import FastStore

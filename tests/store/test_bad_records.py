@@ -11,10 +11,11 @@ from deltalake import DeltaTable
 from pyspark.sql.types import StructType
 from store.landed import ROW, SCHEMA
 
-from lakehouse.autoloader import bad_records, quarantine
-from lakehouse.autoloader.bad_records import FinishedBatch
-from lakehouse.autoloader.columns import METADATA_TYPE
-from lakehouse.autoloader.location import uri_key
+from lakehouse.autoloader.options.paths import uri_key
+from lakehouse.autoloader.outcomes import bad_records
+from lakehouse.autoloader.outcomes import bad_records_table as quarantine
+from lakehouse.autoloader.outcomes.bad_records import FinishedBatch
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.errors import TerminalError
 
 LINES = [b'{"a": 1}', b"no json", b'{"a": "x"}', b'{"a": 2} tail', b'{"a": 3', b'{"a": 4}', b"\xff\xfe"]

@@ -6,8 +6,8 @@ import pyarrow as pa
 import pytest
 from deltalake import CommitProperties, Transaction, write_deltalake
 
-from lakehouse import checkpoints
-from lakehouse.checkpoints import CheckpointMismatch
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.agreement import CheckpointMismatch
 
 
 class Written:

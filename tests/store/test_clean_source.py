@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from store.landed import ROW
 
-from lakehouse.autoloader.opened import shared_stream_id
+from lakehouse.autoloader.context import shared_stream_id
 from lakehouse.errors import ConfigurationError
 
 

@@ -7,7 +7,7 @@ import pytest
 from command import lakehouse, lakehouse_json
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.orders.tables import BRONZE
 from lakehouse.pipeline import schemas
 

@@ -5,9 +5,9 @@ import json
 import pytest
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.columns import METADATA_TYPE
-from lakehouse.autoloader.evolve import leaves
-from lakehouse.autoloader.schemas import SchemaLocation
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
+from lakehouse.autoloader.schema.evolve import leaves
+from lakehouse.autoloader.schema.versions import SchemaLocation
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 
 LIMIT = {"maxColumns": "50", "schemaEvolutionMode": "addNewColumns"}

@@ -7,7 +7,7 @@ import pytest
 from command import lakehouse, lakehouse_json
 from deltalake import write_deltalake
 
-from lakehouse.copy_into import Copy, validate_copy
+from lakehouse.copy_into.copy import Copy, validate_copy
 from lakehouse.errors import ConfigurationError
 
 TABLE = "bronze.copied"

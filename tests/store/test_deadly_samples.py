@@ -12,8 +12,8 @@ from lakehouse.storage.environment import environment_of
 
 LOOK = """
 import sys
-from lakehouse.autoloader.opened import Source
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.context import Source
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.stream import Stream
 place, ahead = sys.argv[1:]
 bucket, folder, lake = place.split("|")

@@ -5,7 +5,7 @@ import json
 import pytest
 from declared import with_variables
 
-from lakehouse import checkpoints
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.orders.tables import SILVER

@@ -6,7 +6,7 @@ import pytest
 from pyspark.sql.streaming.datasource import ReadAllAvailable
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
+from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.autoloader.source import CloudFiles
 from lakehouse.errors import ConfigurationError
 

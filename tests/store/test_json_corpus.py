@@ -6,7 +6,7 @@ import math
 import pytest
 from store.json_corpus import BLANK, COLUMNS, EITHER, INVALID, KEEP, KEPT, RESCUED, VALID
 
-from lakehouse.autoloader.columns import METADATA_TYPE
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 
 CORPUS = [
     *((text, rows) for text, rows in VALID.items()),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lakehouse.copy_into import Copy, validate_copy
+from lakehouse.copy_into.copy import Copy, validate_copy
 
 
 def test_the_path_of_a_file_loads_that_file_only(world):

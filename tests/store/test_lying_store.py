@@ -8,12 +8,12 @@ import pytest
 import stamina
 from lying_proxy import lying_proxy
 
-from lakehouse.autoloader.fetch import Fetcher
+from lakehouse.autoloader.reading.fetch import Fetcher
 from lakehouse.errors import StoreUnavailable, StreamFailed
 from lakehouse.storage import BucketMissing, ObjectExists, ObjectMissing
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.storage.object_store import MinioStore
+from lakehouse.storage.minio_store import MinioStore
 
 FILES = r"GET /landing/\S+\.json"
 UNUSUAL = "line\nbreak.json"  # the fast client does not take it: the SDK reads it

@@ -8,7 +8,7 @@ import pytest
 from command import lakehouse, lakehouse_json
 from deltalake import write_deltalake
 
-from lakehouse.autoloader.location import uri_key
+from lakehouse.autoloader.options.paths import uri_key
 from lakehouse.orders.plots import windows_by_payment_method
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable

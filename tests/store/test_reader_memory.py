@@ -15,7 +15,7 @@ MEASURE = """
 import json, re, sys
 from pathlib import Path
 from store.landed import SCHEMA
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.stream import Stream
 
 def peak_mb():

@@ -2,8 +2,8 @@
 
 from store.landed import ROW, SCHEMA
 
-from lakehouse.autoloader.probe import KILLS_ITS_READER
-from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.reading.probe import KILLS_ITS_READER
 
 DEADLY = b'{"a": 666}\n'
 

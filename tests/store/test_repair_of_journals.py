@@ -7,13 +7,13 @@ import pytest
 from declared import with_variables
 from deltalake import write_deltalake
 
-from lakehouse import checkpoints
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import split_uri
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.maintenance.repair import repair
 from lakehouse.orders.tables import BRONZE
-from lakehouse.repair import repair
 
 OTHER = "bronze.orders_trigger_availablenow"
 

@@ -4,15 +4,15 @@ import json
 
 import pytest
 
-from lakehouse.autoloader.backlog import Backlog
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import SourcePath, split_uri
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.autoloader.receipts import Receipt, State, TaskReceipts
+from lakehouse.autoloader.files.backlog import Backlog
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath, split_uri
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.errors import ConfigurationError
+from lakehouse.maintenance.replay import pending_replays, replay
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE
 from lakehouse.pipeline import replay_files
-from lakehouse.replay import pending_replays, replay
 
 
 class Loaded:

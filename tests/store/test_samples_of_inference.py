@@ -8,9 +8,9 @@ from collections import Counter
 import obstore
 import pytest
 
-from lakehouse.autoloader.fetch import Fetcher
-from lakehouse.autoloader.opened import Source
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.context import Source
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.reading.fetch import Fetcher
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def by_file():
 def test_a_format_reaches_its_tests_and_not_those_of_other_modules():
     found = names("lakehouse/autoloader/formats/csv.py")
     assert {"tests/unit/autoloader/test_formats.py", "tests/spark/test_formats_like_spark.py"} <= found
-    assert not {"tests/unit/test_durations.py", "tests/unit/test_peers.py"} & found
+    assert not {"tests/unit/test_durations.py", "tests/unit/test_processes.py", "tests/unit/test_peers.py"} & found
 
 
 def test_a_format_that_is_imported_by_a_name_put_together_reaches_the_streams():
@@ -51,12 +51,10 @@ def test_a_file_of_a_package_reaches_all_who_import_below_it(by_file):
     assert "tests/unit/test_durations.py" in by_file["lakehouse/__init__.py"]
 
 
-def test_the_sensor_reaches_the_tests_of_dagster_and_none_of_the_library():
+def test_the_sensor_reaches_the_tests_of_dagster_and_of_the_library_only_those_that_load_it():
     found = names("lakehouse/dagster/sensors.py")
     assert "tests/dagster/test_sensor.py" in found
-    assert in_folders(found, "spark", "store", "unit") == ["tests/unit/test_installation.py"], (
-        "it imports them to say so"
-    )
+    assert in_folders(found, "spark", "store", "unit") == ["tests/unit/test_installation.py"]
 
 
 def test_the_command_reaches_a_test_that_runs_it_as_a_process():

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 from pyspark.sql.types import ArrayType, LongType, MapType, StringType, StructType
 
-from lakehouse.autoloader.hints import parse_hints
-from lakehouse.autoloader.schemas import SchemaVersion
+from lakehouse.autoloader.schema.hints import parse_hints
+from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.checks.contract import Schema, SchemaDrift
 from lakehouse.contract import (
     Contract,

@@ -4,8 +4,8 @@ import pytest
 import requests
 
 from lakehouse.errors import ConfigurationError, StoreUnavailable
-from lakehouse.health import ServiceHealth, latency, serve
-from lakehouse.progress import BatchProgress
+from lakehouse.service.health import ServiceHealth, latency, serve
+from lakehouse.streams.progress import BatchProgress
 
 GONE = StoreUnavailable("the object store does not answer", where="here", state="nothing", next_command="wait")
 

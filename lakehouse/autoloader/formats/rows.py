@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Target:
         path: The file, for errors and for what is rescued.
         corrupt: Column for a record that is malformed, as it came; None without one.
         rescued: Column for JSON of what fits no other; None without one.
+        modified: When the file was written; None where it is not known, or the records are of several files.
     """
 
     schema: StructType
@@ -46,6 +48,7 @@ class Target:
     path: str
     corrupt: str | None = None
     rescued: str | None = None
+    modified: datetime | None = None
 
     @property
     def wanted(self) -> list[StructField]:

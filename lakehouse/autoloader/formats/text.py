@@ -5,9 +5,9 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import ROUND_HALF_UP, Context, Decimal
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ import pyspark.sql.types as spark
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
-from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
 from lakehouse.autoloader.formats.times import date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
 
@@ -91,6 +91,16 @@ def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
             some = [one.decode("utf-8", "replace") for one in block.splitlines()]
             yield _text_rows(some, np.arange(first, first + len(some)), target.schema)
             first += len(some)
+
+
+def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
+    """See ``parse_text_lines``."""
+    return parse_text_lines(data, target.schema, reader=target.reader)
+
+
+def infer_text(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
+    """The one column that text has; no file is looked at."""
+    return StructType().add("value", "string")
 
 
 def parse_text_lines(data: bytes, schema: StructType, *, reader: Mapping[str, str]) -> Rows:

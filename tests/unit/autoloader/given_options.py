@@ -2,7 +2,7 @@
 
 import pytest
 
-from lakehouse.autoloader.options import CloudFilesOptions
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 BASE = {"cloudFiles.format": "json", "path": "s3a://landing/orders/"}

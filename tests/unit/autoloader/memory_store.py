@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from hashlib import md5
 
-from lakehouse.storage.contract import ObjectExists, ObjectInfo, ObjectMissing
+from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing
 
 
 class Crash(BaseException):

@@ -23,11 +23,11 @@ from unittest import mock
 import pyarrow as pa
 from unit.autoloader.memory_store import Crash
 
-from lakehouse.autoloader import discovery, journal, segments
-from lakehouse.autoloader.discovery import discover
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import SourcePath
-from lakehouse.storage.contract import ObjectExists, ObjectInfo, ObjectMissing
+from lakehouse.autoloader.files import discovery, journal, segments
+from lakehouse.autoloader.files.discovery import discover
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = SourcePath.parse("s3a://landing/in/")

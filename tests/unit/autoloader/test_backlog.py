@@ -5,11 +5,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from unit.autoloader.memory_store import MemoryStore
 
-from lakehouse.autoloader.backlog import Backlog
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.location import SourcePath
-from lakehouse.autoloader.options import CloudFilesOptions
-from lakehouse.storage.contract import ObjectInfo
+from lakehouse.autoloader.files.backlog import Backlog
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.storage.store import ObjectInfo
 from lakehouse.streams.replacing import replaced_by
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,6 +1,6 @@
 """What a path says about the rows of a file."""
 
-from lakehouse.autoloader.columns import partition_values
+from lakehouse.autoloader.reading.columns import partition_values
 
 
 def test_folders_below_the_path_are_partitions_and_those_of_the_path_itself_are_none():

@@ -7,8 +7,8 @@ import zlib
 import pyarrow as pa
 import pytest
 
-from lakehouse.autoloader.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.formats.rows import BadFile
+from lakehouse.autoloader.reading.decompress import compression_of, refuse_disguised, unpack
 
 TEXT = b"line of text\n" * 10_000
 

@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from unit.autoloader.memory_store import Crash, MemoryStore
 
-from lakehouse.autoloader import discovery
-from lakehouse.autoloader.discovery import discover
-from lakehouse.autoloader.journal import Journal, JournalMismatch, Position
-from lakehouse.autoloader.location import SourcePath
+from lakehouse.autoloader.files import discovery
+from lakehouse.autoloader.files.discovery import discover
+from lakehouse.autoloader.files.journal import Journal, JournalMismatch, Position
+from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.contract import ObjectInfo
+from lakehouse.storage.store import ObjectInfo
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SOURCE = SourcePath.parse("s3a://landing/in/")

@@ -7,10 +7,10 @@ import io
 import pyarrow as pa
 import pytest
 
-from lakehouse.autoloader.decompress import unpack
 from lakehouse.autoloader.formats.orc import merged
 from lakehouse.autoloader.formats.parquet import infer_parquet, parse_parquet
 from lakehouse.autoloader.formats.rows import BadFile, OutOfMemory, Target, raise_if_environment
+from lakehouse.autoloader.reading.decompress import unpack
 from lakehouse.errors import StreamFailed
 
 OURS = [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EIO, errno.EFBIG, errno.ENOENT]

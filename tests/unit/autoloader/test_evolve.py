@@ -7,12 +7,12 @@ import pytest
 from pyspark.sql.types import ArrayType, MapType, StringType, StructType
 from unit.autoloader.memory_store import MemoryStore
 
-from lakehouse.autoloader.evolve import Learner, changes, evolved, leaves, limited, lines_of, possible
 from lakehouse.autoloader.formats.json import parse_json_lines
-from lakehouse.autoloader.hints import parse_hints
-from lakehouse.autoloader.options import WIDENING, CloudFilesOptions
-from lakehouse.autoloader.schemas import SchemaLocation, SchemaVersion
-from lakehouse.autoloader.wider import wider
+from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.schema.evolve import Learner, changes, evolved, leaves, limited, lines_of, possible
+from lakehouse.autoloader.schema.hints import parse_hints
+from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
+from lakehouse.autoloader.schema.wider import wider
 
 RESCUED = "_rescued_data"
 

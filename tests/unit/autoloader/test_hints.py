@@ -3,7 +3,7 @@
 import pytest
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.hints import hinted_names, parse_hints, types_of, with_hints
+from lakehouse.autoloader.schema.hints import hinted_names, parse_hints, types_of, with_hints
 from lakehouse.errors import ConfigurationError
 
 HINTS = [

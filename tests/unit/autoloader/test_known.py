@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
-from lakehouse.autoloader import known
-from lakehouse.autoloader.known import KnownVersions
-from lakehouse.autoloader.segments import key_hash, version_hash
-from lakehouse.storage.contract import ObjectInfo
+from lakehouse.autoloader.files import known
+from lakehouse.autoloader.files.known import KnownVersions
+from lakehouse.autoloader.files.segments import key_hash, version_hash
+from lakehouse.storage.store import ObjectInfo
 
 
 def version(key, content):

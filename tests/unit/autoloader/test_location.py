@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from lakehouse.autoloader.location import SourcePath, key_uri, split_uri, uri_key
+from lakehouse.autoloader.options.paths import SourcePath, key_uri, split_uri, uri_key
 from lakehouse.errors import ConfigurationError
 
 GLOBS = [

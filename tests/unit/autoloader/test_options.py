@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from unit.autoloader.given_options import BASE, DAY, parse, problem, problems
 
-from lakehouse.autoloader.databricks_options import DATABRICKS_OPTIONS, FLAGS, READER_OPTIONS, SPARK_OPTIONS
-from lakehouse.autoloader.options import OPTIONS, CloudFilesOptions
+from lakehouse.autoloader.options.parse import OPTIONS, CloudFilesOptions
+from lakehouse.autoloader.options.refused import DATABRICKS_OPTIONS, FLAGS, READER_OPTIONS, SPARK_OPTIONS
 
 
 def test_two_options_are_enough():
@@ -42,7 +42,7 @@ def test_it_travels_to_workers_and_can_be_a_key():
 
 def test_the_import_brings_no_library():
     heavy = "{'pydantic', 'pyspark', 'pyarrow', 'numpy', 'pandas', 'minio', 'difflib'}"
-    code = f"import sys, lakehouse.autoloader.options; print({heavy} & set(sys.modules))"
+    code = f"import sys, lakehouse.autoloader.options.parse; print({heavy} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout == "set()\n"
 

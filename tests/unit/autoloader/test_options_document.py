@@ -4,8 +4,8 @@ import dataclasses
 import re
 from pathlib import Path
 
-from lakehouse.autoloader.databricks_options import DATABRICKS_OPTIONS, READER_OPTIONS, SPARK_OPTIONS
-from lakehouse.autoloader.options import OPTIONS, CloudFilesOptions
+from lakehouse.autoloader.options.parse import OPTIONS, CloudFilesOptions
+from lakehouse.autoloader.options.refused import DATABRICKS_OPTIONS, READER_OPTIONS, SPARK_OPTIONS
 
 DOCUMENT = Path(__file__).resolve().parents[3] / "docs" / "options.md"
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import hypothesis.strategies as st
 from hypothesis import given
 
-from lakehouse.autoloader.plan import plan
-from lakehouse.autoloader.segments import FileVersion
+from lakehouse.autoloader.files.plan import plan
+from lakehouse.autoloader.files.segments import FileVersion
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

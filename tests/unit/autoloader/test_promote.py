@@ -7,8 +7,8 @@ import pytest
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.hints import parse_hints, with_hints
-from lakehouse.autoloader.promote import PROMOTED, Promoter
+from lakehouse.autoloader.schema.hints import parse_hints, with_hints
+from lakehouse.autoloader.schema.promote import PROMOTED, Promoter
 
 RESCUED = "_rescued_data"
 TABLE = "id STRING, qty BIGINT, device STRUCT<id STRING>, _source_record BIGINT, _rescued_data STRING"

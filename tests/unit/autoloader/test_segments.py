@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from unit.autoloader.memory_store import MemoryStore
 
-from lakehouse.autoloader import segments
-from lakehouse.autoloader.journal import Journal
-from lakehouse.autoloader.segments import FileVersion
-from lakehouse.storage.contract import ObjectInfo
+from lakehouse.autoloader.files import segments
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.storage.store import ObjectInfo
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

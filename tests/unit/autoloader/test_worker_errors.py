@@ -7,8 +7,8 @@ from multiprocessing import get_context
 import pytest
 from pyspark.sql import types as t
 
-from lakehouse.autoloader.columns import Columns
 from lakehouse.autoloader.formats.rows import BadFile, OutOfMemory
+from lakehouse.autoloader.reading.columns import Columns
 from lakehouse.errors import ConfigurationError, StoreUnavailable
 
 

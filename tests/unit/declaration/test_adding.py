@@ -78,6 +78,31 @@ def test_a_link_stays_a_link_and_rights_stay(tmp_path):
     assert isinstance(flow, Files) and (flow.path, flow.glob) == ("s3a://a/${odd}/", "*.json")
 
 
+def test_the_text_of_a_table_is_as_people_write_it():
+    flow = Files(path="s3a://a/b/", format="csv", options={"header": "true", "sep": ";"})
+    assert (
+        as_yaml(tables_for("bronze.new", flow, ["id"]))
+        == """\
+  bronze.new:
+    files:
+      path: s3a://a/b/
+      format: csv
+      options:
+        header: true
+        sep: ;
+    checks:
+      - not_null: id
+
+  silver.new:
+    latest:
+      of: bronze.new
+      key: id
+    checks:
+      - unique: id
+"""
+    )
+
+
 def test_several_columns_are_a_key():
     made = tables_for("gold.prices", Files(path="s3a://a/b/"), ["country", "day"])
     assert made["silver.prices"]["latest"] == {"of": "gold.prices", "key": ["country", "day"]}

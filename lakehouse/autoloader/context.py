@@ -1,0 +1,217 @@
+"""What a stream's options name, opened: the files, the journal, the schema."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+
+from pyspark.sql.types import StringType, StructField, StructType
+
+from lakehouse.autoloader.files.backlog import Backlog
+from lakehouse.autoloader.files.discovery import discover
+from lakehouse.autoloader.files.journal import Journal, utc_now
+from lakehouse.autoloader.files.positions import StreamPosition
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.formats.choose import infer
+from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath, source_id, split_uri
+from lakehouse.autoloader.outcomes.file_states import POINTER
+from lakehouse.autoloader.reading.fetch import Fetcher
+from lakehouse.autoloader.reading.probe import InferenceProbe, attempt, find_deadly
+from lakehouse.autoloader.schema.evolve import Learner, changes
+from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, full_schema, infer_version
+from lakehouse.errors import ConfigurationError, UnknownFieldException
+from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage.store import ObjectStore, StoreEndpoint
+
+
+def new_stream_id() -> str:
+    """The name of a stream that begins now: its checkpoint's own, because the offsets there carry it on.
+
+    Options do not name a stream: two checkpoints with the same options are two streams.
+    """
+    return uuid.uuid4().hex[:16]
+
+
+def shared_stream_id(options: CloudFilesOptions) -> str:
+    """What streams were named before: checkpoints with the same options may share it."""
+    told = (options.path, options.format, options.schema_location, options.path_glob_filter)
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
+    """The options by which columns are inferred: Auto Loader takes CSV files to have headers then; Spark does not."""
+    if not FORMATS[options.format].has_header:
+        return options
+    return replace(options, reader={"header": "true", **options.reader})
+
+
+@dataclass
+class Source:
+    """What the options name, opened.
+
+    Attributes:
+        endpoint: The object store; None asks this process's environment, as Spark's processes do.
+    """
+
+    options: CloudFilesOptions
+    journal_root: str | None
+    now: Callable[[], datetime] = utc_now
+    endpoint: StoreEndpoint | None = None
+
+    @cached_property
+    def path(self) -> SourcePath:
+        """The files."""
+        return SourcePath.parse(self.options.path, strict=self.options.use_strict_globber)
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        return FastStore(self.endpoint or endpoint_from_environment(self.options.profile))
+
+    @cached_property
+    def fetcher(self) -> Fetcher:
+        """For the files themselves."""
+        return Fetcher(self.endpoint or endpoint_from_environment(self.options.profile), self.path.bucket)
+
+    @cached_property
+    def journal_place(self) -> tuple[str, str]:
+        """Bucket and folder of the journal."""
+        return split_uri(self.journal_uri)
+
+    @cached_property
+    def journal_uri(self) -> str:
+        """The journal's folder.
+
+        Raises:
+            ConfigurationError: nothing says where it is.
+        """
+        place = self.options.journal_location
+        if place is None and self.journal_root is not None:
+            place = f"{self.journal_root.rstrip('/')}/{source_id(self.path)}"
+        if place is None and self.options.schema_location is not None:
+            place = f"{self.options.schema_location.rstrip('/')}/_journal"
+        if place is None:
+            raise ConfigurationError(
+                "nothing says where to keep the journal of files",
+                where="cloudFiles options",
+                state="nothing was read or written",
+                next_command="give cloudFiles.schemaLocation or cloudFiles.journalLocation; get_spark() sets a default",
+            )
+        return place.rstrip("/") + "/"
+
+    @cached_property
+    def journal(self) -> Journal:
+        """The journal, opened.
+
+        Raises:
+            ConfigurationError: it is of another bucket.
+        """
+        made = Journal(self.store, *self.journal_place, now=self.now)
+        made.require_bucket(self.path.bucket)
+        return made
+
+    def discover(self) -> None:
+        """Brings the journal up to date with the bucket."""
+        bucket, prefix = self.journal_place
+        discover(
+            self.store,
+            self.path,
+            self.journal,
+            (bucket, f"{prefix}audit.json"),
+            now=self.now,
+            audit_interval_seconds=self.options.backfill_interval_seconds,
+        )
+
+    def backlog(self, after: int = 0, stream: str = "") -> Backlog:
+        """The stream's choice of the files."""
+        return Backlog(self.journal, self.path, self.options, after, stream=stream)
+
+    def position(self, stream: str) -> StreamPosition:
+        """How far a stream has come."""
+        location = self.options.schema_location or ""
+        return StreamPosition(self.store, *self.journal_place, stream, self.now, location)
+
+    @cached_property
+    def schemas(self) -> SchemaLocation:
+        """The versions of the schema; only for a stream that has a schema location."""
+        return SchemaLocation(self.store, *split_uri(self.options.schema_location or ""))
+
+    def inferred_schema(self) -> StructType:
+        """See ``CloudFiles.schema``."""
+        location = self.options.schema_location
+        if location is None and "singlevariantcolumn" in self.options.reader:
+            named = StructType([StructField(name, StringType()) for name in self.options.partition_columns or ()])
+            return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named))
+        if location is None:
+            raise ConfigurationError(
+                "no schema, and no place to keep an inferred one",
+                where="cloudFiles options",
+                state="nothing was read or written",
+                next_command="give the option cloudFiles.schemaLocation, or a schema: .schema(...)",
+            )
+        schemas = self.schemas
+        version = schemas.latest()
+        if version is None:
+            self.discover()
+            newest = self.backlog().newest(self.options.sample_files)
+            if not newest:
+                raise ConfigurationError(
+                    "there is no file yet to infer a schema from",
+                    where=self.options.path,
+                    state="nothing was written",
+                    next_command="start the stream when the first file has landed, or give a schema: .schema(...)",
+                )
+            bucket, prefix = split_uri(location)
+            with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
+                survives = InferenceProbe(self.options, self.path.root, self.path.bucket)
+                deadly = find_deadly(newest, survives) if died else []
+                version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
+            pointer = json.dumps({"journal": self.journal_uri}).encode()
+            self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
+        return full_schema(self.options, version)
+
+    def _first_version(self, newest: list[FileVersion]) -> SchemaVersion:
+        if not FORMATS[self.options.format].has_header:
+            return infer_version(self.options, self.path.root, self.fetcher, newest)
+        options = with_header(self.options)
+        version = infer_version(options, self.path.root, self.fetcher, newest)
+        return replace(version, header=options.reader["header"].strip().lower() == "true")
+
+    def unknown_fields(self, learner: Learner) -> UnknownFieldException:
+        """The error for columns that the stream does not have; they are in the schema's next version first."""
+        names = list(learner.introduced)
+        path, record = learner.introduced[names[0]]
+        widened = {name: (old, new) for name, old, new in changes(learner.known, learner.grown) if old and new}
+        wider = [f"{name} {old.simpleString()} to {new.simpleString()}" for name, (old, new) in widened.items()]
+        kinds = {"new columns": [name for name in names if name not in widened], "wider types": wider}
+        what = "; ".join(f"{kind} in the files: {', '.join(some)}" for kind, some in kinds.items() if some)
+        said = f"{what}; first met in {path}, record {record:,}"
+        if self.options.schema_evolution_mode == "failOnNewColumns":
+            return UnknownFieldException(
+                f"[UNKNOWN_FIELD_EXCEPTION] {said}",
+                where=self.options.schema_location or self.options.path,
+                state="the batch was not committed; the schema is as it was",
+                next_command="correct the file, or start anew with cloudFiles.schemaHints that name the columns",
+            )
+        most = self.options.max_columns
+        version = self.schemas.grow(learner.grown, learner.introduced, learner.note, max_columns=most)
+        return UnknownFieldException(
+            f"[UNKNOWN_FIELD_EXCEPTION] {said}; they are in version {version.version} of the schema now",
+            where=self.options.schema_location or "",
+            state="the batch was not committed; nothing is lost",
+            next_command="start the stream again: it goes on with the new columns (write with mergeSchema"
+            + (
+                "; widen the table first: ALTER TABLE t SET TBLPROPERTIES (delta.enableTypeWidening = true), "
+                f"then ALTER TABLE t ALTER COLUMN {next(iter(widened))} TYPE ...)"
+                if widened
+                else ")"
+            ),
+        )

@@ -1,0 +1,143 @@
+"""Finding what is new: a listing, held against the journal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
+
+_PAGE = 1_000
+_APPEND = 50_000
+FAST_FROM_FILES = 20_000
+"""Below this many known files a full listing costs next to nothing, and nothing is taken on trust."""
+
+
+@dataclass(frozen=True)
+class Discovery:
+    """What one look at the source found.
+
+    Attributes:
+        listed: Objects that were listed.
+        found: New file versions, now in the journal.
+        ignored: Objects that are no input: folder markers and empty objects.
+        full: Whether everything was listed, or only what comes after the last key.
+    """
+
+    listed: int
+    found: int
+    ignored: int
+    full: bool
+
+
+def discover(
+    store: ObjectStore,
+    source: SourcePath,
+    journal: Journal,
+    state_key: tuple[str, str],
+    *,
+    now: Callable[[], datetime],
+    audit_interval_seconds: float,
+) -> Discovery:
+    """Brings the journal up to date with the bucket, page by page.
+
+    All keys under the source's root are journalled, whatever glob or filter one stream has: several may share it.
+
+    Where more than ``FAST_FROM_FILES`` files are known and the last full listing found that new keys came only after
+    all older ones, just what follows the last key is listed. A full listing at least every ``audit_interval_seconds``
+    finds what arrived behind it, and ends the fast way when something did.
+
+    Args:
+        store: Where the files are.
+        source: What to list.
+        journal: What is known.
+        state_key: Bucket and key of the small object that remembers the last full listing.
+        now: The clock. Jumps backwards make a full listing, nothing worse.
+        audit_interval_seconds: How long new files may stay unseen behind the last key.
+
+    Raises:
+        ConfigurationError: the journal is of another bucket.
+    """
+    journal.refresh()
+    journal.require_bucket(source.bucket)
+    known, last_key = journal.high_water, journal.max_key
+    since = known
+    large = known >= FAST_FROM_FILES
+    audit = _last_audit(store, state_key) if large else None
+    elapsed = (now() - audit.at).total_seconds() if audit else -1.0
+    # the greatest key may be another folder's that shares the journal
+    fast = audit is not None and audit.root == source.root and audit.ordered and 0 <= elapsed < audit_interval_seconds
+    tally = _Tally()
+    for objects in _chunks(_files(store, source, last_key if fast else None, tally), _APPEND):
+        fresh: list[ObjectInfo] = []
+        for page in _chunks(iter(objects), _PAGE):
+            fresh += [one for one, _ in journal.unseen(page)]
+        tally.behind += sum(one.key <= last_key for one in fresh)
+        before = journal.high_water
+        count = journal.append(source.bucket, fresh, since)
+        if journal.high_water == since + count and before == since:
+            since = journal.high_water  # nobody else wrote
+        tally.found += count
+    if tally.found:
+        journal.merge()
+    if not fast and journal.high_water >= FAST_FROM_FILES:
+        _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
+    return Discovery(tally.listed, tally.found, tally.ignored, not fast)
+
+
+@dataclass
+class _Tally:
+    listed: int = 0
+    found: int = 0
+    ignored: int = 0
+    behind: int = 0
+
+
+@dataclass(frozen=True)
+class _Audit:
+    at: datetime
+    ordered: bool
+    root: str
+
+
+def listed_files(store: ObjectStore, source: SourcePath, start_after: str | None = None) -> Iterator[ObjectInfo]:
+    """All objects that may be files of the source; where there is no folder of that name, the file of that name."""
+    nothing = start_after is None
+    for info in store.list(source.bucket, source.root, start_after=start_after):
+        nothing = False
+        yield info
+    if nothing and source.file and (file := store.info(source.bucket, source.file)):
+        yield file
+
+
+def _files(store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally) -> Iterator[ObjectInfo]:
+    for info in listed_files(store, source, start_after):
+        tally.listed += 1
+        # an empty object is a folder's marker, or a file that its sender is about to write: it is looked at again
+        if info.size_bytes == 0 or info.key.endswith("/"):
+            tally.ignored += 1
+        else:
+            yield info
+
+
+def _chunks(items: Iterator[ObjectInfo], size: int) -> Iterable[list[ObjectInfo]]:
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def _last_audit(store: ObjectStore, state_key: tuple[str, str]) -> _Audit | None:
+    try:
+        said = json.loads(store.read(*state_key))
+    except ObjectMissing:
+        return None
+    return _Audit(datetime.fromisoformat(said["at"]), bool(said["ordered"]), said.get("root", ""))
+
+
+def _write_audit(store: ObjectStore, state_key: tuple[str, str], audit: _Audit) -> None:
+    said = {"at": audit.at.isoformat(), "ordered": audit.ordered, "root": audit.root}
+    store.write(*state_key, json.dumps(said).encode())

@@ -1,0 +1,101 @@
+"""How far each stream on a journal has come: one small object a stream, written when its place has changed.
+
+A file may leave its folder only when every stream that shares the journal has loaded it, so each stream says where it
+stands, whatever its own options are.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from lakehouse.storage.store import ObjectMissing, ObjectStore
+
+_KEPT_MARKS = 200
+
+
+class StreamPosition:
+    """The place of one stream.
+
+    Args:
+        store: Where it is kept.
+        bucket: Its bucket.
+        journal_prefix: The journal's folder.
+        stream_id: The stream.
+        now: The clock.
+        schema_location: Where the stream keeps its schema; empty without one.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        bucket: str,
+        journal_prefix: str,
+        stream_id: str,
+        now: Callable[[], datetime],
+        schema_location: str = "",
+    ) -> None:
+        self._store, self._bucket, self._now = store, bucket, now
+        self._schema_location = schema_location
+        self.stream = stream_id
+        self._folder, self._key = _folder(journal_prefix), _key(journal_prefix, stream_id)
+        said = self._said(self._key)
+        self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in said.get("committed", [])]
+        self.cleaned = int(said.get("cleaned", 0))
+
+    @property
+    def committed(self) -> int:
+        """Number of the last file that is known to be in the sink."""
+        return self._marks[-1][0] if self._marks else 0
+
+    def note(self, committed: int) -> None:
+        """Makes durable that all files up to that number are in the sink."""
+        if self._marks and self._marks[-1][0] == committed:
+            return
+        # a stream that begins anew stands at a lower place: then nothing behind it counts
+        self._marks = [one for one in self._marks if one[0] < committed] + [(committed, self._now())]
+        if len(self._marks) > _KEPT_MARKS:
+            del self._marks[1:-1:2]  # what is left out counts as committed later than it was
+        self.save()
+
+    def save(self) -> None:
+        """Writes marks and ``cleaned``."""
+        committed = [[seq, at.isoformat()] for seq, at in self._marks]
+        said = {"committed": committed, "cleaned": self.cleaned, "schema": self._schema_location}
+        self._store.write(self._bucket, self._key, json.dumps(said).encode())
+
+    def committed_for(self, seconds: float) -> int:
+        """Number of the last file that this stream committed at least so long ago, and every other stream at all."""
+        limit = self._now() - timedelta(seconds=seconds)
+        own = max((seq for seq, at in self._marks if at <= limit), default=0)
+        return min([own, *(self._newest(info.key) for info in self._store.list(self._bucket, self._folder))])
+
+    def _newest(self, key: str) -> int:
+        return max((int(seq) for seq, _ in self._said(key).get("committed", [])), default=0)
+
+    def _said(self, key: str) -> dict:
+        try:
+            return dict(json.loads(self._store.read(self._bucket, key)))
+        except ObjectMissing:
+            return {}
+
+
+def committed_by_all(store: ObjectStore, bucket: str, journal_prefix: str, schema_location: str) -> int:
+    """Number up to which every stream that keeps its schema there has loaded the files; 0 without such a stream."""
+    told = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
+    places = [one["committed"] for one in told if schema_location and one.get("schema") == schema_location]
+    return min((max((int(seq) for seq, _ in marks), default=0) for marks in places), default=0)
+
+
+def forget_position(store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str) -> None:
+    """Takes out a stream that will not come back: nothing waits for it any more."""
+    store.delete(bucket, _key(journal_prefix, stream_id))
+
+
+def _folder(journal_prefix: str) -> str:
+    return f"{journal_prefix.rstrip('/')}/streams/"
+
+
+def _key(journal_prefix: str, stream_id: str) -> str:
+    return f"{_folder(journal_prefix)}{stream_id}.json"

@@ -1,0 +1,116 @@
+"""What ``cloudFiles`` has to know of a format before a file is read: the parsers are imported by whoever reads one.
+
+Every Spark worker imports this module: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Reader = Mapping[str, str]
+"""Options of a format's reader, their names in lower case."""
+
+
+def words(*texts: str) -> tuple[str, ...]:
+    """The words of texts, sorted whatever their case."""
+    return tuple(sorted(" ".join(texts).split(), key=str.lower))
+
+
+def is_true(reader: Reader, name: str) -> bool:
+    """Whether an option of the reader is there and true."""
+    return reader.get(name, "").lower() == "true"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: As ``cloudFiles.format`` spells it; found in any case.
+        parse: ``module:function`` in this package: ``(file, target)`` to ``Rows``, a part of the file at a time; ""
+            for a format whose files are always lines.
+        infer: The same for ``(files, *, reader, infer_column_types)`` to the columns of sample files.
+        parse_lines: The same for ``(data, path_at, target)`` to ``Rows``, where ``data`` are whole lines, perhaps of
+            several files; "" for a format whose files are read whole.
+        is_lines: Whether files are independent lines, with these options of the reader.
+        suffixes: How names of its files end, in lower case.
+        mark: What its files begin with; empty where nothing marks them.
+        options: What its reader can be told, as Spark spells it, beside the flags.
+        flags: Those of the reader's options that are true or false.
+        has_fields: Whether records have fields, so that there can be new ones, and something to rescue.
+        has_header: Whether the first line of a file may name its columns (the option ``header``).
+        infers_types: Whether types are found in the values, and only with ``cloudFiles.inferColumnTypes``.
+        rescues_text: Whether what is rescued is the text of a value, and not JSON.
+        keeps_bad_records: Whether single records can be malformed, and kept at ``badRecordsPath``.
+    """
+
+    name: str
+    infer: str
+    parse: str = ""
+    parse_lines: str = ""
+    is_lines: Callable[[Reader], bool] = lambda reader: False
+    suffixes: tuple[str, ...] = ()
+    mark: bytes = b""
+    options: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    has_fields: bool = True
+    has_header: bool = False
+    infers_types: bool = False
+    rescues_text: bool = False
+    keeps_bad_records: bool = False
+
+    @property
+    def reader_options(self) -> tuple[str, ...]:
+        """Everything that its reader can be told."""
+        return words(*self.options, *self.flags)
+
+
+class Formats:
+    """Formats, each once.
+
+    Raises:
+        ValueError: two have a name, a suffix or a mark in common.
+    """
+
+    def __init__(self, *formats: Format) -> None:
+        self._by_name: dict[str, Format] = {}
+        self._by_suffix: dict[str, Format] = {}
+        self._by_mark: dict[bytes, Format] = {}
+        for one in formats:
+            _put(self._by_name, one.name.lower(), one)
+            for suffix in one.suffixes:
+                _put(self._by_suffix, suffix, one)
+            if one.mark:
+                _put(self._by_mark, one.mark, one)
+
+    def __iter__(self) -> Iterator[Format]:
+        """All of them."""
+        return iter(self._by_name.values())
+
+    def __getitem__(self, name: str) -> Format:
+        """The format of that name, in any case."""
+        return self._by_name[name.lower()]
+
+    def get(self, name: str) -> Format | None:
+        """The same; None where there is no such format."""
+        return self._by_name.get(name.lower())
+
+    def names(self, having: Callable[[Format], bool] = lambda one: True) -> tuple[str, ...]:
+        """The names of those for which ``having`` is true."""
+        return tuple(one.name for one in self if having(one))
+
+    def of_suffix(self, suffix: str) -> Format | None:
+        """The format of files whose names end so."""
+        return self._by_suffix.get(suffix)
+
+    def of_mark(self, head: bytes) -> Format | None:
+        """The format of a file that begins so."""
+        return next((one for mark, one in self._by_mark.items() if head.startswith(mark)), None)
+
+
+def _put(known: dict[Any, Format], key: Any, one: Format) -> None:
+    if key in known:
+        raise ValueError(f"{key!r} stands for two formats: {known[key].name} and {one.name}")
+    known[key] = one

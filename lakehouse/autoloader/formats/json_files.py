@@ -1,0 +1,38 @@
+"""The format ``json``: lines or documents, into columns or into one VARIANT. The two parsers are imported when used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
+
+from pyspark.sql.types import StructType, VariantType
+
+from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
+
+_VARIANT = "singlevariantcolumn"
+
+
+def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
+    """Rows of a file that is read whole: with ``multiline`` one document. Errors as ``json.parse_json_lines``."""
+    yield parse_lines(file.read(), lambda line: target.path, target)
+
+
+def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
+    """Rows of whole lines. Errors as ``json.parse_json_lines``."""
+    columns = {"corrupt_column": target.corrupt, "rescued_column": target.rescued}
+    if _VARIANT in target.reader:
+        from lakehouse.autoloader.formats.variant import parse_variant_lines
+
+        return parse_variant_lines(data, target.schema, reader=target.reader, path_at=path_at, **columns)
+    from lakehouse.autoloader.formats.json import parse_json_lines
+
+    return parse_json_lines(data, target.schema, reader=target.reader, path_at=path_at, **columns)
+
+
+def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
+    """The columns of all files; with ``singleVariantColumn`` that one, and no file is looked at."""
+    if column := reader.get(_VARIANT):
+        return StructType().add(column, VariantType())
+    from lakehouse.autoloader.formats.json import infer_json
+
+    return infer_json((file.read() for file in files), reader=reader, infer_column_types=infer_column_types)

@@ -1,0 +1,1 @@
+"""What a stream was told: options, paths."""

@@ -1,0 +1,1 @@
+"""What became of files and records: receipts, states, what was moved away, what was bad."""

@@ -1,0 +1,46 @@
+"""Which files have left their folder after they were loaded: a small object for each step of the clean-up."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+
+from lakehouse.storage.store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Archived:
+    """A file that has left its folder.
+
+    Attributes:
+        seq: Its number in the journal.
+        at: When, UTC.
+        mode: ``MOVE`` or ``DELETE``.
+        to: Where it is now; empty after ``DELETE``.
+    """
+
+    seq: int
+    at: datetime
+    mode: str
+    to: str
+
+
+def write_archived(store: ObjectStore, bucket: str, journal_prefix: str, done: Sequence[Archived]) -> None:
+    """Makes durable which files went."""
+    lines = [json.dumps({**asdict(one), "at": one.at.isoformat()}) for one in done]
+    name = f"{done[0].seq:020d}-{done[-1].seq:020d}.jsonl"
+    store.write(bucket, _folder(journal_prefix) + name, "\n".join(lines).encode())
+
+
+def read_archived(store: ObjectStore, bucket: str, journal_prefix: str) -> Iterator[Archived]:
+    """Every file that went."""
+    for info in store.list(bucket, _folder(journal_prefix)):
+        for line in store.read(bucket, info.key).decode().splitlines():
+            said = json.loads(line)
+            yield Archived(**{**said, "at": datetime.fromisoformat(said["at"])})
+
+
+def _folder(journal_prefix: str) -> str:
+    return f"{journal_prefix.rstrip('/')}/archived/"

@@ -1,0 +1,263 @@
+"""What became of every file: the journal, the receipts and the checkpoint read together.
+
+``SELECT * FROM cloud_files_state('<checkpoint or schema location>')`` in SQL, ``lakehouse files`` in a shell.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.replays import replays_of
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.options.paths import key_uri, split_uri
+from lakehouse.autoloader.outcomes.archived import read_archived
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, Written, read_receipts, streams_with_receipts
+from lakehouse.errors import ConfigurationError
+from lakehouse.storage.store import ObjectMissing, ObjectStore
+
+POINTER = "_source.json"
+
+STATE_DDL = (
+    "path STRING, size BIGINT, create_time TIMESTAMP, discovery_time TIMESTAMP, processed_time TIMESTAMP, "
+    "commit_time TIMESTAMP, archive_time TIMESTAMP, archive_mode STRING, move_location STRING, source_id STRING, "
+    "flow_name STRING, ingestion_state STRING, sequence BIGINT, e_tag STRING, rows BIGINT, error STRING, "
+    "batch_id BIGINT, delta_version BIGINT, bad_records BIGINT"
+)
+
+
+@dataclass(frozen=True)
+class FileState:
+    """One file version, with Auto Loader's names and, from ``sequence`` on, ours.
+
+    Attributes:
+        path: Full path.
+        size: Bytes.
+        create_time: The store's time of the version.
+        discovery_time: When it got its number.
+        processed_time: When its batch was planned last.
+        commit_time: When its batch was finished; None before.
+        archive_time, archive_mode, move_location: What clean-up did with it.
+        source_id: The journal.
+        flow_name: The stream: its checkpoint's id.
+        ingestion_state: See ``receipts.State``; ``PROCESSING`` while its batch runs, None while it waits.
+        sequence: Its number in the journal.
+        e_tag: Its version.
+        rows: Rows it gave; None before.
+        error: Why it was not loaded, or what of it was left out.
+        batch_id: The micro-batch that read it.
+        delta_version: The table's version that holds its rows.
+        bad_records: Records kept under ``badRecordsPath``; None before it was read.
+    """
+
+    path: str
+    size: int
+    create_time: datetime
+    discovery_time: datetime
+    processed_time: datetime | None = None
+    commit_time: datetime | None = None
+    archive_time: datetime | None = None
+    archive_mode: str | None = None
+    move_location: str | None = None
+    source_id: str | None = None
+    flow_name: str | None = None
+    ingestion_state: str | None = None
+    sequence: int = 0
+    e_tag: str = ""
+    rows: int | None = None
+    error: str | None = None
+    batch_id: int | None = None
+    delta_version: int | None = None
+    bad_records: int | None = None
+
+
+@dataclass(frozen=True)
+class StreamLog:
+    """A cloudFiles stream's checkpoint.
+
+    Attributes:
+        query_id: Spark's name of it.
+        journal: Folder of its journal.
+        stream: Its name in the journal.
+        ends: For each planned batch the number of its last file, and when it was planned.
+        commits: When each finished batch was finished.
+    """
+
+    query_id: str
+    journal: str
+    stream: str
+    ends: dict[int, tuple[int, datetime]]
+    commits: dict[int, datetime]
+
+    @cached_property
+    def batch_of(self) -> dict[int, int]:
+        """The batch by its last file's number; of several the first: the others had no files, as for a watermark."""
+        found: dict[int, int] = {}
+        for batch, (seq, _) in sorted(self.ends.items()):
+            found.setdefault(seq, batch)
+        return found
+
+    @cached_property
+    def committed_seq(self) -> int:
+        """Number of the last file of the last finished batch; 0 before."""
+        done = [self.ends[batch][0] for batch in self.commits if batch in self.ends]
+        return max(done, default=0)
+
+
+def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog | None:
+    """The checkpoint in that folder, or None when it is none of a cloudFiles stream that planned a batch."""
+    prefix = prefix.rstrip("/") + "/"
+    try:
+        query_id = json.loads(store.read(bucket, prefix + "metadata"))["id"]
+    except ObjectMissing:
+        return None
+    commits = dict(_numbered(store, bucket, prefix + "commits/"))
+    ends: dict[int, tuple[int, datetime]] = {}
+    journal = stream = ""
+    for batch, planned in _numbered(store, bucket, prefix + "offsets/"):
+        offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
+        if not isinstance(offset, dict) or "seq" not in offset:
+            return None
+        ends[batch] = (offset["seq"], planned)
+        journal, stream = offset["journal"], offset["stream"]
+    return StreamLog(query_id, journal, stream, ends, commits) if ends else None
+
+
+def file_states(
+    store: ObjectStore, location: str, *, versions: dict[int, int] | None = None, log: StreamLog | None = None
+) -> Iterator[FileState]:
+    """Every file version that the stream at ``location`` knows, in the order of the journal.
+
+    A file that was loaded again is told once, as it was loaded last. When that gave no rows it is told as it was loaded
+    before, because those rows are still there, with the reason in ``error``.
+
+    Args:
+        store: Where all of it lies.
+        location: A checkpoint, or a schema location.
+        versions: Delta version by batch, where the caller knows them.
+        log: The checkpoint, where the caller has read it.
+
+    Raises:
+        ConfigurationError: there is neither.
+    """
+    bucket, prefix = split_uri(location)
+    log = log or read_stream_log(store, bucket, prefix)
+    journal_uri = log.journal if log else _pointed_at(store, bucket, prefix)
+    journal_bucket, journal_prefix = split_uri(journal_uri)
+    journal = Journal.at(store, journal_uri)
+    archived = {one.seq: one for one in read_archived(store, journal_bucket, journal_prefix)}
+    receipts = _by_file(store, journal_bucket, journal_prefix, log)
+    stream = log.stream if log else ""
+    again: dict[int, list[FileVersion]] = {}
+    for one in replays_of(journal, stream):
+        again.setdefault(one.replaces, []).append(one)
+    for one in journal.files(0, journal.high_water):
+        if one.replaces and one.stream:
+            continue  # a request; what became of it is told with its file
+        state = _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
+        for replay in again.get(one.seq, ()):
+            repeated = _state(replay, receipts.get(replay.seq), log, journal_uri, versions or {})
+            state = _after_replay(state, repeated)
+        gone = archived.get(one.seq)
+        yield (
+            replace(state, archive_time=gone.at, archive_mode=gone.mode, move_location=gone.to or None)
+            if gone
+            else state
+        )
+
+
+def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
+    """The columns of ``STATE_DDL``."""
+    return map(astuple, states)
+
+
+def _after_replay(before: FileState, replay: FileState) -> FileState:
+    if replay.commit_time is None or before.ingestion_state == State.REPLACED:
+        return before  # it waits; or a newer version came after it
+    if replay.ingestion_state == State.INGESTED or before.ingestion_state != State.INGESTED:
+        return replace(replay, sequence=before.sequence)
+    return replace(before, error=f"NOT_REPLAYED: its rows are those of an earlier load ({replay.error})")
+
+
+def _state(
+    one: FileVersion,
+    receipt: Written | None,
+    log: StreamLog | None,
+    journal_uri: str,
+    versions: dict[int, int],
+) -> FileState:
+    base = FileState(
+        path=key_uri(one.bucket, one.key),
+        size=one.size_bytes,
+        create_time=one.last_modified,
+        discovery_time=one.discovered,
+        source_id=journal_uri.rstrip("/").rsplit("/", 1)[-1],
+        sequence=one.seq,
+        e_tag=one.e_tag,
+        flow_name=log.query_id if log else None,
+    )
+    if receipt is None:
+        # up to its last finished batch a stream has read what it wants: the rest are overwritten or filtered versions
+        passed = log is not None and one.seq <= log.committed_seq
+        return replace(base, ingestion_state=State.PASSED_OVER.value) if passed else base
+    said = receipt.receipt
+    done = log is None or receipt.end <= log.committed_seq
+    # a checkpoint keeps its last hundred batches: before them the receipts alone tell
+    batch = log.batch_of.get(receipt.end) if log else None
+    batch = said.batch_id if batch is None else batch
+    planned = log.ends[batch][1] if log and batch in log.ends else receipt.at
+    committed = (log.commits.get(batch) if log and batch is not None else None) or receipt.at
+    return replace(
+        base,
+        ingestion_state=said.state.value if done else "PROCESSING",
+        processed_time=planned,
+        commit_time=committed if done else None,
+        rows=said.rows,
+        error=said.error or None,
+        batch_id=batch,
+        delta_version=versions.get(batch) if batch is not None else None,
+        bad_records=said.bad_records,
+    )
+
+
+def _by_file(store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None) -> dict[int, Written]:
+    """One receipt a file: the parts of a large one are summed; the newest batch wins."""
+    found: dict[int, Written] = {}
+    for stream in [log.stream] if log else streams_with_receipts(store, bucket, prefix):
+        of_stream: dict[int, Written] = {}
+        for one in read_receipts(store, bucket, prefix, stream):
+            seq, before = one.receipt.seq, of_stream.get(one.receipt.seq)
+            if before and before.end == one.end and not one.corrects:
+                one = before if before.corrects else replace(one, receipt=_sum(before.receipt, one.receipt))
+            of_stream[seq] = one
+        found |= of_stream
+    return found
+
+
+def _sum(first: Receipt, second: Receipt) -> Receipt:
+    worse = first if first.state != State.INGESTED else second
+    errors = "; ".join(filter(None, dict.fromkeys([first.error, second.error])))
+    rows, bad = first.rows + second.rows, first.bad_records + second.bad_records
+    return replace(worse, rows=rows, start=0, error=errors, bad_records=bad)
+
+
+def _pointed_at(store: ObjectStore, bucket: str, prefix: str) -> str:
+    try:
+        return str(json.loads(store.read(bucket, f"{prefix.rstrip('/')}/{POINTER}"))["journal"])
+    except ObjectMissing:
+        raise ConfigurationError(
+            "there is neither a checkpoint of a cloudFiles stream nor a schema location",
+            where=f"s3a://{bucket}/{prefix}",
+            state="nothing was read or written",
+            next_command="name the folder given as checkpointLocation or cloudFiles.schemaLocation",
+        ) from None
+
+
+def _numbered(store: ObjectStore, bucket: str, folder: str) -> list[tuple[int, datetime]]:
+    found = [(info.key.removeprefix(folder), info.last_modified) for info in store.list(bucket, folder)]
+    return sorted((int(name), written) for name, written in found if name.isdigit())

@@ -1,0 +1,1 @@
+"""From a planned file to rows, in a task."""

@@ -1,0 +1,279 @@
+"""Bytes of one file version: one request a file, refused by the server when the version is no longer the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import obstore
+import stamina
+from obstore import exceptions as oe
+
+from lakehouse.autoloader.files.plan import Span
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES
+from lakehouse.autoloader.options.paths import key_uri
+from lakehouse.errors import AccessDenied, StoreUnavailable
+from lakehouse.storage.fast_store import UNUSUAL_KEY, NotS3, code_of, only_s3_answers, s3_bucket, with_e_tag
+from lakehouse.storage.store import MISSING_CODES, PRECONDITION_CODES, BucketMissing, StoreEndpoint
+
+_ATTEMPTS = 6
+_CHUNK_BYTES = 1 << 20
+_TAIL_BYTES = 1 << 16
+
+_Answer = TypeVar("_Answer")
+
+
+DENIED_CODES = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden", "AllAccessDisabled")
+
+
+class Vanished(Exception):
+    """The object is gone."""
+
+
+class Changed(Exception):
+    """Another version of the object is there."""
+
+
+class _Short(Exception):
+    """Fewer bytes came than the server had announced."""
+
+
+class _Other(Exception):
+    """Another version came, or the server says that there is another."""
+
+
+class Fetcher:
+    """Reads objects of one bucket; safe for threads.
+
+    Every call is tried again, with growing pauses, on 5xx, resets, timeouts, bodies that end early and answers of
+    something that is no S3 server. A HEAD is never asked: its answer has no body, so nobody can tell who gave it.
+
+    Args:
+        endpoint: The server.
+        bucket: Where the objects are.
+        timeout_seconds: How long one request may take.
+
+    Raises:
+        Vanished, Changed: for that file alone; the store itself said so.
+        AccessDenied, BucketMissing, StoreUnavailable: for the whole batch, which is done again by the next run.
+    """
+
+    def __init__(self, endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60) -> None:
+        self._endpoint, self._bucket, self._timeout_seconds = endpoint, bucket, timeout_seconds
+        self._fast = s3_bucket(endpoint, bucket, timeout_seconds=timeout_seconds)
+        self._sdk: Any = None
+
+    def is_there(self, one: FileVersion) -> bool:
+        """Whether that version is the object's current one."""
+        try:
+            self.beginning(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        except (Vanished, Changed):
+            return False
+        return True
+
+    def whole(self, span: Span) -> bytes:
+        """All bytes of the file."""
+        return self._get(span, 0, None)
+
+    def beginning(self, span: Span) -> bytes:
+        """The file's first bytes, which tell what it is."""
+        return self._get(span, 0, min(BEGINNING_BYTES, span.size_bytes))
+
+    def newest(self, span: Span) -> Span:
+        """The version that is there now, in place of the span's, as a listing has it."""
+
+        def ask() -> Span:
+            with _by_its_codes(span):
+                found = next(iter(self._client().list_objects(self._bucket, span.key, recursive=True)), None)
+            if found is None or found.object_name != span.key:
+                raise FileNotFoundError(span.key)
+            size = found.size or 0
+            return replace(span, start=0, length=size, size_bytes=size, e_tag=(found.etag or "").strip('"'))
+
+        return self._tried(span, ask)
+
+    def lines(self, span: Span, max_line_bytes: int) -> tuple[bytes, int, int | None]:
+        """The lines that begin within the span: whole lines, wherever the range cuts them.
+
+        Returns:
+            The lines, where in the file they begin, and where a line begins that is longer than ``max_line_bytes``
+            (None without one): that line is left out.
+        """
+        if span.whole:
+            return self.whole(span), 0, None
+        end = span.start + span.length
+        first = max(span.start - 1, 0)  # a line begins at ``start`` when the byte before it is a line feed
+        data = self._get(span, first, min(end + _TAIL_BYTES, span.size_bytes))
+        low = data.find(b"\n") + 1 if span.start else 0
+        if span.start and (low == 0 or first + low >= end):
+            return b"", end, None  # one long line covers the span: it belongs to where it began
+        parts, size = [data], len(data)
+        found = data.find(b"\n", end - first - 1)  # the last line may end with the last byte of the range
+        last_line = data.rfind(b"\n", 0, end - first - 1) + 1
+        while found < 0 and first + size < span.size_bytes:
+            if size - last_line > max_line_bytes:
+                return data[low:last_line], first + low, first + last_line
+            more = self._get(span, first + size, min(first + size + _CHUNK_BYTES, span.size_bytes))
+            cut = more.find(b"\n")
+            found = size + cut if cut >= 0 else -1
+            parts.append(more)
+            size += len(more)
+        joined = b"".join(parts) if len(parts) > 1 else data
+        return joined[low : found + 1 if found >= 0 else size], first + low, None
+
+    def stream(self, span: Span) -> Iterator[bytes]:
+        """The file in pieces, for what does not fit into memory."""
+        for start in range(0, span.size_bytes, 8 * _CHUNK_BYTES):
+            yield self._get(span, start, min(start + 8 * _CHUNK_BYTES, span.size_bytes))
+
+    def _get(self, span: Span, start: int, end: int | None) -> bytes:
+        def ask() -> bytes:
+            data = (self._by_sdk if UNUSUAL_KEY.search(span.key) else self._by_fast)(span, start, end)
+            expected = (span.size_bytes if end is None else end) - start
+            if len(data) != expected:
+                raise _Short(f"{len(data):,} of {expected:,} bytes")
+            return data
+
+        def ask_for_this_version() -> bytes:
+            try:
+                return ask()
+            except (_Other, oe.PreconditionError) as error:
+                if self.newest(span).e_tag != span.e_tag:
+                    raise Changed(key_uri(self._bucket, span.key)) from error
+                # its own listing contradicts the answer, which may be that of something between here and the store
+                raise NotS3("another version came than the one that its listing has") from error
+
+        return self._tried(span, ask_for_this_version)
+
+    def _tried(self, span: Span, ask: Callable[[], _Answer]) -> _Answer:
+        where = key_uri(self._bucket, span.key)
+        try:
+            for attempt in stamina.retry_context(on=_may_pass, attempts=_ATTEMPTS, timeout=120, wait_initial=0.1):
+                with attempt:
+                    return ask()
+        except (FileNotFoundError, oe.NotFoundError) as error:
+            if "<Code>NoSuchBucket</Code>" in str(error):
+                raise BucketMissing(
+                    f"there is no bucket {self._bucket} on {self._endpoint.host}",
+                    where=where,
+                    state="the batch was not committed; the next run does it again",
+                    next_command="give Spark's workers the same endpoint as its driver, or restore the bucket",
+                ) from error
+            raise Vanished(where) from error
+        except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError) as error:
+            raise AccessDenied(
+                "the object store refuses to hand out a file",
+                where=where,
+                state="the batch was not committed; the next run does it again",
+                next_command="correct the keys of Spark's workers, or the rights of that key (s3:GetObject)",
+            ) from error
+        except (oe.BaseError, _Short, OSError) as error:
+            raise StoreUnavailable(
+                f"the object store did not hand out a file in {_ATTEMPTS} attempts ({_short_text(error)})",
+                where=where,
+                state="the batch was not committed; the next run does it again",
+                next_command="see whether the object store is well and is what answers there, then run the same again",
+            ) from error
+        raise AssertionError("unreachable")
+
+    def _by_fast(self, span: Span, start: int, end: int | None) -> bytes:
+        options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
+        if end is not None:
+            if end <= start:
+                return b""
+            options["range"] = (start, end)
+        with only_s3_answers():
+            found = obstore.get(self._fast, span.key, options=options)  # type: ignore[arg-type]
+            if with_e_tag(found) != span.e_tag:
+                raise _Other
+            return bytes(found.bytes())
+
+    def _client(self) -> Any:
+        import urllib3
+        from minio import Minio
+
+        if self._sdk is None:
+            one = self._endpoint
+            self._sdk = Minio(
+                one.host,
+                one.access_key.get_secret_value(),
+                one.secret_key.get_secret_value(),
+                session_token=one.session_token.get_secret_value() if one.session_token else None,
+                secure=one.secure,
+                region=one.region,
+                # tried again above, as all else is
+                http_client=urllib3.PoolManager(
+                    timeout=urllib3.Timeout(connect=5, read=self._timeout_seconds), maxsize=8, retries=False
+                ),
+            )
+        return self._sdk
+
+    def _by_sdk(self, span: Span, start: int, end: int | None) -> bytes:
+        response = None
+        try:
+            with _by_its_codes(span):
+                response = self._client().get_object(
+                    self._bucket,
+                    span.key,
+                    offset=start,
+                    length=0 if end is None else end - start,
+                    request_headers={"If-Match": f'"{span.e_tag}"'},
+                )
+                if not (e_tag := response.headers.get("ETag", "")):
+                    raise NotS3("an answer with status 200 and no ETag, which is not one of an S3 server")
+                if e_tag.removeprefix("W/").strip('"') != span.e_tag:
+                    raise _Other
+                return bytes(response.read())
+        finally:
+            if response is not None:
+                response.close()
+                response.release_conn()
+
+
+@contextmanager
+def _by_its_codes(span: Span) -> Iterator[None]:
+    """The SDK's errors as those of the fast client."""
+    from xml.etree.ElementTree import ParseError
+
+    import urllib3
+    from minio.error import InvalidResponseError, S3Error, ServerError
+
+    try:
+        yield
+    except S3Error as error:
+        raise _named(error.code or "", span) from None
+    except InvalidResponseError as error:  # the SDK asks for a type of content, too
+        status, _, body = error.__reduce__()[1]
+        if named := code_of(body or ""):
+            raise _named(named, span) from None
+        refused = status == 403 and not body
+        raise (PermissionError if refused else NotS3)(
+            f"an answer with status {status} that is not one of an S3 server"
+        ) from None
+    except (ParseError, ValueError) as error:
+        if isinstance(error, ValueError) and not str(error).startswith("XML element"):
+            raise  # the SDK's own look at keys
+        raise NotS3(f"the listing is not one of an S3 server ({type(error).__name__})") from None
+    except (ServerError, urllib3.exceptions.HTTPError) as error:
+        raise OSError(type(error).__name__) from None
+
+
+def _named(code: str, span: Span) -> Exception:
+    if code in PRECONDITION_CODES:
+        return oe.PreconditionError(span.key)
+    if code in (*MISSING_CODES, "NoSuchBucket"):
+        return FileNotFoundError(f"<Code>{code}</Code>")
+    return (PermissionError if code in DENIED_CODES else OSError)(code)
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether the same request may be answered otherwise in a moment."""
+    for_good = isinstance(error, (FileNotFoundError, PermissionError))
+    return isinstance(error, (oe.GenericError, _Short, OSError)) and not for_good
+
+
+def _short_text(error: BaseException) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"

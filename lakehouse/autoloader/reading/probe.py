@@ -1,0 +1,106 @@
+"""Finding the file that kills whoever reads it: candidates are read in processes of their own, and halved.
+
+A broken file can make a parser crash, not only fail. The task that reads it then dies with the process, at every
+attempt, and with it the stream. So whoever finds that an earlier attempt never ended, a task or one that looks at
+samples, sends probes ahead: a probe reads the same files, throws their rows away, and may die.
+"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar
+
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.files.plan import Span
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.storage.store import ObjectExists, ObjectStore
+
+T = TypeVar("T")
+
+KILLS_ITS_READER = "KILLS_ITS_READER: the process that read it died, each time, so it is left out"
+_OUT_OF_MEMORY = 9
+
+
+class Probe:
+    """Reads spans in another process; called, it says whether that process survived."""
+
+    def __init__(self, options: CloudFilesOptions, schema: StructType) -> None:
+        self._options, self._schema = options, schema
+
+    def __call__(self, spans: Sequence[Span]) -> bool:
+        """False when the process was killed or ran out of memory; an error of the reading itself is no death."""
+        return _survives(_read_and_forget, (self._options, self._schema, list(spans)))
+
+
+class InferenceProbe:
+    """Infers a schema from files in another process; called, it says whether that process survived."""
+
+    def __init__(self, options: CloudFilesOptions, root: str, bucket: str) -> None:
+        self._options, self._root, self._bucket = options, root, bucket
+
+    def __call__(self, files: Sequence[FileVersion]) -> bool:
+        """See ``Probe``."""
+        return _survives(_infer_and_forget, (self._options, self._root, self._bucket, list(files)))
+
+
+def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]) -> list[T]:
+    """Those that nobody survives reading, each alone and twice: a process can die of something else once."""
+    if not candidates or survives(candidates):
+        return []
+    if len(candidates) == 1:
+        return [] if survives(candidates) else list(candidates)
+    middle = len(candidates) // 2
+    return find_deadly(candidates[:middle], survives) + find_deadly(candidates[middle:], survives)
+
+
+@contextmanager
+def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
+    """Notes that the body runs, and says whether an earlier one died in it: then files have to be probed first."""
+    try:
+        store.write(bucket, key, b"", if_absent=True)
+        died = False
+    except ObjectExists:
+        died = True
+    try:
+        yield died
+    finally:  # an error ends the body, too; only a death leaves the note
+        store.delete(bucket, key)
+
+
+def _survives(body: Callable[..., None], arguments: tuple[object, ...]) -> bool:
+    job = pickle.dumps((body.__name__, arguments))
+    done = subprocess.run([sys.executable, "-m", __name__], input=job, capture_output=True, check=False)
+    return done.returncode >= 0 and done.returncode != _OUT_OF_MEMORY
+
+
+def _read_and_forget(options: CloudFilesOptions, schema: StructType, spans: list[Span]) -> None:
+    from lakehouse.autoloader.stream import Stream
+
+    for _ in Stream(options, None).rows(spans, schema, []):
+        pass
+
+
+def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files: list[FileVersion]) -> None:
+    from lakehouse.autoloader.reading.fetch import Fetcher
+    from lakehouse.autoloader.schema.versions import infer_version
+    from lakehouse.storage.environment import endpoint_from_environment
+
+    infer_version(options, root, Fetcher(endpoint_from_environment(options.profile), bucket), files)
+
+
+def _main() -> None:
+    name, arguments = pickle.load(sys.stdin.buffer)
+    try:
+        {one.__name__: one for one in (_read_and_forget, _infer_and_forget)}[name](*arguments)
+    except MemoryError:
+        sys.exit(_OUT_OF_MEMORY)
+
+
+if __name__ == "__main__":
+    _main()

@@ -1,0 +1,1 @@
+"""The versions of a schema, and how it grows."""

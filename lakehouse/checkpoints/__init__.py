@@ -1,0 +1,1 @@
+"""Spark's checkpoint folder, and whether it agrees with its table."""

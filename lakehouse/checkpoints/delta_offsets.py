@@ -1,0 +1,133 @@
+"""Which data files a micro-batch read of a Delta table: from the offsets of its checkpoint and the table's log.
+
+Delta's streaming source numbers the files of a commit in the order of its log entries, and those of the first snapshot
+by modification time and path; an offset names the last file that a batch took. (Delta 4.4, ``DeltaSource``.)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+from deltalake import DeltaTable
+
+from lakehouse.autoloader.lineage import SEQUENCE
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.errors import TerminalError
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectMissing
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a Delta table's history, as Delta's streaming source keeps it in an offset.
+
+    Attributes:
+        version: The commit; or the version of the snapshot that a first start reads.
+        index: Number of the last file that was read in it; negative before the first.
+        snapshot: Whether ``version`` is a snapshot, not a commit.
+    """
+
+    version: int
+    index: int
+    snapshot: bool
+
+    @classmethod
+    def of(cls, offset: dict[str, Any]) -> Place:
+        """From an entry of the offset log."""
+        return cls(offset["reservoirVersion"], offset["index"], bool(offset.get("isStartingVersion")))
+
+    @property
+    def last_commit(self) -> int:
+        """The last commit that was read, perhaps in part."""
+        return self.version if self.snapshot or self.index >= 0 else self.version - 1
+
+
+def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> list[str]:
+    """Paths of the data files after ``start`` (None: from the beginning) up to ``end``.
+
+    Commits that take rows out are passed over, as a stream does that may go on behind them.
+
+    Raises:
+        TerminalError: a commit is not in the table's log any more.
+    """
+    if start is None:
+        start = Place(end.version if end.snapshot else end.version - 1, -1, snapshot=True)
+    if start.snapshot:
+        found = _snapshot(lake, table, start.version)[max(start.index + 1, 0) :]
+        if end.snapshot:
+            return found[: end.index - max(start.index, -1)]
+        first = start.version + 1
+    else:
+        first = start.version
+        found = []
+    for version in range(first, end.version + 1):
+        if version == end.version and end.index < 0:
+            break
+        added = _commit(lake, table, version)
+        upto = end.index + 1 if version == end.version else len(added)
+        after = max(start.index + 1, 0) if version == start.version and not start.snapshot else 0
+        found += added[after:upto]
+    return found
+
+
+def _snapshot(lake: Lake, table: str, version: int) -> list[str]:
+    if version < 0:
+        return []
+    uri = lake.settings.table_uri(table).replace("s3a://", "s3://", 1)
+    adds = pa.table(
+        DeltaTable(uri, version, storage_options=lake.endpoint.deltalake_options()).get_add_actions(flatten=True)
+    ).select(["modification_time", "path"])
+    ordered = sorted(zip(*(column.to_pylist() for column in adds.columns), strict=True))
+    return [f"{lake.settings.table_uri(table)}/{unquote(path)}" for _, path in ordered]
+
+
+def _commit(lake: Lake, table: str, version: int) -> list[str]:
+    uri = lake.settings.table_uri(table)
+    bucket, key = split_uri(f"{uri}/_delta_log/{version:020d}.json")
+    try:
+        actions = [json.loads(line) for line in lake.store.read(bucket, key).splitlines() if line.strip()]
+    except ObjectMissing:
+        raise TerminalError(
+            f"commit {version} of {table} is not in its log any more: what a batch read cannot be found out",
+            where=uri,
+            state="nothing was changed",
+            next_command="compute the table again from its source: lakehouse checkpoint restart TABLE --yes",
+        ) from None
+    if any(one["remove"].get("dataChange", True) for one in actions if "remove" in one):
+        return []
+    added = [one["add"] for one in actions if "add" in one and one["add"].get("dataChange", True)]
+    return [f"{uri}/{unquote(one['path'])}" for one in added]
+
+
+def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> DataFrame:
+    """The rows of ``table`` that the stream into ``reader`` has read, as it read them; none before its first batch.
+
+    A stream of the files themselves has read the rows of the files up to its place in the journal.
+    """
+    uri = lake.settings.table_uri(table)
+    now = spark.read.format("delta").load(uri)
+    last = checkpoints.last_finished(lake, reader)
+    if last is None:
+        return now.limit(0)
+    if "seq" in last.offset:
+        return now.where(now[SEQUENCE] <= last.offset["seq"])
+    place = Place.of(last.offset)
+    if place.index < 0 and not place.snapshot:
+        return spark.read.format("delta").option("versionAsOf", place.last_commit).load(uri)
+    return rows_of_files(spark, lake, table, files_between(lake, table, None, place))
+
+
+def rows_of_files(spark: SparkSession, lake: Lake, table: str, paths: list[str]) -> DataFrame:
+    """The rows of data files of ``table``, whether it still has them or not."""
+    uri = lake.settings.table_uri(table)
+    now = spark.read.format("delta").load(uri)
+    # the values of columns that make folders are in the paths alone
+    return spark.read.schema(now.schema).option("basePath", uri).parquet(*paths) if paths else now.limit(0)

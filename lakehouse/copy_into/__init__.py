@@ -1,0 +1,1 @@
+"""COPY INTO: a load by a call, without a stream."""

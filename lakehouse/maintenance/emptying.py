@@ -1,0 +1,109 @@
+"""Emptying a table so that nothing is lost: one commit takes its files out, and the version before it keeps them.
+
+``RESTORE TABLE ... TO VERSION AS OF n`` brings the rows back until somebody runs ``VACUUM``, which by default leaves
+what is younger than seven days (``delta.deletedFileRetentionDuration``). Nothing is copied, whatever the table's size.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.errors import TerminalError
+from lakehouse.lake import EMPTIED, Lake
+
+_PLAIN = frozenset(
+    {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns", "columnMapping"}
+    | {"typeWidening", "typeWidening-preview", "timestampNtz", "variantType", "identityColumns"}
+)
+"""Features of a table that lets whole files be taken out without a word about their rows."""
+
+
+@dataclass(frozen=True)
+class Emptied:
+    """What was taken out, or would be.
+
+    Attributes:
+        uri: The table.
+        version: The version that keeps it.
+        rows, files, size_bytes: How much it is.
+    """
+
+    uri: str
+    version: int
+    rows: int
+    files: int
+    size_bytes: int
+
+    def step(self, table: str) -> str:
+        """A sentence for the user."""
+        return (
+            f"empty {table}: its {self.rows:,} rows in {self.files:,} files ({self.size_bytes / 1e6:,.1f} MB) stay in "
+            f"version {self.version}; until a VACUUM removes it, RESTORE TABLE {table} TO VERSION AS OF {self.version} "
+            "brings them back"
+        )
+
+
+def look_at(lake: Lake, uri: str) -> Emptied | None:
+    """What emptying the table at ``uri`` would take out; None when there is no table."""
+    opened = lake.delta_at(uri)
+    if opened is None:
+        return None
+    adds = pa.table(opened.get_add_actions(flatten=True))
+    rows = sum(count or 0 for count in adds["num_records"].to_pylist())
+    return Emptied(uri, opened.version(), rows, adds.num_rows, sum(adds["size_bytes"].to_pylist()))
+
+
+def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
+    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
+
+    Raises:
+        TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.
+    """
+    opened, found = lake.delta_at(uri), look_at(lake, uri)
+    if opened is None or found is None:
+        return None
+    protocol = opened.protocol()
+    other = ({*(protocol.writer_features or ()), *(protocol.reader_features or ())}) - _PLAIN
+    if (
+        other
+        or opened.metadata().configuration.get("delta.appendOnly") == "true"
+        or opened.metadata().partition_columns
+    ):
+        raise TerminalError(
+            "this table cannot be emptied without Spark"
+            + (f": it has the features {', '.join(sorted(other))}" if other else ""),
+            where=uri,
+            state="nothing was changed",
+            next_command=f"empty it in Spark: DELETE FROM delta.`{uri}`; then run the same again",
+        )
+    now = int(time.time() * 1000)
+    about = {
+        "timestamp": now,
+        "operation": "DELETE",
+        "operationParameters": {"predicate": "[]"},
+        "operationMetrics": {"numRemovedFiles": str(found.files), "numDeletedRows": str(found.rows)},
+        "readVersion": found.version,
+        "isBlindAppend": False,
+        "userMetadata": json.dumps({EMPTIED: why}),
+    }
+    adds = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+    removes = [
+        {
+            "path": path,
+            "deletionTimestamp": now,
+            "dataChange": True,
+            "extendedFileMetadata": True,
+            "partitionValues": {},
+            "size": size,
+        }
+        for path, size in zip(*(column.to_pylist() for column in adds.columns), strict=True)
+    ]
+    lines = [json.dumps({"commitInfo": about}), *(json.dumps({"remove": one}) for one in removes)]
+    bucket, log = split_uri(f"{uri}/_delta_log/{found.version + 1:020d}.json")
+    lake.store.write(bucket, log, ("\n".join(lines) + "\n").encode(), if_absent=True)
+    return found

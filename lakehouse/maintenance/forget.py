@@ -1,0 +1,175 @@
+"""Removing rows on purpose: what is forgotten is recorded, so that no check takes it for a loss.
+
+A record says of each file how many of its rows went, and in which load they had come: loaded again they come again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from lakehouse.autoloader.lineage import RECORD, SEQUENCE
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.errors import ConfigurationError
+from lakehouse.lake import FORGOTTEN, Lake
+from lakehouse.maintenance.file_rows import forgotten_rows, record_folder, rows_by_sequence
+from lakehouse.streams.transaction import merge
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame, SparkSession
+
+Then = Literal["ask", "follow", "keep"]
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """What was removed on purpose, or would be.
+
+    Attributes:
+        table: The table.
+        rows: How many rows.
+        files: How many of them by the number of their file in the journal; empty where rows do not say it.
+        version: The commit that removed them; None before, and for what was removed by somebody else.
+        done: Whether it was done.
+    """
+
+    table: str
+    rows: int
+    files: dict[int, int]
+    version: int | None = None
+    done: bool = False
+
+
+def forget(
+    spark: SparkSession,
+    lake: Lake,
+    table: str,
+    where: str | None,
+    keys: dict[str, str],
+    *,
+    unique: Sequence[str] = (),
+    then: Then = "ask",
+    really: bool = False,
+) -> Forgotten:
+    """Removes the rows that a condition names; or, without one, all but the newest copy of each key.
+
+    Args:
+        spark: A session.
+        lake: Where the table is.
+        table: A table that is not computed from another one.
+        where: SQL's condition.
+        keys: The session's key for each option of a write, ``engine.conf.TRANSACTION``.
+        unique: Columns of the key, where there is no condition.
+        then: What tables computed from this one do: stop and ask, follow (computed again), keep what they have.
+        really: Do it.
+
+    Raises:
+        LeaseHeld: a stream writes the table now.
+        ConfigurationError: there is no such table, no such column, or no row that fits.
+    """
+    with checkpoints.writer_of(lake, table):
+        version = lake.version(table)
+        if version is None:
+            raise _refused(f"there is no table {table}", "lakehouse tables lists them")
+        uri = lake.settings.table_uri(table)
+        rows = spark.read.format("delta").load(uri)
+        doomed = _surplus(rows, table, list(unique)) if where is None else _matching(rows, where)
+        files: dict[int, int] = {}
+        if SEQUENCE in rows.columns:
+            files = {int(seq or 0): n for seq, n in doomed.groupBy(SEQUENCE).count().collect()}
+        found = Forgotten(table, sum(files.values()) if SEQUENCE in rows.columns else doomed.count(), files)
+        if not found.rows:
+            raise _refused("no row fits: there is nothing to forget", "look at the rows first, then name them")
+        if not really:
+            return found
+        _record(lake, table, f"{version + 1:020d}", files)  # first: a row that is gone is never taken for lost
+        about = {"userMetadata": json.dumps({FORGOTTEN: then})}
+        if where is None:
+            place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
+            merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", about, keys)
+        else:
+            spark.conf.set(keys["userMetadata"], about["userMetadata"])
+            try:
+                spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
+            finally:
+                spark.conf.unset(keys["userMetadata"])
+        return Forgotten(table, found.rows, files, lake.version(table), done=True)
+
+
+def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotten:
+    """Records that the rows which are missing now were removed on purpose, by somebody else's DELETE.
+
+    Raises:
+        LeaseHeld: a stream writes the table now.
+        ConfigurationError: no row is missing.
+    """
+    with checkpoints.writer_of(lake, table):
+        present, gone = rows_by_sequence(lake, table), forgotten_rows(lake, table)
+        missing = {}
+        for one in _loaded_files(lake, table):
+            short = (one.rows or 0) - gone(one) - present.get(one.sequence, 0)
+            if short > 0:
+                missing[one.sequence] = short
+        if not missing:
+            raise _refused("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
+        if really:
+            _record(lake, table, f"{lake.version(table) or 0:020d}-accepted", missing)
+        return Forgotten(table, sum(missing.values()), missing, done=really)
+
+
+def _loaded_files(lake: Lake, table: str) -> list[FileState]:
+    location = lake.settings.checkpoint_uri(table)
+    log = read_stream_log(lake.store, *split_uri(location))
+    if log is None:
+        return []
+    return [one for one in file_states(lake.store, location, log=log) if one.commit_time is not None]
+
+
+def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> None:
+    batches = {one.sequence: one.batch_id for one in _loaded_files(lake, table)}
+    said = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
+    bucket, folder = record_folder(lake, table)
+    lake.store.write(bucket, f"{folder}{name}.json", json.dumps(said).encode())
+
+
+def _matching(rows: DataFrame, where: str) -> DataFrame:
+    from pyspark.errors import AnalysisException, ParseException
+
+    try:
+        found = rows.where(where)
+        _ = found.schema  # over Connect a condition is looked at only now
+    except (AnalysisException, ParseException) as error:
+        said = str(error).strip().split("\n")[0]
+        raise _refused(f"the condition is none for this table: {said}", "correct --where") from None
+    return found
+
+
+def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
+    from pyspark.sql import Window
+    from pyspark.sql import functions as F  # noqa: N812
+
+    if not key:
+        raise _refused(
+            f"nothing says what a row of {table} is known by", "declare a check of it: unique: ...; or use --where"
+        )
+    if not {*key, SEQUENCE, RECORD} <= set(rows.columns):
+        raise _refused(
+            f"rows of {table} do not say which file and record they are from",
+            f"lakehouse checkpoint restart {table}   (after the files were corrected)",
+        )
+    place = F.struct(SEQUENCE, RECORD)
+    newest = F.max(place).over(Window.partitionBy(*key))
+    marked = rows.select(*key, SEQUENCE, RECORD, place.alias("place"), newest.alias("newest"))
+    named = [F.col(name).isNotNull() for name in key]
+    surplus = F.col("place") < F.col("newest")
+    for condition in named:
+        surplus = surplus & condition
+    return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
+
+
+def _refused(what: str, next_command: str) -> ConfigurationError:
+    return ConfigurationError(what, where="lakehouse forget", state="nothing was changed", next_command=next_command)

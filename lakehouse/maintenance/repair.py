@@ -1,0 +1,254 @@
+"""A checkpoint and a table that do not belong together any more: what can be done, and doing it.
+
+What the table of a ``cloudFiles`` stream holds is told by its rows: each has the number and the path of its file. So
+the checkpoint can be written anew behind the last of them, and a lost journal be restored under the same numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from lakehouse.autoloader.files.journal import Journal, utc_now
+from lakehouse.autoloader.files.positions import forget_position
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.lineage import FILE, SEQUENCE
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import split_uri, uri_key
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts, read_receipts, streams_with_receipts
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.errors import ConfigurationError
+from lakehouse.lake import Lake
+from lakehouse.maintenance.emptying import empty, look_at
+from lakehouse.maintenance.file_rows import rows_by_sequence
+from lakehouse.storage import ObjectInfo
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What a repair does, or would do.
+
+    Attributes:
+        table: The table.
+        reason: Why it is needed; empty when checkpoint and table agree.
+        steps: What is done, one sentence each.
+        done: Whether it was done.
+    """
+
+    table: str
+    reason: str
+    steps: tuple[str, ...]
+    done: bool = False
+
+
+def repair(
+    lake: Lake, table: str, options: CloudFilesOptions | None, *, computed: bool = False, really: bool = False
+) -> Repair:
+    """Brings the checkpoint of ``table`` in line with its rows; without ``really`` only says how.
+
+    Args:
+        lake: Where both are.
+        table: The table.
+        options: Of the ``cloudFiles`` stream that writes it; None for other tables.
+        computed: Whether a run fills the table again from its source: it is emptied then.
+        really: Do it.
+
+    Raises:
+        LeaseHeld: a stream writes the table now; or another one on the same journal, which has to be restored.
+        ConfigurationError: nothing here can write the rows of this table again, or the journal cannot be restored.
+    """
+    with ExitStack() as held:
+        held.enter_context(checkpoints.writer_of(lake, table))
+        stream = _Stream(lake, table, options) if options else None
+        for other in stream.others() if stream else ():
+            held.enter_context(checkpoints.writer_of(lake, other))
+        reason = _mismatch(lake, table) or (stream.mismatch() if stream else "")
+        if not reason:
+            return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
+        if stream is None and not computed:
+            raise ConfigurationError(
+                f"{reason}; and nothing here can write the rows of {table} again",
+                where=lake.settings.table_uri(table),
+                state="nothing was changed",
+                next_command="restore its checkpoint from a copy; or let its stream begin anew, with a new checkpoint "
+                "and a new table",
+            )
+        if stream is None:
+            steps = start_over_steps(lake, table)
+            if really:
+                start_over(lake, table, "its checkpoint did not belong to it")
+            return Repair(table, reason, steps, really)
+        if really:
+            stream.mend()
+        return Repair(table, reason, stream.steps(), really)
+
+
+def start_over(lake: Lake, table: str, why: str) -> None:
+    """Removes a table's checkpoint, then empties its quarantine and the table itself.
+
+    The rows stay in an older version of each, see ``emptying``. A crash in between is noticed by the next run: a table
+    that holds rows of a stream and has no checkpoint is refused, and repaired by doing this again.
+    """
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/")
+    empty(lake, lake.settings.quarantine_uri(table), why)
+    empty(lake, lake.settings.table_uri(table), why)
+    checkpoints.forget_kept(lake, table)
+
+
+def start_over_steps(lake: Lake, table: str) -> tuple[str, ...]:
+    """What ``start_over`` does, in sentences."""
+    steps = []
+    uris = {table: lake.settings.table_uri(table), f"the quarantine of {table}": lake.settings.quarantine_uri(table)}
+    for name, uri in uris.items():
+        found = look_at(lake, uri)
+        if found is not None and found.files:
+            steps.append(found.step(name))
+    return (*steps, f"remove the checkpoint of {table}; the next run computes it from all that its source has")
+
+
+def _mismatch(lake: Lake, table: str) -> str:
+    try:
+        checkpoints.verify(lake, table)
+    except checkpoints.CheckpointMismatch as error:
+        return error.what
+    return ""
+
+
+class _Stream:
+    """The table of a ``cloudFiles`` stream, its journal and its checkpoint, each read once."""
+
+    def __init__(self, lake: Lake, table: str, options: CloudFilesOptions) -> None:
+        self._lake, self._table, self._overwrites = lake, table, options.allow_overwrites
+        self._uri = options.journal_location or ""
+        self._place = split_uri(self._uri)
+        self._journal = Journal.at(lake.store, self._uri)
+        self._rows, self._paths = rows_by_sequence(lake, table), _paths(lake, table)
+        self._last = max(self._rows, default=0)
+        self._offset = checkpoints.newest_offset(lake, table)
+        self._names = {(self._offset or {}).get("stream", "")} - {""}
+        known = {one.seq: (one.bucket, one.key) for one in self._journal.files(0, self._last)}
+        # numbers in the table that are other files' in the journal, or nobody's
+        self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}
+
+    def mismatch(self) -> str:
+        """Why checkpoint, journal and table do not fit each other; empty when they do."""
+        journal, offset = self._journal, self._offset
+        if self._lost:
+            return f"the table has rows of files that the journal of {journal.high_water:,} files does not have"
+        if offset is not None and offset["seq"]:
+            held = journal.position(offset["seq"]) if offset["seq"] <= journal.high_water else None
+            if held is None or held.segment != offset["segment"]:
+                return f"the checkpoint stands at file {offset['seq']:,}, which the journal does not have"
+        return ""
+
+    def steps(self) -> tuple[str, ...]:
+        """What ``mend`` does."""
+        restore = f"restore the journal from {len(self._rows):,} files that have rows in the table"
+        again = "load every file again, in place of its rows: which version they are from is not known any more"
+        return (
+            *([restore] if self._lost else []),
+            *([again] if self._lost and self._overwrites == "replace" else []),
+            *(
+                f"{other} reads by the same journal, and has to be repaired or restarted after it"
+                for other in self.others()
+            ),
+            f"write a new checkpoint behind file {self._last:,}, the last that has rows in the table",
+            "keep the receipts of files that gave no rows, so that they stay listed",
+            "load in the next run what comes after it, and nothing else",
+        )
+
+    def others(self) -> list[str]:
+        """Tables whose streams use the same journal, when that has to be restored."""
+        if not self._lost:
+            return []
+        bucket, user = self._lake.settings.bucket, self._lake.settings.user
+        names = [one for one in self._lake.store.folders(bucket, f"{user}/_checkpoints/") if one != self._table]
+        offsets = {one: checkpoints.newest_offset(self._lake, one) or {} for one in names}
+        return [
+            one for one, offset in offsets.items() if offset.get("journal", "").rstrip("/") == self._uri.rstrip("/")
+        ]
+
+    def mend(self) -> None:
+        """Writes journal, receipts and checkpoint; can be done again after a crash in between.
+
+        Raises:
+            ConfigurationError: the journal is lost, and every version of a file is loaded.
+        """
+        if self._lost and self._overwrites is True:
+            raise ConfigurationError(
+                f"the journal of {self._table} is lost, and with allowOverwrites=true nothing tells which versions of "
+                "its files are in the table",
+                where=self._uri,
+                state="nothing was changed",
+                next_command="restore the journal from a copy; or repair it with LAKEHOUSE_ALLOW_OVERWRITES=false, and "
+                "load overwritten files with: lakehouse replay --files NAME --yes",
+            )
+        receipts = self._receipts()
+        if self._lost:
+            self._restore_journal()
+        self._write_checkpoint(receipts)
+
+    def _receipts(self) -> list[Receipt]:
+        """For each file up to the last: its rows as they are in the table, or the reason why it has none."""
+        store, kept = self._lake.store, {}
+        if not self._lost:
+            for stream in streams_with_receipts(store, *self._place):
+                for one in (written.receipt for written in read_receipts(store, *self._place, stream)):
+                    if one.seq <= self._last and one.seq not in self._rows and one.state != State.INGESTED:
+                        kept[one.seq] = one
+        return [*(Receipt(seq, 0, rows, State.INGESTED) for seq, rows in sorted(self._rows.items())), *kept.values()]
+
+    def _restore_journal(self) -> None:
+        """Gives the table's files their numbers again; the versions are those that the bucket has now.
+
+        What was overwritten since is not told apart from what was loaded. Where a newer version takes the place of the
+        older one, no version counts as known: each file is found and loaded again, in place of its rows.
+        """
+        store, (bucket, prefix) = self._lake.store, self._place
+        store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")
+        there = {}
+        for source in {one for one, _ in self._paths.values()}:
+            there.update({(source, info.key): info for info in store.list(source)})
+        now, segment = utc_now(), uuid.uuid4().hex[:12]
+        files = []
+        for seq in sorted(self._rows):
+            place = self._paths[seq]
+            unknown = ObjectInfo(place[1], 0, "", now)
+            info = unknown if self._overwrites == "replace" else there.get(place, unknown)
+            version = FileVersion(seq, *place, info.e_tag, info.size_bytes, info.last_modified, now, True, segment)
+            files.append(version)
+        self._journal = Journal.at(store, self._uri)
+        if files:
+            self._journal.restore(files)
+
+    def _write_checkpoint(self, receipts: list[Receipt]) -> None:
+        """A checkpoint whose batch 0 is finished and ends at the last file; Spark goes on with batch 1."""
+        lake, last = self._lake, self._last
+        bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{self._table}/"
+        query, stream = str(uuid.uuid4()), uuid.uuid4().hex[:16]
+        TaskReceipts(lake.store, *self._place, stream, last, "repaired").finish(receipts)
+        for name in self._names:  # the stream of that name is no more, and must not keep files from being cleaned up
+            forget_position(lake.store, *self._place, name)
+        lake.store.delete_prefix(bucket, base)
+        segment = self._journal.position(last).segment
+        offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
+        metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
+        lines = ["v1", json.dumps(metadata), json.dumps(offset)]
+        lake.store.write(bucket, f"{base}offsets/0", "\n".join(lines).encode())
+        lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
+        lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
+        lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())
+
+
+def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:
+    """Bucket and key of each file that has rows, by number."""
+    rows = lake.rows(table)
+    found: dict[int, tuple[str, str]] = {}
+    if rows is not None:
+        for batch in rows.to_batches(columns=[SEQUENCE, FILE]):
+            for row in batch.to_pandas().drop_duplicates().itertuples(index=False):
+                found[int(row[0])] = (split_uri(row[1])[0], uri_key(row[1]))
+    return found

@@ -1,0 +1,146 @@
+"""Loading files again: their rows are taken out, and the files are read as they are now.
+
+A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of, and
+the one stream that asked for it. The next run of the table takes out the old rows in the very commit that adds the new
+ones, see ``streams.replacing``. The new rows carry the file's old number: it comes no later than it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.replays import replays_of
+from lakehouse.autoloader.options.paths import split_uri, uri_key
+from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
+from lakehouse.autoloader.outcomes.receipts import State
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectInfo
+
+_NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What a replay takes.
+
+    Attributes:
+        files: The files, as they were loaded.
+        gone: Files whose version is not in the bucket any more: left as they are.
+        waiting: Files that wait to be loaded again already: asked for twice is asked for once.
+        rows: Rows that are taken out.
+        done: Whether it was asked for.
+    """
+
+    files: tuple[FileState, ...]
+    gone: tuple[FileState, ...]
+    waiting: tuple[FileState, ...]
+    rows: int
+    done: bool
+
+
+def replay(
+    lake: Lake,
+    table: str,
+    *,
+    files: Sequence[str] = (),
+    since: datetime | None = None,
+    batch: int | None = None,
+    overwrites: bool = False,
+    really: bool = False,
+) -> Replay:
+    """Asks for files to be loaded again; without ``really`` only says which.
+
+    Args:
+        lake: Where all of it is.
+        table: A table that a ``cloudFiles`` stream writes.
+        files: Paths, keys or names, globs allowed.
+        since: Files that were found at this time or later.
+        batch: Files of this micro-batch.
+        overwrites: Whether the stream loads newer versions of files by itself.
+        really: Do it. Tables computed from this one notice, and are computed again.
+
+    Raises:
+        LeaseHeld: a stream writes the table now.
+        ConfigurationError: the table has no checkpoint of a ``cloudFiles`` stream.
+    """
+
+    def chosen() -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
+        return _choose(lake, table, files, since, batch, overwrites)
+
+    if not really:
+        return chosen()[0]
+    # under the lease: what waits cannot change, and a run that goes on now looked for replays before it began
+    with checkpoints.writer_of(lake, table):
+        found, journal, now = chosen()
+        log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
+        by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
+        for one in found.files:
+            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.sequence], one.sequence))
+        for bucket, again in by_bucket.items():
+            if journal is not None and log is not None:
+                journal.replay(bucket, again, log.stream)
+    return Replay(found.files, found.gone, found.waiting, found.rows, bool(by_bucket))
+
+
+def _choose(
+    lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None, overwrites: bool
+) -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
+    """What a replay would take, the journal, and each file as it is now by its number."""
+    location = lake.settings.checkpoint_uri(table)
+    log = read_stream_log(lake.store, *split_uri(location))
+    states = [
+        one
+        for one in file_states(lake.store, location, log=log)
+        if one.ingestion_state not in _NOT_LOADED
+        and (not files or any(_names(one, pattern) for pattern in files))
+        and (since is None or one.discovery_time >= since)
+        and (batch is None or one.batch_id == batch)
+    ]
+    if log is None:
+        return Replay((), (), (), 0, False), None, {}
+    journal = Journal.at(lake.store, log.journal)
+    asked = {one.replaces for one in replays_of(journal, log.stream, log.committed_seq)}
+    waiting = tuple(one for one in states if one.sequence in asked)
+    overwritten = _overwritten(journal, states) if overwrites else set()
+    now: dict[int, ObjectInfo] = {}
+    for one in states:
+        current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))
+        if current is not None and current.size_bytes and one.sequence not in overwritten:
+            now[one.sequence] = current
+    taken = tuple(one for one in states if one.sequence in now and one.sequence not in asked)
+    gone = tuple(one for one in states if one.sequence not in now)
+    return Replay(taken, gone, waiting, sum(one.rows or 0 for one in taken), False), journal, now
+
+
+def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
+    """Numbers of those files of which the journal has a newer version: where such are loaded, that one comes anyway."""
+    newest = {(split_uri(one.path)[0], uri_key(one.path)): 0 for one in states}
+    for part in journal.tables(0, journal.high_water, ["bucket", "key", "replaces"]):
+        names = ("seq", "bucket", "key", "replaces")
+        for seq, bucket, key, replaces in zip(*(part[name].to_pylist() for name in names), strict=True):
+            if (bucket, key) in newest and not replaces:
+                newest[bucket, key] = seq
+    return {one.sequence for one in states if newest[split_uri(one.path)[0], uri_key(one.path)] > one.sequence}
+
+
+def pending_replays(lake: Lake, table: str) -> bool:
+    """Whether the next run will load a file whose old rows have to go.
+
+    A batch that was planned and not finished still does: it is what the next run begins with.
+    """
+    newest = checkpoints.newest_offset(lake, table)
+    if newest is None or "stream" not in newest:
+        return False
+    finished = checkpoints.last_finished(lake, table)  # not the whole log: that is a request for each of its batches
+    after = finished.offset["seq"] if finished else 0
+    return bool(replays_of(Journal.at(lake.store, newest["journal"]), newest["stream"], after))
+
+
+def _names(one: FileState, pattern: str) -> bool:
+    key = uri_key(one.path)
+    return any(fnmatchcase(name, pattern) or name == pattern for name in (one.path, key, key.rsplit("/", 1)[-1]))

@@ -1,0 +1,262 @@
+"""How a service is: what each of its streams did last, as JSON and for Prometheus, on a port of this machine."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import numpy as np
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, StateSetMetricFamily
+from prometheus_client.registry import Collector
+
+from lakehouse.errors import ConfigurationError
+from lakehouse.streams.progress import BatchProgress
+
+STALE_AFTER_SECONDS = 900.0
+"""A batch takes less; a service whose batches take longer says so (``lakehouse stream --stale-after``)."""
+
+_LATENCIES = 1000
+_BUCKETS = (0.5, 1, 2, 3, 5, 7.5, 10, 15, 30, 60, 120, 300, 900, 3600)
+
+
+class State(StrEnum):
+    """What a stream of a service is doing."""
+
+    STARTING = "starting"
+    WAITING = "waiting"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+_WELL = frozenset({State.STARTING, State.WAITING, State.RUNNING})
+
+
+@dataclass
+class StreamHealth:
+    """One stream of a service, since the service began. Its thread writes, the endpoint reads.
+
+    Attributes:
+        table: What it writes.
+        state: What it does now.
+        begun: Whether its query has ever run.
+        batches, rows, files: Sums over all batches.
+        restarts: How often it was started again after a failure.
+        last: The newest batch; None before the first.
+        error: What stopped it last; empty when nothing did since it last worked.
+        latencies_seconds: From the writing of a file to the end of its batch, for the newest files.
+        stale_after_seconds: How long it may give no sign of life and still be well.
+        now: Seconds of a clock that nobody sets.
+    """
+
+    table: str
+    state: State = State.STARTING
+    begun: bool = False
+    batches: int = 0
+    rows: int = 0
+    files: int = 0
+    restarts: int = 0
+    last: BatchProgress | None = None
+    error: str = ""
+    latencies_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
+    stale_after_seconds: float = STALE_AFTER_SECONDS
+    now: Callable[[], float] = time.monotonic
+
+    def __post_init__(self) -> None:
+        self._heard = self.now()
+
+    def alive(self) -> None:
+        """The query has begun, has worked, or has looked and found nothing."""
+        self._heard, self.state, self.begun, self.error = self.now(), State.RUNNING, True, ""
+
+    def batch(self, batch: BatchProgress) -> None:
+        """A batch is committed."""
+        self._heard = self.now()
+        self.batches += 1
+        self.rows += batch.input_rows
+        self.files += batch.files or 0
+        self.last = batch
+        self.latencies_seconds.extend(batch.latencies_seconds)
+
+    def wait(self) -> None:
+        """There is nothing to read from yet."""
+        self._heard, self.state, self.error = self.now(), State.WAITING, ""
+
+    def failed(self, error: Exception, *, again: bool) -> None:
+        """It ended with an error, for good or to be started again."""
+        self.state, self.error = State.RESTARTING if again else State.FAILED, str(error)
+        self.restarts += again
+
+    @property
+    def stale(self) -> bool:
+        """Whether it has given no sign of life for too long: its engine may be frozen, and answer nothing."""
+        return self.now() - self._heard > self.stale_after_seconds
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``GET /health`` and ``--json``."""
+        last = self.last
+        return {
+            "table": self.table,
+            "state": self.state.value,
+            "last_batch_id": last.batch_id if last else None,
+            "seconds_since_progress": round(self.now() - self._heard, 1),
+            "stale": self.stale,
+            "batches": self.batches,
+            "rows": self.rows,
+            "files": self.files,
+            "backlog_files": last.backlog_files if last else None,
+            "watermark": last.watermark if last else None,
+            **latency(self.latencies_seconds),
+            "restarts": self.restarts,
+            "last_error": self.error or None,
+        }
+
+
+def latency(seconds: Iterable[float]) -> dict[str, float | None]:
+    """Median and 95th percentile; None without files."""
+    known = list(seconds)
+    values = np.percentile(known, [50, 95]).round(3).tolist() if known else [None, None]
+    return {"latency_p50_seconds": values[0], "latency_p95_seconds": values[1]}
+
+
+class ServiceHealth(Collector):
+    """All streams of a service.
+
+    Args:
+        tables: What they write.
+        stale_after_seconds: How long a stream may give no sign of life and still be well.
+        now: Seconds of a clock that nobody sets.
+    """
+
+    def __init__(
+        self,
+        tables: Iterable[str],
+        *,
+        stale_after_seconds: float = STALE_AFTER_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.streams: Mapping[str, StreamHealth] = {
+            table: StreamHealth(table, stale_after_seconds=stale_after_seconds, now=now) for table in tables
+        }
+        self._registry = CollectorRegistry()
+        self._latency = Histogram(
+            "lakehouse_stream_latency_seconds",
+            "From the writing of a file to the end of its batch",
+            ["table"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
+        self._registry.register(self)
+
+    def batch(self, batch: BatchProgress) -> None:
+        """A batch of one of the streams is committed."""
+        self.streams[batch.table].batch(batch)
+        for seconds in batch.latencies_seconds:
+            self._latency.labels(batch.table).observe(seconds)
+
+    @property
+    def well(self) -> bool:
+        """Whether every stream runs, or waits for its source, and was heard of lately."""
+        return all(one.state in _WELL and not one.stale for one in self.streams.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """``GET /health``."""
+        return {"healthy": self.well, "tables": [one.as_dict() for one in self.streams.values()]}
+
+    def metrics(self) -> bytes:
+        """``GET /metrics``: Prometheus' text."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """Called by the registry at every scrape."""
+        said = [one.as_dict() for one in self.streams.values()]
+        for name, help_ in _COUNTERS.items():
+            counter = CounterMetricFamily(f"lakehouse_stream_{name}", help_, labels=["table"])
+            for one in said:
+                counter.add_metric([one["table"]], one[name])
+            yield counter
+        for name, help_ in _GAUGES.items():
+            gauge = GaugeMetricFamily(f"lakehouse_stream_{name}", help_, labels=["table"])
+            for one in said:
+                if one[name] is not None:
+                    gauge.add_metric([one["table"]], one[name])
+            yield gauge
+        states = StateSetMetricFamily("lakehouse_stream_state", "What the stream does now", labels=["table"])
+        for one in said:
+            states.add_metric([one["table"]], {state.value: state.value == one["state"] for state in State})
+        yield states
+
+
+_COUNTERS = {
+    "batches": "Batches committed since the service began",
+    "rows": "Rows read by them",
+    "files": "Files read by them",
+    "restarts": "Starts after a failure",
+}
+_GAUGES = {
+    "last_batch_id": "Spark's number of the newest batch",
+    "seconds_since_progress": "Since the query last worked, or looked for input",
+    "stale": "Whether it has given no sign of life for too long",
+    "backlog_files": "Files that waited after the newest batch",
+}
+
+
+@contextmanager
+def serve(health: ServiceHealth, port: int) -> Iterator[str]:
+    """Answers ``/health`` and ``/metrics`` on 127.0.0.1 while the body runs; gives the address.
+
+    Args:
+        health: What is told.
+        port: 0 takes a free one.
+
+    Raises:
+        ConfigurationError: somebody else has the port.
+    """
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/health":
+                status = HTTPStatus.OK if health.well else HTTPStatus.SERVICE_UNAVAILABLE
+                self._answer(status, "application/json", json.dumps(health.as_dict()).encode())
+            elif self.path == "/metrics":
+                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, health.metrics())
+            else:
+                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/health or /metrics\n")
+
+        def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: Any) -> None:
+            """Scrapes are no news."""
+
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on 127.0.0.1:{port}: {error.strerror}",
+            where="--health-port",
+            state="nothing was started",
+            next_command="name another port, or 0 for a free one",
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()

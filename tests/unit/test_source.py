@@ -1,0 +1,41 @@
+"""How the source is cut: what belongs to the orders stays with them, and a module is short."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = sorted((ROOT / "lakehouse").rglob("*.py"))
+OF_ORDERS = ROOT / "lakehouse/orders"
+FIELDS = ("order_id", "customer_id", "order_date", "total_amount", "payment_method", "product_id", "quantity")
+
+
+def _files(folder):
+    return [one for one in sorted((ROOT / folder).rglob("*")) if one.is_file() and one.suffix != ".pyc"]
+
+
+def _named(path):
+    lines = enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+    word = re.compile(rf"\b({'|'.join(FIELDS)})\b")
+    return [f"{path.relative_to(ROOT)}:{number}: {line.strip()}" for number, line in lines if word.search(line)]
+
+
+@pytest.mark.parametrize("folder", ["lakehouse", "assets", "resources"])
+def test_no_field_of_an_order_is_named_outside_of_the_orders_folder(folder):
+    files = [one for one in _files(folder) if OF_ORDERS not in one.parents]
+    assert files
+    assert [line for one in files for line in _named(one)] == []
+
+
+def test_the_orders_folder_names_every_field():
+    text = "".join(one.read_text(encoding="utf-8") for one in OF_ORDERS.glob("*.py"))
+    assert [name for name in FIELDS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def _lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_module_has_more_than_400_lines():
+    assert [f"{one.relative_to(ROOT)}: {_lines(one)}" for one in LIBRARY if _lines(one) > 400] == []
