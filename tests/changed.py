@@ -21,6 +21,7 @@ EVERYTHING = {Path(name) for name in ("pyproject.toml", "requirements.lock", "de
 # what a test uses though no string of it says so: a program that a program starts, a name that is put together
 UNSAID = {
     "tests/e2e/test_readme.py": "assets/demo.py",
+    "tests/e2e/test_stranger.py": "lakehouse/cli/main.py",
     "tests/dagster/test_workspace.py": "assets/definitions.py",
     "tests/unit/test_peers.py": "benchmarks/requirements-peers.in",
 }

@@ -46,7 +46,7 @@ def installed(tmp_path_factory, own_engine):
     for one in (Path(sys.prefix) / packages).iterdir():
         if "spark_autoloader_lakehouse" not in one.name and one.name not in ("pip", "__pycache__"):
             (environment / packages / one.name).symlink_to(one)
-    [wheel] = wheels.iterdir()
+    [wheel] = wheels.glob("*.whl")
     installing = [uv, "pip", "install", "--no-deps", "--no-index", "--offline", "--python", environment / "bin/python"]
     subprocess.run([*installing, wheel], **offline)
     return environment

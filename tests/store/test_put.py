@@ -5,7 +5,7 @@ import json
 import pytest
 from command import lakehouse_here, lakehouse_json_here
 
-from lakehouse.autoloader.location import split_uri
+from lakehouse.autoloader.options.paths import split_uri
 
 DECLARED = """tables:
   bronze.things:

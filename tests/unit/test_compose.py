@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,15 @@ def test_large_files_are_unpacked_on_a_disk_and_not_in_the_memory_of_the_contain
     folder = service["environment"]["TMPDIR"]
     assert [volume.split(":")[1] for volume in service["volumes"]].count(folder) == 1
     assert not any(mount.startswith(f"{folder}:") for mount in service["tmpfs"])
+
+
+def test_the_image_has_the_extras_that_it_needs_and_no_tool_of_development() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    installs = [
+        words for words in instructions(DOCKER / "lakehouse.Dockerfile", "RUN") if words[:3] == ["uv", "pip", "install"]
+    ]
+    [words] = [words for words in installs if "--requirements" in words]
+    extras = {words[at + 1] for at, word in enumerate(words) if word == "--extra"}
+    assert extras == {"engine", "dagster", "report"} <= project["project"]["optional-dependencies"].keys()
+    assert "--group" not in words and "requirements.lock" not in words[words.index("--requirements") + 1]
+    assert words[words.index("--constraints") + 1] == "requirements.lock" and "--require-hashes" in words
