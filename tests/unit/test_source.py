@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -39,3 +40,7 @@ def _lines(path):
 
 def test_no_module_has_more_than_400_lines():
     assert [f"{one.relative_to(ROOT)}: {_lines(one)}" for one in LIBRARY if _lines(one) > 400] == []
+
+
+def test_half_of_the_modules_have_at_most_120_lines():
+    assert median(map(_lines, LIBRARY)) <= 120
