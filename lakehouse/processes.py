@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 from filelock import FileLock
@@ -99,6 +99,19 @@ HEARING = [
 """Runs a command that hears signals. Not ``preexec_fn``: it runs in a fork of a process that has threads."""
 
 
+_WITHOUT_SECRETS = """
+import json, os, sys
+hidden = [text.encode() for text in json.loads(os.environ["HIDDEN"])]
+for line in sys.stdin.buffer:
+    for secret in hidden:
+        line = line.replace(secret, b"***")
+    sys.stdout.buffer.write(line)
+    sys.stdout.buffer.flush()
+"""
+"""Copies what a server prints into its log; it ends when nobody can print any more."""
+_SETTLE_SECONDS = 2.0
+
+
 def birth_of(pid: int) -> str | None:
     """Which boot of the machine a living process began in, and how many ticks after it; None for a dead one.
 
@@ -174,8 +187,17 @@ class Server:
         record: Mapping[str, Any],
         ready: Callable[[], bool],
         timeout_seconds: float,
+        hidden: Sequence[str] = (),
     ) -> Running | None:
         """Starts ``command`` apart from this process, waits until ``ready()``; call it with the lock held.
+
+        Args:
+            command: Program and arguments.
+            environment: All of its variables.
+            record: What is kept of it beside its process.
+            ready: Whether it can be used.
+            timeout_seconds: How long that may take.
+            hidden: Secrets that it may print: its log has ``***`` in their place.
 
         Returns:
             The server, or None when it died or was not ready in time; then nothing of it is left running
@@ -186,16 +208,21 @@ class Server:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             log.write(f"{_STARTED} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+            copier = self._copier(log, hidden) if hidden else None
+            printed = copier.stdin if copier else log
             child = subprocess.Popen(
                 [*HEARING, *command],
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=printed,
+                stderr=printed,
                 env=dict(environment),
                 cwd=self.folder,
                 start_new_session=True,  # a Ctrl-C or a closed terminal of the starter is not the server's
             )
         kept = {**record, "pid": child.pid, "started": birth_of(child.pid)}
+        if copier is not None and copier.stdin is not None:
+            copier.stdin.close()  # or it would wait for this process, too
+            kept["log_pid"] = copier.pid
         write_private(self.folder / "server.json", json.dumps(kept, indent=1))
         deadline = time.monotonic() + timeout_seconds
         while time.monotonic() < deadline:
@@ -206,6 +233,17 @@ class Server:
             time.sleep(0.1)
         self.stop()
         return None
+
+    def _copier(self, log: IO[bytes], hidden: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", _WITHOUT_SECRETS],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env={"HIDDEN": json.dumps(list(hidden))},
+            cwd=self.folder,
+            start_new_session=True,
+        )
 
     def stop(self, timeout_seconds: float = 20) -> bool:
         """Asks the server to end, then insists; True when one was running."""
@@ -227,8 +265,17 @@ class Server:
 
     def log_tail(self, lines: int = 15) -> str:
         """The end of what the last server wrote, for an error message; of those before it nothing."""
+        self._settle()
         try:
             text = self.log.read_text(errors="replace").rpartition(_STARTED)[2]
         except OSError:
             return ""
         return "\n".join(text.splitlines()[-lines:])
+
+    def _settle(self) -> None:
+        """Waits until the last words of a dead server are in its log."""
+        if self.running() is not None:
+            return
+        with suppress(OSError, ValueError, KeyError, TypeError, psutil.Error):
+            copier = psutil.Process(json.loads((self.folder / "server.json").read_text())["log_pid"])
+            copier.wait(_SETTLE_SECONDS)

@@ -185,6 +185,8 @@ def _start(
         record={"port": port, "fingerprint": fingerprint, "heap": settings.engine_memory},
         ready=lambda: _answers(port),
         timeout_seconds=_START_TIMEOUT_SECONDS,
+        # Spark's worker for foreachBatch prints the address of the server with the token in it
+        hidden=[token, endpoint.access_key.get_secret_value(), endpoint.secret_key.get_secret_value()],
     )
     if running is None:
         raise explain(settings, TimeoutError()) or EngineUnavailable(

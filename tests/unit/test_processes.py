@@ -200,3 +200,20 @@ def test_ports_taken_and_free_are_told_apart():
         taken.bind(("127.0.0.1", port))
         taken.listen()
         assert not port_is_free(port)
+
+
+def test_what_a_server_prints_is_in_its_log_without_the_secrets_also_its_last_words(tmp_path):
+    server = Server(tmp_path / "server")
+    program = (
+        "import os, sys\nprint('the key is canary, canary', flush=True)\nos.write(2, b'died of canary')\nsys.exit(1)"
+    )
+    started = server.start(
+        [sys.executable, "-c", program],
+        environment=dict(os.environ),
+        record={},
+        ready=lambda: False,
+        timeout_seconds=30,
+        hidden=["canary", "another"],
+    )
+    assert started is None
+    assert server.log_tail().splitlines()[-2:] == ["the key is ***, ***", "died of ***"]
