@@ -1,0 +1,75 @@
+"""``dg``, as Dagster's users know it: in this project, and in one of a stranger's."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PYPROJECT = """
+[project]
+name = "my-lake"
+version = "0.1.0"
+
+[tool.dg]
+directory_type = "project"
+
+[tool.dg.cli.telemetry]
+enabled = false
+
+[tool.dg.project]
+root_module = "my_lake"
+"""
+DEFINITIONS = """
+from pathlib import Path
+
+from dagster import definitions, load_from_defs_folder
+
+
+@definitions
+def defs():
+    return load_from_defs_folder(path_within_project=Path(__file__).parent)
+"""
+
+
+@pytest.fixture
+def dg(tmp_path):
+    """Runs ``dg`` in a folder, with a home of its own and without a lake."""
+
+    def run(folder, *arguments):
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "LAKEHOUSE_"))}
+        own = {"PYTHONPATH": str(folder), "LAKEHOUSE_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
+        program = Path(sys.executable).with_name("dg")
+        done = subprocess.run(
+            [program, *arguments], cwd=folder, env={**kept, **own}, capture_output=True, text=True, timeout=120
+        )
+        assert done.returncode == 0, done.stderr + done.stdout
+        return done.stdout
+
+    return run
+
+
+def test_the_project_checks_and_lists_its_definitions(dg):
+    assert "All definitions loaded successfully" in dg(ROOT, "check", "defs")
+    listed = dg(ROOT, "list", "defs")
+    for name in ("bronze/orders_autoloader", "gold/daily_revenue", "ingest_orders", "new_order_files", "hourly_ingest"):
+        assert name in listed
+
+
+def test_a_strangers_project_scaffolds_the_component_and_has_the_tables_of_its_declaration(dg, tmp_path):
+    project = tmp_path / "project"
+    (project / "my_lake" / "defs").mkdir(parents=True)
+    (project / "pyproject.toml").write_text(PYPROJECT)
+    (project / "my_lake" / "__init__.py").touch()
+    (project / "my_lake" / "definitions.py").write_text(DEFINITIONS)
+    shutil.copy(ROOT / "examples" / "customers" / "lakehouse.yaml", project)
+    dg(project, "scaffold", "defs", "lakehouse.dagster.LakehouseComponent", "lake")
+    assert "type: lakehouse.dagster.LakehouseComponent" in (project / "my_lake/defs/lake/defs.yaml").read_text()
+    assert "All definitions loaded successfully" in dg(project, "check", "defs")
+    listed = dg(project, "list", "defs")
+    for name in ("bronze/customers", "silver/customers", "silver/customers:unique", "new_files_customers"):
+        assert name in listed
+    assert not (tmp_path / "home").exists(), "neither a store nor Spark is needed to load them"
