@@ -151,8 +151,16 @@ class Files(Flow):
 
     def has_input(self, at: At) -> bool:
         """Whether anything has landed; the listing ends at the first file that is input."""
-        path = SourcePath.parse(self.path)
-        return any(self.is_input(info) for info in at.lake.store.list(path.bucket, path.root))
+        return self.ignored_alone(at) is None
+
+    def ignored_alone(self, at: At) -> int | None:
+        """How many objects lie under the path when none of them is input; None when there is input."""
+        path, ignored = SourcePath.parse(self.path), 0
+        for info in at.lake.store.list(path.bucket, path.root):
+            if self.is_input(info):
+                return None
+            ignored += 1
+        return ignored
 
     def is_input(self, info: ObjectInfo) -> bool:
         """Whether an object of the bucket is read: path and glob name it, and it is not empty."""
@@ -167,8 +175,9 @@ class Files(Flow):
         lake, table = at.lake, at.table.name
         if self.source == "spark":
             return self._by_spark(at, run)
-        if lake.version(table) is None and not self.has_input(at):
-            return nothing_to_do(lake, table)  # nothing to infer a schema from
+        ignored = self.ignored_alone(at) if lake.version(table) is None else None
+        if ignored is not None:  # nothing to infer a schema from
+            return nothing_to_do(lake, table, ignored_files=ignored)
         options = self.cloud_files(lake.settings, table)
         return run_files(at, run, self, options)
 

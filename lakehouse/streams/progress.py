@@ -125,7 +125,11 @@ class StreamReport:
     def line(self) -> str:
         """The sum of the run, also when there was nothing to do."""
         version = "not there yet" if self.delta_version is None else f"version {self.delta_version}"
-        ignored = f", {self.ignored_files:,} objects ignored" if self.ignored_files else ""
+        ignored = (
+            f", {counted(self.ignored_files, 'object')} ignored: not named as the table's files are, or empty"
+            if self.ignored_files
+            else ""
+        )
         if not self.batches:
             return f"{self.table}: nothing new{ignored}, {version}"
         files = f"{counted(len(self.source_files), 'file')}, " if self.source_files else ""

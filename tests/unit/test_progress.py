@@ -25,5 +25,5 @@ def test_a_report_adds_up_its_batches():
 
 def test_nothing_new_is_said_with_the_version():
     assert StreamReport("bronze.t", (), 0, 5, 5, 0.1, ignored_files=2).line() == (
-        "bronze.t: nothing new, 2 objects ignored, version 5"
+        "bronze.t: nothing new, 2 objects ignored: not named as the table's files are, or empty, version 5"
     )
