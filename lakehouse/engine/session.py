@@ -70,7 +70,22 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         register_cloud_files(session, lake.settings.journal_root)
         register_cloud_files_state(session)
         _journal_roots[remote] = lake.settings.journal_root
+    if remote.startswith("sc://"):
+        _make_active(session)
     return session
+
+
+def _make_active(session: Any) -> None:
+    """The session that Spark's functions find by themselves, ``@udf("string")`` of a module for one.
+
+    Spark sets it only while there is none: after the end of an engine the closed session would stay it.
+    """
+    kind = type(session)
+    if kind.getActiveSession() is not session:
+        kind._active_session.session = session
+    if kind._get_default_session() is None:
+        with kind._lock:
+            kind._default_session = session
 
 
 def disconnect() -> None:

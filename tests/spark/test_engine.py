@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from lakehouse.engine import engine_status, ensure_engine, get_spark, spark_log
+from lakehouse.engine import connect, engine_status, ensure_engine, get_spark, spark_log
 from lakehouse.engine.server import server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.lake import Lake
@@ -129,6 +129,17 @@ def assert_a_busy_engine_is_left_alone(lake, larger):
         assert engine_status(lake.settings).pid == pid
     finally:
         client.communicate(timeout=60)
+
+
+def test_the_session_is_the_active_one_also_after_another_was_closed(lake, spark):
+    kind, remote = type(spark), ensure_engine(lake.settings, lake.endpoint).remote.get_secret_value()
+    closed = kind.builder.remote(remote).create()
+    kind._active_session.session = kind._default_session = closed
+    closed.client.close()
+    assert kind.getActiveSession() is None, "Spark does not replace it"
+    assert connect(lake) is spark
+    assert kind.active() is spark
+    assert kind._get_default_session() is spark
 
 
 def test_one_engine_refuses_the_names_of_a_second_lake(named, lake):
