@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -57,8 +58,8 @@ class _FilesCheck(Check):
         files = at.once("files", lambda: _files(at))
         return None if files is None else self._compare(at, files)
 
-    def _compare(self, at: At, files: _Files) -> Finding:
-        raise NotImplementedError
+    @abstractmethod
+    def _compare(self, at: At, files: _Files) -> Finding: ...
 
 
 class NoFileLoadedTwice(_FilesCheck):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from declaration_texts import FILES, WINDOWS, only_problem, table
 
@@ -303,11 +301,8 @@ def test_a_table_must_not_remove_files_that_another_reads(read, first, second, s
     assert line == 2 and "cloudFiles.cleanSource DELETE" in said and "bronze.b (line 3) reads the same files" in said
 
 
-def test_a_file_that_may_not_be_read_is_told(tmp_path) -> None:
+def test_a_file_that_cannot_be_read_is_told(tmp_path) -> None:
     path = tmp_path / "lakehouse.yaml"
-    path.write_text("tables:\n")
-    path.chmod(0)
-    if os.access(path, os.R_OK):
-        pytest.skip("this user may read every file")
-    with pytest.raises(DeclarationInvalid, match="Permission denied"):
+    path.symlink_to(path)  # what nobody can read, whatever rights he has
+    with pytest.raises(DeclarationInvalid, match="symbolic links"):
         read_catalogue(Settings.load(declaration=path))
