@@ -5,12 +5,15 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 from typer.testing import CliRunner
 
 from lakehouse.processes import HEARING
 
+DECLARATION = Path(__file__).resolve().parents[1] / "lakehouse.yaml"
+"""The project's own, for whoever runs in another folder."""
 COMMAND = [sys.executable, "-m", "lakehouse.cli.main"]
 
 

@@ -21,7 +21,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from command import lakehouse, start_lakehouse
+from command import DECLARATION, lakehouse, start_lakehouse
 
 from lakehouse.engine import engine_status, stop_engine
 from lakehouse.lake import Lake
@@ -123,7 +123,11 @@ class KillMatrix:
 
     def __init__(self, home, name, proxy):
         embedded = Settings.load(
-            home=Path(home), user="killed", bucket=f"killed-{name}", landing_prefix=f"killed-{name}/"
+            home=Path(home),
+            user="killed",
+            bucket=f"killed-{name}",
+            landing_prefix=f"killed-{name}/",
+            declaration=DECLARATION,
         )
         self.lake, self.proxy = Lake.open(embedded), proxy
         endpoint = self.lake.endpoint
@@ -131,6 +135,7 @@ class KillMatrix:
             **os.environ,
             "LAKEHOUSE_HOME": str(home),
             "LAKEHOUSE_USER": "killed",
+            "LAKEHOUSE_DECLARATION": str(DECLARATION),
             "LAKEHOUSE_BUCKET": embedded.bucket,
             "LAKEHOUSE_LANDING_PREFIX": embedded.landing_prefix,
             "LAKEHOUSE_S3_ENDPOINT": self.proxy.url,

@@ -20,7 +20,7 @@ import requests
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from command import lakehouse_json, start_lakehouse
+from command import DECLARATION, lakehouse_json, start_lakehouse
 
 from lakehouse.engine import engine_status, stop_engine, warm_up
 from lakehouse.lake import Lake
@@ -190,12 +190,15 @@ def main():
     parser.add_argument("--home", required=True)
     chosen = parser.parse_args()
     name = f"service-{int(time.time())}"
-    settings = Settings.load(home=Path(chosen.home), user="service", bucket=name, landing_prefix=f"{name}/")
+    settings = Settings.load(
+        home=Path(chosen.home), user="service", bucket=name, landing_prefix=f"{name}/", declaration=DECLARATION
+    )
     lake = Lake.open(settings)
     environment = {
         **os.environ,
         "LAKEHOUSE_HOME": str(settings.home),
         "LAKEHOUSE_USER": settings.user,
+        "LAKEHOUSE_DECLARATION": str(DECLARATION),
         "LAKEHOUSE_BUCKET": settings.bucket,
         "LAKEHOUSE_LANDING_PREFIX": settings.landing_prefix,
     }
