@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
@@ -164,9 +165,14 @@ class Files(Flow):
 
     def is_input(self, info: ObjectInfo) -> bool:
         """Whether an object of the bucket is read: path and glob name it, and it is not empty."""
+        path, name = self._names  # parsed once: a listing asks this of every object
+        named = name is None or name.fullmatch(info.key.rsplit("/", 1)[-1])
+        return bool(info.size_bytes > 0 and named and path.covers(info.key))
+
+    @cached_property
+    def _names(self) -> tuple[SourcePath, re.Pattern[str] | None]:
         glob = self.glob or self.options.get("pathGlobFilter")
-        named = glob is None or re.fullmatch(glob_regex(glob), info.key.rsplit("/", 1)[-1])
-        return bool(info.size_bytes > 0 and named and SourcePath.parse(self.path).covers(info.key))
+        return SourcePath.parse(self.path), re.compile(glob_regex(glob)) if glob is not None else None
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Loads the files that are new."""
