@@ -31,6 +31,8 @@ from lakehouse.table import At, Finding, Table
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+    Session = SparkSession | Callable[[], SparkSession]
+
     from lakehouse.autoloader.schema.versions import SchemaLocation
 
 _MORE_LOOKS = 2
@@ -50,7 +52,7 @@ def default_tables(settings: Settings) -> tuple[str, ...]:
     return tuple(table.name for table in read_catalogue(settings) if not table.on_demand)
 
 
-def run_table(spark: SparkSession, lake: Lake, table: str, run: Run | None = None) -> StreamReport:
+def run_table(spark: Session, lake: Lake, table: str, run: Run | None = None) -> StreamReport:
     """Brings a table up to date with its source, or as ``run`` says.
 
     Raises:
@@ -61,7 +63,7 @@ def run_table(spark: SparkSession, lake: Lake, table: str, run: Run | None = Non
     return at.table.flow.bring_up_to_date(at, run or Run())
 
 
-def check_table(spark: SparkSession, lake: Lake, table: str, *, names: Collection[str] | None = None) -> list[Finding]:
+def check_table(spark: Session, lake: Lake, table: str, *, names: Collection[str] | None = None) -> list[Finding]:
     """All checks of a table, or those of ``names``; an absent table has nothing wrong in it.
 
     A check reads checkpoints and tables after each other. Beside a service they may not belong together: a blocking
@@ -81,7 +83,7 @@ def check_table(spark: SparkSession, lake: Lake, table: str, *, names: Collectio
     return findings
 
 
-def _at(spark: SparkSession, lake: Lake, table: str) -> At:
+def _at(spark: Session, lake: Lake, table: str) -> At:
     catalogue = read_catalogue(lake.settings)
     return At(spark, lake, catalogue[table], catalogue)
 
@@ -134,7 +136,7 @@ class Ingested:
 
 
 def ingest(
-    spark: SparkSession,
+    spark: Session,
     lake: Lake,
     tables: Iterable[str] | None = None,
     run: Run | None = None,
@@ -147,7 +149,7 @@ def ingest(
     A table that fails, or whose blocking check does, stops those that are computed from it, and no others.
 
     Args:
-        spark: A session.
+        spark: A session, or what opens one when it is needed.
         lake: Where the tables are.
         tables: Their names; None for all that are not ``on_demand``.
         run: Trigger and listeners.

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
@@ -117,18 +118,25 @@ class At:
     """Where a flow runs, or a check looks.
 
     Attributes:
-        spark: A session.
+        session: A session, or what opens one: flows and checks that need no Spark never ask for it.
         lake: Where the tables are.
         table: Whose flow or check it is.
         catalogue: All tables.
         memo: What several checks of one table share.
     """
 
-    spark: SparkSession
+    session: SparkSession | Callable[[], SparkSession]
     lake: Lake
     table: Table
     catalogue: Catalogue
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @cached_property
+    def spark(self) -> SparkSession:
+        """The session."""
+        session: Any = self.session
+        opened: SparkSession = session() if callable(session) else session
+        return opened
 
     def once(self, name: str, make: Callable[[], T]) -> T:
         """The value under ``name``, made by whichever check asks first."""
@@ -139,7 +147,7 @@ class At:
 
     def of(self, table: str) -> At:
         """The same place for another table."""
-        return At(self.spark, self.lake, self.catalogue[table], self.catalogue)
+        return At(self.session, self.lake, self.catalogue[table], self.catalogue)
 
 
 class Flow(Declared, ABC):

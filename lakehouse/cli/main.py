@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -182,7 +183,7 @@ def ingest(
             require_declared(settings, table)  # a wrong name is told before anything runs
         ending = trigger_that_ends(trigger, chosen, out.say)
         lake = Lake.open(settings, say=out.say)
-        spark = connect(lake, out.say)
+        spark = cache(lambda: connect(lake, out.say))
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
         done = pipeline.ingest(
             *(spark, lake, chosen, run),

@@ -40,7 +40,7 @@ def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
         opened = lake.open()
         names = {one.name for one in context.selected_asset_check_keys}
         findings = check_table(
-            spark.spark_session, opened, table.name, names=None if names == kinds.keys() else sorted(names)
+            lambda: spark.spark_session, opened, table.name, names=None if names == kinds.keys() else sorted(names)
         )
         for finding in findings:
             if finding.check not in names:

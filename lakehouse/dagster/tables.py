@@ -70,7 +70,7 @@ def _materialize(
 
     opened = lake.open()
     run = Run(on_batch=lambda batch: context.log.info(batch.line()))
-    report = run_table(spark.spark_session, opened, table.name, run)
+    report = run_table(lambda: spark.spark_session, opened, table.name, run)
     context.log.info(report.line())
     shown = _shown_schema_version(context)
     metadata = of_run(opened, table, report, versions_of(opened, table), shown)
