@@ -96,6 +96,9 @@ class Settings(BaseSettings):
         None,
         description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",
     )
+    engine: Literal["spark", "local"] = Field(
+        "spark", description="who loads files: spark, or local: processes of this machine, without a JVM"
+    )
     engine_memory: Memory = Field("1536m", description="heap of the local engine")
     spark_ui: bool = Field(False, description="serve Spark's own pages on 127.0.0.1")
 

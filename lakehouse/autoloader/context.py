@@ -72,14 +72,23 @@ class Source:
         return SourcePath.parse(self.options.path, strict=self.options.use_strict_globber)
 
     @cached_property
+    def server(self) -> StoreEndpoint:
+        """The object store's address and keys.
+
+        Raises:
+            ConfigurationError: this process has no keys.
+        """
+        return self.endpoint or endpoint_from_environment(self.options.profile)
+
+    @cached_property
     def store(self) -> ObjectStore:
         """The object store."""
-        return FastStore(self.endpoint or endpoint_from_environment(self.options.profile))
+        return FastStore(self.server)
 
     @cached_property
     def fetcher(self) -> Fetcher:
         """For the files themselves."""
-        return Fetcher(self.endpoint or endpoint_from_environment(self.options.profile), self.path.bucket)
+        return Fetcher(self.server, self.path.bucket)
 
     @cached_property
     def journal_place(self) -> tuple[str, str]:
@@ -171,7 +180,7 @@ class Source:
                 )
             bucket, prefix = split_uri(location)
             with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
-                survives = InferenceProbe(self.options, self.path.root, self.path.bucket)
+                survives = InferenceProbe(self.options, self.path.root, self.path.bucket, self.server)
                 deadly = find_deadly(newest, survives) if died else []
                 version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()

@@ -22,6 +22,7 @@ from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.stream import Offset, Stream, Task
+    from lakehouse.storage.store import StoreEndpoint
 
 _BATCH_ID = "streaming.sql.batchId"
 
@@ -46,15 +47,7 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: there is no schema location, or no file to infer from.
         """
-        from lakehouse.autoloader.context import Source
-
-        options = CloudFilesOptions.parse(dict(self.options))
-        schema = Source(options, self.journal_root).inferred_schema()
-        if options.schema_evolution_mode != "inline" or "singlevariantcolumn" in options.reader:
-            return schema
-        from lakehouse.autoloader.stream import Stream
-
-        return Stream(_settled(options, schema), self.journal_root).look_ahead(schema)
+        return schema_of(CloudFilesOptions.parse(dict(self.options)), self.journal_root)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """There is no batch read; as on Databricks."""
@@ -71,11 +64,25 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: the options do not go together with the schema.
         """
-        options = _settled(CloudFilesOptions.parse(dict(self.options)), schema)
+        options = settled(CloudFilesOptions.parse(dict(self.options)), schema)
         return CloudFilesStream(options, schema, self.journal_root)
 
 
-def _settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
+def schema_of(
+    options: CloudFilesOptions, journal_root: str | None, endpoint: StoreEndpoint | None = None
+) -> StructType:
+    """See ``CloudFiles.schema``; ``endpoint`` as of a ``context.Source``."""
+    from lakehouse.autoloader.context import Source
+
+    schema = Source(options, journal_root, endpoint=endpoint).inferred_schema()
+    if options.schema_evolution_mode != "inline" or "singlevariantcolumn" in options.reader:
+        return schema
+    from lakehouse.autoloader.stream import Stream
+
+    return Stream(settled(options, schema), journal_root, endpoint=endpoint).look_ahead(schema)
+
+
+def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
     """The options, with what was not said and depends on whether the schema was inferred or given."""
     told = (schema[METADATA].metadata or {}) if METADATA in schema.names else {}
     inferred = INFERRED in told

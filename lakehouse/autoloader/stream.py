@@ -31,7 +31,6 @@ from lakehouse.autoloader.reading.part import PartReader
 from lakehouse.autoloader.reading.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
 from lakehouse.autoloader.schema.evolve import EVOLVING, Learner
 from lakehouse.errors import UnknownFieldException
-from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
@@ -167,12 +166,12 @@ class Stream:
         known = {(one.seq, one.start) for one in earlier.receipts if one.error == KILLS_ITS_READER}
         deadly = [one for one in spans if (one.seq, one.start) in known]
         if earlier.died:
-            deadly = find_deadly(spans, Probe(self._options, schema))
+            deadly = find_deadly(spans, Probe(self._options, schema, self._source.server))
         receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
         spans = [one for one in spans if one not in deadly]
         try:
             yield from self.rows(spans, schema, receipts, after=task.after, staged=staged, careful=earlier.died)
-        except Exception:
+        except (Exception, GeneratorExit):  # whoever stops listening has said why
             durable.give_up()
             raise
         if staged is not None:
@@ -221,7 +220,7 @@ class Stream:
         files = self._source.backlog(after).files(after, max(own))
         earlier = within_sample((one for one in files if one.seq not in own), self._options)
         if careful:
-            deadly = find_deadly(earlier, Probe(self._options, schema))
+            deadly = find_deadly(earlier, Probe(self._options, schema, self._source.server))
             earlier = [one for one in earlier if one not in deadly]
         if not earlier:
             return
@@ -251,7 +250,7 @@ class Stream:
             attempt(source.store, bucket, f"{prefix.rstrip('/')}/_looking_ahead") as died,
             suppress(UnknownFieldException),
         ):
-            deadly = find_deadly(spans, Probe(options, schema)) if died else []
+            deadly = find_deadly(spans, Probe(options, schema, source.server)) if died else []
             for _ in self.rows([one for one in spans if one not in deadly], schema, []):
                 pass
         # what was new is in the next version now
@@ -281,8 +280,7 @@ class Stream:
 
             # a checkpoint from before badRecordsPath has no name of its own: the journal's first write stands in
             name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"
-            endpoint = endpoint_from_environment(self._options.profile)
-            table = QuarantineTable(self._options.bad_records_path or "", endpoint)
+            table = QuarantineTable(self._options.bad_records_path or "", self._source.server)
             table.append_once(name, batches, self._source.now())
             for one in batches:
                 one.remove()

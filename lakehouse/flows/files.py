@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
-from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.options.parse import METADATA, WIDENING, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, glob_regex, source_id, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
@@ -43,6 +44,9 @@ Options = Annotated[
 ]
 
 
+_log = logging.getLogger(__name__)
+
+
 class Files(Flow):
     """Objects under a path, read by ``cloudFiles`` (or, to compare, by Spark's own file source).
 
@@ -58,6 +62,8 @@ class Files(Flow):
             ``_source_record`` and ``_processing_time``. Replays and most checks need them.
         metadata: Further columns: name to field of ``_metadata``, or to ``processing_time``.
         partition_by: Columns by which the table's folders are made.
+        engine: ``spark``, or ``local``: processes of this machine that write the table themselves, without a JVM; None
+            for what ``LAKEHOUSE_ENGINE`` says.
     """
 
     kind: ClassVar[str] = "files"
@@ -72,6 +78,7 @@ class Files(Flow):
     lineage: bool = True
     metadata: dict[str, str] = Field(default_factory=dict)
     partition_by: Names = ()
+    engine: Literal["spark", "local"] | None = None
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -185,7 +192,27 @@ class Files(Flow):
         if ignored is not None:  # nothing to infer a schema from
             return nothing_to_do(lake, table, ignored_files=ignored)
         options = self.cloud_files(lake.settings, table)
+        if (self.engine or lake.settings.engine) == "local":
+            return self._by_processes(at, run, options)
         return run_files(at, run, self, options)
+
+    def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
+        """By the local engine; from the batch on that it cannot write, by Spark."""
+        from lakehouse.autoloader.reading.columns import METADATA_TYPE
+        from lakehouse.autoloader.schema.hints import columns_of
+        from lakehouse.direct.reasons import NotDirect, why_not
+        from lakehouse.direct.run import run_direct
+        from lakehouse.direct.stream import Loading
+
+        given = columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
+        loading = Loading(options, given, self.added_columns, self.partition_by, self.expected)
+        try:
+            if reason := why_not(options):
+                raise NotDirect(reason)
+            return run_direct(run, at.lake, at.table.name, loading)
+        except NotDirect as reason:
+            _log.info("%s is loaded by Spark: %s", at.table.name, reason)
+            return run_files(at, run, self, options)
 
     def _by_spark(self, at: At, run: Run) -> StreamReport:
         from lakehouse.checkpoints import agreement as checkpoints

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
 _OBSERVED = "rows"
 _log = logging.getLogger(__name__)
-_KEPT_BATCHES = 100
+KEPT_BATCHES = 100
 
 
 class BatchWriter(Protocol):
@@ -109,7 +109,7 @@ def run_stream(
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         checkpoints.clear_interrupted_start(lake, table)
         # a run that does not end must not grow: what it did is told batch by batch
-        kept = None if run.trigger.ends else _KEPT_BATCHES
+        kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
 
         def start() -> StreamingQuery:
@@ -132,21 +132,42 @@ def run_stream(
                 run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
             raise _interrupted(lake, table)
-        ids = {batch.batch_id for batch, _ in done}
-        newest = lake.commits_since(table, before, last=2 * kept if kept else None)
-        commits = [commit for commit in newest if commit.batch_id in ids]
-        return StreamReport(
-            table=table,
-            batches=tuple(batch for batch, _ in done),
-            rows_added=sum(commit.rows_added for commit in commits),
-            delta_version_before=before,
-            delta_version=lake.version(table),
-            duration_seconds=time.monotonic() - started,
-            source_files=tuple(key for _, keys in done for key in keys),
-            ignored_files=ignored_files,
-            rows_updated=sum(commit.rows_updated for commit in commits),
-            rows_removed=sum(commit.rows_removed for commit in commits),
-        )
+        return report_of(lake, table, done, before, started, ignored_files)
+
+
+def report_of(
+    lake: Lake,
+    table: str,
+    done: deque[tuple[BatchProgress, list[str]]],
+    before: int | None,
+    started: float,
+    ignored_files: int = 0,
+) -> StreamReport:
+    """The report of a run.
+
+    Args:
+        lake: Where the table is.
+        table: The target.
+        done: Its batches, the last ones of a run that does not end, each with the keys of its files.
+        before: The table's version before the run.
+        started: When it began, by the monotonic clock.
+        ignored_files: Objects that are no input.
+    """
+    ids = {batch.batch_id for batch, _ in done}
+    newest = lake.commits_since(table, before, last=2 * done.maxlen if done.maxlen else None)
+    commits = [commit for commit in newest if commit.batch_id in ids]
+    return StreamReport(
+        table=table,
+        batches=tuple(batch for batch, _ in done),
+        rows_added=sum(commit.rows_added for commit in commits),
+        delta_version_before=before,
+        delta_version=lake.version(table),
+        duration_seconds=time.monotonic() - started,
+        source_files=tuple(key for _, keys in done for key in keys),
+        ignored_files=ignored_files,
+        rows_updated=sum(commit.rows_updated for commit in commits),
+        rows_removed=sum(commit.rows_removed for commit in commits),
+    )
 
 
 def nothing_to_do(lake: Lake, table: str, *, ignored_files: int = 0) -> StreamReport:

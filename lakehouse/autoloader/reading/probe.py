@@ -7,6 +7,7 @@ samples, sends probes ahead: a probe reads the same files, throws their rows awa
 
 from __future__ import annotations
 
+import os
 import pickle
 import subprocess
 import sys
@@ -19,7 +20,8 @@ from pyspark.sql.types import StructType
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.parse import CloudFilesOptions
-from lakehouse.storage.store import ObjectExists, ObjectStore
+from lakehouse.storage.environment import environment_of
+from lakehouse.storage.store import ObjectExists, ObjectStore, StoreEndpoint
 
 T = TypeVar("T")
 
@@ -28,25 +30,25 @@ _OUT_OF_MEMORY = 9
 
 
 class Probe:
-    """Reads spans in another process; called, it says whether that process survived."""
+    """Reads spans in another process, which gets its keys as environment; called, it says whether that survived."""
 
-    def __init__(self, options: CloudFilesOptions, schema: StructType) -> None:
-        self._options, self._schema = options, schema
+    def __init__(self, options: CloudFilesOptions, schema: StructType, endpoint: StoreEndpoint) -> None:
+        self._options, self._schema, self._endpoint = options, schema, endpoint
 
     def __call__(self, spans: Sequence[Span]) -> bool:
         """False when the process was killed or ran out of memory; an error of the reading itself is no death."""
-        return _survives(_read_and_forget, (self._options, self._schema, list(spans)))
+        return _survives(_read_and_forget, (self._options, self._schema, list(spans)), self._endpoint)
 
 
 class InferenceProbe:
     """Infers a schema from files in another process; called, it says whether that process survived."""
 
-    def __init__(self, options: CloudFilesOptions, root: str, bucket: str) -> None:
-        self._options, self._root, self._bucket = options, root, bucket
+    def __init__(self, options: CloudFilesOptions, root: str, bucket: str, endpoint: StoreEndpoint) -> None:
+        self._options, self._root, self._bucket, self._endpoint = options, root, bucket, endpoint
 
     def __call__(self, files: Sequence[FileVersion]) -> bool:
         """See ``Probe``."""
-        return _survives(_infer_and_forget, (self._options, self._root, self._bucket, list(files)))
+        return _survives(_infer_and_forget, (self._options, self._root, self._bucket, list(files)), self._endpoint)
 
 
 def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]) -> list[T]:
@@ -73,9 +75,11 @@ def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
         store.delete(bucket, key)
 
 
-def _survives(body: Callable[..., None], arguments: tuple[object, ...]) -> bool:
+def _survives(body: Callable[..., None], arguments: tuple[object, ...], endpoint: StoreEndpoint) -> bool:
     job = pickle.dumps((body.__name__, arguments))
-    done = subprocess.run([sys.executable, "-m", __name__], input=job, capture_output=True, check=False)
+    environment = {**os.environ, **environment_of(endpoint)}
+    command = [sys.executable, "-m", __name__]
+    done = subprocess.run(command, input=job, capture_output=True, check=False, env=environment)
     return done.returncode >= 0 and done.returncode != _OUT_OF_MEMORY
 
 
@@ -91,7 +95,7 @@ def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files:
     from lakehouse.autoloader.schema.versions import infer_version
     from lakehouse.storage.environment import endpoint_from_environment
 
-    infer_version(options, root, Fetcher(endpoint_from_environment(options.profile), bucket), files)
+    infer_version(options, root, Fetcher(endpoint_from_environment(), bucket), files)
 
 
 def _main() -> None:

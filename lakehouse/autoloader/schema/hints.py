@@ -223,3 +223,12 @@ class _Parser:
         found = self._take()
         if found != token:
             raise ValueError(repr(found))
+
+
+def columns_of(ddl: str) -> StructType:
+    """The columns that ``name TYPE, ...`` says, read without a JVM.
+
+    Raises:
+        ConfigurationError: it is no list of columns.
+    """
+    return StructType([StructField(path[0], type_) for path, type_ in parse_hints(ddl)])

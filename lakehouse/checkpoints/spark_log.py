@@ -1,0 +1,82 @@
+"""Writing a stream's checkpoint as Spark does: whoever goes on with it finds what Spark would have left.
+
+``metadata`` has the checkpoint's own id. ``offsets/N`` is written before batch N and never again, ``commits/N`` after
+it; a hundred of each are kept. (Spark 4.2, ``OffsetSeqLog`` and ``CommitLog``, version 1.)
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from lakehouse.checkpoints.agreement import object_key
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectExists, ObjectMissing
+
+_KEPT_BATCHES = 100
+_FINISHED = b'v1\n{"nextBatchWatermarkMs":0}'
+
+
+class SparkLog:
+    """The checkpoint of the stream into a table, for a source without event times.
+
+    Args:
+        lake: Where it is.
+        table: The target.
+    """
+
+    def __init__(self, lake: Lake, table: str) -> None:
+        self._lake, self._table, self._bucket = lake, table, lake.settings.bucket
+
+    def query_id(self) -> str:
+        """The checkpoint's id, made when it has none."""
+        key = self._key("metadata")
+        with suppress(ObjectExists):
+            self._lake.store.write(self._bucket, key, json.dumps({"id": str(uuid.uuid4())}).encode(), if_absent=True)
+        return str(json.loads(self._lake.store.read(self._bucket, key))["id"])
+
+    def planned(self, batch: int) -> dict[str, Any] | None:
+        """Where the source stands after a batch; None when it was not planned."""
+        try:
+            lines = self._lake.store.read(self._bucket, self._key(f"offsets/{batch}")).decode().splitlines()
+        except ObjectMissing:
+            return None
+        return dict(json.loads(lines[2]))
+
+    def plan(self, batch: int, offset: dict[str, Any]) -> None:
+        """Makes durable what a batch will read.
+
+        Raises:
+            ObjectExists: another writer has planned it.
+        """
+        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), _offset(offset), if_absent=True)
+
+    def finish(self, batch: int) -> None:
+        """Notes that a batch is in the table, and removes what is older than the last hundred."""
+        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)
+        if batch >= _KEPT_BATCHES:
+            for folder in ("offsets", "commits"):
+                self._lake.store.delete(self._bucket, self._key(f"{folder}/{batch - _KEPT_BATCHES}"))
+
+    def rewrite(self, query_id: str, batch: int, start: dict[str, Any] | None, end: dict[str, Any]) -> None:
+        """Replaces the checkpoint by another in which ``batch`` is the last, and finished.
+
+        Can be done again after a crash in between: the id, which makes it count, is written last.
+        """
+        self._lake.store.delete_prefix(self._bucket, self._key(""))
+        if batch:  # Spark looks at the batch before the last, too
+            self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), _offset(start or {**end, "seq": 0}))
+        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), _offset(end))
+        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)
+        self._lake.store.write(self._bucket, self._key("metadata"), json.dumps({"id": query_id}).encode())
+
+    def _key(self, name: str) -> str:
+        return object_key(self._lake, self._table, name)
+
+
+def _offset(offset: dict[str, Any]) -> bytes:
+    metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
+    return "\n".join(["v1", json.dumps(metadata), json.dumps(offset)]).encode()

@@ -1,0 +1,151 @@
+"""One Delta commit for a batch: its rows, its number in the checkpoint and its place in the journal, or none of them.
+
+The commit is conditional. Of two writers of a batch one wins, whatever their leases and clocks say: ``deltalake``
+refuses a second commit of a transaction that another one has committed since the table was read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
+from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.transaction import AddAction, create_table_with_add_actions
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.direct.data_files import DataFile
+from lakehouse.errors import TransientError
+from lakehouse.lake import Lake
+
+Offset = dict[str, Any]
+
+DIRECT = "cloudFiles"
+"""Key of a commit's metadata: the place in the journal that its rows are up to."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What a commit says of itself.
+
+    Attributes:
+        query_id: The checkpoint's own id; Delta keeps the last batch under it.
+        number: The batch.
+        start: Where the source stood before it; None for the first.
+        end: Where it stands after it.
+    """
+
+    query_id: str
+    number: int
+    start: Offset | None
+    end: Offset
+
+    def said(self) -> str:
+        """The commit's ``userMetadata``."""
+        place = {"start": self.start, "end": self.end}
+        return json.dumps({"epochId": self.number, "queryId": self.query_id, DIRECT: place})
+
+
+def is_committed(table: DeltaTable | None, batch: Batch) -> bool:
+    """Whether the table has the batch, or one after it."""
+    last = None if table is None else table.transaction_version(batch.query_id)
+    return last is not None and last >= batch.number
+
+
+def commit(
+    lake: Lake,
+    table: str,
+    batch: Batch,
+    files: Sequence[DataFile],
+    schema: StructType,
+    partition_by: Sequence[str] = (),
+) -> bool:
+    """Adds files to a table, which is made when there is none; its new columns first.
+
+    Returns:
+        False when the table has the batch already: the files are removed then, nothing names them.
+
+    Raises:
+        TransientError: other writers were faster, or the store did not say whether it took the commit.
+    """
+    try:
+        done = _commit(lake, table, batch, files, schema, partition_by)
+    except (DeltaError, OSError) as error:
+        if not is_committed(lake.delta(table), batch):  # the reply may be lost, and the commit not
+            raise _failed(lake, table, error) from None
+        done = _names(lake, table, files)
+    if not done:
+        bucket, folder = split_uri(lake.settings.table_uri(table))
+        for one in files:
+            lake.store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
+    return done
+
+
+def _commit(
+    lake: Lake,
+    table: str,
+    batch: Batch,
+    files: Sequence[DataFile],
+    schema: StructType,
+    partition_by: Sequence[str],
+) -> bool:
+    adds = [
+        AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
+        for one in files
+    ]
+    opened, folders = lake.delta(table), list(partition_by) or None
+    rows, size = sum(one.rows for one in files), sum(one.size_bytes for one in files)
+    metrics = {"numFiles": str(len(files)), "numOutputRows": str(rows), "numOutputBytes": str(size)}
+    properties = CommitProperties(
+        custom_metadata={"userMetadata": batch.said(), "operationMetrics": metrics},
+        # no second try where there is no table yet: it would be another version of what somebody else has made
+        max_commit_retries=0 if opened is None else None,
+        app_transactions=[Transaction(batch.query_id, batch.number)],
+    )
+    wanted = Schema.from_json(schema.json())
+    if opened is None:
+        uri = "s3://" + lake.settings.table_uri(table).partition("://")[2]
+        options = lake.endpoint.deltalake_options()
+        create_table_with_add_actions(
+            uri,
+            wanted,
+            adds,
+            mode="error",
+            partition_by=folders,
+            storage_options=options,
+            commit_properties=properties,
+        )
+        return True
+    if is_committed(opened, batch):
+        return False
+    known = {field.name.lower() for field in opened.schema().fields}
+    new = [field for field in wanted.fields if field.name.lower() not in known]
+    if new:  # a commit of its own: columns without rows harm nobody when what follows does not come about
+        opened.alter.add_columns(new)
+        opened.update_incremental()
+    opened.create_write_transaction([*adds], "append", opened.schema(), folders, commit_properties=properties)
+    return True
+
+
+def _names(lake: Lake, table: str, files: Sequence[DataFile]) -> bool:
+    """Whether the table's newest version has these files: then this was the commit that got through."""
+    opened = lake.delta(table)
+    assert opened is not None
+    if not files:
+        return True
+    path = files[0].path.rsplit("/", 1)[-1]
+    return any(uri.endswith(path) for uri in opened.file_uris())
+
+
+def _failed(lake: Lake, table: str, error: Exception) -> TransientError:
+    faster = isinstance(error, CommitFailedError)
+    why = "another writer was faster" if faster else "the store did not take the commit"
+    return TransientError(
+        f"the batch of {table} is not committed: {why}: {str(error).splitlines()[0][:300]}",
+        where=lake.settings.table_uri(table),
+        state="nothing of the batch is in the table; its files are named by nobody",
+        next_command="run the same again: the batch is done again",
+    )

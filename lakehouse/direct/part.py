@@ -1,0 +1,126 @@
+"""A part of a batch: read as any task reads it, written as data files of the table. Runs in whichever process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import pyarrow as pa
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA
+from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.stream import Stream, Task
+from lakehouse.direct.data_files import DataFile, DataFiles
+from lakehouse.storage.store import StoreEndpoint
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the rows of a stream become.
+
+    Attributes:
+        table_uri: The table.
+        schema: The stream's columns, with ``_metadata``.
+        added: Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``.
+        partition_by: Columns that make folders.
+        expected: Columns whose value makes a row an invalid one when it is of another type.
+    """
+
+    table_uri: str
+    schema: StructType
+    added: Mapping[str, str]
+    partition_by: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part and all that whoever reads it needs to know.
+
+    Attributes:
+        options: Of the stream, settled.
+        task: What is read.
+        target: What it becomes.
+        batch: Number of the batch.
+        processing_time: When the batch began.
+    """
+
+    options: CloudFilesOptions
+    task: Task
+    target: Target
+    batch: int
+    processing_time: datetime
+
+
+@dataclass(frozen=True)
+class Written:
+    """What became of a part.
+
+    Attributes:
+        files: Data files, complete, which no commit names yet.
+        rows: Their rows.
+        rescued_rows: Rows with a value that did not fit its column.
+        corrupt_rows: Rows that are no whole record, of the rescued ones too.
+    """
+
+    files: tuple[DataFile, ...] = ()
+    rows: int = 0
+    rescued_rows: int = 0
+    corrupt_rows: int = 0
+
+
+def write_part(part: Part, endpoint: StoreEndpoint) -> Written:
+    """Reads a part and writes its rows; its receipts are durable when it returns.
+
+    Raises:
+        UnknownFieldException: the files need columns that the stream does not have.
+        LakehouseError: see ``Stream.read``.
+    """
+    stream, target = Stream(part.options, None, endpoint=endpoint), part.target
+    files = DataFiles(endpoint, target.table_uri, target.partition_by)
+    rescued = corrupt = rows = 0
+    for batch in stream.read(part.task, target.schema, lambda: part.batch):
+        made = with_lineage(batch, target.added, part.processing_time)
+        rows += made.num_rows
+        of_batch = evidence_counts(made, target.expected)
+        rescued, corrupt = rescued + of_batch[0], corrupt + of_batch[1]
+        files.add(made)
+    return Written(tuple(files.finish()), rows, rescued, corrupt)
+
+
+def with_lineage(rows: pa.RecordBatch, added: Mapping[str, str], processing_time: datetime) -> pa.RecordBatch:
+    """The rows with the columns that the declaration adds, without ``_metadata``: as ``lineage.with_metadata``."""
+    at = rows.schema.get_field_index(METADATA)
+    names = [name for name in rows.schema.names if name != METADATA]
+    columns = {name: rows.column(rows.schema.get_field_index(name)) for name in names}
+    for name, source in added.items():
+        there = next((known for known in columns if known.lower() == name.lower()), name)
+        if source == READ_AT:
+            columns[there] = pa.repeat(pa.scalar(processing_time, pa.timestamp("us", "UTC")), rows.num_rows)
+        else:
+            metadata = rows.column(at)
+            columns[there] = metadata.field(metadata.type.get_field_index(source))
+    return pa.RecordBatch.from_arrays(list(columns.values()), names=list(columns))
+
+
+def evidence_counts(rows: pa.RecordBatch, expected: Sequence[str]) -> tuple[int, int]:
+    """How many rows have rescued values, and how many are no whole record: as ``lineage.is_invalid`` says."""
+    names = rows.schema.names
+    if RESCUED_DATA in names:
+        told = rows.column(names.index(RESCUED_DATA)).drop_null()
+        wrong = {*expected, CORRUPT_RECORD}
+        return len(told), sum(not wrong.isdisjoint(_keys(text)) for text in told.to_pylist())
+    if CORRUPT_RECORD in names:
+        return 0, len(rows) - rows.column(names.index(CORRUPT_RECORD)).null_count
+    return 0, 0
+
+
+def _keys(text: str) -> Sequence[str]:
+    try:
+        said = json.loads(text)
+    except ValueError:
+        return ()
+    return tuple(said) if isinstance(said, dict) else ()

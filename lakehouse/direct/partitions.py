@@ -1,0 +1,65 @@
+"""Columns that make a table's folders: rows divided by their values, which are spelled as Hive and Delta do."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+_NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
+_ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
+"""What Hive, and Spark after it, escapes in the name of a folder."""
+
+
+@dataclass(frozen=True)
+class Partition:
+    """Rows with the same values.
+
+    Attributes:
+        values: By column, as Delta's log has them; None for NULL.
+        folder: ``country=DE/day=2026-11-26/``; empty without such columns.
+    """
+
+    values: dict[str, str | None]
+    folder: str
+
+
+def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Partition, pa.Table]]:
+    """The rows of each combination of values, without those columns."""
+    codes = np.zeros(table.num_rows, np.int64)
+    values: list[list[Any]] = []
+    for name in columns:
+        encoded = table[name].combine_chunks().dictionary_encode(null_encoding="encode")
+        own = encoded.dictionary.to_pylist()
+        codes = codes * len(own) + encoded.indices.to_numpy(zero_copy_only=False)
+        values.append(own)
+    rest = table.drop_columns(list(columns))
+    order = np.argsort(codes, kind="stable")
+    found, first = np.unique(codes[order], return_index=True)
+    for code, low, high in zip(found.tolist(), first, [*first[1:], len(order)], strict=True):
+        spelled: list[str | None] = []
+        for own in reversed(values):
+            code, at = divmod(code, len(own))
+            spelled.append(_spelled(own[at]))
+        pairs = dict(zip(columns, reversed(spelled), strict=True))
+        yield Partition(pairs, _folder(pairs)), rest.take(pa.array(order[low:high]))
+
+
+def _spelled(value: Any) -> str | None:
+    if value is None or value == "":
+        return None  # an empty text makes no folder: it is NULL for Spark, too
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _folder(pairs: dict[str, str | None]) -> str:
+    return "".join(
+        f"{_escaped(name)}={_NO_VALUE if value is None else _escaped(value)}/" for name, value in pairs.items()
+    )
+
+
+def _escaped(text: str) -> str:
+    return _ESCAPED.sub(lambda found: f"%{ord(found[0]):02X}", text)

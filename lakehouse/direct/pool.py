@@ -1,0 +1,100 @@
+"""Who works on the parts of a batch: this process while they are small, else processes beside it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from queue import SimpleQueue
+
+from lakehouse.direct.part import Part, Written, write_part
+from lakehouse.direct.worker import Worker, WorkerDied
+from lakehouse.errors import StreamFailed
+from lakehouse.storage.store import StoreEndpoint
+
+_SMALL_BYTES = 16 << 20
+"""Less than that is read sooner than processes have started."""
+
+
+class Pool:
+    """Works on parts.
+
+    A file that kills its reader takes a process with it: its part is done again, and finds that file by the receipts.
+    A small batch is read here, where such a file ends the command; the next one finds it.
+
+    Args:
+        endpoint: The store.
+        processes: At most so many; None for one a core.
+    """
+
+    def __init__(self, endpoint: StoreEndpoint, processes: int | None = None) -> None:
+        self._endpoint = endpoint
+        self._most = processes or os.cpu_count() or 1
+        self._idle: SimpleQueue[Worker] = SimpleQueue()
+        self._workers: list[Worker] = []
+
+    def write(self, parts: Sequence[Part]) -> list[Written]:
+        """Works on all parts of a batch.
+
+        Raises:
+            StreamFailed: a process died, twice at the same part.
+            LakehouseError: what a part that failed says.
+        """
+        if sum(map(_size_bytes, parts)) <= _SMALL_BYTES and not self._workers:
+            return [write_part(part, self._endpoint) for part in parts]
+        while len(self._workers) < min(self._most, len(parts)):
+            self._start()
+        with ThreadPoolExecutor(self._most) as threads:
+            return list(threads.map(self._write, sorted(parts, key=_size_bytes, reverse=True)))
+
+    def close(self) -> None:
+        """Ends the processes."""
+        for worker in self._workers:
+            worker.close()
+        self._workers = []
+
+    def _start(self) -> None:
+        self._workers.append(Worker(self._endpoint))
+        self._idle.put(self._workers[-1])
+
+    def _write(self, part: Part) -> Written:
+        try:
+            return self._once(part)
+        except WorkerDied:
+            pass
+        try:
+            return self._once(part)
+        except WorkerDied as error:
+            raise StreamFailed(
+                f"the process that read a part of the batch died, twice ({error})",
+                where=part.target.table_uri,
+                state="the batch is not committed; batches before it are",
+                next_command="see whether the machine lacks memory, then run the same again",
+            ) from None
+
+    def _once(self, part: Part) -> Written:
+        worker = self._idle.get()
+        try:
+            return worker.write(part)
+        except WorkerDied:
+            worker.close()
+            worker = Worker(self._endpoint)
+            self._workers.append(worker)
+            raise
+        finally:
+            self._idle.put(worker)
+
+
+def _size_bytes(part: Part) -> int:
+    return sum(span.length for span in part.task.spans)
+
+
+@contextmanager
+def opened_pool(endpoint: StoreEndpoint) -> Iterator[Pool]:
+    """A pool that is closed at the end."""
+    pool = Pool(endpoint)
+    try:
+        yield pool
+    finally:
+        pool.close()

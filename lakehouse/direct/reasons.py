@@ -1,0 +1,97 @@
+"""Whether a table's stream can take the direct road; if not, why: then Spark writes it, and that is said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from pyspark.sql import types as T  # noqa: N812
+
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_WRITABLE = {"appendOnly", "timestampNtz"}
+"""Features of tables that ask nothing of a writer who only adds rows."""
+_PLAIN = (
+    T.StringType,
+    T.BooleanType,
+    T.ByteType,
+    T.ShortType,
+    T.IntegerType,
+    T.LongType,
+    T.FloatType,
+    T.DoubleType,
+    T.DecimalType,
+    T.DateType,
+    T.TimestampType,
+    T.BinaryType,
+)
+_PARTITIONING = (
+    *(T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.DateType, T.DecimalType),
+)
+"""Types whose values every writer spells alike in a folder's name."""
+
+
+class NotDirect(Exception):
+    """The direct road ends here; the text says why. Nothing of the batch is committed."""
+
+
+def why_not(options: CloudFilesOptions) -> str:
+    """What in a stream's options needs Spark; empty when nothing does."""
+    if options.profile:
+        return "cloudFiles.profile names other keys than the lake's"
+    return ""
+
+
+def require_direct(opened: DeltaTable | None, rows: T.StructType, partition_by: Sequence[str]) -> None:
+    """Makes sure that rows of these columns can be added to a table without Spark.
+
+    Raises:
+        NotDirect: they cannot.
+    """
+    for field in rows.fields:
+        if not _plain(field.dataType):
+            raise NotDirect(f"column {field.name} is a {field.dataType.simpleString()}")
+    for name in partition_by:
+        if not isinstance(rows[name].dataType, _PARTITIONING):
+            raise NotDirect(f"folders are made by {name}, a {rows[name].dataType.simpleString()}")
+    if opened is None:
+        return
+    protocol = opened.protocol()
+    features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
+    if features - _WRITABLE or (protocol.min_writer_version not in (1, 2, 7)):
+        raise NotDirect(
+            f"the table has features of its own: {', '.join(sorted(features)) or protocol.min_writer_version}"
+        )
+    metadata = opened.metadata()
+    if any(name.startswith("delta.constraints.") for name in metadata.configuration):
+        raise NotDirect("the table has constraints")
+    if tuple(metadata.partition_columns) != tuple(partition_by):
+        raise NotDirect("the table has other partition columns than its declaration")
+    known = {field["name"].lower(): field for field in _fields(opened)}
+    for field in rows.fields:
+        has = known.get(field.name.lower())
+        if has is None:
+            continue
+        if has["name"] != field.name or has["type"] != field.dataType.jsonValue():
+            raise NotDirect(f"column {field.name} has another type or spelling in the table")
+    if any(not field["nullable"] or field["metadata"] for field in known.values()):
+        raise NotDirect("columns of the table have conditions")
+
+
+def _fields(opened: DeltaTable) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(opened.schema().to_json())["fields"]
+    return found
+
+
+def _plain(type_: T.DataType) -> bool:
+    if isinstance(type_, T.StructType):
+        return all(_plain(field.dataType) for field in type_.fields)
+    if isinstance(type_, T.ArrayType):
+        return _plain(type_.elementType)
+    if isinstance(type_, T.MapType):
+        return _plain(type_.keyType) and _plain(type_.valueType)
+    return type(type_) in _PLAIN

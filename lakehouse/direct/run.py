@@ -1,0 +1,112 @@
+"""Bringing a table of files up to date on the local engine: the counterpart of ``streams.run.run_stream``."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+from deltalake.exceptions import DeltaError
+
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.direct.pool import opened_pool
+from lakehouse.direct.position import settle
+from lakehouse.direct.reasons import NotDirect
+from lakehouse.direct.stream import DirectStream, Done, Loading
+from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.lake import Lake
+from lakehouse.streams.file_logs import CloudFilesLog
+from lakehouse.streams.progress import BatchProgress, StreamReport
+from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
+
+_PAUSE_SECONDS = 1.0
+"""Between two looks of a run that does not end and has no interval."""
+
+
+def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamReport:
+    """Loads what is there, or as ``run`` says, without Spark.
+
+    Args:
+        run: Trigger, listeners, and the way to stop it.
+        lake: Where the table and its checkpoint are.
+        table: The target.
+        loading: What is loaded.
+
+    Raises:
+        NotDirect: only Spark can write what comes; batches before it are committed.
+        LeaseHeld: another process writes to the table now.
+        CheckpointMismatch: the table and its checkpoint do not belong together.
+        LakehouseError: see ``DirectStream.batches``.
+    """
+    run.trigger.require_batches(table)
+    started = time.monotonic()
+    with checkpoints.writer_of(lake, table) as lease, opened_pool(lake.endpoint) as pool, _explained(lake, table):
+        before = settle(lake, table)
+        checkpoints.clear_interrupted_start(lake, table)
+        files = CloudFilesLog(lake, loading.options)
+        kept = None if run.trigger.ends else KEPT_BATCHES
+        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
+        run.on_alive()
+        while True:
+            # opened for each look: what a run that does not end remembers of its source stays small
+            stream = DirectStream(lake, table, loading, pool)
+            for batch in stream.batches(once=run.trigger.name == "once"):
+                done.append(_told(table, batch, files))
+                run.on_batch(done[-1][0])
+                run.on_alive()
+                if run.stop.asked.is_set():
+                    break
+                lease.check()
+            run.on_alive()
+            interval = run.trigger.interval
+            pause = interval.total_seconds() if interval else _PAUSE_SECONDS
+            if run.trigger.ends or run.stop.asked.wait(pause):
+                return report_of(lake, table, done, before, started)
+            lease.check()
+
+
+@contextmanager
+def _explained(lake: Lake, table: str) -> Iterator[None]:
+    """Turns what nobody expected into an error that tells what to do.
+
+    Raises:
+        StoreUnavailable: the store does not answer.
+        StreamFailed: for any other reason.
+    """
+    try:
+        yield
+    except (LakehouseError, NotDirect):
+        raise
+    except (DeltaError, OSError, RuntimeError, ValueError) as error:
+        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
+        raise StreamFailed(
+            f"the stream into {table} ended with an error: {type(error).__name__}: {error}",
+            where=lake.settings.checkpoint_uri(table),
+            state="batches committed before stay committed; the failed one is done again by the next run",
+            next_command=f"correct the cause, then: lakehouse ingest {table}",
+        ) from error
+
+
+def _told(table: str, batch: Done, log: CloudFilesLog) -> tuple[BatchProgress, list[str]]:
+    """The batch's numbers, and the keys of its files."""
+    source: dict[str, Any] = {"startOffset": batch.start, "endOffset": batch.end, "latestOffset": batch.known}
+    files = log.of_batch({"sources": [source]})
+    ended = datetime.now(UTC)
+    milliseconds = {name: round(seconds * 1000) for name, seconds in batch.seconds.items()}
+    progress = BatchProgress(
+        table=table,
+        batch_id=batch.number,
+        input_rows=sum(part.rows for part in batch.parts),
+        duration_seconds=round(sum(batch.seconds.values()), 3),
+        files=len(files.keys),
+        rescued_rows=sum(part.rescued_rows for part in batch.parts),
+        corrupt_rows=sum(part.corrupt_rows for part in batch.parts),
+        backlog_files=files.backlog_files,
+        backlog_bytes=files.backlog_bytes,
+        phases_milliseconds={**milliseconds, "triggerExecution": sum(milliseconds.values())},
+        latencies_seconds=tuple(max((ended - at).total_seconds(), 0.0) for at in files.landed),
+    )
+    return progress, files.keys

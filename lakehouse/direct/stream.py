@@ -1,0 +1,197 @@
+"""A ``cloudFiles`` stream without Spark: it plans, reads and commits its batches, and keeps Spark's checkpoint.
+
+Journal, receipts, checkpoint and Delta's transaction are those of a Spark query. So the two take turns on a table, and
+each goes on with what the other left, also in the midst of a batch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pyspark.sql.types import StructField, StructType, TimestampType
+
+from lakehouse.autoloader.context import Source
+from lakehouse.autoloader.lineage import READ_AT
+from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
+from lakehouse.autoloader.source import schema_of, settled
+from lakehouse.autoloader.stream import Stream
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.spark_log import SparkLog
+from lakehouse.direct.commit import Batch, Offset, commit, is_committed
+from lakehouse.direct.part import Part, Target, Written
+from lakehouse.direct.pool import Pool
+from lakehouse.direct.reasons import NotDirect, require_direct
+from lakehouse.errors import UnknownFieldException
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectExists
+from lakehouse.streams.replacing import replaced_by
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+
+@dataclass(frozen=True)
+class Done:
+    """A batch that is in the table.
+
+    Attributes:
+        number: The batch.
+        start: Where the source stood before.
+        end: Where it stands now.
+        known: How far discovery has come, see ``Stream.known_end``.
+        parts: What became of its parts; empty when another writer had committed it.
+        seconds: Of each phase, by Spark's name of it.
+    """
+
+    number: int
+    start: Offset
+    end: Offset
+    known: Offset | None
+    parts: tuple[Written, ...]
+    seconds: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Loading:
+    """What is loaded into a table.
+
+    Attributes:
+        options: Of ``cloudFiles``.
+        columns: The schema, where it was given, with ``_metadata``; None for an inferred one.
+        added: Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``.
+        partition_by: Columns that make the folders of a new table.
+        expected: Columns whose value makes a row an invalid one when it is of another type.
+    """
+
+    options: CloudFilesOptions
+    columns: StructType | None
+    added: dict[str, str]
+    partition_by: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+
+class DirectStream:
+    """One run of a stream into a table, under its lease.
+
+    Args:
+        lake: Where all of it is.
+        table: The target.
+        loading: What is loaded.
+        pool: Who reads.
+    """
+
+    def __init__(self, lake: Lake, table: str, loading: Loading, pool: Pool) -> None:
+        self._lake, self._table, self._loading = lake, table, loading
+        self._log, self._pool = SparkLog(lake, table), pool
+        self._open_source()
+
+    def batches(self, *, once: bool = False) -> Iterator[Done]:
+        """Batches until nothing is left of what was there at the start; ``once``: all of it in a single batch.
+
+        Raises:
+            NotDirect: only Spark can write what comes.
+            UnknownFieldException: the stream has to fail on new columns.
+            LakehouseError: see ``Stream.read`` and ``commit``.
+        """
+        state = checkpoints.read_checkpoint(self._lake, self._table)
+        query = self._log.query_id()
+        number = 0 if state is None or state.last_offset is None else state.last_offset
+        end = self._log.planned(number) if state is not None and state.last_offset is not None else None
+        if end is not None and state is not None and state.last_commit == number:
+            start, number = end, number + 1
+        else:  # a batch that was planned and not finished is done again, or it is the first
+            start = (self._log.planned(number - 1) if number else None) or self._stream.beginning()
+            if end is not None:
+                yield self._batch(Batch(query, number, start, end), {}, planned=True)
+                start, number = end, number + 1
+        while True:
+            began = time.monotonic()
+            most = (None, None) if once else (self._options.max_files_per_trigger, self._options.max_bytes_per_trigger)
+            end = self._stream.next_end(start, max_files=most[0], max_bytes=most[1])
+            if end is start or end["seq"] == start["seq"]:
+                return
+            seconds = {"latestOffset": time.monotonic() - began}
+            yield self._batch(Batch(query, number, start, end), seconds)
+            start, number = end, number + 1
+
+    def _batch(self, batch: Batch, seconds: dict[str, float], *, planned: bool = False) -> Done:
+        lake, table = self._lake, self._table
+        opened = lake.delta(table)
+        self._require_direct(opened, batch)
+        known = self._stream.known_end()
+        began = time.monotonic()
+        if not planned:
+            try:
+                self._log.plan(batch.number, batch.end)
+            except ObjectExists:  # no lease kept another writer out: what was planned counts
+                other = self._log.planned(batch.number)
+                assert other is not None
+                batch = Batch(batch.query_id, batch.number, batch.start, other)
+        seconds["walCommit"] = time.monotonic() - began
+        began = time.monotonic()
+        written: list[Written] = []
+        if not is_committed(opened, batch):
+            written = self._read(batch)
+            files = [file for part in written for file in part.files]
+            if not commit(lake, table, batch, files, self._rows, self._loading.partition_by):
+                written = []
+        seconds["addBatch"] = time.monotonic() - began
+        began = time.monotonic()
+        self._log.finish(batch.number)
+        seconds["commitOffsets"] = time.monotonic() - began
+        assert batch.start is not None
+        return Done(batch.number, batch.start, batch.end, known, tuple(written), seconds)
+
+    def _read(self, batch: Batch) -> list[Written]:
+        """Reads a batch; with new columns in it once more, with those."""
+        while True:
+            now = datetime.now(UTC)
+            assert batch.start is not None
+            tasks = self._stream.parts(batch.start, batch.end)
+            target = Target(
+                self._lake.settings.table_uri(self._table),
+                self._schema,
+                self._loading.added,
+                self._loading.partition_by,
+                self._loading.expected,
+            )
+            before = self._source.schemas.newest if self._options.schema_location else None
+            try:
+                return self._pool.write([Part(self._options, task, target, batch.number, now) for task in tasks])
+            except UnknownFieldException:
+                if before is None or self._source.schemas.newest == before:
+                    raise
+            self._open_source()
+            self._require_direct(self._lake.delta(self._table), batch)
+
+    def _open_source(self) -> None:
+        endpoint = self._lake.endpoint
+        self._source = Source(self._loading.options, None, endpoint=endpoint)
+        self._schema = self._loading.columns or schema_of(self._loading.options, None, endpoint)
+        self._options = settled(self._loading.options, self._schema)
+        self._rows = rows_of(self._schema, self._loading.added)
+        self._stream = Stream(self._options, None, endpoint=endpoint)
+        self._stream.fix_target()
+
+    def _require_direct(self, opened: DeltaTable | None, batch: Batch) -> None:
+        require_direct(opened, self._rows, self._loading.partition_by)
+        assert batch.start is not None
+        after, upto = batch.start["seq"], batch.end["seq"]
+        overwrites = self._options.allow_overwrites == "replace"
+        if replaced_by(self._source.journal, batch.end["stream"], after, upto, overwrites=overwrites):
+            raise NotDirect("files take the place of others")
+
+
+def rows_of(schema: StructType, added: Mapping[str, str]) -> StructType:
+    """The columns of a table, of those that a stream has and those that are added: see ``part.with_lineage``."""
+    of_metadata = {field.name: field.dataType for field in METADATA_TYPE.fields}
+    columns = {field.name: field.dataType for field in schema.fields if field.name != METADATA}
+    for name, source in added.items():
+        there = next((known for known in columns if known.lower() == name.lower()), name)
+        columns[there] = TimestampType() if source == READ_AT else of_metadata[source]
+    return StructType([StructField(name, type_) for name, type_ in columns.items()])

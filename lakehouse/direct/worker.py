@@ -1,0 +1,90 @@
+"""A process that works on parts of batches: it is sent pickles on its standard input, and answers with pickles.
+
+Started as a program of its own, not by ``multiprocessing``: that would import the user's script again.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+from typing import IO, Any
+
+from lakehouse.direct.part import Part, Written, write_part
+from lakehouse.storage.store import StoreEndpoint
+
+
+class WorkerDied(Exception):
+    """The process ended without an answer; says how."""
+
+
+class Worker:
+    """Such a process, from the side of who needs it; used by one thread at a time."""
+
+    def __init__(self, endpoint: StoreEndpoint) -> None:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=pipe, stdout=pipe)
+        self._send(endpoint)  # keys go through the pipe: neither the command line nor a log shows them
+
+    def write(self, part: Part) -> Written:
+        """See ``write_part``.
+
+        Raises:
+            WorkerDied: the process was killed, or what it read killed it.
+        """
+        self._send(part)
+        assert self._process.stdout is not None
+        try:
+            answer = pickle.load(self._process.stdout)
+        except (EOFError, pickle.UnpicklingError):
+            raise WorkerDied(f"exit code {self._process.wait()}") from None
+        if isinstance(answer, BaseException):
+            raise answer
+        assert isinstance(answer, Written)
+        return answer
+
+    def close(self) -> None:
+        """Ends the process, and what it is at."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+    def _send(self, what: Any) -> None:
+        assert self._process.stdin is not None
+        try:
+            pickle.dump(what, self._process.stdin)
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise WorkerDied(f"exit code {self._process.wait()}") from None
+
+
+def _answer(part: Part, endpoint: StoreEndpoint) -> Written | BaseException:
+    try:
+        return write_part(part, endpoint)
+    except Exception as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except Exception:
+            return RuntimeError(f"{type(error).__name__}: {error}")
+        return error
+
+
+def _main() -> None:
+    asked: IO[bytes] = os.fdopen(os.dup(0), "rb")
+    answers: IO[bytes] = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what a library prints is no answer
+    endpoint = pickle.load(asked)
+    while True:
+        try:
+            part = pickle.load(asked)
+        except EOFError:
+            return  # whoever asked is gone
+        pickle.dump(_answer(part, endpoint), answers)
+        answers.flush()
+
+
+if __name__ == "__main__":
+    _main()
