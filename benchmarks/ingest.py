@@ -1,4 +1,7 @@
-"""``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one engine, in one run.
+"""``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one run.
+
+``cloud_files`` is the source on the warm Spark engine; ``local`` is the engine without a JVM, its processes started
+anew in each run.
 
 Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
 every request that reached the object store, those of Delta and of the checkpoint included; ``of_which_reading`` is the
@@ -20,6 +23,7 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +87,27 @@ def _peers(lake: Lake, cases: dict[str, tuple[int, int]], result: dict[str, Any]
 
 def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, Any]:
     put_orders(lake, name, range(files), rows)
-    seconds: dict[str, list[float]] = {"json": [], "cloudFiles": []}
-    requests = 0
+    seconds: dict[str, list[float]] = {"json": [], "cloudFiles": [], "local": []}
+    requests: dict[str, float] = {}
     for run in range(runs + 1):
         for format_ in seconds:
             before = requests_served(lake)
-            took = _load(lake, name, format_, files, files * rows)
+            took = (_load_local if format_ == "local" else partial(_load, format_=format_))(
+                lake, name, files=files, rows=files * rows
+            )
             if run:
                 seconds[format_].append(took)
-            if format_ == "cloudFiles":
-                requests = requests_served(lake) - before
+            requests[format_] = (requests_served(lake) - before) / files
     medians = {format_: statistics.median(measured) for format_, measured in seconds.items()}
-    read = {format_: _load(lake, name, format_, files, files * rows, sink="noop") for format_ in seconds}
+    read = {format_: _load(lake, name, format_, files, files * rows, sink="noop") for format_ in ("json", "cloudFiles")}
     return {
         "spark_read_stream_json_seconds": round(medians["json"], 2),
         "cloud_files_seconds": round(medians["cloudFiles"], 2),
         "ratio": round(medians["json"] / medians["cloudFiles"], 2),
-        "requests_per_file": round(requests / files, 3),
+        "requests_per_file": round(requests["cloudFiles"], 3),
+        "local_seconds": round(medians["local"], 2),
+        "local_ratio": round(medians["json"] / medians["local"], 2),
+        "local_requests_per_file": round(requests["local"], 3),
         "of_which_reading": {
             "spark_read_stream_json_seconds": round(read["json"], 2),
             "cloud_files_seconds": round(read["cloudFiles"], 2),
@@ -161,6 +169,31 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: s
         loaded = sum(source["numInputRows"] or 0 for one in query.recentProgress for source in one["sources"])
     if loaded != rows:
         raise SystemExit(f"{format_} loaded {loaded:,} of {rows:,} rows")
+    return seconds
+
+
+def _load_local(lake: Lake, name: str, files: int, rows: int) -> float:
+    """The same by the local engine."""
+    from lakehouse.autoloader.options.parse import CloudFilesOptions
+    from lakehouse.autoloader.schema.hints import columns_of
+    from lakehouse.direct.run import run_direct
+    from lakehouse.direct.stream import Loading
+    from lakehouse.streams.run import Run
+
+    table = f"bronze.{name}_{time.time_ns()}"
+    started = time.monotonic()
+    options = CloudFilesOptions.parse(
+        {
+            "path": f"s3a://{lake.settings.landing_bucket}/{name}/",
+            "cloudFiles.format": "json",
+            "cloudFiles.maxFilesPerTrigger": str(files),
+            "cloudFiles.journalLocation": f"{lake.settings.lake_uri}/bench/{table}/journal",
+        }
+    )
+    report = run_direct(Run(), lake, table, Loading(options, columns_of(_DDL), {}))
+    seconds = time.monotonic() - started
+    if report.rows_added != rows:
+        raise SystemExit(f"the local engine loaded {report.rows_added:,} of {rows:,} rows")
     return seconds
 
 
