@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
     from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
     from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
@@ -173,6 +174,10 @@ class Flow(Declared, ABC):
     @property
     def refills(self) -> bool:
         """Whether a run fills an emptied table from its source again, so that it may be emptied."""
+        return True
+
+    def needs_spark(self, settings: Settings) -> bool:
+        """Whether a run asks for a session; a flow that can do without may still need one for what it meets."""
         return True
 
     def default_checks(self) -> tuple[Check, ...]:

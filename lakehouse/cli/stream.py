@@ -55,7 +55,8 @@ def stream(
         )
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
-            connect(lake, out.say)
+            if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):
+                connect(lake, out.say)
             with _stopped_by_signals(service.stop, out):
                 try:
                     service.run()

@@ -26,10 +26,11 @@ class Pool:
     Args:
         endpoint: The store.
         processes: At most so many; None for one a core.
+        always: Whether a small batch goes to a process, too: for who has to outlive it.
     """
 
-    def __init__(self, endpoint: StoreEndpoint, processes: int | None = None) -> None:
-        self._endpoint = endpoint
+    def __init__(self, endpoint: StoreEndpoint, processes: int | None = None, *, always: bool = False) -> None:
+        self._endpoint, self._always = endpoint, always
         self._most = processes or os.cpu_count() or 1
         self._idle: SimpleQueue[Worker] = SimpleQueue()
         self._workers: list[Worker] = []
@@ -41,7 +42,8 @@ class Pool:
             StreamFailed: a process died, twice at the same part.
             LakehouseError: what a part that failed says.
         """
-        if sum(map(_size_bytes, parts)) <= _SMALL_BYTES and not self._workers:
+        small = sum(map(_size_bytes, parts)) <= _SMALL_BYTES
+        if small and not self._workers and not self._always:
             return [write_part(part, self._endpoint) for part in parts]
         while len(self._workers) < min(self._most, len(parts)):
             self._start()
@@ -91,9 +93,9 @@ def _size_bytes(part: Part) -> int:
 
 
 @contextmanager
-def opened_pool(endpoint: StoreEndpoint) -> Iterator[Pool]:
+def opened_pool(endpoint: StoreEndpoint, *, always: bool = False) -> Iterator[Pool]:
     """A pool that is closed at the end."""
-    pool = Pool(endpoint)
+    pool = Pool(endpoint, always=always)
     try:
         yield pool
     finally:

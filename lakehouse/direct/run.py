@@ -43,7 +43,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     """
     run.trigger.require_batches(table)
     started = time.monotonic()
-    with checkpoints.writer_of(lake, table) as lease, opened_pool(lake.endpoint) as pool, _explained(lake, table):
+    alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
+    with checkpoints.writer_of(lake, table) as lease, alone as pool, _explained(lake, table):
         before = settle(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
         files = CloudFilesLog(lake, loading.options)

@@ -88,6 +88,10 @@ class Files(Flow):
         named = self.columns or self.hints
         return tuple(path[0] for path, _ in parse_hints(named)) if named else ()
 
+    def needs_spark(self, settings: Settings) -> bool:
+        """Not on the local engine."""
+        return self.source == "spark" or (self.engine or settings.engine) == "spark"
+
     @property
     def replaces(self) -> bool:
         """Whether rows of a file can be taken out again, so that the file can be loaded anew."""
@@ -192,9 +196,9 @@ class Files(Flow):
         if ignored is not None:  # nothing to infer a schema from
             return nothing_to_do(lake, table, ignored_files=ignored)
         options = self.cloud_files(lake.settings, table)
-        if (self.engine or lake.settings.engine) == "local":
-            return self._by_processes(at, run, options)
-        return run_files(at, run, self, options)
+        if self.needs_spark(lake.settings):
+            return run_files(at, run, self, options)
+        return self._by_processes(at, run, options)
 
     def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
         """By the local engine; from the batch on that it cannot write, by Spark."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
@@ -21,6 +22,9 @@ from lakehouse.streams.progress import BatchProgress, OnBatch
 from lakehouse.streams.queries import StopRequest
 from lakehouse.streams.run import Run
 from lakehouse.streams.trigger import Trigger
+
+if TYPE_CHECKING:
+    from pyspark.sql import SparkSession
 
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=60)
 _LONGEST_WAIT = timedelta(seconds=30)
@@ -125,8 +129,12 @@ class Service:
         while not self.stop.asked.is_set():
             with self._connecting:
                 lake = Lake.open(self._lake.settings, say=self._say)
-                spark = connect(lake, self._say)
-            if run_table(spark, lake, table, run).has_source:
+
+            def connected(lake: Lake = lake) -> SparkSession:
+                with self._connecting:
+                    return connect(lake, self._say)
+
+            if run_table(connected, lake, table, run).has_source:
                 return
             pause = min(self._trigger.interval or timedelta(seconds=1), _LONGEST_WAIT).total_seconds()
             if health.state != State.WAITING:
