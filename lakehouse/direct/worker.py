@@ -24,7 +24,9 @@ class Worker:
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
         pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, "-m", __name__], stdin=pipe, stdout=pipe)
+        command = [sys.executable, "-m", __name__]
+        # in a session of its own: Ctrl-C is for who asked, and lets the batch that runs be finished
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
         self._send(endpoint)  # keys go through the pipe: neither the command line nor a log shows them
 
     def write(self, part: Part) -> Written:
