@@ -23,8 +23,9 @@ from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_
 
 _log = logging.getLogger(__name__)
 
-EMPTIED, FORGOTTEN = "emptied", "forgotten"
-"""Keys of a commit's metadata: why a table was emptied, and what becomes of rows computed from those removed."""
+EMPTIED, FORGOTTEN, REPLACES = "emptied", "forgotten", "replaces"
+"""Keys of a commit's metadata: why a table was emptied, what becomes of rows computed from those removed, and that rows
+took the place of others."""
 
 _READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
 """Features of tables whose data files are plain Parquet for the columns that are asked for."""
@@ -269,6 +270,8 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     promoted = said.get("promoted")
     if "REPLACE" in operation or operation == "RESTORE":
         takes_out = _always  # what was read before is gone, or comes back, even where no file is
+    elif REPLACES in said:
+        takes_out = _always
     elif operation in _ADDING and "Append" in (parameters.get("mode"), parameters.get("outputMode")):
         takes_out = _never
     return Commit(

@@ -7,19 +7,23 @@ refuses a second commit of a transaction that another one has committed since th
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
+import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
-from deltalake.transaction import AddAction, create_table_with_add_actions
+from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.direct.data_files import DataFile
+from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import Lake
+from lakehouse.lake import REPLACES, Lake, LakeTable
 
 Offset = dict[str, Any]
 
@@ -43,10 +47,11 @@ class Batch:
     start: Offset | None
     end: Offset
 
-    def said(self) -> str:
+    def said(self, removes: bool) -> str:
         """The commit's ``userMetadata``."""
         place = {"start": self.start, "end": self.end}
-        return json.dumps({"epochId": self.number, "queryId": self.query_id, DIRECT: place})
+        said = {"epochId": self.number, "queryId": self.query_id, DIRECT: place}
+        return json.dumps({**said, REPLACES: True} if removes else said)
 
 
 def is_committed(table: DeltaTable | None, batch: Batch) -> bool:
@@ -55,15 +60,32 @@ def is_committed(table: DeltaTable | None, batch: Batch) -> bool:
     return last is not None and last >= batch.number
 
 
-def commit(
-    lake: Lake,
-    table: str,
-    batch: Batch,
-    files: Sequence[DataFile],
-    schema: StructType,
-    partition_by: Sequence[str] = (),
-) -> bool:
-    """Adds files to a table, which is made when there is none; its new columns first.
+@dataclass(frozen=True)
+class Change:
+    """What a commit does to a table.
+
+    Attributes:
+        files: Data files that come.
+        removed: Data files that go: what stays of their rows is in ``files``.
+        schema: The columns of the rows that come.
+        partition_by: Columns that make the folders of a new table.
+    """
+
+    files: Sequence[DataFile]
+    removed: Sequence[Removed]
+    schema: StructType
+    partition_by: tuple[str, ...] = ()
+
+
+def commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+    """Makes a batch visible; a table is made when there is none, and gets its new columns first.
+
+    Args:
+        lake: Where the table is.
+        table: Its name.
+        opened: The table at the version that the change was made for; None when there was none.
+        batch: The batch.
+        change: What it does.
 
     Returns:
         False when the table has the batch already: the files are removed then, nothing names them.
@@ -71,41 +93,51 @@ def commit(
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
     """
+    files = change.files
     try:
-        done = _commit(lake, table, batch, files, schema, partition_by)
+        done = _commit(lake, table, opened, batch, change)
     except (DeltaError, OSError) as error:
         if not is_committed(lake.delta(table), batch):  # the reply may be lost, and the commit not
             raise _failed(lake, table, error) from None
         done = _names(lake, table, files)
     if not done:
-        bucket, folder = split_uri(lake.settings.table_uri(table))
-        for one in files:
-            lake.store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
+        remove_unnamed(lake, table, files)
     return done
 
 
-def _commit(
-    lake: Lake,
-    table: str,
-    batch: Batch,
-    files: Sequence[DataFile],
-    schema: StructType,
-    partition_by: Sequence[str],
-) -> bool:
+def remove_unnamed(lake: Lake, table: str, files: Sequence[DataFile]) -> None:
+    """Removes data files that no commit names."""
+    bucket, folder = split_uri(lake.settings.table_uri(table))
+    for one in files:
+        lake.store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
+
+
+def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+    files, removed, folders = change.files, change.removed, list(change.partition_by) or None
     adds = [
         AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
         for one in files
     ]
-    opened, folders = lake.delta(table), list(partition_by) or None
-    rows, size = sum(one.rows for one in files), sum(one.size_bytes for one in files)
-    metrics = {"numFiles": str(len(files)), "numOutputRows": str(rows), "numOutputBytes": str(size)}
+    now, rows = int(time.time() * 1000), sum(one.rows for one in files)
+    goes = [RemoveAction(one.path, True, now, one.size_bytes, one.partition) for one in removed]
+    metrics = {
+        "numFiles": len(files),
+        "numOutputRows": rows,
+        "numOutputBytes": sum(one.size_bytes for one in files),
+        "numRemovedFiles": len(removed),
+        "numDeletedRows": sum(one.gone_rows for one in removed),
+        "numCopiedRows": sum(one.rows - one.gone_rows for one in removed),
+    }
     properties = CommitProperties(
-        custom_metadata={"userMetadata": batch.said(), "operationMetrics": metrics},
+        custom_metadata={
+            "userMetadata": batch.said(bool(removed)),
+            "operationMetrics": {name: str(value) for name, value in metrics.items()},
+        },
         # no second try where there is no table yet: it would be another version of what somebody else has made
         max_commit_retries=0 if opened is None else None,
         app_transactions=[Transaction(batch.query_id, batch.number)],
     )
-    wanted = Schema.from_json(schema.json())
+    wanted = Schema.from_json(change.schema.json())
     if opened is None:
         uri = "s3://" + lake.settings.table_uri(table).partition("://")[2]
         options = lake.endpoint.deltalake_options()
@@ -126,8 +158,16 @@ def _commit(
     if new:  # a commit of its own: columns without rows harm nobody when what follows does not come about
         opened.alter.add_columns(new)
         opened.update_incremental()
-    opened.create_write_transaction([*adds], "append", opened.schema(), folders, commit_properties=properties)
+    if goes:
+        _require_present(opened, removed)
+    opened.create_write_transaction([*adds, *goes], "append", opened.schema(), folders, commit_properties=properties)
     return True
+
+
+def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
+    present = {unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()}
+    if not present.issuperset(one.path for one in removed):
+        raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 
 def _names(lake: Lake, table: str, files: Sequence[DataFile]) -> bool:

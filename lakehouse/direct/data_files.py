@@ -77,6 +77,13 @@ class DataFiles:
         if self._bytes >= _GROUP_BYTES:
             self._write()
 
+    def keep(self, rows: pa.Table, partition: Partition) -> None:
+        """Writes rows of one partition, which lack its columns, to a file of their own."""
+        if rows.num_rows:
+            self._close()
+            self._append(rows, partition)
+            self._close()
+
     def finish(self) -> list[DataFile]:
         """Writes the rest; all files, complete."""
         if self._waiting:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA, SEQUENCE
 from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
 from lakehouse.autoloader.stream import Stream, Task
 from lakehouse.direct.data_files import DataFile, DataFiles
@@ -46,6 +47,7 @@ class Part:
         target: What it becomes.
         batch: Number of the batch.
         processing_time: When the batch began.
+        left_out: Numbers of files whose rows are read and not written.
     """
 
     options: CloudFilesOptions
@@ -53,11 +55,12 @@ class Part:
     target: Target
     batch: int
     processing_time: datetime
+    left_out: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
 class Written:
-    """What became of a part.
+    """What became of parts.
 
     Attributes:
         files: Data files, complete, which no commit names yet.
@@ -72,22 +75,26 @@ class Written:
     corrupt_rows: int = 0
 
 
-def write_part(part: Part, endpoint: StoreEndpoint) -> Written:
-    """Reads a part and writes its rows; its receipts are durable when it returns.
+def write_parts(parts: Sequence[Part], endpoint: StoreEndpoint) -> Written:
+    """Reads parts of one batch and writes their rows; their receipts are durable when it returns.
 
     Raises:
         UnknownFieldException: the files need columns that the stream does not have.
         LakehouseError: see ``Stream.read``.
     """
-    stream, target = Stream(part.options, None, endpoint=endpoint), part.target
+    target = parts[0].target
     files = DataFiles(endpoint, target.table_uri, target.partition_by)
     rescued = corrupt = rows = 0
-    for batch in stream.read(part.task, target.schema, lambda: part.batch):
-        made = with_lineage(batch, target.added, part.processing_time)
-        rows += made.num_rows
-        of_batch = evidence_counts(made, target.expected)
-        rescued, corrupt = rescued + of_batch[0], corrupt + of_batch[1]
-        files.add(made)
+    for part in parts:
+        stream = Stream(part.options, None, endpoint=endpoint)
+        for batch in stream.read(part.task, target.schema, lambda number=part.batch: number):  # type: ignore[misc]
+            made = with_lineage(batch, target.added, part.processing_time)
+            if part.left_out:
+                made = made.filter(pc.invert(pc.is_in(made[SEQUENCE], pa.array(sorted(part.left_out), pa.int64()))))
+            rows += made.num_rows
+            of_batch = evidence_counts(made, target.expected)
+            rescued, corrupt = rescued + of_batch[0], corrupt + of_batch[1]
+            files.add(made)
     return Written(tuple(files.finish()), rows, rescued, corrupt)
 
 

@@ -41,21 +41,23 @@ def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Par
     order = np.argsort(codes, kind="stable")
     found, first = np.unique(codes[order], return_index=True)
     for code, low, high in zip(found.tolist(), first, [*first[1:], len(order)], strict=True):
-        spelled: list[str | None] = []
+        told: list[str | None] = []
         for own in reversed(values):
             code, at = divmod(code, len(own))
-            spelled.append(_spelled(own[at]))
-        pairs = dict(zip(columns, reversed(spelled), strict=True))
-        yield Partition(pairs, _folder(pairs)), rest.take(pa.array(order[low:high]))
+            told.append(spelled(own[at]))
+        pairs = dict(zip(columns, reversed(told), strict=True))
+        yield Partition(pairs, folder_of(pairs)), rest.take(pa.array(order[low:high]))
 
 
-def _spelled(value: Any) -> str | None:
+def spelled(value: Any) -> str | None:
+    """A value as Delta's log has it; None for NULL."""
     if value is None or value == "":
         return None  # an empty text makes no folder: it is NULL for Spark, too
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _folder(pairs: dict[str, str | None]) -> str:
+def folder_of(pairs: dict[str, str | None]) -> str:
+    """``country=DE/``, with a slash at the end."""
     return "".join(
         f"{_escaped(name)}={_NO_VALUE if value is None else _escaped(value)}/" for name, value in pairs.items()
     )

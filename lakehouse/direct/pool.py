@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from queue import SimpleQueue
 
-from lakehouse.direct.part import Part, Written, write_part
+from lakehouse.direct.part import Part, Written, write_parts
 from lakehouse.direct.worker import Worker, WorkerDied
 from lakehouse.errors import StreamFailed
 from lakehouse.storage.store import StoreEndpoint
@@ -44,7 +44,7 @@ class Pool:
         """
         small = sum(map(_size_bytes, parts)) <= _SMALL_BYTES
         if small and not self._workers and not self._always:
-            return [write_part(part, self._endpoint) for part in parts]
+            return [write_parts(parts, self._endpoint)] if parts else []
         while len(self._workers) < min(self._most, len(parts)):
             self._start()
         with ThreadPoolExecutor(self._most) as threads:

@@ -10,29 +10,28 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from pyspark.sql.types import StructField, StructType, TimestampType
 
 from lakehouse.autoloader.context import Source
-from lakehouse.autoloader.lineage import READ_AT
+from lakehouse.autoloader.lineage import READ_AT, SEQUENCE
 from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.outcomes.file_states import StreamLog
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.source import schema_of, settled
 from lakehouse.autoloader.stream import Stream
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.direct.commit import Batch, Offset, commit, is_committed
+from lakehouse.direct.commit import Batch, Change, Offset, commit, is_committed, remove_unnamed
+from lakehouse.direct.data_files import DataFile, DataFiles
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
-from lakehouse.direct.reasons import NotDirect, require_direct
+from lakehouse.direct.reasons import require_direct
+from lakehouse.direct.rewriting import Removed, rewrite_without
 from lakehouse.errors import UnknownFieldException
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage import ObjectExists
-from lakehouse.streams.replacing import replaced_by
-
-if TYPE_CHECKING:
-    from deltalake import DeltaTable
+from lakehouse.streams.replacing import Place, decide, replaced_by
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ class DirectStream:
     def _batch(self, batch: Batch, seconds: dict[str, float], *, planned: bool = False) -> Done:
         lake, table = self._lake, self._table
         opened = lake.delta(table)
-        self._require_direct(opened, batch)
+        self._require_direct(opened)
         known = self._stream.known_end()
         began = time.monotonic()
         if not planned:
@@ -136,9 +135,10 @@ class DirectStream:
         began = time.monotonic()
         written: list[Written] = []
         if not is_committed(opened, batch):
-            written = self._read(batch)
-            files = [file for part in written for file in part.files]
-            if not commit(lake, table, batch, files, self._rows, self._loading.partition_by):
+            written, removed, kept = self._changes(opened, batch)
+            files = [*(file for part in written for file in part.files), *kept]
+            change = Change(files, removed, self._rows, self._loading.partition_by)
+            if not commit(lake, table, opened, batch, change):
                 written = []
         seconds["addBatch"] = time.monotonic() - began
         began = time.monotonic()
@@ -147,7 +147,25 @@ class DirectStream:
         assert batch.start is not None
         return Done(batch.number, batch.start, batch.end, known, tuple(written), seconds)
 
-    def _read(self, batch: Batch) -> list[Written]:
+    def _changes(self, opened: LakeTable | None, batch: Batch) -> tuple[list[Written], list[Removed], list[DataFile]]:
+        """What comes, the data files that go, and what is kept of those: rows whose files were loaded again go."""
+        written = self._read(batch)
+        places = self._replaced(batch)
+        if not places:
+            return written, [], []
+        lake, uri = self._lake, self._lake.settings.table_uri(self._table)
+        log = StreamLog(batch.query_id, batch.end["journal"], batch.end["stream"], {}, {})
+        gone, left_out = decide(lake.store, log, batch.end["seq"], places, batch.number)
+        if left_out:  # what was read and does not come, because its file is not whole
+            remove_unnamed(lake, self._table, [file for part in written for file in part.files])
+            written = self._read(batch, frozenset(left_out))
+        if not gone or opened is None:
+            return written, [], []
+        kept = DataFiles(lake.endpoint, uri, self._loading.partition_by)
+        removed = rewrite_without(opened, gone, kept)
+        return written, removed, kept.finish()
+
+    def _read(self, batch: Batch, left_out: frozenset[int] = frozenset()) -> list[Written]:
         """Reads a batch; with new columns in it once more, with those."""
         while True:
             now = datetime.now(UTC)
@@ -162,12 +180,14 @@ class DirectStream:
             )
             before = self._source.schemas.newest if self._options.schema_location else None
             try:
-                return self._pool.write([Part(self._options, task, target, batch.number, now) for task in tasks])
+                return self._pool.write(
+                    [Part(self._options, task, target, batch.number, now, left_out) for task in tasks]
+                )
             except UnknownFieldException:
                 if before is None or self._source.schemas.newest == before:
                     raise
             self._open_source()
-            self._require_direct(self._lake.delta(self._table), batch)
+            self._require_direct(self._lake.delta(self._table))
 
     def _open_source(self) -> None:
         endpoint = self._lake.endpoint
@@ -178,13 +198,16 @@ class DirectStream:
         self._stream = Stream(self._options, None, endpoint=endpoint)
         self._stream.fix_target()
 
-    def _require_direct(self, opened: DeltaTable | None, batch: Batch) -> None:
+    def _require_direct(self, opened: LakeTable | None) -> None:
         require_direct(opened, self._rows, self._loading.partition_by)
-        assert batch.start is not None
-        after, upto = batch.start["seq"], batch.end["seq"]
+
+    def _replaced(self, batch: Batch) -> list[Place]:
+        """The files of a batch that take others' place, in a table whose rows say which file they are from."""
+        if SEQUENCE not in self._loading.added or batch.start is None:
+            return []
         overwrites = self._options.allow_overwrites == "replace"
-        if replaced_by(self._source.journal, batch.end["stream"], after, upto, overwrites=overwrites):
-            raise NotDirect("files take the place of others")
+        after, upto = batch.start["seq"], batch.end["seq"]
+        return replaced_by(self._source.journal, batch.end["stream"], after, upto, overwrites=overwrites)
 
 
 def rows_of(schema: StructType, added: Mapping[str, str]) -> StructType:

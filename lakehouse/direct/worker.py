@@ -11,7 +11,7 @@ import subprocess
 import sys
 from typing import IO, Any
 
-from lakehouse.direct.part import Part, Written, write_part
+from lakehouse.direct.part import Part, Written, write_parts
 from lakehouse.storage.store import StoreEndpoint
 
 
@@ -30,7 +30,7 @@ class Worker:
         self._send(endpoint)  # keys go through the pipe: neither the command line nor a log shows them
 
     def write(self, part: Part) -> Written:
-        """See ``write_part``.
+        """See ``write_parts``.
 
         Raises:
             WorkerDied: the process was killed, or what it read killed it.
@@ -65,7 +65,7 @@ class Worker:
 
 def _answer(part: Part, endpoint: StoreEndpoint) -> Written | BaseException:
     try:
-        return write_part(part, endpoint)
+        return write_parts([part], endpoint)
     except Exception as error:
         try:
             pickle.loads(pickle.dumps(error))
