@@ -133,8 +133,9 @@ def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chan
             "userMetadata": batch.said(bool(removed)),
             "operationMetrics": {name: str(value) for name, value in metrics.items()},
         },
-        # no second try where there is no table yet: it would be another version of what somebody else has made
-        max_commit_retries=0 if opened is None else None,
+        # no second try where there is no table yet: it would be another version of what somebody else has made. Nor
+        # where files go: deltalake would let it pass when an OPTIMIZE has taken their rows elsewhere meanwhile
+        max_commit_retries=0 if opened is None or removed else None,
         app_transactions=[Transaction(batch.query_id, batch.number)],
     )
     wanted = Schema.from_json(change.schema.json())
