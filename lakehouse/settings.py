@@ -62,7 +62,7 @@ def _warn_of_plain_http(endpoint: str | None) -> None:
 class Settings(BaseSettings):
     """Everything the lakehouse can be told, from the environment or in Python.
 
-    No endpoint set means the embedded object store; no remote set means the local warm engine.
+    No endpoint set means the embedded object store; no remote set means the warm Spark engine on this machine.
 
     Raises:
         ConfigurationError: from ``Settings.load()``, naming the variable at fault, never its secret value.
@@ -94,12 +94,12 @@ class Settings(BaseSettings):
     )
     spark_remote: SecretStr | None = Field(
         None,
-        description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm local engine",
+        description="sc://host:port (Spark Connect) or local[N] (in process); unset = the warm engine on this machine",
     )
     engine: Literal["spark", "local"] = Field(
         "spark", description="who loads files: spark, or local: processes of this machine, without a JVM"
     )
-    engine_memory: Memory = Field("1536m", description="heap of the local engine")
+    engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
     spark_ui: bool = Field(False, description="serve Spark's own pages on 127.0.0.1")
 
     @model_validator(mode="after")

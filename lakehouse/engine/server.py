@@ -279,7 +279,7 @@ def _bloated(folder: Server, running: Running) -> bool:
 
 
 def note_query(settings: Settings) -> None:
-    """Remembers that the local engine was given a streaming query.
+    """Remembers that the engine on this machine was given a streaming query.
 
     Spark Connect 4.2 keeps each query for an hour after its end, with its last plan, in a cache without a setting
     (``SparkConnectStreamingQueryCache``). 151 queries of silver filled a heap of 1.5 GB, and the engine only collected

@@ -175,7 +175,7 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
             f"cannot reach the Spark Connect server: {type(error).__name__}: {str(error)[:200]}",
             where=remote.split("/;")[0],
             state="nothing was read or written",
-            next_command="start that server, or unset LAKEHOUSE_SPARK_REMOTE to use the local engine",
+            next_command="start that server, or unset LAKEHOUSE_SPARK_REMOTE to use the engine on this machine",
         ) from None
     return session
 
@@ -215,7 +215,7 @@ def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None
                 where=location,
                 state="nothing was read or written",
                 next_command="give each LAKEHOUSE_USER or LAKEHOUSE_BUCKET a Spark of its own "
-                "(unset LAKEHOUSE_SPARK_REMOTE: the local engine does that)",
+                "(unset LAKEHOUSE_SPARK_REMOTE: the engine on this machine does that)",
             )
         known = {row["tableName"] for row in session.sql(f"SHOW TABLES IN {layer}").collect()}
         for name in (table.split(".", 1)[1] for table in found if table.startswith(f"{layer}.")):
