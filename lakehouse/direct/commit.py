@@ -23,12 +23,9 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import REPLACES, Lake, LakeTable
+from lakehouse.lake import PLACE, REPLACES, Lake, LakeTable
 
 Offset = dict[str, Any]
-
-DIRECT = "cloudFiles"
-"""Key of a commit's metadata: the place in the journal that its rows are up to."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,7 @@ class Batch:
     def said(self, removes: bool) -> str:
         """The commit's ``userMetadata``."""
         place = {"start": self.start, "end": self.end}
-        said = {"epochId": self.number, "queryId": self.query_id, DIRECT: place}
+        said = {"epochId": self.number, "queryId": self.query_id, PLACE: place}
         return json.dumps({**said, REPLACES: True} if removes else said)
 
 

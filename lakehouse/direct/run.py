@@ -12,8 +12,8 @@ from typing import Any
 from deltalake.exceptions import DeltaError
 
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.position import settle
 from lakehouse.direct.pool import opened_pool
-from lakehouse.direct.position import settle
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.stream import DirectStream, Done, Loading
 from lakehouse.errors import LakehouseError, StreamFailed

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.position import settle
 from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
@@ -105,7 +106,7 @@ def run_stream(
     run.trigger.require_batches(table)
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
-        before = checkpoints.verify(lake, table)
+        before = settle(lake, table)
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         checkpoints.clear_interrupted_start(lake, table)
         # a run that does not end must not grow: what it did is told batch by batch

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import Any
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.direct.commit import DIRECT, Offset
-from lakehouse.lake import Lake, metadata_of
+from lakehouse.lake import PLACE, Lake, metadata_of
+
+Offset = dict[str, Any]
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ def position_of(lake: Lake, table: str) -> TablePosition | None:
         return None
     for entry in opened.history():
         said = metadata_of(entry)
-        if DIRECT in said:
-            place = said[DIRECT]
+        if PLACE in said:
+            place = said[PLACE]
             return TablePosition(said["queryId"], said["epochId"], place["start"], place["end"])
         operation, mode = entry.get("operation") or "", (entry.get("operationParameters") or {}).get("mode")
         if operation == "STREAMING UPDATE" or "epochId" in said or operation == "RESTORE" or mode == "Overwrite":
