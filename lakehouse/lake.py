@@ -24,8 +24,8 @@ from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_
 _log = logging.getLogger(__name__)
 
 EMPTIED, FORGOTTEN, REPLACES, PLACE = "emptied", "forgotten", "replaces", "cloudFiles"
-"""Keys of a commit's metadata: why a table was emptied; what becomes of rows computed from those removed; that rows took
-the place of others; where the source stood before the commit's batch and after it."""
+"""Keys of a commit's metadata: why a table was emptied; what becomes of rows computed from those removed; that rows
+took the place of others; where the source stood before the commit's batch and after it."""
 
 _READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
 """Features of tables whose data files are plain Parquet for the columns that are asked for."""

@@ -40,7 +40,7 @@ def asset_of(
         key=key_of(table.name),
         deps=[*landed, *map(key_of, table.flow.reads)],
         group_name=table.layer,
-        kinds={"pyspark", "deltalake", table.layer},
+        kinds={"pyspark" if table.flow.needs_spark(settings) else "python", "deltalake", table.layer},
         owners=list(table.owners),
         description=table.description or None,
         tags={"layer": table.layer, "flow": table.flow.kind},
