@@ -1,48 +1,36 @@
-"""The contract of a table: the columns its readers count on, pinned in a file and held against the stream's schema."""
+"""Columns at every depth with their types, and how two sets of them differ."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
 from pyspark.sql.types import ArrayType, DataType, MapType, StructType
 
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, RESCUED_DATA
 from lakehouse.autoloader.schema.evolve import changes
 from lakehouse.autoloader.schema.versions import SchemaVersion
-from lakehouse.errors import ConfigurationError
-from lakehouse.settings import Settings
 
 SIGNS = {"added": "+", "removed": "-", "retyped": "~"}
 """What may become of a column, and the sign for it."""
 
+ANY = "any"
+"""The type of a pinned column of which only the name is pinned."""
 
-def accept(table: str) -> str:
-    """The command that pins the present schema of a table."""
-    return f"lakehouse schema contract --write --table {table}"
-
-
-class Contract(BaseModel):
-    """What is pinned.
-
-    Attributes:
-        table: Whose columns, ``layer.name``.
-        extra_columns: Whether the schema may have more columns than these.
-        columns: Name to type; ``a.b`` is a field of a struct, ``a[].b`` of an array's structs, ``a{}.b`` of a map's.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    table: str
-    extra_columns: Literal["allow", "refuse"] = "allow"
-    columns: dict[str, str]
-
-    def broken_by(self, version: SchemaVersion) -> list[Difference]:
-        """What ``version`` lacks or has otherwise; also what it has beside it, where that is refused."""
-        found = differences(self.columns, types(version))
-        return [one for one in found if one.pinned is not None or self.extra_columns == "refuse"]
+_OWN = frozenset({*LINEAGE, RESCUED_DATA, CORRUPT_RECORD})
+_WHOLE = ("tinyint", "smallint", "int", "bigint")
+_LOGICAL = {
+    "integer": _WHOLE,
+    "number": (*_WHOLE, "float", "double", "decimal"),
+    "timestamp": ("timestamp", "timestamp_ntz"),
+    "time": ("string",),
+    "object": ("struct",),
+    "vector": ("array",),
+}
+_LOOSE = re.compile(r"(?:.*[<,])?(?:any|object|array|vector|map)>*")  # such a column may have any fields
 
 
 @dataclass(frozen=True)
@@ -52,49 +40,6 @@ class Difference:
     column: str
     pinned: str | None
     present: str | None
-
-
-def read_contract(settings: Settings, table: str) -> Contract | None:
-    """The pinned contract of ``table``, or None.
-
-    Raises:
-        ConfigurationError: the file is no contract.
-    """
-    path = settings.contract_path(table)
-    try:
-        return Contract.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
-        return None
-    except (OSError, ValidationError) as error:
-        problem = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
-        raise ConfigurationError(
-            f"this is no contract: {problem}",
-            where=str(path),
-            state="nothing was compared",
-            next_command=f"correct the file; or remove it and pin the present schema: {accept(table)}",
-        ) from None
-
-
-def pin(settings: Settings, table: str, version: SchemaVersion) -> Contract:
-    """Pins the columns of ``version``; whether more are allowed stays as it was.
-
-    Raises:
-        ConfigurationError: the file cannot be written.
-    """
-    path = settings.contract_path(table)
-    before = read_contract(settings, table)
-    contract = Contract(table=table, extra_columns=before.extra_columns if before else "allow", columns=types(version))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(contract.model_dump_json(indent=2) + "\n")
-    except OSError as error:
-        raise ConfigurationError(
-            f"the contract cannot be written: {error.strerror}",
-            where=str(path),
-            state="nothing was pinned",
-            next_command="name a folder that can be written: LAKEHOUSE_CONTRACTS",
-        ) from None
-    return contract
 
 
 def schema_changes(versions: Sequence[SchemaVersion]) -> list[dict[str, Any]]:
@@ -113,36 +58,68 @@ def schema_changes(versions: Sequence[SchemaVersion]) -> list[dict[str, Any]]:
 def differences(pinned: Mapping[str, str], present: Mapping[str, str]) -> list[Difference]:
     """What differs, in the order of the columns; a column that differs stands for everything below it."""
     names = [*pinned, *(name for name in present if name not in pinned)]
-    wrong = [name for name in names if pinned.get(name) != present.get(name)]
-    below = tuple(name + mark for name in wrong for mark in (".", "[]", "{}"))
+    wrong = [name for name in names if not _fits(pinned.get(name), present.get(name))]
+    loose = [name for name, type_ in pinned.items() if _LOOSE.fullmatch(type_) and name in present]
+    below = tuple(name + mark for name in {*wrong, *loose} for mark in (".", "[]", "{}"))
     return [Difference(name, pinned.get(name), present.get(name)) for name in wrong if not name.startswith(below)]
 
 
 def types(version: SchemaVersion) -> dict[str, str]:
     """Every column of the files and the path, at every depth, with its type; fields stand for themselves."""
+    return {name: shape(type_) for name, type_ in columns_of(fields_of(version))}
+
+
+def fields_of(version: SchemaVersion) -> StructType:
+    """The columns of the files, then those of the path."""
     partitions = set(version.partitions.names)
-    own = StructType([one for one in version.data.fields if one.name not in partitions])
-    every = [*_columns(own, ""), *_columns(version.partitions, "")]
-    return {name: _shape(type_) for name, type_ in every}
+    return StructType([*(one for one in version.data.fields if one.name not in partitions), *version.partitions.fields])
 
 
-def _columns(type_: DataType, name: str) -> Iterator[tuple[str, DataType]]:
+def types_of_table(table: StructType) -> dict[str, str]:
+    """The same of a table, without the columns that a stream adds of its own."""
+    return {name: shape(type_) for name, type_ in columns_of(own_columns(table))}
+
+
+def own_columns(table: StructType) -> StructType:
+    """A table's columns but those that a stream adds: lineage, and what was rescued."""
+    return StructType([one for one in table.fields if one.name not in _OWN])
+
+
+def columns_of(type_: DataType, name: str = "") -> Iterator[tuple[str, DataType]]:
+    """``a.b`` is a field of a struct, ``a[].b`` of an array's structs, ``a{}.b`` of a map's."""
     if isinstance(type_, StructType):
         for one in type_.fields:
             full = f"{name}.{one.name}" if name else one.name
             yield full, one.dataType
-            yield from _columns(one.dataType, full)
+            yield from columns_of(one.dataType, full)
     elif isinstance(type_, ArrayType):
-        yield from _columns(type_.elementType, f"{name}[]")
+        yield from columns_of(type_.elementType, f"{name}[]")
     elif isinstance(type_, MapType):
-        yield from _columns(type_.valueType, f"{name}{{}}")
+        yield from columns_of(type_.valueType, f"{name}{{}}")
 
 
-def _shape(type_: DataType) -> str:
+def shape(type_: DataType) -> str:
+    """A type without the fields of its structs."""
     if isinstance(type_, StructType):
         return "struct"
     if isinstance(type_, ArrayType):
-        return f"array<{_shape(type_.elementType)}>"
+        return f"array<{shape(type_.elementType)}>"
     if isinstance(type_, MapType):
-        return f"map<{type_.keyType.simpleString()},{_shape(type_.valueType)}>"
+        return f"map<{type_.keyType.simpleString()},{shape(type_.valueType)}>"
     return type_.simpleString()
+
+
+def _fits(pinned: str | None, present: str | None) -> bool:
+    """Whether a column has its pinned type; a logical one is any that holds such values."""
+    if pinned == present:
+        return True
+    if pinned is None or present is None:
+        return False
+    if pinned == ANY:
+        return True
+    wanted, _, of = pinned.partition("<")
+    had, _, its = present.partition("<")
+    if of and its and wanted == had:  # array<integer> of array<bigint>
+        parts, theirs = of[:-1].split(",", 1), its[:-1].split(",", 1)
+        return len(parts) == len(theirs) and all(map(_fits, parts, theirs))
+    return not of and had.split("(")[0] in _LOGICAL.get(wanted, (wanted,)) and wanted in (*_LOGICAL, "array", "map")

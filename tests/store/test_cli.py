@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import yaml
 from command import lakehouse, lakehouse_json
 from pyspark.sql.types import StructType
 
@@ -80,7 +81,8 @@ def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, envir
     before = lakehouse(here, "schema", "contract")
     assert (before.returncode, "contract --write" in before.stderr) == (1, True)
     assert lakehouse_json(here, "schema", "contract", "--write")["passed"]
-    assert json.loads((tmp_path / f"{BRONZE}.json").read_text())["columns"] == {"id": "string", "note": "string"}
+    [pinned] = yaml.safe_load((tmp_path / f"{BRONZE}.odcs.yaml").read_text())["schema"]
+    assert [one["name"] for one in pinned["properties"]] == ["id", "note"]
 
     versions.write(SchemaVersion(1, StructType().add("id", "long").add("tip", "double"), StructType()))
     broken = lakehouse(here, "schema", "contract", "--json")
