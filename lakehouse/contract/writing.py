@@ -89,5 +89,5 @@ def _type(type_: DataType, before: Mapping[str, Any]) -> dict[str, Any]:
         case DecimalType():
             return {"logicalType": "number", "physicalType": type_.simpleString()}
     name = type_.simpleString()
-    logical = {"logicalType": _LOGICAL[name]} if name in _LOGICAL else {}
-    return {**logical, "physicalType": name}
+    # the standard's JSON Schema takes a property without a logical type for a map
+    return {"logicalType": _LOGICAL.get(name, "string"), "physicalType": name}

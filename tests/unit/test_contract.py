@@ -7,7 +7,16 @@ import jsonschema
 import pytest
 import yaml
 from open_data_contract_standard.model import OpenDataContractStandard
-from pyspark.sql.types import ArrayType, DecimalType, LongType, MapType, StringType, StructType, TimestampType
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DecimalType,
+    LongType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
 
 from lakehouse.autoloader.schema.hints import parse_hints
 from lakehouse.autoloader.schema.versions import SchemaVersion
@@ -89,6 +98,7 @@ def test_the_project_pins_the_orders_columns_as_the_stream_hints_them():
 
 
 EVERY = struct(
+    raw=BinaryType(),
     id=LongType(),
     price=DecimalType(10, 2),
     at=TimestampType(),
