@@ -115,3 +115,12 @@ def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
         os.chdir(here)
     assert done.returncode == 1
     assert "./dev demo" in done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--pattern", "*.csv"), ("--files", "a.json,b.json")])
+def test_a_copy_of_a_folder_without_files_ends_with_exit_code_1(lake, environment, more):
+    arguments = ("copy-into", "bronze.copied", f"{lake.settings.landing_uri}none/", "--format", "json")
+    done = lakehouse(environment, *arguments, "--validate", "ALL", *more)
+    assert done.returncode == 1
+    assert f"there is no file to copy under {lake.settings.landing_uri}none/" in done.stderr
+    assert " ".join(more) in done.stderr
