@@ -22,7 +22,8 @@ def defs() -> dg.Definitions:
         read_catalogue(lake.settings()),
         lake=lake,
         job_name=JOB,
-        landing={BRONZE: LandingNames(folder="orders", sensor=SENSOR, files="order files")},
+        sensor_name=SENSOR,
+        landing={BRONZE: LandingNames(folder="orders", files="order files")},
         pictures={SILVER: _pictures},
     )
 

@@ -161,7 +161,7 @@ class Settings(BaseSettings):
 
     def contract_path(self, table: str) -> Path:
         """The file with the columns that are pinned for ``layer.name``."""
-        return (self.contracts or self.declaration.parent / "contracts") / f"{table}.json"
+        return (self.contracts or self.declaration.parent / "contracts") / f"{table}.odcs.yaml"
 
     def quarantine_uri(self, table: str) -> str:
         """Where the rows are that ``layer.name`` does not count."""

@@ -104,10 +104,11 @@ class Finding:
     blocks: bool = False
 
     def line(self) -> str:
-        """``PASS  no_duplicate_orders on bronze.x  duplicate_keys 0  ...``."""
+        """``PASS  unique on bronze.x  duplicate_keys 0  ...``; a failure that stops nothing is ``WARN``."""
         numbers = "  ".join(f"{name} {value:,}" for name, value in self.numbers.items())
         cure = f"  next: {self.next_command}" if self.next_command else ""
-        return f"{'PASS' if self.passed else 'FAIL'}  {self.check} on {self.table}  {numbers}{cure}"
+        verdict = "PASS" if self.passed else "FAIL" if self.blocks else "WARN"
+        return f"{verdict}  {self.check} on {self.table}  {numbers}{cure}"
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -61,12 +61,13 @@ SECOND = Table("bronze.second", Files(path="s3a://landing/sensors/readings"), on
 SENSORS = Catalogue((READINGS, SECOND, LATEST, WINDOWS, DAYS))
 
 ORDERS = Table("bronze.orders_autoloader", Files(path="s3a://landing/orders/", glob="orders_stream_*.json"))
-NAMED = {ORDERS.name: LandingNames(folder="orders", sensor="new_order_files", files="order files")}
+NAMED = {ORDERS.name: LandingNames(folder="orders", files="order files")}
 
 
 def orders_definitions():
     """One folder of order files, with the names of the project's own instance."""
-    return definitions(Catalogue((ORDERS,)), job_name="ingest_orders", landing=NAMED)
+    catalogue = Catalogue((ORDERS,))
+    return definitions(catalogue, job_name="ingest_orders", sensor_name="new_order_files", landing=NAMED)
 
 
 def many(tables):

@@ -1,7 +1,8 @@
-"""``schema`` and ``schema_drift``: the columns of a stream's files, against those that are pinned in a contract."""
+"""``contract``, ``schema`` and ``schema_drift``: columns and rows against what is pinned in a contract."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
@@ -26,7 +27,7 @@ def _contract(at: At) -> Contract | None:
 class Schema(Check):
     """``schema``: every pinned column is there with its type, and no other where others are refused.
 
-    The contract is the file ``contracts/<table>.json``. Without one the check fails only where it is asked to block.
+    The contract is the file ``contracts/<table>.odcs.yaml``. Without it the check fails only where it is to block.
     """
 
     kind: ClassVar[str] = "schema"
@@ -66,6 +67,53 @@ class Schema(Check):
         return _with_cure(finding, cure)
 
 
+class OfContract(Check):
+    """``contract``: the table has what its contract pins: columns and types, what is required, unique, the primary key.
+
+    The contract is the file ``contracts/<table>.odcs.yaml``; the check fails without it.
+    """
+
+    kind: ClassVar[str] = "contract"
+    about: ClassVar[str] = "The table has the pinned columns; what is required is there, and what is unique is so."
+
+    def examine(self, at: At) -> Finding:
+        """Compares the table's columns; rows are looked at when those are as pinned."""
+        from lakehouse.checks.rows import NotNull, rows_of
+        from lakehouse.checks.unique import Unique
+
+        contract, table = _contract(at), at.table.name
+        if contract is None:
+            path = at.lake.settings.contract_path(table)
+            cure = f"write the contract: lakehouse schema export {table} > {path}"
+            return self.finding(at, False, {"pinned_columns": 0}, (), cure)
+        broken = contract.broken_by(rows_of(at).schema)
+        numbers: dict[str, int | float] = {
+            "pinned_columns": len(contract.columns),
+            "missing_columns": sum(column.present is None for column in broken),
+            "changed_types": sum(None not in (column.pinned, column.present) for column in broken),
+            "refused_columns": sum(column.pinned is None for column in broken),
+        }
+        if broken:
+            sample = tuple(vars(column) for column in broken[:SAMPLE_ROWS])
+            cure = f"correct {', '.join(at.table.flow.reads) or 'the files at their sender'}, or {contract.path.name}"
+            return self.finding(at, False, numbers, sample, cure)
+        pinned = contract.pinned
+        rules: list[Check] = []
+        if required := tuple(dict.fromkeys([*pinned.required, *pinned.key])):
+            rules.append(NotNull(columns=required, max_share=0, name="required"))
+        keys = {(column,) for column in pinned.unique} | ({pinned.key} if pinned.key else set())
+        rules += [Unique(columns=key, name="unique") for key in sorted(keys)]
+        inner = replace(at, table=replace(at.table, checks=tuple(rules)), memo={"rows": rows_of(at)})
+        findings = [found for rule in rules if (found := rule.examine(inner)) is not None]
+        for name in ("null_rows", "duplicate_keys", "examined_rows"):
+            told = [found.numbers[name] for found in findings if name in found.numbers]
+            numbers |= {name: max(told) if name == "examined_rows" else sum(told)} if told else {}
+        failed = next((found for found in findings if not found.passed), None)
+        if failed is None:
+            return self.finding(at, True, numbers)
+        return self.finding(at, False, numbers, failed.sample, failed.next_command)
+
+
 class SchemaDrift(Check):
     """``schema_drift``: no column came that the contract does not name; says which file brought it, and when."""
 
@@ -99,6 +147,4 @@ class SchemaDrift(Check):
 
 def _with_cure(finding: Finding, cure: str) -> Finding:
     """A first contract is worth pinning also while nothing is wrong."""
-    from dataclasses import replace
-
     return replace(finding, next_command=cure)

@@ -55,10 +55,13 @@ def copy_into(
         copy.check()
         lake = Lake.open(say=out.say)
         if validate is None:
-            _say_report(out, copies.copy_into(connect(lake, out.say), lake, copy))
+            done = copies.copy_into(connect(lake, out.say), lake, copy)
+            _say_report(out, done)
+            _require_some(len(done.files) + done.already_loaded, copy)
             return
         found = copies.validate_copy(lake, copy, None if validate.upper() == "ALL" else int(validate))
         _say_validation(out, found)
+        _require_some(found.files, copy)
         if found.errors:
             raise CheckFailed(
                 f"{len(found.errors):,} problems: the files cannot be copied into {table}",
@@ -66,6 +69,26 @@ def copy_into(
                 state="nothing was written",
                 next_command="correct the files, or leave them out with --pattern or --files",
             )
+
+
+def _require_some(files: int, copy: Any) -> None:
+    """A folder that was named and has nothing is a wrong name, more often than an empty folder.
+
+    Raises:
+        ConfigurationError: no file is of the copy, not even one that the table has already.
+    """
+    from lakehouse.errors import ConfigurationError
+
+    if files:
+        return
+    asked = [f"--pattern {copy.pattern}"] if copy.pattern is not None else []
+    asked += [f"--files {','.join(copy.files)}"] if copy.files else []
+    raise ConfigurationError(
+        " ".join([f"there is no file to copy under {copy.path}", *(["of", *asked] if asked else [])]),
+        where=copy.path,
+        state="nothing was written",
+        next_command="correct the folder, or what chooses the files in it (--pattern, --files)",
+    )
 
 
 def _say_report(out: Output, done: Any) -> None:

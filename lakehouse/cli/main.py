@@ -202,7 +202,7 @@ def ingest(
 
 
 def _show(out: Output, finding: Finding) -> None:
-    out.line(finding.line(), style="" if finding.passed else "yellow")
+    out.line(finding.line(), style="" if finding.passed else "red" if finding.blocks else "yellow")
     if finding.sample:
         out.table(list(finding.sample[0]), [list(row.values()) for row in finding.sample])
 

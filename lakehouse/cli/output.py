@@ -60,9 +60,9 @@ class Output:
         """A table of the result, for people only: numbers to the right, with separators."""
         if self._as_json:
             return
-        table = Grid(
-            title=printable(title) or None, title_justify="left", box=None, pad_edge=False, header_style="bold"
-        )
+        if title:  # a title of the grid would be broken to the width of its columns
+            _console.print(printable(title), style="italic", soft_wrap=True)
+        table = Grid(box=None, pad_edge=False, header_style="bold")
         numeric = [all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in range(len(columns))]
         for name, right in zip(columns, numeric, strict=True):
             table.add_column(printable(name), justify="right" if right else "left", overflow="fold")

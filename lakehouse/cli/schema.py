@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
@@ -163,18 +164,29 @@ def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> di
 @schema.command("contract")
 def contract(
     write: Annotated[bool, typer.Option("--write", help="pin the present columns as the contract")] = False,
+    convert: Annotated[
+        bool, typer.Option("--convert", help="turn the JSON contract of an older release into the standard's YAML")
+    ] = False,
     named: FilesTable = None,
     as_json: bool = Json,
 ) -> None:
     """Hold the schema against its pinned contract: exit code 1 when it breaks it."""
     from lakehouse import contract as contracts
     from lakehouse.errors import CheckFailed, ConfigurationError
-    from lakehouse.pipeline import schemas
+    from lakehouse.pipeline import declared, schemas
 
     with command(as_json) as out:
         lake, table = open_table(out, named)
+        if convert:
+            done = contracts.convert(lake.settings, table)
+            out.line(f"wrote {done.path}: {len(done.columns)} columns; the JSON is gone", style="green")
         latest, path = _version(schemas(lake, table), None), lake.settings.contract_path(table)
-        pinned = contracts.pin(lake.settings, table, latest) if write else contracts.read_contract(lake.settings, table)
+        told = declared(lake, table).description
+        pinned = (
+            contracts.pin(lake.settings, table, latest, told)
+            if write
+            else contracts.read_contract(lake.settings, table)
+        )
         if pinned is None:
             raise ConfigurationError(
                 f"no contract is pinned for {table}",
@@ -196,8 +208,40 @@ def contract(
                 state="nothing was changed",
                 next_command=f"lakehouse schema history names the files; to accept it: {contracts.accept(table)}",
             )
-        done = "pinned" if write else "PASS"
-        out.line(f"{done}  {table}, version {latest.version}: {len(pinned.columns)} columns in {path}", style="green")
+        verdict = "pinned" if write else "PASS"
+        out.line(
+            f"{verdict}  {table}, version {latest.version}: {len(pinned.columns)} columns in {path}", style="green"
+        )
+
+
+@schema.command("export")
+def export(
+    named: Annotated[str, typer.Argument(metavar="TABLE", help="layer.name of any table that is there")],
+    as_json: bool = Json,
+) -> None:
+    """Print a table's present columns as a contract of the Open Data Contract Standard."""
+    from lakehouse.contract.columns import own_columns
+    from lakehouse.contract.writing import as_odcs, text_of
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.pipeline import declared
+
+    with command(as_json) as out:
+        lake, table = open_table(out, named)
+        delta = lake.delta(table)
+        if delta is None:
+            raise ConfigurationError(
+                f"there is no table {table} yet",
+                where=lake.settings.table_uri(table),
+                state="nothing was read",
+                next_command=f"fill it: lakehouse ingest {table}",
+            )
+        from pyspark.sql.types import StructType
+
+        columns = own_columns(StructType.fromJson(json.loads(delta.schema().to_json())))
+        document = as_odcs(table, columns, description=declared(lake, table).description)
+        for line in text_of(document).splitlines():
+            out.line(line)
+        out.result(document)
 
 
 def _opened(out: Output, named: str | None) -> tuple[str, SchemaLocation]:

@@ -1,27 +1,39 @@
 """What has landed since a sensor asked last: by a listing behind the greatest key, or of the whole folder.
 
-Nothing is written: all that is known is in the sensor's cursor. Where keys grow, a tick lists what follows the greatest
-key that is known, whatever the folder holds. A listing of the whole folder finds what arrived behind it: a file with an
-older key by its time, one whose time is old as well (restored, mirrored) by the number of files. It is made at every
-tick of a small folder, or of one whose last new files did not have the greatest keys; else once in the interval that is
-given. An older file that comes in between two such listings in which as many others go is left to the schedule.
+Nothing is written: all that is known is in the sensor's cursor. Only the first look at a folder also asks what its
+tables have loaded: files that ``lakehouse ingest`` or another instance took are no news. Where keys grow, a tick lists
+what follows the greatest key that is known, whatever the folder holds. A listing of the whole folder finds what arrived
+behind it: a file with an older key by its time, one whose time is old as well (restored, mirrored) by the number of
+files. It is made at every tick of a small folder, or of one whose last new files did not have the greatest keys; else
+once in the interval that is given. An older file that comes in between two such listings in which as many others go is
+left to the schedule.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import islice
+from typing import Any
 
 from lakehouse.autoloader.files.discovery import FAST_FROM_FILES
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
+_PAGE = 1_000
+
+Loaded = Callable[[Sequence[ObjectInfo]], Collection[str]]
+"""Tells the keys of those objects that every table of the folder has loaded."""
+
+
+def _nothing(page: Sequence[ObjectInfo]) -> Collection[str]:
+    return ()
+
 
 @dataclass(frozen=True)
 class Seen:
-    """The cursor: what a run was asked for.
+    """What is remembered of a folder: what a run was asked for.
 
     Attributes:
         high: Newest time at the last listing of everything.
@@ -47,18 +59,17 @@ class Seen:
     v: int = 2
 
     @classmethod
-    def read(cls, cursor: str | None) -> Seen:
-        """A cursor that cannot be read (typed by hand, of another release) counts as none: that costs one run."""
+    def read(cls, said: Any) -> Seen:
+        """What cannot be read (typed by hand, of another release) counts as nothing: that costs one first look."""
         try:
-            said = json.loads(cursor or "{}")
             seen = cls(**{**said, "at_high": tuple(said["at_high"])})
             return seen if seen.v == cls.v and seen._has_its_types() else cls()
         except (ValueError, KeyError, TypeError):
             return cls()
 
-    def write(self) -> str:
-        """The cursor's text."""
-        return json.dumps(asdict(self))
+    def write(self) -> dict[str, Any]:
+        """For the cursor."""
+        return asdict(self)
 
     @property
     def files(self) -> int:
@@ -137,6 +148,7 @@ def look(
     now: datetime,
     interval_seconds: float,
     in_a_hurry: bool = False,
+    loaded: Loaded = _nothing,
 ) -> Look:
     """Looks for what is new since ``seen``.
 
@@ -149,6 +161,7 @@ def look(
         now: The moment of this look. A clock that was set back costs a listing of everything, nothing worse.
         interval_seconds: How long a file may stay unseen behind the greatest key.
         in_a_hurry: Whether a listing of everything that is due may wait, because no run would start anyway.
+        loaded: What has been loaded, for the first look at the folder.
 
     Raises:
         StoreUnavailable, AccessDenied, BucketMissing: the folder cannot be listed.
@@ -157,7 +170,7 @@ def look(
         age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds()
         if in_a_hurry or 0 <= age_seconds < interval_seconds:
             return _behind_the_last_key(store, bucket, root, takes, seen)
-    return _everything(store, bucket, root, takes, seen, now)
+    return _everything(store.list(bucket, root), takes, seen, now, _nothing if seen.listed_at else loaded)
 
 
 def mark_of(one: ObjectInfo) -> str:
@@ -189,31 +202,38 @@ def _behind_the_last_key(
 
 
 def _everything(
-    store: ObjectStore, bucket: str, root: str, takes: Callable[[ObjectInfo], bool], seen: Seen, now: datetime
+    listed: Iterator[ObjectInfo], takes: Callable[[ObjectInfo], bool], seen: Seen, now: datetime, loaded: Loaded
 ) -> Look:
     fresh, ignored, behind = Fresh(), 0, 0
     known = ahead = total = 0  # files that were there before, as far as that can be told
     at_high_before = set(seen.at_high)
     high, at_high, last_key = "", [], ""
-    for one in store.list(bucket, root):
-        if not takes(one):
-            ignored += 1
-            continue
-        total += 1
-        time, last_key = time_of(one), one.key
-        if time > high:
-            high, at_high = time, [one]
-        elif time == high:
-            at_high.append(one)
-        if one.key > seen.greatest_key:
-            fresh.add(one)
-        elif one.key > seen.last_key and time <= seen.newest:
-            ahead += 1
-        elif one.key > seen.last_key or time > seen.high or (time == seen.high and mark_of(one) not in at_high_before):
-            fresh.add(one)
-            behind += 1
-        else:
-            known += 1
+    while page := list(islice(listed, _PAGE)):
+        taken = [one for one in page if takes(one)]
+        ignored += len(page) - len(taken)
+        total += len(taken)
+        given = loaded(taken)
+        for one in taken:
+            time, last_key = time_of(one), one.key
+            if time > high:
+                high, at_high = time, [one]
+            elif time == high:
+                at_high.append(one)
+            if one.key in given:
+                continue
+            if one.key > seen.greatest_key:
+                fresh.add(one)
+            elif one.key > seen.last_key and time <= seen.newest:
+                ahead += 1
+            elif (
+                one.key > seen.last_key
+                or time > seen.high
+                or (time == seen.high and mark_of(one) not in at_high_before)
+            ):
+                fresh.add(one)
+                behind += 1
+            else:
+                known += 1
     unnamed = max(known - seen.known, 0) + max(ahead - seen.ahead, 0)
     behind += unnamed
     arrived = fresh.count + unnamed + seen.ahead

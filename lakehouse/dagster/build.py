@@ -11,7 +11,7 @@ from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.selection import ingested, readers_of
-from lakehouse.dagster.sensors import sensor_of
+from lakehouse.dagster.sensors import SENSOR, sensor_of
 from lakehouse.dagster.tables import Pictures, asset_of
 from lakehouse.declaration import read_catalogue
 from lakehouse.table import Catalogue
@@ -22,17 +22,19 @@ def definitions(
     *,
     lake: LakeResource | None = None,
     job_name: str = INGEST,
+    sensor_name: str = SENSOR,
     landing: Mapping[str, LandingNames] | None = None,
     pictures: Mapping[str, Pictures] | None = None,
 ) -> dg.Definitions:
-    """Assets, checks, jobs, sensors and schedules of declared tables; opens no store and starts no Spark.
+    """Assets, checks, jobs, the sensor and schedules of declared tables; opens no store and starts no Spark.
 
     Args:
         catalogue: The tables, as the settings of ``lake`` declare them: runs read that declaration again. Default:
             that declaration is read.
         lake: Where they are; default what the ``LAKEHOUSE_*`` variables name.
         job_name: Of the job that brings all tables up to date which are not ``on_demand``.
-        landing: By table of files, how the folder and the sensor are called that it is fed from.
+        sensor_name: Of the sensor that asks for one run of all tables whose files have landed.
+        landing: By table of files, how the folder is called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
 
     Raises:
@@ -48,10 +50,10 @@ def definitions(
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
         ingest = ingest_job(job_name, every_run)
-        readers = readers_of(folders, catalogue)
         jobs.append(ingest)
         schedules.append(hourly(ingest))
-        sensors = [sensor_of(folder, ingest, readers[folder.name]) for folder in folders if folder.fed]
+        if fed := [folder for folder in folders if folder.fed]:
+            sensors.append(sensor_of(sensor_name, fed, ingest, every_run, readers_of(fed, catalogue)))
     if upkeep:
         nights = maintenance_job([asset.key for asset in upkeep])
         jobs.append(nights)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.dagster.metadata import of_finding
-from lakehouse.dagster.names import key_of
+from lakehouse.dagster.names import check_step_of, key_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.schema_metadata import of_history, versions_of
 from lakehouse.lake import Lake
@@ -24,7 +24,7 @@ def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
     kinds = {check.called: check.kind for check in declared}
 
     @dg.multi_asset_check(
-        name=f"{table.name.replace('.', '__')}__checks",
+        name=check_step_of(key),
         specs=[
             dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.told or None)
             for check in declared

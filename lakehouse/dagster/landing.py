@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,12 +22,10 @@ class LandingNames(dg.Model, dg.Resolvable):
 
     Attributes:
         folder: Last part of the landing asset's key; default the folder's own name.
-        sensor: Name of the sensor; default ``new_files_<folder>``.
         files: What lands there, in words, plural.
     """
 
     folder: str | None = None
-    sensor: str | None = None
     files: str = "files"
 
 
@@ -39,7 +36,6 @@ class Folder:
     Attributes:
         bucket, root: Where it is; the root ends with a slash, or is empty.
         name: Last part of its asset's key.
-        sensor: Name of its sensor.
         files: What lands there, in words.
         tables: Those that read it, also the ones that are brought up to date only on demand.
     """
@@ -47,7 +43,6 @@ class Folder:
     bucket: str
     root: str
     name: str
-    sensor: str
     files: str = "files"
     tables: tuple[Table, ...] = field(default=(), repr=False)
 
@@ -119,8 +114,7 @@ def landing_folders(catalogue: Catalogue, names: Mapping[str, LandingNames] | No
         given = next((names[one.name] for one in tables if names and one.name in names), LandingNames())
         own = _last_part(bucket, root)
         name = given.folder or (own if short[own] == 1 else f"{bucket}_{root}".strip("/").replace("/", "_"))
-        sensor = given.sensor or f"new_files_{re.sub(r'[^A-Za-z0-9_]', '_', name)}"
-        folders.append(Folder(bucket, root, name, sensor, given.files, tuple(tables)))
+        folders.append(Folder(bucket, root, name, given.files, tuple(tables)))
     return tuple(folders)
 
 

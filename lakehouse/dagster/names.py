@@ -8,6 +8,16 @@ def key_of(table: str) -> dg.AssetKey:
     return dg.AssetKey(table.split("."))
 
 
+def step_of(table: dg.AssetKey) -> str:
+    """The step that brings a table up to date."""
+    return "__".join(table.path)
+
+
+def check_step_of(table: dg.AssetKey) -> str:
+    """The step that checks a table."""
+    return f"{step_of(table)}__checks"
+
+
 def pool(table: str) -> str:
     """One pool for each checkpoint, with one place: the one-writer rule in Dagster's words."""
     return f"checkpoint/{table}"

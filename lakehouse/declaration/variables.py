@@ -117,7 +117,32 @@ def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[st
     return [(name, bare[near] if near else None) for name, near in likely.items()]
 
 
+_MOVED = {
+    "SCHEMA_EVOLUTION_MODE": ("files", "options", "cloudFiles.schemaEvolutionMode"),
+    "BRONZE_MAX_FILES_PER_TRIGGER": ("files", "options", "cloudFiles.maxFilesPerTrigger"),
+    "ALLOW_OVERWRITES": ("files", "options", "cloudFiles.allowOverwrites"),
+    "SILVER_SOURCE": ("windows", "source"),
+    "SILVER_WATERMARK": ("windows", "watermark"),
+    "SILVER_WINDOW": ("windows", "window"),
+    "SILVER_SLIDE": ("windows", "slide"),
+    "SILVER_SESSION_GAP": ("windows", "session_gap"),
+    "SILVER_OUTPUT_MODE": ("windows", "output_mode"),
+    "SILVER_MAX_FILES_PER_TRIGGER": ("windows", "max_files_per_trigger"),
+    "SILVER_EARLIEST_DATE": ("event_time", "earliest"),
+    "SILVER_FUTURE_LIMIT": ("event_time", "future_limit"),
+    "SILVER_AMOUNT_LIMIT": ("refuse",),
+    "DUPLICATE_ORDERS": ("checks", "unique", "on_failure"),
+    "SCHEMA_CONTRACT": ("checks", "schema", "on_failure"),
+    "RESCUED_SHARE": ("checks", "rescue_rate", "max_share"),
+    "CORRUPT_SHARE": ("checks", "no_invalid_rows", "max_share"),
+}
+"""Variables that were settings of an older release, and where a declaration says the same."""
+
+
 def warning_of(name: str, near: str | None) -> str:
     """What people are told about one of ``unknown_variables``."""
+    if place := _MOVED.get(name.removeprefix(PREFIX)):
+        written = ": ".join([*place, "${" + name + "}"])
+        return f"{name} is set, and is no setting any more: its place is the declaration, {written}"
     asked = f"; did you mean {near}?" if near else ""
     return f"{name} is set, and neither a setting nor asked for by the declaration{asked}"

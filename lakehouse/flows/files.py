@@ -249,6 +249,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
     from lakehouse.streams.widening import widen_table
 
     lake, table = at.lake, at.table.name
+    _require_same_folder(lake, table, flow)
     uri, checkpoint = lake.settings.table_uri(table), lake.settings.checkpoint_uri(table)
 
     def batch_writer() -> ReplacingWriter | None:
@@ -273,6 +274,38 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
         schema_version=lambda: schema_of(lake, table).newest if options.schema_location else None,
         file_log=CloudFilesLog(lake, options),
         partition_by=flow.partition_by,
+    )
+
+
+def _require_same_folder(lake: Lake, table: str, flow: Files) -> None:
+    """A table goes on in the folder that its checkpoint knows.
+
+    Raises:
+        ConfigurationError: the declaration names another.
+    """
+    from lakehouse.autoloader.files.journal import Journal
+    from lakehouse.checkpoints import agreement as checkpoints
+
+    offset = checkpoints.newest_offset(lake, table) or {}
+    known, path = str(offset.get("journal", "")).rstrip("/"), SourcePath.parse(flow.path)
+    name = known.rsplit("/", 1)[-1]
+    if not known or name == source_id(path) or "cloudfiles.journallocation" in {one.lower() for one in flow.options}:
+        return
+    journal = Journal.at(lake.store, known)
+    first = next(iter(journal.files(0, 1)), None)
+    steps = first.key.split("/")[:-1] if first else []
+    roots = ["", *("/".join(steps[: end + 1]) + "/" for end in range(len(steps)))]
+    before = next(
+        (uri for root in roots if first and source_id(SourcePath.parse(uri := f"s3a://{first.bucket}/{root}")) == name),
+        None,
+    )
+    if before is None:  # it was given a place of its own
+        return
+    raise ConfigurationError(
+        f"the folder of {table} changed from {before} to s3a://{path.bucket}/{path.root}",
+        where=lake.settings.checkpoint_uri(table),
+        state="nothing was read or written; the table has the files of the first",
+        next_command=f"declare a table of its own for the new folder, and give {table} its path back",
     )
 
 

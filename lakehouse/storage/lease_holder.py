@@ -88,8 +88,8 @@ class Holder:
         return None if born == UNKNOWN else born == self.started
 
     def described(self) -> str:
-        """``pid 7 on lake1 since 10:00:00Z``."""
-        since = time.strftime("%H:%M:%SZ", time.gmtime(self.acquired_at))
+        """``pid 7 on lake1 since 2026-01-01 10:00:00Z``."""
+        since = time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(self.acquired_at))
         return f"pid {self.pid} on {self.host.split('/')[0]} since {since}"
 
 

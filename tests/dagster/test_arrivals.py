@@ -145,17 +145,26 @@ def test_a_listing_that_is_due_waits_for_those_in_a_hurry(listing):
 
 
 @pytest.mark.parametrize(
-    "cursor",
+    "said",
     [
-        '{"v": 2, "at_high": [], "known": "3"}',
-        '{"v": 2, "at_high": [], "listed_at": "noon"}',
-        '{"v": 2, "at_high": [], "unheard": 1}',
-        '{"v": 2, "at_high": 7}',
-        "[]",
+        {"v": 2, "at_high": [], "known": "3"},
+        {"v": 2, "at_high": [], "listed_at": "noon"},
+        {"v": 2, "at_high": [], "unheard": 1},
+        {"v": 2, "at_high": 7},
+        [],
     ],
 )
-def test_a_cursor_of_another_make_counts_as_none(cursor):
-    assert Seen.read(cursor) == Seen()
+def test_what_is_remembered_in_another_way_counts_as_nothing(said):
+    assert Seen.read(said) == Seen()
+
+
+def test_what_the_tables_have_loaded_is_not_new_at_the_first_look(listing):
+    had = lambda page: {one.key for one in page} - {"in/2"}  # noqa: E731
+    found, seen = seen_after(listing, Seen(), loaded=had)
+    assert (found.new, found.files, seen.grows) == (1, 4, True)
+    listing.put("in/5", seconds=5)
+    found, _ = seen_after(listing, seen, minutes=61, loaded=had)
+    assert (found.new, found.whole) == (1, True)
 
 
 def test_a_real_store_lists_what_follows_the_last_key(lake, monkeypatch):

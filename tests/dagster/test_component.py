@@ -24,8 +24,7 @@ type: lakehouse.dagster.LakehouseComponent
 attributes:
   declaration: tables.yaml
   job_name: ingest_rooms
-  landing:
-    bronze.rooms: {sensor: new_rooms}
+  sensor_name: new_rooms
 """
 
 

@@ -91,7 +91,7 @@ def test_the_job_has_all_tables_but_those_on_demand():
     }
     assert {one.name for one in job.asset_layer.asset_graph.asset_check_keys} == {"single", "whole", "right"}
     assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance"]
-    assert [one.name for one in made.sensors] == ["new_files_readings"]
+    assert [one.name for one in made.sensors] == ["new_files"]
 
 
 def test_a_part_of_the_job_keeps_its_checks():
@@ -123,7 +123,7 @@ def test_two_hundred_tables_load_without_a_store_and_without_spark(monkeypatch):
     made = definitions(many(tables=200))
     dg.Definitions.validate_loadable(made)
     tables = [one for one in made.resolve_asset_graph().get_all_asset_keys() if one.path[0] in ("bronze", "silver")]
-    assert (len(tables), len(made.sensors), opened) == (200, 100, [])
+    assert (len(tables), len(made.sensors), opened) == (200, 1, [])
 
 
 def test_the_version_of_the_code_follows_the_declaration():
@@ -139,21 +139,12 @@ def folders_of(*paths, names=None):
 
 def test_folders_of_the_same_name_are_told_apart():
     found = folders_of("s3a://one/in/", "s3a://two/in/", "s3a://two/", "s3a://two/day=*/x.json")
-    assert [(one.name, one.sensor) for one in found] == [
-        ("one_in", "new_files_one_in"),
-        ("two_in", "new_files_two_in"),
-        ("two", "new_files_two"),
-    ]
-
-
-def test_a_sensors_name_has_no_sign_that_dagster_refuses():
-    [folder] = folders_of("s3a://landing/eu-west.1/")
-    assert (folder.name, folder.sensor) == ("eu-west.1", "new_files_eu_west_1")
+    assert [one.name for one in found] == ["one_in", "two_in", "two"]
 
 
 def test_a_folder_can_be_given_names():
     [folder] = folders_of("s3a://landing/x/", names={"bronze.t0": LandingNames(folder="orders", files="order files")})
-    assert (folder.key.path, folder.sensor, folder.files) == (["landing", "orders"], "new_files_orders", "order files")
+    assert (folder.key.path, folder.files) == (["landing", "orders"], "order files")
 
 
 def test_what_a_folder_takes_is_what_one_of_its_tables_reads():

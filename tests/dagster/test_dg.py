@@ -70,6 +70,6 @@ def test_a_strangers_project_scaffolds_the_component_and_has_the_tables_of_its_d
     assert "type: lakehouse.dagster.LakehouseComponent" in (project / "my_lake/defs/lake/defs.yaml").read_text()
     assert "All definitions loaded successfully" in dg(project, "check", "defs")
     listed = dg(project, "list", "defs")
-    for name in ("bronze/customers", "silver/customers", "silver/customers:unique", "new_files_customers"):
+    for name in ("bronze/customers", "silver/customers", "silver/customers:unique", "new_files"):
         assert name in listed
     assert not (tmp_path / "home").exists(), "neither a store nor Spark is needed to load them"

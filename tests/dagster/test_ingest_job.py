@@ -1,8 +1,9 @@
 """The job on a real store and a real engine."""
 
 import dagster as dg
+from pyspark.sql.types import StructType
 
-from lakehouse.contract import Contract
+from lakehouse.contract.writing import as_odcs, text_of
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
 
 WINDOWS = [dg.AssetKey(["bronze", "orders_autoloader"]), dg.AssetKey(["silver", "orders_windowed_aggregates"])]
@@ -146,10 +147,9 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     with monkeypatch.context() as patch:
         patch.setenv("LAKEHOUSE_CONTRACTS", str(tmp_path / "contracts"))
         patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "block")
-        columns = {"order_id": "bigint", "customer_id": "string"}
-        contract = Contract(table=BRONZE, columns=columns, extra_columns="allow")
+        contract = text_of(as_odcs(BRONZE, StructType().add("order_id", "bigint").add("customer_id", "string")))
         (tmp_path / "contracts").mkdir()
-        (tmp_path / "contracts" / f"{BRONZE}.json").write_text(contract.model_dump_json())
+        (tmp_path / "contracts" / f"{BRONZE}.odcs.yaml").write_text(contract)
         stopped = run(load_job(), instance, WINDOWS)
         assert not stopped.success
         assert lake.version(SILVER) is None

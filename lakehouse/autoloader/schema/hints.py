@@ -83,17 +83,18 @@ def with_hints(schema: StructType, hints: Sequence[Hint]) -> StructType:
 
 def types_of(schema: StructType) -> dict[str, str]:
     """For each column, its name quoted, the type as ``parse_hints`` and Spark's SQL read it."""
-    return {_quote(one.name): _written(one.dataType) for one in schema.fields}
+    return {_quote(one.name): written(one.dataType) for one in schema.fields}
 
 
-def _written(type_: DataType) -> str:
+def written(type_: DataType) -> str:
+    """A type as ``parse_hints`` and Spark's SQL read it, names quoted."""
     match type_:
         case StructType():
-            return f"STRUCT<{', '.join(f'{_quote(one.name)}: {_written(one.dataType)}' for one in type_.fields)}>"
+            return f"STRUCT<{', '.join(f'{_quote(one.name)}: {written(one.dataType)}' for one in type_.fields)}>"
         case ArrayType():
-            return f"ARRAY<{_written(type_.elementType)}>"
+            return f"ARRAY<{written(type_.elementType)}>"
         case MapType():
-            return f"MAP<{_written(type_.keyType)}, {_written(type_.valueType)}>"
+            return f"MAP<{written(type_.keyType)}, {written(type_.valueType)}>"
     return type_.simpleString().upper()
 
 

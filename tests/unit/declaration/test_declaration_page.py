@@ -10,7 +10,9 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
+from open_data_contract_standard.model import OpenDataContractStandard
 
+from lakehouse.contract.reading import read
 from lakehouse.declaration import json_schema, read_catalogue
 from lakehouse.declaration.models import key_names
 from lakehouse.declaration.tables import TableKeys
@@ -20,7 +22,7 @@ from lakehouse.table import CHECKS, FLOWS, Check
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "declaration.md").read_text()
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+*EXAMPLES, CONTRACT = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 BESIDE = key_names(Check)
 
 
@@ -67,6 +69,14 @@ def test_examples_of_the_page_are_valid(example, tmp_path):
     path.write_text(example)
     assert read_catalogue(Settings.load(declaration=path)).tables
     assert list(VALIDATOR.iter_errors(yaml.safe_load(example))) == []
+
+
+def test_the_contract_of_the_page_is_of_the_standard_and_is_read():
+    document = yaml.safe_load(CONTRACT)
+    jsonschema.validate(document, json.loads(OpenDataContractStandard.json_schema()))
+    pinned = read(CONTRACT, document["id"])
+    assert (pinned.key, pinned.required) == (("customer_id",), ("country",))
+    assert pinned.columns["address.city"] == "string"
 
 
 VALIDATOR = jsonschema.Draft202012Validator(json.loads((ROOT / "docs" / "lakehouse.schema.json").read_text()))

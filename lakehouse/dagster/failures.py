@@ -1,0 +1,143 @@
+"""What the sensor knows of the job's runs: which are under way, and which tables failed and are to be tried again."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+from dagster._core.execution.stats import StepEventStatus
+
+from lakehouse.dagster.names import check_step_of, step_of
+
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_RETRY_AFTER_MINUTES = (1, 4, 16)
+_MOST_FAILED = 50
+_MOST_OTHERS = 200
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Retries:
+    """Tables that failed in their last run.
+
+    Attributes:
+        due: Those to be tried again now, each with the run in which it failed last.
+        waiting: Those to be tried again later, with that run and the time.
+        left: Those that failed too often, with that run: new files and the schedule alone run them again.
+    """
+
+    due: dict[dg.AssetKey, str]
+    waiting: dict[dg.AssetKey, tuple[str, datetime]]
+    left: dict[dg.AssetKey, str]
+
+    def why_not(self) -> str:
+        """A sentence on those that are not tried again now; empty when there are none."""
+        told = ""
+        if self.waiting:
+            run, due = min(self.waiting.values(), key=lambda one: one[1])
+            told += f"; {_names(self.waiting)} failed in run {run[:8]}, tried again at {due:%Y-%m-%d %H:%M:%SZ}"
+        if self.left:
+            run = next(iter(self.left.values()))
+            told += f"; {_names(self.left)} failed in run {run[:8]} like in those before it: left to the schedule"
+        return told
+
+
+class Runs:
+    """The runs of one job.
+
+    Args:
+        instance: Where they are recorded.
+        job: The job's name.
+        every: The tables of a run without a selection, in the order of the data.
+    """
+
+    def __init__(self, instance: dg.DagsterInstance, job: str, every: Sequence[dg.AssetKey]) -> None:
+        self._instance, self._job, self._every = instance, job, every
+        under_way = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=_MOST_OTHERS)
+        self._under_way = [(record.dagster_run.run_id, self._tables(record)) for record in under_way]
+
+    def under_way(self, tables: Collection[dg.AssetKey]) -> str | None:
+        """Id of an unfinished run of any of these tables."""
+        return next((run_id for run_id, its in self._under_way if its & set(tables)), None)
+
+    def retries(self, now: datetime) -> Retries:
+        """What failed in its last finished run, and is in no run now.
+
+        A run of many tables ends as failed when one of them does: only that one, and what reads it, is tried again.
+        """
+        due: dict[dg.AssetKey, str] = {}
+        waiting: dict[dg.AssetKey, tuple[str, datetime]] = {}
+        left: dict[dg.AssetKey, str] = {}
+        for table, runs in self._failed().items():
+            run_id, last = runs[0].dagster_run.run_id, runs[0]
+            if len(runs) > len(_RETRY_AFTER_MINUTES):
+                left[table] = run_id
+                continue
+            ended = datetime.fromtimestamp(last.end_time or last.update_timestamp.timestamp(), UTC)
+            at = ended + timedelta(minutes=_RETRY_AFTER_MINUTES[len(runs) - 1])
+            if now < at:
+                waiting[table] = run_id, at
+            elif self.under_way([table]) is None:
+                due[table] = run_id
+        return Retries(due, waiting, left)
+
+    def _failed(self) -> dict[dg.AssetKey, list[dg.RunRecord]]:
+        """For each table whose last run failed, the runs since the last good one, newest first."""
+        streaks: dict[dg.AssetKey, list[dg.RunRecord]] = {table: [] for table in self._every}
+        undecided = set(self._every)
+        for record in self._finished():
+            concerned = self._tables(record) & undecided
+            if not concerned:
+                continue
+            failed = self._failed_in(record) & concerned
+            for table in failed:
+                streaks[table].append(record)
+            undecided -= concerned - failed
+            undecided -= {table for table in failed if len(streaks[table]) > len(_RETRY_AFTER_MINUTES)}
+        return {table: runs for table, runs in streaks.items() if runs}
+
+    def _finished(self) -> Iterator[dg.RunRecord]:
+        """Newest first; none where none failed, which is the usual case."""
+        failed = self._instance.get_run_records(
+            dg.RunsFilter(job_name=self._job, statuses=[dg.DagsterRunStatus.FAILURE]), limit=_MOST_FAILED
+        )
+        if failed:
+            ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.CANCELED]
+            since = failed[-1].create_timestamp
+            others = self._instance.get_run_records(
+                dg.RunsFilter(job_name=self._job, statuses=ended, created_after=since), limit=_MOST_OTHERS
+            )
+            yield from sorted([*failed, *others], key=lambda record: record.storage_id, reverse=True)
+
+    def _failed_in(self, record: dg.RunRecord) -> set[dg.AssetKey]:
+        """The tables that a run should have brought up to date and did not, or whose blocking check failed."""
+        run = record.dagster_run
+        if run.status != dg.DagsterRunStatus.FAILURE:
+            return set()
+        steps = {one.step_key: one.status for one in self._instance.get_run_step_stats(run.run_id)}
+        return {
+            table
+            for table in self._tables(record)
+            if steps.get(step_of(table)) != StepEventStatus.SUCCESS
+            or steps.get(check_step_of(table)) == StepEventStatus.FAILURE
+        }
+
+    def _tables(self, record: dg.RunRecord) -> set[dg.AssetKey]:
+        run = record.dagster_run
+        if not run.asset_selection and not run.asset_check_selection:  # a run of checks alone has none of the tables
+            return set(self._every)
+        return {*(run.asset_selection or ())}
+
+
+def _names(tables: Collection[dg.AssetKey]) -> str:
+    names = [".".join(table.path) for table in tables]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more

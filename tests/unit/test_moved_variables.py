@@ -1,0 +1,41 @@
+"""Variables that an older release had as settings."""
+
+from pathlib import Path
+
+import yaml
+
+from lakehouse.declaration import unknown_variables, warning_of
+from lakehouse.declaration.variables import _MOVED
+from lakehouse.settings import Settings
+from lakehouse.table import Catalogue
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_variable_whose_place_is_now_the_declaration_is_told_the_new_place(monkeypatch):
+    monkeypatch.setenv("LAKEHOUSE_SILVER_WATERMARK", "5 minutes")
+    [(name, near)] = unknown_variables(Settings.load(), Catalogue())
+    told = warning_of(name, near)
+    assert "no setting any more" in told
+    assert "windows: watermark: ${LAKEHOUSE_SILVER_WATERMARK}" in told
+
+
+def test_the_projects_own_declaration_takes_each_of_them_at_the_place_that_is_told():
+    declared = yaml.safe_load((ROOT / "lakehouse.yaml").read_text())
+
+    def places(node, above=()):
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from places(value, (*above, key))
+        elif isinstance(node, list):
+            for one in node:
+                yield from places(one, above)
+        else:
+            yield above, str(node)
+
+    every = list(places(declared["tables"]))
+    for name, place in _MOVED.items():
+        found = [above for above, text in every if f"${{LAKEHOUSE_{name}:-" in text]
+        assert found, name
+        if place[0] != "checks":  # where on_failure stands beside the kind of its check
+            assert any(above[-len(place) :] == place or place[0] in above for above in found), (name, found)
