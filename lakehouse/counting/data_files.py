@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.dataset as pads
 
+from lakehouse.errors import StoreUnavailable, TerminalError
 from lakehouse.lake import Lake, LakeTable
 
 _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck"}
@@ -17,6 +18,11 @@ _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck
 _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
 """What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
 _BATCH_ROWS = 131_072
+_MISSING = ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
+
+
+class DataFileMissing(TerminalError):
+    """A data file of a table, or one that it had, is not in the store."""
 
 
 class OnlySpark(Exception):
@@ -28,6 +34,7 @@ class DataFiles:
     """A table's data files at one version.
 
     Attributes:
+        uri: Where the table is.
         version: The version.
         table_id: Delta's name of the table: another when it was made anew at the same place.
         schema: The columns, in the types of the table: older files may have narrower ones, or lack some.
@@ -35,6 +42,7 @@ class DataFiles:
         rows: How many rows the log says that they have, altogether; 0 where it says nothing.
     """
 
+    uri: str
     version: int
     table_id: str
     schema: pa.Schema
@@ -63,6 +71,7 @@ class DataFiles:
         paths = [unquote(path) for path in adds["path"].to_pylist()]
         rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
         return cls(
+            uri=lake.settings.table_uri(table),
             version=opened.version(),
             table_id=str(metadata.id),
             schema=pa.schema(opened.schema().to_arrow()),
@@ -76,8 +85,9 @@ class DataFiles:
         """The rows of some files, those that the table had before among them; each batch with the path of its file.
 
         Raises:
-            FileNotFoundError: a file that the table does not have any more was removed for good.
+            DataFileMissing: a file is gone: somebody removed it, or VACUUM, where the table does not have it any more.
             OnlySpark: Arrow cannot make the table's columns of what a file has.
+            StoreUnavailable: it cannot be read.
         """
         format_ = pads.ParquetFileFormat()
         files = self._opened.data_files
@@ -89,7 +99,7 @@ class DataFiles:
             return
         gone = [path for path in paths if path not in self.sizes]
         if gone and self._partitioned & set(columns):
-            raise FileNotFoundError(f"the log does not say any more in which partition {gone[0]} was")
+            raise self._missing(f"the log does not say any more in which partition {gone[0]} was")
         source = pads.FileSystemDataset(made, self.schema, format_, files)
         scanner = source.scanner(
             columns=list(columns), batch_size=_BATCH_ROWS, batch_readahead=4, fragment_readahead=2, cache_metadata=False
@@ -99,6 +109,24 @@ class DataFiles:
                 yield tagged.fragment.path, tagged.record_batch
         except pa.ArrowException as error:
             raise OnlySpark(f"Arrow cannot read the table: {error}") from error
+        except OSError as error:
+            said = str(error).strip().splitlines()[0]
+            if isinstance(error, FileNotFoundError) or any(one in said for one in _MISSING):
+                raise self._missing(f"a data file is gone: {said}") from None
+            raise StoreUnavailable(
+                f"a data file cannot be read: {said}",
+                where=self.uri,
+                state="nothing was changed",
+                next_command="see that the object store runs: lakehouse up",
+            ) from None
+
+    def _missing(self, what: str) -> DataFileMissing:
+        return DataFileMissing(
+            what,
+            where=self.uri,
+            state="nothing was changed; rows of the table cannot be read",
+            next_command="bring the file back, or restore the table to a version without it",
+        )
 
     @cached_property
     def _partitioned(self) -> set[str]:

@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from lakehouse.counting.copies import Copies, Key, copies_of
-from lakehouse.counting.data_files import DataFiles
+from lakehouse.counting.data_files import DataFileMissing, DataFiles
 from lakehouse.counting.hashes import BITS, Hashes, hashes_of
 from lakehouse.counting.segments import NONE, Segments, doubled_in, part_of, times_in, without
 from lakehouse.counting.spill import Spill, bits_for
@@ -32,7 +32,7 @@ _MOST_NEW_ROWS = 4_000_000
 _MOST_DOUBLED = 100_000
 _MOST_LATER = 8
 _READERS = 4
-_UNREADABLE = (ObjectMissing, FileNotFoundError, pa.ArrowException, KeyError)
+_UNREADABLE = (ObjectMissing, DataFileMissing, pa.ArrowException, KeyError)
 
 
 class _CountAll(Exception):

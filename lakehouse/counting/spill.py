@@ -10,9 +10,8 @@ from typing import IO
 import numpy as np
 
 from lakehouse.counting.hashes import BITS, Hashes
-from lakehouse.counting.segments import NONE
 
-_HELD_BYTES = 48 << 20
+_HELD_KEYS = 1 << 22
 _PART_KEYS = 1 << 21
 
 
@@ -27,9 +26,10 @@ class Spill:
     def __init__(self, bits: int) -> None:
         self.parts = 1 << bits
         self._shift = np.uint64(BITS - bits)
-        self._held: list[list[Hashes]] = [[] for _ in range(self.parts)]
-        self._held_bytes = 0
-        self._files: list[IO[bytes]] = []
+        # memory that is not written to is not taken
+        self._held = np.empty((self.parts, _HELD_KEYS // self.parts), np.uint64)
+        self._filled = [0] * self.parts
+        self._files: dict[int, IO[bytes]] = {}
         self._open = ExitStack()
 
     def __enter__(self) -> Spill:
@@ -45,31 +45,29 @@ class Spill:
     def add(self, hashes: Hashes) -> None:
         """Takes some more."""
         numbers = (hashes >> self._shift).astype(np.uint16)
-        order = np.argsort(numbers, kind="stable")
-        hashes = hashes[order]
+        hashes = hashes[np.argsort(numbers, kind="stable")]
         ends = np.cumsum(np.bincount(numbers, minlength=self.parts)).tolist()
         for number, (first, end) in enumerate(zip([0, *ends], ends, strict=False)):
-            if end > first:
-                self._held[number].append(hashes[first:end])
-        self._held_bytes += hashes.nbytes
-        if self._held_bytes > _HELD_BYTES:
-            self._to_disk()
+            self._take(number, hashes[first:end])
 
     def sorted_part(self, number: int) -> Hashes:
         """The hashes of a part, sorted; it can be asked for once."""
-        parts, self._held[number] = self._held[number], []
-        if self._files:
-            self._files[number].seek(0)
-            parts.append(np.frombuffer(self._files[number].read(), np.uint64))
-        found = np.concatenate(parts) if parts else NONE
-        found.sort()
-        return found
+        found = self._held[number, : self._filled[number]]
+        if file := self._files.get(number):
+            file.seek(0)
+            found = np.concatenate([np.frombuffer(file.read(), np.uint64), found])
+        return np.sort(found)
 
-    def _to_disk(self) -> None:
-        if not self._files:
-            self._files = [self._open.enter_context(TemporaryFile()) for _ in range(self.parts)]  # noqa: SIM115
-        for held, file in zip(self._held, self._files, strict=True):
-            for one in held:
-                file.write(one.tobytes())
-            held.clear()
-        self._held_bytes = 0
+    def _take(self, number: int, hashes: Hashes) -> None:
+        held = self._held[number]
+        while len(hashes):
+            filled = self._filled[number]
+            some = hashes[: len(held) - filled]
+            held[filled : filled + len(some)] = some
+            self._filled[number] += len(some)
+            hashes = hashes[len(some) :]
+            if self._filled[number] == len(held):
+                if number not in self._files:
+                    self._files[number] = self._open.enter_context(TemporaryFile())  # noqa: SIM115
+                self._files[number].write(held.tobytes())
+                self._filled[number] = 0
