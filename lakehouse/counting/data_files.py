@@ -17,7 +17,7 @@ _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck
 """Features of tables whose data files are plain Parquet; any other may hide rows, or rename columns."""
 _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
 """What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
-_BATCH_ROWS = 131_072
+_BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
 _MISSING = ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
 
 
@@ -101,9 +101,10 @@ class DataFiles:
         if gone and self._partitioned & set(columns):
             raise self._missing(f"the log does not say any more in which partition {gone[0]} was")
         source = pads.FileSystemDataset(made, self.schema, format_, files)
-        scanner = source.scanner(
-            columns=list(columns), batch_size=_BATCH_ROWS, batch_readahead=4, fragment_readahead=2, cache_metadata=False
-        )
+        # what is read ahead is held in memory; small files are mostly waited for
+        large = sum(self.sizes.get(path, 0) for path in paths) > len(made) * _LARGE_BYTES
+        ahead = {"batch_readahead": 1, "fragment_readahead": 1 if large else _SMALL_FILES_AHEAD}
+        scanner = source.scanner(columns=list(columns), batch_size=_BATCH_ROWS, cache_metadata=False, **ahead)
         try:
             for tagged in scanner.scan_batches():
                 yield tagged.fragment.path, tagged.record_batch

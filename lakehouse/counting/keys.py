@@ -165,6 +165,7 @@ class _Count:
                 hashes, there = hashes_of(self._key.values(batch))
                 examined += batch.num_rows
                 spill.add(hashes[there])
+            pa.default_memory_pool().release_unused()
             for number in range(spill.parts):
                 sorted_ = spill.sorted_part(number)
                 doubled = doubled_in(sorted_)
