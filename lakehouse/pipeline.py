@@ -191,15 +191,19 @@ def ingest(
     return done
 
 
-def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
-    """The error for the first failed blocking check, or None."""
+def blocked_by(
+    findings: Iterable[Finding],
+    *,
+    state: str = "the table's rows and checkpoint are committed; nothing after it was run",
+) -> CheckFailed | None:
+    """The error for the first failed blocking check, which says in what ``state`` all is; or None."""
     for finding in findings:
         if not finding.passed and finding.blocks:
             numbers = ", ".join(f"{name} {value:,}" for name, value in finding.numbers.items())
             return CheckFailed(
                 f"{finding.check} failed on {finding.table}: {numbers}",
                 where=finding.table,
-                state="the table's rows and checkpoint are committed; nothing after it was run",
+                state=state,
                 next_command=finding.next_command,
             )
     return None

@@ -18,6 +18,7 @@ _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck
 _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
 """What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
 _BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
+_ROW_BYTES = 32
 _MISSING = ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
 
 
@@ -39,7 +40,7 @@ class DataFiles:
         table_id: Delta's name of the table: another when it was made anew at the same place.
         schema: The columns, in the types of the table: older files may have narrower ones, or lack some.
         sizes: Bytes of each file, by its path in the table's folder.
-        rows: How many rows the log says that they have, altogether; 0 where it says nothing.
+        about_rows: How many rows they have altogether, by the log; where it says nothing, by their size.
     """
 
     uri: str
@@ -47,7 +48,7 @@ class DataFiles:
     table_id: str
     schema: pa.Schema
     sizes: dict[str, int]
-    rows: int
+    about_rows: int
     _opened: LakeTable = field(repr=False, compare=False)
     _adds: pa.Table = field(repr=False, compare=False)
 
@@ -69,14 +70,15 @@ class DataFiles:
             raise OnlySpark(f"{table} has text that Spark compares in its own way")
         adds = pa.table(opened.get_add_actions(flatten=True))
         paths = [unquote(path) for path in adds["path"].to_pylist()]
+        sizes = adds["size_bytes"].to_pylist()
         rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
         return cls(
             uri=lake.settings.table_uri(table),
             version=opened.version(),
             table_id=str(metadata.id),
             schema=pa.schema(opened.schema().to_arrow()),
-            sizes=dict(zip(paths, adds["size_bytes"].to_pylist(), strict=True)),
-            rows=sum(count or 0 for count in rows),
+            sizes=dict(zip(paths, sizes, strict=True)),
+            about_rows=sum(count or 0 for count in rows) or sum(sizes) // _ROW_BYTES,
             _opened=opened,
             _adds=adds,
         )

@@ -157,7 +157,7 @@ class _Count:
 
     def _all(self, compare: bool) -> Keys:
         examined, keeps = 0, True
-        bits = bits_for(self._files.rows)
+        bits = bits_for(self._files.about_rows)
         agrees = None if self._index is None or not compare else self._index.bits == bits
         candidates, surplus, parts = [NONE], 0, list[_Part]()
         with Spill(bits) as spill:
@@ -193,7 +193,7 @@ class _Count:
             return Keys(index.examined, index.copies, 0)
         moved = sum(self._files.sizes[path] for path in came) + sum(before[path] for path in gone)
         whole = sum(self._files.sizes.values())
-        if moved * 2 > whole or self._files.rows * moved > _MOST_NEW_ROWS * whole:
+        if moved * 2 > whole or self._files.about_rows * moved > _MOST_NEW_ROWS * whole:
             raise _CountAll
         new_rows, new = self._hashes(came)
         old_rows, old = self._hashes(gone)
@@ -275,12 +275,17 @@ class _Count:
                 _Part(self._segments.write(one), len(one), sign) for one, sign in ((came, 1), (gone, -1)) if len(one)
             ]
             return replace(index, later=tuple(some))
+        keys = sum(one.keys for one in index.parts) + len(came) - len(gone)
+        bits = max(index.bits, bits_for(keys))  # a part that has grown is cut into several
+        children = 1 << (bits - index.bits)
         parts = []
         for number, part in enumerate(index.parts):
             kept = np.concatenate([self._segments.read(part.name), part_of(came, number, index.bits)])
             sorted_ = without(np.sort(kept), part_of(gone, number, index.bits))
-            parts.append(_Part(self._segments.write(sorted_), len(sorted_)))
-        return replace(index, parts=tuple(parts), later=())
+            for child in range(number * children, (number + 1) * children):
+                piece = part_of(sorted_, child, bits)
+                parts.append(_Part(self._segments.write(piece), len(piece)))
+        return replace(index, bits=bits, parts=tuple(parts), later=())
 
     def _keep(self, index: _Index, written: Iterable[str] = (), *, clean: bool = False) -> None:
         files = pa.table(

@@ -18,6 +18,7 @@ from lakehouse.counting.data_files import DataFileMissing, DataFiles
 from lakehouse.counting.hashes import BITS, hashes_of
 from lakehouse.counting.keys import count_keys
 from lakehouse.counting.segments import without
+from lakehouse.counting.state import read_state
 
 NAN = float("nan")
 TABLE = "bronze.things"
@@ -105,6 +106,14 @@ def test_old_files_are_not_read_for_new_keys_and_a_doubled_old_key_is_found(lake
     assert counted(lake) == ((1, 2, 1052), 1), "what was found once is remembered"
 
 
+def bits(lake):
+    files = DataFiles.of(lake, TABLE)
+    folder = f"{lake.settings.user}/_checks/{TABLE}/"
+    below = [one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder)]
+    [name] = [key.removesuffix(".parquet") for key in below if "/" not in key]
+    return read_state(lake, TABLE, name, files.table_id).manifest["bits"]
+
+
 def _key_of(lake, path):
     return lake.settings.table_uri(TABLE).split("/", 3)[3] + f"/{path}"
 
@@ -182,6 +191,10 @@ def test_after_any_changes_the_index_says_what_a_count_of_all_keys_says(lake, mo
         several = [count for count in times.values() if count > 1]
         assert got == (len(several), sum(several), times.total()), f"seed {seed}, step {step}"
     assert by_index >= 7
+    before = bits(lake)
+    write(lake, things(5000, 5400))
+    assert counted(lake)[1] == 1
+    assert bits(lake) == before + 1, "parts that have grown are cut"
     at = place(lake, Unique(columns="id"), full=True)
     Unique(columns="id").examine(at)
     assert finding_of(at).passed
