@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointState
+from lakehouse.checks.kept import finding_of
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import (
     AccessDenied,
@@ -63,36 +64,41 @@ def run_table(spark: Session, lake: Lake, table: str, run: Run | None = None) ->
     return at.table.flow.bring_up_to_date(at, run or Run())
 
 
-def check_table(spark: Session, lake: Lake, table: str, *, names: Collection[str] | None = None) -> list[Finding]:
+def check_table(
+    spark: Session, lake: Lake, table: str, *, names: Collection[str] | None = None, full: bool = False
+) -> list[Finding]:
     """All checks of a table, or those of ``names``; an absent table has nothing wrong in it.
+
+    With ``full`` everything is counted again, and what was kept of earlier counts is held against it: the finding
+    ``check_state_agrees``.
 
     A check reads checkpoints and tables after each other. Beside a service they may not belong together: a blocking
     failure of a computed table is looked into again, and once more while the service moves it.
     """
     if lake.version(table) is None:
         return []
-    findings = _check(_at(spark, lake, table), names)
+    findings = _check(_at(spark, lake, table, full), names)
     computed = bool(declared(lake, table).flow.reads)
     for _ in range(_MORE_LOOKS):
         if not computed or all(finding.passed or not finding.blocks for finding in findings):
             break
         before = _position(lake, table)
-        findings = _check(_at(spark, lake, table), names)
+        findings = _check(_at(spark, lake, table, full), names)
         if before.at_rest and _position(lake, table) == before:
             break
     return findings
 
 
-def _at(spark: Session, lake: Lake, table: str) -> At:
+def _at(spark: Session, lake: Lake, table: str, full: bool = False) -> At:
     catalogue = read_catalogue(lake.settings)
-    return At(spark, lake, catalogue[table], catalogue)
+    return At(spark, lake, catalogue[table], catalogue, full=full)
 
 
 def _check(at: At, names: Collection[str] | None) -> list[Finding]:
     chosen = [
         check for check in at.table.checks if check.on_failure != "off" and (names is None or check.called in names)
     ]
-    found = (check.examine(at) for check in chosen)
+    found = [*(check.examine(at) for check in chosen), finding_of(at)]
     return [finding for finding in found if finding is not None]
 
 
@@ -185,15 +191,19 @@ def ingest(
     return done
 
 
-def blocked_by(findings: Iterable[Finding]) -> CheckFailed | None:
-    """The error for the first failed blocking check, or None."""
+def blocked_by(
+    findings: Iterable[Finding],
+    *,
+    state: str = "the table's rows and checkpoint are committed; nothing after it was run",
+) -> CheckFailed | None:
+    """The error for the first failed blocking check, which says in what ``state`` all is; or None."""
     for finding in findings:
         if not finding.passed and finding.blocks:
             numbers = ", ".join(f"{name} {value:,}" for name, value in finding.numbers.items())
             return CheckFailed(
                 f"{finding.check} failed on {finding.table}: {numbers}",
                 where=finding.table,
-                state="the table's rows and checkpoint are committed; nothing after it was run",
+                state=state,
                 next_command=finding.next_command,
             )
     return None

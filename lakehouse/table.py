@@ -125,6 +125,7 @@ class At:
         table: Whose flow or check it is.
         catalogue: All tables.
         memo: What several checks of one table share.
+        full: Whether checks count all rows again, and hold what they kept of earlier counts against it.
     """
 
     session: SparkSession | Callable[[], SparkSession]
@@ -132,6 +133,7 @@ class At:
     table: Table
     catalogue: Catalogue
     memo: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    full: bool = False
 
     @cached_property
     def spark(self) -> SparkSession:
@@ -149,7 +151,7 @@ class At:
 
     def of(self, table: str) -> At:
         """The same place for another table."""
-        return At(self.session, self.lake, self.catalogue[table], self.catalogue)
+        return At(self.session, self.lake, self.catalogue[table], self.catalogue, full=self.full)
 
 
 class Flow(Declared, ABC):

@@ -42,7 +42,12 @@ def with_metadata(rows: DataFrame, columns: Mapping[str, str]) -> DataFrame:
 
 def evidence_column(rows: DataFrame) -> str | None:
     """The column that keeps what did not fit; None where there is none."""
-    there = set(rows.columns)
+    return evidence_among(rows.columns)
+
+
+def evidence_among(columns: Iterable[str]) -> str | None:
+    """The same of the columns' names."""
+    there = set(columns)
     return next((name for name in (RESCUED_DATA, CORRUPT_RECORD) if name in there), None)
 
 

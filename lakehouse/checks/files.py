@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.checks.cures import replay
+from lakehouse.checks.kept import compared
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
 if TYPE_CHECKING:
@@ -39,14 +40,24 @@ def _files(at: At) -> _Files | None:
     """
     from lakehouse.autoloader.options.paths import split_uri
     from lakehouse.autoloader.outcomes.file_states import file_states, read_stream_log
-    from lakehouse.maintenance.file_rows import forgotten_rows, rows_by_sequence
+    from lakehouse.maintenance.file_rows import (
+        forget_kept_rows,
+        forgotten_rows,
+        kept_rows_by_sequence,
+        rows_by_sequence,
+    )
 
     lake, table = at.lake, at.table.name
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
         return None
-    rows = rows_by_sequence(lake, table)
+    rows = kept_rows_by_sequence(lake, table)
+    if at.full:
+        kept, rows = rows, rows_by_sequence(lake, table)
+        differ = [number for number in kept.keys() | rows.keys() if kept.get(number) != rows.get(number)]
+        if not compared(at, "rows of files that differ", 0, len(differ)):
+            forget_kept_rows(lake, table)
     states = [state for state in file_states(lake.store, location, log=log) if state.ingestion_state is not None]
     done = [state for state in states if state.commit_time is not None]
     return _Files(states, done, rows, forgotten_rows(lake, table))

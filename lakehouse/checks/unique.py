@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from lakehouse.autoloader.lineage import FILE, RECORD, SEQUENCE
 from lakehouse.checks.cures import correct_and_replay, recompute
-from lakehouse.checks.rows import need_columns, rows_of
+from lakehouse.checks.kept import compared, data_files_of
+from lakehouse.checks.rows import columns_of, need_columns, rows_of
+from lakehouse.counting.names import parts_of
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
+
+if TYPE_CHECKING:
+    from lakehouse.counting.keys import Keys
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was counted: rows, keys that stand there more than once, their rows; and a look at the worst of them."""
+
+    examined: int
+    keys: int
+    rows: int
+    columns: set[str]
+    worst: Callable[[], list[dict[str, Any]]]
 
 
 class Unique(Check):
@@ -27,6 +45,51 @@ class Unique(Check):
 
     def examine(self, at: At) -> Finding:
         """Counts keys that stand there more than once."""
+        found = self._here(at) or self._by_spark(at)
+        numbers = {
+            "duplicate_keys": found.keys,
+            "surplus_rows": found.rows - found.keys,
+            "examined_rows": found.examined,
+        }
+        if not found.keys:
+            return self.finding(at, True, numbers)
+        # samples are worth another pass only when there is something to show
+        worst = found.worst()
+        sample = tuple({**row, "source_files": ", ".join(row["source_files"])} for row in worst)
+        files = [file for row in worst for file in row["source_files"]]
+        return self.finding(at, False, numbers, sample, self._cure(at, files, found.columns))
+
+    def _here(self, at: At) -> _Found | None:
+        """What is counted without Spark; None where that is not possible."""
+        from lakehouse.counting.copies import Key
+        from lakehouse.counting.data_files import OnlySpark
+        from lakehouse.counting.keys import count_keys
+        from lakehouse.counting.shown import rows_shown
+
+        files = data_files_of(at)
+        if files is None:
+            return None
+        try:
+            columns = columns_of(self, files.schema, at, self.columns)
+            key = Key(tuple(columns), FILE if FILE in files.schema.names else None)
+            counted = count_keys(at.lake, at.table.name, files, key, SAMPLE_ROWS)
+            if at.full and counted.read is not None:
+                kept, counted = counted, count_keys(at.lake, at.table.name, files, key, SAMPLE_ROWS, afresh=True)
+                compared(at, self.called, _told(kept), _told(counted))
+                compared(at, f"keys of {self.called}", True, counted.index_agrees is not False)
+        except OnlySpark:
+            return None
+        copies = counted.copies
+        last = [(parts_of(name) or (name,))[-1] for name in self.columns]
+        names = last if len(set(last)) == len(last) else list(self.columns)
+
+        def worst() -> list[dict[str, Any]]:
+            rows = rows_shown(copies.worst.rename_columns([*names, "copies", "source_files"]))
+            return [{**row, "source_files": sorted(row["source_files"])} for row in rows]
+
+        return _Found(counted.examined, copies.keys, copies.rows, set(files.schema.names), worst)
+
+    def _by_spark(self, at: At) -> _Found:
         from pyspark.sql import functions as F  # noqa: N812
 
         rows = rows_of(at)
@@ -35,8 +98,9 @@ class Unique(Check):
         copies = rows.groupBy(*self.columns).agg(
             F.count(F.lit(1)).alias("copies"), F.sort_array(F.collect_set(file)).alias("source_files")
         )
+        names = [f"`{name}`" for name in map(_quoted, copies.columns[: len(self.columns)])]
         named = F.lit(True)
-        for name in self.columns:
+        for name in names:
             named = named & F.col(name).isNotNull()
         doubled = named & (F.col("copies") > 1)
         [totals] = copies.agg(
@@ -44,19 +108,12 @@ class Unique(Check):
             F.count(F.when(doubled, 1)).alias("keys"),
             F.coalesce(F.sum(F.when(doubled, F.col("copies"))), F.lit(0)).alias("rows"),
         ).collect()
-        duplicates = int(totals["keys"])
-        numbers = {
-            "duplicate_keys": duplicates,
-            "surplus_rows": int(totals["rows"]) - duplicates,
-            "examined_rows": int(totals["examined"]),
-        }
-        if not duplicates:
-            return self.finding(at, True, numbers)
-        # samples are worth another pass only when there is something to show
-        worst = copies.where(doubled).orderBy(F.desc("copies"), *self.columns).limit(SAMPLE_ROWS).collect()
-        sample = tuple({**row.asDict(), "source_files": ", ".join(row["source_files"])} for row in worst)
-        files = [file for row in worst for file in row["source_files"]]
-        return self.finding(at, False, numbers, sample, self._cure(at, files, set(rows.columns)))
+
+        def worst() -> list[dict[str, Any]]:
+            found = copies.where(doubled).orderBy(F.desc("copies"), *names).limit(SAMPLE_ROWS).collect()
+            return [row.asDict() for row in found]
+
+        return _Found(int(totals["examined"]), int(totals["keys"]), int(totals["rows"]), set(rows.columns), worst)
 
     def _cure(self, at: At, files: list[str], columns: set[str]) -> str:
         if at.table.flow.reads:
@@ -66,3 +123,11 @@ class Unique(Check):
             name = at.table.name
             cure += f"; or keep the newest copy: lakehouse forget {name} --duplicates --yes && lakehouse ingest"
         return cure
+
+
+def _told(keys: Keys) -> str:
+    return f"{keys.examined} rows, {keys.copies.keys} keys in {keys.copies.rows} of them"
+
+
+def _quoted(name: str) -> str:
+    return name.replace("`", "``")

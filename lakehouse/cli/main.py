@@ -6,16 +6,17 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from lakehouse.cli import files as files_commands
+from lakehouse.cli.check import check, show_finding
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, command, require_declared
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
@@ -25,9 +26,6 @@ from lakehouse.cli.triggers import triggers
 from lakehouse.cli.verbose import Group, Verbose
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import PROJECT
-
-if TYPE_CHECKING:
-    from lakehouse.table import Finding
 
 app = typer.Typer(
     name="lakehouse",
@@ -188,7 +186,7 @@ def ingest(
         done = pipeline.ingest(
             *(spark, lake, chosen, run),
             on_report=lambda report: out.line(report.line()),
-            on_finding=lambda finding: _show(out, finding),
+            on_finding=lambda finding: show_finding(out, finding),
         )
         for table, error in list(done.errors.items())[1:]:
             out.line(f"{table}: {error}", style="red")
@@ -199,12 +197,6 @@ def ingest(
         out.result({"failed": {table: error.as_dict() for table, error in done.errors.items()}})
         out.result({"left_out": done.left_out})
         done.require_success()
-
-
-def _show(out: Output, finding: Finding) -> None:
-    out.line(finding.line(), style="" if finding.passed else "red" if finding.blocks else "yellow")
-    if finding.sample:
-        out.table(list(finding.sample[0]), [list(row.values()) for row in finding.sample])
 
 
 @app.command("tables")
@@ -260,6 +252,7 @@ app.command()(init)
 app.command()(add)
 app.command()(validate)
 app.command()(put)
+app.command()(check)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)

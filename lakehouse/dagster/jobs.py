@@ -30,7 +30,8 @@ def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition
         "maintenance",
         selection=dg.AssetSelection.assets(*keys),
         executor_def=dg.in_process_executor,
-        description="Fills columns that joined a schema from what was rescued, and closed windows from late rows.",
+        description="Fills columns that joined a schema from what was rescued, and closed windows from late rows; "
+        "counts all rows again for the checks.",
     )
 
 

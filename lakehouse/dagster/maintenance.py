@@ -11,11 +11,11 @@ from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
 from lakehouse.table import Catalogue, Table
 
-PROMOTE, REPLAY_LATE = "promote_rescued_data", "replay_late_rows"
+PROMOTE, REPLAY_LATE, CHECK = "promote_rescued_data", "replay_late_rows", "check_all_rows"
 
 
 def maintenance_of(catalogue: Catalogue) -> Iterator[dg.AssetsDefinition]:
-    """For each table of files what fills its newer columns, for each table of windows what brings in late rows."""
+    """For each table of files what fills its newer columns, of windows what brings in late rows; and all its checks."""
     for table in catalogue:
         if table.on_demand:
             continue
@@ -23,6 +23,8 @@ def maintenance_of(catalogue: Catalogue) -> Iterator[dg.AssetsDefinition]:
             yield _promotion(table)
         if isinstance(table.flow, Windows) and table.flow.session_gap is None:  # a late row can join two sessions
             yield _replay(table)
+        if any(check.on_failure != "off" for check in table.checks):
+            yield _full_check(table)
 
 
 def _promotion(table: Table) -> dg.AssetsDefinition:
@@ -80,6 +82,37 @@ def _replay(table: Table) -> dg.AssetsDefinition:
         )
 
     return replay
+
+
+def _full_check(table: Table) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=_key(CHECK, table),
+        deps=[key_of(table.name)],
+        group_name="maintenance",
+        kinds={"deltalake"},
+        owners=list(table.owners),
+        description=f"Counts all rows of {table.name} for its checks again, and holds what they kept of earlier counts "
+        "against that.",
+        code_version="1",
+    )
+    def check_all_rows(
+        context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource
+    ) -> dg.MaterializeResult:
+        from lakehouse.pipeline import blocked_by, check_table
+
+        findings = check_table(lambda: spark.spark_session, lake.open(), table.name, full=True)
+        for finding in findings:
+            context.log.info(finding.line())
+        failed = [finding for finding in findings if not finding.passed]
+        metadata: dict[str, dg.MetadataValue | int] = {"checks": len(findings), "checks_failed": len(failed)}
+        if failed:
+            metadata["failed"] = records([{"check": one.check, "finding": one.line()} for one in failed])
+        blocked = blocked_by(failed, state="nothing was changed")
+        if blocked is not None:
+            raise dg.Failure(str(blocked), metadata=metadata)
+        return dg.MaterializeResult(metadata=metadata)
+
+    return check_all_rows
 
 
 def _key(what: str, table: Table) -> dg.AssetKey:

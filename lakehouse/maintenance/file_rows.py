@@ -7,10 +7,16 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.outcomes.file_states import FileState
+from lakehouse.counting.data_files import DataFiles, OnlySpark
+from lakehouse.counting.state import State, read_state, state_folder, write_state
 from lakehouse.lake import Lake
+
+_NAME, _SEQUENCE, _ROWS = "files", "sequence", "rows"
 
 
 def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
@@ -19,9 +25,52 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     counts: Counter[int] = Counter()
     if rows is not None:
         for batch in rows.to_batches(columns=[SEQUENCE]):
-            values, times = np.unique(batch.column(0).drop_null().to_numpy(zero_copy_only=False), return_counts=True)
-            counts.update(dict(zip(values.tolist(), times.tolist(), strict=True)))
+            counts.update(_counted(batch.column(0)))
     return dict(counts)
+
+
+def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
+    """The same, of which only those data files are read that were not counted before.
+
+    What was counted is kept beside the tables: see ``lakehouse.counting.state``.
+    """
+    try:
+        files = DataFiles.of(lake, table)
+    except OnlySpark:
+        return rows_by_sequence(lake, table)
+    if files is None:
+        return {}
+    state = read_state(lake, table, _NAME, files.table_id)
+    known = state.files.filter(pc.is_in(state.files["path"], pa.array(list(files.sizes), pa.string())))
+    there = set(known["path"].to_pylist())
+    fresh = [path for path in files.sizes if path not in there]
+    found: dict[str, Counter[int]] = {path: Counter() for path in fresh}
+    for path, batch in files.batches(fresh, [SEQUENCE]):
+        found[path].update(_counted(batch.column(0)))
+    lines = [(path, number, rows) for path, each in found.items() for number, rows in (each or {-1: 0}).items()]
+    new = pa.table(
+        {
+            "path": pa.array([one[0] for one in lines], pa.string()),
+            _SEQUENCE: pa.array([one[1] for one in lines], pa.int64()),
+            _ROWS: pa.array([one[2] for one in lines], pa.int64()),
+        }
+    )
+    whole = pa.concat_tables([known.select(new.column_names), new]) if there else new
+    if fresh or whole.num_rows != state.files.num_rows:
+        write_state(lake, table, _NAME, files.table_id, State(whole, {}, state.e_tag))
+    groups = whole.group_by(_SEQUENCE).aggregate([(_ROWS, "sum")])
+    counts = dict(zip(groups[_SEQUENCE].to_pylist(), groups[f"{_ROWS}_sum"].to_pylist(), strict=True))
+    return {number: rows for number, rows in counts.items() if rows}
+
+
+def forget_kept_rows(lake: Lake, table: str) -> None:
+    """Has all data files of a table counted again the next time."""
+    lake.store.delete(lake.settings.bucket, f"{state_folder(lake, table)}{_NAME}.parquet")
+
+
+def _counted(sequences: pa.Array) -> dict[int, int]:
+    values, times = np.unique(sequences.drop_null().to_numpy(zero_copy_only=False), return_counts=True)
+    return dict(zip(values.tolist(), times.tolist(), strict=True))
 
 
 def record_folder(lake: Lake, table: str) -> tuple[str, str]:

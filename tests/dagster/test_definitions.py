@@ -42,6 +42,8 @@ def test_each_table_is_an_asset_behind_its_source(graph):
         "gold/days": {"silver/readings"},
         "maintenance/promote_rescued_data/bronze/readings": {"bronze/readings"},
         "maintenance/replay_late_rows/silver/rooms": {"silver/rooms"},
+        "maintenance/check_all_rows/bronze/readings": {"bronze/readings"},
+        "maintenance/check_all_rows/silver/readings": {"silver/readings"},
     }
 
 

@@ -25,6 +25,7 @@ COMMANDS = [
     ("replay-late", "T"),
     ("watermark", "T"),
     ("ingest", "T"),
+    ("check", "T"),
     ("stream", "T"),
 ]
 

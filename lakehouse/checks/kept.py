@@ -1,0 +1,54 @@
+"""What checks keep of earlier counts, and whether it is what a full count gives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.table import SAMPLE_ROWS, At, Finding
+
+if TYPE_CHECKING:
+    from lakehouse.counting.data_files import DataFiles
+
+AGREES = "check_state_agrees"
+"""How the finding of a full run about its table's kept counts is called."""
+
+
+def data_files_of(at: At) -> DataFiles | None:
+    """The table's data files, the same for all checks; None where only Spark reads them as they are meant."""
+    from lakehouse.counting.data_files import DataFiles, OnlySpark
+
+    def look() -> DataFiles | None:
+        try:
+            return DataFiles.of(at.lake, at.table.name)
+        except OnlySpark:
+            return None
+
+    return at.once("data files", look)
+
+
+def compared(at: At, what: str, kept: object, counted: object) -> bool:
+    """Notes what was kept beside what was counted now, for ``finding_of``; tells whether they are the same."""
+    notes: list[dict[str, Any]] = at.once("kept counts", list)
+    notes.append({"of": what, "kept": str(kept), "counted": str(counted)})
+    return kept == counted
+
+
+def finding_of(at: At) -> Finding | None:
+    """Whether the kept counts were right; None where nothing was kept.
+
+    The findings beside it are of the full count, and what was kept wrongly is written anew.
+    """
+    notes: list[dict[str, Any]] = at.memo.get("kept counts", [])
+    wrong = [one for one in notes if one["kept"] != one["counted"]]
+    if not notes:
+        return None
+    cure = f"the counts are put right; look again: lakehouse check {at.table.name} --full"
+    return Finding(
+        AGREES,
+        at.table.name,
+        not wrong,
+        {"kept_counts": len(notes), "counts_that_differ": len(wrong)},
+        tuple(wrong[:SAMPLE_ROWS]),
+        cure if wrong else "",
+        True,
+    )

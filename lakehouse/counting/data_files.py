@@ -1,0 +1,150 @@
+"""The data files of a table, and their rows: read by Arrow, a batch at a time, each with the name of its file."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.dataset as pads
+
+from lakehouse.errors import StoreUnavailable, TerminalError
+from lakehouse.lake import Lake, LakeTable
+
+_READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck"}
+"""Features of tables whose data files are plain Parquet; any other may hide rows, or rename columns."""
+_OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
+"""What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
+_BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
+_ROW_BYTES = 32
+_MISSING = ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
+
+
+class DataFileMissing(TerminalError):
+    """A data file of a table, or one that it had, is not in the store."""
+
+
+class OnlySpark(Exception):
+    """Spark has to look: the table, or a type, is not read here as Spark would."""
+
+
+@dataclass(frozen=True)
+class DataFiles:
+    """A table's data files at one version.
+
+    Attributes:
+        uri: Where the table is.
+        version: The version.
+        table_id: Delta's name of the table: another when it was made anew at the same place.
+        schema: The columns, in the types of the table: older files may have narrower ones, or lack some.
+        sizes: Bytes of each file, by its path in the table's folder.
+        about_rows: How many rows they have altogether, by the log; where it says nothing, by their size.
+    """
+
+    uri: str
+    version: int
+    table_id: str
+    schema: pa.Schema
+    sizes: dict[str, int]
+    about_rows: int
+    _opened: LakeTable = field(repr=False, compare=False)
+    _adds: pa.Table = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, lake: Lake, table: str) -> DataFiles | None:
+        """Those of the newest version; None when the table does not exist.
+
+        Raises:
+            OnlySpark: its files are not all that there is to a row.
+        """
+        opened = lake.delta(table)
+        if opened is None:
+            return None
+        protocol, metadata = opened.protocol(), opened.metadata()
+        mapped = metadata.configuration.get("delta.columnMapping.mode", "none") != "none"
+        if set(protocol.reader_features or ()) - _READABLE or mapped:
+            raise OnlySpark(f"{table} has features of Delta that Arrow does not know")
+        if any(key in (one.metadata or {}) for one in opened.schema().fields for key in _OF_TEXT):
+            raise OnlySpark(f"{table} has text that Spark compares in its own way")
+        adds = pa.table(opened.get_add_actions(flatten=True))
+        paths = [unquote(path) for path in adds["path"].to_pylist()]
+        sizes = adds["size_bytes"].to_pylist()
+        rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
+        return cls(
+            uri=lake.settings.table_uri(table),
+            version=opened.version(),
+            table_id=str(metadata.id),
+            schema=pa.schema(opened.schema().to_arrow()),
+            sizes=dict(zip(paths, sizes, strict=True)),
+            about_rows=sum(count or 0 for count in rows) or sum(sizes) // _ROW_BYTES,
+            _opened=opened,
+            _adds=adds,
+        )
+
+    def batches(self, paths: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """The rows of some files, those that the table had before among them; each batch with the path of its file.
+
+        Raises:
+            DataFileMissing: a file is gone: somebody removed it, or VACUUM, where the table does not have it any more.
+            OnlySpark: Arrow cannot make the table's columns of what a file has.
+            StoreUnavailable: it cannot be read.
+        """
+        format_ = pads.ParquetFileFormat()
+        files = self._opened.data_files
+        made = [
+            format_.make_fragment(path, files, self._partitions.get(path), file_size=self.sizes.get(path))
+            for path in paths
+        ]
+        if not made:
+            return
+        gone = [path for path in paths if path not in self.sizes]
+        if gone and self._partitioned & set(columns):
+            raise self._missing(f"the log does not say any more in which partition {gone[0]} was")
+        source = pads.FileSystemDataset(made, self.schema, format_, files)
+        # what is read ahead is held in memory; small files are mostly waited for
+        large = sum(self.sizes.get(path, 0) for path in paths) > len(made) * _LARGE_BYTES
+        ahead = {"batch_readahead": 1, "fragment_readahead": 1 if large else _SMALL_FILES_AHEAD}
+        scanner = source.scanner(columns=list(columns), batch_size=_BATCH_ROWS, cache_metadata=False, **ahead)
+        try:
+            for tagged in scanner.scan_batches():
+                yield tagged.fragment.path, tagged.record_batch
+        except pa.ArrowException as error:
+            raise OnlySpark(f"Arrow cannot read the table: {error}") from error
+        except OSError as error:
+            said = str(error).strip().splitlines()[0]
+            if isinstance(error, FileNotFoundError) or any(one in said for one in _MISSING):
+                raise self._missing(f"a data file is gone: {said}") from None
+            raise StoreUnavailable(
+                f"a data file cannot be read: {said}",
+                where=self.uri,
+                state="nothing was changed",
+                next_command="see that the object store runs: lakehouse up",
+            ) from None
+
+    def _missing(self, what: str) -> DataFileMissing:
+        return DataFileMissing(
+            what,
+            where=self.uri,
+            state="nothing was changed; rows of the table cannot be read",
+            next_command="bring the file back, or restore the table to a version without it",
+        )
+
+    @cached_property
+    def _partitioned(self) -> set[str]:
+        return set(self._opened.metadata().partition_columns)
+
+    @cached_property
+    def _partitions(self) -> dict[str, pads.Expression]:
+        if not self._partitioned:
+            return {}
+        found: dict[str, pads.Expression] = {}
+        values = {name: self._adds[f"partition.{name}"].to_pylist() for name in sorted(self._partitioned)}
+        for number, path in enumerate(self.sizes):
+            for name, of_files in values.items():
+                value, column = of_files[number], pads.field(name)
+                type_ = self.schema.field(name).type
+                same = column.is_null() if value is None else column == pa.scalar(value).cast(type_)
+                found[path] = found[path] & same if path in found else same
+        return found

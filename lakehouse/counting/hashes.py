@@ -1,0 +1,106 @@
+"""Hashes of keys, 48 bits each: the same on every machine and in every version, since they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lakehouse.counting.data_files import OnlySpark
+
+BITS = 48
+"""Keys behind 2 to the 24th of each other share a hash by chance: too few to cost anything, and each is looked at."""
+
+Hashes = npt.NDArray[np.uint64]
+
+_ODD = np.uint64(0x9E3779B97F4A7C15)
+_ONE, _BYTE = np.uint64(1), np.uint64(8)
+_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
+
+def plain(values: pa.Array) -> pa.Array:
+    """The values so that equal ones have equal bytes: a single NaN and a single zero, as Spark groups them."""
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_float16(values.type) or not pa.types.is_floating(values.type):
+        return values
+    zero = pa.scalar(0.0, values.type)
+    values = pc.if_else(pc.equal(values, zero), zero, values)
+    return pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
+
+
+def hashes_of(columns: Sequence[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:
+    """The hash of each row's key, and whether the row has one: a key with a NULL is none.
+
+    Raises:
+        OnlySpark: a column is of a type that has no hash here.
+    """
+    found = np.zeros(len(columns[0]), np.uint64)
+    there = np.ones(len(columns[0]), bool)
+    for values in map(plain, columns):
+        there &= pc.is_valid(values).to_numpy(zero_copy_only=False)
+        found = _mixed(found * _ODD + _of_values(values))
+    return found >> np.uint64(64 - BITS), there
+
+
+def _mixed(words: Hashes) -> Hashes:
+    words = (words ^ (words >> np.uint64(30))) * _FIRST
+    words = (words ^ (words >> np.uint64(27))) * _SECOND
+    return words ^ (words >> np.uint64(31))
+
+
+def _of_values(values: pa.Array) -> Hashes:
+    type_ = values.type
+    if pa.types.is_string(type_) or pa.types.is_binary(type_):
+        return _of_texts(values)
+    if pa.types.is_boolean(type_):
+        return _mixed(pc.fill_null(values, False).to_numpy(zero_copy_only=False).astype(np.uint64))
+    if pa.types.is_decimal128(type_):
+        words = np.frombuffer(values.buffers()[1], np.uint64)[2 * values.offset : 2 * (values.offset + len(values))]
+        return _mixed(_mixed(words[::2]) * _ODD + words[1::2])
+    if pa.types.is_floating(type_):
+        return _mixed(pc.fill_null(values.cast(pa.float64()), 0.0).to_numpy(zero_copy_only=False).view(np.uint64))
+    if pa.types.is_date32(type_):
+        values = values.cast(pa.int32())
+    if pa.types.is_timestamp(type_) or pa.types.is_integer(values.type):
+        numbers = pc.fill_null(values.cast(pa.int64()), 0)
+        return _mixed(numbers.to_numpy(zero_copy_only=False).view(np.uint64))
+    raise OnlySpark(f"a key is of type {type_}")
+
+
+def _of_texts(values: pa.Array) -> Hashes:
+    rows = len(values)
+    offsets = np.frombuffer(values.buffers()[1], np.int32)[values.offset : values.offset + rows + 1].astype(np.int64)
+    first, lengths = offsets[:-1], np.diff(offsets)
+    found = _mixed(lengths.view(np.uint64))
+    if not rows or offsets[-1] == offsets[0]:
+        return found
+    # eight bytes at a time, made of the two words that they stand in; behind the last text there are zeros
+    size = int(offsets[-1] - offsets[0])
+    words = np.zeros(size // 8 + 3, np.uint64)
+    words.view(np.uint8)[:size] = np.frombuffer(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
+    place, left = first - offsets[0], lengths
+    rows_left: npt.NDArray[np.int64] | None = None  # None for all
+    while True:
+        if (done := left <= 0).any():
+            rows_left = np.flatnonzero(~done) if rows_left is None else rows_left[~done]
+            place, left = place[~done], left[~done]
+        if not len(left):
+            return found
+        word = _word_at(words, place)
+        if (short := left < 8).any():
+            word[short] &= (_ONE << (left[short].astype(np.uint64) * _BYTE)) - _ONE
+        if rows_left is None:
+            found = _mixed(found * _ODD + word)
+        else:
+            found[rows_left] = _mixed(found[rows_left] * _ODD + word)
+        place, left = place + 8, left - 8
+
+
+def _word_at(words: Hashes, place: npt.NDArray[np.int64]) -> Hashes:
+    number, shift = place >> 3, (place & 7).astype(np.uint64) * _BYTE
+    # a shift by all 64 bits is none for a processor: so it is made in two
+    return (words[number] >> shift) | (words[number + 1] << (np.uint64(63) - shift) << _ONE)

@@ -1,0 +1,306 @@
+"""How often the keys of a table stand in it: all of them counted, or those of new files held against an index.
+
+The index is the hashes of all keys, sorted, in parts by their first bits; beside them what came, and what went, since
+the parts were written. A new key whose hash is there already is looked for by its value before anything is said.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lakehouse.counting.copies import Copies, Key, copies_of
+from lakehouse.counting.data_files import DataFileMissing, DataFiles
+from lakehouse.counting.hashes import BITS, Hashes, hashes_of
+from lakehouse.counting.segments import NONE, Segments, doubled_in, part_of, times_in, without
+from lakehouse.counting.spill import Spill, bits_for
+from lakehouse.counting.state import State, read_state, write_state
+from lakehouse.counting.values import type_of
+from lakehouse.errors import AccessDenied
+from lakehouse.lake import Lake
+from lakehouse.storage.store import ObjectMissing
+
+_MOST_NEW_ROWS = 4_000_000
+_MOST_DOUBLED = 100_000
+_MOST_LATER = 8
+_READERS = 4
+_UNREADABLE = (ObjectMissing, DataFileMissing, pa.ArrowException, KeyError)
+
+
+class _CountAll(Exception):
+    """What is kept does not tell: all keys have to be counted."""
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What was counted.
+
+    Attributes:
+        examined: Rows of the table.
+        copies: Of the keys that stand there more than once.
+        read: Data files that were read for it; None for all.
+        index_agrees: Of a full count, whether the index that was kept had the same keys; None where there was none.
+    """
+
+    examined: int
+    copies: Copies
+    read: int | None = None
+    index_agrees: bool | None = None
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An object of the index: ``number`` of a part, or what came (1) or went (-1) later."""
+
+    name: str
+    keys: int
+    sign: int = 1
+
+
+@dataclass(frozen=True)
+class _Index:
+    """What is kept.
+
+    Attributes:
+        bits: By so many first bits the parts are made.
+        parts: In their order.
+        later: What came and went since.
+        examined: Rows of the table.
+        copies: Of keys that stand there more than once.
+    """
+
+    bits: int
+    parts: tuple[_Part, ...]
+    later: tuple[_Part, ...]
+    examined: int
+    copies: Copies
+
+    @property
+    def names(self) -> set[str]:
+        """The objects of it."""
+        return {one.name for one in (*self.parts, *self.later)}
+
+    def manifest(self) -> dict[str, Any]:
+        """As it is kept."""
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self.copies.worst.schema) as writer:
+            writer.write_table(self.copies.worst)
+        return {
+            "bits": self.bits,
+            "parts": [[one.name, one.keys, one.sign] for one in self.parts],
+            "later": [[one.name, one.keys, one.sign] for one in self.later],
+            "examined": self.examined,
+            "doubled": [self.copies.keys, self.copies.rows, self.copies.hashes.tolist()],
+            "worst": base64.b64encode(sink.getvalue()).decode(),
+        }
+
+    @classmethod
+    def of(cls, manifest: dict[str, Any]) -> _Index | None:
+        """The index that is kept so; None for none."""
+        if not manifest:
+            return None
+        keys, rows, hashes = manifest["doubled"]
+        worst = pa.ipc.open_stream(base64.b64decode(manifest["worst"])).read_all()
+        return cls(
+            manifest["bits"],
+            tuple(_Part(*one) for one in manifest["parts"]),
+            tuple(_Part(*one) for one in manifest["later"]),
+            manifest["examined"],
+            Copies(keys, rows, worst, np.array(hashes, np.uint64)),
+        )
+
+
+def count_keys(lake: Lake, table: str, files: DataFiles, key: Key, most: int, *, afresh: bool = False) -> Keys:
+    """Counts keys that stand in the table more than once.
+
+    Args:
+        lake: Where the table is.
+        table: Its name.
+        files: Its data files.
+        key: What names a row.
+        most: How many of the worst keys are wanted.
+        afresh: Whether to count all keys, whatever is kept.
+
+    Raises:
+        OnlySpark: a part of the key is of a type that has no hash here.
+    """
+    hashes_of(key.values(pa.RecordBatch.from_pylist([], schema=files.schema)))
+    types = [str(type_of(files.schema, column)) for column in key.columns]
+    name = "keys-" + sha256(json.dumps([key.columns, types, key.file, most]).encode()).hexdigest()[:16]
+    return _Count(lake, table, name, files, key, most).count(afresh)
+
+
+class _Count:
+    def __init__(self, lake: Lake, table: str, name: str, files: DataFiles, key: Key, most: int) -> None:
+        self._lake, self._table, self._name = lake, table, name
+        self._files, self._key, self._most = files, key, most
+        self._segments = Segments.of(lake, table, name)
+        self._state = read_state(lake, table, name, files.table_id)
+        self._index = _Index.of(self._state.manifest)
+        self._moved: tuple[Hashes, Hashes] | None = None
+
+    def count(self, afresh: bool) -> Keys:
+        if not afresh and self._index is not None:
+            try:
+                return self._by_index(self._index)
+            except (_CountAll, *_UNREADABLE):
+                pass
+        return self._all(afresh)
+
+    def _all(self, compare: bool) -> Keys:
+        examined, keeps = 0, True
+        bits = bits_for(self._files.about_rows)
+        agrees = None if self._index is None or not compare else self._index.bits == bits
+        candidates, surplus, parts = [NONE], 0, list[_Part]()
+        with Spill(bits) as spill:
+            for _, batch in self._files.batches(self._files.sizes, self._key.read):
+                hashes, there = hashes_of(self._key.values(batch))
+                examined += batch.num_rows
+                spill.add(hashes[there])
+            pa.default_memory_pool().release_unused()
+            for number in range(spill.parts):
+                sorted_ = spill.sorted_part(number)
+                doubled = doubled_in(sorted_)
+                candidates.append(doubled)
+                surplus += int(times_in(sorted_, doubled).sum())
+                if agrees and self._index is not None:
+                    agrees = self._had(self._index, number, sorted_)
+                try:
+                    parts += [_Part(self._segments.write(sorted_), len(sorted_))] if keeps else []
+                except AccessDenied:
+                    keeps = False
+        copies = copies_of(self._files, self._key, np.concatenate(candidates), surplus, self._most)
+        if keeps and len(copies.hashes) <= _MOST_DOUBLED:
+            self._keep(_Index(bits, tuple(parts), (), examined, copies), clean=True)
+        else:
+            self._segments.remove({one.name for one in parts})
+        return Keys(examined, copies, None, agrees)
+
+    def _by_index(self, index: _Index) -> Keys:
+        paths, sizes = self._state.files["path"].to_pylist(), self._state.files["size_bytes"].to_pylist()
+        before = dict(zip(paths, sizes, strict=True))
+        came = [path for path in self._files.sizes if path not in before]
+        gone = [path for path in paths if path not in self._files.sizes]
+        if not came and not gone:
+            return Keys(index.examined, index.copies, 0)
+        moved = sum(self._files.sizes[path] for path in came) + sum(before[path] for path in gone)
+        whole = sum(self._files.sizes.values())
+        if moved * 2 > whole or self._files.about_rows * moved > _MOST_NEW_ROWS * whole:
+            raise _CountAll
+        new_rows, new = self._hashes(came)
+        old_rows, old = self._hashes(gone)
+        new, old = without(new, old), without(old, new)
+        examined = index.examined + new_rows - old_rows
+        candidates = np.union1d(doubled_in(new), self._known(index, np.unique(new)))
+        copies = index.copies
+        if len(candidates) or (gone and len(copies.hashes)):
+            candidates = np.union1d(candidates, copies.hashes)
+            copies = copies_of(self._files, self._key, candidates, copies.rows + 2 * len(candidates), self._most)
+            if len(copies.hashes) > _MOST_DOUBLED:
+                raise _CountAll
+        try:
+            later = [
+                _Part(self._segments.write(some), len(some), sign) for some, sign in ((new, 1), (old, -1)) if len(some)
+            ]
+            grown = replace(index, later=(*index.later, *later), examined=examined, copies=copies)
+            self._keep(self._merged(grown), written={one.name for one in later})
+        except AccessDenied:
+            pass  # who may only read counts the same files again the next time
+        return Keys(examined, copies, len(came))
+
+    def _hashes(self, paths: list[str]) -> tuple[int, Hashes]:
+        rows, found = 0, [NONE]
+        for _, batch in self._files.batches(paths, self._key.read):
+            hashes, there = hashes_of(self._key.values(batch))
+            rows += batch.num_rows
+            found.append(hashes[there])
+        return rows, np.sort(np.concatenate(found))
+
+    def _written(self, came: Hashes, gone: Hashes) -> tuple[_Part, ...]:
+        both = ((came, 1), (gone, -1))
+        return tuple(_Part(self._segments.write(some), len(some), sign) for some, sign in both if len(some))
+
+    def _known(self, index: _Index, wanted: Hashes) -> Hashes:
+        """Those of some sorted hashes that the index has."""
+        times = np.zeros(len(wanted), np.int64)
+        if not len(wanted):
+            return wanted
+
+        def look(number: int, part: _Part) -> None:
+            first, end = np.searchsorted(wanted, _borders(number, index.bits))
+            if end > first:
+                times[first:end] += times_in(self._segments.read(part.name), wanted[first:end])
+
+        with ThreadPoolExecutor(_READERS) as pool:
+            for _ in pool.map(look, range(len(index.parts)), index.parts):
+                pass
+        for part in index.later:
+            times += part.sign * times_in(self._segments.read(part.name), wanted)
+        return wanted[times > 0]
+
+    def _later(self, index: _Index) -> tuple[Hashes, Hashes]:
+        """What came and went since the parts were written."""
+        found = {sign: [NONE] for sign in (1, -1)}
+        for part in index.later:
+            found[part.sign].append(self._segments.read(part.name))
+        came, gone = (np.sort(np.concatenate(some)) for some in found.values())
+        return without(came, gone), without(gone, came)
+
+    def _had(self, index: _Index, number: int, sorted_: Hashes) -> bool:
+        """Whether a part of the index is what was counted now."""
+        try:
+            if self._moved is None:
+                self._moved = self._later(index)
+            came, gone = (part_of(some, number, index.bits) for some in self._moved)
+            kept = np.sort(np.concatenate([self._segments.read(index.parts[number].name), came]))
+        except _UNREADABLE:
+            return False
+        return np.array_equal(without(kept, gone), sorted_)
+
+    def _merged(self, index: _Index) -> _Index:
+        """The same index in fewer objects, where there are too many of what came later."""
+        if len(index.later) <= _MOST_LATER:
+            return index
+        came, gone = self._later(index)
+        if (len(came) + len(gone)) * 4 < sum(one.keys for one in index.parts):
+            some = [
+                _Part(self._segments.write(one), len(one), sign) for one, sign in ((came, 1), (gone, -1)) if len(one)
+            ]
+            return replace(index, later=tuple(some))
+        keys = sum(one.keys for one in index.parts) + len(came) - len(gone)
+        bits = max(index.bits, bits_for(keys))  # a part that has grown is cut into several
+        children = 1 << (bits - index.bits)
+        parts = []
+        for number, part in enumerate(index.parts):
+            kept = np.concatenate([self._segments.read(part.name), part_of(came, number, index.bits)])
+            sorted_ = without(np.sort(kept), part_of(gone, number, index.bits))
+            for child in range(number * children, (number + 1) * children):
+                piece = part_of(sorted_, child, bits)
+                parts.append(_Part(self._segments.write(piece), len(piece)))
+        return replace(index, bits=bits, parts=tuple(parts), later=())
+
+    def _keep(self, index: _Index, written: Iterable[str] = (), *, clean: bool = False) -> None:
+        files = pa.table(
+            {
+                "path": pa.array(list(self._files.sizes), pa.string()),
+                "size_bytes": pa.array(list(self._files.sizes.values()), pa.int64()),
+            }
+        )
+        state = State(files, index.manifest(), self._state.e_tag)
+        if write_state(self._lake, self._table, self._name, self._files.table_id, state):
+            before = self._index.names if self._index is not None else set()
+            self._segments.remove((self._segments.names() if clean else before | set(written)) - index.names)
+        else:  # another process was first: its index is as good
+            self._segments.remove((index.names | set(written)) - (self._index.names if self._index else set()))
+
+
+def _borders(number: int, bits: int) -> np.ndarray:
+    return np.array([number << (BITS - bits), (number + 1) << (BITS - bits)], np.uint64)
