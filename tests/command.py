@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from typer.testing import CliRunner
 
@@ -45,8 +44,7 @@ def lakehouse_here(environment, *arguments, **variables):
     from lakehouse.cli.main import app
 
     variables = {name: value for name, value in environment.items() if name.startswith("LAKEHOUSE_")} | variables
-    with mock.patch.dict(os.environ, variables):
-        done = CliRunner().invoke(app, arguments)
+    done = CliRunner().invoke(app, arguments, env=variables)  # what Spark says there of its mode stays
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Said(done.exit_code, done.stdout, done.stderr)
