@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from unittest import mock
 
 from typer.testing import CliRunner
 
@@ -40,21 +39,20 @@ class Said:
     stderr: str
 
 
-def lakehouse_here(environment, *arguments):
+def lakehouse_here(environment, *arguments, **variables):
     """The same command in this process, on its session: for stories of many commands, not about processes."""
     from lakehouse.cli.main import app
 
-    variables = {name: value for name, value in environment.items() if name.startswith("LAKEHOUSE_")}
-    with mock.patch.dict(os.environ, variables):
-        done = CliRunner().invoke(app, arguments)
+    variables = {name: value for name, value in environment.items() if name.startswith("LAKEHOUSE_")} | variables
+    done = CliRunner().invoke(app, arguments, env=variables)  # what Spark says there of its mode stays
     if done.exception is not None and not isinstance(done.exception, SystemExit):
         raise done.exception
     return Said(done.exit_code, done.stdout, done.stderr)
 
 
-def lakehouse_json_here(environment, *arguments):
+def lakehouse_json_here(environment, *arguments, **variables):
     """What it says with ``--json``; the command must succeed."""
-    done = lakehouse_here(environment, *arguments, "--json")
+    done = lakehouse_here(environment, *arguments, "--json", **variables)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

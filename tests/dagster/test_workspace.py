@@ -123,7 +123,7 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
     assert launched["__typename"] == "LaunchRunSuccess", launched
     status, deadline = "", time.monotonic() + 240
     while status not in ("SUCCESS", "FAILURE", "CANCELED") and time.monotonic() < deadline:
-        time.sleep(1)
+        time.sleep(0.3)
         status = webserver(STATUS, id=launched["run"]["runId"])["runOrError"]["status"]
     assert status == "SUCCESS"
     assert lake.describe(BRONZE).rows == 40

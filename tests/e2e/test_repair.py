@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 
 from lakehouse.autoloader.options.paths import SourcePath, source_id
 from lakehouse.orders.samples import file_name
@@ -30,7 +30,7 @@ def loaded(lake, land, spark, environment):
     land(files=4, rows_per_file=10, late_share=0)
     bad = lake.settings.landing_prefix + file_name(90)
     lake.store.write(lake.settings.landing_bucket, bad, b"\x1f\x8b\x08\x00broken")
-    report = lakehouse_json(environment, "ingest", BRONZE)
+    report = lakehouse_json_here(environment, "ingest", BRONZE)
     assert report["tables"][0]["rows_added"] == 40
     return environment
 
@@ -45,7 +45,7 @@ def journal_of(lake):
 
 def assert_refused(lake, environment, why):
     before = places(lake)
-    refused = lakehouse(environment, "ingest", BRONZE)
+    refused = lakehouse_here(environment, "ingest", BRONZE)
     assert refused.returncode == 1
     assert why in refused.stderr
     assert "lakehouse checkpoint repair" in refused.stderr
@@ -83,36 +83,36 @@ def assert_repaired(lake, land, loaded, damages):
         damage()
         assert_refused(lake, loaded, why)
         if files == 4:
-            dry = lakehouse_json(loaded, "checkpoint", "repair", BRONZE)
+            dry = lakehouse_json_here(loaded, "checkpoint", "repair", BRONZE)
             assert dry["reason"] and not dry["done"]
             assert_refused(lake, loaded, why)
-        assert lakehouse_json(loaded, "checkpoint", "repair", BRONZE, "--yes")["done"]
+        assert lakehouse_json_here(loaded, "checkpoint", "repair", BRONZE, "--yes")["done"]
         copy = objects_below(lake, checkpoint_of(lake))
         land(files=1, rows_per_file=10, first_file=files, late_share=0)
         files += 1
-        report = lakehouse_json(loaded, "ingest", BRONZE)
+        report = lakehouse_json_here(loaded, "ingest", BRONZE)
         assert report["tables"][0]["rows_added"] == 10
         assert places(lake) == expected(files)
         passed = {one["check"]: one["passed"] for one in report["checks"]}
         assert passed["no_file_loaded_twice"]
         assert passed["every_file_loaded"]
         assert not passed["no_quarantined_files"], "the bad file stays listed"
-    assert not lakehouse_json(loaded, "checkpoint", "repair", BRONZE)["reason"]
-    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
+    assert not lakehouse_json_here(loaded, "checkpoint", "repair", BRONZE)["reason"]
+    assert lakehouse_json_here(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
 def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_again(lake, land, loaded):
     """One file was corrected after it was loaded, another one leaves quarantine."""
-    lakehouse_json(loaded, "ingest", SILVER)
+    lakehouse_json_here(loaded, "ingest", SILVER)
     bucket, key = lake.settings.landing_bucket, lake.settings.landing_prefix + file_name(2)
     lines = lake.store.read(bucket, key).decode().splitlines()
     changed = [json.dumps({**json.loads(line), "customer_id": "CORRECTED"}) for line in lines[:7]]
     lake.store.write(bucket, key, "\n".join(changed).encode())
-    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == [], "no news by default"
-    dry = lakehouse_json(loaded, "replay", "--files", file_name(2))
+    assert lakehouse_json_here(loaded, "ingest", BRONZE)["tables"][0]["batches"] == [], "no news by default"
+    dry = lakehouse_json_here(loaded, "replay", "--files", file_name(2))
     assert (dry["done"], dry["rows"], len(dry["files"])) == (False, 10, 1)
-    assert lakehouse_json(loaded, "replay", "--files", file_name(2), "--yes")["done"]
-    report = lakehouse_json(loaded, "ingest", BRONZE, SILVER)
+    assert lakehouse_json_here(loaded, "replay", "--files", file_name(2), "--yes")["done"]
+    report = lakehouse_json_here(loaded, "ingest", BRONZE, SILVER)
     assert places(lake) == sorted(set(expected(4)) - {(file_name(2), row) for row in (7, 8, 9)})
     rows = lake.delta(BRONZE).to_pyarrow_table().to_pylist()
     assert sum(row["customer_id"] == "CORRECTED" for row in rows) == 7
@@ -120,20 +120,20 @@ def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_agai
     assert passed["every_file_loaded"]
     assert passed["no_file_loaded_twice"]
     assert passed["windows_account_for_orders"]
-    states = lakehouse_json(loaded, "files")["counts"]
+    states = lakehouse_json_here(loaded, "files")["counts"]
     assert states == {"INGESTED": 4, "QUARANTINED": 1, "PASSED_OVER": 1}, "the corrected version by itself is no news"
 
-    assert "WRONG_EXTENSION" in lakehouse(loaded, "files", "--state", "quarantined").stdout
+    assert "WRONG_EXTENSION" in lakehouse_here(loaded, "files", "--state", "quarantined").stdout
     key = lake.settings.landing_prefix + file_name(90)
     lake.store.write(bucket, key, b'{"order_id": "mended", "quantity": 1}')
-    assert lakehouse_json(loaded, "replay", "--files", file_name(90), "--yes")["done"]
-    report = lakehouse_json(loaded, "ingest", BRONZE)
+    assert lakehouse_json_here(loaded, "replay", "--files", file_name(90), "--yes")["done"]
+    report = lakehouse_json_here(loaded, "ingest", BRONZE)
     assert report["tables"][0]["rows_added"] == 1
     assert {one["check"]: one["passed"] for one in report["checks"]}["no_quarantined_files"]
-    assert lakehouse_json(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
+    assert lakehouse_json_here(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
 def test_replay_of_nothing_in_particular_is_refused(lake, environment):
-    done = lakehouse(environment, "replay")
+    done = lakehouse_here(environment, "replay")
     assert done.returncode == 1
     assert "--files GLOB" in done.stderr

@@ -5,7 +5,7 @@ import signal
 import psutil
 import pytest
 import requests
-from command import lakehouse, lakehouse_json
+from command import lakehouse, lakehouse_json_here
 from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
 from e2e.test_recovery import running_queries
 
@@ -85,5 +85,5 @@ def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, 
     land(files=2, first_file=4, rows_per_file=ROWS, late_share=0)
     service.wait_for(lambda: places(lake) == expected(6), "all files were in")
     assert service.end(signal.SIGINT) == 0
-    checks = lakehouse_json(environment, "ingest", TABLE, SILVER)["checks"]
+    checks = lakehouse_json_here(environment, "ingest", TABLE, SILVER)["checks"]
     assert {one["check"]: one["passed"] for one in checks} == {one["check"]: True for one in checks}

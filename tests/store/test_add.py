@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse, lakehouse_here, lakehouse_json_here
 from fastavro import writer as write_avro
 
 from lakehouse.declaration import read_catalogue
@@ -112,7 +112,7 @@ def test_without_yes_it_prints_the_table_and_leaves_the_file_alone(here, land, t
 
 def test_yes_adds_the_tables_and_keeps_all_other_text(here, land, tmp_path):
     path = land(**{"a.csv": csv_text(";")})
-    done = lakehouse(here, "add", "bronze.things", path, "--key", "id", "--yes")
+    done = lakehouse_here(here, "add", "bronze.things", path, "--key", "id", "--yes")
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "lakehouse.yaml").read_text()
     added = text.removeprefix(DECLARED.removesuffix("# the end\n")).removesuffix("# the end\n")
@@ -125,45 +125,45 @@ def test_yes_adds_the_tables_and_keeps_all_other_text(here, land, tmp_path):
     assert (latest.of, latest.key) == ("bronze.things", ("id",))
     assert "not_null" in [one.kind for one in catalogue["bronze.things"].checks]
     assert "unique" in [one.kind for one in catalogue["silver.things"].checks]
-    again = lakehouse(here, "add", "bronze.things", path, "--yes")
+    again = lakehouse_here(here, "add", "bronze.things", path, "--yes")
     assert again.returncode == 1 and "bronze.things is declared already" in again.stderr
     assert (tmp_path / "lakehouse.yaml").read_text() == text
 
 
 def test_partition_folders_are_columns(here, land):
     path = land(day=b"", **{"day=2024-01-01__a.parquet": parquet(), "day=2024-01-02__a.parquet": parquet()})
-    told = lakehouse_json(here, "add", "bronze.things", path)
+    told = lakehouse_json_here(here, "add", "bronze.things", path)
     assert (told["files"], list(told["columns"])) == (2, ["id", "city", "amount", "day"])
     assert told["rows"][0]["day"] in ("2024-01-01", "2024-01-02")
 
 
 def test_files_of_other_formats_are_left_out_by_a_glob(here, land):
     path = land(**{"a.csv": csv_text(), "b.csv": csv_text(), "readme.txt": b"no rows\n"})
-    told = lakehouse_json(here, "add", "bronze.things", path)
+    told = lakehouse_json_here(here, "add", "bronze.things", path)
     assert told["tables"]["bronze.things"]["files"]["glob"] == "*.csv"
     assert (told["files"], len(told["notes"])) == (2, 1)
 
 
 def test_names_that_say_another_format_than_the_bytes_are_told(here, land):
-    told = lakehouse_json(here, "add", "bronze.things", land(**{"a.csv": json_lines()}))
+    told = lakehouse_json_here(here, "add", "bronze.things", land(**{"a.csv": json_lines()}))
     assert told["format"] == "json"
     assert told["notes"] == ["the names say csv, and the bytes say json"]
 
 
 def test_a_csv_file_without_a_header_loses_no_row(here, land):
-    told = lakehouse_json(here, "add", "bronze.things", land(**{"a.csv": csv_text(header=False)}))
+    told = lakehouse_json_here(here, "add", "bronze.things", land(**{"a.csv": csv_text(header=False)}))
     assert list(told["columns"]) == ["_c0", "_c1", "_c2"]
     assert told["rows"][0]["_c0"] == 0
     assert "the first line has values" in told["notes"][0]
 
 
 def test_a_format_that_is_given_is_not_guessed(here, land):
-    told = lakehouse_json(here, "add", "bronze.things", land(**{"a.json": json_lines()}), "--format", "text")
+    told = lakehouse_json_here(here, "add", "bronze.things", land(**{"a.json": json_lines()}), "--format", "text")
     assert (told["format"], list(told["columns"])) == ("text", ["value"])
 
 
 def test_a_broken_file_beside_good_ones_is_passed_over(here, land):
-    told = lakehouse_json(here, "add", "bronze.things", land(**{"a.parquet": parquet(), "b.parquet": b"PAR1" * 9}))
+    told = lakehouse_json_here(here, "add", "bronze.things", land(**{"a.parquet": parquet(), "b.parquet": b"PAR1" * 9}))
     assert list(told["columns"]) == ["id", "city", "amount"]
 
 
@@ -183,7 +183,7 @@ def test_a_broken_file_beside_good_ones_is_passed_over(here, land):
 def test_what_cannot_be_added_is_told_and_nothing_is_written(lake, here, land, tmp_path, arguments, said):
     path = land(**{"a.json": json_lines()})
     filled = [one.format(bucket=lake.settings.landing_bucket, path=path) for one in arguments]
-    done = lakehouse(here, "add", *filled, "--yes")
+    done = lakehouse_here(here, "add", *filled, "--yes")
     assert done.returncode == 1
     assert said in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "lakehouse.yaml").read_text() == DECLARED
@@ -191,24 +191,24 @@ def test_what_cannot_be_added_is_told_and_nothing_is_written(lake, here, land, t
 
 def test_a_folder_of_a_delta_table_is_no_folder_of_files(here, land):
     path = land(**{"_delta_log__00000000000000000000.json": b"{}\n"})
-    done = lakehouse(here, "add", "bronze.things", path)
+    done = lakehouse_here(here, "add", "bronze.things", path)
     assert done.returncode == 1 and "this is a Delta table" in done.stderr
 
 
 def test_add_needs_a_declaration_and_init_writes_one(here, land, tmp_path):
     path = land(**{"a.json": json_lines()})
     here = {**here, "LAKEHOUSE_DECLARATION": str(tmp_path / "new" / "lakehouse.yaml")}
-    done = lakehouse(here, "add", "bronze.things", path, "--yes")
+    done = lakehouse_here(here, "add", "bronze.things", path, "--yes")
     assert done.returncode == 1 and "lakehouse init" in done.stderr
-    assert lakehouse(here, "init").returncode == 0
-    assert lakehouse(here, "add", "bronze.things", path, "--yes").returncode == 0
-    assert [one["name"] for one in lakehouse_json(here, "validate")["tables"]] == ["bronze.things"]
+    assert lakehouse_here(here, "init").returncode == 0
+    assert lakehouse_here(here, "add", "bronze.things", path, "--yes").returncode == 0
+    assert [one["name"] for one in lakehouse_json_here(here, "validate")["tables"]] == ["bronze.things"]
 
 
 def test_tables_of_the_lake_that_nobody_declares_are_told_when_asked_for(lake, here):
     key = f"{lake.settings.user}/gold/forgotten/_delta_log/00000000000000000000.json"
     lake.store.ensure_bucket(lake.settings.bucket)
     lake.store.write(lake.settings.bucket, key, b"{}\n")
-    assert lakehouse_json(here, "validate")["warnings"] == []
-    [warning] = lakehouse_json(here, "validate", "--lake")["warnings"]
+    assert lakehouse_json_here(here, "validate")["warnings"] == []
+    [warning] = lakehouse_json_here(here, "validate", "--lake")["warnings"]
     assert warning.startswith("gold.forgotten is in the lake and not declared")

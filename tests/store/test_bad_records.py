@@ -6,7 +6,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 from deltalake import DeltaTable
 from pyspark.sql.types import StructType
 from store.landed import ROW, SCHEMA
@@ -342,12 +342,12 @@ def test_the_command_lists_files_in_quarantine_and_what_to_do(world, kept, envir
     ]
     pointer = json.dumps({"journal": world.journal}).encode()
     world.lake.store.write(world.lake.settings.bucket, f"{place}/_source.json", pointer)
-    found = lakehouse_json(environment, "quarantine")
+    found = lakehouse_json_here(environment, "quarantine")
     assert [one["error"].split(":")[0] for one in found["files"]] == ["TRUNCATED"]
     assert found["bad_records"] == len(BAD)
-    (loaded,) = lakehouse_json(environment, "files", "--state", "ingested")["files"]
+    (loaded,) = lakehouse_json_here(environment, "files", "--state", "ingested")["files"]
     assert (loaded["rows"], loaded["bad_records"]) == (2, len(BAD))
-    said = lakehouse(environment, "quarantine").stdout
+    said = lakehouse_here(environment, "quarantine").stdout
     assert "cut.json.gz" in said
     assert "lakehouse replay --files" in said
 
@@ -355,11 +355,11 @@ def test_the_command_lists_files_in_quarantine_and_what_to_do(world, kept, envir
 def test_the_command_lists_the_newest_records(world, kept, environment):
     world.put("one.json", b"\n".join(LINES))
     world.run(badRecordsPath=kept.uri)
-    found = lakehouse_json(environment, "quarantine", "--records", kept.uri, "--limit", "2")["records"]
+    found = lakehouse_json_here(environment, "quarantine", "--records", kept.uri, "--limit", "2")["records"]
     assert [row["record"] for row in found] == [6, 4]
-    said = lakehouse(environment, "quarantine", "--records", kept.uri).stdout
+    said = lakehouse_here(environment, "quarantine", "--records", kept.uri).stdout
     assert "MALFORMED" in said
     assert "lakehouse replay --files" in said
-    missing = lakehouse(environment, "quarantine", "--records", f"{kept.uri}/none")
+    missing = lakehouse_here(environment, "quarantine", "--records", f"{kept.uri}/none")
     assert missing.returncode == 1
     assert "no table of bad records" in missing.stderr

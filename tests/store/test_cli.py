@@ -5,7 +5,7 @@ import os
 
 import pytest
 import yaml
-from command import lakehouse, lakehouse_json
+from command import lakehouse, lakehouse_here, lakehouse_json_here
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.schema.versions import SchemaVersion
@@ -14,7 +14,9 @@ from lakehouse.pipeline import schemas
 
 
 def test_generate_reports_exactly_what_is_in_the_bucket(lake, environment):
-    report = lakehouse_json(environment, "generate", "--files", "3", "--rows-per-file", "40", "--bad-line-share", "0.1")
+    report = lakehouse_json_here(
+        environment, "generate", "--files", "3", "--rows-per-file", "40", "--bad-line-share", "0.1"
+    )
     bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
     listed = {info.key.removeprefix(prefix): info.size_bytes for info in lake.store.list(bucket, prefix)}
     assert listed == {file["name"]: file["size_bytes"] for file in report["files"]}
@@ -23,36 +25,36 @@ def test_generate_reports_exactly_what_is_in_the_bucket(lake, environment):
 
 
 def test_generate_goes_on_where_it_stopped(environment):
-    first = lakehouse_json(environment, "generate", "--files", "2", "--rows-per-file", "10")
-    second = lakehouse_json(environment, "generate", "--files", "2", "--rows-per-file", "10")
+    first = lakehouse_json_here(environment, "generate", "--files", "2", "--rows-per-file", "10")
+    second = lakehouse_json_here(environment, "generate", "--files", "2", "--rows-per-file", "10")
     names = [file["name"] for report in (first, second) for file in report["files"]]
     assert names == [f"orders_stream_{number:03d}.json" for number in range(4)]
 
 
 def test_generate_never_writes_over_a_file_after_others_were_removed(lake, environment):
-    lakehouse_json(environment, "generate", "--files", "3", "--rows-per-file", "10")
+    lakehouse_json_here(environment, "generate", "--files", "3", "--rows-per-file", "10")
     bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
     lake.store.delete(bucket, f"{prefix}orders_stream_000.json")
-    report = lakehouse_json(environment, "generate", "--files", "1", "--rows-per-file", "10")
+    report = lakehouse_json_here(environment, "generate", "--files", "1", "--rows-per-file", "10")
     assert report["files"][0]["name"] == "orders_stream_003.json"
 
 
 def test_env_prints_lines_that_a_shell_can_take(lake, environment):
-    lines = lakehouse(environment, "env").stdout.splitlines()
+    lines = lakehouse_here(environment, "env").stdout.splitlines()
     values = dict(line.removeprefix("export ").split("=", 1) for line in lines)
     assert values["AWS_ENDPOINT_URL"] == lake.endpoint.url
     assert values["AWS_SECRET_ACCESS_KEY"].strip("'") == lake.endpoint.secret_key.get_secret_value()
 
 
 def test_no_tables_is_said(environment):
-    assert "no tables under s3a://" in lakehouse(environment, "tables").stdout
-    assert lakehouse_json(environment, "tables")["tables"] == []
+    assert "no tables under s3a://" in lakehouse_here(environment, "tables").stdout
+    assert lakehouse_json_here(environment, "tables")["tables"] == []
 
 
 @pytest.mark.parametrize("as_json", [False, True])
 def test_an_error_is_one_message_and_exit_code_1(environment, as_json):
     arguments = ["tables", "--json"] if as_json else ["tables"]
-    done = lakehouse(
+    done = lakehouse_here(
         environment,
         *arguments,
         LAKEHOUSE_S3_ENDPOINT="http://127.0.0.1:9",
@@ -78,14 +80,14 @@ def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, envir
     here = {**environment, "LAKEHOUSE_CONTRACTS": str(tmp_path)}
     versions = schemas(lake, BRONZE)
     versions.write(SchemaVersion(0, StructType().add("id", "string").add("note", "string"), StructType()))
-    before = lakehouse(here, "schema", "contract")
+    before = lakehouse_here(here, "schema", "contract")
     assert (before.returncode, "contract --write" in before.stderr) == (1, True)
-    assert lakehouse_json(here, "schema", "contract", "--write")["passed"]
+    assert lakehouse_json_here(here, "schema", "contract", "--write")["passed"]
     [pinned] = yaml.safe_load((tmp_path / f"{BRONZE}.odcs.yaml").read_text())["schema"]
     assert [one["name"] for one in pinned["properties"]] == ["id", "note"]
 
     versions.write(SchemaVersion(1, StructType().add("id", "long").add("tip", "double"), StructType()))
-    broken = lakehouse(here, "schema", "contract", "--json")
+    broken = lakehouse_here(here, "schema", "contract", "--json")
     assert broken.returncode == 1
     said = json.loads(broken.stdout)
     found = {one["column"]: (one["pinned"], one["present"], one["breaks"]) for one in said["differences"]}
@@ -99,11 +101,11 @@ def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, envir
 
 def test_down_stops_the_store_and_keeps_the_data(tmp_path):
     variables = {"LAKEHOUSE_HOME": str(tmp_path / "home"), "LAKEHOUSE_USER": "tester"}
-    lakehouse_json(variables, "generate", "--files", "1")
-    assert lakehouse_json(variables, "down")["stopped_stores"] == 1
-    assert lakehouse_json(variables, "down")["stopped_stores"] == 0
-    assert lakehouse_json(variables, "generate", "--files", "1")["files"][0]["name"] == "orders_stream_001.json"
-    lakehouse_json(variables, "down")
+    lakehouse_json_here(variables, "generate", "--files", "1")
+    assert lakehouse_json_here(variables, "down")["stopped_stores"] == 1
+    assert lakehouse_json_here(variables, "down")["stopped_stores"] == 0
+    assert lakehouse_json_here(variables, "generate", "--files", "1")["files"][0]["name"] == "orders_stream_001.json"
+    lakehouse_json_here(variables, "down")
 
 
 def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):

@@ -4,7 +4,7 @@ import json
 
 import pyarrow as pa
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 from deltalake import write_deltalake
 
 from lakehouse.copy_into.copy import Copy, validate_copy
@@ -100,15 +100,18 @@ def test_what_contradicts_itself_is_refused(validate, how, said):
 def test_the_command_ends_with_exit_code_1_when_something_is_wrong(lake, put, environment):
     put("1", {"a": 1})
     arguments = ["copy-into", TABLE, lake.settings.landing_uri, "--format", "json", "--validate"]
-    good = lakehouse(environment, *arguments, "all")
+    good = lakehouse_here(environment, *arguments, "all")
     assert (good.returncode, "1 files with 1 rows were parsed; nothing was written" in good.stdout) == (0, True)
-    assert lakehouse_json(environment, *arguments, "1")["columns"] == {"a": "bigint"}
+    assert lakehouse_json_here(environment, *arguments, "1")["columns"] == {"a": "bigint"}
     put("2", b"{")
-    bad = lakehouse(environment, *arguments, "ALL")
+    bad = lakehouse_here(environment, *arguments, "ALL")
     assert bad.returncode == 1
     assert "a record is malformed: {" in bad.stdout
     assert "--pattern" in bad.stderr
     for wrong in ("some", "0"):
-        assert "neither ALL nor a number" in lakehouse(environment, *arguments, wrong).stderr
-    assert "has no value" in lakehouse(environment, *arguments, "ALL", "--option", "header").stderr
-    assert "is no table of the lake" in lakehouse(environment, "copy-into", "x", "s3a://b/", "--format", "json").stderr
+        assert "neither ALL nor a number" in lakehouse_here(environment, *arguments, wrong).stderr
+    assert "has no value" in lakehouse_here(environment, *arguments, "ALL", "--option", "header").stderr
+    assert (
+        "is no table of the lake"
+        in lakehouse_here(environment, "copy-into", "x", "s3a://b/", "--format", "json").stderr
+    )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 from deltalake import write_deltalake
 
 from lakehouse.autoloader.options.paths import uri_key
@@ -51,10 +51,10 @@ def test_commands_show_keys_as_they_are_and_give_them_exactly(loaded, environmen
     settings = loaded.lake.settings
     place = {"bucket": settings.bucket, "landing": settings.landing_uri}
     asked = [one.format(**place) for one in arguments]
-    text = lakehouse(environment, *asked, COLUMNS="1000")
+    text = lakehouse_here(environment, *asked, COLUMNS="1000")
     assert "Traceback" not in text.stderr
     assert not set(text.stdout + text.stderr) & set("\x1b\u202e\r")
-    told = json.loads(lakehouse(environment, *asked, "--json").stdout)
+    told = json.loads(lakehouse_here(environment, *asked, "--json").stdout)
     keys = {uri_key(text): text for text in texts(told) if text.startswith("s3a://")}
     assert {f"{settings.landing_prefix}{name}" for name in expected} <= set(keys)
     shown = "".join(text.stdout.split())  # cells are folded
@@ -79,8 +79,8 @@ def test_tables_of_such_names_are_listed_and_read(lake, environment):
         for one in list(lake.store.list(bucket, f"{folder}seed/")):
             key = one.key.replace(f"{folder}seed/", f"{folder}{name}/")
             lake.store.write(bucket, key, lake.store.read(bucket, one.key))
-    shown = lakehouse(environment, "tables", COLUMNS="1000").stdout
-    told = {one["name"]: one for one in lakehouse_json(environment, "tables")["tables"]}
+    shown = lakehouse_here(environment, "tables", COLUMNS="1000").stdout
+    told = {one["name"]: one for one in lakehouse_json_here(environment, "tables")["tables"]}
     assert set(told) == {"bronze.seed", *(f"bronze.{name}" for name in names)}
     for name in names:
         assert f"\nbronze.{name} " in shown

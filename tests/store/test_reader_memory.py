@@ -61,6 +61,7 @@ def test_a_file_of_300_mb_is_read_in_bounded_memory(world, packed):
     assert 0 < grown_mb < BOUND_MB
 
 
+@pytest.mark.soak("a control: the same file read at once needs more than the bound")
 def test_the_bound_would_not_hold_if_the_file_were_read_at_once(world):
     put_large(world, packed=False)
     rows, grown_mb = rows_and_growth(world, maxPartitionBytes="1g")

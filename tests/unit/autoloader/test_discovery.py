@@ -96,10 +96,10 @@ def examples(count):
 
 
 class TestDiscoverers(Discoverers.TestCase):
-    settings = examples(150)
+    settings = examples(75)
 
 
-@pytest.mark.soak("twenty times as many histories")
+@pytest.mark.soak("forty times as many histories")
 class TestManyDiscoverers(Discoverers.TestCase):
     settings = examples(3000)
 
