@@ -1,6 +1,7 @@
 """``format("cloudFiles")`` as its users write it, on the warm engine and a real object store."""
 
 import io
+from functools import reduce
 
 import fastavro
 import pyarrow as pa
@@ -34,13 +35,16 @@ class Source:
     def location(self, name):
         return f"{self.settings.lake_uri}/{name}"
 
-    def run(self, frame, name="t", **trigger):
-        query = (
+    def start(self, frame, name="t", **trigger):
+        return (
             frame.writeStream.format("delta")
             .option("checkpointLocation", self.location(f"checkpoint-{name}"))
             .trigger(**(trigger or {"availableNow": True}))
             .start(self.location(f"table-{name}"))
         )
+
+    def run(self, frame, name="t", **trigger):
+        query = self.start(frame, name, **trigger)
         query.awaitTermination()
         return [one for one in query.recentProgress if "addBatch" in one["durationMs"]]
 
@@ -87,70 +91,59 @@ def test_the_notebooks_example_with_only_the_path_changed(source, land):
     assert all(row["commit_time"] for row in states)
 
 
-def test_backdated_smaller_and_same_second_files_are_all_loaded(source):
+def test_each_file_is_loaded_once_whatever_its_name_and_time_and_overwritten_ones_as_asked(source):
+    """Two streams over a folder; one of them loads overwritten files again."""
+    once, again = source.frame(), source.frame(allowOverwrites="true")
     source.order("m.json", "m1")
     source.order("n.json", "n1")
-    source.run(source.frame())
+    source.run(once, "once")
+    source.run(again, "again")
     source.order("n2.json", "same-second")
     source.order("a.json", "lexically-smaller")
     source.order("0/deep.json", "deeper")
-    source.run(source.frame())
-    source.run(source.frame())
-    assert source.ids() == sorted(["m1", "n1", "same-second", "lexically-smaller", "deeper"])
+    source.order("m.json", "m2")
+    source.run(once, "once")
+    source.run(again, "again")
+    source.run(once, "once")
+    loaded = sorted(["m1", "n1", "same-second", "lexically-smaller", "deeper"])
+    assert source.ids("once") == loaded
+    assert source.ids("again") == sorted([*loaded, "m2"])
+
+    # a journal that does not fit the checkpoint is refused
+    source.lake.store.delete_prefix(source.settings.bucket, f"{source.settings.user}/_journal/")
+    source.order("b.json", "two")
+    with pytest.raises(Exception, match="which this journal of"):
+        source.run(once, "once")
+    assert source.ids("once") == loaded
 
 
-def test_an_overwritten_file_is_passed_over_or_loaded_again_as_asked(source):
-    source.order("a.json", "one")
-    source.run(source.frame(), "once")
-    source.run(source.frame(allowOverwrites="true"), "again")
-    source.order("a.json", "two")
-    source.run(source.frame(), "once")
-    source.run(source.frame(allowOverwrites="true"), "again")
-    assert source.ids("once") == ["one"]
-    assert source.ids("again") == ["one", "two"]
-
-
-def test_existing_files_can_be_left_out(source):
-    source.order("old.json", "old")
-    frame = source.frame(includeExistingFiles="false")
-    source.run(frame)
-    assert source.ids() == [], "its one batch has no files: it makes the beginning durable"
-    source.order("new.json", "new")
-    source.run(frame)
-    assert source.ids() == ["new"]
-
-
-def test_streams_share_a_source_and_choose_for_themselves(source):
+def test_streams_share_a_source_and_choose_files_and_limits_for_themselves(source):
     source.order("date=2026-01-01/x.json", "first")
     source.order("date=2026-01-02/y.json", "second")
     source.order("_hidden/z.json", "hidden")
     source.order("date=2026-01-02/y.txt", "other name")
-    source.run(source.frame(pathGlobFilter="*.json"), "all")
-    source.run(source.frame(path="date=2026-01-0[2-9]/", pathGlobFilter="*.json"), "glob")
+    assert len(source.run(source.frame(pathGlobFilter="*.json", maxBytesPerTrigger="30"), "all")) == 2
+    glob = source.frame(path="date=2026-01-0[2-9]/", maxFilesPerTrigger="1")
+    assert len(source.run(glob, "glob", once=True)) == 1, "the limit does not count"
     with_date = source.frame("order_id STRING, date DATE", pathGlobFilter="*.json")
     source.run(with_date.where("date = '2026-01-01'"), "date")
-    assert (source.ids("all"), source.ids("glob"), source.ids("date")) == (["first", "second"], ["second"], ["first"])
-
-
-def test_bytes_limit_once_and_processing_time(source):
-    for number in range(4):
-        source.order(f"{number}.json", f"id{number}")
-    assert len(source.run(source.frame(maxBytesPerTrigger="40"), "bytes")) == 2
-    assert len(source.run(source.frame(maxFilesPerTrigger="1"), "once", once=True)) == 1
-    query = (
-        source.frame()
-        .writeStream.format("delta")
-        .option("checkpointLocation", source.location("checkpoint-p"))
-        .trigger(processingTime="500 milliseconds")
-        .start(source.location("table-p"))
+    assert (source.ids("all"), source.ids("glob"), source.ids("date")) == (
+        ["first", "second"],
+        ["other name", "second"],
+        ["first"],
     )
+
+
+def test_processing_time(source):
+    source.order("first.json", "first")
+    query = source.start(source.frame(), "p", processingTime="500 milliseconds")
     try:
         query.processAllAvailable()
         source.order("later.json", "later")
         query.processAllAvailable()
     finally:
         query.stop()
-    assert source.ids("p") == [*(f"id{number}" for number in range(4)), "later"]
+    assert source.ids("p") == ["first", "later"]
 
 
 def test_what_does_not_fit_is_rescued_and_a_bad_file_is_left_out(source):
@@ -170,21 +163,24 @@ def test_what_does_not_fit_is_rescued_and_a_bad_file_is_left_out(source):
     assert bad["path"].endswith("b.json.gz")
 
 
-def test_every_format_end_to_end(source):
+def test_every_format_end_to_end_in_one_stream_of_four_sources(source):
     table = pa.table({"order_id": ["p1", "p2"], "quantity": pa.array([1, 2], pa.int32())})
     parquet, avro = io.BytesIO(), io.BytesIO()
     pq.write_table(table, parquet)
     fields = [{"name": "order_id", "type": "string"}, {"name": "quantity", "type": "int"}]
     fastavro.writer(avro, {"type": "record", "name": "o", "fields": fields}, table.to_pylist())
     content = {"csv": b"order_id,quantity\np1,1\np2,2\n", "parquet": parquet.getvalue(), "avro": avro.getvalue()}
+    frames = {}
     for name, data in content.items():
         source.put(f"{name}/f.{name}", data)
         options = {"header": "true"} if name == "csv" else {}
-        source.run(source.frame(path=f"{name}/", format=name, **options), name)
-        assert source.ids(name) == ["p1", "p2"], name
+        frames[name] = source.frame(path=f"{name}/", format=name, **options)
     source.put("text/f.txt", b"p1\np2")
-    source.run(source.frame("value STRING", path="text/", format="text").withColumnRenamed("value", "order_id"), "text")
-    assert source.ids("text") == ["p1", "p2"]
+    text = source.frame("value STRING", path="text/", format="text")
+    frames["text"] = text.withColumnRenamed("value", "order_id")
+    named = [frame.selectExpr(f"concat('{name} ', order_id) order_id") for name, frame in frames.items()]
+    source.run(reduce(lambda one, other: one.union(other), named))
+    assert source.ids() == sorted(f"{name} {one}" for name in frames for one in ("p1", "p2"))
 
 
 @pytest.mark.parametrize(
@@ -203,18 +199,25 @@ def test_a_mistake_is_one_clear_error(source, options, schema, said):
         source.run(source.frame(schema, **options))
 
 
-def test_loaded_files_leave_the_folder_in_the_run_that_loads_them(source):
+def test_existing_files_can_be_left_out_and_loaded_ones_leave_the_folder_in_the_run_that_loads_them(source):
+    source.order("old.json", "old")
+    bucket, prefix = source.settings.landing_bucket, source.settings.landing_prefix
+    frame = source.frame(
+        **{
+            "includeExistingFiles": "false",
+            "maxFilesPerTrigger": "2",
+            "cleanSource": "MOVE",
+            "cleanSource.moveDestination": f"s3a://{bucket}/loaded/{prefix}",
+            "cleanSource.retentionDuration": "0 seconds",
+        }
+    )
+    source.run(frame)
+    assert source.ids() == [], "its one batch has no files: it makes the beginning durable"
     for name in ("a.json", "b.json", "c.json"):
         source.order(name, name)
-    bucket, prefix = source.settings.landing_bucket, source.settings.landing_prefix
-    moving = {
-        "cleanSource": "MOVE",
-        "cleanSource.moveDestination": f"s3a://{bucket}/loaded/{prefix}",
-        "cleanSource.retentionDuration": "0 seconds",
-    }
-    source.run(source.frame(maxFilesPerTrigger="2", **moving))
+    source.run(frame)
     assert source.ids() == ["a.json", "b.json", "c.json"]
-    assert not list(source.lake.store.list(bucket, prefix))
+    assert [one.key for one in source.lake.store.list(bucket, prefix)] == [f"{prefix}old.json"]
     assert len(list(source.lake.store.list(bucket, f"loaded/{prefix}"))) == 3
 
 
@@ -223,13 +226,3 @@ def test_reading_as_a_batch_says_what_to_use_instead(source):
         source.spark.read.format("cloudFiles").option("cloudFiles.format", "json").schema(DDL).load(
             source.settings.landing_uri
         ).collect()
-
-
-def test_a_journal_that_does_not_fit_the_checkpoint_is_refused(source):
-    source.order("a.json", "one")
-    source.run(source.frame())
-    source.lake.store.delete_prefix(source.settings.bucket, f"{source.settings.user}/_journal/")
-    source.order("b.json", "two")
-    with pytest.raises(Exception, match="which this journal of"):
-        source.run(source.frame())
-    assert source.ids() == ["one"]

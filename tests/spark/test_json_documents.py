@@ -12,7 +12,7 @@ from spark.test_json_like_spark import SHOWN, by_spark, plain
 
 from lakehouse.autoloader.formats.json import infer_json, parse_json_lines
 
-SCHEMAS, DOCUMENTS = 25, 150
+SCHEMAS, DOCUMENTS = 16, 150
 CORRUPT = "_corrupt_record"
 NAMES = st.sampled_from(["a", "b", "k", "x", "\u017c\u00f3\u0142\u0107", "a b", "x.y", "K", "key", "`", "1"])
 
@@ -168,7 +168,7 @@ def files():
     for number, schema in enumerate(drawn(structs(), SCHEMAS, 1)):
         documents = drawn(st.tuples(objects(schema), BLANKS), DOCUMENTS, number)
         found.append((schema, {written(*one): one[0] for one in documents}))
-    assert sum(len(documents) for _, documents in found) >= 2_000
+    assert sum(len(documents) for _, documents in found) >= 1_300
     return found
 
 

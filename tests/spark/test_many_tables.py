@@ -3,7 +3,7 @@
 import pytest
 from declared import with_declaration
 
-from lakehouse.pipeline import ingest
+from lakehouse.pipeline import ingest, run_table
 
 
 def declaration(folders, tables_each):
@@ -38,7 +38,7 @@ BROKEN = """\
 """
 
 
-def load_twice(spark, lake, folder, folders, tables_each):
+def load_twice(spark, lake, folder, folders, tables_each, *, all_twice=True):
     lake = with_declaration(lake, folder, declaration(folders, tables_each) + BROKEN)
 
     def put(number, **more):
@@ -49,8 +49,12 @@ def load_twice(spark, lake, folder, folders, tables_each):
             lake.store.write(lake.settings.landing_bucket, key, text.encode())
 
     put(0)
-    first = ingest(spark, lake)
-    first.require_success()
+    if all_twice:
+        first = ingest(spark, lake)
+        first.require_success()
+        assert all(finding.passed for finding in first.findings)
+    else:
+        run_table(spark, lake, "bronze.broken")
     put(1, news="a column that bronze.broken does not take")
     second = ingest(spark, lake)
     assert list(second.errors) == ["bronze.broken"]
@@ -62,12 +66,13 @@ def load_twice(spark, lake, folder, folders, tables_each):
         for number in range(tables_each):
             rows = lake.rows(f"bronze.folder_{place}_table_{number}").to_table(columns=["id"])["id"].to_pylist()
             assert sorted(rows) == ids
-    assert all(finding.passed for finding in [*first.findings, *second.findings])
+    assert all(finding.passed for finding in second.findings)
+    assert second.findings
     assert lake.describe("bronze.broken").rows == 3
 
 
 def test_a_table_that_fails_stops_its_readers_and_no_other(lake, spark, tmp_path):
-    load_twice(spark, lake, tmp_path, folders=2, tables_each=1)
+    load_twice(spark, lake, tmp_path, folders=2, tables_each=1, all_twice=False)
 
 
 @pytest.mark.soak("fifty tables over ten folders in place of two over two")

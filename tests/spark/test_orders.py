@@ -7,8 +7,8 @@ from datetime import UTC, date, datetime
 
 import pyarrow as pa
 import pytest
-from command import lakehouse, lakehouse_json
-from deltalake import DeltaTable, write_deltalake
+from command import lakehouse_here
+from deltalake import CommitProperties, DeltaTable, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -175,12 +175,7 @@ def examples(count):
     return lambda test: chosen(given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))(test))
 
 
-@examples(1)
-def test_however_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
-    assert_right_however_they_are_cut(spark, lake, seed, runs)
-
-
-@pytest.mark.soak("more random tables and cuts")
+@pytest.mark.soak("random tables and cuts; the stories of test_orders.py have chosen ones")
 @examples(15)
 def test_however_many_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
     assert_right_however_they_are_cut(spark, lake, seed, runs)
@@ -209,38 +204,75 @@ def assert_right_however_they_are_cut(spark, lake, seed, runs):
         assert findings["revenue_matches_orders"].passed
 
 
-def test_orders_that_move_or_are_none(bronze):
+def test_orders_that_move_or_are_none_new_columns_and_a_promotion(bronze, lake):
     """One table through several runs: each changes what it must, and a run without news starts no query."""
-    assert_orders_that_move_are_right(bronze)
-    assert_no_orders_change_nothing(bronze)
-
-
-def assert_orders_that_move_are_right(bronze):
-    bronze.commit(bronze.file(1, order("a", 1, "card", 10.0), order("b", 1, "card", 5.0), order("c", 2, None, 1.0)))
-    [first, _] = bronze.run()
-    assert (first.rows_added, first.rows_updated) == (3, 0)
+    first = (order("a", 1, "card", 10.0), order("b", 1, "card", 5.0), order("c", 2, None, 1.0), order("d", 4))
+    bronze.commit(bronze.file(1, *first))
+    [orders, _] = bronze.run()
+    assert (orders.rows_added, orders.rows_updated) == (4, 0)
     assert_no_query_starts(bronze)
 
-    bronze.commit(bronze.file(2, order("a", 3, "card", 10.0), order("c", 2, "cash", 1.0), order("d", 1, "card", 7.0)))
-    [orders, gold], findings = bronze.run(), bronze.findings()
-    bronze.assert_right()
-    assert (orders.rows_added, orders.rows_updated) == (1, 2)
+    moved = bronze.file(2, order("a", 3, "card", 99.0), order("c", 2, "cash", 1.0), order("e", 1, "card", 7.0))
+    moved[0]["address"] = {"city": "Gdynia"}
+    address = pa.struct([("city", pa.string())])
+    none = bronze.file(3, order("f", day=None), order(None), order(None, 2))
+    bronze.commit(moved, none, types={"address": address})
+    [orders] = bronze.run(ORDERS)
+    assert (orders.rows_added, orders.rows_updated) == (1, 2), "no order without a time or a number"
+    [behind] = check_table(bronze.spark, lake, DAILY_REVENUE)
+    assert behind.passed, "a service may be ahead"
+    assert behind.numbers == {
+        "groups": 1,
+        "rows_in_table": 1,
+        "source_rows": 1,
+        "wrong_groups": 0,
+        "groups_to_come": 4,
+    }
+    [gold] = bronze.run(DAILY_REVENUE)
     assert gold.rows_removed == 2, "the groups of the first and the second day"
-    assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
-    assert all(one.passed for one in findings.values())
-
-
-def assert_no_orders_change_nothing(bronze):
-    bronze.commit(bronze.file(4, order("e", day=None), order(None), order(None, 2)))
-    reports, findings = bronze.run(), bronze.findings()
     bronze.assert_right()
-    assert [report.rows_added for report in reports] == [0, 0], "no valid orders"
+    assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
+    findings = bronze.findings()
+    assert findings["orders_match_bronze"].passed
+    assert (findings["revenue_matches_orders"].passed, findings["revenue_matches_orders"].numbers["source_rows"]) == (
+        True,
+        5,
+    )
     warned = findings["every_order_has_an_id"]
     assert (warned.passed, warned.numbers["rows_without_key"], len(warned.sample)) == (False, 2, 2)
     assert warned.next_command
-    assert findings["orders_match_bronze"].passed
+    assert [one.check for one in findings.values() if not one.passed] == [warned.check]
     assert blocked_by(findings.values()) is None
     assert_no_query_starts(bronze)
+
+    # columns of bronze come along, and a promotion of any of them makes orders start over
+    longer = pa.struct([("city", pa.string()), ("zip", pa.string())])
+    news = {"address": {"city": "Sopot", "zip": "81"}, "event_time": "mine"}
+    bronze.commit(bronze.file(4, order("g", **news)), types={"address": longer, "event_time": pa.string()})
+    bronze.run()
+    findings = bronze.findings()
+    bronze.assert_right()
+    found = {row["order_id"]: row["address"] for row in bronze.table(ORDERS)}
+    assert found == {
+        **dict.fromkeys("bcde"),
+        "a": {"city": "Gdynia", "zip": None},
+        "g": {"city": "Sopot", "zip": "81"},
+    }
+    assert [one.check for one in findings.values() if not one.passed] == [warned.check]
+    before = read_checkpoint(lake, ORDERS).query_id
+    promoted, bronze.rows = bronze.rows[:4], bronze.rows[4:]
+    bronze.commit(
+        [{**row, "coupon": "TEN"} for row in promoted],
+        types={"coupon": pa.string()},
+        mode="overwrite",
+        predicate="_source_sequence = 1",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": '{"promoted": ["coupon"]}'}),
+    )
+    assert lake.commits_since(BRONZE, 0)[-1].promoted == {"coupon"}
+    bronze.run(ORDERS)
+    assert read_checkpoint(lake, ORDERS).query_id != before
+    found = {row["order_id"]: row["coupon"] for row in bronze.table(ORDERS)}
+    assert found == {**dict.fromkeys("aceg"), "b": "TEN", "d": "TEN"}
 
 
 def assert_no_query_starts(bronze):
@@ -278,7 +310,7 @@ def test_a_batch_that_is_done_again_is_left_out_and_a_table_without_its_checkpoi
         run_table(bronze.spark, lake, ORDERS)
 
 
-def test_rows_that_bronze_takes_out_make_orders_start_over_and_gold_follow(bronze, lake):
+def test_rows_that_bronze_takes_out_make_orders_start_over_and_gold_follow(bronze, lake, environment):
     """A replay: the file's rows come again under its number, and what other files sent since stays the newest."""
     bronze.commit(bronze.file(1, order("a", amount=1.0), order("b")), bronze.file(2, order("a", amount=2.0)))
     bronze.run()
@@ -296,105 +328,12 @@ def test_rows_that_bronze_takes_out_make_orders_start_over_and_gold_follow(bronz
     assert sorted(kept["order_id"].to_pylist()) == ["a", "b"], "what it had before stays in its version"
     bronze.run(ORDERS)
     assert read_checkpoint(lake, ORDERS).query_id == after, "once"
+
+    refused = lakehouse_here(environment, "checkpoint", "restart", BRONZE)
+    assert refused.returncode == 1
+    assert ORDERS in refused.stderr
+
     bronze.spark.sql(f"DELETE FROM delta.`{lake.settings.table_uri(BRONZE)}` WHERE order_id = 'd'")
     with pytest.raises(RowsRemoved, match=r"rows were removed from bronze\.orders_autoloader: version"):
         bronze.run(ORDERS)
     bronze.assert_right()
-
-
-def test_a_promotion_of_any_column_makes_orders_start_over(bronze, lake):
-    bronze.commit(bronze.file(1, order("a")))
-    bronze.run(ORDERS)
-    before = read_checkpoint(lake, ORDERS).query_id
-    row = {**bronze.rows.pop(), "coupon": "TEN"}
-    from deltalake import CommitProperties
-
-    about = CommitProperties(custom_metadata={"userMetadata": '{"promoted": ["coupon"]}'})
-    bronze.commit(
-        [row],
-        types={"coupon": pa.string()},
-        mode="overwrite",
-        predicate="_source_sequence = 1",
-        commit_properties=about,
-    )
-    assert lake.commits_since(BRONZE, 0)[-1].promoted == {"coupon"}
-    bronze.run(ORDERS)
-    assert read_checkpoint(lake, ORDERS).query_id != before
-    assert [row["coupon"] for row in bronze.table(ORDERS)] == ["TEN"]
-
-
-def test_new_columns_of_bronze_come_along(bronze):
-    bronze.commit(bronze.file(1, order("a"), order("b")))
-    bronze.run(ORDERS)
-    address = pa.struct([("city", pa.string())])
-    bronze.commit(bronze.file(2, order("b", address={"city": "Gdynia"})), types={"address": address})
-    bronze.run(ORDERS)
-    longer = pa.struct([("city", pa.string()), ("zip", pa.string())])
-    news = {"address": {"city": "Sopot", "zip": "81"}, "event_time": "mine"}
-    bronze.commit(bronze.file(3, order("c", **news)), types={"address": longer, "event_time": pa.string()})
-    bronze.run()
-    findings = bronze.findings()
-    bronze.assert_right()
-    found = {row["order_id"]: row["address"] for row in bronze.table(ORDERS)}
-    assert found == {"a": None, "b": {"city": "Gdynia", "zip": None}, "c": {"city": "Sopot", "zip": "81"}}
-    assert all(one.passed for one in findings.values())
-
-
-def tamper(bronze, table):
-    """One row of a table is changed; its check finds it, and says what helps."""
-    uri = bronze.lake.settings.table_uri(table)
-    if table == ORDERS:
-        bronze.spark.sql(f"UPDATE delta.`{uri}` SET total_amount = 77.0 WHERE order_id = 'c'")
-    else:
-        tampered = DeltaTable(uri.replace("s3a://", "s3://", 1), storage_options=bronze.options)
-        tampered.update(updates={"revenue": "revenue + 0.01"}, predicate="day = DATE'2026-01-01'")
-    [found] = [one for one in check_table(bronze.spark, bronze.lake, table) if not one.passed]
-    assert len(found.sample) == 1
-    assert f"lakehouse checkpoint restart {table}" in found.next_command
-    assert blocked_by([found]) is not None
-
-
-def assert_computed_again(bronze, environment, table):
-    before = bronze.lake.version(table)
-    assert not lakehouse_json(environment, "checkpoint", "restart", table)["done"]
-    assert bronze.lake.version(table) == before
-    assert lakehouse_json(environment, "checkpoint", "restart", table, "--yes")["done"]
-    assert bronze.lake.describe(table).rows == 0
-    bronze.run()
-    findings = bronze.findings()
-    bronze.assert_right()
-    assert all(one.passed for one in findings.values())
-
-
-SIX = [order(name, 1 + n % 2, amount=n) for n, name in enumerate("abcdef")]
-
-
-def test_tampered_tables_fail_their_checks_and_can_be_computed_again(bronze, environment):
-    bronze.commit(bronze.file(1, *SIX))
-    bronze.run()
-    for table in (DAILY_REVENUE, ORDERS):
-        tamper(bronze, table)
-    assert_computed_again(bronze, environment, ORDERS)
-    refused = lakehouse(environment, "checkpoint", "restart", BRONZE)
-    assert refused.returncode == 1
-    assert ORDERS in refused.stderr
-
-
-def test_gold_is_judged_by_the_orders_that_it_has_read(bronze, lake):
-    bronze.commit(bronze.file(1, order("a"), order("b", 2)))
-    bronze.run()
-    bronze.commit(bronze.file(2, order("a", amount=99.0), order("c", 3)))
-    run_table(bronze.spark, lake, ORDERS)
-    [behind] = check_table(bronze.spark, lake, DAILY_REVENUE)
-    assert behind.passed, "a service may be ahead"
-    assert behind.numbers == {
-        "groups": 1,
-        "rows_in_table": 1,
-        "source_rows": 1,
-        "wrong_groups": 0,
-        "groups_to_come": 2,
-    }
-    bronze.run()
-    findings = bronze.findings()
-    bronze.assert_right()
-    assert findings["revenue_matches_orders"].numbers["source_rows"] == 3

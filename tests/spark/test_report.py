@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime
 
-from command import lakehouse_json
+from command import lakehouse_json_here
 from landed_windows import BronzeWriter
 from spark.test_late import EARLY, LATER, order, run_over
 
@@ -28,7 +28,7 @@ def test_the_report_shows_tables_uncounted_orders_watermarks_and_plots(lake, spa
     assert [cure.split()[1] for _, cure in made.problems] == ["replay-late", "quarantine"]
     assert all(plot.png.startswith(PNG) for plot in made.plots)
     assert "2 late orders; a watermark of 37 minutes" in made.plots[1].sentence
-    told = lakehouse_json(environment, "report", "--output", str(tmp_path / "r.html"))
+    told = lakehouse_json_here(environment, "report", "--output", str(tmp_path / "r.html"))
     html = (tmp_path / "r.html").read_text()
     assert html.count("data:image/png;base64,") == 3
     assert re.findall(r'(?:src|href)="(?!data:)', html) == [], "nothing is loaded from elsewhere"

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE, SILVER
 from lakehouse.orders.trigger_comparison import Comparison
@@ -34,8 +34,10 @@ def test_once_reads_everything_in_one_batch_and_closes_no_windows(lake, land, sp
     assert rows(lake, SILVER) > 0
 
 
-def test_a_stream_is_stopped_between_two_batches(lake, land, spark):
-    land(files=12, rows_per_file=20, late_share=0)
+def test_a_stream_is_stopped_between_two_batches_goes_on_and_is_not_ended_by_new_columns(
+    lake, land, spark, monkeypatch
+):
+    land(files=18, rows_per_file=5, late_share=0)
     stop, told = StopRequest(), []
 
     def on_batch(batch):
@@ -45,34 +47,25 @@ def test_a_stream_is_stopped_between_two_batches(lake, land, spark):
     report = run_table(spark, lake, BRONZE, Run(DEFAULT, on_batch, stop=stop))
     assert 1 <= len(told) <= 3
     assert [batch.batch_id for batch in report.batches] == told == list(range(len(told)))
-    assert report.rows_added == len(told) * 60
-    assert run_table(spark, lake, BRONZE).input_rows + report.input_rows == rows(lake, BRONZE) == 240
+    assert report.rows_added == len(told) * 15 == rows(lake, BRONZE)
 
-
-def test_the_report_of_a_stream_that_does_not_end_keeps_the_last_batches(lake, land, spark, monkeypatch):
+    # the report of a stream that does not end keeps the last batches
     monkeypatch.setattr(run_module, "_KEPT_BATCHES", 2)
-    land(files=12, rows_per_file=20, late_share=0)
-    stop, told = StopRequest(), []
+    land(files=1, first_file=18, rows_per_file=5, late_share=0, new_column="coupon")
+    stop, went_on = StopRequest(), []
 
-    def on_batch(batch):
-        told.append(batch)
+    def until_all_is_read(batch):
+        went_on.append(batch)
         if batch.backlog_files == 0:
             stop.ask()
 
-    report = run_table(spark, lake, BRONZE, Run(DEFAULT, on_batch, stop=stop))
-    assert [batch.batch_id for batch in told] == [0, 1, 2, 3]
-    assert [batch.batch_id for batch in report.batches] == [2, 3]
-    assert (report.rows_added, len(report.source_files)) == (120, 6)
-    assert all(len(batch.latencies_seconds) == 3 and min(batch.latencies_seconds) > 0 for batch in told)
-
-
-def test_new_columns_do_not_end_a_stream(lake, land, spark):
-    land(files=2, rows_per_file=20, late_share=0)
-    run_table(spark, lake, BRONZE)
-    land(files=1, first_file=2, rows_per_file=20, late_share=0, new_column="coupon")
-    stop = StopRequest()
-    report = run_table(spark, lake, BRONZE, Run(DEFAULT, lambda batch: stop.ask(), stop=stop))
-    assert (report.input_rows, rows(lake, BRONZE)) == (20, 60)
+    report = run_table(spark, lake, BRONZE, Run(DEFAULT, until_all_is_read, stop=stop))
+    assert [batch.batch_id for batch in went_on] == list(range(len(told), 7))
+    assert [batch.batch_id for batch in report.batches] == [5, 6]
+    assert (report.rows_added, len(report.source_files)) == (20, 4)
+    assert [len(batch.latencies_seconds) for batch in went_on] == [3] * (len(went_on) - 1) + [1]
+    assert all(min(batch.latencies_seconds) > 0 for batch in went_on)
+    assert sum(batch.input_rows for batch in went_on) + len(told) * 15 == rows(lake, BRONZE) == 95
     assert "coupon" in lake.describe(BRONZE).columns
 
 
@@ -91,7 +84,7 @@ def test_continuous_is_what_spark_has_it_for(spark, tmp_path):
 
 def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment):
     land(files=5, rows_per_file=20, late_share=0)
-    report = lakehouse_json(environment, "ingest", AVAILABLE_NOW_TABLE, BRONZE, "--trigger", "availableNow")
+    report = lakehouse_json_here(environment, "ingest", AVAILABLE_NOW_TABLE, BRONZE, "--trigger", "availableNow")
     mine, bronze = report["tables"]
     assert ([batch["files"] for batch in mine["batches"]], mine["rows_added"]) == ([5], 100)
     assert bronze["rows_added"] == 100
@@ -104,7 +97,7 @@ def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment
     journals = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_journal/")
     assert len(list(journals)) == 1
     land(files=1, first_file=5, rows_per_file=20, late_share=0, new_column="coupon")
-    done = lakehouse(environment, "ingest", AVAILABLE_NOW_TABLE, "--trigger", "once")
+    done = lakehouse_here(environment, "ingest", AVAILABLE_NOW_TABLE, "--trigger", "once")
     assert done.returncode == 0, done.stderr
     assert "use availableNow" in done.stderr
     assert rows(lake, AVAILABLE_NOW_TABLE) == 120

@@ -135,20 +135,25 @@ def test_partition_folders_and_new_fields_with_a_schema_location(source):
 
 def test_modes_and_a_corrupt_record_column_in_the_schema(source):
     source.put("a.json", '{"a":1} rest\nnope\n{"a":2}\n')
-    schema = "v VARIANT, _corrupt_record STRING"
-    source.run(stream(source, schema=schema), "permissive")
+    kinds = {
+        "permissive": {"schema": "v VARIANT, _corrupt_record STRING"},
+        "dropped": {"schema": "v VARIANT", "mode": "DROPMALFORMED"},
+        "whole": {"schema": "v VARIANT", "multiLine": "true"},
+        "failed": {"schema": "v VARIANT", "mode": "FAILFAST"},
+    }
+    queries = {name: source.start(stream(source, **options), name) for name, options in kinds.items()}  # side by side
+    with pytest.raises(Exception, match="FAILFAST"):
+        queries.pop("failed").awaitTermination()
+    for query in queries.values():
+        query.awaitTermination()
     rows = table(source, "permissive").selectExpr("to_json(v)", "_corrupt_record").collect()
     assert Counter(map(tuple, rows)) == Counter([('{"a":1}', '{"a":1} rest'), (None, "nope"), ('{"a":2}', None)])
-    source.run(stream(source, schema="v VARIANT", mode="DROPMALFORMED"), "dropped")
     assert Counter(row[0] for row in table(source, "dropped").selectExpr("to_json(v)").collect()) == Counter(
         ['{"a":1}', '{"a":2}']
     )
-    with pytest.raises(Exception, match="FAILFAST"):
-        source.run(stream(source, schema="v VARIANT", mode="FAILFAST"), "failed")
+    assert [row[0] for row in table(source, "whole").selectExpr("to_json(v)").collect()] == ['{"a":1}']
     with pytest.raises(Exception, match="one column, v VARIANT"):
         source.run(stream(source, schema="v VARIANT, a INT"), "wrong")
-    source.run(stream(source, schema="v VARIANT", multiLine="true"), "whole")
-    assert [row[0] for row in table(source, "whole").selectExpr("to_json(v)").collect()] == ['{"a":1}']
 
 
 def test_the_commands_that_need_no_spark_read_such_a_table(source, lake):

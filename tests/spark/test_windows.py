@@ -30,12 +30,7 @@ def examples(count):
     return lambda test: chosen(given(made=runs, files_per_batch=st.integers(1, 3))(test))
 
 
-@examples(1)
-def test_silver_and_quarantine_are_what_the_watermark_rule_says(home, made, files_per_batch):
-    assert_the_rule_holds(home, made, files_per_batch)
-
-
-@pytest.mark.soak("more random streams; WINDOW_EXAMPLES says how many")
+@pytest.mark.soak("random streams; test_late.py has chosen ones. WINDOW_EXAMPLES says how many")
 @examples(LONG)
 def test_silver_and_quarantine_of_many_streams_are_what_the_watermark_rule_says(home, made, files_per_batch):
     assert_the_rule_holds(home, made, files_per_batch)
