@@ -4,7 +4,7 @@ import json
 
 import dagster as dg
 import pytest
-from command import lakehouse_json_here
+from command import lakehouse_json
 
 from lakehouse.orders.tables import BRONZE
 
@@ -49,7 +49,7 @@ def test_one_run_takes_in_the_columns_of_files_20_and_30(load_job, instance, lak
             assert got["coupon"] == (f"C{number}" if number >= 20 else None)
             assert got["device"] == {"id": f"d{row}", "os": "linux" if number >= 30 else None}
             assert got["_rescued_data"] is None
-    history = lakehouse_json_here(environment, "schema", "history")["versions"]
+    history = lakehouse_json(environment, "schema", "history")["versions"]
     met = {name: place[0].rsplit("_", 1)[1] for one in history for name, place in one["introduced"].items()}
     assert len(history) == 3
     assert met == {"coupon": "020.json", "device.os": "030.json"}
@@ -64,7 +64,7 @@ def test_the_maintenance_job_promotes_what_was_approved(load, instance, lake, en
     assert job.execute_in_process(instance=instance, **ONLY).success
     put(lake, 20)
     assert job.execute_in_process(instance=instance, **ONLY).success
-    lakehouse_json_here(environment, "schema", "approve", "coupon", "--yes", LAKEHOUSE_SCHEMA_EVOLUTION_MODE="rescue")
+    lakehouse_json(environment, "schema", "approve", "coupon", "--yes", LAKEHOUSE_SCHEMA_EVOLUTION_MODE="rescue")
     told = []
     for _ in range(2):
         result = maintenance.execute_in_process(instance=instance)

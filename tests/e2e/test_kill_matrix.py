@@ -4,7 +4,7 @@ import re
 from itertools import cycle
 
 import pytest
-from command import lakehouse_json_here, start_lakehouse
+from command import lakehouse_json, start_lakehouse
 from e2e import kill_matrix
 from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS, KillMatrix
 
@@ -37,13 +37,11 @@ def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(mat
     poisoned = file_name(matrix.files - 3)
     matrix.proxy.poison = re.compile(rb"GET /landing/\S+" + poisoned.encode())
     try:
-        report = lakehouse_json_here(matrix.environment, "ingest", TABLE)
+        report = lakehouse_json(matrix.environment, "ingest", TABLE)
     finally:
         matrix.proxy.poison = None
     assert len(set(matrix.proxy.victims)) > 2, "a task, then probes"
-    (quarantined,) = lakehouse_json_here(matrix.environment, "files", "--table", TABLE, "--state", "QUARANTINED")[
-        "files"
-    ]
+    (quarantined,) = lakehouse_json(matrix.environment, "files", "--table", TABLE, "--state", "QUARANTINED")["files"]
     assert quarantined["path"].endswith(poisoned)
     assert quarantined["error"].startswith("KILLS_ITS_READER")
     assert report["tables"][0]["rows_added"] == 4 * ROWS
@@ -97,8 +95,8 @@ def kill_a_copy(matrix, monkeypatch, point, before, target):
     matrix.proxy.disarm()
     assert fired
     matrix.land(1)
-    lakehouse_json_here(matrix.environment, *arguments)
+    lakehouse_json(matrix.environment, *arguments)
     files = matrix.lake.delta(COPIED).to_pyarrow_table(columns=["order_id"])
     ids = files["order_id"].to_pylist()
     assert (len(ids), len(set(ids))) == (matrix.files * ROWS, matrix.files * ROWS)
-    assert lakehouse_json_here(matrix.environment, *arguments)["already_loaded"] == matrix.files
+    assert lakehouse_json(matrix.environment, *arguments)["already_loaded"] == matrix.files
