@@ -30,6 +30,15 @@ FilesTable = Annotated[
     str | None, typer.Option("--table", help="the table that the stream writes; default: the first that files fill")
 ]
 
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="URI",
+        help="of a stream of your own, in place of a table: its checkpointLocation, or its cloudFiles.schemaLocation",
+    ),
+]
+
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 # What they print came with files and tables: nothing in it is markup.
 _console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -115,6 +124,26 @@ def open_table(out: Output, named: str | None) -> tuple[Lake, str]:
     settings = Settings.load()
     table = _first_of_files(settings) if named is None else require_declared(settings, named).name
     return Lake.open(settings, say=out.say), table
+
+
+def open_own(out: Output, checkpoint: str, named: str | None) -> Lake:
+    """The lake, for a stream that no declaration knows.
+
+    Raises:
+        ConfigurationError: a table was named as well, or the URI is none.
+    """
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.lake import Lake
+
+    if named is not None:
+        raise ConfigurationError(
+            f"both the table {named} and a checkpoint were named",
+            where=f"--checkpoint {checkpoint}",
+            state="nothing was read",
+            next_command="name one of them",
+        )
+    split_uri(checkpoint)
+    return Lake.open(say=out.say)
 
 
 def begun(out: Output, lake: Lake, table: str, named: str | None) -> bool:
