@@ -139,6 +139,7 @@ def ingest(
     tables: Iterable[str] | None = None,
     run: Run | None = None,
     *,
+    on_table: Callable[[str, str], None] = lambda table, doing: None,
     on_report: Callable[[StreamReport], None] = lambda report: None,
     on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> Ingested:
@@ -151,6 +152,7 @@ def ingest(
         lake: Where the tables are.
         tables: Their names; None for all that are not ``on_demand``.
         run: Trigger and listeners.
+        on_table: Told of each table, and of what is done with it now: it is brought up to date, then checked.
         on_report: Told of each table that was brought up to date.
         on_finding: Told of each check.
 
@@ -165,9 +167,11 @@ def ingest(
             done.left_out[table] = done.left_out.get(stopped[0], stopped[0])
             continue
         try:
+            on_table(table, "bringing it up to date")
             report = run_table(spark, lake, table, run)
             done.reports.append(report)
             on_report(report)
+            on_table(table, "checking it")
             findings = check_table(spark, lake, table)
         except (EngineUnavailable, StoreUnavailable, AccessDenied):
             raise

@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from lakehouse.cli.live import LiveLine
 from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.plain_text import printable
 
@@ -51,24 +52,47 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._result: dict[str, Any] = {}
+        self._live: LiveLine | None = None
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While the command runs, says what is under way when nothing else is printed."""
+        try:
+            with LiveLine(sys.stderr) as self._live:
+                yield
+        finally:
+            self._live = None
+
+    def doing(self, text: str) -> None:
+        """What is under way from now on; empty for what may be silent."""
+        if self._live:
+            self._live.doing(text)
+
+    def _room(self) -> None:
+        if self._live:
+            self._live.clear()
 
     def say(self, text: str) -> None:
         """A line of progress."""
+        self._room()
         _errors.print(f" {printable(text)}", style="dim")
 
     def warn(self, text: str) -> None:
         """A line about what may be wrong, on standard error."""
+        self._room()
         _errors.print(f"warning: {printable(text)}", style="yellow")
 
     def line(self, text: str, style: str = "") -> None:
         """A line of the result, for people only."""
         if not self._as_json:
+            self._room()
             _console.print(printable(text), style=style, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
         """A table of the result, for people only: numbers to the right, with separators."""
         if self._as_json:
             return
+        self._room()
         if title:  # a title of the grid would be broken to the width of its columns
             _console.print(printable(title), style="italic", soft_wrap=True)
         table = Grid(box=None, pad_edge=False, header_style="bold")
@@ -194,7 +218,9 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
     if warn:
         _warn_of_variables(output)
     try:
-        yield output
+        with output.alive():
+            output.doing(f"lakehouse {_running()}")
+            yield output
         output.finish()
     except LakehouseError as error:
         # the end of a log has lines; keys and commands have none
@@ -203,6 +229,11 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
         _fail(output, as_json, error.as_dict(), str(shown))
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
+
+
+def _running() -> str:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return " ".join(words[:2])
 
 
 def _warn_of_variables(output: Output) -> None:

@@ -56,6 +56,7 @@ def stream(
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             connect(lake, out.say)
+            out.doing("")  # a service tells of its batches, and of its health where it is asked
             with _stopped_by_signals(service.stop, out):
                 try:
                     service.run()
