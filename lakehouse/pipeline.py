@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from lakehouse.autoloader.schema.versions import SchemaLocation
 
+_log = logging.getLogger(__name__)
 _MORE_LOOKS = 2
 
 
@@ -164,11 +166,13 @@ def ingest(
     for table in tables or default_tables(lake.settings):
         stopped = [name for name in catalogue[table].flow.reads if name in done.errors or name in done.left_out]
         if stopped:
+            _log.info("%s is left out: %s has to be right first", table, stopped[0])
             done.left_out[table] = done.left_out.get(stopped[0], stopped[0])
             continue
         try:
             on_table(table, "bringing it up to date")
             report = run_table(spark, lake, table, run)
+            _log.info("%s", report.line())
             done.reports.append(report)
             on_report(report)
             on_table(table, "checking it")
@@ -176,10 +180,12 @@ def ingest(
         except (EngineUnavailable, StoreUnavailable, AccessDenied):
             raise
         except LakehouseError as error:
+            _log.info("%s: %s", table, error.what)
             done.errors[table] = error
             continue
         done.findings.extend(findings)
         for finding in findings:
+            _log.info("%s", finding.line())
             on_finding(finding)
         blocked = blocked_by(findings)
         if blocked is not None:
