@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from lakehouse.autoloader.schema.versions import SchemaLocation
 
+_log = logging.getLogger(__name__)
 _MORE_LOOKS = 2
 
 
@@ -147,6 +149,7 @@ def ingest(
     tables: Iterable[str] | None = None,
     run: Run | None = None,
     *,
+    on_table: Callable[[str, str], None] = lambda table, doing: None,
     on_report: Callable[[StreamReport], None] = lambda report: None,
     on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> Ingested:
@@ -159,6 +162,7 @@ def ingest(
         lake: Where the tables are.
         tables: Their names; None for all that are not ``on_demand``.
         run: Trigger and listeners.
+        on_table: Told of each table, and of what is done with it now: it is brought up to date, then checked.
         on_report: Told of each table that was brought up to date.
         on_finding: Told of each check.
 
@@ -170,20 +174,26 @@ def ingest(
     for table in tables or default_tables(lake.settings):
         stopped = [name for name in catalogue[table].flow.reads if name in done.errors or name in done.left_out]
         if stopped:
+            _log.info("%s is left out: %s has to be right first", table, stopped[0])
             done.left_out[table] = done.left_out.get(stopped[0], stopped[0])
             continue
         try:
+            on_table(table, "bringing it up to date")
             report = run_table(spark, lake, table, run)
+            _log.info("%s", report.line())
             done.reports.append(report)
             on_report(report)
+            on_table(table, "checking it")
             findings = check_table(spark, lake, table)
         except (EngineUnavailable, StoreUnavailable, AccessDenied):
             raise
         except LakehouseError as error:
+            _log.info("%s: %s", table, error.what)
             done.errors[table] = error
             continue
         done.findings.extend(findings)
         for finding in findings:
+            _log.info("%s", finding.line())
             on_finding(finding)
         blocked = blocked_by(findings)
         if blocked is not None:

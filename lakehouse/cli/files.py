@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesArgument, FilesTable, Json, Yes, begun, command, open_table
+from lakehouse.cli.output import (
+    Checkpoint,
+    FilesArgument,
+    FilesTable,
+    Json,
+    Output,
+    Yes,
+    begun,
+    command,
+    open_own,
+    open_table,
+)
 from lakehouse.plain_text import counted
 
 checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
@@ -15,6 +26,7 @@ checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_
 
 def files(
     named: FilesTable = None,
+    checkpoint: Checkpoint = None,
     state: Annotated[str | None, typer.Option(help="INGESTED, QUARANTINED, ..., or PENDING: not read yet")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many lines; --json gives all")] = 50,
     as_json: bool = Json,
@@ -26,12 +38,17 @@ def files(
 
     with command(as_json) as out:
         wanted = _state(state) if state else None
-        lake, table = open_table(out, named)
-        if not begun(out, lake, table, named):
-            out.result({"table": table, "counts": {}, "files": []})
-            return
-        versions = {one.batch_id: one.version for one in lake.commits_since(table, None) if one.batch_id is not None}
-        found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
+        if checkpoint:
+            lake, table = open_own(out, checkpoint, named), checkpoint
+            found = list(file_states(lake.store, checkpoint))
+        else:
+            lake, table = open_table(out, named)
+            if not begun(out, lake, table, named):
+                out.result({"table": table, "counts": {}, "files": []})
+                return
+            commits = lake.commits_since(table, None)
+            versions = {one.batch_id: one.version for one in commits if one.batch_id is not None}
+            found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
         counts: dict[str, int] = {}
         for one in found:
             counts[one.ingestion_state or "PENDING"] = counts.get(one.ingestion_state or "PENDING", 0) + 1
@@ -122,13 +139,16 @@ def replay(
 
 
 @checkpoint.command("show")
-def show(named: FilesArgument = None, as_json: bool = Json) -> None:
+def show(named: FilesArgument = None, checkpoint: Checkpoint = None, as_json: bool = Json) -> None:
     """Print where the stream into a table stands, and whether the table agrees."""
     from dataclasses import asdict
 
     from lakehouse.checkpoints import agreement as checkpoints
 
     with command(as_json) as out:
+        if checkpoint:
+            _show_own(out, checkpoint, named)
+            return
         lake, table = open_table(out, named)
         if not begun(out, lake, table, named):
             out.result({"table": table, "checkpoint": None, "offset": None})
@@ -140,6 +160,28 @@ def show(named: FilesArgument = None, as_json: bool = Json) -> None:
             out.line(f"{name:14} {value}")
         out.result({"table": table, "checkpoint": said or None, "offset": offset})
         checkpoints.verify(lake, table)
+
+
+def _show_own(out: Output, uri: str, named: str | None) -> None:
+    """Of a stream of the user's own: there is no table to hold it against."""
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.autoloader.outcomes.file_states import read_stream_log
+    from lakehouse.errors import ConfigurationError
+
+    log = read_stream_log(open_own(out, uri, named).store, *split_uri(uri))
+    if log is None:
+        raise ConfigurationError(
+            "there is no checkpoint of a cloudFiles stream that planned a batch",
+            where=uri,
+            state="nothing was read or written",
+            next_command="name the folder given as checkpointLocation",
+        )
+    last_offset, last_commit = max(log.ends, default=None), max(log.commits, default=None)
+    said = {"query_id": log.query_id, "last_offset": last_offset, "last_commit": last_commit}
+    said |= {"committed_files": log.committed_seq, "journal": log.journal, "stream": log.stream}
+    for name, value in said.items():
+        out.line(f"{name:15} {value}")
+    out.result({"checkpoint": uri, **said})
 
 
 @checkpoint.command("repair")

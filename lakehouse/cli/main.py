@@ -185,6 +185,7 @@ def ingest(
         run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
         done = pipeline.ingest(
             *(spark, lake, chosen, run),
+            on_table=lambda table, doing: out.doing(f"{table}: {doing}"),
             on_report=lambda report: out.line(report.line()),
             on_finding=lambda finding: show_finding(out, finding),
         )

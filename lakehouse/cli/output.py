@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table as Grid
 
+from lakehouse.cli.live import LiveLine
 from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.plain_text import printable
 
@@ -30,6 +31,15 @@ FilesTable = Annotated[
     str | None, typer.Option("--table", help="the table that the stream writes; default: the first that files fill")
 ]
 
+Checkpoint = Annotated[
+    str | None,
+    typer.Option(
+        "--checkpoint",
+        metavar="URI",
+        help="of a stream of your own, in place of a table: its checkpointLocation, or its cloudFiles.schemaLocation",
+    ),
+]
+
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 # What they print came with files and tables: nothing in it is markup.
 _console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -42,24 +52,47 @@ class Output:
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._result: dict[str, Any] = {}
+        self._live: LiveLine | None = None
+
+    @contextmanager
+    def alive(self) -> Iterator[None]:
+        """While the command runs, says what is under way when nothing else is printed."""
+        try:
+            with LiveLine(sys.stderr) as self._live:
+                yield
+        finally:
+            self._live = None
+
+    def doing(self, text: str) -> None:
+        """What is under way from now on; empty for what may be silent."""
+        if self._live:
+            self._live.doing(text)
+
+    def _room(self) -> None:
+        if self._live:
+            self._live.clear()
 
     def say(self, text: str) -> None:
         """A line of progress."""
+        self._room()
         _errors.print(f" {printable(text)}", style="dim")
 
     def warn(self, text: str) -> None:
         """A line about what may be wrong, on standard error."""
+        self._room()
         _errors.print(f"warning: {printable(text)}", style="yellow")
 
     def line(self, text: str, style: str = "") -> None:
         """A line of the result, for people only."""
         if not self._as_json:
+            self._room()
             _console.print(printable(text), style=style, soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], title: str = "") -> None:
         """A table of the result, for people only: numbers to the right, with separators."""
         if self._as_json:
             return
+        self._room()
         if title:  # a title of the grid would be broken to the width of its columns
             _console.print(printable(title), style="italic", soft_wrap=True)
         table = Grid(box=None, pad_edge=False, header_style="bold")
@@ -117,6 +150,26 @@ def open_table(out: Output, named: str | None) -> tuple[Lake, str]:
     return Lake.open(settings, say=out.say), table
 
 
+def open_own(out: Output, checkpoint: str, named: str | None) -> Lake:
+    """The lake, for a stream that no declaration knows.
+
+    Raises:
+        ConfigurationError: a table was named as well, or the URI is none.
+    """
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.lake import Lake
+
+    if named is not None:
+        raise ConfigurationError(
+            f"both the table {named} and a checkpoint were named",
+            where=f"--checkpoint {checkpoint}",
+            state="nothing was read",
+            next_command="name one of them",
+        )
+    split_uri(checkpoint)
+    return Lake.open(say=out.say)
+
+
 def begun(out: Output, lake: Lake, table: str, named: str | None) -> bool:
     """Whether any run of a table has begun; where none has, that is said.
 
@@ -165,7 +218,9 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
     if warn:
         _warn_of_variables(output)
     try:
-        yield output
+        with output.alive():
+            output.doing(f"lakehouse {_running()}")
+            yield output
         output.finish()
     except LakehouseError as error:
         # the end of a log has lines; keys and commands have none
@@ -174,6 +229,11 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
         _fail(output, as_json, error.as_dict(), str(shown))
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
+
+
+def _running() -> str:
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return " ".join(words[:2])
 
 
 def _warn_of_variables(output: Output) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesTable, Json, Output, begun, command, open_table
+from lakehouse.cli.output import Checkpoint, FilesTable, Json, Output, begun, command, open_own, open_table
 
 if TYPE_CHECKING:
     from lakehouse.flows.windows import Windows
@@ -20,6 +20,7 @@ def quarantine(
     records: Annotated[str | None, typer.Option(help="list the newest records of this badRecordsPath instead")] = None,
     limit: Annotated[int, typer.Option(min=1, help="at most so many lines")] = 50,
     named: FilesTable = None,
+    checkpoint: Checkpoint = None,
     as_json: bool = Json,
 ) -> None:
     """List the files, the records or the rows that are not in the table, with the reasons."""
@@ -27,6 +28,9 @@ def quarantine(
     from lakehouse.pipeline import declared
 
     with command(as_json) as out:
+        if checkpoint:
+            _files(out, open_own(out, checkpoint, named), checkpoint, checkpoint, limit)
+            return
         lake, table = open_table(out, named)
         flow = declared(lake, table).flow
         if records is not None:
@@ -36,16 +40,16 @@ def quarantine(
         elif isinstance(flow, Windows):
             _rows(out, lake, table, flow, limit)
         else:
-            _files(out, lake, table, limit)
+            _files(out, lake, table, lake.settings.checkpoint_uri(table), limit)
 
 
-def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
+def _files(out: Output, lake: Lake, table: str, location: str, limit: int) -> None:
     from dataclasses import asdict
 
     from lakehouse.autoloader.outcomes.file_states import file_states
     from lakehouse.autoloader.outcomes.receipts import State
 
-    known = list(file_states(lake.store, lake.settings.checkpoint_uri(table)))
+    known = list(file_states(lake.store, location))
     found = [one for one in known if one.ingestion_state == State.QUARANTINED]
     bad = sum(one.bad_records or 0 for one in known)
     rows = [[one.sequence, one.error, one.commit_time, one.path] for one in found[-limit:]]
@@ -53,7 +57,7 @@ def _files(out: Output, lake: Lake, table: str, limit: int) -> None:
     if len(found) > limit:
         out.line(f"the last {limit:,} of {len(found):,} files; --limit shows more, --json all")
     out.line(f"{len(found):,} files in quarantine of {table}; they stay in the landing folder")
-    if found:
+    if found and location != table:
         out.line(f"correct them at their sender, then: lakehouse replay --files PATH --table {table}")
     if bad:
         out.line(f"{bad:,} records of files that were loaded: lakehouse quarantine --records BADRECORDSPATH")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import FilesTable, Json, Output, Yes, command, open_table
+from lakehouse.cli.output import Checkpoint, FilesTable, Json, Output, Yes, command, open_own, open_table
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
@@ -23,11 +23,12 @@ schema = typer.Typer(help="The versions of a stream's schema.", no_args_is_help=
 def show(
     version: Annotated[int | None, typer.Argument(help="its number; the latest when left out")] = None,
     named: FilesTable = None,
+    checkpoint: Checkpoint = None,
     as_json: bool = Json,
 ) -> None:
     """Print the columns of one version."""
     with command(as_json) as out:
-        table, versions = _opened(out, named)
+        table, versions = _opened(out, named, checkpoint)
         one = _version(versions, version)
         columns = {field.name: field.dataType.simpleString() for field in [*one.data.fields, *one.partitions.fields]}
         out.table(["column", "type"], list(columns.items()), title=f"{table}, version {one.version}")
@@ -35,10 +36,10 @@ def show(
 
 
 @schema.command("history")
-def history(named: FilesTable = None, as_json: bool = Json) -> None:
+def history(named: FilesTable = None, checkpoint: Checkpoint = None, as_json: bool = Json) -> None:
     """List the versions, and where each new column was met."""
     with command(as_json) as out:
-        table, opened = _opened(out, named)
+        table, opened = _opened(out, named, checkpoint)
         versions = opened.history()
         rows = []
         for one in versions:
@@ -57,11 +58,12 @@ def diff(
     old: Annotated[int, typer.Argument(help="number of a version")],
     new: Annotated[int | None, typer.Argument(help="number of another; the latest when left out")] = None,
     named: FilesTable = None,
+    checkpoint: Checkpoint = None,
     as_json: bool = Json,
 ) -> None:
     """Print what one version has that another lacks."""
     with command(as_json) as out:
-        table, versions = _opened(out, named)
+        table, versions = _opened(out, named, checkpoint)
         before, after = _version(versions, old), _version(versions, new)
         out.result({"table": table, "from": before.version, "to": after.version, **_differences(out, before, after)})
 
@@ -244,9 +246,14 @@ def export(
         out.result(document)
 
 
-def _opened(out: Output, named: str | None) -> tuple[str, SchemaLocation]:
+def _opened(out: Output, named: str | None, location: str | None = None) -> tuple[str, SchemaLocation]:
     from lakehouse.pipeline import schemas
 
+    if location:
+        from lakehouse.autoloader.options.paths import split_uri
+        from lakehouse.autoloader.schema.versions import SchemaLocation
+
+        return location, SchemaLocation(open_own(out, location, named).store, *split_uri(location))
     lake, table = open_table(out, named)
     return table, schemas(lake, table)
 

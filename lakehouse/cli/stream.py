@@ -57,6 +57,7 @@ def stream(
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):
                 connect(lake, out.say)
+            out.doing("")  # a service tells of its batches, and of its health where it is asked
             with _stopped_by_signals(service.stop, out):
                 try:
                     service.run()

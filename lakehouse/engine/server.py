@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import secrets
 import socket
@@ -44,6 +45,9 @@ _JVM_OPTIONS = (
     "-XX:MaxMetaspaceSize=512m",
     "-XX:ReservedCodeCacheSize=192m",
 )
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -195,6 +199,7 @@ def _start(
             state="nothing is left running",
             next_command="read the log, then run the same again",
         )
+    _log.info("Spark engine ready on 127.0.0.1:%d, pid %d, log %s", port, running.pid, folder.log)
     say(f"Spark engine ready on 127.0.0.1:{port} (pid {running.pid}, {time.monotonic() - started:.1f} s)")
     return Engine(running.pid, port, SecretStr(token))
 

@@ -61,6 +61,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     remote, pid = _remote(lake, say)
     session = _sessions.get(remote)
     if session is None or not _alive(session):
+        _quiet_contexts()
         session = _open(lake, remote, pid)
         _close_others(remote)
         _sessions[remote] = session
@@ -86,6 +87,14 @@ def _make_active(session: Any) -> None:
     if kind._get_default_session() is None:
         with kind._lock:
             kind._default_session = session
+
+
+def _quiet_contexts() -> None:
+    """Spark's client writes each error of an SQL text to standard error, as JSON, before it raises the same words."""
+    from pyspark.logger import PySparkLogger
+
+    for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
+        PySparkLogger.getLogger(name).setLevel(logging.CRITICAL + 1)
 
 
 def disconnect() -> None:

@@ -7,6 +7,7 @@ the checkpoint can be written anew behind the last of them, and a lost journal b
 from __future__ import annotations
 
 import json
+import logging
 import time
 import uuid
 from contextlib import ExitStack
@@ -25,6 +26,8 @@ from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
 from lakehouse.maintenance.file_rows import rows_by_sequence
 from lakehouse.storage import ObjectInfo
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,11 @@ def repair(
         if stream is None:
             steps = start_over_steps(lake, table)
             if really:
+                _log.info("%s starts over: %s", table, reason)
                 start_over(lake, table, "its checkpoint did not belong to it")
             return Repair(table, reason, steps, really)
         if really:
+            _log.info("%s is repaired: %s", table, reason)
             stream.mend()
         return Repair(table, reason, stream.steps(), really)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -26,6 +27,7 @@ from lakehouse.streams.trigger import Trigger
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_log = logging.getLogger(__name__)
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=60)
 _LONGEST_WAIT = timedelta(seconds=30)
 _JOIN_SECONDS = 0.5  # a signal that another thread receives is handled when this one wakes
@@ -151,6 +153,7 @@ class Service:
         error = state.outcome.exception() if state.outcome else None
         assert isinstance(error, LakehouseError)
         self.health.streams[table].failed(error, again=True)
+        _log.info("%s: %s; starts again in %.0f s", table, error.what, state.upcoming_sleep)
         self._say(f"{table}: {error.what}; starts again in {state.upcoming_sleep:.0f} s")
 
 

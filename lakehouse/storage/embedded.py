@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import time
@@ -25,6 +26,9 @@ from lakehouse.storage.store import StoreEndpoint
 _START_TIMEOUT_SECONDS = 90
 _TRIES = 3
 Say = Callable[[str], None]
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -147,6 +151,7 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
             store.ensure_bucket(settings.bucket)
             prove_conditional_writes(store, settings, endpoint.url)
             seconds = time.monotonic() - started
+            _log.info("%s ready on 127.0.0.1:%d, pid %d, data in %s", settings.store, port, running.pid, data)
             say(f"{settings.store} ready on 127.0.0.1:{port} (pid {running.pid}, {seconds:.1f} s)")
             return endpoint
         if port_is_free(port):

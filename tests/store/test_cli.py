@@ -126,3 +126,11 @@ def test_a_copy_of_a_folder_without_files_ends_with_exit_code_1(lake, environmen
     assert done.returncode == 1
     assert f"there is no file to copy under {lake.settings.landing_uri}none/" in done.stderr
     assert " ".join(more) in done.stderr
+
+
+def test_what_is_logged_is_shown_on_demand_by_module_and_has_no_secret(lake, environment):
+    quiet, told = lakehouse(environment, "tables"), lakehouse(environment, "-vv", "tables")
+    assert "lakehouse.lake" not in quiet.stderr
+    assert "INFO lakehouse.lake: lake s3a://" in told.stderr
+    secrets = (lake.endpoint.access_key, lake.endpoint.secret_key)
+    assert not [one for one in secrets if one.get_secret_value() in told.stdout + told.stderr]

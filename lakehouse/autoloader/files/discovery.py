@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
+_log = logging.getLogger(__name__)
 _PAGE = 1_000
 _APPEND = 50_000
 FAST_FROM_FILES = 20_000
@@ -87,6 +89,8 @@ def discover(
         journal.merge()
     if not fast and journal.high_water >= FAST_FROM_FILES:
         _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
+    how = "behind the last key" if fast else "whole"
+    _log.debug("s3a://%s/%s listed %s: %s", source.bucket, source.root, how, tally)
     return Discovery(tally.listed, tally.found, tally.ignored, not fast)
 
 

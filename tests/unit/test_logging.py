@@ -1,0 +1,26 @@
+"""The library's log: loggers named by module, and no handler but the command's own."""
+
+import ast
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parents[2] / "lakehouse"
+
+
+def calls(path):
+    """The calls in a file, with what they call."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node
+
+
+def test_loggers_have_the_names_of_their_modules_and_only_the_command_sets_a_handler():
+    named = 0
+    for path in LIBRARY.rglob("*.py"):
+        for called, node in calls(path):
+            if path.is_relative_to(LIBRARY / "cli"):
+                continue
+            assert not called.endswith((".addHandler", "logging.basicConfig")), path
+            if called == "logging.getLogger":
+                assert [ast.unparse(one) for one in node.args] == ["__name__"], path
+                named += 1
+    assert named >= 10
