@@ -185,6 +185,8 @@ def _offending_for_spark(check: RowCheck, at: At, counted: _Counted) -> _Offendi
     def look() -> tuple[dict[str, Any], ...]:
         place = [name for name in (FILE, RECORD) if name in rows.columns]
         what = [shown for shown in check.shown(rows) if not (isinstance(shown, str) and shown in place)]
+        names = set(rows.columns)
+        what = [_named(shown) if isinstance(shown, str) and shown in names else shown for shown in what]
         return tuple(row.asDict() for row in rows.where(wrong).select(*place, *what).limit(SAMPLE_ROWS).collect())
 
     return _Offending(counts[check.called], counts["examined_rows"], look)
@@ -368,6 +370,12 @@ def _any(conditions: list[Column]) -> Column:
     for condition in rest:
         first = first | condition
     return first
+
+
+def _named(column: str) -> Column:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return F.col("`" + column.replace("`", "``") + "`")
 
 
 def _line(rows: DataFrame) -> list[str | Column]:

@@ -117,6 +117,10 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "gold/daily_revenue",
         "maintenance/promote_rescued_data/bronze/orders_autoloader",
         "maintenance/replay_late_rows/silver/orders_windowed_aggregates",
+        "maintenance/check_all_rows/bronze/orders_autoloader",
+        "maintenance/check_all_rows/silver/orders_windowed_aggregates",
+        "maintenance/check_all_rows/silver/orders",
+        "maintenance/check_all_rows/gold/daily_revenue",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]

@@ -142,12 +142,12 @@ def test_tables_with_features_that_arrow_does_not_know_are_counted_by_spark(lake
 def test_a_column_that_was_widened_is_counted_in_its_new_type(lake, spark):
     where = f"delta.`{lake.settings.table_uri(TABLE)}`"
     spark.sql(f"CREATE TABLE {where} (id INT, x FLOAT) USING delta TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
-    spark.sql(f"INSERT INTO {where} VALUES (1, 0.1), (2, 0.2)")
-    checks = Unique(columns="id"), Range(column="x", min=0.1, max=0.2)
+    spark.sql(f"INSERT INTO {where} VALUES (1, 0.25), (2, 0.75)")
+    checks = Unique(columns="id"), Range(column="x", min=0.5, max=1)
     assert [check.examine(place(lake, *checks)).passed for check in checks] == [True, False]
     spark.sql(f"ALTER TABLE {where} ALTER COLUMN id TYPE BIGINT")
     spark.sql(f"ALTER TABLE {where} ALTER COLUMN x TYPE DOUBLE")
-    spark.sql(f"INSERT INTO {where} VALUES (1, 0.1), (5000000000, 0.15)")
+    spark.sql(f"INSERT INTO {where} VALUES (1, 0.1), (5000000000, 0.6)")
     assert "typeWidening" in str(opened(lake).protocol())
     for check in checks:
         theirs = check.examine(in_spark(place(lake, *checks, session=spark)))
