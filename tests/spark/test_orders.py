@@ -226,7 +226,7 @@ def test_orders_that_move_or_are_none_new_columns_and_a_promotion(bronze, lake):
         "rows_in_table": 1,
         "source_rows": 1,
         "wrong_groups": 0,
-        "groups_to_come": 4,
+        "groups_to_come": 3,
     }
     [gold] = bronze.run(DAILY_REVENUE)
     assert gold.rows_removed == 2, "the groups of the first and the second day"
