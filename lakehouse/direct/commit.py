@@ -18,6 +18,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.direct.data_files import DataFile
+from lakehouse.direct.reasons import require_direct
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
 
@@ -70,6 +71,7 @@ def commit(
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
+        NotDirect: the table is not any more what it was when the batch began.
     """
     try:
         done = _commit(lake, table, batch, files, schema, partition_by)
@@ -121,6 +123,7 @@ def _commit(
         return True
     if is_committed(opened, batch):
         return False
+    require_direct(opened, schema, partition_by)  # somebody may have changed the table while the batch was read
     known = {field.name.lower() for field in opened.schema().fields}
     new = [field for field in wanted.fields if field.name.lower() not in known]
     if new:  # a commit of its own: columns without rows harm nobody when what follows does not come about
