@@ -106,7 +106,7 @@ def verify(lake: Lake, table: str) -> int | None:
         text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
         raise _mismatch(lake, table, f"{text}: the checkpoint is an older copy")
     finished = state.last_commit
-    if finished is not None and (written is None or written < finished) and not _is_repaired(lake, table, finished):
+    if finished is not None and (written is None or written < finished) and not is_repaired(lake, table, finished):
         held = "no batch" if written is None else f"batches up to {written}"
         text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {held} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
@@ -133,7 +133,8 @@ REPAIRED = "repaired.json"
 """Marks a checkpoint that was written by a repair: its first batch was never a batch of Delta's."""
 
 
-def _is_repaired(lake: Lake, table: str, batch: int) -> bool:
+def is_repaired(lake: Lake, table: str, batch: int) -> bool:
+    """Whether a repair wrote the checkpoint, with ``batch`` as its first."""
     try:
         said = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, REPAIRED)))
     except ObjectMissing:

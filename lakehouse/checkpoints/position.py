@@ -9,7 +9,7 @@ from typing import Any
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.lake import PLACE, Lake, metadata_of
+from lakehouse.lake import EMPTIED, PLACE, Lake, metadata_of
 
 Offset = dict[str, Any]
 
@@ -43,6 +43,8 @@ def position_of(lake: Lake, table: str) -> TablePosition | None:
         if PLACE in said:
             place = said[PLACE]
             return TablePosition(said["queryId"], said["epochId"], place["start"], place["end"])
+        if EMPTIED in said:  # what was loaded before is not wanted any more
+            return None
         operation, mode = entry.get("operation") or "", (entry.get("operationParameters") or {}).get("mode")
         if operation == "STREAMING UPDATE" or "epochId" in said or operation == "RESTORE" or mode == "Overwrite":
             return None
@@ -57,14 +59,26 @@ def settle(lake: Lake, table: str) -> int | None:
             older version, so that only a person can say whether what came after it shall come again.
     """
     try:
-        return checkpoints.verify(lake, table)
+        version = checkpoints.verify(lake, table)
+        place = _other_position(lake, table) if version is not None else None
+        if place is None:
+            return version
     except CheckpointMismatch:
         place = position_of(lake, table)
         if place is None or _was_taken_back(lake, table):
             raise
-        _log.warning("the checkpoint of %s is written anew: the table has batch %s", table, place.batch)
-        SparkLog(lake, table).rewrite(place.query_id, place.batch, place.start, place.end)
-        return checkpoints.verify(lake, table)
+    _log.warning("the checkpoint of %s is written anew: the table has batch %s", table, place.batch)
+    SparkLog(lake, table).rewrite(place.query_id, place.batch, place.start, place.end)
+    return checkpoints.verify(lake, table)
+
+
+def _other_position(lake: Lake, table: str) -> TablePosition | None:
+    """What the table says, where a checkpoint that has no finished batch yet is of another stream."""
+    state = checkpoints.read_checkpoint(lake, table)
+    if state is None or state.query_id is None or state.last_commit is not None:
+        return None
+    place = position_of(lake, table)
+    return None if place is None or place.query_id == state.query_id else place
 
 
 def _was_taken_back(lake: Lake, table: str) -> bool:
@@ -74,3 +88,23 @@ def _was_taken_back(lake: Lake, table: str) -> bool:
         return False
     written = opened.transaction_version(state.query_id)
     return written is not None and written < state.last_commit
+
+
+def position_before(lake: Lake, table: str, query_id: str, batch: int) -> Offset:
+    """Where a stream stood before a batch, by the table: for a checkpoint that has the batch and not the one before.
+
+    Raises:
+        CheckpointMismatch: the table does not say it.
+    """
+    place = position_of(lake, table)
+    if place is not None and place.query_id == query_id:
+        if place.batch == batch - 1:
+            return place.end
+        if place.batch == batch and place.start is not None:
+            return place.start
+    raise CheckpointMismatch(
+        f"the checkpoint of {table} has planned batch {batch}, and lacks the batch before it",
+        where=lake.settings.checkpoint_uri(table),
+        state="nothing was read or written",
+        next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
+    )

@@ -21,6 +21,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.direct.data_files import DataFile
+from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
 from lakehouse.lake import PLACE, REPLACES, Lake, LakeTable
@@ -80,7 +81,7 @@ def commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chang
     Args:
         lake: Where the table is.
         table: Its name.
-        opened: The table at the version that the change was made for; None when there was none.
+        opened: The table at the version that removed files were chosen from; None when there was none.
         batch: The batch.
         change: What it does.
 
@@ -89,6 +90,7 @@ def commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chang
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
+        NotDirect: the table is not any more what it was when the batch began.
     """
     files = change.files
     try:
@@ -111,6 +113,8 @@ def remove_unnamed(lake: Lake, table: str, files: Sequence[DataFile]) -> None:
 
 def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
     files, removed, folders = change.files, change.removed, list(change.partition_by) or None
+    if not removed:
+        opened = lake.delta(table)  # what others added meanwhile is no conflict
     adds = [
         AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
         for one in files
@@ -151,6 +155,9 @@ def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chan
         return True
     if is_committed(opened, batch):
         return False
+    require_direct(
+        opened, change.schema, change.partition_by
+    )  # somebody may have changed the table while the batch was read
     known = {field.name.lower() for field in opened.schema().fields}
     new = [field for field in wanted.fields if field.name.lower() not in known]
     if new:  # a commit of its own: columns without rows harm nobody when what follows does not come about

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,24 @@ class Partition:
 def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Partition, pa.Table]]:
     """The rows of each combination of values, without those columns."""
     codes = np.zeros(table.num_rows, np.int64)
-    values: list[list[Any]] = []
+    values: list[list[str | None]] = []
     for name in columns:
         encoded = table[name].combine_chunks().dictionary_encode(null_encoding="encode")
-        own = encoded.dictionary.to_pylist()
-        codes = codes * len(own) + encoded.indices.to_numpy(zero_copy_only=False)
+        texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
+        own = list(dict.fromkeys(texts))  # an empty text and NULL make one folder
+        place = {text: at for at, text in enumerate(own)}
+        same = np.array([place[text] for text in texts], np.int64)
+        codes = codes * max(len(own), 1) + same[encoded.indices.to_numpy(zero_copy_only=False)]
         values.append(own)
     rest = table.drop_columns(list(columns))
     order = np.argsort(codes, kind="stable")
     found, first = np.unique(codes[order], return_index=True)
     for code, low, high in zip(found.tolist(), first, [*first[1:], len(order)], strict=True):
-        told: list[str | None] = []
+        of_code: list[str | None] = []
         for own in reversed(values):
             code, at = divmod(code, len(own))
-            told.append(spelled(own[at]))
-        pairs = dict(zip(columns, reversed(told), strict=True))
+            of_code.append(own[at])
+        pairs = dict(zip(columns, reversed(of_code), strict=True))
         yield Partition(pairs, folder_of(pairs)), rest.take(pa.array(order[low:high]))
 
 
@@ -53,7 +57,9 @@ def spelled(value: Any) -> str | None:
     """A value as Delta's log has it; None for NULL."""
     if value is None or value == "":
         return None  # an empty text makes no folder: it is NULL for Spark, too
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
 
 
 def folder_of(pairs: dict[str, str | None]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -51,11 +52,19 @@ def require_direct(opened: DeltaTable | None, rows: T.StructType, partition_by: 
 
     Raises:
         NotDirect: they cannot.
+        ConfigurationError: a column that makes folders is not there.
     """
     for field in rows.fields:
         if not _plain(field.dataType):
             raise NotDirect(f"column {field.name} is a {field.dataType.simpleString()}")
     for name in partition_by:
+        if name not in rows.names:
+            raise ConfigurationError(
+                f"folders shall be made by {name}, and the files have no such column",
+                where="partition_by",
+                state="nothing was read or written",
+                next_command=f"name one of: {', '.join(rows.names)}",
+            )
         if not isinstance(rows[name].dataType, _PARTITIONING):
             raise NotDirect(f"folders are made by {name}, a {rows[name].dataType.simpleString()}")
     if opened is None:

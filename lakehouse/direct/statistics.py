@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Sequence
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -39,7 +39,7 @@ def statistics_of(metadata: pq.FileMetaData, with_nan: Collection[str]) -> str:
         bounded = [group for group in groups if group.has_min_max]
         if column.name in with_nan or len(bounded) < len(groups) - _empty(metadata, at):
             continue
-        bounds = _bounds([group.min for group in bounded], [group.max for group in bounded])
+        bounds = _bounds(bounded)
         if bounds is not None:
             low[column.name], high[column.name] = bounds
     said = {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
@@ -58,11 +58,14 @@ def _empty(metadata: pq.FileMetaData, column: int) -> int:
     return sum(group.column(column).statistics.null_count == group.num_rows for group in groups)
 
 
-def _bounds(lows: Iterable[Any], highs: Iterable[Any]) -> tuple[Any, Any] | None:
+def _bounds(groups: Sequence[Any]) -> tuple[Any, Any] | None:
     try:
-        lowest, highest = min(lows), max(highs)
-    except ValueError:
+        return _spelled(min(group.min for group in groups), max(group.max for group in groups))
+    except (ValueError, OverflowError):  # no row has a value, or a time is beyond Python's years
         return None
+
+
+def _spelled(lowest: Any, highest: Any) -> tuple[Any, Any] | None:
     if isinstance(lowest, bool | bytes):
         return None
     if isinstance(lowest, str):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -21,6 +22,7 @@ from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.source import schema_of, settled
 from lakehouse.autoloader.stream import Stream
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.position import position_before
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct.commit import Batch, Change, Offset, commit, is_committed, remove_unnamed
 from lakehouse.direct.data_files import DataFile, DataFiles
@@ -95,19 +97,23 @@ class DirectStream:
         Raises:
             NotDirect: only Spark can write what comes.
             UnknownFieldException: the stream has to fail on new columns.
+            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``.
             LakehouseError: see ``Stream.read`` and ``commit``.
         """
         state = checkpoints.read_checkpoint(self._lake, self._table)
         query = self._log.query_id()
         number = 0 if state is None or state.last_offset is None else state.last_offset
-        end = self._log.planned(number) if state is not None and state.last_offset is not None else None
+        end = None if state is None or state.last_offset is None else self._log.planned(number)
         if end is not None and state is not None and state.last_commit == number:
             start, number = end, number + 1
-        else:  # a batch that was planned and not finished is done again, or it is the first
-            start = (self._log.planned(number - 1) if number else None) or self._stream.beginning()
-            if end is not None:
-                yield self._batch(Batch(query, number, start, end), {}, planned=True)
-                start, number = end, number + 1
+        elif end is not None:  # a batch that was planned and not finished is done again
+            yield self._batch(Batch(query, number, self._before(query, number, end), end), {}, planned=True)
+            start, number = end, number + 1
+        else:
+            start = self._stream.beginning()
+            if start["seq"]:  # a batch without files, which tells the next run where this one began
+                yield self._batch(Batch(query, number, start, start), {})
+                number += 1
         while True:
             began = time.monotonic()
             most = (None, None) if once else (self._options.max_files_per_trigger, self._options.max_bytes_per_trigger)
@@ -117,6 +123,23 @@ class DirectStream:
             seconds = {"latestOffset": time.monotonic() - began}
             yield self._batch(Batch(query, number, start, end), seconds)
             start, number = end, number + 1
+
+    def _before(self, query: str, number: int, end: Offset) -> Offset:
+        """Where the source stood before a batch that was planned.
+
+        Raises:
+            CheckpointMismatch: neither checkpoint nor table says it any more.
+        """
+        if number == 0:  # what was there at the very first start is not asked again: more is there now
+            return (
+                {**self._stream.beginning(), "stream": end["stream"]} if self._options.include_existing_files else end
+            )
+        start = self._log.planned(number - 1)
+        if start is None:
+            start = position_before(self._lake, self._table, query, number)
+            with suppress(ObjectExists):
+                self._log.plan(number - 1, start)
+        return start
 
     def _batch(self, batch: Batch, seconds: dict[str, float], *, planned: bool = False) -> Done:
         lake, table = self._lake, self._table

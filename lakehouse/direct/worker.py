@@ -9,6 +9,8 @@ import os
 import pickle
 import subprocess
 import sys
+from queue import SimpleQueue
+from threading import Thread
 from typing import IO, Any
 
 from lakehouse.direct.part import Part, Written, write_parts
@@ -78,14 +80,21 @@ def _main() -> None:
     asked: IO[bytes] = os.fdopen(os.dup(0), "rb")
     answers: IO[bytes] = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints is no answer
+    parts: SimpleQueue[Part] = SimpleQueue()
     endpoint = pickle.load(asked)
+    Thread(target=_listen, args=(asked, parts), daemon=True).start()
+    while True:
+        pickle.dump(_answer(parts.get(), endpoint), answers)
+        answers.flush()
+
+
+def _listen(asked: IO[bytes], parts: SimpleQueue[Part]) -> None:
+    """Hears at once when whoever asks is gone: what nobody waits for is not written beside those who come after."""
     while True:
         try:
-            part = pickle.load(asked)
-        except EOFError:
-            return  # whoever asked is gone
-        pickle.dump(_answer(part, endpoint), answers)
-        answers.flush()
+            parts.put(pickle.load(asked))
+        except (EOFError, pickle.UnpicklingError):
+            os._exit(1)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,204 @@
+"""One commit a batch, whoever else writes, and whatever the store says to it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pyarrow as pa
+import pytest
+import storm_proxy
+from deltalake import write_deltalake
+from deltalake.schema import Field, PrimitiveType
+from e2e.kill_matrix import POINTS, KillingProxy
+from store.local_world import TABLE, LocalWorld, NeedsSpark
+from store.local_writers import Writers
+
+from lakehouse.direct import stream as streams
+from lakehouse.errors import TransientError
+
+
+@pytest.fixture
+def things(lake, tmp_path):
+    return LocalWorld(lake, tmp_path).declare(options={"cloudFiles.inferColumnTypes": True})
+
+
+def play(lake, tmp_path, rounds, seed):
+    writers = Writers(lake, tmp_path, seed)
+    try:
+        for _ in range(rounds):
+            writers.round()
+            assert writers.is_exact(), writers.said
+    finally:
+        writers.close()
+    assert writers.world.failed_checks() == set()
+    assert not [one for one in writers.said if one.startswith("error")]
+
+
+def test_two_writers_who_both_believe_to_be_alone_double_nothing(lake, tmp_path):
+    play(lake, tmp_path, 10, 1)
+
+
+@pytest.mark.soak("ten times the rounds of two writers")
+def test_two_writers_double_nothing_in_a_hundred_rounds(lake, tmp_path):
+    play(lake, tmp_path, 100, 2)
+
+
+def append(world):
+    opened = world.lake.delta(TABLE)
+    row = pa.table({"a": pa.array([1000], pa.int64())})
+    write_deltalake(opened, row, mode="append", schema_mode="merge")
+
+
+def optimize(world):
+    world.lake.delta(TABLE).optimize.compact()
+
+
+def add_a_column(world):
+    world.lake.delta(TABLE).alter.add_columns([Field("more", PrimitiveType("long"))])
+
+
+def another_type(world):
+    opened = world.lake.delta(TABLE)
+    rows = opened.to_pyarrow_table()
+    at = rows.schema.get_field_index("a")
+    changed = rows.set_column(at, "a", rows["a"].cast(pa.string()))
+    write_deltalake(opened, changed, mode="overwrite", schema_mode="overwrite")
+
+
+def constrain(world):
+    world.lake.delta(TABLE).alter.add_constraint({"small": "a < 100"})
+
+
+FOREIGN = {"append": append, "optimize": optimize, "add a column": add_a_column}
+LOADED = [0, 1, 2, 3, 4]
+
+
+def load_two(things):
+    for number in (0, 1):
+        things.put(f"{number}.json", [{"a": number}])
+        things.load()
+
+
+def meanwhile(monkeypatch, action, *, within=False):
+    """Lets ``action`` happen once between the reading of a batch and its commit; ``within``: after the commit began."""
+    owner, name = (streams, "commit")
+    if within:
+        from lakehouse.direct import commit as owner
+
+        name = "require_direct"
+    plain, left = getattr(owner, name), [action]
+
+    def then(*given, **named):
+        if left:
+            left.pop()()
+        return plain(*given, **named)
+
+    monkeypatch.setattr(owner, name, then)
+
+
+@pytest.mark.parametrize("within", [False, True], ids=["before", "during"])
+@pytest.mark.parametrize("foreign", FOREIGN)
+def test_what_others_commit_meanwhile_neither_loses_nor_doubles(things, monkeypatch, foreign, within):
+    load_two(things)
+    things.put("2.json", [{"a": 2}])
+    meanwhile(monkeypatch, lambda: FOREIGN[foreign](things), within=within)
+    try:
+        things.load()
+    except TransientError as error:
+        assert "another writer was faster" in error.what
+        assert (foreign, within) == ("add a column", True)
+    for number in (3, 4):
+        things.put(f"{number}.json", [{"a": number}])
+    things.load()
+    assert [a for (a,) in things.rows("a")] == LOADED + ([1000] if foreign == "append" else [])
+    assert things.failed_checks() == set()
+
+
+@pytest.mark.parametrize("foreign", [another_type, constrain])
+def test_rows_of_another_type_are_never_written_into_a_table_that_was_changed_meanwhile(things, monkeypatch, foreign):
+    load_two(things)
+    things.put("2.json", [{"a": 2}])
+    meanwhile(monkeypatch, lambda: foreign(things))
+    with pytest.raises(NeedsSpark):
+        things.load()
+    assert len(things.rows("a")) == 2, "every row can still be read"
+
+
+def run_through(things, url, *before):
+    """A run in a process of its own, by way of a proxy."""
+    settings, endpoint = things.lake.settings, things.lake.endpoint
+    environment = {
+        **os.environ,
+        "LAKEHOUSE_HOME": str(things.tmp / "elsewhere"),
+        "LAKEHOUSE_S3_ENDPOINT": url,
+        "LAKEHOUSE_S3_ACCESS_KEY": endpoint.access_key.get_secret_value(),
+        "LAKEHOUSE_S3_SECRET_KEY": endpoint.secret_key.get_secret_value(),
+        "LAKEHOUSE_DECLARATION": str(settings.declaration),
+        "LAKEHOUSE_USER": settings.user,
+        "LAKEHOUSE_BUCKET": settings.bucket,
+        "LAKEHOUSE_LANDING_PREFIX": settings.landing_prefix,
+    }
+    program = "; ".join([*before, "from lakehouse.cli.main import main", "main()"])
+    command = [sys.executable, "-c", program, "ingest", TABLE, "--json"]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["of the table", "of a batch"])
+def test_a_commit_whose_reply_was_lost_counts_once(things, monkeypatch, first):
+    if not first:
+        things.put("0.json", [{"a": 0}])
+        things.load()
+    things.put("1.json", [{"a": 1}])
+    monkeypatch.setitem(POINTS, "delta", rb"PUT /\S+/things/_delta_log/\d+\.json")
+    proxy = KillingProxy(int(things.lake.endpoint.url.rsplit(":", 1)[1]))
+    proxy.arm("delta", False, lambda: None)
+    done = run_through(things, proxy.url)
+    proxy.listener.close()
+    assert proxy.fired.is_set()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["tables"][0]["rows_added"] == 1
+    assert [a for (a,) in things.rows("a")] == ([1] if first else [0, 1])
+    assert things.load().batches == ()
+    assert things.objects() == {add["path"] for add in things.adds()}
+
+
+REFUSALS = {
+    "conflict": b"HTTP/1.1 409 Conflict\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+    "precondition": b"HTTP/1.1 412 Precondition Failed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("fault", ["busy", "conflict", "precondition", "denied", "reset"])
+def test_a_commit_that_the_store_refuses_once_or_for_good_is_not_doubled(things, monkeypatch, fault):
+    things.put("0.json", [{"a": 0}])
+    things.load()
+    things.put("1.json", [{"a": 1}])
+    monkeypatch.setattr(storm_proxy, "REPLIES", {**storm_proxy.REPLIES, **REFUSALS})
+    proxy = storm_proxy.StormProxy(int(things.lake.endpoint.url.rsplit(":", 1)[1]))
+    plain, pattern = proxy._fault, re.compile(rb"PUT /\S+/things/_delta_log/\d+\.json")
+    proxy._fault = lambda data: plain(data) if len(proxy.met) < 2 else None
+    proxy.strike(pattern.pattern, fault)
+    done = run_through(things, proxy.url)
+    proxy.listener.close()
+    assert proxy.met
+    assert "Traceback" not in done.stderr
+    if done.returncode:
+        assert json.loads(done.stdout)["next"]
+        assert [a for (a,) in things.rows("a")] in ([0], [0, 1])
+    things.put("2.json", [{"a": 2}])
+    things.load()
+    assert [a for (a,) in things.rows("a")] == [0, 1, 2]
+    assert things.failed_checks() == set()
+    assert things.load().batches == ()
+
+
+def test_a_disk_without_room_for_a_byte_is_not_needed(things):
+    things.put("0.json", [{"a": 0}])
+    assert run_through(things, things.lake.endpoint.url).returncode == 0, "the home is there"
+    things.put("1.json", [{"a": 1}])
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
+    done = run_through(things, things.lake.endpoint.url, full)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [a for (a,) in things.rows("a")] == [0, 1]
