@@ -147,7 +147,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     with monkeypatch.context() as patch:
         patch.setenv("LAKEHOUSE_CONTRACTS", str(tmp_path / "contracts"))
         patch.setenv("LAKEHOUSE_SCHEMA_CONTRACT", "block")
-        contract = text_of(as_odcs(BRONZE, StructType().add("order_id", "bigint").add("customer_id", "string")))
+        contract = text_of(as_odcs(BRONZE, StructType().add("order_id", "long").add("customer_id", "string")))
         (tmp_path / "contracts").mkdir()
         (tmp_path / "contracts" / f"{BRONZE}.odcs.yaml").write_text(contract)
         stopped = run(load_job(), instance, WINDOWS)
