@@ -101,6 +101,21 @@ _EVERYWHERE = (
 
 _ENDLESS = (Key("spark.sql.streaming.numRecentProgressUpdates", "200", "a service reports batches as they come", True),)
 
+_SHARED = (
+    Key(
+        "spark.sql.artifact.isolation.enabled",
+        "false",
+        "a session has no class loader and no daemons of Python of its own: an engine of ours has one user",
+        True,
+    ),
+    Key(
+        "spark.sql.artifact.isolation.alwaysApplyClassloader",
+        "false",
+        "the same where no artifact was added",
+        True,
+    ),
+)
+
 _ENGINE = (
     Key("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension", "Delta's SQL"),
     Key("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog", "Delta's tables"),
@@ -173,6 +188,11 @@ def session_conf() -> dict[str, str]:
 def endless_conf() -> dict[str, str]:
     """What a session sets before it starts a query that does not end by itself."""
     return {key.name: key.value for key in _ENDLESS}
+
+
+def shared_conf() -> dict[str, str]:
+    """What is set before a session on an engine of ours begins."""
+    return {key.name: key.value for key in _SHARED}
 
 
 def engine_identity(settings: Settings, endpoint: StoreEndpoint) -> dict[str, str]:

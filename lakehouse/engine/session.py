@@ -174,7 +174,7 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
 
     session = None
     try:
-        session = SparkSession.builder.remote(remote).create()
+        session = SparkSession.builder.remote(_begun(remote, pid) if pid else remote).create()
         session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
@@ -187,6 +187,30 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
             next_command="start that server, or unset LAKEHOUSE_SPARK_REMOTE to use the engine on this machine",
         ) from None
     return session
+
+
+def _begun(remote: str, pid: int) -> str:
+    """The address of a new session on an engine of ours that shares code and Python with the other sessions.
+
+    A Connect server keeps the artifacts of its sessions apart: each has a class loader of its own, by which compiled
+    code is found again, and daemons of Python of its own, which never end. It asks whether to when a session begins,
+    before the client can set anything; but a clone begins with what was set in its original.
+    """
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    from lakehouse.engine.retries import WhileItLives
+
+    original = ConnectSession(connection=remote)
+    try:
+        original.client.set_retry_policies([WhileItLives(pid)])
+        for name, value in conf.shared_conf().items():
+            original.conf.set(name, value)
+        clone = original.cloneSession()
+        clone.client.close()
+        original.client.release_session()
+    finally:
+        original.client.close()
+    return f"{remote};session_id={clone.client._session_id}"
 
 
 def _alive(session: SparkSession) -> bool:
