@@ -104,18 +104,19 @@ class _Index:
 
     @classmethod
     def of(cls, manifest: dict[str, Any]) -> _Index | None:
-        """The index that is kept so; None for none."""
-        if not manifest:
+        """The index that is kept so; None where it is none."""
+        try:
+            keys, rows, hashes = manifest["doubled"]
+            worst = pa.ipc.open_stream(base64.b64decode(manifest["worst"])).read_all()
+            return cls(
+                manifest["bits"],
+                tuple(_Part(*one) for one in manifest["parts"]),
+                tuple(_Part(*one) for one in manifest["later"]),
+                manifest["examined"],
+                Copies(keys, rows, worst, np.array(hashes, np.uint64)),
+            )
+        except (KeyError, TypeError, ValueError):
             return None
-        keys, rows, hashes = manifest["doubled"]
-        worst = pa.ipc.open_stream(base64.b64decode(manifest["worst"])).read_all()
-        return cls(
-            manifest["bits"],
-            tuple(_Part(*one) for one in manifest["parts"]),
-            tuple(_Part(*one) for one in manifest["later"]),
-            manifest["examined"],
-            Copies(keys, rows, worst, np.array(hashes, np.uint64)),
-        )
 
 
 def count_keys(lake: Lake, table: str, files: DataFiles, key: Key, most: int, *, afresh: bool = False) -> Keys:
@@ -157,8 +158,9 @@ class _Count:
 
     def _all(self, compare: bool) -> Keys:
         examined, keeps = 0, True
-        bits = bits_for(self._files.about_rows)
-        agrees = None if self._index is None or not compare else self._index.bits == bits
+        # never coarser than the index, so that each part is a piece of one of its parts
+        bits = max(bits_for(self._files.about_rows), self._index.bits if self._index is not None else 0)
+        agrees = None if self._index is None or not compare else True
         candidates, surplus, parts = [NONE], 0, list[_Part]()
         with Spill(bits) as spill:
             for _, batch in self._files.batches(self._files.sizes, self._key.read):
@@ -172,7 +174,7 @@ class _Count:
                 candidates.append(doubled)
                 surplus += int(times_in(sorted_, doubled).sum())
                 if agrees and self._index is not None:
-                    agrees = self._had(self._index, number, sorted_)
+                    agrees = self._had(self._index, number, bits, sorted_)
                 try:
                     parts += [_Part(self._segments.write(sorted_), len(sorted_))] if keeps else []
                 except AccessDenied:
@@ -254,16 +256,16 @@ class _Count:
         came, gone = (np.sort(np.concatenate(some)) for some in found.values())
         return without(came, gone), without(gone, came)
 
-    def _had(self, index: _Index, number: int, sorted_: Hashes) -> bool:
-        """Whether a part of the index is what was counted now."""
+    def _had(self, index: _Index, number: int, bits: int, sorted_: Hashes) -> bool:
+        """Whether the index has, of the keys that begin with ``number``, those that were counted now."""
         try:
             if self._moved is None:
                 self._moved = self._later(index)
-            came, gone = (part_of(some, number, index.bits) for some in self._moved)
-            kept = np.sort(np.concatenate([self._segments.read(index.parts[number].name), came]))
+            part = self._segments.read(index.parts[number >> (bits - index.bits)].name)
         except _UNREADABLE:
             return False
-        return np.array_equal(without(kept, gone), sorted_)
+        kept, came, gone = (part_of(some, number, bits) for some in (part, *self._moved))
+        return np.array_equal(without(np.sort(np.concatenate([kept, came])), gone), sorted_)
 
     def _merged(self, index: _Index) -> _Index:
         """The same index in fewer objects, where there are too many of what came later."""

@@ -10,6 +10,8 @@ import pyarrow as pa
 from lakehouse.counting.conditions import Condition
 from lakehouse.counting.data_files import DataFiles
 
+_VARIANT = {"value": pa.binary(), "metadata": pa.binary()}
+
 
 def first_rows(
     files: DataFiles, paths: Sequence[str], condition: Condition, columns: Sequence[str], most: int
@@ -38,6 +40,11 @@ def _shown(value: Any, type_: pa.DataType) -> Any:
     if pa.types.is_timestamp(type_):
         return value.astimezone().replace(tzinfo=None) if type_.tz is not None else value
     if pa.types.is_struct(type_):
+        fields = {type_.field(number).name: type_.field(number).type for number in range(type_.num_fields)}
+        if fields == _VARIANT:
+            from pyspark.sql.types import VariantVal
+
+            return VariantVal(value["value"], value["metadata"])
         return {name: _shown(one, type_.field(name).type) for name, one in value.items()}
     if pa.types.is_map(type_):
         return {_shown(key, type_.key_type): _shown(one, type_.item_type) for key, one in value}

@@ -73,7 +73,6 @@ CHECKS = [
     Range(column="double", max="0.3"),
     Range(column="price", max="0.1"),
     Range(column="huge", max=1e37),
-    Range(column="double", max=float("inf")),
     Range(column="text", min="A", max="a"),
     Range(column="day", min="1970-01-01"),
     Range(column="at", min="2020-01-01", max="2020-01-01T00:00:00"),
@@ -114,8 +113,8 @@ def test_whatever_is_in_a_table_both_find_the_same(lake, spark, seed):
         write(lake, rows(chance, 40))
     named = [check.model_copy(update={"name": f"check {number}"}) for number, check in enumerate(COMPARED)]
     by_arrow, by_spark = place(lake, *named), in_spark(place(lake, *named, session=spark))
-    for check in named:
-        assert shown(check.examine(by_arrow)) == shown(check.examine(by_spark)), check
+    both = [(check, shown(check.examine(by_arrow)), shown(check.examine(by_spark))) for check in named]
+    assert [one for one in both if one[1] != one[2]] == []
 
 
 def test_a_sample_has_the_same_rows_with_the_same_values(lake, spark):

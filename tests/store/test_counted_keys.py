@@ -220,6 +220,21 @@ def test_a_full_count_finds_a_key_that_the_index_lost_and_writes_it_anew(lake):
     assert finding_of(again).passed
 
 
+def test_an_index_whose_parts_have_become_too_few_agrees_with_a_full_count(lake, monkeypatch):
+    monkeypatch.setattr(spill, "_PART_KEYS", 100)
+    write(lake, things(0, 190))
+    numbers(lake)
+    before = bits(lake)
+    write(lake, things(190, 270))
+    at = place(lake, Unique(columns="id"), full=True)
+    assert Unique(columns="id").examine(at).passed and finding_of(at).passed
+    assert bits(lake) == before + 1
+    opened(lake).delete("id > 20")
+    again = place(lake, Unique(columns="id"), full=True)
+    assert Unique(columns="id").examine(again).passed
+    assert finding_of(again) is None, "so much went that nothing kept was of use"
+
+
 def test_an_index_that_is_gone_or_damaged_is_made_anew(lake):
     write(lake, things(0, 300))
     numbers(lake)

@@ -83,6 +83,17 @@ def test_a_sample_shows_the_row_or_where_that_tells_nothing_what_did_not_fit(lak
     }
 
 
+def test_a_sample_shows_nested_values_maps_and_variants_as_spark_hands_them_over(lake):
+    variant = pa.array([{"value": b"\x0c\x07", "metadata": b"\x01\x00\x00"}])
+    variant = variant.cast(pa.struct([("value", pa.binary()), ("metadata", pa.binary())]))
+    at = pa.array([datetime(2020, 1, 1, 12, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    nested = pa.array([[{"m": [("k", 1)]}]], pa.list_(pa.struct([("m", pa.map_(pa.string(), pa.int64()))])))
+    write(lake, pa.table({"id": pa.nulls(1, pa.int64()), "v": variant, "at": at, "n": nested}))
+    [row] = found(lake, NotNull(columns="id"))["not_null"].sample
+    assert (row["v"].toPython(), row["n"]) == (7, [{"m": {"k": 1}}])
+    assert row["at"] == datetime(2020, 1, 1, 12, tzinfo=UTC).astimezone().replace(tzinfo=None)
+
+
 def test_a_table_without_evidence_has_nothing_to_examine(lake):
     write(lake, [{"id": 1}])
     assert found(lake, NoInvalidRows(), RescueRate()) == {"no_invalid_rows": None, "rescue_rate": None}
