@@ -1,0 +1,120 @@
+"""Files loaded by Spark and by the local engine give the same table; and the two take turns on one."""
+
+import io
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from declared import with_declaration
+
+from lakehouse.pipeline import check_table, ingest, run_table
+
+NESTED = [
+    '{"a": 1, "b": {"x": "u", "y": [1, 2]}, "t": "2026-01-02T03:04:05.678Z", "d": "2026-01-02"}',
+    '{"a": "none", "b": {"x": 5, "z": true}, "p": 1.25}',
+    '{"a": 3, "b": null, "w": [{"k": "v"}]',
+    '{"A": 4, "more": null}',
+]
+CSV = "id,name,at\n1,Ada,2026-01-02 03:04:05\nx,Ben,\n3,Chloé,2026-01-02 03:04:05.5,surplus\n"
+
+
+def parquet():
+    made = io.BytesIO()
+    rows = [{"id": n, "s": f"s{n}", "f": n / 3, "l": [n], "m": {"k": n}} for n in range(5)]
+    pq.write_table(pa.Table.from_pylist(rows), made)
+    return made.getvalue()
+
+
+CASES = {
+    "json": ({"options": {"cloudFiles.inferColumnTypes": True}, "hints": {"a": "INT"}}, "1.json", "\n".join(NESTED)),
+    "json_by_day": ({"schema": "a INT, d DATE, p DECIMAL(10,2)", "partition_by": ["d"]}, "1.json", "\n".join(NESTED)),
+    "json_kept": (
+        {
+            "schema": "a INT, d DATE, t TIMESTAMP, _rescued_data STRING",
+            "metadata": {"name": "file_name", "tag": "e_tag"},
+        },
+        "1.json",
+        "\n".join(NESTED),
+    ),
+    "csv": ({"format": "csv", "options": {"header": True, "cloudFiles.inferColumnTypes": True}}, "1.csv", CSV),
+    "csv_given": ({"format": "csv", "schema": "id INT, name STRING", "options": {"header": True}}, "1.csv", CSV),
+    "parquet": ({"format": "parquet"}, "1.parquet", parquet()),
+}
+
+
+def put(lake, name, data):
+    data = data.encode() if isinstance(data, str) else data
+    lake.store.write(lake.settings.landing_bucket, lake.settings.landing_prefix + name, data)
+
+
+def seen(spark, lake, table):
+    """Schema and rows of a table, but for the moment when they were loaded."""
+    opened = lake.delta(table)
+    types = {field["name"]: field["type"] for field in json.loads(opened.schema().to_json())["fields"]}
+    rows = spark.read.format("delta").load(lake.settings.table_uri(table)).drop("_processing_time").collect()
+    return types, opened.metadata().partition_columns, sorted(map(str, rows))
+
+
+@pytest.fixture(scope="module")
+def both_engines():
+    return {
+        f"bronze.{case}_{engine}": {"files": {"path": f"{{landing}}/{case}/", "engine": engine, **flow}}
+        for case, (flow, _, _) in CASES.items()
+        for engine in ("spark", "local")
+    }
+
+
+def test_both_engines_make_the_same_tables_of_the_same_files(lake, spark, tmp_path, both_engines):
+    lake = with_declaration(lake, tmp_path, json.dumps({"tables": both_engines}))
+    for case, (_, name, data) in CASES.items():
+        put(lake, f"{case}/{name}", data)
+        if case == "json_by_day":
+            put(lake, f"{case}/2.json", '{"a": 9, "d": null}\n{"a": 8, "d": "1999-12-31"}\n')
+    done = ingest(spark, lake)
+    done.require_success()
+    for case in CASES:
+        by_spark, by_local = (seen(spark, lake, f"bronze.{case}_{engine}") for engine in ("spark", "local"))
+        assert by_local == by_spark, case
+        numbers = {report.table: report.batches for report in done.reports}
+        told = [
+            [
+                (one.input_rows, one.rescued_rows or 0, one.corrupt_rows or 0)
+                for one in numbers[f"bronze.{case}_{engine}"]
+            ]
+            for engine in ("spark", "local")
+        ]
+        assert told[0] == told[1], case
+    assert {one.check for one in done.findings if not one.passed} == set()
+
+
+TURNS = """
+tables:
+  bronze.turns:
+    files:
+      path: "{landing}/turns/"
+      engine: ENGINE
+      options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2}
+  silver.turns:
+    latest: {of: bronze.turns, key: id}
+"""
+
+
+def test_engines_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path):
+    files = 0
+    for turn, engine in enumerate(["local", "spark", "local", "local", "spark", "local"]):
+        lake = with_declaration(lake, tmp_path, TURNS.replace("ENGINE", engine))
+        for _ in range(3):
+            put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "k": 1, f"turn{turn}": files}) + "\n")
+            files += 1
+        assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, engine)
+        assert run_table(spark, lake, "bronze.turns").batches == ()
+        run_table(spark, lake, "silver.turns")
+    for table in ("bronze.turns", "silver.turns"):
+        rows = spark.read.format("delta").load(lake.settings.table_uri(table))
+        assert sorted(row["id"] for row in rows.collect()) == list(range(files))
+        assert rows.where("turn2 = 7").count() == 1
+        assert rows.where("k IS NULL").count() == 0
+        assert not [one.check for one in check_table(spark, lake, table) if not one.passed]
+    batches = [one.batch_id for one in lake.commits_since("bronze.turns", None) if one.batch_id is not None]
+    assert batches == list(range(12))
