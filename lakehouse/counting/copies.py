@@ -98,7 +98,8 @@ def _in_parts(files: DataFiles, key: Key, candidates: Hashes, parts: int) -> Ite
         held: list[pa.Table] = []
         sinks = [open_.enter_context(TemporaryFile()) for _ in range(parts)] if parts > 1 else []
         writers: list[pa.RecordBatchStreamWriter] = []
-        for _, batch in files.batches(files.sizes, [*key.read, *([key.file] if key.file else [])]) if parts else ():
+        columns = list(dict.fromkeys([*key.read, *([key.file] if key.file else [])]))
+        for _, batch in files.batches(files.sizes, columns) if parts else ():
             values = key.values(batch)
             hashes, there = hashes_of(values)
             place = np.minimum(np.searchsorted(candidates, hashes), len(candidates) - 1)

@@ -82,6 +82,13 @@ def test_the_sample_has_the_worst_first_with_their_files_and_the_cure_names_thos
         assert "--files again2 --files f2" in finding.next_command
 
 
+def test_the_column_that_names_the_file_may_be_the_key_itself(lake):
+    write(lake, things(0, 4))
+    assert numbers(lake, Unique(columns="_source_file")) == (1, 1, 4)
+    [row] = found(lake, Unique(columns=["_source_file"]))["unique"].sample
+    assert row == {"_source_file": "f0", "copies": 2, "source_files": "f0"}
+
+
 def test_a_key_of_a_list_is_left_to_spark(lake):
     write(lake, [{"id": [1]}])
     with pytest.raises(SparkWasAsked):
