@@ -13,6 +13,7 @@ from contextlib import suppress
 from typing import Any
 
 from lakehouse.checkpoints.agreement import object_key
+from lakehouse.engine.conf import frozen_conf
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectExists, ObjectMissing
 
@@ -52,7 +53,8 @@ class SparkLog:
         Raises:
             ObjectExists: another writer has planned it.
         """
-        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), _offset(offset), if_absent=True)
+        written = offset_lines(offset, self._conf(batch - 1))
+        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), written, if_absent=True)
 
     def finish(self, batch: int) -> None:
         """Notes that a batch is in the table, and removes what is older than the last hundred."""
@@ -67,16 +69,26 @@ class SparkLog:
         Can be done again after a crash in between: the id, which makes it count, is written last.
         """
         self._lake.store.delete_prefix(self._bucket, self._key(""))
+        before = offset_lines(start or {**end, "seq": 0})
         if batch:  # Spark looks at the batch before the last, too
-            self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), _offset(start or {**end, "seq": 0}))
-        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), _offset(end))
+            self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), before)
+        self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), offset_lines(end))
         self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)
         self._lake.store.write(self._bucket, self._key("metadata"), json.dumps({"id": query_id}).encode())
+
+    def _conf(self, batch: int) -> dict[str, str]:
+        """The settings that a batch has: the next one has the same."""
+        try:
+            lines = self._lake.store.read(self._bucket, self._key(f"offsets/{batch}")).decode().splitlines()
+        except ObjectMissing:
+            return frozen_conf()
+        return {**frozen_conf(), **json.loads(lines[1])["conf"]}
 
     def _key(self, name: str) -> str:
         return object_key(self._lake, self._table, name)
 
 
-def _offset(offset: dict[str, Any]) -> bytes:
-    metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
+def offset_lines(offset: dict[str, Any], conf: dict[str, str] | None = None) -> bytes:
+    """What ``offsets/N`` holds; ``conf`` are the settings of the query that Spark freezes there."""
+    metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": conf or frozen_conf()}
     return "\n".join(["v1", json.dumps(metadata), json.dumps(offset)]).encode()

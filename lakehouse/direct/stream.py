@@ -107,13 +107,15 @@ class DirectStream:
         if end is not None and state is not None and state.last_commit == number:
             start, number = end, number + 1
         elif end is not None:  # a batch that was planned and not finished is done again
-            yield self._batch(Batch(query, number, self._before(query, number, end), end), {}, planned=True)
-            start, number = end, number + 1
+            done = self._batch(Batch(query, number, self._before(query, number, end), end), {}, planned=True)
+            yield done
+            start, number = done.end, number + 1
         else:
             start = self._stream.beginning()
             if start["seq"]:  # a batch without files, which tells the next run where this one began
-                yield self._batch(Batch(query, number, start, start), {})
-                number += 1
+                done = self._batch(Batch(query, number, start, start), {})
+                yield done
+                start, number = done.end, number + 1
         while True:
             began = time.monotonic()
             most = (None, None) if once else (self._options.max_files_per_trigger, self._options.max_bytes_per_trigger)
@@ -121,8 +123,9 @@ class DirectStream:
             if end is start or end["seq"] == start["seq"]:
                 return
             seconds = {"latestOffset": time.monotonic() - began}
-            yield self._batch(Batch(query, number, start, end), seconds)
-            start, number = end, number + 1
+            done = self._batch(Batch(query, number, start, end), seconds)
+            yield done
+            start, number = done.end, number + 1  # another writer's end, where that one was first to plan the batch
 
     def _before(self, query: str, number: int, end: Offset) -> Offset:
         """Where the source stood before a batch that was planned.

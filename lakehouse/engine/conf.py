@@ -185,6 +185,12 @@ def session_conf() -> dict[str, str]:
     return {key.name: key.value for key in _EVERYWHERE if key.session}
 
 
+def frozen_conf() -> dict[str, str]:
+    """What each batch of a checkpoint has to say, or Spark refuses it: it is the same in all of them."""
+    name = "spark.sql.shuffle.partitions"
+    return {name: session_conf()[name]}
+
+
 def endless_conf() -> dict[str, str]:
     """What a session sets before it starts a query that does not end by itself."""
     return {key.name: key.value for key in _ENDLESS}

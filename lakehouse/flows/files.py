@@ -141,10 +141,14 @@ class Files(Flow):
         of its own.
         """
         options = self.reader_options(at.lake.settings, table)
+        from lakehouse.autoloader.reading.columns import METADATA_TYPE
+
         spark_source = self.source == "spark"
         reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
         if self.columns is not None:
             kept = f", {CORRUPT_RECORD} STRING" if spark_source and self.format in ("json", "csv") else ""
+            if not spark_source and self.added_columns:  # a given schema has only what it says
+                kept = f", {METADATA} {METADATA_TYPE.simpleString()}"
             reader = reader.schema(self.columns + kept)
         if spark_source:
             # the source forgets files that are older than its newest by this much: never, where nothing may be lost

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts, read_receipts, streams_with_receipts
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.spark_log import offset_lines
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
@@ -240,9 +240,7 @@ class _Stream:
         lake.store.delete_prefix(bucket, base)
         segment = self._journal.position(last).segment
         offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
-        metadata = {"batchWatermarkMs": 0, "batchTimestampMs": int(time.time() * 1000), "conf": {}}
-        lines = ["v1", json.dumps(metadata), json.dumps(offset)]
-        lake.store.write(bucket, f"{base}offsets/0", "\n".join(lines).encode())
+        lake.store.write(bucket, f"{base}offsets/0", offset_lines(offset))
         lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
         lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
         lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())

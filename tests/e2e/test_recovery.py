@@ -120,7 +120,9 @@ def test_a_store_that_cannot_be_reached_is_one_clear_error(environment):
     assert "Traceback" not in done.stderr
 
 
-def test_a_connect_server_that_is_not_there_is_one_clear_error(environment):
+def test_a_connect_server_that_is_not_there_is_one_clear_error(lake, environment):
+    # only what is there to load needs the server
+    lake.store.write(lake.settings.landing_bucket, f"{lake.settings.landing_prefix}orders_stream_00001.json", b"{}")
     done = lakehouse(environment, "ingest", LAKEHOUSE_SPARK_REMOTE="sc://localhost:9/;token=canary-token")
     assert done.returncode == 1
     assert "cannot reach the Spark Connect server" in done.stderr

@@ -15,6 +15,7 @@ from e2e.kill_matrix import POINTS, KillingProxy
 from store.local_world import TABLE, LocalWorld, NeedsSpark
 from store.local_writers import Writers
 
+from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct import stream as streams
 from lakehouse.errors import TransientError
 
@@ -38,6 +39,24 @@ def play(lake, tmp_path, rounds, seed):
 
 def test_two_writers_who_both_believe_to_be_alone_double_nothing(lake, tmp_path):
     play(lake, tmp_path, 10, 1)
+
+
+def test_a_batch_that_another_writer_planned_first_ends_where_that_one_said(things, monkeypatch):
+    things.put("0.json", [{"a": 0}])
+    things.load()
+    for number in (1, 2, 3):
+        things.put(f"{number}.json", [{"a": number}])
+    plan = SparkLog.plan
+
+    def planned_first(log, batch, offset):
+        if batch == 1:
+            plan(log, batch, {**offset, "seq": offset["seq"] - 2})
+        plan(log, batch, offset)
+
+    monkeypatch.setattr(SparkLog, "plan", planned_first)
+    assert [(one.batch_id, one.files) for one in things.load().batches] == [(1, 1), (2, 2)]
+    assert [a for (a,) in things.rows("a")] == [0, 1, 2, 3]
+    assert things.failed_checks() == set()
 
 
 @pytest.mark.soak("ten times the rounds of two writers")
