@@ -17,6 +17,7 @@ from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
     from lakehouse.autoloader.schema.versions import SchemaLocation
     from lakehouse.lake import Lake
@@ -141,7 +142,7 @@ class Files(Flow):
         reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
         if self.columns is not None:
             kept = f", {CORRUPT_RECORD} STRING" if spark_source and self.format in ("json", "csv") else ""
-            reader = reader.schema(self.columns + kept)
+            reader = reader.schema(self.columns + kept if spark_source else self._given())
         if spark_source:
             # the source forgets files that are older than its newest by this much: never, where nothing may be lost
             options = {"maxFileAge": "36500d", "columnNameOfCorruptRecord": CORRUPT_RECORD, **options}
@@ -196,16 +197,20 @@ class Files(Flow):
             return self._by_processes(at, run, options)
         return run_files(at, run, self, options)
 
-    def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
-        """By the local engine; from the batch on that it cannot write, by Spark."""
+    def _given(self) -> StructType | None:
+        """The given columns, with ``_metadata``: a source with a given schema has what is in that, and no more."""
         from lakehouse.autoloader.reading.columns import METADATA_TYPE
         from lakehouse.autoloader.schema.hints import columns_of
+
+        return columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
+
+    def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
+        """By the local engine; from the batch on that it cannot write, by Spark."""
         from lakehouse.direct.reasons import NotDirect, why_not
         from lakehouse.direct.run import run_direct
         from lakehouse.direct.stream import Loading
 
-        given = columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
-        loading = Loading(options, given, self.added_columns, self.partition_by, self.expected)
+        loading = Loading(options, self._given(), self.added_columns, self.partition_by, self.expected)
         try:
             if reason := why_not(options):
                 raise NotDirect(reason)
