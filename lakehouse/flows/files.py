@@ -140,9 +140,10 @@ class Files(Flow):
         options = self.reader_options(at.lake.settings, table)
         spark_source = self.source == "spark"
         reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
-        if self.columns is not None:
+        given = self._given()
+        if self.columns is not None and given is not None:
             kept = f", {CORRUPT_RECORD} STRING" if spark_source and self.format in ("json", "csv") else ""
-            reader = reader.schema(self.columns + kept if spark_source else self._given())
+            reader = reader.schema(self.columns + kept if spark_source else given)
         if spark_source:
             # the source forgets files that are older than its newest by this much: never, where nothing may be lost
             options = {"maxFileAge": "36500d", "columnNameOfCorruptRecord": CORRUPT_RECORD, **options}
