@@ -17,6 +17,7 @@ from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
+    from pyspark.sql.types import StructType
 
     from lakehouse.autoloader.schema.versions import SchemaLocation
     from lakehouse.lake import Lake
@@ -141,15 +142,12 @@ class Files(Flow):
         of its own.
         """
         options = self.reader_options(at.lake.settings, table)
-        from lakehouse.autoloader.reading.columns import METADATA_TYPE
-
         spark_source = self.source == "spark"
         reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
-        if self.columns is not None:
+        given = self._given()
+        if self.columns is not None and given is not None:
             kept = f", {CORRUPT_RECORD} STRING" if spark_source and self.format in ("json", "csv") else ""
-            if not spark_source and self.added_columns:  # a given schema has only what it says
-                kept = f", {METADATA} {METADATA_TYPE.simpleString()}"
-            reader = reader.schema(self.columns + kept)
+            reader = reader.schema(self.columns + kept if spark_source else given)
         if spark_source:
             # the source forgets files that are older than its newest by this much: never, where nothing may be lost
             options = {"maxFileAge": "36500d", "columnNameOfCorruptRecord": CORRUPT_RECORD, **options}
@@ -204,16 +202,20 @@ class Files(Flow):
             return run_files(at, run, self, options)
         return self._by_processes(at, run, options)
 
-    def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
-        """By the local engine; from the batch on that it cannot write, by Spark."""
+    def _given(self) -> StructType | None:
+        """The given columns, with ``_metadata``: a source with a given schema has what is in that, and no more."""
         from lakehouse.autoloader.reading.columns import METADATA_TYPE
         from lakehouse.autoloader.schema.hints import columns_of
+
+        return columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
+
+    def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
+        """By the local engine; from the batch on that it cannot write, by Spark."""
         from lakehouse.direct.reasons import NotDirect, why_not
         from lakehouse.direct.run import run_direct
         from lakehouse.direct.stream import Loading
 
-        given = columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
-        loading = Loading(options, given, self.added_columns, self.partition_by, self.expected)
+        loading = Loading(options, self._given(), self.added_columns, self.partition_by, self.expected)
         try:
             if reason := why_not(options):
                 raise NotDirect(reason)

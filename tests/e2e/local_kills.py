@@ -18,7 +18,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from command import COMMAND, lakehouse_here
+from command import COMMAND, lakehouse, lakehouse_here
 from e2e import kill_matrix
 from e2e.kill_matrix import POINTS, TABLE, KillMatrix, killing_proxy
 
@@ -86,7 +86,8 @@ class LocalKills(KillMatrix):
         started = time.monotonic()
         # not by way of the proxy, which is of this process, too: deltalake holds on to the interpreter while it waits
         directly = {**self.environment, "LAKEHOUSE_S3_ENDPOINT": self.lake.endpoint.url}
-        clean = lakehouse_here({**directly, "LAKEHOUSE_ENGINE": recover_by}, "ingest", TABLE, "--json")
+        run = lakehouse_here if recover_by == "local" else lakehouse  # a session is of one lake
+        clean = run({**directly, "LAKEHOUSE_ENGINE": recover_by}, "ingest", TABLE, "--json")
         seconds = round(time.monotonic() - started, 1)
         passed = clean.returncode == 0 and all(one["passed"] for one in json.loads(clean.stdout)["checks"])
         again = lakehouse_here(directly, "ingest", TABLE, "--json")
