@@ -50,7 +50,7 @@ def test_a_stream_is_stopped_between_two_batches_goes_on_and_is_not_ended_by_new
     assert report.rows_added == len(told) * 15 == rows(lake, BRONZE)
 
     # the report of a stream that does not end keeps the last batches
-    monkeypatch.setattr(run_module, "_KEPT_BATCHES", 2)
+    monkeypatch.setattr(run_module, "KEPT_BATCHES", 2)
     land(files=1, first_file=18, rows_per_file=5, late_share=0, new_column="coupon")
     stop, went_on = StopRequest(), []
 

@@ -48,7 +48,7 @@ def write(seed):
 
         setattr(owner, name, later)
 
-    for owner, name in ((SparkLog, "plan"), (SparkLog, "finish"), (stream, "commit"), (pool, "write_part")):
+    for owner, name in ((SparkLog, "plan"), (SparkLog, "finish"), (stream, "commit"), (pool, "write_parts")):
         slow(owner, name)
     for _ in sys.stdin:
         try:
