@@ -56,7 +56,7 @@ def test_a_stream_is_stopped_between_two_batches_goes_on_and_is_not_ended_by_new
 
     def until_all_is_read(batch):
         went_on.append(batch)
-        if batch.backlog_files == 0:
+        if batch.batch_id == 6:  # the last of 19 files; a batch that is done again does not know what waits behind it
             stop.ask()
 
     report = run_table(spark, lake, BRONZE, Run(DEFAULT, until_all_is_read, stop=stop))
