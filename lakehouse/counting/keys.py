@@ -226,10 +226,6 @@ class _Count:
             found.append(hashes[there])
         return rows, np.sort(np.concatenate(found))
 
-    def _written(self, came: Hashes, gone: Hashes) -> tuple[_Part, ...]:
-        both = ((came, 1), (gone, -1))
-        return tuple(_Part(self._segments.write(some), len(some), sign) for some, sign in both if len(some))
-
     def _known(self, index: _Index, wanted: Hashes) -> Hashes:
         """Those of some sorted hashes that the index has."""
         times = np.zeros(len(wanted), np.int64)
