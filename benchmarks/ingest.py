@@ -1,7 +1,7 @@
 """``./dev bench ingest``: cloudFiles against Spark's own file source, on the same objects, in one run.
 
-``cloud_files`` is the source on the warm Spark engine; ``local`` is the engine without a JVM, its processes started
-anew in each run.
+``cloud_files`` is the source with Delta's sink on the warm Spark engine; ``table_by_spark`` a declared table on it,
+whose tasks write the data files; ``table_by_local`` the same on the engine without a JVM, its processes started anew.
 
 Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
 every request that reached the object store, those of Delta and of the checkpoint included; ``of_which_reading`` is the
@@ -21,18 +21,21 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchmarks import peers
 from benchmarks.memory import PeakMemory
 from benchmarks.own_lake import own_lake
 from lakehouse.engine import connect
+from lakehouse.flows.files import Files
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
+from lakehouse.streams.run import Run
+from lakehouse.table import At, Catalogue, Table
 
 _DDL = (
     "order_id STRING, customer_id STRING, order_date STRING, total_amount DOUBLE, payment_method STRING, "
@@ -87,27 +90,36 @@ def _peers(lake: Lake, cases: dict[str, tuple[int, int]], result: dict[str, Any]
 
 def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, Any]:
     put_orders(lake, name, range(files), rows)
-    seconds: dict[str, list[float]] = {"json": [], "cloudFiles": [], "local": []}
+    ways: dict[str, Callable[..., float]] = {
+        "json": partial(_load, format_="json"),
+        "cloudFiles": partial(_load, format_="cloudFiles"),
+        "spark": partial(_load_table, engine="spark"),
+        "local": partial(_load_table, engine="local"),
+    }
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
     requests: dict[str, float] = {}
     for run in range(runs + 1):
-        for format_ in seconds:
+        for way, load in ways.items():
             before = requests_served(lake)
-            took = (_load_local if format_ == "local" else partial(_load, format_=format_))(
-                lake, name, files=files, rows=files * rows
-            )
+            took = load(lake, name, files=files, rows=files * rows)
             if run:
-                seconds[format_].append(took)
-            requests[format_] = (requests_served(lake) - before) / files
-    medians = {format_: statistics.median(measured) for format_, measured in seconds.items()}
+                seconds[way].append(took)
+            requests[way] = (requests_served(lake) - before) / files
+    medians = {way: statistics.median(measured) for way, measured in seconds.items()}
     read = {format_: _load(lake, name, format_, files, files * rows, sink="noop") for format_ in ("json", "cloudFiles")}
     return {
         "spark_read_stream_json_seconds": round(medians["json"], 2),
         "cloud_files_seconds": round(medians["cloudFiles"], 2),
         "ratio": round(medians["json"] / medians["cloudFiles"], 2),
         "requests_per_file": round(requests["cloudFiles"], 3),
-        "local_seconds": round(medians["local"], 2),
-        "local_ratio": round(medians["json"] / medians["local"], 2),
-        "local_requests_per_file": round(requests["local"], 3),
+        **{
+            f"table_by_{engine}": {
+                "seconds": round(medians[engine], 2),
+                "ratio": round(medians["json"] / medians[engine], 2),
+                "requests_per_file": round(requests[engine], 3),
+            }
+            for engine in ("spark", "local")
+        },
         "of_which_reading": {
             "spark_read_stream_json_seconds": round(read["json"], 2),
             "cloud_files_seconds": round(read["cloudFiles"], 2),
@@ -172,28 +184,25 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: s
     return seconds
 
 
-def _load_local(lake: Lake, name: str, files: int, rows: int) -> float:
-    """The same by the local engine."""
-    from lakehouse.autoloader.options.parse import CloudFilesOptions
-    from lakehouse.autoloader.schema.hints import columns_of
-    from lakehouse.direct.run import run_direct
-    from lakehouse.direct.stream import Loading
-    from lakehouse.streams.run import Run
-
+def _load_table(lake: Lake, name: str, engine: Literal["spark", "local"], files: int, rows: int) -> float:
+    """The same into a declared table."""
     table = f"bronze.{name}_{time.time_ns()}"
-    started = time.monotonic()
-    options = CloudFilesOptions.parse(
-        {
-            "path": f"s3a://{lake.settings.landing_bucket}/{name}/",
-            "cloudFiles.format": "json",
+    flow = Files(
+        path=f"s3a://{lake.settings.landing_bucket}/{name}/",
+        columns=_DDL,
+        lineage=False,
+        engine=engine,
+        options={
             "cloudFiles.maxFilesPerTrigger": str(files),
             "cloudFiles.journalLocation": f"{lake.settings.lake_uri}/bench/{table}/journal",
-        }
+        },
     )
-    report = run_direct(Run(), lake, table, Loading(options, columns_of(_DDL), {}))
+    declared = Table(table, flow)
+    started = time.monotonic()
+    report = flow.bring_up_to_date(At(lambda: connect(lake), lake, declared, Catalogue((declared,))), Run())
     seconds = time.monotonic() - started
     if report.rows_added != rows:
-        raise SystemExit(f"the local engine loaded {report.rows_added:,} of {rows:,} rows")
+        raise SystemExit(f"the engine {engine} loaded {report.rows_added:,} of {rows:,} rows")
     return seconds
 
 

@@ -210,7 +210,7 @@ class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def read(self, partition: Part) -> Iterator[Any]:  # type: ignore[override]
         """See ``Stream.read``."""
-        return self._stream.read(partition.task, self._schema, _batch_id)
+        return self._stream.read(partition.task, self._schema, running_batch)
 
     def commit(self, end: Offset) -> None:
         """Nothing: what is committed is what Delta and the checkpoint say."""
@@ -223,7 +223,7 @@ class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
         return {name: value for name, value in self.__dict__.items() if name != "_stream"}
 
 
-def _batch_id() -> int | None:
+def running_batch() -> int | None:
     """The micro-batch of the running task; within ``foreachBatch`` Spark does not say it."""
     context = TaskContext.get()
     batch = context.getLocalProperty(_BATCH_ID) if context else None

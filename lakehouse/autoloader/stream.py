@@ -25,6 +25,7 @@ from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import StagedRecords, finished_batches, plan_name, staged_folder
 from lakehouse.autoloader.outcomes.clean_source import SourceCleaner
+from lakehouse.autoloader.outcomes.receipt_log import FOLDED_BATCHES, fold_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.reading.columns import Columns, partition_values
 from lakehouse.autoloader.reading.part import PartReader
@@ -80,7 +81,7 @@ class Stream:
         self._source = Source(options, journal_root, now, endpoint)
         self._backlog: Backlog | None = None
         self._target: int | None = None
-        self._read_upto = 0
+        self._read_upto = self._batches = 0
         self._position: StreamPosition | None = None
 
     def beginning(self) -> Offset:
@@ -110,6 +111,7 @@ class Stream:
         self._journal.verify(position)
         # Spark asks for a batch when the one before it is finished: what came before ``start`` is in the sink
         self._place(start["stream"]).note(position.seq)
+        self._fold_receipts(start)
         if self._options.bad_records_path:
             self._publish_bad_records(start)
         if self._options.clean_source != "OFF":
@@ -127,14 +129,21 @@ class Stream:
         target = self._journal.high_water if self._target is None else self._target
         return {"v": 1, "seq": target, **self._backlog.outstanding(self._read_upto)}
 
+    def resume(self, start: Offset, end: Offset) -> None:
+        """Takes note of a batch that an earlier run has planned; of one that this run did, it knows."""
+        if self._backlog is None:
+            self._pending(start["seq"], end["stream"])
+            self._read_upto = end["seq"]
+
     def parts(self, start: Offset, end: Offset) -> list[Task]:
         """Who reads what of (start, end]: the same files at every call, cut alike."""
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
-        backlog = self._backlog or self._source.backlog(start["seq"], end["stream"])
+        self.resume(start, end)
+        assert self._backlog is not None
         parts = plan(
-            backlog.batch(start["seq"], end["seq"]),
+            self._backlog.batch(start["seq"], end["seq"]),
             lines=reads_lines(self._options),
             min_partitions=self._options.min_partitions,
             max_partition_bytes=self._options.max_partition_bytes,
@@ -284,6 +293,12 @@ class Stream:
             table.append_once(name, batches, self._source.now())
             for one in batches:
                 one.remove()
+
+    def _fold_receipts(self, start: Offset) -> None:
+        """At the first batch of a run, and then as often as there may be enough of them."""
+        if self._batches % FOLDED_BATCHES == 0:
+            fold_receipts(self._source.store, *self._source.journal_place, start["stream"], start["seq"])
+        self._batches += 1
 
     def _place(self, stream: str) -> StreamPosition:
         if self._position is None or self._position.stream != stream:

@@ -15,7 +15,7 @@ from typing import Any
 from lakehouse.checkpoints.agreement import object_key
 from lakehouse.engine.conf import frozen_conf
 from lakehouse.lake import Lake
-from lakehouse.storage import ObjectExists, ObjectMissing
+from lakehouse.storage import ObjectExists, ObjectMissing, ObjectStore
 
 _KEPT_BATCHES = 100
 _FINISHED = b'v1\n{"nextBatchWatermarkMs":0}'
@@ -41,11 +41,7 @@ class SparkLog:
 
     def planned(self, batch: int) -> dict[str, Any] | None:
         """Where the source stands after a batch; None when it was not planned."""
-        try:
-            lines = self._lake.store.read(self._bucket, self._key(f"offsets/{batch}")).decode().splitlines()
-        except ObjectMissing:
-            return None
-        return dict(json.loads(lines[2]))
+        return planned_offset(self._lake.store, self._bucket, self._key(""), batch)
 
     def plan(self, batch: int, offset: dict[str, Any]) -> None:
         """Makes durable what a batch will read.
@@ -86,6 +82,22 @@ class SparkLog:
 
     def _key(self, name: str) -> str:
         return object_key(self._lake, self._table, name)
+
+
+def planned_offset(store: ObjectStore, bucket: str, folder: str, batch: int) -> dict[str, Any] | None:
+    """Where the source of a checkpoint stands after a batch; None when it was not planned.
+
+    Args:
+        store: Where the checkpoint is.
+        bucket: Its bucket.
+        folder: Key of its folder, with a slash at the end.
+        batch: The batch.
+    """
+    try:
+        lines = store.read(bucket, f"{folder}offsets/{batch}").decode().splitlines()
+    except ObjectMissing:
+        return None
+    return dict(json.loads(lines[2]))
 
 
 def offset_lines(offset: dict[str, Any], conf: dict[str, str] | None = None) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -13,6 +13,8 @@ from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.outcomes.file_states import FileState
+    from lakehouse.autoloader.outcomes.file_sums import FileSums
+    from lakehouse.maintenance.file_rows import RemovedRows
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,19 @@ class _Files:
     """What the three checks look at.
 
     Attributes:
-        states: Every file that a batch has begun to read.
-        done: Those of finished batches.
+        sums: Files of which journal, receipts and table say the same, in sums, and the rest one by one.
         rows: Rows in the table by the file's number.
-        removed: How many rows of a file were removed on purpose.
+        removed: Rows that were removed on purpose.
     """
 
-    states: list[FileState]
-    done: list[FileState]
+    sums: FileSums
     rows: dict[int, int]
-    removed: Callable[[FileState], int]
+    removed: RemovedRows
+
+    @property
+    def done(self) -> list[FileState]:
+        """Those told one by one whose batch is finished."""
+        return [state for state in self.sums.others if state.commit_time is not None]
 
 
 def _files(at: At) -> _Files | None:
@@ -40,27 +45,38 @@ def _files(at: At) -> _Files | None:
     """
     from lakehouse.autoloader.options.paths import split_uri
     from lakehouse.autoloader.outcomes.file_states import file_states, read_stream_log
-    from lakehouse.maintenance.file_rows import (
-        forget_kept_rows,
-        forgotten_rows,
-        kept_rows_by_sequence,
-        rows_by_sequence,
-    )
+    from lakehouse.autoloader.outcomes.file_sums import FileSums, file_sums
+    from lakehouse.maintenance.file_rows import RemovedRows, forget_kept_rows, kept_rows_by_sequence, rows_by_sequence
 
     lake, table = at.lake, at.table.name
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
         return None
-    rows = kept_rows_by_sequence(lake, table)
-    if at.full:
-        kept, rows = rows, rows_by_sequence(lake, table)
-        differ = [number for number in kept.keys() | rows.keys() if kept.get(number) != rows.get(number)]
-        if not compared(at, "rows of files that differ", 0, len(differ)):
-            forget_kept_rows(lake, table)
-    states = [state for state in file_states(lake.store, location, log=log) if state.ingestion_state is not None]
-    done = [state for state in states if state.commit_time is not None]
-    return _Files(states, done, rows, forgotten_rows(lake, table))
+    removed, rows = RemovedRows.of(lake, table), kept_rows_by_sequence(lake, table)
+    sums = file_sums(lake.store, log, rows, removed.files)
+    if at.full or sums is None:
+        states = file_states(lake.store, location, log=log)
+        singly = FileSums(0, 0, 0, 0, tuple(one for one in states if one.ingestion_state is not None))
+        if at.full:
+            kept, rows = rows, rows_by_sequence(lake, table)
+            differ = [number for number in kept.keys() | rows.keys() if kept.get(number) != rows.get(number)]
+            if not compared(at, "rows of files that differ", 0, len(differ)):
+                forget_kept_rows(lake, table)
+            elif sums is not None:
+                compared(at, "files, read, rows and bad records", _totals(sums), _totals(singly))
+        sums = singly
+    return _Files(sums, rows, removed)
+
+
+def _totals(sums: FileSums) -> tuple[int, int, int, int]:
+    done = [one for one in sums.others if one.commit_time is not None]
+    return (
+        sums.files + len(sums.others),
+        sums.read + len(done),
+        sums.rows + sum(one.rows or 0 for one in done),
+        sums.bad_records + sum(one.bad_records or 0 for one in done),
+    )
 
 
 class _FilesCheck(Check):
@@ -83,13 +99,13 @@ class NoFileLoadedTwice(_FilesCheck):
     def _compare(self, at: At, files: _Files) -> Finding:
         first: dict[tuple[str, str], int] = {}
         wrong = []
-        for state in files.states:
+        for state in files.sums.others:
             rows = files.rows.get(state.sequence, 0)
             before = first.setdefault((state.path, state.e_tag), state.sequence) if rows else state.sequence
             if rows > (state.rows or 0) or before != state.sequence:
                 told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "also_loaded_as": before}
                 wrong.append(told)
-        numbers = {"files": len(files.states), "files_loaded_twice": len(wrong)}
+        numbers = {"files": files.sums.files + len(files.sums.others), "files_loaded_twice": len(wrong)}
         return self.finding(at, not wrong, numbers, tuple(wrong), _replay(at, wrong))
 
 
@@ -103,10 +119,11 @@ class EveryFileLoaded(_FilesCheck):
     def _compare(self, at: At, files: _Files) -> Finding:
         from lakehouse.autoloader.outcomes.receipts import State
 
-        rows_read = bad_records = quarantined = missing = forgotten = 0
+        rows_read, bad_records = files.sums.rows, files.sums.bad_records
+        quarantined = missing = forgotten = 0
         wrong = []
         for state in files.done:
-            read, removed = state.rows or 0, files.removed(state)
+            read, removed = state.rows or 0, files.removed.rows(state)
             rows_read += read
             bad_records += state.bad_records or 0
             quarantined += state.ingestion_state == State.QUARANTINED
@@ -117,7 +134,7 @@ class EveryFileLoaded(_FilesCheck):
                 told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "batch_id": state.batch_id}
                 wrong.append(told)
         numbers = {
-            "files": len(files.done),
+            "files": files.sums.read + len(files.done),
             "files_quarantined": quarantined,
             "rows_read": rows_read,
             "bad_records": bad_records,

@@ -18,7 +18,8 @@ from functools import cached_property
 from lakehouse.autoloader.files.journal import Journal, utc_now
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.paths import split_uri
-from lakehouse.autoloader.outcomes.receipts import Receipt, State, read_receipts
+from lakehouse.autoloader.outcomes.receipt_log import read_receipts
+from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.copy_into.reader import STREAM, read_plan, write_plan
 from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake, metadata_of

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql.types import StructType
 
@@ -24,9 +24,33 @@ from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, Lake, LakeTable
+from lakehouse.lake import PLACE, REPLACES, LakeTable
+from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class TableAt:
+    """A table by its place, for whoever has no lake: a worker of Spark.
+
+    Attributes:
+        name: ``layer.name``, for messages.
+        uri: Its folder.
+        endpoint: The store.
+    """
+
+    name: str
+    uri: str
+    endpoint: StoreEndpoint
+
+    def opened(self) -> LakeTable | None:
+        """The table at its newest version, or None when there is none."""
+        try:
+            return LakeTable(self.uri, self.endpoint)
+        except TableNotFoundError:
+            return None
 
 
 @dataclass(frozen=True)
@@ -75,12 +99,11 @@ class Change:
     partition_by: tuple[str, ...] = ()
 
 
-def commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
     """Makes a batch visible; a table is made when there is none, and gets its new columns first.
 
     Args:
-        lake: Where the table is.
-        table: Its name.
+        table: Where.
         opened: The table at the version that removed files were chosen from; None when there was none.
         batch: The batch.
         change: What it does.
@@ -94,27 +117,28 @@ def commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chang
     """
     files = change.files
     try:
-        done = _commit(lake, table, opened, batch, change)
+        done = _commit(table, opened, batch, change)
     except (DeltaError, OSError) as error:
-        if not is_committed(lake.delta(table), batch):  # the reply may be lost, and the commit not
-            raise _failed(lake, table, error) from None
-        done = _names(lake, table, files)
+        if not is_committed(table.opened(), batch):  # the reply may be lost, and the commit not
+            raise _failed(table, error) from None
+        done = _names(table, files)
     if not done:
-        remove_unnamed(lake, table, files)
+        remove_unnamed(table, files)
     return done
 
 
-def remove_unnamed(lake: Lake, table: str, files: Sequence[DataFile]) -> None:
+def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
     """Removes data files that no commit names."""
-    bucket, folder = split_uri(lake.settings.table_uri(table))
+    bucket, folder = split_uri(table.uri)
+    store = FastStore(table.endpoint)
     for one in files:
-        lake.store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
+        store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
 
 
-def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
     files, removed, folders = change.files, change.removed, list(change.partition_by) or None
     if not removed:
-        opened = lake.delta(table)  # what others added meanwhile is no conflict
+        opened = table.opened()  # what others added meanwhile is no conflict
     adds = [
         AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
         for one in files
@@ -141,8 +165,8 @@ def _commit(lake: Lake, table: str, opened: LakeTable | None, batch: Batch, chan
     )
     wanted = Schema.from_json(change.schema.json())
     if opened is None:
-        uri = "s3://" + lake.settings.table_uri(table).partition("://")[2]
-        options = lake.endpoint.deltalake_options()
+        uri = "s3://" + table.uri.partition("://")[2]
+        options = table.endpoint.deltalake_options()
         create_table_with_add_actions(
             uri,
             wanted,
@@ -175,9 +199,9 @@ def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
         raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 
-def _names(lake: Lake, table: str, files: Sequence[DataFile]) -> bool:
+def _names(table: TableAt, files: Sequence[DataFile]) -> bool:
     """Whether the table's newest version has these files: then this was the commit that got through."""
-    opened = lake.delta(table)
+    opened = table.opened()
     assert opened is not None
     if not files:
         return True
@@ -185,12 +209,12 @@ def _names(lake: Lake, table: str, files: Sequence[DataFile]) -> bool:
     return any(uri.endswith(path) for uri in opened.file_uris())
 
 
-def _failed(lake: Lake, table: str, error: Exception) -> TransientError:
+def _failed(table: TableAt, error: Exception) -> TransientError:
     faster = isinstance(error, CommitFailedError)
     why = "another writer was faster" if faster else "the store did not take the commit"
     return TransientError(
-        f"the batch of {table} is not committed: {why}: {str(error).splitlines()[0][:300]}",
-        where=lake.settings.table_uri(table),
+        f"the batch of {table.name} is not committed: {why}: {str(error).splitlines()[0][:300]}",
+        where=table.uri,
         state="nothing of the batch is in the table; its files are named by nobody",
         next_command="run the same again: the batch is done again",
     )

@@ -9,10 +9,11 @@ from datetime import datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType, TimestampType
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA, SEQUENCE
 from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream, Task
 from lakehouse.direct.data_files import DataFile, DataFiles
 from lakehouse.storage.store import StoreEndpoint
@@ -36,6 +37,16 @@ class Target:
     partition_by: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
 
+    @property
+    def rows(self) -> StructType:
+        """The table's columns: those of the stream and those that are added, as ``with_lineage`` makes them."""
+        of_metadata = {field.name: field.dataType for field in METADATA_TYPE.fields}
+        columns = {field.name: field.dataType for field in self.schema.fields if field.name != METADATA}
+        for name, source in self.added.items():
+            there = next((known for known in columns if known.lower() == name.lower()), name)
+            columns[there] = TimestampType() if source == READ_AT else of_metadata[source]
+        return StructType([StructField(name, type_) for name, type_ in columns.items()])
+
 
 @dataclass(frozen=True)
 class Part:
@@ -45,7 +56,7 @@ class Part:
         options: Of the stream, settled.
         task: What is read.
         target: What it becomes.
-        batch: Number of the batch.
+        batch: Number of the batch, where it is known.
         processing_time: When the batch began.
         left_out: Numbers of files whose rows are read and not written.
     """
@@ -53,7 +64,7 @@ class Part:
     options: CloudFilesOptions
     task: Task
     target: Target
-    batch: int
+    batch: int | None
     processing_time: datetime
     left_out: frozenset[int] = frozenset()
 

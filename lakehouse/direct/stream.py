@@ -7,28 +7,27 @@ each goes on with what the other left, also in the midst of a batch.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pyspark.sql.types import StructField, StructType, TimestampType
+from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.context import Source
-from lakehouse.autoloader.lineage import READ_AT, SEQUENCE
-from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.lineage import SEQUENCE
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.outcomes.file_states import StreamLog
-from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.source import schema_of, settled
 from lakehouse.autoloader.stream import Stream
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import position_before
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.direct.commit import Batch, Change, Offset, commit, is_committed, remove_unnamed
+from lakehouse.direct.commit import Batch, Change, Offset, TableAt, commit, is_committed, remove_unnamed
 from lakehouse.direct.data_files import DataFile, DataFiles
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
-from lakehouse.direct.reasons import require_direct
+from lakehouse.direct.reasons import NotDirect, require_direct, why_not
 from lakehouse.direct.rewriting import Removed, rewrite_without
 from lakehouse.errors import UnknownFieldException
 from lakehouse.lake import Lake, LakeTable
@@ -89,6 +88,7 @@ class DirectStream:
     def __init__(self, lake: Lake, table: str, loading: Loading, pool: Pool) -> None:
         self._lake, self._table, self._loading = lake, table, loading
         self._log, self._pool = SparkLog(lake, table), pool
+        self._place = TableAt(table, lake.settings.table_uri(table), lake.endpoint)
         self._open_source()
 
     def batches(self, *, once: bool = False) -> Iterator[Done]:
@@ -148,6 +148,8 @@ class DirectStream:
         lake, table = self._lake, self._table
         opened = lake.delta(table)
         self._require_direct(opened)
+        if batch.start is not None:
+            self._stream.resume(batch.start, batch.end)
         known = self._stream.known_end()
         began = time.monotonic()
         if not planned:
@@ -164,7 +166,7 @@ class DirectStream:
             written, removed, kept = self._changes(opened, batch)
             files = [*(file for part in written for file in part.files), *kept]
             change = Change(files, removed, self._rows, self._loading.partition_by)
-            if not commit(lake, table, opened, batch, change):
+            if not commit(self._place, opened, batch, change):
                 written = []
         seconds["addBatch"] = time.monotonic() - began
         began = time.monotonic()
@@ -183,7 +185,7 @@ class DirectStream:
         log = StreamLog(batch.query_id, batch.end["journal"], batch.end["stream"], {}, {})
         gone, left_out = decide(lake.store, log, batch.end["seq"], places, batch.number)
         if left_out:  # what was read and does not come, because its file is not whole
-            remove_unnamed(lake, self._table, [file for part in written for file in part.files])
+            remove_unnamed(self._place, [file for part in written for file in part.files])
             written = self._read(batch, frozenset(left_out))
         if not gone or opened is None:
             return written, [], []
@@ -197,13 +199,7 @@ class DirectStream:
             now = datetime.now(UTC)
             assert batch.start is not None
             tasks = self._stream.parts(batch.start, batch.end)
-            target = Target(
-                self._lake.settings.table_uri(self._table),
-                self._schema,
-                self._loading.added,
-                self._loading.partition_by,
-                self._loading.expected,
-            )
+            target = self._target
             before = self._source.schemas.newest if self._options.schema_location else None
             try:
                 return self._pool.write(
@@ -220,7 +216,9 @@ class DirectStream:
         self._source = Source(self._loading.options, None, endpoint=endpoint)
         self._schema = self._loading.columns or schema_of(self._loading.options, None, endpoint)
         self._options = settled(self._loading.options, self._schema)
-        self._rows = rows_of(self._schema, self._loading.added)
+        loading = self._loading
+        self._target = Target(self._place.uri, self._schema, loading.added, loading.partition_by, loading.expected)
+        self._rows = self._target.rows
         self._stream = Stream(self._options, None, endpoint=endpoint)
         self._stream.fix_target()
 
@@ -236,11 +234,18 @@ class DirectStream:
         return replaced_by(self._source.journal, batch.end["stream"], after, upto, overwrites=overwrites)
 
 
-def rows_of(schema: StructType, added: Mapping[str, str]) -> StructType:
-    """The columns of a table, of those that a stream has and those that are added: see ``part.with_lineage``."""
-    of_metadata = {field.name: field.dataType for field in METADATA_TYPE.fields}
-    columns = {field.name: field.dataType for field in schema.fields if field.name != METADATA}
-    for name, source in added.items():
-        there = next((known for known in columns if known.lower() == name.lower()), name)
-        columns[there] = TimestampType() if source == READ_AT else of_metadata[source]
-    return StructType([StructField(name, type_) for name, type_ in columns.items()])
+def target_of(lake: Lake, table: str, loading: Loading) -> Target:
+    """What the rows of a stream become, as of now.
+
+    Raises:
+        NotDirect: only Spark can write them.
+        ConfigurationError: see ``require_direct``.
+    """
+    if reason := why_not(loading.options):
+        raise NotDirect(reason)
+    schema = loading.columns or schema_of(loading.options, None, lake.endpoint)
+    target = Target(
+        lake.settings.table_uri(table), schema, loading.added, tuple(loading.partition_by), tuple(loading.expected)
+    )
+    require_direct(lake.delta(table), target.rows, target.partition_by)
+    return target

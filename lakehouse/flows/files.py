@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructType
 
     from lakehouse.autoloader.schema.versions import SchemaLocation
+    from lakehouse.direct.stream import Loading
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.storage import ObjectInfo
@@ -65,6 +66,8 @@ class Files(Flow):
         partition_by: Columns by which the table's folders are made.
         engine: ``spark``, or ``local``: processes of this machine that write the table themselves, without a JVM; None
             for what ``LAKEHOUSE_ENGINE`` says.
+        sink: What commits a batch on the engine ``spark``: ``direct``, its tasks write the data files and one
+            conditional commit names them, or ``spark``, Spark's own sink. Tables that only Spark can write get that.
     """
 
     kind: ClassVar[str] = "files"
@@ -80,6 +83,7 @@ class Files(Flow):
     metadata: dict[str, str] = Field(default_factory=dict)
     partition_by: Names = ()
     engine: Literal["spark", "local"] | None = None
+    sink: Literal["direct", "spark"] = "direct"
 
     @property
     def expected(self) -> tuple[str, ...]:
@@ -209,13 +213,18 @@ class Files(Flow):
 
         return columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
 
+    def loading(self, options: CloudFilesOptions) -> Loading:
+        """What the direct road loads."""
+        from lakehouse.direct.stream import Loading
+
+        return Loading(options, self._given(), self.added_columns, self.partition_by, self.expected)
+
     def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
         """By the local engine; from the batch on that it cannot write, by Spark."""
         from lakehouse.direct.reasons import NotDirect, why_not
         from lakehouse.direct.run import run_direct
-        from lakehouse.direct.stream import Loading
 
-        loading = Loading(options, self._given(), self.added_columns, self.partition_by, self.expected)
+        loading = self.loading(options)
         try:
             if reason := why_not(options):
                 raise NotDirect(reason)
@@ -248,23 +257,34 @@ class Files(Flow):
 
 def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> StreamReport:
     """Runs the ``cloudFiles`` stream of a table; where rows may have to go, with the writer that takes them out."""
+    from lakehouse.direct.on_spark import DirectSink, written_files
+    from lakehouse.direct.reasons import NotDirect
+    from lakehouse.direct.stream import target_of
     from lakehouse.maintenance.replay import pending_replays
     from lakehouse.streams.file_logs import CloudFilesLog
     from lakehouse.streams.replacing import ReplacingWriter
-    from lakehouse.streams.run import run_stream
+    from lakehouse.streams.run import BatchWriter, Sink, run_stream
     from lakehouse.streams.widening import widen_table
 
     lake, table = at.lake, at.table.name
     _require_same_folder(lake, table, flow)
     uri, checkpoint = lake.settings.table_uri(table), lake.settings.checkpoint_uri(table)
 
-    def batch_writer() -> ReplacingWriter | None:
-        overwrites = options.allow_overwrites == "replace"
-        if not flow.replaces or not (overwrites or pending_replays(lake, table)):
-            return None
-        return ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
+    overwrites = options.allow_overwrites == "replace"
+    writer: BatchWriter | Sink | None = None
 
     def frame() -> DataFrame:
+        nonlocal writer
+        writer = None
+        if flow.replaces and (overwrites or pending_replays(lake, table)):
+            writer = ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
+        elif flow.sink == "direct":
+            try:
+                target = target_of(lake, table, flow.loading(options))
+                writer = DirectSink(table, uri, checkpoint, target.rows.json(), flow.partition_by)
+                return written_files(at.spark, flow.reader_options(lake.settings, table), target)
+            except NotDirect as reason:
+                _log.info("Spark's own sink writes %s: %s", table, reason)
         rows = flow.stream(at, table)
         if options.schema_evolution_mode == WIDENING and lake.version(table) is not None:
             widen_table(rows, uri)
@@ -276,7 +296,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
         table,
         frame,
         expected=flow.expected,
-        batch_writer=batch_writer,
+        batch_writer=lambda: writer,
         schema_version=lambda: schema_of(lake, table).newest if options.schema_location else None,
         file_log=CloudFilesLog(lake, options),
         partition_by=flow.partition_by,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -78,11 +78,27 @@ def record_folder(lake: Lake, table: str) -> tuple[str, str]:
     return lake.settings.bucket, f"{lake.settings.user}/_forgotten/{table}/"
 
 
-def forgotten_rows(lake: Lake, table: str) -> Callable[[FileState], int]:
-    """How many rows of a file, as it was loaded last, were removed on purpose."""
-    bucket, folder = record_folder(lake, table)
-    counts: Counter[tuple[int, int | None]] = Counter()
-    for info in lake.store.list(bucket, folder):
-        for one in json.loads(lake.store.read(bucket, info.key)):
-            counts[one["sequence"], one["batch_id"]] += one["rows"]
-    return lambda state: counts[state.sequence, state.batch_id]
+@dataclass(frozen=True)
+class RemovedRows:
+    """Rows that were removed on purpose, by the file's number and the batch that had loaded it."""
+
+    counts: Counter[tuple[int, int | None]]
+
+    @classmethod
+    def of(cls, lake: Lake, table: str) -> RemovedRows:
+        """Those of a table."""
+        bucket, folder = record_folder(lake, table)
+        counts: Counter[tuple[int, int | None]] = Counter()
+        for info in lake.store.list(bucket, folder):
+            for one in json.loads(lake.store.read(bucket, info.key)):
+                counts[one["sequence"], one["batch_id"]] += one["rows"]
+        return cls(counts)
+
+    @property
+    def files(self) -> set[int]:
+        """Numbers of the files that had them."""
+        return {sequence for sequence, _ in self.counts}
+
+    def rows(self, state: FileState) -> int:
+        """How many rows of a file, as it was loaded last."""
+        return self.counts[state.sequence, state.batch_id]

@@ -16,7 +16,7 @@ from lakehouse.autoloader.outcomes.file_states import FileState, file_states, re
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import FORGOTTEN, Lake
-from lakehouse.maintenance.file_rows import forgotten_rows, record_folder, rows_by_sequence
+from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         ConfigurationError: no row is missing.
     """
     with checkpoints.writer_of(lake, table):
-        present, gone = rows_by_sequence(lake, table), forgotten_rows(lake, table)
+        present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
         missing = {}
         for one in _loaded_files(lake, table):
             short = (one.rows or 0) - gone(one) - present.get(one.sequence, 0)

@@ -18,7 +18,8 @@ from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.lineage import FILE, SEQUENCE
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri, uri_key
-from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts, read_receipts, streams_with_receipts
+from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.spark_log import offset_lines
 from lakehouse.errors import ConfigurationError

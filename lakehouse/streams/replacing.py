@@ -15,7 +15,8 @@ from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.file_states import StreamLog, read_stream_log
-from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.outcomes.receipt_log import read_receipts
+from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import ObjectStore

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.checkpoints import agreement as checkpoints
@@ -25,9 +25,12 @@ from lakehouse.streams.trigger import AVAILABLE_NOW, Trigger
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
     from pyspark.sql.streaming.query import StreamingQuery
+    from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 _POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
 _OBSERVED = "rows"
+WRITTEN = "written_files"
+"""What is observed of batches whose tasks write the table's data files: rows, and those that are evidence."""
 _log = logging.getLogger(__name__)
 KEPT_BATCHES = 100
 
@@ -37,6 +40,15 @@ class BatchWriter(Protocol):
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Called by ``foreachBatch``."""
+        ...
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Commits batches as a data source of Spark's."""
+
+    def start(self, writer: DataStreamWriter) -> StreamingQuery:
+        """Starts the query with it."""
         ...
 
 
@@ -64,7 +76,7 @@ def run_stream(
     frame: Callable[[], DataFrame],
     *,
     output_mode: str = "append",
-    batch_writer: Callable[[], BatchWriter | None] = lambda: None,
+    batch_writer: Callable[[], BatchWriter | Sink | None] = lambda: None,
     schema_version: Callable[[], int | None] = lambda: None,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
@@ -203,7 +215,7 @@ def _start(
     frame: DataFrame,
     trigger: Trigger,
     output_mode: str,
-    batch_writer: BatchWriter | None,
+    batch_writer: BatchWriter | Sink | None,
     partition_by: Sequence[str],
 ) -> StreamingQuery:
     writer = (
@@ -214,6 +226,8 @@ def _start(
     )
     for name, value in ({} if trigger.ends else endless_conf()).items():
         frame.sparkSession.conf.set(name, value)
+    if isinstance(batch_writer, Sink):
+        return batch_writer.start(writer)
     if batch_writer is not None:
         return writer.foreachBatch(batch_writer).start()
     # .start(path), not .toTable(name): the first commit of a table may have been lost in a crash, and creating a
@@ -236,7 +250,11 @@ def observed(progress: dict[str, Any], name: str) -> dict[str, int]:
 
 
 def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | None) -> BatchProgress:
-    counts = observed(progress, _OBSERVED)
+    counts, written = observed(progress, _OBSERVED), observed(progress, WRITTEN)
+    read = sum(source.get("numInputRows") or 0 for source in progress["sources"])
+    if WRITTEN in (progress.get("observedMetrics") or {}):  # what passed through Spark are the names of data files
+        read, *evidence = (written.get(name) or 0 for name in ("rows", "rescued_rows", "corrupt_rows"))
+        counts = dict(zip(("rescued", "corrupt"), evidence, strict=True))
     watermark = (progress.get("eventTime") or {}).get("watermark")
     operators = progress.get("stateOperators") or []
     milliseconds = progress["durationMs"]["triggerExecution"]
@@ -244,7 +262,7 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
     return BatchProgress(
         table=table,
         batch_id=progress["batchId"],
-        input_rows=sum(source.get("numInputRows") or 0 for source in progress["sources"]),
+        input_rows=read,
         duration_seconds=milliseconds / 1000,
         files=len(files.keys) if files else None,
         rescued_rows=counts.get("rescued"),

@@ -1,4 +1,4 @@
-"""Files loaded by Spark and by the local engine give the same table; and the two take turns on one."""
+"""Files loaded by Spark, with its own sink and without, and by the local engine give the same table, also in turns."""
 
 import io
 import json
@@ -56,17 +56,20 @@ def seen(spark, lake, table):
     return types, opened.metadata().partition_columns, sorted(map(str, rows))
 
 
+ROADS = {"sink": {"engine": "spark", "sink": "spark"}, "spark": {"engine": "spark"}, "local": {"engine": "local"}}
+
+
 @pytest.fixture(scope="module")
-def both_engines():
+def every_road():
     return {
-        f"bronze.{case}_{engine}": {"files": {"path": f"{{landing}}/{case}/", "engine": engine, **flow}}
+        f"bronze.{case}_{road}": {"files": {"path": f"{{landing}}/{case}/", **said, **flow}}
         for case, (flow, _, _) in CASES.items()
-        for engine in ("spark", "local")
+        for road, said in ROADS.items()
     }
 
 
-def test_both_engines_make_the_same_tables_of_the_same_files(lake, spark, tmp_path, both_engines):
-    lake = with_declaration(lake, tmp_path, json.dumps({"tables": both_engines}))
+def test_every_road_makes_the_same_tables_of_the_same_files(lake, spark, tmp_path, every_road):
+    lake = with_declaration(lake, tmp_path, json.dumps({"tables": every_road}))
     for case, (_, name, data) in CASES.items():
         put(lake, f"{case}/{name}", data)
         if case == "json_by_day":
@@ -74,17 +77,17 @@ def test_both_engines_make_the_same_tables_of_the_same_files(lake, spark, tmp_pa
     done = ingest(spark, lake)
     done.require_success()
     for case in CASES:
-        by_spark, by_local = (seen(spark, lake, f"bronze.{case}_{engine}") for engine in ("spark", "local"))
-        assert by_local == by_spark, case
+        by_sink, by_spark, by_local = (seen(spark, lake, f"bronze.{case}_{road}") for road in ROADS)
+        assert by_spark == by_sink, case
+        assert by_local == by_sink, case
         numbers = {report.table: report.batches for report in done.reports}
         told = [
-            [
-                (one.input_rows, one.rescued_rows or 0, one.corrupt_rows or 0)
-                for one in numbers[f"bronze.{case}_{engine}"]
-            ]
-            for engine in ("spark", "local")
+            [(one.input_rows, one.rescued_rows or 0, one.corrupt_rows or 0) for one in numbers[f"bronze.{case}_{road}"]]
+            for road in ROADS
         ]
-        assert told[0] == told[1], case
+        assert told[0] == told[1] == told[2], case
+        roads = [lake.commits_since(f"bronze.{case}_{road}", None)[-1].operation for road in ROADS]
+        assert [one == "STREAMING UPDATE" for one in roads] == [True, False, False], case
     assert {one.check for one in done.findings if not one.passed} == set()
 
 
@@ -93,21 +96,22 @@ tables:
   bronze.turns:
     files:
       path: "{landing}/turns/"
-      engine: ENGINE
+      ROAD
       options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2}
   silver.turns:
     latest: {of: bronze.turns, key: id}
 """
 
 
-def test_engines_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path):
+def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path):
     files = 0
-    for turn, engine in enumerate(["local", "spark", "local", "local", "spark", "local"]):
-        lake = with_declaration(lake, tmp_path, TURNS.replace("ENGINE", engine))
+    for turn, road in enumerate(["sink", "spark", "local", "sink", "local", "spark"]):
+        said = "\n      ".join(f"{name}: {value}" for name, value in ROADS[road].items())
+        lake = with_declaration(lake, tmp_path, TURNS.replace("ROAD", said))
         for _ in range(3):
             put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "k": 1, f"turn{turn}": files}) + "\n")
             files += 1
-        assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, engine)
+        assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, road)
         assert run_table(spark, lake, "bronze.turns").batches == ()
         run_table(spark, lake, "silver.turns")
     for table in ("bronze.turns", "silver.turns"):

@@ -13,6 +13,7 @@ import itertools
 import json
 import threading
 import uuid
+from collections import Counter
 from contextlib import suppress
 
 from pyspark.sql.types import StructType
@@ -20,7 +21,9 @@ from pyspark.sql.types import StructType
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
-from lakehouse.autoloader.outcomes.file_states import read_stream_log
+from lakehouse.autoloader.outcomes.file_states import file_states, read_stream_log
+from lakehouse.autoloader.outcomes.file_sums import file_sums
+from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream
 from lakehouse.maintenance.replay import pending_replays, replay
@@ -125,7 +128,9 @@ class Machine:
             try:
                 self._run(self._dying(kill), table)
             except Killed:
+                self.sums_tell_what_single_files_do(table)
                 continue
+        self.sums_tell_what_single_files_do(table)
         self.model.run(table, self.bucket)
         found = sorted((key, row) for _, key, row in self.sinks[table].rows)
         assert found == self.model.rows(table), f"{table} of {self.modes[table]}"
@@ -135,6 +140,22 @@ class Machine:
             assert numbers <= set(self.model.first.items())
         if table == REPLACING:
             assert not pending_replays(self.lake, table)
+
+    def sums_tell_what_single_files_do(self, table):
+        location, store = self.lake.settings.checkpoint_uri(table), self.lake.store
+        log = read_stream_log(store, *split_uri(location))
+        if log is None:
+            return
+        in_table = Counter(seq for seq, _, _ in self.sinks[table].rows)
+        states = [one for one in file_states(store, location, log=log) if one.ingestion_state is not None]
+        sums = file_sums(store, log, in_table)
+        singly = {one.sequence: one for one in sums.others}
+        plain = [one for one in states if one.sequence not in singly]
+        assert [one for one in states if one.sequence in singly] == list(sums.others)
+        assert all((one.rows or 0) == in_table[one.sequence] and not one.error for one in plain)
+        read = [one for one in plain if one.ingestion_state == State.INGESTED and one.commit_time]
+        assert {one.ingestion_state for one in plain if one not in read} <= {State.PASSED_OVER}
+        assert (sums.files, sums.read, sums.rows) == (len(plain), len(read), sum(one.rows for one in read))
 
     # Spark's part
 

@@ -59,6 +59,21 @@ def test_a_batch_that_another_writer_planned_first_ends_where_that_one_said(thin
     assert things.failed_checks() == set()
 
 
+def test_a_batch_that_is_done_again_tells_what_waits_behind_it(things, monkeypatch):
+    things.declare(options={"cloudFiles.maxFilesPerTrigger": 1})
+    for number in range(3):
+        things.put(f"{number}.json", [{"a": number}])
+
+    def fail(*arguments):
+        raise TransientError("no commit", where="", state="", next_command="")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(streams, "commit", fail)
+        with pytest.raises(TransientError):
+            things.load()
+    assert [(one.batch_id, one.backlog_files) for one in things.load().batches] == [(0, 2), (1, 1), (2, 0)]
+
+
 @pytest.mark.soak("ten times the rounds of two writers")
 def test_two_writers_double_nothing_in_a_hundred_rounds(lake, tmp_path):
     play(lake, tmp_path, 100, 2)

@@ -2,7 +2,8 @@
 
 from store.landed import ROW, SCHEMA
 
-from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts, read_receipts
+from lakehouse.autoloader.outcomes.receipt_log import read_receipts
+from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.reading.probe import KILLS_ITS_READER
 
 DEADLY = b'{"a": 666}\n'

@@ -5,6 +5,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from store.replay_machine import APPENDING, EVERY_VERSION, REPLACING, TABLES, Machine
 
+from lakehouse.autoloader.outcomes import receipt_log
+
 KEYS = ("a.json", "b.json", "c.json", "d.json")
 KILL = st.tuples(st.integers(1, 45), st.booleans())
 STEP = st.one_of(
@@ -16,6 +18,11 @@ STEP = st.one_of(
     st.tuples(st.just("replay"), st.sets(st.sampled_from(KEYS), min_size=1), st.none() | KILL),
 )
 PROGRAM = st.tuples(st.sampled_from(["false", "replace"]), st.integers(1, 3), st.lists(STEP, max_size=14))
+
+
+@pytest.fixture(autouse=True)
+def folded_soon(monkeypatch):
+    monkeypatch.setattr(receipt_log, "FOLDED_BATCHES", 2)
 
 
 def play(lake, program):

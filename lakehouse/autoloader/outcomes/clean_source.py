@@ -14,7 +14,8 @@ from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.paths import key_uri, split_uri
 from lakehouse.autoloader.outcomes.archived import Archived, write_archived
-from lakehouse.autoloader.outcomes.receipts import Receipt, State, read_receipts, streams_with_receipts
+from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
+from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.store import ObjectExists, ObjectMissing
 

@@ -6,22 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import astuple, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.paths import key_uri, split_uri
 from lakehouse.autoloader.outcomes.archived import read_archived
-from lakehouse.autoloader.outcomes.receipts import Receipt, State, Written, read_receipts, streams_with_receipts
+from lakehouse.autoloader.outcomes.receipt_log import Written, read_receipts, streams_with_receipts, written_in
+from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.errors import ConfigurationError
 from lakehouse.storage.store import ObjectMissing, ObjectStore
 
 POINTER = "_source.json"
+_THREADS = 8
 
 STATE_DDL = (
     "path STRING, size BIGINT, create_time TIMESTAMP, discovery_time TIMESTAMP, processed_time TIMESTAMP, "
@@ -119,8 +125,11 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     commits = dict(_numbered(store, bucket, prefix + "commits/"))
     ends: dict[int, tuple[int, datetime]] = {}
     journal = stream = ""
-    for batch, planned in _numbered(store, bucket, prefix + "offsets/"):
-        offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
+    planned_at = _numbered(store, bucket, prefix + "offsets/")
+    with ThreadPoolExecutor(_THREADS) as pool:  # a checkpoint keeps a hundred of them
+        read = list(pool.map(lambda one: store.read(bucket, f"{prefix}offsets/{one[0]}"), planned_at))
+    for (batch, planned), said in zip(planned_at, read, strict=True):
+        offset = json.loads(said.decode().splitlines()[2])
         if not isinstance(offset, dict) or "seq" not in offset:
             return None
         ends[batch] = (offset["seq"], planned)
@@ -148,27 +157,55 @@ def file_states(
     bucket, prefix = split_uri(location)
     log = log or read_stream_log(store, bucket, prefix)
     journal_uri = log.journal if log else _pointed_at(store, bucket, prefix)
-    journal_bucket, journal_prefix = split_uri(journal_uri)
+    place = split_uri(journal_uri)
     journal = Journal.at(store, journal_uri)
-    archived = {one.seq: one for one in read_archived(store, journal_bucket, journal_prefix)}
-    receipts = _by_file(store, journal_bucket, journal_prefix, log)
-    stream = log.stream if log else ""
-    again: dict[int, list[FileVersion]] = {}
-    for one in replays_of(journal, stream):
-        again.setdefault(one.replaces, []).append(one)
-    for one in journal.files(0, journal.high_water):
-        if one.replaces and one.stream:
-            continue  # a request; what became of it is told with its file
-        state = _state(one, receipts.get(one.seq), log, journal_uri, versions or {})
-        for replay in again.get(one.seq, ()):
-            repeated = _state(replay, receipts.get(replay.seq), log, journal_uri, versions or {})
-            state = _after_replay(state, repeated)
-        gone = archived.get(one.seq)
+    archived = {one.seq: one for one in read_archived(store, *place)}
+    receipts: dict[int, Written] = {}
+    for stream in [log.stream] if log else streams_with_receipts(store, *place):
+        receipts |= _by_file(read_receipts(store, *place, stream))
+    for state in _told(journal, log, journal.files(0, journal.high_water), receipts, versions or {}):
+        gone = archived.get(state.sequence)
         yield (
             replace(state, archive_time=gone.at, archive_mode=gone.mode, move_location=gone.to or None)
             if gone
             else state
         )
+
+
+def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], receipts: pa.Table) -> list[FileState]:
+    """What became of some files, without what clean-up did with them.
+
+    Args:
+        journal: Where they are numbered.
+        log: The stream's checkpoint.
+        files: Their entries.
+        receipts: All receipts of the stream, see ``receipts_table``.
+    """
+    chosen = list(files)
+    again = replays_of(journal, log.stream)
+    numbers = [one.seq for one in (*chosen, *again)]
+    about = receipts.filter(pc.is_in(receipts["seq"], pa.array(numbers, pa.int64())))
+    return list(_told(journal, log, chosen, _by_file(written_in(about)), {}))
+
+
+def _told(
+    journal: Journal,
+    log: StreamLog | None,
+    files: Iterable[FileVersion],
+    receipts: Mapping[int, Written],
+    versions: Mapping[int, int],
+) -> Iterator[FileState]:
+    again: dict[int, list[FileVersion]] = {}
+    for one in replays_of(journal, log.stream if log else ""):
+        again.setdefault(one.replaces, []).append(one)
+    for one in files:
+        if one.replaces and one.stream:
+            continue  # a request; what became of it is told with its file
+        state = _state(one, receipts.get(one.seq), log, journal.uri, versions)
+        for replay in again.get(one.seq, ()):
+            repeated = _state(replay, receipts.get(replay.seq), log, journal.uri, versions)
+            state = _after_replay(state, repeated)
+        yield state
 
 
 def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
@@ -189,7 +226,7 @@ def _state(
     receipt: Written | None,
     log: StreamLog | None,
     journal_uri: str,
-    versions: dict[int, int],
+    versions: Mapping[int, int],
 ) -> FileState:
     base = FileState(
         path=key_uri(one.bucket, one.key),
@@ -225,17 +262,14 @@ def _state(
     )
 
 
-def _by_file(store: ObjectStore, bucket: str, prefix: str, log: StreamLog | None) -> dict[int, Written]:
+def _by_file(written: Iterable[Written]) -> dict[int, Written]:
     """One receipt a file: the parts of a large one are summed; the newest batch wins."""
     found: dict[int, Written] = {}
-    for stream in [log.stream] if log else streams_with_receipts(store, bucket, prefix):
-        of_stream: dict[int, Written] = {}
-        for one in read_receipts(store, bucket, prefix, stream):
-            seq, before = one.receipt.seq, of_stream.get(one.receipt.seq)
-            if before and before.end == one.end and not one.corrects:
-                one = before if before.corrects else replace(one, receipt=_sum(before.receipt, one.receipt))
-            of_stream[seq] = one
-        found |= of_stream
+    for one in written:
+        seq, before = one.receipt.seq, found.get(one.receipt.seq)
+        if before and before.end == one.end and not one.corrects:
+            one = before if before.corrects else replace(one, receipt=_sum(before.receipt, one.receipt))
+        found[seq] = one
     return found
 
 

@@ -4,7 +4,7 @@ One small object a task, under the stream and the number of its batch's last fil
 attempt, filled at its end. So a task that is done again can tell that the attempt before it never ended. Its name has
 the plan by which the batch was cut into tasks: when a batch is planned again, and cut otherwise, its last plan counts.
 
-Not under query and batch: a task of ``foreachBatch`` is not told either of them.
+Not under query and batch: a task of ``foreachBatch`` is not told either of them. ``receipt_log`` reads them all.
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from enum import StrEnum
-from itertools import groupby
 
-from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
+from lakehouse.storage.store import ObjectExists, ObjectMissing, ObjectStore
 
 
 class State(StrEnum):
@@ -53,16 +51,6 @@ class Receipt:
     error: str = ""
     batch_id: int | None = None
     bad_records: int = 0
-
-
-@dataclass(frozen=True)
-class Written:
-    """A receipt, the number of the last file of its batch, when it was written, and whether it corrects others."""
-
-    receipt: Receipt
-    end: int
-    at: datetime
-    corrects: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +96,7 @@ class TaskReceipts:
             if not left:
                 return Earlier(died=True)
             self._e_tag = self.store.write(self.bucket, self._key, b"")
-            return Earlier(receipts=tuple(_decoded(left)))
+            return Earlier(receipts=tuple(decoded(left)))
         return Earlier()
 
     def give_up(self) -> None:
@@ -124,58 +112,21 @@ class TaskReceipts:
     @property
     def _key(self) -> str:
         name = f"{self.plan}.{self.part}" if self.plan else self.part
-        return f"{_folder(self.journal_prefix, self.stream)}{self.end:020d}/{name}.jsonl"
+        return f"{folder_of(self.journal_prefix, self.stream)}{self.end:020d}/{name}.jsonl"
 
 
 CORRECTIONS = "replaced"
 _EMPTY_E_TAG = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
-def streams_with_receipts(store: ObjectStore, bucket: str, journal_prefix: str) -> list[str]:
-    """All streams that have receipts."""
-    return list(store.folders(bucket, f"{journal_prefix.rstrip('/')}/receipts/"))
-
-
-def read_receipts(
-    store: ObjectStore, bucket: str, journal_prefix: str, stream: str, *, first_end: int = 0
-) -> Iterator[Written]:
-    """All receipts of a stream in the order of its batches, from the batch that ends with file ``first_end`` on."""
-    below = _folder(journal_prefix, stream)
-    after = f"{below}{first_end:020d}" if first_end else None
-    listed = store.list(bucket, below, start_after=after)
-    for end, batch in groupby(listed, key=lambda info: int(info.key.removeprefix(below).split("/")[0])):
-        for info in _of_last_plan(list(batch)):
-            corrects = _stem(info) == CORRECTIONS
-            for receipt in _decoded(store.read(bucket, info.key)):
-                yield Written(receipt, end, info.last_modified, corrects)
-
-
-def _of_last_plan(batch: list[ObjectInfo]) -> list[ObjectInfo]:
-    """Without the objects of plans that another one came after; what is no task's stays."""
-    plans = {info.key: _plan(info) for info in batch}
-    if len({plan for plan in plans.values() if plan is not None}) < 2:
-        return batch
-    tasks = [info for info in batch if plans[info.key] is not None]
-    last = plans[max(tasks, key=lambda info: (info.last_modified, info.key)).key]
-    return [info for info in batch if plans[info.key] in (None, last)]
-
-
-def _plan(info: ObjectInfo) -> str | None:
-    """The plan of a task's receipts, empty where they are older than plans; None of what is no task's."""
-    plan, _, part = _stem(info).rpartition(".")
-    return plan if part.isdigit() else None
-
-
-def _stem(info: ObjectInfo) -> str:
-    return info.key.rsplit("/", 1)[-1].removesuffix(".jsonl")
-
-
-def _decoded(content: bytes) -> Iterator[Receipt]:
+def decoded(content: bytes) -> Iterator[Receipt]:
+    """What an object of receipts has; empty for one whose task has not ended."""
     for line in content.decode().splitlines():
         if line:
             said = json.loads(line)
             yield Receipt(**{**said, "state": State(said["state"])})
 
 
-def _folder(journal_prefix: str, stream: str) -> str:
+def folder_of(journal_prefix: str, stream: str) -> str:
+    """Where the objects of a stream are, a folder a batch."""
     return f"{journal_prefix.rstrip('/')}/receipts/{stream}/"

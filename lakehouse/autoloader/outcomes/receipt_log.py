@@ -1,0 +1,291 @@
+"""All receipts of a stream: tasks' own objects, and those of finished batches, folded many into one.
+
+Without folds a check would read an object for each task that ever ran. A fold has the receipts of consecutive batches,
+each under the name that its object had; it is written before those objects go. An object that is there beside the fold
+is what a batch that was done again has said since, and counts.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from itertools import groupby
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, decoded, folder_of
+from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
+
+FOLDED_BATCHES = 64
+"""So many finished batches are folded at once: what is read object by object stays below that."""
+_FOLD_BYTES = 4 << 20
+"""A fold of that size is left as it is, and the next one begins."""
+_THREADS = 8
+_SCHEMA = pa.schema(
+    [
+        ("end", pa.int64()),
+        ("name", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+        ("seq", pa.int64()),
+        ("start", pa.int64()),
+        ("rows", pa.int64()),
+        ("state", pa.string()),
+        ("error", pa.string()),
+        ("batch_id", pa.int64()),
+        ("bad_records", pa.int64()),
+    ]
+)
+
+Objects = dict[str, tuple[datetime, tuple[Receipt, ...]]]
+"""The receipts of a batch: by the name of their object when that was written, and what it has."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """A receipt, the number of the last file of its batch, when it was written, and whether it corrects others."""
+
+    receipt: Receipt
+    end: int
+    at: datetime
+    corrects: bool = False
+
+
+def streams_with_receipts(store: ObjectStore, bucket: str, journal_prefix: str) -> list[str]:
+    """All streams that have receipts."""
+    prefix = journal_prefix.rstrip("/")
+    return sorted(
+        {one for name in ("receipts", "folded_receipts") for one in store.folders(bucket, f"{prefix}/{name}/")}
+    )
+
+
+def read_receipts(
+    store: ObjectStore, bucket: str, journal_prefix: str, stream: str, *, first_end: int = 0
+) -> Iterator[Written]:
+    """All receipts of a stream in the order of its batches, from the batch that ends with file ``first_end`` on."""
+    for end, objects in _Log(store, bucket, journal_prefix, stream).batches(first_end):
+        for name, (at, receipts) in _of_last_plan(objects).items():
+            for receipt in receipts:
+                yield Written(receipt, end, at, name == CORRECTIONS)
+
+
+def receipts_table(store: ObjectStore, bucket: str, journal_prefix: str, stream: str) -> pa.Table | None:
+    """The same as columns, ``name`` that of the object; None while a batch was done again after it was folded."""
+    log = _Log(store, bucket, journal_prefix, stream)
+    own = log.own(0)
+    folds = log.folds()
+    if folds and own and min(own) <= folds[-1].last:
+        return None
+    tables, upto = [_SCHEMA.empty_table()], 0
+    try:
+        for fold in folds:
+            table = log.read(fold)
+            tables.append(table.filter(pc.greater(table["end"], upto)))
+            upto = fold.last
+    except ObjectMissing:  # it was folded into another one meanwhile
+        return None
+    tables.append(_to_table((end, _of_last_plan(objects)) for end, objects in log.contents(own)))
+    return pa.concat_tables(tables)
+
+
+def written_in(receipts: pa.Table) -> Iterator[Written]:
+    """Rows of ``receipts_table`` as ``read_receipts`` gives them."""
+    for end, objects in _from_table(receipts):
+        for name, (at, found) in objects.items():
+            for receipt in found:
+                yield Written(receipt, end, at, name == CORRECTIONS)
+
+
+def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: str, committed: int) -> int:
+    """Folds the receipts of finished batches when there are enough of them; may be killed anywhere, and done again.
+
+    Args:
+        store: Where they are.
+        bucket: Its bucket.
+        journal_prefix: The journal's folder.
+        stream: The stream.
+        committed: Number of the last file that is in the sink.
+
+    Returns:
+        How many batches were folded.
+    """
+    log = _Log(store, bucket, journal_prefix, stream)
+    finished = {end: infos for end, infos in log.own(0).items() if end <= committed}
+    if len(finished) < FOLDED_BATCHES:
+        return 0
+    folds = log.folds()
+    covered = folds[-1].last if folds else 0
+    fresh = {end: infos for end, infos in finished.items() if end > covered}
+    with suppress(ObjectMissing):  # somebody else folds, too
+        log.remove_folded({end: infos for end, infos in finished.items() if end <= covered})
+        if len(fresh) >= FOLDED_BATCHES:
+            log.fold(fresh, folds[-1] if folds and folds[-1].size_bytes < _FOLD_BYTES else None)
+            return len(fresh)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """The batches whose last files are from ``first`` to ``last``."""
+
+    key: str
+    first: int
+    last: int
+    size_bytes: int
+
+
+class _Log:
+    def __init__(self, store: ObjectStore, bucket: str, journal_prefix: str, stream: str) -> None:
+        self._store, self._bucket = store, bucket
+        self._own = folder_of(journal_prefix, stream)
+        self._folds = f"{journal_prefix.rstrip('/')}/folded_receipts/{stream}/"
+
+    def own(self, first_end: int) -> dict[int, list[ObjectInfo]]:
+        """Tasks' own objects by batch, in the order of batches."""
+        after = f"{self._own}{first_end:020d}" if first_end else None
+        listed = self._store.list(self._bucket, self._own, start_after=after)
+        return {end: list(infos) for end, infos in groupby(listed, key=self._end)}
+
+    def folds(self) -> list[_Fold]:
+        """In the order of batches; what another one has is left out."""
+        found = []
+        for info in self._store.list(self._bucket, self._folds):
+            first, _, last = info.key.removeprefix(self._folds).removesuffix(".parquet").partition("-")
+            found.append(_Fold(info.key, int(first), int(last), info.size_bytes))
+        chosen: list[_Fold] = []
+        for one in sorted(found, key=lambda one: (one.first, -one.last)):
+            if not chosen or one.last > chosen[-1].last:
+                chosen.append(one)
+        return chosen
+
+    def batches(self, first_end: int) -> Iterator[tuple[int, Objects]]:
+        """Each batch from that one on, with its objects by name."""
+        own = self.own(first_end)  # before the folds: what goes from here meanwhile is there
+        folded = self._folded(first_end)
+        waiting = next(folded, None)
+        for end, objects in self.contents(own):
+            while waiting is not None and waiting[0] < end:
+                yield waiting
+                waiting = next(folded, None)
+            if waiting is not None and waiting[0] == end:
+                objects = dict(sorted({**waiting[1], **objects}.items()))
+                waiting = next(folded, None)
+            yield end, objects
+        while waiting is not None:
+            yield waiting
+            waiting = next(folded, None)
+
+    def fold(self, batches: Mapping[int, list[ObjectInfo]], before: _Fold | None) -> None:
+        """Writes a fold of these batches, and of the fold before them; then what is in it goes."""
+        table = _to_table((end, _of_last_plan(objects)) for end, objects in self.contents(batches))
+        first, last = min(batches), max(batches)
+        if before is not None:
+            first = before.first
+            table = pa.concat_tables([self.read(before), table])
+        written = io.BytesIO()
+        pq.write_table(table, written, compression="zstd")
+        with suppress(ObjectExists):
+            key = f"{self._folds}{first:020d}-{last:020d}.parquet"
+            self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
+        if before is not None:
+            self._store.delete(self._bucket, before.key)
+        self._delete(info for infos in batches.values() for info in infos)
+
+    def remove_folded(self, batches: Mapping[int, list[ObjectInfo]]) -> None:
+        """Removes objects that a fold has, where whoever wrote it was killed before that."""
+        for end, objects in self._folded(min(batches)) if batches else ():
+            infos = batches.get(end, ())
+            self._delete(one for one in infos if objects.get(_stem(one), (None,))[0] == one.last_modified)
+
+    def _delete(self, infos: Iterable[ObjectInfo]) -> None:
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(lambda one: self._store.delete(self._bucket, one.key), infos))
+
+    def _folded(self, first_end: int) -> Iterator[tuple[int, Objects]]:
+        after = first_end - 1
+        while True:
+            try:
+                for fold in self.folds():
+                    if fold.last > after:
+                        for end, objects in _from_table(self.read(fold)):
+                            if end > after:
+                                yield end, objects
+                                after = end
+                return
+            except ObjectMissing:  # it was folded into another one meanwhile
+                continue
+
+    def read(self, fold: _Fold) -> pa.Table:
+        return pq.read_table(pa.BufferReader(self._store.read(self._bucket, fold.key)), schema=_SCHEMA)
+
+    def contents(self, own: Mapping[int, list[ObjectInfo]]) -> Iterator[tuple[int, Objects]]:
+        ends = sorted(own)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            for at in range(0, len(ends), FOLDED_BATCHES):
+                some = ends[at : at + FOLDED_BATCHES]
+                infos = [info for end in some for info in own[end]]
+                read = dict(zip((info.key for info in infos), pool.map(self._content, infos), strict=True))
+                for end in some:
+                    yield end, {_stem(info): (info.last_modified, read[info.key]) for info in own[end]}
+
+    def _content(self, info: ObjectInfo) -> tuple[Receipt, ...]:
+        try:
+            return tuple(decoded(self._store.read(self._bucket, info.key)))
+        except ObjectMissing:  # it was folded meanwhile; or left out, because a later plan of its batch counts
+            end = self._end(info)
+            found, objects = next(self._folded(end), (0, {}))
+            if found != end:
+                raise
+            return objects[_stem(info)][1] if _stem(info) in objects else ()
+
+    def _end(self, info: ObjectInfo) -> int:
+        return int(info.key.removeprefix(self._own).split("/")[0])
+
+
+def _to_table(batches: Iterable[tuple[int, Objects]]) -> pa.Table:
+    rows = [
+        {"end": end, "name": name, "at": at, **asdict(receipt)}
+        for end, objects in batches
+        for name, (at, receipts) in objects.items()
+        for receipt in receipts
+    ]
+    return pa.Table.from_pylist(rows, schema=_SCHEMA)
+
+
+def _from_table(table: pa.Table) -> Iterator[tuple[int, Objects]]:
+    columns = table.to_pydict()
+    places, receipts = zip(columns["end"], columns["name"], columns["at"], strict=True), _receipts(columns)
+    lines = zip(places, receipts, strict=True)
+    for end, of_batch in groupby(lines, key=lambda line: line[0][0]):
+        named = groupby(of_batch, key=lambda line: line[0])
+        yield end, {place[1]: (place[2], tuple(receipt for _, receipt in of_name)) for place, of_name in named}
+
+
+def _receipts(columns: Mapping[str, list[object]]) -> Iterator[Receipt]:
+    names = ("seq", "start", "rows", "state", "error", "batch_id", "bad_records")
+    for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[one] for one in names), strict=True):
+        yield Receipt(seq, start, rows, State(state), error, batch_id, bad_records)
+
+
+def _of_last_plan(objects: Objects) -> Objects:
+    """Without the objects of plans that another one came after; what is no task's stays."""
+    plans = {name: _plan(name) for name in objects}
+    if len({plan for plan in plans.values() if plan is not None}) < 2:
+        return objects
+    last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan is not None)[1]]
+    return {name: said for name, said in objects.items() if plans[name] in (None, last)}
+
+
+def _plan(name: str) -> str | None:
+    """The plan of a task's receipts, empty where they are older than plans; None of what is no task's."""
+    plan, _, part = name.rpartition(".")
+    return plan if part.isdigit() else None
+
+
+def _stem(info: ObjectInfo) -> str:
+    return info.key.rsplit("/", 1)[-1].removesuffix(".jsonl")

@@ -1,0 +1,146 @@
+"""Receipts are the same before, while and after they are folded, wherever that is cut short."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from itertools import count
+
+import pytest
+from unit.autoloader.memory_store import Crash, MemoryStore
+
+from lakehouse.autoloader.outcomes import receipt_log
+from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, read_receipts
+from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts
+
+PLACE = ("lake", "journal/")
+NOON, SECONDS = datetime(2026, 1, 1, 12, tzinfo=UTC), count()
+
+
+@pytest.fixture(autouse=True)
+def folded_soon(monkeypatch):
+    monkeypatch.setattr(receipt_log, "FOLDED_BATCHES", 4)
+
+
+def write(store, end, part, receipts, plan="p"):
+    """The receipts of a task, written at a moment of their own."""
+    task = TaskReceipts(store, *PLACE, "stream", end, part, plan)
+    task.finish(receipts)
+    key = ("lake", task._key)
+    store.objects[key] = (store.objects[key][0], NOON + timedelta(seconds=next(SECONDS)))
+
+
+def batch(store, end, plan="p", rows=1):
+    good = Receipt(end, 0, rows, State.INGESTED, batch_id=end)
+    write(store, end, "00000", [good, Receipt(end + 1000, 5, 0, State.QUARANTINED, "broken")], plan)
+    write(store, end, "00001", [Receipt(end + 2000, 0, 7, State.INGESTED, bad_records=2)], plan)
+
+
+def read(store, first_end=0):
+    return list(read_receipts(store, *PLACE, "stream", first_end=first_end))
+
+
+def fold(store, committed):
+    return fold_receipts(store, *PLACE, "stream", committed)
+
+
+def own(store):
+    return [key for _, key in store.objects if key.startswith("journal/receipts/")]
+
+
+def test_enough_finished_batches_are_folded_into_one_object_and_read_as_before():
+    store = MemoryStore()
+    for end in range(1, 4):
+        batch(store, end)
+    assert fold(store, 3) == 0
+    for end in range(4, 12):
+        batch(store, end)
+    write(store, 5, CORRECTIONS, [Receipt(1, 0, 0, State.REPLACED, batch_id=5)], plan="")
+    before = {first: read(store, first) for first in (0, 1, 5, 9, 12)}
+    assert fold(store, 9) == 9
+    assert len(own(store)) == 2 * 2
+    assert {first: read(store, first) for first in before} == before
+    assert sum(one.corrects for one in before[0]) == 1
+    for end in range(12, 16):
+        batch(store, end)
+    before = read(store)
+    assert fold(store, 15) == 6
+    assert own(store) == []
+    assert [key for _, key in store.objects] == ["journal/folded_receipts/stream/" + f"{1:020}-{15:020}.parquet"]
+    assert read(store) == before
+
+
+def test_a_large_fold_is_left_as_it_is(monkeypatch):
+    monkeypatch.setattr(receipt_log, "_FOLD_BYTES", 1)
+    store = MemoryStore()
+    for end in range(1, 9):
+        batch(store, end)
+        fold(store, end)
+    assert [key.rsplit("/", 1)[1][-28:-8] for _, key in store.objects] == [f"{4:020}", f"{8:020}"]
+    assert [one.end for one in read(store, 4)] == [end for end in range(4, 9) for _ in range(3)]
+
+
+def test_a_batch_that_is_done_again_after_it_was_folded_is_told_by_its_last_time():
+    store = MemoryStore()
+    for end in range(1, 6):
+        batch(store, end)
+    fold(store, 5)
+    batch(store, 3, rows=30)  # cut as before
+    batch(store, 4, plan="other", rows=40)
+    write(store, 4, "00002", [Receipt(4444, 0, 1, State.INGESTED)], plan="other")
+    told = {one.receipt.seq: one.receipt.rows for one in read(store)}
+    assert (told[3], told[4], told[4444], told[5]) == (30, 40, 1, 1)
+    assert len(told) == 5 * 3 + 1
+    before = read(store)
+    for end in range(6, 12):
+        batch(store, end)
+    assert fold(store, 11) == 6
+    assert read(store, first_end=0)[: len(before)] == before
+    assert {one.receipt.seq: one.receipt.rows for one in read(store, 3)}[3] == 30
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_fold_that_is_killed_anywhere_changes_nothing_and_can_be_done_again(seed):
+    for calls in range(200):
+        whole, chance = MemoryStore(), random.Random(seed)
+        for end in range(1, 14):
+            batch(whole, end, rows=chance.randrange(9))
+            if end == 6:
+                fold(whole, 5)
+        expected = read(whole)
+        dying = MemoryStore(crash_after=calls, shared=whole)
+        try:
+            fold(dying, 12)
+        except Crash:
+            assert read(whole) == expected, calls
+            fold(whole, 12)
+            assert read(whole) == expected, calls
+            assert len(own(whole)) <= 2 * 4, calls
+            continue
+        break
+    else:
+        raise AssertionError("it never came to its end")
+    assert calls > 20
+
+
+def test_whoever_reads_while_others_fold_misses_nothing():
+    for steps in range(30):
+        store = MemoryStore()
+        for end in range(1, 11):
+            batch(store, end)
+        fold(store, 5)
+        expected = read(store)
+        reading = read_receipts(store, *PLACE, "stream")
+        found = [next(reading) for _ in range(steps)]
+        fold(store, 10)
+        assert [*found, *reading] == expected, steps
+
+
+def test_two_who_fold_at_once_leave_what_one_would():
+    store = MemoryStore()
+    for end in range(1, 11):
+        batch(store, end)
+    expected, stale = read(store), MemoryStore(shared=store)
+    stale.objects = dict(store.objects)
+    fold(store, 7)
+    fold(stale, 9)
+    store.objects |= {key: value for key, value in stale.objects.items() if "folded" in key[1]}
+    assert read(store) == expected
