@@ -6,13 +6,14 @@ Spark plans, hands out the work and keeps the checkpoint. The rows themselves ne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from pyspark.sql.datasource import DataSourceStreamWriter, InputPartition, WriterCommitMessage
+from pyspark.sql.streaming.datasource import ReadLimit
 from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -24,8 +25,10 @@ from lakehouse.storage.environment import endpoint_from_environment
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
-    from lakehouse.direct.commit import Offset
+    from lakehouse.direct.commit import Offset, TableAt
+    from lakehouse.direct.data_files import DataFile
     from lakehouse.direct.part import Target
+    from lakehouse.storage.store import ObjectStore
 
 _TARGET, _SINK = "lakehouse.target", "lakehouse.sink"
 _OBSERVED = ("rows", "rescued_rows", "corrupt_rows")
@@ -44,12 +47,83 @@ _WRITTEN = StructType(
 """A data file that no commit names yet; see ``DataFile``. The first of a part counts what of the part is evidence."""
 
 
+@dataclass(frozen=True)
+class DirectSink:
+    """The sink of ``written_files``: one conditional commit a batch, or none when the table has it.
+
+    Attributes:
+        table: ``layer.name``, for messages.
+        table_uri: The Delta table; it need not exist.
+        checkpoint_uri: The stream's checkpoint.
+        columns: The table's columns, as Spark's JSON.
+        partition_by: Columns by which the folders of a new table are made.
+    """
+
+    table: str
+    table_uri: str
+    checkpoint_uri: str
+    columns: str
+    partition_by: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, said: str) -> DirectSink:
+        """From the option of that name."""
+        given = json.loads(said)
+        return cls(**{**given, "partition_by": tuple(given["partition_by"])})
+
+    def said(self) -> str:
+        """For the option."""
+        return json.dumps(asdict(self))
+
+    def start(self, writer: Any) -> Any:
+        """Starts the query of a ``DataStreamWriter``."""
+        return writer.format(WrittenFiles.name()).option(_SINK, self.said()).start()
+
+    def has(self, end: Offset) -> bool:
+        """Whether the table has the batch that ends there."""
+        from lakehouse.checkpoints.spark_log import planned_offset
+
+        store, place = self._checkpoint()
+        opened = self.at().opened()
+        last = None if opened is None else opened.transaction_version(self._query_id(store, place))
+        committed = None if last is None else planned_offset(store, *place, last)
+        return committed is not None and committed["stream"] == end["stream"] and committed["seq"] >= end["seq"]
+
+    def commit(self, batch_id: int, files: Sequence[DataFile]) -> None:
+        """Commits a batch that Spark has planned; when the table has it, its files go."""
+        from lakehouse.checkpoints.spark_log import planned_offset
+        from lakehouse.direct.commit import Batch, Change, commit
+
+        store, place = self._checkpoint()
+        start, end = (planned_offset(store, *place, one) for one in (batch_id - 1, batch_id))
+        assert end is not None
+        batch = Batch(self._query_id(store, place), batch_id, start, end)
+        columns = StructType.fromJson(json.loads(self.columns))
+        table = self.at()
+        commit(table, table.opened(), batch, Change(files, (), columns, self.partition_by))
+
+    def at(self) -> TableAt:
+        """The table, as this process finds it."""
+        from lakehouse.direct.commit import TableAt
+
+        return TableAt(self.table, self.table_uri, endpoint_from_environment())
+
+    def _checkpoint(self) -> tuple[ObjectStore, tuple[str, str]]:
+        from lakehouse.storage.fast_store import FastStore
+
+        return FastStore(endpoint_from_environment()), split_uri(self.checkpoint_uri.rstrip("/") + "/")
+
+    @staticmethod
+    def _query_id(store: ObjectStore, place: tuple[str, str]) -> str:
+        return str(json.loads(store.read(place[0], f"{place[1]}metadata"))["id"])
+
+
 class WrittenFiles(CloudFiles):
     """``cloudFiles`` whose tasks write their rows to a table's folder; its rows are the data files."""
 
     def streamWriter(self, schema: StructType, overwrite: bool) -> DataSourceStreamWriter:  # noqa: N802
         """The sink."""
-        return _Committing(DirectSink(**json.loads(self.options[_SINK])))
+        return _Committing(DirectSink.parse(self.options[_SINK]))
 
     @classmethod
     def name(cls) -> str:
@@ -63,9 +137,9 @@ class WrittenFiles(CloudFiles):
     def streamReader(self, schema: StructType) -> CloudFilesStream:  # noqa: N802
         """The stream."""
         given = dict(self.options)
-        target = _target_of(json.loads(given.pop(_TARGET)))
+        target, sink = _target_of(json.loads(given.pop(_TARGET))), DirectSink.parse(given.pop(_SINK))
         options = settled(CloudFilesOptions.parse(given), target.schema)
-        return _WritingStream(options, target)
+        return _WritingStream(options, target, sink)
 
 
 @dataclass
@@ -77,11 +151,18 @@ class _Part(InputPartition):
 
 
 class _WritingStream(CloudFilesStream):
-    def __init__(self, options: CloudFilesOptions, target: Target) -> None:
+    def __init__(self, options: CloudFilesOptions, target: Target, sink: DirectSink) -> None:
         super().__init__(options, target.schema, None)
-        self._target = target
+        self._target, self._sink, self._asked = target, sink, False
+
+    def latestOffset(self, start: Offset, limit: ReadLimit) -> Offset:  # noqa: N802
+        self._asked = True
+        return super().latestOffset(start, limit)
 
     def partitions(self, start: Offset, end: Offset) -> list[InputPartition]:
+        # a batch that Spark did not ask for was planned by an earlier run. What its files are now is not what was read
+        if not self._asked and self._sink.has(end):
+            return []
         now = datetime.now(UTC)
         return [_Part(one, now) for one in super().partitions(start, end)]  # type: ignore[arg-type]
 
@@ -105,13 +186,14 @@ class _WritingStream(CloudFilesStream):
             yield pa.RecordBatch.from_pylist(rows, schema=to_arrow_schema(_WRITTEN))
 
 
-def written_files(spark: Any, options: dict[str, str], target: Target) -> DataFrame:
+def written_files(spark: Any, options: dict[str, str], target: Target, sink: DirectSink) -> DataFrame:
     """A stream of the data files that its tasks write.
 
     Args:
         spark: Any session of Spark 4.2.
         options: Of ``cloudFiles``, ``path`` among them.
         target: What the rows become.
+        sink: What commits them.
     """
     from pyspark.sql import functions as F  # noqa: N812
 
@@ -119,33 +201,11 @@ def written_files(spark: Any, options: dict[str, str], target: Target) -> DataFr
 
     spark.dataSource.register(WrittenFiles)
     reader = spark.readStream.format(WrittenFiles.name()).option(_TARGET, json.dumps(_said(target)))
+    reader = reader.option(_SINK, sink.said())
     for name, value in options.items():
         reader = reader.option(name, value) if name != "path" else reader
     counts = [F.sum(name).alias(name) for name in _OBSERVED]
     return reader.load(options["path"]).observe(WRITTEN, *counts)
-
-
-@dataclass(frozen=True)
-class DirectSink:
-    """The sink of ``written_files``: one conditional commit a batch, or none when the table has it.
-
-    Attributes:
-        table: ``layer.name``, for messages.
-        table_uri: The Delta table; it need not exist.
-        checkpoint_uri: The stream's checkpoint.
-        columns: The table's columns, as Spark's JSON.
-        partition_by: Columns by which the folders of a new table are made.
-    """
-
-    table: str
-    table_uri: str
-    checkpoint_uri: str
-    columns: str
-    partition_by: tuple[str, ...] = ()
-
-    def start(self, writer: Any) -> Any:
-        """Starts the query of a ``DataStreamWriter``."""
-        return writer.format(WrittenFiles.name()).option(_SINK, json.dumps(asdict(self))).start()
 
 
 @dataclass
@@ -165,24 +225,13 @@ class _Committing(DataSourceStreamWriter):
         return _Named([row.asDict() for row in iterator])
 
     def commit(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
-        from lakehouse.checkpoints.spark_log import planned_offset
-        from lakehouse.direct.commit import Batch, Change, TableAt, commit
         from lakehouse.direct.data_files import DataFile
-        from lakehouse.storage.fast_store import FastStore
 
-        sink, endpoint = self._sink, endpoint_from_environment()
-        store, (bucket, folder) = FastStore(endpoint), split_uri(sink.checkpoint_uri.rstrip("/") + "/")
-        query = json.loads(store.read(bucket, f"{folder}metadata"))["id"]
-        start, end = (planned_offset(store, bucket, folder, one) for one in (batchId - 1, batchId))
-        assert end is not None  # Spark plans a batch before it does it
         files = []
         for said in (row for one in messages if isinstance(one, _Named) for row in one.rows):
             own = {field.name: said[field.name] for field in fields(DataFile)}
             files.append(DataFile(**{**own, "partition": json.loads(said["partition"])}))
-        columns = StructType.fromJson(json.loads(sink.columns))
-        table = TableAt(sink.table, sink.table_uri, endpoint)
-        change = Change(files, (), columns, tuple(sink.partition_by))
-        commit(table, table.opened(), Batch(query, batchId, start, end), change)
+        self._sink.commit(batchId, files)
 
 
 def _said(target: Target) -> dict[str, Any]:

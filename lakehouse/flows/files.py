@@ -282,7 +282,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
             try:
                 target = target_of(lake, table, flow.loading(options))
                 writer = DirectSink(table, uri, checkpoint, target.rows.json(), flow.partition_by)
-                return written_files(at.spark, flow.reader_options(lake.settings, table), target)
+                return written_files(at.spark, flow.reader_options(lake.settings, table), target, writer)
             except NotDirect as reason:
                 _log.info("Spark's own sink writes %s: %s", table, reason)
         rows = flow.stream(at, table)
