@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.memory import PeakMemory
 
-_OTHERS = ("ingest", "schema", "silver", "batch")
+_OTHERS = ("ingest", "schema", "silver", "batch", "small_files")
 _LAKEHOUSE = [sys.executable, "-m", "lakehouse.cli.main"]
 
 
