@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deltalake.exceptions import DeltaError
+
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.declaration import read_catalogue
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.flows.files import Files
 from lakehouse.lake import Lake, metadata_of
 from lakehouse.maintenance.cleanup import Chosen, Cleanup, cleanup
@@ -87,18 +89,38 @@ def vacuum_tables(
 
     Raises:
         ConfigurationError: there is no such table; or the retention is short, and a reader has not read all.
-        TerminalError: a log does not tell which files are needed.
     """
-    catalogue, needs, found = catalogue_or_none(lake.settings), readers(lake), []
-    for name in existing(lake, names):
+    chosen, needs = existing(lake, names), _needs(lake)
+    if really and retention_hours < DEFAULT_HOURS:  # before anything goes
+        for name in chosen:
+            vacuum(lake, name, needs(name), retention_hours=retention_hours, strict=True)
+    found = []
+    for name in chosen:
         on_table(name)
-        opened = lake.delta(name)
-        if opened is None:
-            continue
-        of_table = needs.get(str(opened.metadata().id), {}) | _whole_reads(lake, catalogue, name)
-        done = vacuum(lake, name, of_table, retention_hours=retention_hours, really=really)
+        try:
+            done = vacuum(lake, name, needs(name), retention_hours=retention_hours, really=really)
+        except ConfigurationError:
+            raise
+        except (TerminalError, DeltaError, OSError) as error:  # the other tables are none the worse for it
+            why = error.what if isinstance(error, TerminalError) else str(error).splitlines()[0][:200]
+            done = Vacuum(name, retention_hours, 0, 0, refused=why)
         found += [done] if done else []
     return found
+
+
+def _needs(lake: Lake) -> Callable[[str], dict[str, int]]:
+    """For a table the streams and tables that read it, each with the version that it needs."""
+    catalogue, of_streams = catalogue_or_none(lake.settings), readers(lake)
+
+    def needs(name: str) -> dict[str, int]:
+        try:
+            opened = lake.delta(name)
+        except (DeltaError, OSError):  # whoever removes files will say it
+            return {}
+        known = {} if opened is None else of_streams.get(str(opened.metadata().id), {})
+        return known | _whole_reads(lake, catalogue, name)
+
+    return needs
 
 
 def restore(lake: Lake, table: str, version: int, *, then: str = "follow", really: bool = False) -> TakenBack:

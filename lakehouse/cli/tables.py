@@ -12,6 +12,7 @@ from lakehouse.cli.output import Json, Output, command
 if TYPE_CHECKING:
     from lakehouse.lake import Lake, LakeTable
 
+_CURE = "look at its folder _delta_log: an object is missing, or is no log; put it back from a copy"
 Named = Annotated[str, typer.Argument(metavar="TABLE", help="layer.name")]
 
 
@@ -59,7 +60,7 @@ def tables(as_json: bool = Json) -> None:
                 "; ".join(f"{one['name']} cannot be read: {one['problem']}" for one in broken),
                 where=lake.settings.lake_uri,
                 state="the other tables are as listed",
-                next_command="look at its folder _delta_log; a copy of it, or RESTORE in Spark, brings the table back",
+                next_command=_CURE,
             )
 
 
@@ -127,7 +128,7 @@ def detail(table: Named, as_json: bool = Json) -> None:
         lines: dict[str, Any] = {
             "where": found.uri,
             "version": found.version,
-            "rows": f"{found.rows:,} in {found.files:,} files, {found.size_bytes / 1e6:,.2f} MB",
+            "rows": f"{found.rows:,} in {found.files:,} files, {(found.size_bytes or 0) / 1e6:,.2f} MB",
             "stream": _batch(found.last_batch, found.planned_batch) or "none",
             "last write": _moment(found.last_write),
             "written now by": holder.described() if holder else "nobody",
@@ -184,12 +185,23 @@ def du(as_json: bool = Json) -> None:
 
 def _open(out: Output, table: str) -> tuple[Lake, LakeTable]:
     """The lake and a table that is there, declared or not."""
+    from deltalake.exceptions import DeltaError
+
+    from lakehouse.errors import TerminalError
     from lakehouse.lake import Lake
     from lakehouse.upkeep import existing
 
     lake = Lake.open(say=out.say)
     existing(lake, [table])
-    opened = lake.delta(table)
+    try:
+        opened = lake.delta(table)
+    except (DeltaError, OSError) as error:
+        raise TerminalError(
+            f"{table} cannot be read: {str(error).splitlines()[0][:200]}",
+            where=lake.settings.table_uri(table),
+            state="nothing was changed",
+            next_command=_CURE,
+        ) from None
     assert opened is not None
     return lake, opened
 

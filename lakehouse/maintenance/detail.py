@@ -157,8 +157,9 @@ def _of_folders(partitions: tuple[str, ...], folders: int, total: int, ranges: d
     able = {column: days for column, days in found.items() if total / days >= FOLDER_BYTES and days > 1}
     if able:
         column, days = max(able.items(), key=lambda one: one[1])
-        each = total / days / 1e9
-        return f"partitioning by the day of {column} would help who reads by it: {days:,} folders of {each:,.1f} GB"
+        gigabytes = total / days / 1e9
+        said = f"{days:,} folders of {gigabytes:,.1f} GB"
+        return f"partitioning by the day of {column} would help who reads by it: {said}"
     if found:
         column, days = min(found.items(), key=lambda one: one[1])
         return f"no partitioning: {column} would make {days:,} folders of {total / days / 1e6:,.0f} MB, below 1 GB"

@@ -13,16 +13,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pyarrow as pa
-from deltalake import PostCommitHookProperties
+from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, metadata_of
 from lakehouse.maintenance.positions import alone
 
 TARGET_BYTES = 128_000_000
 LEAST_FEWER = 8
+_Z_ORDER = "zOrder"
 _WRITABLE = {"appendOnly", "invariants", "timestampNtz", "changeDataFeed"}
 """Features with which a data file can be written again without a word about its rows."""
 
@@ -85,7 +86,10 @@ def optimize(
         ConfigurationError: there is no such column.
         TransientError: somebody else wrote the same files meanwhile; nothing was changed.
     """
-    opened = lake.delta(table)
+    try:
+        opened = lake.delta(table)
+    except (DeltaError, OSError) as error:
+        return Optimized(table, 0, 0, 0, 0, 0, f"it cannot be read: {str(error).splitlines()[0][:200]}")
     if opened is None:
         return None
     found = _look(opened, table, thresholds)
@@ -144,8 +148,7 @@ def _no_z_order(
     if total_bytes <= target_bytes:
         return f"all rows fit into a file of {target_bytes / 1e6:,.0f} MB: no order lets a reader pass over files"
     for entry in opened.history():
-        same = json.dumps(list(z_order)) == (entry.get("operationParameters") or {}).get("zOrderBy")
-        if entry.get("operation") == "OPTIMIZE" and same:
+        if metadata_of(entry).get(_Z_ORDER) == list(z_order):
             return f"nothing has come since version {entry['version']}, which is in this order"
         if entry.get("operation") not in ("OPTIMIZE", "VACUUM START", "VACUUM END"):
             return ""
@@ -159,8 +162,12 @@ def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds)
     hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
     try:
         if thresholds.z_order:
+            said = json.dumps({_Z_ORDER: list(thresholds.z_order)})
             opened.optimize.z_order(
-                thresholds.z_order, target_size=thresholds.target_bytes, post_commithook_properties=hooks
+                thresholds.z_order,
+                target_size=thresholds.target_bytes,
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": said}),
+                post_commithook_properties=hooks,
             )
         else:
             opened.optimize.compact(target_size=thresholds.target_bytes, post_commithook_properties=hooks)

@@ -75,6 +75,7 @@ def vacuum(
     *,
     retention_hours: float = DEFAULT_HOURS,
     really: bool = False,
+    strict: bool = False,
     now: datetime | None = None,
 ) -> Vacuum | None:
     """Removes the data files of a table that nobody can need any more; None when there is no table.
@@ -85,11 +86,13 @@ def vacuum(
         needs: The streams that read it, each with the version that it needs, see ``positions.readers``.
         retention_hours: For how long what is gone from the table stays.
         really: Do it; otherwise it is only counted.
+        strict: Whether a reader that is behind is an error where the retention is short; otherwise it is only told.
         now: The moment that the retention is counted from.
 
     Raises:
         ConfigurationError: the retention is shorter than Delta's, and a reader has not passed all of it.
         TerminalError: the log does not tell which files are needed.
+        DeltaError: it cannot be read.
     """
     limit = (now or datetime.now(UTC)) - timedelta(hours=retention_hours)
     files = TableFiles.of(lake, lake.settings.table_uri(table))
@@ -103,7 +106,7 @@ def vacuum(
     short, refused = retention_hours < DEFAULT_HOURS, ""
     if short and (lagging := behind(files, needs)):
         refused = f"{', '.join(lagging)} has not read all of {table}"
-        if really:
+        if really or strict:
             raise _too_short(files, refused, retention_hours, lagging)
     oldest, kept_for = _oldest(files, limit, needs)
     needed = files.active.union(*(one.paths for one in files.logged(oldest)))

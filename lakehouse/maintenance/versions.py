@@ -30,6 +30,7 @@ from lakehouse.lake import EMPTIED, FORGOTTEN, Lake, LakeTable, metadata_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
 from lakehouse.maintenance.table_files import paths_of
+from lakehouse.plain_text import counted
 
 Then = Literal["follow", "keep"]
 
@@ -95,7 +96,7 @@ def take_back(
         again = _again(lake, table, older)
         if then == "keep" and readers and again:
             raise _refused(
-                f"{', '.join(readers)} would keep what they have, and get the rows of {len(again):,} files once more",
+                f"{', '.join(readers)} would keep what they have, and get {counted(len(again), 'file')} twice",
                 f"lakehouse maintain restore-version {table} {version} --then follow",
             )
         rows = sum(one.rows or 0 for one in again)
@@ -151,7 +152,7 @@ def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTabl
     there = {info.key.removeprefix(f"{folder}/") for info in lake.store.list(bucket, f"{folder}/")}
     if gone := [path for path in paths_of(older) if path not in there]:
         raise _refused(
-            f"{len(gone):,} data files of version {version} are gone: a vacuum removed them",
+            f"version {version} lacks {counted(len(gone), 'data file')}: a vacuum removed what it needs",
             f"lakehouse history {table}   (a newer version may do)",
         )
     return opened, older
@@ -198,7 +199,7 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
             missing.append(one)
     if missing:
         raise _refused(
-            f"{len(missing):,} files that came later are not in their bucket any more as they were loaded, "
+            f"the bucket does not have {counted(len(missing), 'later file')} any more as loaded, "
             f"{missing[0].path} among them: their rows would be lost",
             "put them back, or name a newer version",
         )
