@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,8 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.optimize import TARGET_BYTES
-from lakehouse.maintenance.positions import place_of
+from lakehouse.maintenance.positions import StreamPlace, place_of
+from lakehouse.storage.store import ObjectMissing
 
 FOLDER_BYTES = 1_000_000_000
 """What a folder of a partitioned table should hold at least."""
@@ -69,15 +71,31 @@ def state(lake: Lake, table: str) -> TableState | None:
         return TableState(table, lake.settings.table_uri(table), problem=str(error).splitlines()[0][:200])
     if opened is None:
         return None
-    place = place_of(lake, table, sources=False)
+    place = _place(lake, table, opened)
     info = lake.info_of(table, opened)
     return TableState(
         **vars(info), last_write=_last_write(opened), last_batch=place.finished, planned_batch=place.planned
     )
 
 
+def _place(lake: Lake, table: str, opened: LakeTable) -> StreamPlace:
+    """Where its stream stands: a listing of hundreds of batches is left out where the table's own number tells all."""
+    bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/"
+    try:
+        batch = opened.transaction_version(str(json.loads(lake.store.read(bucket, f"{base}metadata"))["id"]))
+    except (ObjectMissing, ValueError, KeyError, TypeError):
+        batch = None
+
+    def there(name: str) -> bool:
+        return any(info.key == base + name for info in lake.store.list(bucket, base + name))
+
+    if batch is not None and there(f"commits/{batch}") and not there(f"offsets/{batch + 1}"):
+        return StreamPlace(table, batch, batch)
+    return place_of(lake, table, sources=False)
+
+
 def _last_write(opened: LakeTable) -> datetime | None:
-    for entry in opened.history(10):
+    for entry in opened.history(5):
         if not str(entry.get("operation") or "").startswith(_UPKEEP) and entry.get("timestamp"):
             return datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC)
     return None
