@@ -12,8 +12,7 @@ TABLES = ["bronze.sales", "gold.days", "silver.sales"]
 FILE = """
 tables:
   bronze.sales:
-    files: {path: "{landing}/sales/", hints: {id: BIGINT, day: STRING, amount: BIGINT}}
-    checks: [unique: id]
+    files: {path: "{landing}/sales/", engine: local, hints: {id: BIGINT, day: STRING, amount: BIGINT}}
   silver.sales:
     latest: {of: bronze.sales, key: id}
   gold.days:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,22 +60,21 @@ def stand(things, reader, version, *, snapshot=False):
 
 
 def test_small_files_are_joined_where_that_pays_and_nothing_else_changes(things):
-    load(things, 0, 9)
-    [dry] = optimize_tables(things.lake)
-    assert (dry.files_before, dry.files_after, dry.why_not, dry.done) == (9, 1, "", False)
-    assert things.lake.version(TABLE) == 8
-    [not_worth] = optimize_tables(things.lake, thresholds=Thresholds(least_fewer=9), really=True)
-    assert not_worth.why_not == "8 files fewer; it pays from 9 on" and not not_worth.done
-    assert things.failed_checks() == set()
-    [done] = optimize_tables(things.lake, really=True)
-    assert (done.files_before, done.files_after, done.version, done.done) == (9, 1, 9, True)
-    assert values(things) == expected(9)
-    [newest] = things.lake.commits_since(TABLE, 8)
+    load(things, 0, 3)
+    two = Thresholds(least_fewer=2)
+    [dry] = optimize_tables(things.lake, thresholds=two)
+    assert (dry.files_before, dry.files_after, dry.why_not, dry.done) == (3, 1, "", False)
+    [not_worth] = optimize_tables(things.lake, really=True)
+    assert not_worth.why_not == "2 files fewer; it pays from 8 on" and not not_worth.done
+    assert things.lake.version(TABLE) == 2 and things.failed_checks() == set()
+    [done] = optimize_tables(things.lake, thresholds=two, really=True)
+    assert (done.files_before, done.files_after, done.version, done.done) == (3, 1, 3, True)
+    [newest] = things.lake.commits_since(TABLE, 2)
     assert newest.only_adds, "a stream reads on"
-    assert optimize_tables(things.lake, really=True)[0].why_not
-    assert things.failed_checks() == set()
-    load(things, 9, 1)
-    assert values(things) == expected(10) and things.failed_checks() == set()
+    assert optimize_tables(things.lake, thresholds=two, really=True)[0].why_not
+    assert values(things) == expected(3) and things.failed_checks() == set()
+    load(things, 3, 1)
+    assert values(things) == expected(4) and things.failed_checks() == set()
 
 
 def test_a_table_whose_batches_write_files_again_is_left_alone_while_it_is_written(things):
@@ -197,7 +197,7 @@ class Follower:
 
 
 def test_files_are_joined_and_removed_while_another_process_loads_and_a_reader_follows(things, environment):
-    lake, many = things.lake, 25
+    lake, many = things.lake, 12
     told = {**environment, "LAKEHOUSE_DECLARATION": str(lake.settings.declaration)}
     folders = os.pathsep.join(str(Path(__file__).parents[up]) for up in (1, 2))
     writer = subprocess.Popen(
@@ -206,22 +206,18 @@ def test_files_are_joined_and_removed_while_another_process_loads_and_a_reader_f
         stdout=subprocess.PIPE,
         text=True,
     )
-    follower, joined, removed = Follower(things), 0, 0
-    for number in writer.stdout:
-        if int(number) % 3 == 0:
-            follower.follow()
-        if int(number) % 2 == 0:
-            joined += sum(one.done for one in optimize_tables(lake, [TABLE], Thresholds(least_fewer=2), really=True))
-            try:
-                [done] = vacuum_tables(lake, [TABLE], retention_hours=0, really=True)
-                removed += done.old_files
-            except ConfigurationError as error:
-                assert "silver.things has not read all" in error.what
+    follower, joined, easy = Follower(things), 0, Thresholds(least_fewer=2)
+    for _ in writer.stdout:
+        joined += sum(one.done for one in optimize_tables(lake, [TABLE], easy, really=True))
+        follower.follow()
+        with suppress(ConfigurationError):  # where the writer was faster than the reader
+            vacuum_tables(lake, [TABLE], retention_hours=0, really=True)
     assert writer.wait() == 0
     follower.follow()
-    assert joined > 3 and removed > many / 2
     assert values(things) == sorted(follower.rows) == expected(many)
-    assert things.failed_checks() == set()
+    [last] = vacuum_tables(lake, [TABLE], retention_hours=0, really=True)
+    assert joined > 2 and last.files_after == len(things.adds()) == len(things.objects())
+    assert values(things) == expected(many) and things.failed_checks() == set()
 
 
 def test_a_table_taken_back_has_every_file_once_after_the_next_run(things):
@@ -238,10 +234,8 @@ def test_a_table_taken_back_has_every_file_once_after_the_next_run(things):
     assert not commit.only_adds and commit.forgotten == "follow", "tables behind are computed again"
     things.load()
     assert values(things) == expected(5) and things.failed_checks() == set()
-    load(things, 5, 1)
-    assert values(things) == expected(6) and things.failed_checks() == set()
     restore(things.lake, TABLE, 0, really=True)
-    things.load()
+    load(things, 5, 1)
     assert values(things) == expected(6) and things.failed_checks() == set()
 
 
