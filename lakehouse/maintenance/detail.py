@@ -95,9 +95,10 @@ def _place(lake: Lake, table: str, opened: LakeTable) -> StreamPlace:
 
 
 def _last_write(opened: LakeTable) -> datetime | None:
-    for entry in opened.history(5):
-        if not str(entry.get("operation") or "").startswith(_UPKEEP) and entry.get("timestamp"):
-            return datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC)
+    for looked_at in (1, 10):  # each costs a request, and mostly the newest tells
+        for entry in opened.history(looked_at):
+            if not str(entry.get("operation") or "").startswith(_UPKEEP) and entry.get("timestamp"):
+                return datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC)
     return None
 
 

@@ -101,6 +101,12 @@ class TableFiles:
             return None
         return cls(uri, opened, data, log, hidden, other, frozenset(paths_of(opened)), commits, lake)
 
+    def missing(self) -> list[str]:
+        """Paths of the newest version that are not in the folder; those that came after the listing are looked for."""
+        bucket, folder = _place(self.uri)
+        late = sorted(self.active - self.data.keys())
+        return [path for path in late if self._lake.store.info(bucket, folder + path) is None]
+
     def logged(self, after: int) -> list[LoggedCommit]:
         """The commits after a version up to the newest, in order.
 

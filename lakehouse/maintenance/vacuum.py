@@ -16,6 +16,7 @@ from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.positions import holder_of
 from lakehouse.maintenance.table_files import TableFiles, paths_of, size_of, unknown_features
+from lakehouse.plain_text import counted
 from lakehouse.storage.store import ObjectInfo
 
 DEFAULT_HOURS = 168
@@ -103,6 +104,9 @@ def vacuum(
     if features := unknown_features(files.opened):
         reason = f"only Spark knows the files of a table with {', '.join(features)}"
         return Vacuum(table, retention_hours, *before, refused=reason)
+    if missing := files.missing():  # the log spells paths in another way than the folder, or the table is damaged
+        reason = f"{counted(len(missing), 'file')} of the newest version not found, such as {missing[0]}"
+        return Vacuum(table, retention_hours, *before, refused=reason)
     short, refused = retention_hours < DEFAULT_HOURS, ""
     if short and (lagging := behind(files, needs)):
         refused = f"{', '.join(lagging)} has not read all of {table}"
@@ -116,10 +120,10 @@ def vacuum(
         kept_for += (f"the run of {holder.described()}: files that it has not committed yet",)
         limit = datetime.fromtimestamp(holder.acquired_at, UTC) - _CLOCKS_APART
     unnamed = {path: one for path, one in doomed.items() if path not in old and one.last_modified <= limit}
-    counted = (len(old), size_of(doomed[path] for path in old), len(unnamed), size_of(unnamed.values()))
+    found = (len(old), size_of(doomed[path] for path in old), len(unnamed), size_of(unnamed.values()))
     if really:
         _remove(lake, files, [*old, *unnamed])
-    return Vacuum(table, retention_hours, *before, *counted, max(oldest, 0), kept_for, refused, really)
+    return Vacuum(table, retention_hours, *before, *found, max(oldest, 0), kept_for, refused, really)
 
 
 def behind(files: TableFiles, needs: Mapping[str, int]) -> list[str]:

@@ -128,6 +128,32 @@ def test_a_vacuum_removes_what_nobody_needs_and_keeps_what_anybody_may(things):
     assert values(things) == expected(5) and things.failed_checks() == set()
 
 
+NAMES = ["a b", "ü", "50%", "x=y", "a%20b", "q?#", "plus+", ""]
+
+
+def test_folders_with_any_name_are_joined_and_removed_as_others(things):
+    things.declare(partition_by=["p"], options={"cloudFiles.inferColumnTypes": True})
+    for number in range(2):
+        things.put(f"{number}.json", [{"p": name, "a": place} for place, name in enumerate(NAMES)])
+        things.load()
+    before = things.rows("p", "a")
+    [done] = optimize_tables(things.lake, [TABLE], Thresholds(least_fewer=1), really=True)
+    assert (done.files_before, done.files_after) == (2 * len(NAMES), len(NAMES))
+    removed = vacuum(things.lake, TABLE, {}, now=LATER, really=True)
+    assert (removed.refused, removed.old_files, removed.files_after) == ("", 2 * len(NAMES), len(NAMES))
+    assert things.rows("p", "a") == before and len(before) == 2 * len(NAMES)
+    assert len(things.objects()) == len(NAMES) and things.failed_checks() == set()
+
+
+def test_a_table_whose_files_are_not_where_its_log_says_is_left_alone(things):
+    load(things, 0, 2)
+    stray(things)
+    [first, _] = things.adds()
+    things.lake.store.delete(things.lake.settings.bucket, f"{things.lake.settings.user}/bronze/things/{first['path']}")
+    left = vacuum(things.lake, TABLE, {}, now=LATER, really=True)
+    assert left.refused == f"1 file of the newest version not found, such as {first['path']}" and not left.done
+
+
 def test_a_short_retention_waits_for_every_reader_and_leaves_what_a_run_may_commit(things):
     lake = things.lake
     load(things, 0, 2)
