@@ -208,8 +208,10 @@ class Lake:
     def describe(self, table: str) -> TableInfo | None:
         """Numbers of the table's newest version, or None when it does not exist."""
         opened = self.delta(table)
-        if opened is None:
-            return None
+        return None if opened is None else self.info_of(table, opened)
+
+    def info_of(self, table: str, opened: LakeTable) -> TableInfo:
+        """The same of a table that is open already."""
         adds = pa.table(opened.get_add_actions(flatten=True))
         return TableInfo(
             name=table,

@@ -12,16 +12,19 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.check import check, show_finding
+from lakehouse.cli.cleanup import cleanup
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
+from lakehouse.cli.maintain import maintain
 from lakehouse.cli.output import Json, command, require_declared
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
 from lakehouse.cli.schema import schema
 from lakehouse.cli.stream import stream
+from lakehouse.cli.tables import detail, du, history, tables
 from lakehouse.cli.triggers import triggers
 from lakehouse.cli.verbose import Group, Verbose
 from lakehouse.errors import ConfigurationError
@@ -200,21 +203,6 @@ def ingest(
         done.require_success()
 
 
-@app.command("tables")
-def tables_(as_json: bool = Json) -> None:
-    """List the tables of the lake, from Delta's logs: needs no Spark."""
-    from lakehouse.lake import Lake
-
-    with command(as_json) as out:
-        lake = Lake.open(say=out.say)
-        found = lake.tables()
-        rows = [[one.name, one.rows, one.version, one.files, one.size_bytes / 1e6, one.uri] for one in found]
-        out.table(["table", "rows", "version", "files", "MB", "where"], rows)
-        if not found:
-            out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
-        out.result({"lake": lake.settings.lake_uri, "tables": [one.as_dict() for one in found]})
-
-
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def demo(context: typer.Context, as_json: bool = Json) -> None:
     """Run the whole story with Dagster: sample files, sensor, job, checks. Needs a clone of the project."""
@@ -249,6 +237,11 @@ def prepare(as_json: bool = Json) -> None:
         out.result({"ready": [str(one.result()) for one in work]})
 
 
+app.command()(tables)
+app.command()(history)
+app.command()(detail)
+app.command()(du)
+app.command()(cleanup)
 app.command()(init)
 app.command()(add)
 app.command()(validate)
@@ -264,6 +257,7 @@ app.command()(report)
 app.command()(stream)
 app.command("copy-into")(copy_into)
 app.add_typer(files_commands.checkpoint, name="checkpoint")
+app.add_typer(maintain, name="maintain")
 app.add_typer(schema, name="schema")
 app.add_typer(triggers, name="triggers")
 

@@ -13,6 +13,7 @@ from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.selection import ingested, readers_of
 from lakehouse.dagster.sensors import SENSOR, sensor_of
 from lakehouse.dagster.tables import Pictures, asset_of
+from lakehouse.dagster.upkeep import upkeep_of
 from lakehouse.declaration import read_catalogue
 from lakehouse.table import Catalogue
 
@@ -46,7 +47,7 @@ def definitions(
         catalogue = read_catalogue(settings)
     folders = landing_folders(catalogue, landing)
     tables = [asset_of(table, folders, settings, (pictures or {}).get(table.name)) for table in catalogue]
-    upkeep = list(maintenance_of(catalogue))
+    upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
         ingest = ingest_job(job_name, every_run)

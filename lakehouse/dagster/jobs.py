@@ -31,7 +31,7 @@ def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition
         selection=dg.AssetSelection.assets(*keys),
         executor_def=dg.in_process_executor,
         description="Fills columns that joined a schema from what was rescued, and closed windows from late rows; "
-        "counts all rows again for the checks.",
+        "counts all rows again for the checks; joins small files, and removes those that nobody needs.",
     )
 
 

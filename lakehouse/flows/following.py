@@ -34,9 +34,12 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
         again = not_read(lake, source, reader=reader, back=1)
         return bool(changed) or any(not commit.only_adds for commit in again)
     removals = [one for one in todo if one.batch_id is None and not one.promoted]
-    choices = {one.forgotten or reader.after_removals or lake.settings.after_removals for one in removals}
+    # what was removed before the source was taken back is there again, or removed by that
+    back = [place for place, one in enumerate(removals) if one.operation == "RESTORE" and one.forgotten]
+    counting = removals[back[-1] if back else 0 :]
+    choices = {one.forgotten or reader.after_removals or lake.settings.after_removals for one in counting}
     if "ask" in choices:
-        raise _asks(lake, source, reader.name, removals)
+        raise _asks(lake, source, reader.name, counting)
     if choices == {"keep"} and len(removals) == len(todo):
         checkpoints.note_kept(lake, reader.name, [one.version for one in removals])
         return True

@@ -44,6 +44,10 @@ def test_each_table_is_an_asset_behind_its_source(graph):
         "maintenance/replay_late_rows/silver/rooms": {"silver/rooms"},
         "maintenance/check_all_rows/bronze/readings": {"bronze/readings"},
         "maintenance/check_all_rows/silver/readings": {"silver/readings"},
+        "maintenance/join_and_remove_files/bronze/readings": {"bronze/readings"},
+        "maintenance/join_and_remove_files/silver/readings": {"silver/readings"},
+        "maintenance/join_and_remove_files/silver/rooms": {"silver/rooms"},
+        "maintenance/join_and_remove_files/gold/days": {"gold/days"},
     }
 
 

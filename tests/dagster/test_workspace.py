@@ -121,6 +121,10 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "maintenance/check_all_rows/silver/orders_windowed_aggregates",
         "maintenance/check_all_rows/silver/orders",
         "maintenance/check_all_rows/gold/daily_revenue",
+        "maintenance/join_and_remove_files/bronze/orders_autoloader",
+        "maintenance/join_and_remove_files/silver/orders_windowed_aggregates",
+        "maintenance/join_and_remove_files/silver/orders",
+        "maintenance/join_and_remove_files/gold/daily_revenue",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]

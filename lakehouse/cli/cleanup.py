@@ -1,0 +1,57 @@
+"""``lakehouse cleanup``: removing what a user has in the lake."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.output import Json, Yes, command
+from lakehouse.plain_text import counted
+
+
+def cleanup(
+    tables: Annotated[bool, typer.Option("--tables", help="the tables, and the rows that they do not count")] = False,
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="checkpoints, journals, schemas, counts: all else below your folder")
+    ] = False,
+    landing: Annotated[
+        bool, typer.Option("--landing", help="the files that were landed for declared tables, in the landing bucket")
+    ] = False,
+    everything: Annotated[bool, typer.Option("--all", help="all three")] = False,
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Remove what you have in the lake, for good, below your own folder alone; refused while a table is written."""
+    from dataclasses import asdict
+
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.lake import Lake
+    from lakehouse.upkeep import clean_up
+
+    with command(as_json) as out:
+        if not (tables or checkpoints or landing or everything):
+            raise ConfigurationError(
+                "nothing was named that shall go",
+                where="lakehouse cleanup",
+                state="nothing was removed",
+                next_command="give some of --tables, --checkpoints, --landing; or --all",
+            )
+        lake = Lake.open(say=out.say)
+        done = clean_up(
+            lake,
+            tables=tables or everything,
+            checkpoints=checkpoints or everything,
+            landing=landing or everything,
+            really=yes,
+        )
+        out.table(["folder", "objects", "MB"], [[one.uri, one.objects, one.size_bytes / 1e6] for one in done.folders])
+        for one in done.left:
+            out.line(f"stays: {one}", style="yellow")
+        objects, size = (sum(getattr(one, name) for one in done.folders) for name in ("objects", "size_bytes"))
+        told = f"{counted(objects, 'object')}, {size / 1e6:,.2f} MB"
+        if yes:
+            out.line(f"removed {told}")
+        else:
+            out.line(f"would remove {told}, for good" + ("; --yes does it" if objects else ""))
+        out.result({**asdict(done), "objects": objects, "size_bytes": size})

@@ -1,0 +1,176 @@
+"""``lakehouse maintain``: files joined, files removed, a table taken back. Dry without ``--yes``, and without Spark."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from lakehouse.cli.output import Json, Yes, command
+from lakehouse.plain_text import counted
+
+maintain = typer.Typer(help="Keep the tables in order; each command only says what it would do without --yes.")
+
+Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="layer.name; default: all in the lake")]
+
+
+@maintain.command("optimize")
+def optimize(
+    tables: Tables = None,
+    target_mb: Annotated[int, typer.Option(min=1, help="how large a data file shall be")] = 128,
+    least_fewer: Annotated[int, typer.Option(min=1, help="it pays when a table has so many files fewer then")] = 8,
+    z_order: Annotated[
+        list[str] | None, typer.Option(help="put rows together by the values of this column; repeatable; see detail")
+    ] = None,
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Join small data files, where it pays; the rows stay the same, and streams go on beside it."""
+    from dataclasses import asdict
+
+    from lakehouse.lake import Lake
+    from lakehouse.maintenance.optimize import Thresholds
+    from lakehouse.upkeep import optimize_tables
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        thresholds = Thresholds(target_mb * 1_000_000, least_fewer, tuple(z_order or ()))
+        found = optimize_tables(
+            *(lake, tables or (), thresholds), really=yes, on_table=lambda table: out.doing(f"{table}: joining files")
+        )
+        out.table(
+            ["table", "files", "MB", "small", "files then", "MB then", "version", "why not"],
+            [
+                [
+                    *(one.table, one.files_before, one.bytes_before / 1e6, one.small_files, one.files_after),
+                    *(one.bytes_after / 1e6, one.version, one.why_not or None),
+                ]
+                for one in found
+            ],
+        )
+        paying = [one for one in found if not one.why_not]
+        fewer = sum(one.files_before - one.files_after for one in paying)
+        if yes:
+            out.line(
+                f"{counted(len(paying), 'table')} with {counted(fewer, 'file')} fewer; vacuum removes the old ones"
+            )
+        else:
+            does = "; --yes does it" if paying else ""
+            out.line(f"would leave {counted(len(paying), 'table')} with about {counted(fewer, 'file')} fewer{does}")
+        out.result({"done": yes, "tables": [asdict(one) for one in found]})
+
+
+@maintain.command("vacuum")
+def vacuum(
+    tables: Tables = None,
+    retention_hours: Annotated[
+        float,
+        typer.Option(min=0, help="how long what is gone from a table stays; below 168 every reader has to be done"),
+    ] = 168,
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Remove data files that no version of the retention, no reader and no running batch can need."""
+    from dataclasses import asdict
+
+    from lakehouse.lake import Lake
+    from lakehouse.upkeep import vacuum_tables
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        found = vacuum_tables(
+            *(lake, tables or ()),
+            retention_hours=retention_hours,
+            really=yes,
+            on_table=lambda table: out.doing(f"{table}: looking for files that nobody needs"),
+        )
+        out.table(
+            ["table", "files", "MB", "of old versions", "MB old", "never committed", "MB never", "readable from"],
+            [
+                [
+                    *(one.table, one.files_before, one.bytes_before / 1e6, one.old_files, one.old_bytes / 1e6),
+                    *(one.unnamed_files, one.unnamed_bytes / 1e6, one.oldest_version),
+                ]
+                for one in found
+            ],
+        )
+        for one in found:
+            for reason in one.kept_for:
+                out.line(f"{one.table}: more is kept for {reason}")
+            if one.refused:
+                out.line(f"{one.table}: {one.refused}", style="yellow")
+        files = sum(one.files_before - one.files_after for one in found)
+        size = sum(one.bytes_before - one.bytes_after for one in found)
+        told = f"{counted(files, 'file')}, {size / 1e6:,.2f} MB"
+        out.line(f"removed {told}" if yes else f"would remove {told}" + ("; --yes does it" if files else ""))
+        values = [{**asdict(one), "files_after": one.files_after, "bytes_after": one.bytes_after} for one in found]
+        out.result({"done": yes, "files": files, "size_bytes": size, "tables": values})
+
+
+@maintain.command("restore-version")
+def restore_version(
+    table: Annotated[str, typer.Argument(help="layer.name of a table that files fill")],
+    version: Annotated[int, typer.Argument(help="the version that it shall have again; lakehouse history lists them")],
+    then: Annotated[
+        str, typer.Option(help="tables computed from it: follow (computed again), keep (as they are)")
+    ] = "follow",
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Take a table back to an older version, and its stream: files that came after it are loaded again."""
+    from dataclasses import asdict
+
+    from lakehouse.lake import Lake
+    from lakehouse.upkeep import restore
+
+    with command(as_json) as out:
+        done = restore(Lake.open(say=out.say), table, version, then=then, really=yes)
+        verb = "took" if done.done else "would take"
+        out.line(
+            f"{verb} {table} from version {done.newest} ({done.rows_before:,} rows) back to version {version} "
+            f"({done.rows_after:,} rows)"
+        )
+        out.line(
+            f"the next run loads {counted(done.again, 'file')} again, which gave {counted(done.again_rows, 'row')}"
+        )
+        if done.readers:
+            out.line(f"{', '.join(done.readers)}: {'computed again' if then == 'follow' else 'as they are'}")
+        out.line("now run: lakehouse ingest" if done.done else "nothing was changed; --yes does it")
+        out.result({**asdict(done), "then": then})
+
+
+@maintain.command("orphans")
+def orphans(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="as listed: which to remove")] = None,
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """List what was kept for tables that are neither declared nor there; --yes removes what is named."""
+    from dataclasses import asdict
+
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.lake import Lake
+    from lakehouse.upkeep import find_orphans, remove_orphans
+
+    with command(as_json) as out:
+        if yes and not names:
+            raise ConfigurationError(
+                "orphans are removed by name only",
+                where="lakehouse maintain orphans --yes",
+                state="nothing was removed",
+                next_command="lakehouse maintain orphans   (lists them; then name some, with --yes)",
+            )
+        lake = Lake.open(say=out.say)
+        found = remove_orphans(lake, names or ()) if yes else find_orphans(lake)
+        if names and not yes:
+            found = [one for one in found if one.name in names]
+        out.table(
+            ["name", "objects", "MB", "last written", "why"],
+            [
+                [one.name, one.objects, one.size_bytes / 1e6, f"{one.last_written:%Y-%m-%d %H:%M:%S}Z", one.why]
+                for one in found
+            ],
+        )
+        told = f"{counted(len(found), 'folder')}, {sum(one.size_bytes for one in found) / 1e6:,.2f} MB"
+        out.line(f"removed {told}" if yes else f"{told} of nothing that is declared or there; NAME --yes removes one")
+        out.result({"done": yes, "orphans": [asdict(one) for one in found]})

@@ -1,0 +1,60 @@
+"""Small files joined and old ones removed, every night: an asset for each table, in the job ``maintenance``."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lakehouse.dagster.names import key_of, pool
+from lakehouse.dagster.resources import LakeResource
+from lakehouse.table import Catalogue, Table
+
+UPKEEP = "join_and_remove_files"
+
+
+def upkeep_of(catalogue: Catalogue) -> Iterator[dg.AssetsDefinition]:
+    """For each table that every run brings up to date."""
+    for table in catalogue:
+        if not table.on_demand:
+            yield _upkeep(table)
+
+
+def _upkeep(table: Table) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=dg.AssetKey(["maintenance", UPKEEP, *table.name.split(".")]),
+        deps=[key_of(table.name)],
+        group_name="maintenance",
+        kinds={"deltalake"},
+        owners=list(table.owners),
+        description=f"Joins the small files of {table.name} where that pays, and removes those that no version of the "
+        "last seven days, no reader and no running batch needs. No row changes.",
+        code_version="1",
+        pool=pool(table.name),
+    )
+    def upkeep(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+        from lakehouse.upkeep import optimize_tables, vacuum_tables
+
+        opened = lake.open()
+        if opened.version(table.name) is None:
+            return dg.MaterializeResult(metadata={"table_files_before": 0, "table_files_after": 0})
+        [joined] = optimize_tables(opened, [table.name], really=True)
+        [removed] = vacuum_tables(opened, [table.name], really=True)
+        context.log.info(joined.why_not or f"joined {joined.files_before:,} files into {joined.files_after:,}")
+        for reason in (*removed.kept_for, removed.refused):
+            if reason:
+                context.log.info(f"files are kept: {reason}")
+        # names for ever: Dagster plots them over runs. "stored" is with the files of older versions
+        return dg.MaterializeResult(
+            metadata={
+                "table_files_before": joined.files_before,
+                "table_files_after": joined.files_after,
+                "table_bytes_before": joined.bytes_before,
+                "table_bytes_after": joined.bytes_after,
+                "small_files": joined.small_files,
+                "stored_files_before": removed.files_before,
+                "stored_files_after": removed.files_after,
+                "stored_bytes_before": removed.bytes_before,
+                "stored_bytes_after": removed.bytes_after,
+            }
+        )
+
+    return upkeep

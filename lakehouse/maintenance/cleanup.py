@@ -1,0 +1,154 @@
+"""Removing what a user has in the lake: tables, what streams keep beside them, and the files that were landed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.lake import Lake
+from lakehouse.maintenance.positions import alone, holders
+from lakehouse.maintenance.table_files import size_of
+from lakehouse.settings import LAYERS
+from lakehouse.storage.store import ObjectInfo
+
+_LEASE = ".lease"
+_TABLES = (*LAYERS, "_quarantine")
+
+
+@dataclass(frozen=True)
+class Doomed:
+    """A folder that goes.
+
+    Attributes:
+        uri: Which.
+        objects: How many objects of it.
+        size_bytes: Their size.
+    """
+
+    uri: str
+    objects: int
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Cleanup:
+    """What goes, or would go.
+
+    Attributes:
+        folders: What is removed.
+        left: What was asked for and stays, each with the reason.
+        done: Whether it was done.
+    """
+
+    folders: tuple[Doomed, ...]
+    left: tuple[str, ...] = ()
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What shall go.
+
+    Attributes:
+        tables: Tables, and the rows that they do not count.
+        checkpoints: All else below the user's folder.
+        landing: Paths of declared tables of files; empty to leave the landed files alone.
+    """
+
+    tables: bool = False
+    checkpoints: bool = False
+    landing: tuple[str, ...] = ()
+
+
+def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really: bool = False) -> Cleanup:
+    """Removes what is chosen, below the user's own folder and the folders of declared tables; or only says what.
+
+    Args:
+        lake: Where it is.
+        chosen: What.
+        declared: Names of the declared tables: nobody may begin to write one meanwhile.
+        really: Do it.
+
+    Raises:
+        LeaseHeld: somebody writes a table now; nothing was removed.
+        ConfigurationError: a declared folder is the whole landing bucket.
+    """
+    own, left = _own(lake, chosen), list[str]()
+    landed: dict[str, list[ObjectInfo]] = {}
+    for path in dict.fromkeys(chosen.landing):
+        if SourcePath.parse(path).bucket != lake.settings.landing_bucket:
+            left.append(f"{path}: not in the landing bucket {lake.settings.landing_bucket}")
+        else:
+            landed[path] = _landed(lake, path)
+    leases = _leases(lake)
+    names = sorted({*leases, *lake.table_names(), *(declared if chosen.checkpoints else ())})
+    if held := holders(lake, names):
+        told = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
+        raise LeaseHeld(
+            f"tables are being written: {told}",
+            where=lake.settings.lake_uri,
+            state="nothing was removed",
+            next_command="wait until it ends, or end it; then run the same again",
+        )
+    bucket, found = lake.settings.bucket, []
+    for folder, infos in own.items():
+        found.append(Doomed(f"s3a://{bucket}/{lake.settings.user}/{folder}", len(infos), size_of(infos)))
+    found += [Doomed(path, len(infos), size_of(infos)) for path, infos in landed.items() if infos]
+    if really:
+        _remove(lake, own, landed, names)
+        if chosen.checkpoints:  # the leases go last
+            lake.store.delete_prefix(bucket, f"{lake.settings.user}/_checkpoints/")
+    return Cleanup(tuple(found), tuple(left), really)
+
+
+def _own(lake: Lake, chosen: Chosen) -> dict[str, list[ObjectInfo]]:
+    """The objects below the user's folder that go, by the first part of their key."""
+    prefix, found = f"{lake.settings.user}/", dict[str, list[ObjectInfo]]()
+    if not (chosen.tables or chosen.checkpoints):
+        return found
+    for info in lake.store.list(lake.settings.bucket, prefix):
+        first = info.key.removeprefix(prefix).split("/")[0]
+        if chosen.tables if first in _TABLES else chosen.checkpoints:
+            found.setdefault(first, []).append(info)
+    return found
+
+
+def _landed(lake: Lake, path: str) -> list[ObjectInfo]:
+    source = SourcePath.parse(path)
+    if not source.root:
+        raise ConfigurationError(
+            f"{path} is no folder below the landing bucket: all of the bucket would go",
+            where="lakehouse cleanup --landing",
+            state="nothing was removed",
+            next_command="remove those files by hand",
+        )
+    infos = lake.store.list(source.bucket, source.root)
+    return [one for one in infos if source.accepts.fullmatch(one.key)]
+
+
+def _leases(lake: Lake) -> set[str]:
+    prefix = f"{lake.settings.user}/_checkpoints/"
+    names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
+    return {name.removesuffix(_LEASE) for name in names if name.endswith(_LEASE) and "/" not in name}
+
+
+def _remove(
+    lake: Lake, own: dict[str, list[ObjectInfo]], landed: dict[str, list[ObjectInfo]], names: Sequence[str]
+) -> None:
+    """Keeps writers out meanwhile."""
+    bucket, user = lake.settings.bucket, lake.settings.user
+    with ExitStack() as held:
+        for name in names:
+            held.enter_context(alone(lake, name))
+        for path, infos in landed.items():
+            for info in infos:
+                lake.store.delete(SourcePath.parse(path).bucket, info.key)
+        for folder in own:
+            if folder == "_checkpoints":
+                for name in lake.store.folders(bucket, f"{user}/{folder}/"):
+                    lake.store.delete_prefix(bucket, f"{user}/{folder}/{name}/")
+            else:
+                lake.store.delete_prefix(bucket, f"{user}/{folder}/")

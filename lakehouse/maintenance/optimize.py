@@ -1,0 +1,218 @@
+"""Fewer, larger data files of the same rows: ``deltalake`` writes them again in one commit that changes no data.
+
+Streams that read the table pass over such a commit, and go on with the files of the versions that they have not read:
+those stay until a vacuum, which knows who reads. Appends beside it are no conflict. Where batches write files again,
+by MERGE or in place of others, the table's lease is held meanwhile.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pyarrow as pa
+from deltalake import CommitProperties, PostCommitHookProperties
+from deltalake.exceptions import CommitFailedError, DeltaError
+
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
+from lakehouse.lake import Lake, LakeTable, metadata_of
+from lakehouse.maintenance.positions import alone
+
+TARGET_BYTES = 128_000_000
+LEAST_FEWER = 8
+_Z_ORDER = "zOrder"
+_WRITABLE = {"appendOnly", "invariants", "timestampNtz", "changeDataFeed"}
+"""Features with which a data file can be written again without a word about its rows."""
+
+
+@dataclass(frozen=True)
+class Optimized:
+    """What became of a table's files, or would.
+
+    Attributes:
+        table: The table.
+        files_before: Data files of the newest version.
+        bytes_before: Their size.
+        small_files: Those below the size that is wanted.
+        files_after: Data files then; before it was done, at most about so many.
+        bytes_after: Their size; before it was done, the same as now.
+        why_not: Why it does not pay, or cannot be done; empty when it does.
+        version: The commit; None before.
+        done: Whether it was done.
+    """
+
+    table: str
+    files_before: int
+    bytes_before: int
+    small_files: int
+    files_after: int
+    bytes_after: int
+    why_not: str = ""
+    version: int | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """When it pays.
+
+    Attributes:
+        target_bytes: How large a data file shall be.
+        least_fewer: How many files fewer the table must have then.
+        z_order: Columns by whose values rows are put together; none to only join files.
+    """
+
+    target_bytes: int = TARGET_BYTES
+    least_fewer: int = LEAST_FEWER
+    z_order: tuple[str, ...] = ()
+
+
+def optimize(
+    lake: Lake, table: str, thresholds: Thresholds = Thresholds(), *, rewritten: bool = True, really: bool = False
+) -> Optimized | None:
+    """Joins the small files of a table where that pays; None when there is no table.
+
+    Args:
+        lake: Where the table is.
+        table: Its name.
+        thresholds: When it pays, and how.
+        rewritten: Whether batches of the table write files again: then nobody else may write meanwhile.
+        really: Do it.
+
+    Raises:
+        ConfigurationError: there is no such column.
+        TransientError: somebody else wrote the same files meanwhile; nothing was changed.
+    """
+    try:
+        opened = lake.delta(table)
+    except (DeltaError, OSError) as error:
+        return Optimized(table, 0, 0, 0, 0, 0, f"it cannot be read: {str(error).splitlines()[0][:200]}")
+    if opened is None:
+        return None
+    found = _look(opened, table, thresholds)
+    if found.why_not or not really:
+        return found
+    if not rewritten:
+        return _do(lake, opened, found, thresholds)
+    try:
+        with alone(lake, table):
+            opened.update_incremental()
+            return _do(lake, opened, found, thresholds)
+    except LeaseHeld as error:
+        return Optimized(**{**vars(found), "files_after": found.files_before, "why_not": error.what})
+
+
+def _look(opened: LakeTable, table: str, thresholds: Thresholds) -> Optimized:
+    adds = pa.table(opened.get_add_actions(flatten=True))
+    partitions = opened.metadata().partition_columns
+    keys = [adds[f"partition.{name}"].to_pylist() for name in partitions]
+    sizes: dict[tuple[object, ...], list[int]] = {}
+    for number, size in enumerate(adds["size_bytes"].to_pylist()):
+        sizes.setdefault(tuple(key[number] for key in keys), []).append(size)
+    target, z_order = thresholds.target_bytes, thresholds.z_order
+    small = {key: [size for size in some if size < target] for key, some in sizes.items()}
+    rewritten = {key: some for key, some in (sizes if z_order else small).items() if len(some) > 1}
+    before, total = adds.num_rows, sum(map(sum, sizes.values()))
+    after = before - sum(len(some) - -(-sum(some) // target) for some in rewritten.values())
+    why_not = only_spark(opened)
+    if z_order and not why_not:
+        why_not = _no_z_order(opened, z_order, partitions, total, target)
+    elif not why_not and before - after < thresholds.least_fewer:
+        why_not = f"{before - after:,} files fewer; it pays from {thresholds.least_fewer:,} on"
+    return Optimized(table, before, total, sum(map(len, small.values())), before if why_not else after, total, why_not)
+
+
+def only_spark(opened: LakeTable) -> str:
+    """Why ``deltalake`` may not write files of a table again; empty when it may."""
+    protocol, configuration = opened.protocol(), opened.metadata().configuration
+    others = {*(protocol.reader_features or ()), *(protocol.writer_features or ())} - _WRITABLE
+    if configuration.get("delta.columnMapping.mode", "none") != "none":
+        others.add("columnMapping")
+    return f"only Spark writes files of a table with {', '.join(sorted(others))}" if others else ""
+
+
+def _no_z_order(
+    opened: LakeTable, z_order: Sequence[str], partitions: Sequence[str], total_bytes: int, target_bytes: int
+) -> str:
+    known = [one.name for one in opened.schema().fields if one.name not in partitions]
+    if missing := [name for name in z_order if name not in known]:
+        raise ConfigurationError(
+            f"there is no column {', '.join(missing)} to order by",
+            where=opened.table_uri,
+            state="nothing was changed",
+            next_command=f"name some of: {', '.join(known)}",
+        )
+    if total_bytes <= target_bytes:
+        return f"all rows fit into a file of {target_bytes / 1e6:,.0f} MB: no order lets a reader pass over files"
+    for entry in opened.history():
+        if metadata_of(entry).get(_Z_ORDER) == list(z_order):
+            return f"nothing has come since version {entry['version']}, which is in this order"
+        if entry.get("operation") not in ("OPTIMIZE", "VACUUM START", "VACUUM END"):
+            return ""
+    return ""
+
+
+def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds) -> Optimized:
+    before = opened.version()
+    rows = dict(zip(*_rows_of(opened), strict=True))
+    # commits that a stream has not read are never removed from the log for this
+    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
+    try:
+        if thresholds.z_order:
+            said = json.dumps({_Z_ORDER: list(thresholds.z_order)})
+            opened.optimize.z_order(
+                thresholds.z_order,
+                target_size=thresholds.target_bytes,
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": said}),
+                post_commithook_properties=hooks,
+            )
+        else:
+            opened.optimize.compact(target_size=thresholds.target_bytes, post_commithook_properties=hooks)
+    except CommitFailedError as error:
+        raise TransientError(
+            f"{found.table} was written meanwhile: {str(error).splitlines()[0][:200]}",
+            where=opened.table_uri,
+            state="nothing was changed",
+            next_command=f"lakehouse maintain optimize {found.table} --yes",
+        ) from None
+    except DeltaError as error:
+        return Optimized(
+            **{**vars(found), "files_after": found.files_before, "why_not": str(error).splitlines()[0][:200]}
+        )
+    made = opened.version()
+    if made > before:
+        _require_same_rows(lake, found.table, before, made, rows)
+    adds = pa.table(opened.get_add_actions(flatten=True))
+    now = {"files_after": adds.num_rows, "bytes_after": sum(adds["size_bytes"].to_pylist())}
+    return Optimized(**{**vars(found), **now, "version": made, "done": True})
+
+
+def _rows_of(opened: LakeTable) -> tuple[list[str], list[int | None]]:
+    adds = pa.table(opened.get_add_actions(flatten=True))
+    return adds["path"].to_pylist(), adds["num_records"].to_pylist()
+
+
+def _require_same_rows(lake: Lake, table: str, before: int, newest: int, rows: dict[str, int | None]) -> None:
+    """Holds the rows of the files that went against those that came, by the commits' own words."""
+    bucket, folder = split_uri(lake.settings.table_uri(table))
+    keys = [f"{folder}/_delta_log/{version:020d}.json" for version in range(before + 1, newest + 1)]
+    with ThreadPoolExecutor(4) as pool:
+        texts = list(pool.map(lambda key: lake.store.read(bucket, key), keys))
+    for version, text in enumerate(texts, before + 1):
+        actions = [json.loads(line) for line in text.splitlines() if line.strip()]
+        if not any((one.get("commitInfo") or {}).get("operation") == "OPTIMIZE" for one in actions):
+            continue
+        came = [json.loads(one["add"].get("stats") or "{}").get("numRecords") for one in actions if "add" in one]
+        went = [rows.get(one["remove"]["path"]) for one in actions if "remove" in one]
+        if None in came or None in went:
+            continue
+        if sum(n or 0 for n in came) != sum(n or 0 for n in went):
+            raise TerminalError(
+                f"the files of {table} have other rows after they were joined than before",
+                where=lake.settings.table_uri(table),
+                state=f"version {version - 1} has the rows as they were",
+                next_command=f"in Spark: RESTORE TABLE {table} TO VERSION AS OF {version - 1}",
+            )

@@ -1,0 +1,124 @@
+"""Where the streams stand that read Delta tables of this lake: which older versions they still need.
+
+Checkpoints are read here as objects; nothing of Spark is loaded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from lakehouse.lake import Lake
+from lakehouse.storage import Takeover, hold_lease
+from lakehouse.storage.lease_holder import Holder
+from lakehouse.storage.store import ObjectMissing
+
+_THREADS = 16
+
+
+@dataclass(frozen=True)
+class StreamPlace:
+    """The newest batches of a stream.
+
+    Attributes:
+        table: What it writes.
+        planned: Newest batch that was planned; None before the first.
+        finished: Newest batch that is done; None before the first.
+        sources: For each Delta table that it reads, by the table's id, the version whose files it needs: those of that
+            version, and of all commits after it.
+        offset: What the newest finished batch says of its first source; empty where nothing was asked.
+    """
+
+    table: str
+    planned: int | None
+    finished: int | None
+    sources: dict[str, int] = field(default_factory=dict)
+    offset: dict[str, Any] = field(default_factory=dict)
+
+
+def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
+    """Where the stream into ``table`` stands.
+
+    Args:
+        lake: Where its checkpoint is.
+        table: ``layer.name``.
+        sources: Whether to read what it says of its sources.
+    """
+    offsets, commits = (_numbers(lake, table, folder) for folder in ("offsets", "commits"))
+    planned, finished = (max(some, default=None) for some in (offsets, commits))
+    needs: dict[str, int] = {}
+    said: list[dict[str, Any]] = []
+    if sources and offsets:
+        # a planned batch is read again from where the finished one before it ended
+        said = _sources(lake, table, finished if finished in offsets else min(offsets[-2:]))
+        for offset in said:
+            if "reservoirId" in offset:
+                version = int(offset["reservoirVersion"]) - (0 if offset.get("isStartingVersion") else 1)
+                needs[str(offset["reservoirId"])] = version
+    return StreamPlace(table, planned, finished, needs, said[0] if said else {})
+
+
+def readers(lake: Lake) -> dict[str, dict[str, int]]:
+    """By the id of a Delta table, the streams that read it, each with the version that it still needs."""
+    names = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/")
+    found: dict[str, dict[str, int]] = {}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for place in pool.map(lambda name: place_of(lake, name), names):
+            for table_id, version in place.sources.items():
+                found.setdefault(table_id, {})[place.table] = version
+    return found
+
+
+def holder_of(lake: Lake, table: str) -> Holder | None:
+    """Who writes the table now, by its lease; None when nobody does, or whoever did is known to be dead.
+
+    A dead client whose Spark engine may go on counts as a writer.
+    """
+    try:
+        said = lake.store.read(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}.lease")
+    except ObjectMissing:
+        return None
+    holder = Holder.decoded(said)
+    if holder is None or holder.released or (holder.lives() is False and holder.engine is None):
+        return None
+    return holder
+
+
+def holders(lake: Lake, tables: Iterable[str]) -> dict[str, Holder]:
+    """Of some tables those that are written now, with their writers."""
+    names = list(tables)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = zip(names, pool.map(lambda name: holder_of(lake, name), names), strict=True)
+        return {name: holder for name, holder in found if holder is not None}
+
+
+@contextmanager
+def alone(lake: Lake, table: str) -> Iterator[None]:
+    """Holds the lease of a table, as a run would; what a dead run left in an engine is waited out, not ended."""
+    takeover = Takeover(
+        end_writes=lambda holder: holder.engine is None,
+        signs_of_life=lambda: place_of(lake, table, sources=False),
+    )
+    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover):
+        yield
+
+
+def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
+    prefix = f"{lake.settings.user}/_checkpoints/{table}/{folder}/"
+    names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]]:
+    key = f"{lake.settings.user}/_checkpoints/{table}/offsets/{batch}"
+    try:
+        lines = lake.store.read(lake.settings.bucket, key).decode().splitlines()[2:]
+    except ObjectMissing:  # the stream went on meanwhile, and removed its oldest batch
+        return []
+    said = [json.loads(line) for line in lines if line.strip() and line.strip() != "-"]
+    return [one for one in said if isinstance(one, dict)]

@@ -1,0 +1,236 @@
+"""Keeping the lake's tables in order: the declaration says what may be done to each, ``lakehouse.maintenance`` does it.
+
+Nothing here needs Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from deltalake.exceptions import DeltaError
+
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.replays import replays_of
+from lakehouse.declaration import read_catalogue
+from lakehouse.errors import ConfigurationError, TerminalError
+from lakehouse.flows.files import Files
+from lakehouse.lake import Lake, metadata_of
+from lakehouse.maintenance.cleanup import Chosen, Cleanup, cleanup
+from lakehouse.maintenance.optimize import Optimized, Thresholds, optimize
+from lakehouse.maintenance.orphans import Orphan, orphans, remove
+from lakehouse.maintenance.positions import place_of, readers
+from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
+from lakehouse.settings import Settings
+from lakehouse.table import Catalogue, require_name
+
+if TYPE_CHECKING:
+    from lakehouse.maintenance.versions import TakenBack
+
+_USUAL = Thresholds()
+_COMMITS_READ = 8
+_OVERWRITES = "cloudfiles.allowoverwrites"
+
+
+def catalogue_or_none(settings: Settings) -> Catalogue:
+    """The declared tables; none where there is no declaration: what is in the lake can be looked at without one.
+
+    Raises:
+        DeclarationInvalid: something in the declaration is wrong.
+    """
+    return read_catalogue(settings) if settings.declaration.exists() else Catalogue()
+
+
+def optimize_tables(
+    lake: Lake,
+    names: Sequence[str] = (),
+    thresholds: Thresholds = _USUAL,
+    *,
+    really: bool = False,
+    on_table: Callable[[str], None] = lambda table: None,
+) -> list[Optimized]:
+    """Joins the small files of tables where that pays, one table after the other; see ``maintenance.optimize``.
+
+    Args:
+        lake: Where they are.
+        names: Which; default all that are there.
+        thresholds: When it pays, and how.
+        really: Do it.
+        on_table: Told of each table before it is looked at.
+
+    Raises:
+        ConfigurationError: there is no such table, or no such column.
+        TransientError: a table was written meanwhile; those before it are done.
+    """
+    catalogue, found = catalogue_or_none(lake.settings), []
+    for name in existing(lake, names):
+        on_table(name)
+        done = optimize(lake, name, thresholds, rewritten=_is_rewritten(lake, catalogue, name), really=really)
+        found += [done] if done else []
+    return found
+
+
+def vacuum_tables(
+    lake: Lake,
+    names: Sequence[str] = (),
+    *,
+    retention_hours: float = DEFAULT_HOURS,
+    really: bool = False,
+    on_table: Callable[[str], None] = lambda table: None,
+) -> list[Vacuum]:
+    """Removes the files of tables that nobody can need any more; see ``maintenance.vacuum``.
+
+    Args:
+        lake: Where they are.
+        names: Which; default all that are there.
+        retention_hours: For how long what is gone from a table stays.
+        really: Do it.
+        on_table: Told of each table before it is looked at.
+
+    Raises:
+        ConfigurationError: there is no such table; or the retention is short, and a reader has not read all.
+    """
+    chosen, needs = existing(lake, names), _needs(lake)
+    if really and retention_hours < DEFAULT_HOURS:  # before anything goes
+        for name in chosen:
+            vacuum(lake, name, needs(name), retention_hours=retention_hours, strict=True)
+    found = []
+    for name in chosen:
+        on_table(name)
+        try:
+            done = vacuum(lake, name, needs(name), retention_hours=retention_hours, really=really)
+        except ConfigurationError:
+            raise
+        except (TerminalError, DeltaError, OSError) as error:  # the other tables are none the worse for it
+            why = error.what if isinstance(error, TerminalError) else str(error).splitlines()[0][:200]
+            done = Vacuum(name, retention_hours, 0, 0, refused=why)
+        found += [done] if done else []
+    return found
+
+
+def _needs(lake: Lake) -> Callable[[str], dict[str, int]]:
+    """For a table the streams and tables that read it, each with the version that it needs."""
+    catalogue, of_streams = catalogue_or_none(lake.settings), readers(lake)
+
+    def needs(name: str) -> dict[str, int]:
+        try:
+            opened = lake.delta(name)
+        except (DeltaError, OSError):  # whoever removes files will say it
+            return {}
+        known = {} if opened is None else of_streams.get(str(opened.metadata().id), {})
+        return known | _whole_reads(lake, catalogue, name)
+
+    return needs
+
+
+def restore(lake: Lake, table: str, version: int, *, then: str = "follow", really: bool = False) -> TakenBack:
+    """Takes a table of files back to an older version, with its stream; see ``maintenance.versions``.
+
+    Raises:
+        LeaseHeld: a stream writes the table now.
+        CheckpointMismatch: the table and its checkpoint do not belong together.
+        ConfigurationError: it cannot be done so that every file is in the table exactly once afterwards.
+    """
+    from lakehouse.maintenance.versions import take_back
+
+    catalogue = read_catalogue(lake.settings)
+    flow = catalogue[table].flow
+    if then not in ("follow", "keep"):
+        raise _refused(f"--then {then} is no choice", "give one of follow, keep")
+    if not isinstance(flow, Files):
+        raise _refused(f"{table} is computed from other tables", f"lakehouse checkpoint restart {table}")
+    if not flow.replaces:
+        raise _refused(f"rows of {table} do not say which file they are from", "RESTORE TABLE, in Spark")
+    readers_ = [one.name for one in catalogue.readers(table)]
+    options = flow.cloud_files(lake.settings, table)
+    return take_back(lake, table, version, options, readers=readers_, then=then, really=really)  # type: ignore[arg-type]
+
+
+def find_orphans(lake: Lake) -> list[Orphan]:
+    """What was kept for tables that are neither declared nor there; see ``maintenance.orphans``."""
+    catalogue, journals = catalogue_or_none(lake.settings), set()
+    for table in catalogue:
+        if isinstance(table.flow, Files):
+            options = {
+                name.lower(): value for name, value in table.flow.reader_options(lake.settings, table.name).items()
+            }
+            journals.add(options.get("cloudfiles.journallocation", ""))
+    return orphans(lake, catalogue.names, journals)
+
+
+def remove_orphans(lake: Lake, names: Sequence[str]) -> list[Orphan]:
+    """Removes some of them, by name.
+
+    Raises:
+        ConfigurationError: there is none of a name, or somebody writes by it.
+    """
+    return remove(lake, find_orphans(lake), names)
+
+
+def clean_up(lake: Lake, *, tables: bool, checkpoints: bool, landing: bool, really: bool = False) -> Cleanup:
+    """Removes what the user has in the lake, or says what it is; see ``maintenance.cleanup``.
+
+    Raises:
+        LeaseHeld: somebody writes a table now.
+        ConfigurationError: a declared folder is the whole landing bucket.
+    """
+    catalogue = catalogue_or_none(lake.settings)
+    paths = tuple(table.flow.path for table in catalogue if isinstance(table.flow, Files)) if landing else ()
+    return cleanup(lake, Chosen(tables, checkpoints, paths), catalogue.names, really=really)
+
+
+def existing(lake: Lake, names: Sequence[str]) -> list[str]:
+    """The tables of these names; all that are there when none is named.
+
+    Raises:
+        ConfigurationError: one is not there.
+    """
+    for name in names:
+        require_name(name)
+    there = lake.table_names()
+    if missing := [name for name in names if name not in there]:
+        raise ConfigurationError(
+            f"there is no table {', '.join(missing)}",
+            where=lake.settings.lake_uri,
+            state="nothing was changed",
+            next_command=f"name some of: {', '.join(there)}" if there else "lakehouse ingest   (makes them)",
+        )
+    return list(dict.fromkeys(names)) or there
+
+
+def _is_rewritten(lake: Lake, catalogue: Catalogue, name: str) -> bool:
+    """Whether batches of a table write its data files again; appends alone are no conflict with anything."""
+    flow = catalogue[name].flow if name in catalogue else None
+    if not isinstance(flow, Files):
+        return True
+    overwrites = next((value for key, value in flow.options.items() if key.lower() == _OVERWRITES), "false")
+    if overwrites.lower() != "false":
+        return True
+    offset = place_of(lake, name).offset
+    if "seq" not in offset:
+        return False
+    return bool(replays_of(Journal.at(lake.store, offset["journal"]), offset["stream"], offset["seq"]))
+
+
+def _whole_reads(lake: Lake, catalogue: Catalogue, name: str) -> dict[str, int]:
+    """Tables that are computed as a whole from this one, each with the version that it was computed from last."""
+    found = {}
+    for reader in catalogue.readers(name):
+        opened = lake.delta(reader.name) if getattr(reader.flow, "mode", "") == "recompute" else None
+        for entry in opened.history(_COMMITS_READ) if opened is not None else ():
+            sources = _sources_of(entry)
+            if name in sources:
+                found[reader.name] = int(sources[name]["version"])
+                break
+    return found
+
+
+def _sources_of(entry: dict[str, Any]) -> dict[str, Any]:
+    sources = metadata_of(entry).get("sources")
+    return sources if isinstance(sources, dict) else {}
+
+
+def _refused(what: str, next_command: str) -> ConfigurationError:
+    return ConfigurationError(
+        what, where="lakehouse maintain restore-version", state="nothing was changed", next_command=next_command
+    )
