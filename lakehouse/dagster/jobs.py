@@ -24,6 +24,17 @@ def ingest_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefi
     )
 
 
+def tour_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
+    """Brings tables up to date one after the other, those on demand, too; their turns say the order."""
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        description="One table after the other, each followed by its checks: "
+        + ", ".join(".".join(k.path) for k in keys),
+    )
+
+
 def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
     """What keeps the tables in order between runs."""
     return dg.define_asset_job(

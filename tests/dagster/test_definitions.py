@@ -44,6 +44,7 @@ def test_each_table_is_an_asset_behind_its_source(graph):
         "maintenance/replay_late_rows/silver/rooms": {"silver/rooms"},
         "maintenance/check_all_rows/bronze/readings": {"bronze/readings"},
         "maintenance/check_all_rows/silver/readings": {"silver/readings"},
+        "maintenance/backup_checkpoints": set(),
     }
 
 
@@ -92,7 +93,7 @@ def test_the_job_has_all_tables_but_those_on_demand():
         "gold/days",
     }
     assert {one.name for one in job.asset_layer.asset_graph.asset_check_keys} == {"single", "whole", "right"}
-    assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance"]
+    assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance", "nightly_backups"]
     assert [one.name for one in made.sensors] == ["new_files"]
 
 

@@ -7,7 +7,7 @@ from command import lakehouse_here, lakehouse_json_here
 
 from lakehouse.autoloader.options.paths import SourcePath, source_id
 from lakehouse.orders.samples import file_name
-from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, ORDERS, SILVER
 
 
 def places(lake):
@@ -137,3 +137,52 @@ def test_replay_of_nothing_in_particular_is_refused(lake, environment):
     done = lakehouse_here(environment, "replay")
     assert done.returncode == 1
     assert "--files GLOB" in done.stderr
+
+
+def test_what_spark_writes_goes_back_with_its_checkpoint_and_comes_again(lake, land, environment, spark):
+    """Windows with a state, an upsert, and files by Delta's own sink; then RESTORE by hand, which is refused."""
+    computed = (SILVER, ORDERS)
+
+    def ingest(*tables, **variables):
+        done = lakehouse_json_here(environment, "ingest", *tables, **variables)
+        failed = [one["check"] for one in done["checks"] if not one["passed"]]
+        return {one["table"]: one for one in done["tables"]}, failed
+
+    def rows(table):
+        found = lake.delta(table).to_pyarrow_table().to_pylist()
+        return sorted(repr(sorted(row.items())) for row in found)
+
+    land(files=3, rows_per_file=60, late_share=0.1)
+    first, _ = ingest(BRONZE, *computed)
+    shown = lakehouse_json_here(environment, "checkpoint", "show", SILVER)["standing"]
+    assert shown["state_rows"] == first[SILVER]["batches"][-1]["state_rows"] > 0
+    taken = lakehouse_json_here(environment, "checkpoint", "backup", "--all")["backups"]
+    assert {one["table"]: one["at_rest"] for one in taken} == dict.fromkeys((BRONZE, *computed), True)
+    land(files=2, rows_per_file=60, first_file=3, late_share=0.1)
+    ingest(BRONZE, *computed)
+    expected = {table: rows(table) for table in computed}
+    places_before = places(lake)
+    for table in computed:
+        done = lakehouse_json_here(environment, "checkpoint", "restore", table, "--yes")
+        assert done["done"] and done["takes_table_back"]
+        assert rows(table) != expected[table]
+    _, failed = ingest(*computed)
+    assert failed == []
+    assert {table: rows(table) for table in computed} == expected, "what came after the backup came again"
+
+    assert lakehouse_json_here(environment, "checkpoint", "restore", BRONZE, "--yes")["takes_table_back"]
+    again, failed = ingest(BRONZE, *computed, LAKEHOUSE_AFTER_REMOVALS="follow")
+    assert (again[BRONZE]["rows_added"], failed) == (120, [])
+    assert places(lake) == places_before
+    assert {table: len(rows(table)) for table in computed} == {table: len(expected[table]) for table in computed}
+
+    lake.delta(ORDERS).restore(lake.version(ORDERS) - 1)
+    land(files=1, rows_per_file=60, first_file=5, late_share=0)
+    refused = lakehouse_here(environment, "ingest", BRONZE, ORDERS)
+    assert refused.returncode == 1
+    assert "RESTORE took the table back" in refused.stderr
+    assert f"lakehouse checkpoint repair {ORDERS}" in refused.stderr
+    assert lakehouse_json_here(environment, "checkpoint", "repair", ORDERS, "--yes")["done"]
+    _, failed = ingest(ORDERS)
+    assert failed == []
+    assert len(rows(ORDERS)) == len(places(lake))
