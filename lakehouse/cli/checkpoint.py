@@ -67,7 +67,8 @@ def _as_dict(at: Standing) -> dict[str, Any]:
 
     said = asdict(at)
     said["parts"] = [{**part, "what": one.what} for part, one in zip(said["parts"], at.parts, strict=True)]
-    return {**said, "rows_of_batch": said.pop("rows"), "objects": at.objects, "size_bytes": at.size_bytes}
+    said["rows_of_batch"] = said.pop("rows")
+    return {**said, "objects": at.objects, "size_bytes": at.size_bytes}
 
 
 def _short(place: str) -> str:
