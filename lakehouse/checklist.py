@@ -13,9 +13,9 @@ from typing import Any
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.standing import disagreement, standing
 from lakehouse.declaration import read_catalogue
-from lakehouse.flows.files import Files, schema_of
+from lakehouse.flows.files import Files
 from lakehouse.lake import Lake
-from lakehouse.maintenance.backup import Backup, backup_key, backups, damage
+from lakehouse.maintenance.backup import Backup, backup_key, backups, damage, places
 from lakehouse.maintenance.restore import missing_files
 from lakehouse.places import has_stream
 from lakehouse.plain_text import counted
@@ -114,11 +114,13 @@ def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
         yield line("columns_are_kept", True, "given in the declaration")
         yield line("new_columns_are_decided", True, "the columns are given: what is new is rescued")
         return
-    newest = schema_of(lake, table.name).newest
+    folder = places(lake, table.name)["schema/"] + "_schemas/"
+    numbers = (one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder))
+    newest = max((int(one) for one in numbers if one.isdigit()), default=None)
     said = "no version of the schema yet" if newest is None else f"version {newest} at {options.schema_location}"
     yield line("columns_are_kept", newest is not None, said, f"lakehouse ingest {table.name}")
     mode = told.get("cloudfiles.schemaevolutionmode")
-    said = f"{mode}, in the declaration" if mode else f"{options.schema_evolution_mode}, because nobody said otherwise"
+    said = f"{mode}, in the declaration" if mode else "the declaration does not say what becomes of new columns"
     yield line("new_columns_are_decided", mode is not None, said, f"set cloudFiles.schemaEvolutionMode at {where}")
 
 

@@ -15,6 +15,7 @@ from lakehouse.flows.query import Computed
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import Backup, back_up, prune
 from lakehouse.maintenance.fork import Fork, fork, refused
+from lakehouse.maintenance.replay import replay
 from lakehouse.maintenance.reset import Reset, Rows, reset_empty
 from lakehouse.maintenance.restore import Restored, restore
 from lakehouse.plain_text import counted
@@ -137,33 +138,29 @@ def reset_table(lake: Lake, table: str, rows: Rows | None = None, *, really: boo
         LeaseHeld: a stream writes the table now.
     """
     flow = read_catalogue(lake.settings)[table].flow
-    replaces = isinstance(flow, Files) and flow.replaces
-    chosen: Rows = rows or ("replace" if replaces else "empty")
+    files = flow if isinstance(flow, Files) and flow.replaces else None
+    chosen: Rows = rows or ("replace" if files else "empty")
     if chosen == "keep":
         raise _refused(
             table,
             "its stream would read all of its source again, and each row that stays would be there twice",
-            "replace" if replaces else "empty",
+            "replace" if files else "empty",
         )
-    if chosen == "replace" and not replaces:
+    if chosen == "replace" and files is None:
         raise _refused(table, "its rows do not say which file they are from: none can take another's place", "empty")
-    if chosen == "replace":
-        return _replace(lake, table, really)
+    if chosen == "replace" and files is not None:
+        return _replace(lake, table, files, really)
     reads: Sequence[str] = [flow.path] if isinstance(flow, Files) else flow.reads
-    return reset_empty(lake, table, reads, outlives=replaces, really=really)
+    return reset_empty(lake, table, reads, outlives=files is not None, really=really)
 
 
-def _replace(lake: Lake, table: str, really: bool) -> Reset:
-    from lakehouse.pipeline import replay_files
-
-    done = replay_files(lake, table, really=really)
+def _replace(lake: Lake, table: str, flow: Files, really: bool) -> Reset:
+    overwrites = bool(flow.cloud_files(lake.settings, table).allow_overwrites)
+    if standing(lake, table) is None:
+        raise _knows_nothing(lake, table, f"the stream into {table} has no checkpoint")
+    done = replay(lake, table, overwrites=overwrites, really=really)
     if not (done.files or done.waiting):
-        raise ConfigurationError(
-            f"the stream into {table} knows no file that is still there",
-            where=lake.settings.checkpoint_uri(table),
-            state="nothing was changed",
-            next_command=f"lakehouse checkpoint repair {table}   (when checkpoint or journal were lost)",
-        )
+        raise _knows_nothing(lake, table, f"the stream into {table} knows no file that is still there")
     steps = [f"load {counted(len(done.files), 'file')} again, each in place of its rows ({done.rows:,} now)"]
     if done.waiting:
         steps.append(f"load {counted(len(done.waiting), 'file')} again, for which that was asked before")
@@ -173,6 +170,15 @@ def _replace(lake: Lake, table: str, really: bool) -> Reset:
     steps.append("keep the checkpoint: what is loaded again is named in the journal")
     steps.append("compute the tables behind it again")
     return Reset(table, "replace", tuple(steps), _paths(done.gone), done=done.done)
+
+
+def _knows_nothing(lake: Lake, table: str, what: str) -> ConfigurationError:
+    return ConfigurationError(
+        what,
+        where=lake.settings.checkpoint_uri(table),
+        state="nothing was changed",
+        next_command=f"lakehouse checkpoint repair {table}   (when checkpoint or journal were lost)",
+    )
 
 
 def _paths(files: Sequence[FileState]) -> tuple[str, ...]:
@@ -193,12 +199,12 @@ def fork_table(lake: Lake, table: str, new: str, *, really: bool = False) -> For
         other = table if not isinstance(old, Files) else new
         what = f"{other} is computed: it would lack what came before, and its checks ask for all of it"
         raise refused(new, what, "name two tables of files", where)
+    if table == new:
+        raise refused(new, "it is the same table", "name two tables of files", where)
     names = ("path", "glob", "source", "format")
-    other = [name for name in names if getattr(old, name) != getattr(young, name)]
-    if other or old.source == "spark":
-        what = (
-            f"its {' and '.join(other)} differ from those of {table}" if other else "Spark's own source has no journal"
-        )
+    differ = [name for name in names if getattr(old, name) != getattr(young, name)]
+    if differ or old.source == "spark":
+        what = f"its {' and '.join(differ)} differ from those of {table}" if differ else "Spark's source has no journal"
         raise refused(new, what, f"declare {new} over the files of {table}, by cloudFiles", where)
     ours, theirs = (flow.cloud_files(lake.settings, "bronze.fork") for flow in (old, young))
     if ours.journal_location != theirs.journal_location:

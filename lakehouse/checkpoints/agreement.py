@@ -116,8 +116,8 @@ def verify(lake: Lake, table: str) -> int | None:
         raise _mismatch(lake, table, f"{text}: the checkpoint is an older copy")
     finished = state.last_commit
     if finished is not None and (written is None or written < finished) and not _is_made(lake, table, finished):
-        held = "no batch" if written is None else f"batches up to {written}"
-        text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {held} of it"
+        has = "no batch" if written is None else f"batches up to {written}"
+        text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {has} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
     return version
 

@@ -35,7 +35,8 @@ def state_rows(lake: Lake, table: str, found: Sequence[ObjectInfo], finished: in
     Returns:
         None where there is no state, it is larger than 64 MB, or it is kept by another store than Spark's default.
     """
-    prefix, stores = object_key(lake, table, ""), defaultdict(dict)
+    prefix = object_key(lake, table, "")
+    stores: dict[str, dict[tuple[int, str], ObjectInfo]] = defaultdict(dict)
     for info in found:
         if named := _FILE.fullmatch(info.key.removeprefix(prefix)):
             stores[named[1]][int(named[2]), named[3]] = info

@@ -133,6 +133,9 @@ def size(named: FilesArgument = None, as_json: bool = Json) -> None:
 
     with command(as_json) as out:
         lake, table = open_table(out, named)
+        if not begun(out, lake, table, named):
+            out.result({"table": table, "parts": [], "backups": []})
+            return
         parts = list(parts_of(objects_of(lake, table), places(lake, table)["checkpoint/"]))
         schema = list(lake.store.list(lake.settings.bucket, places(lake, table)["schema/"]))
         rows: list[list[Any]] = [[one.name, one.objects, one.size_bytes] for one in parts]

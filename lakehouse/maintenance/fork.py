@@ -7,7 +7,6 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from lakehouse.autoloader.context import new_stream_id
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.spark_log import SparkLog
@@ -66,7 +65,7 @@ def fork(lake: Lake, table: str, new: str, *, with_schema: bool, really: bool) -
         if really:
             if with_schema:
                 _take_over_schema(lake, table, new)
-            _write(lake, new, {**finished.offset, "stream": new_stream_id()})
+            _write(lake, new, {**finished.offset, "stream": uuid.uuid4().hex[:16]})
     return done
 
 

@@ -1,6 +1,9 @@
 """Checkpoints: backed up while a stream moves, put back without a loss; streams that begin anew, or elsewhere."""
 
 import json
+import os
+import subprocess
+import sys
 from threading import Lock
 
 import pytest
@@ -216,6 +219,15 @@ def test_the_commands_tell_what_is_there_and_what_they_did(story):
     assert lakehouse_here(here, "checkpoint", "show", TABLE).returncode == 0
     nothing = lakehouse_here(here, "checkpoint", "backup")
     assert nothing.returncode == 1 and "--all" in nothing.stderr
+    code = f"""
+import sys
+from lakehouse.cli.main import app
+for words in ("list", "restore {TABLE}", "reset {TABLE}"):
+    app(["checkpoint", *words.split(), "--json"], standalone_mode=False)
+sys.exit("pyspark" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **here}, timeout=120, check=False)
+    assert done.returncode == 0, "they start at once: PySpark is not even loaded"
 
 
 def test_the_list_for_production_passes_by_what_is_in_the_lake(story, tmp_path, monkeypatch):
