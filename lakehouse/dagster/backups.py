@@ -1,8 +1,4 @@
-"""Backups of the checkpoints: one asset for all tables, its job, and a schedule that is off until it is switched on."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+"""Backups of the checkpoints: one asset for all tables; its job and its schedule are in ``jobs``."""
 
 import dagster as dg
 from pydantic import Field
@@ -10,9 +6,6 @@ from pydantic import Field
 from lakehouse.dagster.records import records
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.table import Catalogue
-
-if TYPE_CHECKING:
-    from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 BACKUPS = dg.AssetKey(["maintenance", "backup_checkpoints"])
 _KEPT = 7
@@ -75,23 +68,3 @@ def backups_of(catalogue: Catalogue) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=metadata)
 
     return backup_checkpoints
-
-
-def backup_job() -> UnresolvedAssetJobDefinition:
-    """Backs up all checkpoints."""
-    return dg.define_asset_job(
-        "backup_checkpoints",
-        selection=dg.AssetSelection.assets(BACKUPS),
-        executor_def=dg.in_process_executor,
-        description="Copies the checkpoint of each table; lakehouse checkpoint restore puts one back.",
-    )
-
-
-def nightly_backups(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
-    """Before the night's maintenance."""
-    return dg.ScheduleDefinition(
-        name="nightly_backups",
-        target=job,
-        cron_schedule="15 3 * * *",
-        description="Off until it is switched on: backups take room in the lake.",
-    )

@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from lakehouse.dagster.backups import backup_job, backups_of, nightly_backups
+from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
-from lakehouse.dagster.jobs import INGEST, hourly, ingest_job, maintenance_job, nightly, tour_job
+from lakehouse.dagster.jobs import (
+    INGEST,
+    backup_job,
+    hourly,
+    ingest_job,
+    maintenance_job,
+    nightly,
+    nightly_backups,
+    tour_job,
+)
 from lakehouse.dagster.landing import LandingNames, landing_folders
 from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
@@ -68,7 +77,7 @@ def definitions(
         schedules.append(nightly(nights))
     if every_run and streams(catalogue):
         upkeep.append(backups_of(catalogue))
-        backups = backup_job()
+        backups = backup_job(BACKUPS)
         jobs.append(backups)
         schedules.append(nightly_backups(backups))
     jobs += [tour_job(name, [key_of(table) for table in tour]) for name, tour in (tours or {}).items()]

@@ -46,6 +46,16 @@ def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition
     )
 
 
+def backup_job(key: dg.AssetKey) -> UnresolvedAssetJobDefinition:
+    """Backs up all checkpoints."""
+    return dg.define_asset_job(
+        "backup_checkpoints",
+        selection=dg.AssetSelection.assets(key),
+        executor_def=dg.in_process_executor,
+        description="Copies the checkpoint of each table; lakehouse checkpoint restore puts one back.",
+    )
+
+
 def hourly(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
     """The safety net behind the sensors."""
     return dg.ScheduleDefinition(
@@ -64,4 +74,14 @@ def nightly(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
         target=job,
         cron_schedule="30 3 * * *",
         description="Off until it is switched on: it changes rows of tables, and none is lost.",
+    )
+
+
+def nightly_backups(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Before the night's maintenance."""
+    return dg.ScheduleDefinition(
+        name="nightly_backups",
+        target=job,
+        cron_schedule="15 3 * * *",
+        description="Off until it is switched on: backups take room in the lake.",
     )

@@ -3,9 +3,8 @@
 import dagster as dg
 import pytest
 from declared import with_declaration
-from test_full_checks import NoSession
 
-from lakehouse.dagster import LakeResource, definitions
+from lakehouse.dagster import LakeResource, SparkResource, definitions
 from lakehouse.dagster.backups import BACKUPS
 from lakehouse.declaration import read_catalogue
 from lakehouse.maintenance.backup import backups
@@ -20,6 +19,12 @@ tables:
     files: {path: "{landing}/nothing/", engine: local}
 """
 TOUR = ("bronze.things", "bronze.empty", "bronze.again")
+
+
+class NoSession(SparkResource):
+    @property
+    def spark_session(self):
+        raise AssertionError("a session was asked for")
 
 
 @pytest.fixture
