@@ -8,7 +8,7 @@ from lakehouse.dagster import LandingNames, definitions
 from lakehouse.dagster.metadata import Plotted
 from lakehouse.declaration import read_catalogue
 from lakehouse.lake import Lake
-from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, SILVER, TOUR
 from resources.lake import own_lake
 
 JOB, SENSOR = "ingest_orders", "new_order_files"
@@ -25,6 +25,7 @@ def defs() -> dg.Definitions:
         sensor_name=SENSOR,
         landing={BRONZE: LandingNames(folder="orders", files="order files")},
         pictures={SILVER: _pictures},
+        tours={"training_tour": TOUR},
     )
 
 

@@ -265,10 +265,8 @@ def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
 
 def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
-    # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
-    said = metadata_of(entry)
-    batch = said if "epochId" in said else parameters
-    operation, epoch, query = entry.get("operation") or "", _number(batch.get("epochId")), batch.get("queryId")
+    said, operation = metadata_of(entry), entry.get("operation") or ""
+    query, batch = batch_of(entry)
     promoted = said.get("promoted")
     if "REPLACE" in operation or operation == "RESTORE":
         takes_out = _always  # what was read before is gone, or comes back, even where no file is
@@ -279,8 +277,8 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     return Commit(
         version=entry["version"],
         operation=operation,
-        batch_id=epoch,
-        query_id=query if isinstance(query, str) else None,
+        batch_id=batch,
+        query_id=query,
         rows_added=_rows_added(metrics),
         rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
         rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
@@ -310,6 +308,15 @@ def _always() -> bool:
 
 def _never() -> bool:
     return False
+
+
+def batch_of(entry: dict[str, Any]) -> tuple[str | None, int | None]:
+    """The checkpoint's id and the micro-batch of a commit, by its entry in the table's history; None for any other."""
+    # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
+    said = metadata_of(entry)
+    told = said if "epochId" in said else entry.get("operationParameters") or {}
+    query = told.get("queryId")
+    return query if isinstance(query, str) else None, _number(told.get("epochId"))
 
 
 def metadata_of(entry: dict[str, Any]) -> dict[str, Any]:

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from lakehouse.checkpoints.taken_back import content, last_batch
 from lakehouse.engine import end_writes, engine_in_use
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake
+from lakehouse.lake import EMPTIED, Lake, batch_of, metadata_of
 from lakehouse.storage import Lease, ObjectMissing, Takeover, hold_lease
 
 
@@ -64,14 +65,19 @@ def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     Raises:
         LeaseHeld: somebody writes it now, or what a dead client started cannot be ended.
     """
-    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
     takeover = Takeover(
         end_writes=lambda holder: end_writes(lake, table, holder),
         signs_of_life=lambda: (_numbers(lake, table, "offsets")[-1:], _numbers(lake, table, "commits")[-1:]),
     )
     engine = engine_in_use(lake.settings)
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table, engine=engine, takeover=takeover) as lease:
+    key, bucket = lease_key(lake, table), lake.settings.bucket
+    with hold_lease(lake.store, bucket, key, owner=table, engine=engine, takeover=takeover) as lease:
         yield lease
+
+
+def lease_key(lake: Lake, table: str) -> str:
+    """The object that says who writes a table."""
+    return f"{lake.settings.user}/_checkpoints/{table}.lease"
 
 
 class CheckpointMismatch(TerminalError):
@@ -97,18 +103,21 @@ def verify(lake: Lake, table: str) -> int | None:
             raise _mismatch(lake, table, "the checkpoint is gone, but the table holds rows of a stream")
         return version
     if delta is None:
-        if state.last_commit is not None:
+        if state.last_commit is not None and not _is_marked(lake, table, FORKED, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
         return None
-    written = delta.transaction_version(state.query_id)
+    written, held = delta.transaction_version(state.query_id), last_batch(delta, state.query_id)
+    if held != written:
+        has = "no batch" if held is None else f"batches up to {held}"
+        raise _mismatch(lake, table, f"RESTORE took the table back: Delta counts batch {written}, it has {has}")
     if written is not None and (state.last_offset is None or written > state.last_offset):
         planned = "none" if state.last_offset is None else state.last_offset
         text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
         raise _mismatch(lake, table, f"{text}: the checkpoint is an older copy")
     finished = state.last_commit
-    if finished is not None and (written is None or written < finished) and not is_repaired(lake, table, finished):
-        held = "no batch" if written is None else f"batches up to {written}"
-        text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {held} of it"
+    if finished is not None and (written is None or written < finished) and not _is_made(lake, table, finished):
+        has = "no batch" if written is None else f"batches up to {written}"
+        text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {has} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
     return version
 
@@ -129,14 +138,19 @@ def clear_interrupted_start(lake: Lake, table: str) -> int:
     return len(left)
 
 
-REPAIRED = "repaired.json"
-"""Marks a checkpoint that was written by a repair: its first batch was never a batch of Delta's."""
+REPAIRED, FORKED = "repaired.json", "forked.json"
+"""Mark a checkpoint that was written by a repair or a restore, or for a new table: its first batch was never a batch of
+Delta's under its id."""
 
 
-def is_repaired(lake: Lake, table: str, batch: int) -> bool:
-    """Whether a repair wrote the checkpoint, with ``batch`` as its first."""
+def _is_made(lake: Lake, table: str, batch: int) -> bool:
+    """Whether no stream made the checkpoint, with ``batch`` as its first."""
+    return any(_is_marked(lake, table, mark, batch) for mark in (REPAIRED, FORKED))
+
+
+def _is_marked(lake: Lake, table: str, mark: str, batch: int) -> bool:
     try:
-        said = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, REPAIRED)))
+        said = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
     except ObjectMissing:
         return False
     return bool(said["batch"] == batch)
@@ -144,10 +158,11 @@ def is_repaired(lake: Lake, table: str, batch: int) -> bool:
 
 def _streamed(lake: Lake, table: str) -> bool:
     """Whether the table holds rows of a stream: since it was emptied, if it ever was."""
-    for commit in reversed(lake.commits_since(table, None)):
-        if commit.emptied:
+    opened = lake.delta(table)
+    for entry in content(opened) if opened is not None else ():
+        if EMPTIED in metadata_of(entry):
             return False
-        if commit.query_id is not None:
+        if batch_of(entry)[0] is not None:
             return True
     return False
 
@@ -157,23 +172,24 @@ def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
     known = kept_removals(lake, table)
     if set(versions) - set(known):
         said = json.dumps({"versions": sorted({*known, *versions})}).encode()
-        lake.store.write(lake.settings.bucket, _kept_key(lake, table), said)
+        lake.store.write(lake.settings.bucket, kept_key(lake, table), said)
 
 
 def kept_removals(lake: Lake, table: str) -> list[int]:
     """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss."""
     try:
-        return list(json.loads(lake.store.read(lake.settings.bucket, _kept_key(lake, table)))["versions"])
+        return list(json.loads(lake.store.read(lake.settings.bucket, kept_key(lake, table)))["versions"])
     except ObjectMissing:
         return []
 
 
 def forget_kept(lake: Lake, table: str) -> None:
     """The table is computed anew, from what its source has."""
-    lake.store.delete(lake.settings.bucket, _kept_key(lake, table))
+    lake.store.delete(lake.settings.bucket, kept_key(lake, table))
 
 
-def _kept_key(lake: Lake, table: str) -> str:
+def kept_key(lake: Lake, table: str) -> str:
+    """The object with the versions of its source whose removals a table did not follow."""
     return f"{lake.settings.user}/_checkpoints/{table}.kept.json"
 
 

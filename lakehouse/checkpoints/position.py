@@ -65,7 +65,7 @@ def settle(lake: Lake, table: str) -> int | None:
             return version
     except CheckpointMismatch:
         place = position_of(lake, table)
-        if place is None or _was_taken_back(lake, table):
+        if place is None or _was_taken_back(lake, table, place):
             raise
     _log.warning("the checkpoint of %s is written anew: the table has batch %s", table, place.batch)
     SparkLog(lake, table).rewrite(place.query_id, place.batch, place.start, place.end)
@@ -81,12 +81,12 @@ def _other_position(lake: Lake, table: str) -> TablePosition | None:
     return None if place is None or place.query_id == state.query_id else place
 
 
-def _was_taken_back(lake: Lake, table: str) -> bool:
+def _was_taken_back(lake: Lake, table: str, place: TablePosition) -> bool:
     """Whether the checkpoint has finished batches that were in the table, by its own transaction, and are not now."""
     state, opened = checkpoints.read_checkpoint(lake, table), lake.delta(table)
-    if state is None or state.query_id is None or state.last_commit is None or opened is None:
+    if state is None or state.last_commit is None or opened is None or state.query_id != place.query_id:
         return False
-    written = opened.transaction_version(state.query_id)
+    written = opened.transaction_version(place.query_id)
     return written is not None and written < state.last_commit
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -59,12 +60,22 @@ class SparkLog:
             for folder in ("offsets", "commits"):
                 self._lake.store.delete(self._bucket, self._key(f"{folder}/{batch - _KEPT_BATCHES}"))
 
-    def rewrite(self, query_id: str, batch: int, start: dict[str, Any] | None, end: dict[str, Any]) -> None:
+    def rewrite(
+        self,
+        query_id: str,
+        batch: int,
+        start: dict[str, Any] | None,
+        end: dict[str, Any],
+        marks: Mapping[str, bytes] | None = None,
+    ) -> None:
         """Replaces the checkpoint by another in which ``batch`` is the last, and finished.
 
-        Can be done again after a crash in between: the id, which makes it count, is written last.
+        Can be done again after a crash in between: the id, which makes it count, is written last. ``marks`` are further
+        objects of the checkpoint.
         """
         self._lake.store.delete_prefix(self._bucket, self._key(""))
+        for name, said in (marks or {}).items():
+            self._lake.store.write(self._bucket, self._key(name), said)
         before = offset_lines(start or {**end, "seq": 0})
         if batch:  # Spark looks at the batch before the last, too
             self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), before)

@@ -1,4 +1,4 @@
-"""Commands about single files and the place of a stream: ``files``, ``replay``, ``checkpoint``."""
+"""Commands about single files: ``files``, ``replay``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import typer
 
 from lakehouse.cli.output import (
     Checkpoint,
-    FilesArgument,
     FilesTable,
     Json,
-    Output,
     Yes,
     begun,
     command,
@@ -20,8 +18,6 @@ from lakehouse.cli.output import (
     open_table,
 )
 from lakehouse.plain_text import counted
-
-checkpoint = typer.Typer(help="Where a stream stands, and mending it.", no_args_is_help=True)
 
 
 def files(
@@ -136,89 +132,3 @@ def replay(
             for name, some in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))
         }
         out.result({"table": table, "done": done.done, "rows": done.rows, **paths})
-
-
-@checkpoint.command("show")
-def show(named: FilesArgument = None, checkpoint: Checkpoint = None, as_json: bool = Json) -> None:
-    """Print where the stream into a table stands, and whether the table agrees."""
-    from dataclasses import asdict
-
-    from lakehouse.checkpoints import agreement as checkpoints
-
-    with command(as_json) as out:
-        if checkpoint:
-            _show_own(out, checkpoint, named)
-            return
-        lake, table = open_table(out, named)
-        if not begun(out, lake, table, named):
-            out.result({"table": table, "checkpoint": None, "offset": None})
-            return
-        state = checkpoints.read_checkpoint(lake, table)
-        offset = checkpoints.newest_offset(lake, table)
-        said = asdict(state) if state else {}
-        for name, value in {**said, "offset": offset, "delta_version": lake.version(table)}.items():
-            out.line(f"{name:14} {value}")
-        out.result({"table": table, "checkpoint": said or None, "offset": offset})
-        checkpoints.verify(lake, table)
-
-
-def _show_own(out: Output, uri: str, named: str | None) -> None:
-    """Of a stream of the user's own: there is no table to hold it against."""
-    from lakehouse.autoloader.options.paths import split_uri
-    from lakehouse.autoloader.outcomes.file_states import read_stream_log
-    from lakehouse.errors import ConfigurationError
-
-    log = read_stream_log(open_own(out, uri, named).store, *split_uri(uri))
-    if log is None:
-        raise ConfigurationError(
-            "there is no checkpoint of a cloudFiles stream that planned a batch",
-            where=uri,
-            state="nothing was read or written",
-            next_command="name the folder given as checkpointLocation",
-        )
-    last_offset, last_commit = max(log.ends, default=None), max(log.commits, default=None)
-    said = {"query_id": log.query_id, "last_offset": last_offset, "last_commit": last_commit}
-    said |= {"committed_files": log.committed_seq, "journal": log.journal, "stream": log.stream}
-    for name, value in said.items():
-        out.line(f"{name:15} {value}")
-    out.result({"checkpoint": uri, **said})
-
-
-@checkpoint.command("repair")
-def repair_(named: FilesArgument = None, yes: Yes = False, as_json: bool = Json) -> None:
-    """Bring checkpoint, journal and table together again after one of them was lost or restored."""
-    from dataclasses import asdict
-
-    from lakehouse import pipeline
-
-    with command(as_json) as out:
-        lake, table = open_table(out, named)
-        done = pipeline.repair_table(lake, table, really=yes)
-        if done.reason:
-            out.line(done.reason, style="yellow")
-        for step in done.steps:
-            out.line(f"{'done: ' if done.done else 'would: ' if done.reason else ''}{step}")
-        if done.reason and not done.done:
-            out.line(f"nothing was changed; to do it: lakehouse checkpoint repair {table} --yes")
-        out.result(asdict(done))
-
-
-@checkpoint.command("restart")
-def restart(
-    table: Annotated[str, typer.Argument(help="layer.name of a table that is computed from another")],
-    yes: Yes = False,
-    as_json: bool = Json,
-) -> None:
-    """Remove a computed table and its checkpoint; the next run computes it from all of its source."""
-    from dataclasses import asdict
-
-    from lakehouse import pipeline
-
-    with command(as_json) as out:
-        lake, _ = open_table(out, table)
-        done = pipeline.restart_table(lake, table, really=yes)
-        for step in done.steps:
-            out.line(f"{'done: ' if done.done else 'would: '}{step}")
-        if not done.done:
-            out.line(f"nothing was changed; to do it: lakehouse checkpoint restart {table} --yes")
-        out.result(asdict(done))

@@ -12,6 +12,8 @@ import typer
 
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.check import check, show_finding
+from lakehouse.cli.checklist import checklist
+from lakehouse.cli.checkpoint import checkpoint
 from lakehouse.cli.cleanup import cleanup
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
@@ -247,6 +249,7 @@ app.command()(add)
 app.command()(validate)
 app.command()(put)
 app.command()(check)
+app.command()(checklist)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)
@@ -256,7 +259,7 @@ app.command()(watermark)
 app.command()(report)
 app.command()(stream)
 app.command("copy-into")(copy_into)
-app.add_typer(files_commands.checkpoint, name="checkpoint")
+app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(maintain, name="maintain")
 app.add_typer(schema, name="schema")
 app.add_typer(triggers, name="triggers")

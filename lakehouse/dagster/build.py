@@ -1,11 +1,21 @@
 """From a catalogue to ``dagster.Definitions``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
-from lakehouse.dagster.jobs import INGEST, hourly, ingest_job, maintenance_job, nightly
+from lakehouse.dagster.jobs import (
+    INGEST,
+    backup_job,
+    hourly,
+    ingest_job,
+    maintenance_job,
+    nightly,
+    nightly_backups,
+    tour_job,
+)
 from lakehouse.dagster.landing import LandingNames, landing_folders
 from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
@@ -15,6 +25,7 @@ from lakehouse.dagster.sensors import SENSOR, sensor_of
 from lakehouse.dagster.tables import Pictures, asset_of
 from lakehouse.dagster.upkeep import upkeep_of
 from lakehouse.declaration import read_catalogue
+from lakehouse.places import streams
 from lakehouse.table import Catalogue
 
 
@@ -26,6 +37,7 @@ def definitions(
     sensor_name: str = SENSOR,
     landing: Mapping[str, LandingNames] | None = None,
     pictures: Mapping[str, Pictures] | None = None,
+    tours: Mapping[str, Sequence[str]] | None = None,
 ) -> dg.Definitions:
     """Assets, checks, jobs, the sensor and schedules of declared tables; opens no store and starts no Spark.
 
@@ -37,6 +49,7 @@ def definitions(
         sensor_name: Of the sensor that asks for one run of all tables whose files have landed.
         landing: By table of files, how the folder is called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
+        tours: Further jobs by name: the tables that one brings up to date, one after the other in that order.
 
     Raises:
         ConfigurationError: a setting or the declaration is wrong.
@@ -46,7 +59,11 @@ def definitions(
     if catalogue is None:
         catalogue = read_catalogue(settings)
     folders = landing_folders(catalogue, landing)
-    tables = [asset_of(table, folders, settings, (pictures or {}).get(table.name)) for table in catalogue]
+    turns = {name: len(tour) - turn for tour in (tours or {}).values() for turn, name in enumerate(tour)}
+    tables = [
+        asset_of(table, folders, settings, (pictures or {}).get(table.name), turns.get(table.name, 0))
+        for table in catalogue
+    ]
     upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
@@ -59,9 +76,15 @@ def definitions(
         nights = maintenance_job([asset.key for asset in upkeep])
         jobs.append(nights)
         schedules.append(nightly(nights))
+    if every_run and streams(catalogue):
+        upkeep.append(backups_of(catalogue))
+        backups = backup_job(BACKUPS)
+        jobs.append(backups)
+        schedules.append(nightly_backups(backups))
+    jobs += [tour_job(name, [key_of(table) for table in tour]) for name, tour in (tours or {}).items()]
     return dg.Definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
-        asset_checks=[checks for table in catalogue if (checks := checks_of(table))],
+        asset_checks=[checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))],
         jobs=jobs,
         sensors=sensors,
         schedules=schedules,

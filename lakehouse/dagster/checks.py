@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.dagster.metadata import of_finding
-from lakehouse.dagster.names import check_step_of, key_of
+from lakehouse.dagster.names import check_step_of, key_of, turn_tags
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.schema_metadata import of_history, versions_of
 from lakehouse.lake import Lake
@@ -15,8 +15,8 @@ from lakehouse.table import Finding, Table
 _OF_SCHEMA = "schema_drift"
 
 
-def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
-    """The step that checks a table; None when all its checks are off."""
+def checks_of(table: Table, turn: int = 0) -> dg.AssetChecksDefinition | None:
+    """The step that checks a table, before tables of a lower turn; None when all its checks are off."""
     declared = [check for check in table.checks if check.on_failure != "off"]
     if not declared:
         return None
@@ -31,6 +31,7 @@ def checks_of(table: Table) -> dg.AssetChecksDefinition | None:
         ],
         description=f"Examines {table.name} as it is.",
         can_subset=True,
+        op_tags=turn_tags(turn),
     )
     def checks(
         context: dg.AssetCheckExecutionContext, lake: LakeResource, spark: SparkResource

@@ -24,6 +24,17 @@ def ingest_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefi
     )
 
 
+def tour_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
+    """Brings tables up to date one after the other, those on demand, too; their turns say the order."""
+    return dg.define_asset_job(
+        name,
+        selection=dg.AssetSelection.assets(*keys),
+        executor_def=dg.in_process_executor,
+        description="One table after the other, each followed by its checks: "
+        + ", ".join(".".join(k.path) for k in keys),
+    )
+
+
 def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
     """What keeps the tables in order between runs."""
     return dg.define_asset_job(
@@ -32,6 +43,16 @@ def maintenance_job(keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition
         executor_def=dg.in_process_executor,
         description="Fills columns that joined a schema from what was rescued, and closed windows from late rows; "
         "counts all rows again for the checks; joins small files, and removes those that nobody needs.",
+    )
+
+
+def backup_job(key: dg.AssetKey) -> UnresolvedAssetJobDefinition:
+    """Backs up all checkpoints."""
+    return dg.define_asset_job(
+        "backup_checkpoints",
+        selection=dg.AssetSelection.assets(key),
+        executor_def=dg.in_process_executor,
+        description="Copies the checkpoint of each table; lakehouse checkpoint restore puts one back.",
     )
 
 
@@ -53,4 +74,14 @@ def nightly(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
         target=job,
         cron_schedule="30 3 * * *",
         description="Off until it is switched on: it changes rows of tables, and none is lost.",
+    )
+
+
+def nightly_backups(job: UnresolvedAssetJobDefinition) -> dg.ScheduleDefinition:
+    """Before the night's maintenance."""
+    return dg.ScheduleDefinition(
+        name="nightly_backups",
+        target=job,
+        cron_schedule="15 3 * * *",
+        description="Off until it is switched on: backups take room in the lake.",
     )

@@ -13,6 +13,7 @@ import pyarrow.dataset as ds
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.schema.versions import SchemaVersion
+from lakehouse.checkpoints.standing import size_of
 from lakehouse.dagster.columns import lineage, meanings
 from lakehouse.dagster.records import records
 from lakehouse.dagster.schema_metadata import of_schema, origins
@@ -73,6 +74,7 @@ def of_run(
         **of_schema(versions, shown_version),
         **({"rescued_samples": records(rescued)} if rescued else {}),
         **tables(table, report),
+        **_of_checkpoint(lake, table),
         **(_of_table(lake, table, info, origins(versions)) if info else {}),
     }
 
@@ -179,6 +181,12 @@ def tables(table: Table, report: StreamReport) -> dict[str, Any]:
             ]
         )
     return shown
+
+
+def _of_checkpoint(lake: Lake, table: Table) -> dict[str, int]:
+    """How large the checkpoint is: its growth is seen over runs."""
+    found = size_of(lake, table.name)
+    return {"checkpoint_bytes": found.size_bytes, "checkpoint_objects": found.objects} if found else {}
 
 
 def _of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -> dict[str, Any]:

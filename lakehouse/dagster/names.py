@@ -21,3 +21,8 @@ def check_step_of(table: dg.AssetKey) -> str:
 def pool(table: str) -> str:
     """One pool for each checkpoint, with one place: the one-writer rule in Dagster's words."""
     return f"checkpoint/{table}"
+
+
+def turn_tags(turn: int) -> dict[str, str]:
+    """Tags of a step: of those that could run, the one with the highest turn is first."""
+    return {"dagster/priority": str(turn)} if turn else {}

@@ -9,7 +9,7 @@ import dagster as dg
 
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
-from lakehouse.dagster.names import key_of, pool
+from lakehouse.dagster.names import key_of, pool, turn_tags
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.schema_metadata import versions_of
 from lakehouse.lake import Lake
@@ -23,7 +23,7 @@ _SHORTEST_FRESHNESS = timedelta(minutes=1)  # Dagster looks no closer
 
 
 def asset_of(
-    table: Table, folders: Sequence[Folder], settings: Settings, pictures: Pictures | None = None
+    table: Table, folders: Sequence[Folder], settings: Settings, pictures: Pictures | None = None, turn: int = 0
 ) -> dg.AssetsDefinition:
     """The asset of a table.
 
@@ -32,6 +32,7 @@ def asset_of(
         folders: All landing folders.
         settings: Say where the table lies.
         pictures: What its materializations show.
+        turn: Of two tables that could be brought up to date, the one with the higher turn is first.
     """
     landed = [folder.key for folder in folders if any(one.name == table.name for one in folder.tables)]
     fresh = max(table.freshness, _SHORTEST_FRESHNESS) if table.freshness else None
@@ -46,6 +47,7 @@ def asset_of(
         tags={"layer": table.layer, "flow": table.flow.kind},
         metadata={"dagster/table_name": table.name, "dagster/uri": settings.table_uri(table.name)},
         code_version=code_version(table),
+        op_tags=turn_tags(turn),
         freshness_policy=dg.FreshnessPolicy.time_window(fail_window=fresh) if fresh else None,
         pool=pool(table.name),
     )

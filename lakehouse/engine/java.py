@@ -16,14 +16,13 @@ import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-
-import pyspark
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import needing
 
-SPARK_HOME = Path(pyspark.__file__).parent
+SPARK_HOME = Path(str(getattr(find_spec("pyspark"), "origin", ""))).parent  # looked for, not loaded
 OLDEST_JAVA = 17
 """What Spark 4.2 needs."""
 

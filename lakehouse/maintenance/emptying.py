@@ -58,15 +58,15 @@ def look_at(lake: Lake, uri: str) -> Emptied | None:
     return Emptied(uri, opened.version(), rows, adds.num_rows, sum(adds["size_bytes"].to_pylist()))
 
 
-def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
-    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
+def require_emptiable(lake: Lake, uri: str) -> None:
+    """Makes sure that the table at ``uri`` can be emptied without Spark; no table is fine.
 
     Raises:
-        TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.
+        TerminalError: it has a feature with which that is not so simple.
     """
-    opened, found = lake.delta_at(uri), look_at(lake, uri)
-    if opened is None or found is None:
-        return None
+    opened = lake.delta_at(uri)
+    if opened is None:
+        return
     protocol = opened.protocol()
     other = ({*(protocol.writer_features or ()), *(protocol.reader_features or ())}) - _PLAIN
     if (
@@ -81,6 +81,18 @@ def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
             state="nothing was changed",
             next_command=f"empty it in Spark: DELETE FROM delta.`{uri}`; then run the same again",
         )
+
+
+def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
+    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
+
+    Raises:
+        TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.
+    """
+    require_emptiable(lake, uri)
+    opened, found = lake.delta_at(uri), look_at(lake, uri)
+    if opened is None or found is None:
+        return None
     now = int(time.time() * 1000)
     about = {
         "timestamp": now,

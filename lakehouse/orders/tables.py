@@ -5,13 +5,17 @@ BASIC = "bronze.orders_streaming_basic"
 BRONZE = "bronze.orders_autoloader"
 AVAILABLE_NOW_TABLE = "bronze.orders_trigger_availablenow"
 """What ``cloudFiles`` makes of the files with its defaults."""
+CHECKPOINT_DEMO = "bronze.orders_checkpoint_demo"
+"""Three files a micro-batch, to stop and to go on."""
 SILVER = "silver.orders_windowed_aggregates"
 ORDERS = "silver.orders"
 DAILY_REVENUE = "gold.daily_revenue"
 
 TABLES = (BRONZE, SILVER, ORDERS, DAILY_REVENUE)
 """The pipeline, in the order of the data."""
-ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, *TABLES)
+ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, CHECKPOINT_DEMO, *TABLES)
+TOUR = (BASIC, BRONZE, AVAILABLE_NOW_TABLE, SILVER, CHECKPOINT_DEMO)
+"""In the order in which they are taught: a first stream, cloudFiles, triggers, windows, checkpoints."""
 COMPUTED = (SILVER, ORDERS, DAILY_REVENUE)
 
 ORDER_FILES = "orders_stream_*.json"

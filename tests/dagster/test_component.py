@@ -58,8 +58,8 @@ def test_a_defs_yaml_makes_the_assets_of_a_declaration(project, tmp_path, folder
     keys, jobs, sensors = names(loaded)
     kept = ("promote_rescued_data", "check_all_rows", "join_and_remove_files")
     upkeep = {f"maintenance/{what}/bronze/rooms" for what in kept}
-    assert keys == {"landing/rooms", "bronze/rooms", *upkeep}
-    assert jobs == {"ingest_rooms", "maintenance"}
+    assert keys == {"landing/rooms", "bronze/rooms", *upkeep, "maintenance/backup_checkpoints"}
+    assert jobs == {"ingest_rooms", "maintenance", "backup_checkpoints"}
     assert sensors == ["new_rooms"]
 
 

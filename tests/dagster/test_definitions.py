@@ -48,6 +48,7 @@ def test_each_table_is_an_asset_behind_its_source(graph):
         "maintenance/join_and_remove_files/silver/readings": {"silver/readings"},
         "maintenance/join_and_remove_files/silver/rooms": {"silver/rooms"},
         "maintenance/join_and_remove_files/gold/days": {"gold/days"},
+        "maintenance/backup_checkpoints": set(),
     }
 
 
@@ -96,7 +97,7 @@ def test_the_job_has_all_tables_but_those_on_demand():
         "gold/days",
     }
     assert {one.name for one in job.asset_layer.asset_graph.asset_check_keys} == {"single", "whole", "right"}
-    assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance"]
+    assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance", "nightly_backups"]
     assert [one.name for one in made.sensors] == ["new_files"]
 
 

@@ -105,13 +105,14 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
     assert {"ingest_orders", "maintenance"} <= {job["name"] for job in found["jobs"]}
     assert found["sensors"] == [{"name": "new_order_files", "sensorState": {"status": "RUNNING"}}]
     schedules = {one["name"]: one["scheduleState"]["status"] for one in found["schedules"]}
-    assert schedules == {"hourly_ingest": "RUNNING", "nightly_maintenance": "STOPPED"}
+    assert schedules == {"hourly_ingest": "RUNNING", "nightly_maintenance": "STOPPED", "nightly_backups": "STOPPED"}
     assets = {"/".join(node["assetKey"]["path"]): node for node in found["assetNodes"]}
     assert set(assets) == {
         "landing/orders",
         "bronze/orders_autoloader",
         "bronze/orders_streaming_basic",
         "bronze/orders_trigger_availablenow",
+        "bronze/orders_checkpoint_demo",
         "silver/orders_windowed_aggregates",
         "silver/orders",
         "gold/daily_revenue",
@@ -125,6 +126,7 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
         "maintenance/join_and_remove_files/silver/orders_windowed_aggregates",
         "maintenance/join_and_remove_files/silver/orders",
         "maintenance/join_and_remove_files/gold/daily_revenue",
+        "maintenance/backup_checkpoints",
     }
     assert assets["bronze/orders_autoloader"]["pools"] == [f"checkpoint/{BRONZE}"]
     launched = webserver(LAUNCH, job="ingest_orders")["launchRun"]

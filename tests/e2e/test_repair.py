@@ -1,13 +1,15 @@
 """What was lost or restored is refused, and the repair loses and doubles nothing."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from command import lakehouse_here, lakehouse_json_here
 
 from lakehouse.autoloader.options.paths import SourcePath, source_id
 from lakehouse.orders.samples import file_name
-from lakehouse.orders.tables import BRONZE, SILVER
+from lakehouse.orders.tables import BRONZE, ORDERS, SILVER
+from lakehouse.pipeline import check_table, run_table
 
 
 def places(lake):
@@ -137,3 +139,37 @@ def test_replay_of_nothing_in_particular_is_refused(lake, environment):
     done = lakehouse_here(environment, "replay")
     assert done.returncode == 1
     assert "--files GLOB" in done.stderr
+
+
+def test_what_spark_writes_goes_back_with_its_checkpoint_and_comes_again(lake, land, environment, spark):
+    """Windows with a state, and an upsert that RESTORE took back by hand, which is refused; bronze needs no Spark."""
+    computed = (SILVER, ORDERS)
+    local = replace(lake, settings=lake.settings.model_copy(update={"engine": "local"}))
+
+    def rows(table):
+        found = lake.delta(table).to_pyarrow_table().to_pylist()
+        return sorted(repr(sorted(row.items())) for row in found)
+
+    def load(first_file):
+        land(files=2, first_file=first_file, rows_per_file=60, late_share=0.1)
+        return {table: run_table(spark, local, table) for table in (BRONZE, *computed)}
+
+    first = load(0)
+    shown = lakehouse_json_here(environment, "checkpoint", "show", SILVER)["standing"]
+    assert shown["state_rows"] == first[SILVER].batches[-1].state_rows > 0
+    taken = lakehouse_json_here(environment, "checkpoint", "backup", "--all")["backups"]
+    assert {one["table"]: one["at_rest"] for one in taken} == dict.fromkeys((BRONZE, *computed), True)
+    load(2)
+    expected = {table: rows(table) for table in computed}
+    lake.delta(ORDERS).restore(lake.version(ORDERS) - 1)
+    refused = lakehouse_here(environment, "ingest", ORDERS)
+    assert refused.returncode == 1
+    assert "RESTORE took the table back" in refused.stderr
+    assert f"lakehouse checkpoint repair {ORDERS}" in refused.stderr
+    for table in computed:
+        done = lakehouse_json_here(environment, "checkpoint", "restore", table, "--yes")
+        assert done["done"] and done["takes_table_back"]
+        assert rows(table) != expected[table]
+        run_table(spark, local, table)
+        assert rows(table) == expected[table], "what came after the backup came again"
+    assert all(finding.passed for finding in check_table(spark, local, SILVER))

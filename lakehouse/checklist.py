@@ -1,0 +1,170 @@
+"""What a stream needs before it is left alone at night, looked at in the lake and not only in the declaration."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.standing import disagreement, standing
+from lakehouse.declaration import read_catalogue
+from lakehouse.flows.files import Files
+from lakehouse.lake import Lake
+from lakehouse.maintenance.backup import Backup, backup_key, backups, damage, places
+from lakehouse.maintenance.restore import missing_files
+from lakehouse.places import has_stream
+from lakehouse.plain_text import counted
+from lakehouse.storage import ObjectExists, ObjectMissing
+from lakehouse.table import Table
+
+_SOURCE_LIMIT = 1000
+_TAKEN = "%Y%m%dT%H%M%S.%fZ"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One thing that was looked at.
+
+    Attributes:
+        table: Of which table.
+        item: What must be so.
+        passed: Whether it is.
+        evidence: What was found.
+        next_command: What mends it; empty when it passed.
+    """
+
+    table: str
+    item: str
+    passed: bool
+    evidence: str
+    next_command: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def checklist(lake: Lake, tables: Iterable[str], max_age: timedelta) -> Iterator[Line]:
+    """Goes through the list for each table that has a stream.
+
+    Args:
+        lake: Where they are.
+        tables: Their names.
+        max_age: How old the newest backup may be.
+    """
+    catalogue = read_catalogue(lake.settings)
+    for name in tables:
+        table = catalogue[name]
+        if has_stream(table):
+            yield from _of_stream(lake, table)
+            yield from _of_source(lake, table)
+            yield from _of_backups(lake, name, max_age)
+
+
+def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
+    name, at = table.name, standing(lake, table.name)
+    line = _liner(name)
+    home, uri = lake.settings.home, lake.settings.checkpoint_uri(name)
+    fleeting = lake.settings.s3_endpoint is None and Path(tempfile.gettempdir()) in home.parents
+    where = f"{uri} on {lake.endpoint.url}" + (f", whose data is below {home}: temporary" if fleeting else "")
+    if at is None:
+        yield line("checkpoint_is_kept", False, f"no checkpoint at {uri} yet", f"lakehouse ingest {name}")
+    else:
+        found = f"{counted(at.objects, 'object')} at {where}"
+        yield line("checkpoint_is_kept", not fleeting, found, "name a folder that stays: LAKEHOUSE_HOME")
+    wrong = disagreement(lake, name)
+    held = "both are empty" if at is None else f"both hold batch {at.finished}"
+    yield line("checkpoint_and_table_agree", not wrong, wrong or held, f"lakehouse checkpoint repair {name}")
+    lease = lake.store.info(lake.settings.bucket, checkpoints.lease_key(lake, name))
+    said = (
+        f"its lease was written last at {lease.last_modified:%Y-%m-%d %H:%M:%S} UTC"
+        if lease
+        else "no run took its lease"
+    )
+    yield line("one_writer_at_a_time", lease is not None, said, f"lakehouse ingest {name}")
+    live = [check for check in table.checks if check.on_failure != "off"]
+    blocking = sum(check.blocking for check in live)
+    said = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"
+    yield line("checks_are_declared", bool(live), said, f"declare checks of {name}: docs/declaration.md")
+
+
+def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
+    line, flow = _liner(table.name), table.flow
+    where = f"{lake.settings.declaration}:{table.line}"
+    if not isinstance(flow, Files):
+        most = getattr(flow, "max_files_per_trigger", None) or _SOURCE_LIMIT
+        yield line("batches_are_limited", True, f"{most:,} data files of {', '.join(flow.reads)} a batch")
+        return
+    told = {key.lower(): value for key, value in flow.options.items()}
+    if flow.source == "spark":
+        most = told.get("maxfilespertrigger")
+        said = f"{most} files a batch" if most else "a batch takes all files that are there"
+        yield line("batches_are_limited", most is not None, said, f"options: {{maxFilesPerTrigger: 1000}} at {where}")
+        return
+    options = flow.cloud_files(lake.settings, table.name)
+    most, size = options.max_files_per_trigger, options.max_bytes_per_trigger
+    said = f"{most:,} files a batch" if most else f"{size:,} bytes a batch" if size else "no limit"
+    yield line("batches_are_limited", bool(most or size), said, f"set cloudFiles.maxFilesPerTrigger at {where}")
+    if flow.columns is not None:
+        yield line("columns_are_kept", True, "given in the declaration")
+        yield line("new_columns_are_decided", True, "the columns are given: what is new is rescued")
+        return
+    folder = places(lake, table.name)["schema/"] + "_schemas/"
+    numbers = (one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder))
+    newest = max((int(one) for one in numbers if one.isdigit()), default=None)
+    said = "no version of the schema yet" if newest is None else f"version {newest} at {options.schema_location}"
+    yield line("columns_are_kept", newest is not None, said, f"lakehouse ingest {table.name}")
+    mode = told.get("cloudfiles.schemaevolutionmode")
+    said = f"{mode}, in the declaration" if mode else "the declaration does not say what becomes of new columns"
+    yield line("new_columns_are_decided", mode is not None, said, f"set cloudFiles.schemaEvolutionMode at {where}")
+
+
+def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
+    line, cure = _liner(table), f"lakehouse checkpoint backup {table}"
+    kept = backups(lake, table)
+    if not kept:
+        for item in ("backup_is_fresh", "backup_can_be_restored", "version_of_backup_is_kept"):
+            yield line(item, False, "there is no backup", cure)
+        return
+    newest = kept[-1]
+    age = datetime.now(UTC) - datetime.strptime(newest.taken, _TAKEN).replace(tzinfo=UTC)
+    hours = age.total_seconds() / 3600
+    yield line("backup_is_fresh", age <= max_age, f"{newest.taken}, {hours:.1f} hours old; {len(kept)} are kept", cure)
+    wrong = damage(lake, newest) or _tried(lake, newest)
+    said = wrong or f"{counted(len(newest.objects), 'object')} copied elsewhere, compared, and removed again"
+    yield line("backup_can_be_restored", not wrong, said, cure)
+    version = newest.delta_version
+    gone = "" if version is None else missing_files(lake, table, version)
+    yield line("version_of_backup_is_kept", not gone, gone or f"version {version} of the table can be read", cure)
+
+
+def _tried(lake: Lake, backup: Backup) -> str:
+    """Restores a backup beside everything else, and compares; what is not alike, or empty."""
+    bucket, folder = lake.settings.bucket, backup_key(lake, backup.table, backup.taken)
+    scratch = f"{lake.settings.user}/_backups/_tried/{uuid.uuid4().hex}/"
+    try:
+        for one in backup.objects:
+            lake.store.copy(bucket, folder + one.name, scratch + one.name, if_match=one.e_tag)
+        found = {one.key.removeprefix(scratch): one for one in lake.store.list(bucket, scratch)}
+    except (ObjectMissing, ObjectExists) as error:
+        return error.what
+    finally:
+        lake.store.delete_prefix(bucket, scratch)
+    other = [
+        one.name
+        for one in backup.objects
+        if (found[one.name].size_bytes, found[one.name].e_tag) != (one.size_bytes, one.e_tag)
+    ]
+    return f"{other[0]} came back otherwise" if other else ""
+
+
+def _liner(table: str) -> Callable[..., Line]:
+    def line(item: str, passed: bool, evidence: str, cure: str = "") -> Line:
+        return Line(table, item, passed, evidence, "" if passed else cure)
+
+    return line
