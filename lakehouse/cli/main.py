@@ -14,6 +14,7 @@ from lakehouse.cli import files as files_commands
 from lakehouse.cli.check import check, show_finding
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
+from lakehouse.cli.doctor import doctor, explain
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.output import Json, command, require_declared
@@ -254,6 +255,8 @@ app.command()(add)
 app.command()(validate)
 app.command()(put)
 app.command()(check)
+app.command()(doctor)
+app.command()(explain)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)

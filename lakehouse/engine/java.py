@@ -16,14 +16,14 @@ import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
-
-import pyspark
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import needing
 
-SPARK_HOME = Path(pyspark.__file__).parent
+_FOUND = find_spec("pyspark")  # not imported: that takes a tenth of a second
+SPARK_HOME = Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent
 OLDEST_JAVA = 17
 """What Spark 4.2 needs."""
 

@@ -8,8 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.autoloader.source import register_cloud_files
-from lakehouse.autoloader.sql import register_cloud_files_state
 from lakehouse.engine import conf
 from lakehouse.engine.server import ensure_engine, server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
@@ -68,6 +66,10 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         _uses[remote] = _use(lake.settings, session, remote, pid)
         _log.info("connected to Spark at %s, pid %s", _uses[remote].address, _uses[remote].pid)
     if _journal_roots.get(remote) != lake.settings.journal_root:
+        # imported here: whoever only looks at an engine needs no pyspark
+        from lakehouse.autoloader.source import register_cloud_files
+        from lakehouse.autoloader.sql import register_cloud_files_state
+
         register_cloud_files(session, lake.settings.journal_root)
         register_cloud_files_state(session)
         _journal_roots[remote] = lake.settings.journal_root
