@@ -1,17 +1,15 @@
 """Pipelines that are broken on purpose: the doctor names what is wrong, and the command that it prints mends it."""
 
-import dataclasses
 import json
-import re
 import shlex
 import subprocess
 import sys
-import threading
+import time
 from datetime import UTC, datetime, timedelta
 
-import psutil
 import pytest
-from command import lakehouse, lakehouse_here
+from command import lakehouse_here
+from declared import with_declaration
 from store.local_world import TABLE, LocalWorld
 
 from lakehouse.checkpoints.spark_log import SparkLog
@@ -81,7 +79,9 @@ class Pipeline:
         for one in command.split("   ")[0].split(" && "):
             words = shlex.split(one)
             if words[0] == "python":
-                done = subprocess.run([sys.executable, *words[1:]], env=self.environment, capture_output=True, text=True)
+                done = subprocess.run(
+                    [sys.executable, *words[1:]], env=self.environment, capture_output=True, text=True
+                )
             else:
                 done = lakehouse_here(self.environment, *words[1:])
             assert done.returncode == 0, done.stdout + done.stderr
@@ -265,3 +265,48 @@ def test_the_doctor_names_it_and_its_command_mends_it(pipeline, breaks, sign, ve
     pipeline.land().load()
     pipeline.assert_exact()
     assert pipeline.examine() == []
+
+
+TABLES = 50
+ASKS = """
+import sys
+from lakehouse.cli.main import app
+app(["doctor", "--json"], standalone_mode=False)
+assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
+"""
+
+
+def fifty_tables(one):
+    """The same table under many names: each with a checkpoint, a journal and a folder of its own."""
+    one.land(2).load()
+    lake, flow = one.lake, {"path": "{landing}/things/", "engine": "local"}
+    names = [f"bronze.t{number:02}" for number in range(TABLES)]
+    own = {name: {"files": {**flow, "path": f"{{landing}}/{name}/"}} for name in names}
+    parts = {part: one.objects(part) for part in ("bronze/things/", f"_checkpoints/{TABLE}/", "_journal/", "_schemas/")}
+    before = read_catalogue(lake.settings)[TABLE].flow.cloud_files(lake.settings, TABLE).journal_location
+    lake = with_declaration(one.world.plain, one.world.tmp, json.dumps({"tables": own}))
+    for table in read_catalogue(lake.settings):
+        journal = table.flow.cloud_files(lake.settings, table.name).journal_location
+        for content in parts.values():
+            for key, data in content.items():
+                named = key.replace("bronze/things", f"bronze/{table.name.split('.')[1]}").replace(TABLE, table.name)
+                named = named.replace(before.rsplit("/", 1)[1], journal.rsplit("/", 1)[1])
+                said = data.replace(before.encode(), journal.encode()) if "/offsets/" in key else data
+                lake.store.write(one.bucket, named, said)
+    for part in parts:
+        one.put_back(part if TABLE in part or "things" in part else "nothing/", {})
+
+
+def test_fifty_tables_are_looked_at_without_a_jvm_and_with_few_requests(pipeline):
+    fifty_tables(pipeline)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS], env=pipeline.environment, capture_output=True, text=True, check=False
+    )
+    print(f"{TABLES} tables: {time.monotonic() - began:.2f} s, with the start of Python")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    bad = [one for one in said["findings"] if one["table"] and one["verdict"] != "pass"]
+    assert (said["tables"], bad) == (TABLES, [])
+    print(f"{said['requests']} requests beside those that open Delta tables")
+    assert said["requests"] <= 14 * TABLES
