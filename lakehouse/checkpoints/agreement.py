@@ -130,7 +130,7 @@ def verify(lake: Lake, table: str) -> int | None:
         return version
     _require_readable(lake, table, state)
     if delta is None:
-        if state.last_commit is not None:
+        if state.last_commit is not None and not _begins_anew(lake, table, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
         return None
     written = delta.transaction_version(state.query_id)
@@ -173,6 +173,11 @@ def is_repaired(lake: Lake, table: str, batch: int) -> bool:
     except ObjectMissing:
         return False
     return bool(said["batch"] == batch)
+
+
+def _begins_anew(lake: Lake, table: str, batch: int) -> bool:
+    """Whether a repair wrote the checkpoint for a table that was gone: nothing is read yet."""
+    return is_repaired(lake, table, batch) and (newest_offset(lake, table) or {}).get("seq") == 0
 
 
 def _streamed(lake: Lake, table: str) -> bool:

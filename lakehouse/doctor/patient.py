@@ -158,6 +158,11 @@ class Patient:
         """How long files may wait: the table's ``freshness``, or an hour, which is what the schedule promises."""
         return self.table.freshness or _SCHEDULE
 
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether no schedule brings it up to date, and no freshness is promised: then its files may wait."""
+        return self.table.on_demand and self.table.freshness is None
+
     def age(self, at: datetime) -> timedelta:
         """How long ago that was."""
         return self.ward.now - at

@@ -10,6 +10,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from command import lakehouse_here
 from declared import with_declaration
+from forgetful_proxy import forgetful_proxy
+from minio import Minio
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+from minio.versioningconfig import SUSPENDED, VersioningConfig
 from store.local_world import TABLE, LocalWorld
 
 from lakehouse.checkpoints.spark_log import SparkLog
@@ -17,7 +22,13 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
 from lakehouse.doctor.probes import weight
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.storage import find_store, open_store
 from lakehouse.storage.lease_holder import Holder, this_host
+from lakehouse.streams.queries import StopRequest
+from lakehouse.streams.trigger import Trigger
+from lakehouse.table import Catalogue
 
 
 class Died(Exception):
@@ -310,3 +321,112 @@ def test_fifty_tables_are_looked_at_without_a_jvm_and_with_few_requests(pipeline
     assert (said["tables"], bad) == (TABLES, [])
     print(f"{said['requests']} requests beside those that open Delta tables")
     assert said["requests"] <= 14 * TABLES
+
+
+def signs(found):
+    return {one.sign for one in found if one.verdict != Verdict.PASS}
+
+
+def test_what_only_a_person_or_spark_mends_is_named(pipeline):
+    one, world, silver = pipeline, pipeline.world, "silver.hours"
+    one.land(2).load()
+    windows = {"of": TABLE, "event_time": "a", "window": "1 hour"}
+    latest = {"of": TABLE, "key": "a"}
+    flow = {"path": "{landing}/things/", "engine": "local"}
+
+    def declare(**files):
+        tables = {
+            TABLE: {"files": {**flow, **files}},
+            silver: {"windows": windows},
+            "silver.newest": {"latest": latest},
+        }
+        world.lake = with_declaration(world.plain, world.tmp, json.dumps({"tables": tables}))
+
+    def write(table, name, text):
+        one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{table}/{name}", text.encode())
+
+    def found(table):
+        now = datetime.now(UTC) + one.later
+        catalogue = read_catalogue(one.lake.settings)
+        return signs(examining.examine(one.lake, catalogue, [table], now=now, shared=False).findings)
+
+    declare()
+    assert found(TABLE) | found(silver) == set()
+    declare(path="{landing}/others/")
+    assert found(TABLE) == {"folder_changed"}
+    declare()
+    elsewhere = Holder("h", TABLE, "elsewhere/1/", 7, "1", 0.0)
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", elsewhere.encoded())
+    assert found(TABLE) == set(), "it may live"
+    one.later = timedelta(minutes=2)
+    assert found(TABLE) == {"writer_silent"}
+    one.later = timedelta()
+    write(silver, "definition.json", json.dumps({"length": "2 hours"}))
+    assert found(silver) == {"definition_changed"}
+    place = {"reservoirId": "r", "reservoirVersion": 0, "index": 0, "isStartingVersion": False}
+    write("silver.newest", "metadata", '{"id": "q"}')
+    write("silver.newest", "offsets/0", f"v1\n{{}}\n{json.dumps(place)}")
+    write("silver.newest", "commits/0", "v1\n{}")
+    one.later = timedelta(hours=2)
+    assert found("silver.newest") == {"table_missing", "source_is_ahead"}
+
+
+def test_many_rescued_values_are_counted_without_reading_a_row(pipeline):
+    world = pipeline.world
+    world.declare(hints={"a": "BIGINT"}, options={"cloudFiles.schemaEvolutionMode": "rescue"})
+    pipeline.land().load()
+    assert pipeline.examine() == []
+    world.put("x.json", [{"a": 1, "more": 1}, {"a": 2, "more": 2}])
+    pipeline.load()
+    [finding] = pipeline.examine()
+    assert (finding.sign, finding.evidence["rows"], finding.evidence["rescued_rows"]) == ("much_rescued", 5, 2)
+
+
+def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_them(pipeline):
+    one, stop = pipeline, StopRequest()
+    one.land(1)
+
+    def told(batch):
+        one.land(batch.batch_id + 2)
+        if batch.batch_id == 4:
+            stop.asked.set()
+
+    one.world.load(trigger=Trigger.parse("processing-time=10ms"), stop=stop, on_batch=told)
+    [finding] = one.examine()
+    assert finding.sign == "backlog_grows"
+    assert finding.evidence["bound"] in ("finding", "loading")
+
+
+def test_a_store_that_forgets_conditions_and_a_bucket_whose_rules_remove_are_told(lake, tmp_path):
+    endpoint, settings = lake.endpoint, lake.settings
+    keys = (endpoint.access_key.get_secret_value(), endpoint.secret_key.get_secret_value())
+    sdk, bucket = Minio(endpoint.host, *keys, secure=False, region=endpoint.region), settings.bucket
+
+    def found(url=None):
+        given = {"s3_endpoint": url, "s3_access_key": keys[0], "s3_secret_key": keys[1]} if url else {}
+        own = Settings.load(bucket=bucket, user=settings.user, home=settings.home, **given)
+        place = find_store(own)
+        examined = examining.examine(Lake(own, place, open_store(place)), Catalogue())
+        return signs(one for one in examined.findings if one.probe in ("store", "bucket"))
+
+    assert found() == set()
+    rule = Rule(ENABLED, rule_filter=Filter(prefix="tester/_check"), rule_id="old", expiration=Expiration(days=30))
+    sdk.set_bucket_lifecycle(bucket, LifecycleConfig([rule]))
+    assert found() == {"lifecycle_removes"}
+    sdk.delete_bucket_lifecycle(bucket)
+    sdk.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    assert found() == {"versions_pile_up"}
+    sdk.set_bucket_versioning(bucket, VersioningConfig(SUSPENDED))
+    with forgetful_proxy(endpoint, "If-Match") as proxy:
+        assert found(proxy.url) == {"conditions_ignored", "rights_too_wide", "store_unmaintained"}
+    assert list(lake.store.list(bucket, f"{settings.user}/_probe/")) == []
+
+
+def test_a_store_that_does_not_run_is_a_finding_and_is_not_started(tmp_path, environment):
+    (tmp_path / "lakehouse.yaml").write_text("tables: {}\n")
+    home = tmp_path / "home"
+    variables = {"LAKEHOUSE_HOME": str(home), "LAKEHOUSE_DECLARATION": str(tmp_path / "lakehouse.yaml")}
+    done = lakehouse_here(environment, "doctor", "--json", **variables)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["sign"], finding["command"]) == (1, "store_unreachable", "lakehouse up")
+    assert not home.exists()

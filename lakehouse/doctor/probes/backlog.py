@@ -77,7 +77,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     evidence["last_commit_seconds"] = in_seconds(patient.age(last)) if last else None
     where, limit = flow.path, patient.patience
     grown = [one.waiting for one in batches][-_GROWTH:]
-    if oldest and patient.age(oldest) > limit:
+    if oldest and patient.age(oldest) > limit and not patient.is_on_demand:
         stuck = last is not None and patient.age(last) > limit and not patient.is_written_now
         sign, since = (STUCK, last) if stuck and last else (WAITING, oldest)
         told = f"{waiting:,} files wait, the oldest for {_spoken(patient, oldest)}"
