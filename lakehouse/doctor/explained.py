@@ -107,7 +107,7 @@ _ERRORS = {
     "UnknownFieldException": (
         "Files have columns that the schema lacks; the batch was not committed, nothing is lost.",
         "Senders send new columns. After a new start the stream has them, unless its mode is failOnNewColumns.",
-        "lakehouse ingest TABLE, or look first: lakehouse schema history --table TABLE",
+        "lakehouse ingest TABLE   (what is new: lakehouse schema history --table TABLE)",
     ),
     "CheckpointMismatch": (
         "A table and its checkpoint do not belong together; nothing was read or written.",

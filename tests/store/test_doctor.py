@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from command import lakehouse_here
+from counted import write
 from declared import with_declaration
+from deltalake import CommitProperties
 from forgetful_proxy import forgetful_proxy
 from minio import Minio
 from minio.commonconfig import ENABLED, Filter
@@ -27,7 +29,6 @@ from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
 from lakehouse.storage.lease_holder import Holder, this_host
 from lakehouse.streams.queries import StopRequest
-from lakehouse.streams.trigger import Trigger
 from lakehouse.table import Catalogue
 
 
@@ -383,18 +384,20 @@ def test_many_rescued_values_are_counted_without_reading_a_row(pipeline):
 
 
 def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_them(pipeline):
-    one, stop = pipeline, StopRequest()
-    one.land(1)
-
-    def told(batch):
-        one.land(batch.batch_id + 2)
-        if batch.batch_id == 4:
-            stop.asked.set()
-
-    one.world.load(trigger=Trigger.parse("processing-time=10ms"), stop=stop, on_batch=told)
+    one = pipeline
+    for count in (2, 3, 4):
+        stop = StopRequest()
+        one.land(count).world.load(stop=stop, on_batch=lambda batch, stop=stop: stop.asked.set())
     [finding] = one.examine()
-    assert finding.sign == "backlog_grows"
+    assert (finding.sign, finding.what) == ("backlog_grows", "files that waited after each batch: 1, 3, 6")
     assert finding.evidence["bound"] in ("finding", "loading")
+
+
+def test_two_streams_that_take_turns_in_one_table_are_told(pipeline):
+    for number, query in enumerate("ABA"):
+        said = {"userMetadata": json.dumps({"epochId": number, "queryId": query})}
+        write(pipeline.lake, [{"a": number}], commit_properties=CommitProperties(custom_metadata=said))
+    assert signs(pipeline.examine()) == {"checkpoint_lost", "two_writers"}
 
 
 def test_a_store_that_forgets_conditions_and_a_bucket_whose_rules_remove_are_told(lake, tmp_path):

@@ -9,6 +9,7 @@ from itertools import islice, pairwise
 
 from lakehouse.autoloader.files.backlog import Backlog, FileFilter
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.checkpoints import agreement as checkpoints
@@ -65,11 +66,11 @@ def examine(patient: Patient) -> Iterator[Seen]:
     stream = str((patient.offset or {}).get("stream", ""))
     known = [*Backlog(journal, path, options, stream=stream).files(place, journal.high_water)]
     fresh, all_seen = _unseen(patient, journal, path, options)
-    waiting = len(known) + len(fresh)
-    oldest = min([one.last_modified for one in (*known, *fresh)], default=None)
+    files: list[FileVersion | ObjectInfo] = [*known, *fresh]
+    waiting, oldest = len(files), min((one.last_modified for one in files), default=None)
     evidence: dict[str, object] = {
         "files_waiting": waiting if all_seen else f"{waiting}+",
-        "bytes_waiting": sum(one.size_bytes for one in (*known, *fresh)),
+        "bytes_waiting": sum(one.size_bytes for one in files),
         "oldest_seconds": in_seconds(patient.age(oldest)) if oldest else None,
         **_bound(batches := _batches(patient, journal) if known or patient.ward.named else []),
     }

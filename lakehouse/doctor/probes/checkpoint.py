@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -139,16 +140,19 @@ def _sign_of(patient: Patient, error: checkpoints.CheckpointMismatch) -> Sign:
     return OLDER if state.last_offset is None or written > state.last_offset else AHEAD
 
 
+_here = threading.local()
+
+
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Without what a run would say of its mending: nothing is mended here."""
-    logger = logging.getLogger(position.__name__)
-    logger.addFilter(_nothing)
+    """Without what a run would say of its mending: nothing is mended here. Other threads may say it."""
+    logging.getLogger(position.__name__).addFilter(_may_speak)  # twice is once
+    _here.looks = True
     try:
         yield
     finally:
-        logger.removeFilter(_nothing)
+        _here.looks = False
 
 
-def _nothing(record: logging.LogRecord) -> bool:
-    return False
+def _may_speak(record: logging.LogRecord) -> bool:
+    return not getattr(_here, "looks", False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import json
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,7 +13,7 @@ from urllib.parse import urlsplit
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Ward
 from lakehouse.errors import AccessDenied
-from lakehouse.storage import ObjectExists, ObjectMissing
+from lakehouse.storage import ObjectExists, ObjectMissing, open_store
 
 ABOUT, OF, ORDER = "the store keeps its word", "lake", 70
 _SKEW_SECONDS, _REFUSED_SECONDS = 5, 600
@@ -67,7 +66,7 @@ def examine(ward: Ward) -> Iterator[Seen]:
             yield Seen(CLOCK, told, endpoint.url, evidence, verdict=verdict)
         else:
             yield Seen(None, "the clocks agree", endpoint.url, evidence)
-    if server.lower().startswith("minio"):
+    if "minio" in server.lower():  # a gateway puts its own name before it
         from lakehouse.storage.minio_binary import MINIO_VERSION
 
         version = {"server": server, **({"version": MINIO_VERSION} if embedded else {})}
@@ -79,16 +78,16 @@ def examine(ward: Ward) -> Iterator[Seen]:
 
 def _writes(ward: Ward) -> Iterator[Seen]:
     bucket, key = ward.lake.settings.bucket, f"{ward.lake.settings.user}/_probe/{secrets.token_hex(8)}"
-    where = f"{ward.lake.endpoint.url}/{bucket}/{key}"
+    where, store = f"{ward.lake.endpoint.url}/{bucket}/{key}", open_store(ward.lake.endpoint)
     try:
-        ward.unwatched.write(bucket, key, json.dumps({"by": "doctor"}).encode(), if_match=_NO_SUCH_VERSION)
+        store.write(bucket, key, b"1", if_match=_NO_SUCH_VERSION)
     except (ObjectMissing, ObjectExists):
         yield Seen(None, "it refuses a write over a version that is not there", where)
     except AccessDenied as error:
         yield Seen(READ_ONLY, error.what, where)
     else:
         with suppress(AccessDenied):
-            ward.unwatched.delete(bucket, key)
+            store.delete(bucket, key)
         yield Seen(CONDITIONS, "it wrote over a version that was not there (it ignores If-Match)", where)
 
 
@@ -102,5 +101,6 @@ def _head(url: str) -> tuple[datetime | None, str]:
         answer = asked.getresponse()
         date, server = answer.getheader("Date"), answer.getheader("Server") or ""
         asked.close()
-        return (parsedate_to_datetime(date) if date else None), server
+        told = parsedate_to_datetime(date) if date else None
+        return (told.replace(tzinfo=told.tzinfo or UTC) if told else None), server
     return None, ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
@@ -94,12 +95,12 @@ def _deleted(patient: Patient, uri: str) -> Iterator[Seen]:
     names = [name for name in patient.adds.column_names if name.lower().endswith(("cardinality", "deletion_vector"))]
     deleted = 0
     for value in (value for name in names for value in patient.adds[name].to_pylist() if value):
-        deleted += int(value if isinstance(value, int) else dict(_as_dict(value)).get("cardinality") or 0)
+        deleted += value if isinstance(value, int) else int(_as_dict(value).get("cardinality") or 0)
     rows = sum(one or 0 for one in patient.adds["num_records"].to_pylist()) if deleted else 0
     if rows and deleted / rows > _DELETED_SHARE:
         evidence = {"rows": rows, "deleted_rows": deleted, "share": round(deleted / rows, 3)}
         yield Seen(DELETED, f"{deleted:,} of {rows:,} rows are marked as deleted", uri, evidence)
 
 
-def _as_dict(value: object) -> dict[str, object]:
+def _as_dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else dict(json.loads(value)) if isinstance(value, str) else {}
