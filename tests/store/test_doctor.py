@@ -243,18 +243,20 @@ BROKEN = [
     (table_of_yesterday, "checkpoint_ahead", "fail"),
     (table_gone, "table_missing", "fail"),
     (offset_cut_off, "checkpoint_unreadable", "warn"),
-    (commit_emptied, "checkpoint_unreadable", "fail"),
-    (metadata_cut_off, "checkpoint_unreadable", "fail"),
     (killed_in_a_batch, "batch_begun", "warn"),
     (journal_lost, "journal_lost", "fail"),
-    (journal_of_yesterday, "journal_behind", "fail"),
-    (journal_restored_and_grown_otherwise, "journal_foreign", "fail"),
     (journal_without_a_segment, "journal_gap", "fail"),
-    (journal_cut_off, "journal_damaged", "fail"),
     (writer_killed, "writer_dead", "warn"),
-    (lease_written_over, "lease_strange", "fail"),
     (file_in_quarantine, "files_quarantined", "warn"),
     (files_that_nobody_loads, "no_progress", "fail"),
+]
+BROKEN_OTHERWISE = [
+    (commit_emptied, "checkpoint_unreadable", "fail"),
+    (metadata_cut_off, "checkpoint_unreadable", "fail"),
+    (journal_of_yesterday, "journal_behind", "fail"),
+    (journal_restored_and_grown_otherwise, "journal_foreign", "fail"),
+    (journal_cut_off, "journal_damaged", "fail"),
+    (lease_written_over, "lease_strange", "fail"),
     (schema_cut_off, "schema_unreadable", "fail"),
     (many_small_files, "small_files", "warn"),
 ]
@@ -264,6 +266,18 @@ BY_A_PERSON = {file_in_quarantine: file_corrected}
 
 @pytest.mark.parametrize(("breaks", "sign", "verdict"), BROKEN, ids=[one.__name__ for one, *_ in BROKEN])
 def test_the_doctor_names_it_and_its_command_mends_it(pipeline, breaks, sign, verdict):
+    break_and_mend(pipeline, breaks, sign, verdict)
+
+
+@pytest.mark.soak("checkpoints, journals, leases, schemas and tables damaged in further ways")
+@pytest.mark.parametrize(
+    ("breaks", "sign", "verdict"), BROKEN_OTHERWISE, ids=[one.__name__ for one, *_ in BROKEN_OTHERWISE]
+)
+def test_the_doctor_names_other_damage_and_its_command_mends_it(pipeline, breaks, sign, verdict):
+    break_and_mend(pipeline, breaks, sign, verdict)
+
+
+def break_and_mend(pipeline, breaks, sign, verdict):
     breaks(pipeline)
     before = pipeline.objects("")
     found = pipeline.examine()
