@@ -386,6 +386,13 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
     assert found("silver.newest") == {"table_missing", "source_is_ahead"}
 
 
+def test_an_older_batch_that_cannot_be_read_harms_nobody(pipeline):
+    pipeline.land(3).load().cut_checkpoint("offsets/0")
+    assert pipeline.examine() == []
+    pipeline.land().load()
+    pipeline.assert_exact()
+
+
 def test_many_rescued_values_are_counted_without_reading_a_row(pipeline):
     world = pipeline.world
     world.declare(hints={"a": "BIGINT"}, options={"cloudFiles.schemaEvolutionMode": "rescue"})

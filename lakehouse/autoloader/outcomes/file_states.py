@@ -120,7 +120,10 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     ends: dict[int, tuple[int, datetime]] = {}
     journal = stream = ""
     for batch, planned in _numbered(store, bucket, prefix + "offsets/"):
-        offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
+        try:
+            offset = json.loads(store.read(bucket, f"{prefix}offsets/{batch}").decode().splitlines()[2])
+        except (ValueError, IndexError):  # damaged; where it matters, a run says so. Its receipts tell of its files
+            continue
         if not isinstance(offset, dict) or "seq" not in offset:
             return None
         ends[batch] = (offset["seq"], planned)

@@ -19,7 +19,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.storage import ObjectInfo
 
 ABOUT, OF, ORDER = "files do not wait", "table", 40
-_LISTED, _BATCHES, _GROWTH = 5_000, 6, 3
+_LISTED, _COUNTED, _BATCHES, _GROWTH = 5_000, 20_000, 6, 3
 
 WAITING = Sign(
     "files_wait",
@@ -64,8 +64,10 @@ def examine(patient: Patient) -> Iterator[Seen]:
         return  # the journal's own probe says why
     path = SourcePath.parse(flow.path, strict=options.use_strict_globber)
     stream = str((patient.offset or {}).get("stream", ""))
-    known = [*Backlog(journal, path, options, stream=stream).files(place, journal.high_water)]
+    upto = min(journal.high_water, place + _COUNTED)
+    known = [*Backlog(journal, path, options, stream=stream).files(place, upto)]
     fresh, all_seen = _unseen(patient, journal, path, options)
+    all_seen = all_seen and upto == journal.high_water
     files: list[FileVersion | ObjectInfo] = [*known, *fresh]
     waiting, oldest = len(files), min((one.last_modified for one in files), default=None)
     evidence: dict[str, object] = {
