@@ -22,8 +22,7 @@ from pathlib import Path
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import needing
 
-_FOUND = find_spec("pyspark")  # not imported: that takes a tenth of a second
-SPARK_HOME = Path(_FOUND.origin if _FOUND and _FOUND.origin else "").parent
+SPARK_HOME = Path(str(getattr(find_spec("pyspark"), "origin", ""))).parent  # looked for, not loaded
 OLDEST_JAVA = 17
 """What Spark 4.2 needs."""
 

@@ -66,8 +66,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         _uses[remote] = _use(lake.settings, session, remote, pid)
         _log.info("connected to Spark at %s, pid %s", _uses[remote].address, _uses[remote].pid)
     if _journal_roots.get(remote) != lake.settings.journal_root:
-        # imported here: whoever only looks at an engine needs no pyspark
-        from lakehouse.autoloader.source import register_cloud_files
+        from lakehouse.autoloader.source import register_cloud_files  # loads PySpark: only whoever has a session
         from lakehouse.autoloader.sql import register_cloud_files_state
 
         register_cloud_files(session, lake.settings.journal_root)
