@@ -21,6 +21,7 @@ from store.local_world import TABLE, LocalWorld
 
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.declaration import read_catalogue
+from lakehouse.direct import stream as streams
 from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
 from lakehouse.doctor.probes import weight
@@ -63,6 +64,10 @@ class Pipeline:
         """Content by key, of everything under a folder of the user's."""
         listed = self.lake.store.list(self.bucket, f"{self.user}/{folder}")
         return {one.key: self.lake.store.read(self.bucket, one.key) for one in listed}
+
+    def versions(self):
+        """What the bucket has, by key."""
+        return {one.key: (one.e_tag, one.last_modified) for one in self.lake.store.list(self.bucket)}
 
     def put_back(self, folder, content):
         self.lake.store.delete_prefix(self.bucket, f"{self.user}/{folder}")
@@ -231,6 +236,16 @@ def schema_cut_off(one):
     one.cut(f"{one.user}/_schemas/{TABLE}/_schemas/0")
 
 
+def first_offset_half_written(one):
+    one.land(2)
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
+
+
+def many_versions(one):
+    one.land(3).load()
+    one.patch.setattr(weight, "_LOG_VERSIONS", 1)
+
+
 def many_small_files(one):
     one.land(4).load()
     one.patch.setattr(weight, "_SMALL_FILES", 3)
@@ -259,6 +274,8 @@ BROKEN_OTHERWISE = [
     (lease_written_over, "lease_strange", "fail"),
     (schema_cut_off, "schema_unreadable", "fail"),
     (many_small_files, "small_files", "warn"),
+    (many_versions, "long_log", "warn"),
+    (first_offset_half_written, "checkpoint_half_written", "warn"),
 ]
 BY_A_PERSON = {file_in_quarantine: file_corrected}
 """What has to be done beside the command."""
@@ -279,10 +296,10 @@ def test_the_doctor_names_other_damage_and_its_command_mends_it(pipeline, breaks
 
 def break_and_mend(pipeline, breaks, sign, verdict):
     breaks(pipeline)
-    before = pipeline.objects("")
+    before = pipeline.versions()
     found = pipeline.examine()
     assert [(one.sign, one.verdict.value) for one in found] == [(sign, verdict)]
-    assert pipeline.objects("") == before, "looking changes nothing"
+    assert pipeline.versions() == before, "looking changes nothing"
     [finding] = found
     assert finding.what and finding.where and finding.why and finding.command
     BY_A_PERSON.get(breaks, lambda one: None)(pipeline)
@@ -384,6 +401,23 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
     write("silver.newest", "commits/0", "v1\n{}")
     one.later = timedelta(hours=2)
     assert found("silver.newest") == {"table_missing", "source_is_ahead"}
+
+
+def test_new_columns_that_a_killed_run_left_in_the_schema_come_with_the_next(pipeline):
+    def die(*_, **__):
+        raise Died
+
+    one = pipeline
+    one.land(2).load()
+    one.world.put("x.json", [{"a": 7, "n": 0, "new": 1}])
+    with one.patch.context() as patch, pytest.raises(Died):
+        patch.setattr(streams, "commit", die)
+        one.load()
+    found = one.examine()
+    assert [one.sign for one in found] == ["batch_begun", "schema_ahead"]
+    one.run(found[1].command)
+    assert one.examine() == []
+    assert sorted(new for (new,) in one.world.rows("new") if new) == ["1"]
 
 
 def test_an_older_batch_that_cannot_be_read_harms_nobody(pipeline):

@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+import typer
 from typer.testing import CliRunner
 
+from lakehouse.cli import output
 from lakehouse.cli.main import app
 from lakehouse.doctor.examining import OWN_SIGNS
 from lakehouse.doctor.explained import EXPLAINED, explanation_of
 from lakehouse.doctor.probes import PROBES
-from lakehouse.errors import StreamFailed
+from lakehouse.errors import LeaseHeld, StreamFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs/doctor.md"
@@ -82,6 +85,12 @@ def test_an_explanation_is_printed_and_an_unknown_name_is_refused():
     assert EXPLAINED["LeaseHeld"].command in said.output
     assert "KILLS_ITS_READER" in CliRunner().invoke(app, ["explain"]).output
     assert CliRunner().invoke(app, ["explain", "nothing"]).exit_code == 1
+
+
+def test_a_message_names_the_class_that_can_be_explained(capsys):
+    with pytest.raises(typer.Exit), output.command(False):
+        raise LeaseHeld("bronze.t is being written", next_command="wait")
+    assert "  class  LeaseHeld   (lakehouse explain LeaseHeld)" in capsys.readouterr().err
 
 
 def test_looking_imports_no_spark():
