@@ -146,7 +146,7 @@ _here = threading.local()
 @contextmanager
 def _silent() -> Iterator[None]:
     """Without what a run would say of its mending: nothing is mended here. Other threads may say it."""
-    logging.getLogger(position.__name__).addFilter(_may_speak)  # twice is once
+    position._log.addFilter(_may_speak)  # twice is once
     _here.looks = True
     try:
         yield
