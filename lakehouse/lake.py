@@ -7,19 +7,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
-from pyarrow.dataset import Dataset, dataset
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem, SubTreeFileSystem
 
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
+
+if TYPE_CHECKING:
+    from pyarrow.dataset import Dataset
+    from pyarrow.fs import FileSystem
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +109,8 @@ class LakeTable(DeltaTable):
     @cached_property
     def data_files(self) -> FileSystem:
         """The table's folder, for Arrow."""
+        from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, SubTreeFileSystem
+
         token = self._endpoint.session_token
         store = S3FileSystem(
             access_key=self._endpoint.access_key.get_secret_value(),
@@ -259,6 +263,8 @@ def _paths(opened: DeltaTable) -> list[str]:
 
 
 def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
+    from pyarrow.dataset import dataset  # it imports pandas: half a second that those who read no row do not spend
+
     schema = pa.schema(opened.schema().to_arrow())
     return dataset(paths, schema=schema, format="parquet", filesystem=opened.data_files)
 

@@ -46,13 +46,15 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
         return None
     query_id = None
     for key in keys:
-        query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
+        with _readable(lake, table, "metadata"):
+            query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
     # the commit of a batch carries the watermark that the next one uses
     watermark = None
     if commits:
-        said = _lines(lake, table, f"commits/{commits[-1]}")
-        millis = json.loads(said[1]).get("nextBatchWatermarkMs", 0) if len(said) > 1 else 0
-        watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
+        with _readable(lake, table, f"commits/{commits[-1]}"):
+            said = _lines(lake, table, f"commits/{commits[-1]}")
+            millis = json.loads(said[1]).get("nextBatchWatermarkMs", 0) if said[0] and len(said) > 1 else 0
+            watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
     return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
 
 
@@ -84,6 +86,36 @@ class CheckpointMismatch(TerminalError):
     """A table and its checkpoint do not belong together: going on would lose rows or write them twice."""
 
 
+class CheckpointUnreadable(CheckpointMismatch):
+    """An object of a checkpoint is empty, cut off or not what is written there: where the stream stands is lost."""
+
+
+@contextmanager
+def _readable(lake: Lake, table: str, name: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        raise CheckpointUnreadable(
+            f"the checkpoint of {table} cannot be read: {name} is empty, cut off or damaged",
+            where=f"{lake.settings.checkpoint_uri(table)}/{name}",
+            state="nothing was read or written",
+            next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
+        ) from None
+
+
+def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
+    """Makes sure that the batches which a stream goes on from can be read."""
+    if state.last_offset is None:
+        return
+    going_on_from = {state.last_offset} if state.last_offset == state.last_commit else {state.last_offset - 1}
+    for batch in {state.last_offset} | going_on_from & set(_numbers(lake, table, "offsets")):
+        with _readable(lake, table, f"offsets/{batch}"):
+            _, metadata, first, *more = _lines(lake, table, f"offsets/{batch}")
+            for one in (metadata or "{}", first, *more):
+                if one != "-":  # Spark's word for a source without a place yet
+                    json.loads(one)
+
+
 def verify(lake: Lake, table: str) -> int | None:
     """Compares what the checkpoint says with what the table says, before a stream writes.
 
@@ -102,8 +134,9 @@ def verify(lake: Lake, table: str) -> int | None:
         if delta is not None and _streamed(lake, table):
             raise _mismatch(lake, table, "the checkpoint is gone, but the table holds rows of a stream")
         return version
+    _require_readable(lake, table, state)
     if delta is None:
-        if state.last_commit is not None and not _is_marked(lake, table, FORKED, state.last_commit):
+        if state.last_commit is not None and not _begins_anew(lake, table, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
         return None
     written, held = delta.transaction_version(state.query_id), last_batch(delta, state.query_id)
@@ -154,6 +187,13 @@ def _is_marked(lake: Lake, table: str, mark: str, batch: int) -> bool:
     except ObjectMissing:
         return False
     return bool(said["batch"] == batch)
+
+
+def _begins_anew(lake: Lake, table: str, batch: int) -> bool:
+    """Whether the checkpoint is there before its table: of a new table, or of one that was gone and loads all again."""
+    if _is_marked(lake, table, FORKED, batch):
+        return True
+    return _is_marked(lake, table, REPAIRED, batch) and (newest_offset(lake, table) or {}).get("seq") == 0
 
 
 def _streamed(lake: Lake, table: str) -> bool:

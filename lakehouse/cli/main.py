@@ -17,6 +17,7 @@ from lakehouse.cli.checkpoint import checkpoint
 from lakehouse.cli.cleanup import cleanup
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
+from lakehouse.cli.doctor import doctor, explain
 from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
@@ -250,6 +251,8 @@ app.command()(validate)
 app.command()(put)
 app.command()(check)
 app.command()(checklist)
+app.command()(doctor)
+app.command()(explain)
 app.command()(files_commands.files)
 app.command()(files_commands.replay)
 app.command()(forget)

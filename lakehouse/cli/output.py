@@ -40,6 +40,9 @@ Checkpoint = Annotated[
     ),
 ]
 
+_PLAIN_ERRORS = (LakehouseError, ConfigurationError)
+"""They say all themselves; of other classes more can be asked."""
+
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 # What they print came with files and tables: nothing in it is markup.
 _console = Console(markup=False, emoji=False, highlight=False, width=None if sys.stdout.isatty() else 160)
@@ -226,7 +229,9 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
         # the end of a log has lines; keys and commands have none
         where, state, next_command = map(printable, (error.where, error.state, error.next_command))
         shown = LakehouseError(printable(error.what, lines=True), where=where, state=state, next_command=next_command)
-        _fail(output, as_json, error.as_dict(), str(shown))
+        kind = type(error).__name__
+        more = f"\n  class  {kind}   (lakehouse explain {kind})" if type(error) not in _PLAIN_ERRORS else ""
+        _fail(output, as_json, error.as_dict(), f"{shown}{more}")
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
 

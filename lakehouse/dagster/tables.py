@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import dagster as dg
 
+from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
 from lakehouse.dagster.names import key_of, pool, turn_tags
@@ -72,7 +73,8 @@ def _materialize(
 
     opened = lake.open()
     run = Run(on_batch=lambda batch: context.log.info(batch.line()))
-    report = run_table(lambda: spark.spark_session, opened, table.name, run)
+    with examined_on_failure(context, opened, table.name):
+        report = run_table(lambda: spark.spark_session, opened, table.name, run)
     context.log.info(report.line())
     shown = _shown_schema_version(context)
     metadata = of_run(opened, table, report, versions_of(opened, table), shown)

@@ -267,7 +267,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
     from lakehouse.streams.widening import widen_table
 
     lake, table = at.lake, at.table.name
-    _require_same_folder(lake, table, flow)
+    require_same_folder(lake, table, flow)
     uri, checkpoint = lake.settings.table_uri(table), lake.settings.checkpoint_uri(table)
 
     overwrites = options.allow_overwrites == "replace"
@@ -303,8 +303,8 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
     )
 
 
-def _require_same_folder(lake: Lake, table: str, flow: Files) -> None:
-    """A table goes on in the folder that its checkpoint knows.
+def require_same_folder(lake: Lake, table: str, flow: Files) -> None:
+    """Makes sure that a table goes on in the folder that its checkpoint knows.
 
     Raises:
         ConfigurationError: the declaration names another.

@@ -11,10 +11,12 @@ import logging
 import uuid
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 from lakehouse.autoloader.files.journal import Journal, utc_now
+from lakehouse.autoloader.files.journal_reader import JournalUnsettled
 from lakehouse.autoloader.files.positions import forget_position
-from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.files.segments import FileVersion, SegmentUnreadable
 from lakehouse.autoloader.lineage import FILE, SEQUENCE
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri, uri_key
@@ -130,18 +132,21 @@ class _Stream:
         self._lake, self._table, self._overwrites = lake, table, options.allow_overwrites
         self._uri = options.journal_location or ""
         self._place = split_uri(self._uri)
-        self._journal = Journal.at(lake.store, self._uri)
+        self._damage, self._journal = _opened(lake, self._uri)
         self._rows, self._paths = rows_by_sequence(lake, table), _paths(lake, table)
         self._last = max(self._rows, default=0)
-        self._offset = checkpoints.newest_offset(lake, table)
+        self._offset = _readable_offset(lake, table)
         self._names = {(self._offset or {}).get("stream", "")} - {""}
-        known = {one.seq: (one.bucket, one.key) for one in self._journal.files(0, self._last)}
+        files = self._journal.files(0, self._last) if self._journal else ()
+        known = {one.seq: (one.bucket, one.key) for one in files}
         # numbers in the table that are other files' in the journal, or nobody's
         self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}
 
     def mismatch(self) -> str:
         """Why checkpoint, journal and table do not fit each other; empty when they do."""
         journal, offset = self._journal, self._offset
+        if journal is None:
+            return self._damage
         if self._lost:
             return f"the table has rows of files that the journal of {journal.high_water:,} files does not have"
         if offset is not None and offset["seq"]:
@@ -155,8 +160,8 @@ class _Stream:
         restore = f"restore the journal from {len(self._rows):,} files that have rows in the table"
         again = "load every file again, in place of its rows: which version they are from is not known any more"
         return (
-            *([restore] if self._lost else []),
-            *([again] if self._lost and self._overwrites == "replace" else []),
+            *([restore] if self._gone else []),
+            *([again] if self._gone and self._overwrites == "replace" else []),
             *(
                 f"{other} reads by the same journal, and has to be repaired or restarted after it"
                 for other in self.others()
@@ -166,13 +171,18 @@ class _Stream:
             "load in the next run what comes after it, and nothing else",
         )
 
+    @property
+    def _gone(self) -> bool:
+        """Whether the journal has to be restored."""
+        return bool(self._lost) or self._journal is None
+
     def others(self) -> list[str]:
         """Tables whose streams use the same journal, when that has to be restored."""
-        if not self._lost:
+        if not self._gone:
             return []
         bucket, user = self._lake.settings.bucket, self._lake.settings.user
         names = [one for one in self._lake.store.folders(bucket, f"{user}/_checkpoints/") if one != self._table]
-        offsets = {one: checkpoints.newest_offset(self._lake, one) or {} for one in names}
+        offsets = {one: _readable_offset(self._lake, one) or {} for one in names}
         return [
             one for one, offset in offsets.items() if offset.get("journal", "").rstrip("/") == self._uri.rstrip("/")
         ]
@@ -183,7 +193,7 @@ class _Stream:
         Raises:
             ConfigurationError: the journal is lost, and every version of a file is loaded.
         """
-        if self._lost and self._overwrites is True:
+        if self._gone and self._overwrites is True:
             raise ConfigurationError(
                 f"the journal of {self._table} is lost, and with allowOverwrites=true nothing tells which versions of "
                 "its files are in the table",
@@ -193,14 +203,14 @@ class _Stream:
                 "load overwritten files with: lakehouse replay --files NAME --yes",
             )
         receipts = self._receipts()
-        if self._lost:
+        if self._gone:
             self._restore_journal()
         self._write_checkpoint(receipts)
 
     def _receipts(self) -> list[Receipt]:
         """For each file up to the last: its rows as they are in the table, or the reason why it has none."""
         store, kept = self._lake.store, {}
-        if not self._lost:
+        if not self._gone:
             for stream in streams_with_receipts(store, *self._place):
                 for one in (written.receipt for written in read_receipts(store, *self._place, stream)):
                     if one.seq <= self._last and one.seq not in self._rows and one.state != State.INGESTED:
@@ -239,12 +249,28 @@ class _Stream:
         for name in self._names:  # the stream of that name is no more, and must not keep files from being cleaned up
             forget_position(lake.store, *self._place, name)
         lake.store.delete_prefix(bucket, base)
-        segment = self._journal.position(last).segment
+        segment = self._journal.position(last).segment if self._journal else ""
         offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
         lake.store.write(bucket, f"{base}offsets/0", offset_lines(offset))
         lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
         lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
         lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())
+
+
+def _opened(lake: Lake, uri: str) -> tuple[str, Journal | None]:
+    """The journal; or why it cannot be read, and None."""
+    try:
+        return "", Journal.at(lake.store, uri)
+    except (SegmentUnreadable, JournalUnsettled) as error:
+        return f"the journal cannot be read: {error.what}", None
+
+
+def _readable_offset(lake: Lake, table: str) -> dict[str, Any] | None:
+    """Where the newest planned batch ends; None where nothing says it any more."""
+    try:
+        return checkpoints.newest_offset(lake, table)
+    except ValueError:
+        return None
 
 
 def _paths(lake: Lake, table: str) -> dict[int, tuple[str, str]]:

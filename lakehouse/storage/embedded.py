@@ -74,6 +74,11 @@ def ensure_embedded(settings: Settings, say: Say) -> StoreEndpoint:
         return _start(server, settings, say)
 
 
+def embedded_endpoint(settings: Settings) -> StoreEndpoint | None:
+    """The running embedded server's address and keys; None where it does not run or does not answer."""
+    return _usable(store_server(settings), settings)
+
+
 def stop_store(settings: Settings) -> bool:
     """Stops the embedded server; True when one was running. Data stays."""
     server = store_server(settings)

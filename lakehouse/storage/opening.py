@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from lakehouse.errors import StoreUnavailable
 from lakehouse.settings import Settings
 from lakehouse.storage.conditional import prove_once
-from lakehouse.storage.embedded import ensure_embedded
+from lakehouse.storage.embedded import embedded_endpoint, ensure_embedded, store_server
 from lakehouse.storage.minio_store import MinioStore
 from lakehouse.storage.s3_errors import bucket_missing
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
@@ -37,12 +38,37 @@ def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: N
         for bucket in buckets:
             store.ensure_bucket(bucket)
         return endpoint
-    endpoint = StoreEndpoint(
-        settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
-    )
+    endpoint = find_store(settings)
+    prove_once(open_store(endpoint), settings, endpoint.url)
+    return endpoint
+
+
+def find_store(settings: Settings) -> StoreEndpoint:
+    """The same store, of which nothing is started, made or asked to be written.
+
+    Raises:
+        StoreUnavailable: the embedded server does not run, or does not answer.
+        AccessDenied: it refuses the credentials.
+        BucketMissing: it lacks the bucket of the tables or of the landing files.
+    """
+    if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
+        found = embedded_endpoint(settings)
+        if found is None:
+            raise StoreUnavailable(
+                "the embedded object store does not run, or does not answer",
+                where=str(store_server(settings).log),
+                state="nothing was started",
+                next_command="lakehouse up",
+            )
+        endpoint = found
+    else:
+        endpoint = StoreEndpoint(
+            settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
+        )
     store = open_store(endpoint)
-    missing = [bucket for bucket in buckets if not store.bucket_exists(bucket)]
+    missing = [
+        bucket for bucket in sorted({settings.bucket, settings.landing_bucket}) if not store.bucket_exists(bucket)
+    ]
     if missing:
         raise bucket_missing(" and no bucket ".join(missing), endpoint.url)
-    prove_once(store, settings, endpoint.url)
     return endpoint

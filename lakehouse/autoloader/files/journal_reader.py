@@ -31,6 +31,10 @@ class JournalMismatch(TerminalError):
     """A checkpoint names a place that this journal does not have: one of the two was lost or restored."""
 
 
+class JournalUnsettled(TransientError):
+    """Segments of a journal do not join: others merge them at this moment, or one in between was lost."""
+
+
 def utc_now() -> datetime:
     """The clock of everything here that is given no other."""
     return datetime.now(UTC)
@@ -114,18 +118,19 @@ class JournalReader:
         """Takes in what others wrote since the last look.
 
         Raises:
-            TransientError: it changes faster than it can be read.
+            JournalUnsettled: it changes faster than it can be read, or a segment is missing.
+            SegmentUnreadable: a segment is damaged.
         """
         for _ in range(TRIES):
             with suppress(ObjectMissing):  # merged while it was read
                 if self._follow():
                     return
             self._forget()
-        raise TransientError(
-            "the journal changes faster than it can be read",
+        raise JournalUnsettled(
+            "the journal changes faster than it can be read, or a segment of it is missing",
             where=self.uri,
             state="nothing was changed",
-            next_command="run the same again",
+            next_command="run the same again; when it stays so: lakehouse checkpoint repair TABLE",
         )
 
     def unseen(self, found: Sequence[ObjectInfo]) -> list[tuple[ObjectInfo, bool]]:

@@ -16,6 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
+from lakehouse.errors import TerminalError
+
 _PREVIOUS = b"previous"
 _TIME = pa.timestamp("us", tz="UTC")
 
@@ -198,10 +200,26 @@ def encode(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
+class SegmentUnreadable(TerminalError):
+    """A segment of a journal is empty, cut off or damaged: which files were found before is not known whole."""
+
+
 def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
-    """A segment's head from its object, and the way to its rows."""
-    opened = pq.ParquetFile(io.BytesIO(data))
-    return head_of(name, opened), opened
+    """A segment's head from its object, and the way to its rows.
+
+    Raises:
+        SegmentUnreadable: it is none.
+    """
+    try:
+        opened = pq.ParquetFile(io.BytesIO(data))
+        return head_of(name, opened), opened
+    except (pa.ArrowException, OSError, AttributeError, IndexError, KeyError) as error:
+        raise SegmentUnreadable(
+            f"the segment {name} of a journal, {len(data):,} bytes, cannot be read: {str(error).splitlines()[0][:120]}",
+            where=name,
+            state="nothing was read or written",
+            next_command="lakehouse checkpoint repair TABLE   (dry: says what it would do; --yes does it)",
+        ) from None
 
 
 def head_of(name: str, opened: pq.ParquetFile) -> Segment:

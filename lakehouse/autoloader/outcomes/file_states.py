@@ -129,7 +129,10 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     with ThreadPoolExecutor(_THREADS) as pool:  # a checkpoint keeps a hundred of them
         read = list(pool.map(lambda one: store.read(bucket, f"{prefix}offsets/{one[0]}"), planned_at))
     for (batch, planned), said in zip(planned_at, read, strict=True):
-        offset = json.loads(said.decode().splitlines()[2])
+        try:
+            offset = json.loads(said.decode().splitlines()[2])
+        except (ValueError, IndexError):  # damaged; where it matters, a run says so. Its receipts tell of its files
+            continue
         if not isinstance(offset, dict) or "seq" not in offset:
             return None
         ends[batch] = (offset["seq"], planned)

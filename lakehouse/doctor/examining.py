@@ -1,0 +1,115 @@
+"""All probes on all tables, in parallel threads: most of their time is spent in waiting for the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from lakehouse.doctor.finding import Finding, Seen, Sign, Verdict
+from lakehouse.doctor.patient import Patient, Ward
+from lakehouse.doctor.probes import PROBES, Probe
+from lakehouse.doctor.watching import WatchedLake, WatchingStore
+from lakehouse.errors import LakehouseError
+from lakehouse.lake import Lake
+from lakehouse.storage import StoreEndpoint
+from lakehouse.storage.fast_store import FastStore
+from lakehouse.table import Catalogue
+
+_THREADS = 16
+
+UNSEEN = Sign(
+    "could_not_look",
+    Verdict.FAIL,
+    "a probe ended with an error",
+    "what it would have found is not known",
+    "lakehouse doctor {table}",
+)
+UNREACHABLE = Sign(
+    "store_unreachable",
+    Verdict.FAIL,
+    "every command ends with the object store does not answer, refuses, or has no such bucket",
+    "no table can be read or written",
+    "lakehouse up",
+)
+OWN_SIGNS = (UNREACHABLE, UNSEEN)
+"""What is found of the looking itself."""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found.
+
+    Attributes:
+        findings: Table after table in the order of the data, what loses rows first; then what all tables share.
+        tables: How many tables were looked at.
+        requests: How many requests were made of the store, beside those that open Delta tables.
+    """
+
+    findings: tuple[Finding, ...]
+    tables: int
+    requests: int
+
+    def of(self, *verdicts: Verdict) -> list[Finding]:
+        """The findings with one of these verdicts."""
+        return [one for one in self.findings if one.verdict in verdicts]
+
+
+def examine(
+    lake: Lake,
+    catalogue: Catalogue,
+    tables: Sequence[str] = (),
+    *,
+    now: datetime | None = None,
+    shared: bool = True,
+) -> Examination:
+    """Looks at tables, and at what they share; writes nothing.
+
+    Args:
+        lake: Where they are.
+        catalogue: What is declared.
+        tables: Names of those that are looked at closely; none for all, of which the last batches are.
+        now: The time that ages are counted to.
+        shared: Whether to look at store, bucket and machine, too.
+    """
+    ward = _ward(lake, lake.endpoint, catalogue, bool(tables))
+    if now is not None:
+        ward.now = now
+    patients = [Patient(ward, table) for table in catalogue if not tables or table.name in tables]
+    of_tables = [probe for probe in PROBES if probe.of == "table"]
+    of_lake = [probe for probe in PROBES if probe.of == "lake"] if shared else []
+    work: list[Callable[[], list[Finding]]] = []
+    work += [lambda one=one: _all(of_tables, one, one.name) for one in patients]  # type: ignore[misc]
+    work += [lambda probe=probe: _all([probe], ward, "") for probe in of_lake]  # type: ignore[misc]
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = [one for some in pool.map(lambda do: do(), work) for one in some]
+    return Examination(tuple(found), len(patients), ward.store.requests)
+
+
+def unreachable(error: LakehouseError) -> Examination:
+    """What is found where there is no store to look at."""
+    told = {"error": type(error).__name__}
+    seen = Seen(UNREACHABLE, error.what, error.where, told, command=error.next_command)
+    return Examination((seen.finding("store", ""),), 0, 0)
+
+
+def _ward(lake: Lake, endpoint: StoreEndpoint, catalogue: Catalogue, named: bool) -> Ward:
+    plain = FastStore(endpoint)
+    store = WatchingStore(plain, lake.settings.bucket, f"{lake.settings.user}/")
+    return Ward(WatchedLake.of(lake, store), store, plain, catalogue, named)
+
+
+def _all(probes: Iterable[Probe], whom: Patient | Ward, table: str) -> list[Finding]:
+    return [one.finding(probe.name, table) for probe in probes for one in _looked(probe, whom)]
+
+
+def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
+    """What a probe saw; its own failure is a finding, and no other probe is left out for it."""
+    try:
+        return list(probe.examine(whom))
+    except LakehouseError as error:
+        seen = Seen(UNSEEN, f"{probe.about}: {error.what}", error.where, {"error": type(error).__name__})
+    except Exception as error:
+        seen = Seen(UNSEEN, f"{probe.about}: {type(error).__name__}: {str(error)[:200]}")
+    return [seen]

@@ -1,0 +1,43 @@
+"""The probes, a module each: a module with ``SIGNS``, ``ABOUT``, ``ORDER`` and ``examine`` is one, and is found here.
+
+``examine`` takes a ``Patient`` where ``OF`` is ``"table"``, a ``Ward`` where it is ``"lake"``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any
+
+from lakehouse.doctor.finding import Seen, Sign
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One way to look.
+
+    Attributes:
+        name: Its module.
+        about: What it looks at, a few words.
+        of: ``table`` or ``lake``.
+        signs: All that it can find.
+        examine: Looks.
+    """
+
+    name: str
+    about: str
+    of: str
+    signs: tuple[Sign, ...]
+    examine: Callable[[Any], Iterable[Seen]]
+
+
+def _found() -> tuple[Probe, ...]:
+    modules = [import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)]
+    modules.sort(key=lambda one: one.ORDER)
+    return tuple(Probe(one.__name__.rpartition(".")[2], one.ABOUT, one.OF, one.SIGNS, one.examine) for one in modules)
+
+
+PROBES = _found()
+"""All of them, what loses rows first."""

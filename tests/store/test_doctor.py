@@ -1,0 +1,490 @@
+"""Pipelines that are broken on purpose: the doctor names what is wrong, and the command that it prints mends it."""
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from command import lakehouse_here
+from counted import write
+from declared import with_declaration
+from deltalake import CommitProperties
+from forgetful_proxy import forgetful_proxy
+from minio import Minio
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
+from minio.versioningconfig import SUSPENDED, VersioningConfig
+from store.local_world import TABLE, LocalWorld
+
+from lakehouse.checkpoints.spark_log import SparkLog
+from lakehouse.declaration import read_catalogue
+from lakehouse.direct import stream as streams
+from lakehouse.doctor import examining
+from lakehouse.doctor.finding import Verdict
+from lakehouse.doctor.probes import weight
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.storage import find_store, open_store
+from lakehouse.storage.lease_holder import Holder, this_host
+from lakehouse.streams.queries import StopRequest
+from lakehouse.table import Catalogue
+
+
+class Died(Exception):
+    """In place of a kill."""
+
+
+class Pipeline:
+    """A table of files that are loaded one a batch; each has three rows."""
+
+    def __init__(self, lake, folder, environment, monkeypatch):
+        self.world = LocalWorld(lake, folder).declare(options={"cloudFiles.maxFilesPerTrigger": 1})
+        self.files, self.patch, self.later = 0, monkeypatch, timedelta()
+        self.environment = {**environment, "LAKEHOUSE_DECLARATION": str(folder / "lakehouse.yaml")}
+        self.bucket, self.user = lake.settings.bucket, lake.settings.user
+
+    @property
+    def lake(self):
+        return self.world.lake
+
+    def land(self, count=1):
+        for _ in range(count):
+            self.world.put(f"{self.files:03}.json", [{"a": self.files, "n": row} for row in range(3)])
+            self.files += 1
+        return self
+
+    def load(self):
+        self.world.load()
+        return self
+
+    def objects(self, folder):
+        """Content by key, of everything under a folder of the user's."""
+        listed = self.lake.store.list(self.bucket, f"{self.user}/{folder}")
+        return {one.key: self.lake.store.read(self.bucket, one.key) for one in listed}
+
+    def versions(self):
+        """What the bucket has, by key."""
+        return {one.key: (one.e_tag, one.last_modified) for one in self.lake.store.list(self.bucket)}
+
+    def put_back(self, folder, content):
+        self.lake.store.delete_prefix(self.bucket, f"{self.user}/{folder}")
+        for key, data in content.items():
+            self.lake.store.write(self.bucket, key, data)
+
+    def cut(self, key):
+        """An object loses its second half."""
+        data = self.lake.store.read(self.bucket, key)
+        self.lake.store.write(self.bucket, key, data[: len(data) // 2])
+
+    def cut_checkpoint(self, name):
+        self.cut(f"{self.user}/_checkpoints/{TABLE}/{name}")
+
+    def segments(self):
+        return sorted(key for key in self.objects("_journal/") if "/segments/" in key)
+
+    def examine(self):
+        now = datetime.now(UTC) + self.later
+        found = examining.examine(self.lake, read_catalogue(self.lake.settings), [TABLE], now=now, shared=False)
+        return found.of(Verdict.FAIL, Verdict.WARN)
+
+    def run(self, command):
+        """As a shell does; what stands behind three blanks is for people."""
+        self.later = timedelta()
+        for one in command.split("   ")[0].split(" && "):
+            words = shlex.split(one)
+            if words[0] == "python":
+                done = subprocess.run(
+                    [sys.executable, *words[1:]], env=self.environment, capture_output=True, text=True
+                )
+            else:
+                done = lakehouse_here(self.environment, *words[1:])
+            assert done.returncode == 0, done.stdout + done.stderr
+
+    def assert_exact(self):
+        found = sorted((int(a), int(n)) for a, n in self.world.rows("a", "n"))
+        assert found == [(a, n) for a in range(self.files) for n in range(3)]
+        assert self.world.failed_checks() == set()
+
+
+@pytest.fixture
+def pipeline(lake, tmp_path, environment, monkeypatch):
+    return Pipeline(lake, tmp_path, environment, monkeypatch)
+
+
+def checkpoint_lost(one):
+    one.land(2).load().world.set_checkpoint({})
+
+
+def checkpoint_of_another_table(one):
+    content = one.land(2).load().world.checkpoint()
+    other = {**content, "metadata": b'{"id": "11111111-2222-3333-4444-555555555555"}'}
+    one.world.set_checkpoint(other)
+
+
+def checkpoint_of_yesterday(one):
+    content = one.land(2).load().world.checkpoint()
+    one.land(2).load().world.set_checkpoint(content)
+
+
+def table_of_yesterday(one):
+    log = one.land(2).load().objects("bronze/things/_delta_log/")
+    one.land(2).load().put_back("bronze/things/_delta_log/", log)
+
+
+def table_gone(one):
+    one.land(2).load().put_back("bronze/things/", {})
+
+
+def offset_cut_off(one):
+    one.land(2).load().cut_checkpoint("offsets/1")
+
+
+def commit_emptied(one):
+    one.land(2).load()
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/commits/1", b"")
+
+
+def metadata_cut_off(one):
+    one.land(2).load().cut_checkpoint("metadata")
+
+
+def killed_in_a_batch(one):
+    planned = SparkLog.plan
+
+    def plan(log, *given):
+        planned(log, *given)
+        raise Died
+
+    one.land(2).load().land()
+    with one.patch.context() as patch, pytest.raises(Died):
+        patch.setattr(SparkLog, "plan", plan)
+        one.load()
+
+
+def journal_lost(one):
+    one.land(2).load()
+    for key in one.segments():
+        one.lake.store.delete(one.bucket, key)
+
+
+def journal_of_yesterday(one):
+    content = one.land(2).load().objects("_journal/")
+    one.land(2).load().put_back("_journal/", content)
+
+
+def journal_restored_and_grown_otherwise(one):
+    one.land(2).load()
+    kept = one.objects("_journal/")
+    one.land().load()
+    one.put_back("_journal/", kept)
+    source = read_catalogue(one.lake.settings)[TABLE].flow.cloud_files(one.lake.settings, TABLE)
+    from lakehouse.autoloader.files.journal import Journal
+
+    journal = Journal.at(one.lake.store, source.journal_location)
+    journal.append(one.world.bucket, list(one.lake.store.list(one.world.bucket, one.world.folder)))
+
+
+def journal_without_a_segment(one):
+    for _ in range(3):
+        one.land().load()
+    one.lake.store.delete(one.bucket, one.segments()[1])
+
+
+def journal_cut_off(one):
+    one.land(2).load().land().load()
+    one.cut(one.segments()[0])
+
+
+def writer_killed(one):
+    one.land(2).load()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    holder = Holder("h", TABLE, this_host(), gone.pid, "1", 0.0)
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", holder.encoded())
+    one.land()
+
+
+def lease_written_over(one):
+    one.land(2).load()
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", b"no lease")
+
+
+def file_in_quarantine(one):
+    one.land(2)
+    one.world.put(f"{one.files:03}.json.gz", b"\x1f\x8b\x08\x00broken")
+    one.load()
+
+
+def file_corrected(one):
+    import gzip
+
+    rows = "".join(json.dumps({"a": one.files, "n": row}) + "\n" for row in range(3))
+    one.world.put(f"{one.files:03}.json.gz", gzip.compress(rows.encode()))
+    one.files += 1
+
+
+def files_that_nobody_loads(one):
+    one.land(2).load().land(3)
+    one.later = timedelta(hours=5)
+
+
+def schema_cut_off(one):
+    one.land(2).load()
+    one.cut(f"{one.user}/_schemas/{TABLE}/_schemas/0")
+
+
+def first_offset_half_written(one):
+    one.land(2)
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
+
+
+def many_versions(one):
+    one.land(3).load()
+    one.patch.setattr(weight, "_LOG_VERSIONS", 1)
+
+
+def many_small_files(one):
+    one.land(4).load()
+    one.patch.setattr(weight, "_SMALL_FILES", 3)
+
+
+BROKEN = [
+    (checkpoint_lost, "checkpoint_lost", "warn"),
+    (checkpoint_of_another_table, "checkpoint_foreign", "warn"),
+    (checkpoint_of_yesterday, "checkpoint_older", "warn"),
+    (table_of_yesterday, "checkpoint_ahead", "fail"),
+    (table_gone, "table_missing", "fail"),
+    (offset_cut_off, "checkpoint_unreadable", "warn"),
+    (killed_in_a_batch, "batch_begun", "warn"),
+    (journal_lost, "journal_lost", "fail"),
+    (journal_without_a_segment, "journal_gap", "fail"),
+    (writer_killed, "writer_dead", "warn"),
+    (file_in_quarantine, "files_quarantined", "warn"),
+    (files_that_nobody_loads, "no_progress", "fail"),
+]
+BROKEN_OTHERWISE = [
+    (commit_emptied, "checkpoint_unreadable", "fail"),
+    (metadata_cut_off, "checkpoint_unreadable", "fail"),
+    (journal_of_yesterday, "journal_behind", "fail"),
+    (journal_restored_and_grown_otherwise, "journal_foreign", "fail"),
+    (journal_cut_off, "journal_damaged", "fail"),
+    (lease_written_over, "lease_strange", "fail"),
+    (schema_cut_off, "schema_unreadable", "fail"),
+    (many_small_files, "small_files", "warn"),
+    (many_versions, "long_log", "warn"),
+    (first_offset_half_written, "checkpoint_half_written", "warn"),
+]
+BY_A_PERSON = {file_in_quarantine: file_corrected}
+"""What has to be done beside the command."""
+
+
+@pytest.mark.parametrize(("breaks", "sign", "verdict"), BROKEN, ids=[one.__name__ for one, *_ in BROKEN])
+def test_the_doctor_names_it_and_its_command_mends_it(pipeline, breaks, sign, verdict):
+    break_and_mend(pipeline, breaks, sign, verdict)
+
+
+@pytest.mark.soak("checkpoints, journals, leases, schemas and tables damaged in further ways")
+@pytest.mark.parametrize(
+    ("breaks", "sign", "verdict"), BROKEN_OTHERWISE, ids=[one.__name__ for one, *_ in BROKEN_OTHERWISE]
+)
+def test_the_doctor_names_other_damage_and_its_command_mends_it(pipeline, breaks, sign, verdict):
+    break_and_mend(pipeline, breaks, sign, verdict)
+
+
+def break_and_mend(pipeline, breaks, sign, verdict):
+    breaks(pipeline)
+    before = pipeline.versions()
+    found = pipeline.examine()
+    assert [(one.sign, one.verdict.value) for one in found] == [(sign, verdict)]
+    assert pipeline.versions() == before, "looking changes nothing"
+    [finding] = found
+    assert finding.what and finding.where and finding.why and finding.command
+    BY_A_PERSON.get(breaks, lambda one: None)(pipeline)
+    pipeline.run(finding.command)
+    assert pipeline.examine() == []
+    pipeline.land().load()
+    pipeline.assert_exact()
+    assert pipeline.examine() == []
+
+
+TABLES = 50
+ASKS = """
+import sys
+from lakehouse.cli.main import app
+app(["doctor", "--json"], standalone_mode=False)
+assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
+"""
+
+
+def fifty_tables(one):
+    """The same table under many names: each with a checkpoint, a journal and a folder of its own."""
+    one.land(2).load()
+    lake, flow = one.lake, {"path": "{landing}/things/", "engine": "local"}
+    names = [f"bronze.t{number:02}" for number in range(TABLES)]
+    own = {name: {"files": {**flow, "path": f"{{landing}}/{name}/"}} for name in names}
+    parts = {part: one.objects(part) for part in ("bronze/things/", f"_checkpoints/{TABLE}/", "_journal/", "_schemas/")}
+    before = read_catalogue(lake.settings)[TABLE].flow.cloud_files(lake.settings, TABLE).journal_location
+    lake = with_declaration(one.world.plain, one.world.tmp, json.dumps({"tables": own}))
+    for table in read_catalogue(lake.settings):
+        journal = table.flow.cloud_files(lake.settings, table.name).journal_location
+        for content in parts.values():
+            for key, data in content.items():
+                named = key.replace("bronze/things", f"bronze/{table.name.split('.')[1]}").replace(TABLE, table.name)
+                named = named.replace(before.rsplit("/", 1)[1], journal.rsplit("/", 1)[1])
+                said = data.replace(before.encode(), journal.encode()) if "/offsets/" in key else data
+                lake.store.write(one.bucket, named, said)
+    for part in parts:
+        one.put_back(part if TABLE in part or "things" in part else "nothing/", {})
+
+
+def test_fifty_tables_are_looked_at_without_a_jvm_and_with_few_requests(pipeline):
+    fifty_tables(pipeline)
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", ASKS], env=pipeline.environment, capture_output=True, text=True, check=False
+    )
+    print(f"{TABLES} tables: {time.monotonic() - began:.2f} s, with the start of Python")
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    bad = [one for one in said["findings"] if one["table"] and one["verdict"] != "pass"]
+    assert (said["tables"], bad) == (TABLES, [])
+    print(f"{said['requests']} requests beside those that open Delta tables")
+    assert said["requests"] <= 14 * TABLES
+
+
+def signs(found):
+    return {one.sign for one in found if one.verdict != Verdict.PASS}
+
+
+def test_what_only_a_person_or_spark_mends_is_named(pipeline):
+    one, world, silver = pipeline, pipeline.world, "silver.hours"
+    one.land(2).load()
+    windows = {"of": TABLE, "event_time": "a", "window": "1 hour"}
+    latest = {"of": TABLE, "key": "a"}
+    flow = {"path": "{landing}/things/", "engine": "local"}
+
+    def declare(**files):
+        tables = {
+            TABLE: {"files": {**flow, **files}},
+            silver: {"windows": windows},
+            "silver.newest": {"latest": latest},
+        }
+        world.lake = with_declaration(world.plain, world.tmp, json.dumps({"tables": tables}))
+
+    def write(table, name, text):
+        one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{table}/{name}", text.encode())
+
+    def found(table):
+        now = datetime.now(UTC) + one.later
+        catalogue = read_catalogue(one.lake.settings)
+        return signs(examining.examine(one.lake, catalogue, [table], now=now, shared=False).findings)
+
+    declare()
+    assert found(TABLE) | found(silver) == set()
+    declare(path="{landing}/others/")
+    assert found(TABLE) == {"folder_changed"}
+    declare()
+    elsewhere = Holder("h", TABLE, "elsewhere/1/", 7, "1", 0.0)
+    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", elsewhere.encoded())
+    assert found(TABLE) == set(), "it may live"
+    one.later = timedelta(minutes=2)
+    assert found(TABLE) == {"writer_silent"}
+    one.later = timedelta()
+    write(silver, "definition.json", json.dumps({"length": "2 hours"}))
+    assert found(silver) == {"definition_changed"}
+    place = {"reservoirId": "r", "reservoirVersion": 0, "index": 0, "isStartingVersion": False}
+    write("silver.newest", "metadata", '{"id": "q"}')
+    write("silver.newest", "offsets/0", f"v1\n{{}}\n{json.dumps(place)}")
+    write("silver.newest", "commits/0", "v1\n{}")
+    one.later = timedelta(hours=2)
+    assert found("silver.newest") == {"table_missing", "source_is_ahead"}
+
+
+def test_new_columns_that_a_killed_run_left_in_the_schema_come_with_the_next(pipeline):
+    def die(*_, **__):
+        raise Died
+
+    one = pipeline
+    one.land(2).load()
+    one.world.put("x.json", [{"a": 7, "n": 0, "new": 1}])
+    with one.patch.context() as patch, pytest.raises(Died):
+        patch.setattr(streams, "commit", die)
+        one.load()
+    found = one.examine()
+    assert [one.sign for one in found] == ["batch_begun", "schema_ahead"]
+    one.run(found[1].command)
+    assert one.examine() == []
+    assert sorted(new for (new,) in one.world.rows("new") if new) == ["1"]
+
+
+def test_an_older_batch_that_cannot_be_read_harms_nobody(pipeline):
+    pipeline.land(3).load().cut_checkpoint("offsets/0")
+    assert pipeline.examine() == []
+    pipeline.land().load()
+    pipeline.assert_exact()
+
+
+def test_many_rescued_values_are_counted_without_reading_a_row(pipeline):
+    world = pipeline.world
+    world.declare(hints={"a": "BIGINT"}, options={"cloudFiles.schemaEvolutionMode": "rescue"})
+    pipeline.land().load()
+    assert pipeline.examine() == []
+    world.put("x.json", [{"a": 1, "more": 1}, {"a": 2, "more": 2}])
+    pipeline.load()
+    [finding] = pipeline.examine()
+    assert (finding.sign, finding.evidence["rows"], finding.evidence["rescued_rows"]) == ("much_rescued", 5, 2)
+
+
+def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_them(pipeline):
+    one = pipeline
+    for count in (2, 3, 4):
+        stop = StopRequest()
+        one.land(count).world.load(stop=stop, on_batch=lambda batch, stop=stop: stop.asked.set())
+    [finding] = one.examine()
+    assert (finding.sign, finding.what) == ("backlog_grows", "files that waited after each batch: 1, 3, 6")
+    assert finding.evidence["bound"] in ("finding", "loading")
+
+
+def test_two_streams_that_take_turns_in_one_table_are_told(pipeline):
+    for number, query in enumerate("ABA"):
+        said = {"userMetadata": json.dumps({"epochId": number, "queryId": query})}
+        write(pipeline.lake, [{"a": number}], commit_properties=CommitProperties(custom_metadata=said))
+    assert signs(pipeline.examine()) == {"checkpoint_lost", "two_writers"}
+
+
+def test_a_store_that_forgets_conditions_and_a_bucket_whose_rules_remove_are_told(lake, tmp_path):
+    endpoint, settings = lake.endpoint, lake.settings
+    keys = (endpoint.access_key.get_secret_value(), endpoint.secret_key.get_secret_value())
+    sdk, bucket = Minio(endpoint.host, *keys, secure=False, region=endpoint.region), settings.bucket
+
+    def found(url=None):
+        given = {"s3_endpoint": url, "s3_access_key": keys[0], "s3_secret_key": keys[1]} if url else {}
+        own = Settings.load(bucket=bucket, user=settings.user, home=settings.home, **given)
+        place = find_store(own)
+        examined = examining.examine(Lake(own, place, open_store(place)), Catalogue())
+        return signs(one for one in examined.findings if one.probe in ("store", "bucket"))
+
+    assert found() == set()
+    rule = Rule(ENABLED, rule_filter=Filter(prefix="tester/_check"), rule_id="old", expiration=Expiration(days=30))
+    sdk.set_bucket_lifecycle(bucket, LifecycleConfig([rule]))
+    assert found() == {"lifecycle_removes"}
+    sdk.delete_bucket_lifecycle(bucket)
+    sdk.set_bucket_versioning(bucket, VersioningConfig(ENABLED))
+    assert found() == {"versions_pile_up"}
+    sdk.set_bucket_versioning(bucket, VersioningConfig(SUSPENDED))
+    with forgetful_proxy(endpoint, "If-Match") as proxy:
+        assert found(proxy.url) == {"conditions_ignored", "rights_too_wide", "store_unmaintained"}
+    assert list(lake.store.list(bucket, f"{settings.user}/_probe/")) == []
+
+
+def test_a_store_that_does_not_run_is_a_finding_and_is_not_started(tmp_path, environment):
+    (tmp_path / "lakehouse.yaml").write_text("tables: {}\n")
+    home = tmp_path / "home"
+    variables = {"LAKEHOUSE_HOME": str(home), "LAKEHOUSE_DECLARATION": str(tmp_path / "lakehouse.yaml")}
+    done = lakehouse_here(environment, "doctor", "--json", **variables)
+    [finding] = json.loads(done.stdout)["findings"]
+    assert (done.returncode, finding["sign"], finding["command"]) == (1, "store_unreachable", "lakehouse up")
+    assert not home.exists()
