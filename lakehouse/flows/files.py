@@ -7,7 +7,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
 from lakehouse.autoloader.options.parse import METADATA, WIDENING, CloudFilesOptions
@@ -85,6 +85,12 @@ class Files(Flow):
     engine: Literal["spark", "local"] | None = None
     sink: Literal["direct", "spark"] = "direct"
 
+    @model_validator(mode="after")
+    def _one_engine(self) -> Files:
+        if self.engine == "local" and self.sink == "spark":
+            raise ValueError("sink: spark needs engine: spark; leave one of the two out")
+        return self
+
     @property
     def expected(self) -> tuple[str, ...]:
         """Columns that the declaration names: a value of another type makes its row an invalid one."""
@@ -95,7 +101,7 @@ class Files(Flow):
 
     def needs_spark(self, settings: Settings) -> bool:
         """Not on the local engine."""
-        return self.source == "spark" or (self.engine or settings.engine) == "spark"
+        return "spark" in (self.source, self.sink, self.engine or settings.engine)
 
     @property
     def replaces(self) -> bool:

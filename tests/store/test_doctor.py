@@ -247,7 +247,7 @@ def many_versions(one):
 
 
 def many_small_files(one):
-    one.land(4).load()
+    one.land(10).load()
     one.patch.setattr(weight, "_SMALL_FILES", 3)
 
 

@@ -24,7 +24,7 @@ SMALL = Sign(
     "reading the table takes long, though it is not large",
     f"a partition has more than {_SMALL_FILES} data files under {_SMALL_BYTES >> 20} MiB: each costs a request. "
     "Joining them changes no row, and streams that read the table pass over it",
-    _OPEN + "Lake.open().delta('{table}').optimize.compact()\"",
+    "lakehouse maintain optimize {table} --yes",
 )
 LONG_LOG = Sign(
     "long_log",

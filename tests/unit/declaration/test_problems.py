@@ -257,6 +257,7 @@ def test_windows_over_files_need_a_table_of_files(read) -> None:
         ("path: /tmp/orders", 4, "path of an object store"),
         ("path: s3a://a/b/\n      format: jsn", 5, "write one of json, csv"),
         ("path: s3a://a/b/\n      glob: '*.{json'", 5, "glob has a brace"),
+        ("path: s3a://a/b/\n      engine: local\n      sink: spark", 3, "sink: spark needs engine: spark"),
         ("path: s3a://a/b/\n      options: {cloudFiles.cleanSource: MOVE}", 5, "needs cloudFiles.cleanSource.moveDest"),
         (
             "path: s3a://a/b/\n      source: spark\n      options: {cloudFiles.inferColumnTypes: true}",
