@@ -313,8 +313,10 @@ def break_and_mend(pipeline, breaks, sign, verdict):
 TABLES = 50
 ASKS = """
 import sys
+import psutil
 from lakehouse.cli.main import app
 app(["doctor", "--json"], standalone_mode=False)
+assert psutil.Process().children() == []
 assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
 """
 
