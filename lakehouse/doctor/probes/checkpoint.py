@@ -22,7 +22,7 @@ LOST = Sign(
     "checkpoint_lost",
     Verdict.FAIL,
     "the table has rows, its checkpoint is gone; a run is refused",
-    "a new checkpoint would load every file again",
+    "a new checkpoint would begin at the beginning, and load everything again",
     _REPAIR,
 )
 FOREIGN = Sign(
