@@ -150,6 +150,13 @@ def read_receipts(
                 yield Written(receipt, end, info.last_modified, corrects)
 
 
+def forget_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: str, after_end: int) -> None:
+    """Removes the receipts of a stream's batches that end behind a file: they come again, perhaps cut otherwise."""
+    below = _folder(journal_prefix, stream)
+    for info in list(store.list(bucket, below, start_after=f"{below}{after_end:020d}/~")):
+        store.delete(bucket, info.key)
+
+
 def _of_last_plan(batch: list[ObjectInfo]) -> list[ObjectInfo]:
     """Without the objects of plans that another one came after; what is no task's stays."""
     plans = {info.key: _plan(info) for info in batch}
