@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from threading import Lock
 
 import pytest
@@ -14,6 +15,8 @@ from store.local_world import TABLE, LocalWorld, no_session
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.maintenance.backup import back_up, backup_key, backups, damage, prune
+from lakehouse.orders.samples import file_name, generate_orders
+from lakehouse.orders.tables import CHECKPOINT_DEMO
 from lakehouse.pipeline import run_table
 from lakehouse.places import fork_table, reset_table, restore_table
 
@@ -256,3 +259,21 @@ def test_the_list_for_production_passes_by_what_is_in_the_lake(story, tmp_path, 
     assert failing() == {"backup_can_be_restored"}
     there = [one.key for one in story.lake.store.list(bucket, f"{story.lake.settings.user}/_backups/_tried/")]
     assert there == [], "what was tried is removed again"
+
+
+def test_the_orders_table_about_checkpoints_goes_on_behind_what_it_has(lake):
+    local = replace(lake, settings=lake.settings.model_copy(update={"engine": "local"}))
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+
+    def run(first_file, files):
+        made = {"files": files, "first_file": first_file, "rows_per_file": 20}
+        generate_orders(lambda name, data: lake.store.write(bucket, prefix + name, data), **made)
+        report = run_table(no_session, local, CHECKPOINT_DEMO)
+        return [batch.files for batch in report.batches], report.source_files
+
+    assert run(0, 5)[0] == [3, 2]
+    batches, files = run(5, 3)
+    assert batches == [3]
+    assert sorted(one.removeprefix(prefix) for one in files) == [file_name(number) for number in (5, 6, 7)]
+    rows = lake.delta(CHECKPOINT_DEMO).to_pyarrow_table(columns=["_source_file"])["_source_file"]
+    assert (len(rows), len(rows.unique())) == (160, 8)
