@@ -136,7 +136,7 @@ def area_of(key: str) -> str:
         return "tables"
     if first == "_checkpoints" and key.endswith(".lease"):
         return "leases"
-    if first == "_journal" and rest.partition("/")[2].startswith("receipts/"):
+    if first == "_journal" and rest.partition("/")[2].startswith(("receipts/", "folded_receipts/")):
         return "receipts"
     return _AREAS.get(first, f"other: {first}")
 

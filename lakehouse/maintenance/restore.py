@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.outcomes.receipt_log import forget_receipts
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import object_key
 from lakehouse.checkpoints.position import position_of
@@ -254,6 +256,9 @@ def _put_back(lake: Lake, backup: Backup, back: bool) -> None:
             continue  # versions of a schema are only ever added
         lake.store.copy(bucket, folder + one.name, key, if_match=one.e_tag)
     if back:
+        place = backup.place or {}
+        if "seq" in place:
+            forget_receipts(lake.store, *split_uri(place["journal"]), place["stream"], place["seq"])
         if backup.finished is not None:
             mark = json.dumps({"batch": backup.finished}).encode()
             lake.store.write(bucket, object_key(lake, table, checkpoints.REPAIRED), mark)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from threading import Lock
 
 import pytest
@@ -14,6 +15,8 @@ from store.local_world import TABLE, LocalWorld, no_session
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.maintenance.backup import back_up, backup_key, backups, damage, prune
+from lakehouse.orders.samples import file_name, generate_orders
+from lakehouse.orders.tables import CHECKPOINT_DEMO
 from lakehouse.pipeline import run_table
 from lakehouse.places import fork_table, reset_table, restore_table
 
@@ -50,20 +53,21 @@ def story(lake, tmp_path):
     return Story(lake, tmp_path).declare(options=LIMIT)
 
 
-@pytest.mark.parametrize(("runs", "with_table"), [(5, False), (2, True)], ids=["the checkpoint", "the table, too"])
-def test_a_backup_put_back_after_more_runs_loses_and_doubles_nothing(story, runs, with_table):
+@pytest.mark.parametrize("with_table", [False, True], ids=["the checkpoint", "the table, too"])
+def test_a_backup_put_back_after_five_batches_loses_and_doubles_nothing(story, with_table):
     story.run(2)
     taken = back_up(story.lake, TABLE)
-    story.run(runs)
+    story.land(5)
+    story.load()
     before, version = story.checkpoint(), story.lake.version(TABLE)
     dry = restore_table(story.lake, TABLE, with_table=with_table)
     assert (dry.done, dry.takes_table_back) == (False, with_table)
     assert (story.checkpoint(), story.lake.version(TABLE)) == (before, version), "nothing is done without being told to"
     done = restore_table(story.lake, TABLE, taken.taken, with_table=with_table, really=True)
     assert done.done
-    assert len(story.rows()) == 3 * (2 if with_table else 2 + runs)
+    assert len(story.rows()) == 3 * (2 if with_table else 7)
     story.land()
-    assert story.load_rows() == (3 * (runs + 1) if with_table else 3)
+    assert story.load_rows() == (18 if with_table else 3)
     story.assert_exact()
     assert story.load().batches == ()
     # what was there before is a backup, too, and goes back as any other
@@ -206,7 +210,8 @@ def test_the_commands_tell_what_is_there_and_what_they_did(story):
     assert {one["name"]: one["objects"] for one in shown["parts"]} == {"commits": 2, "metadata": 1, "offsets": 2}
     assert "batch 1 was finished" in lakehouse_here(here, "checkpoint", "show", TABLE).stdout
     [made] = lakehouse_json_here(here, "checkpoint", "backup", "--all", "--keep", "1")["backups"]
-    story.run(8)
+    story.land(8)
+    story.load()
     again = lakehouse_json_here(here, "checkpoint", "backup", TABLE, "--keep", "1")
     assert [one["taken"] for one in again["removed"]] == [made["taken"]]
     size = lakehouse_json_here(here, "checkpoint", "size", TABLE)
@@ -254,3 +259,21 @@ def test_the_list_for_production_passes_by_what_is_in_the_lake(story, tmp_path, 
     assert failing() == {"backup_can_be_restored"}
     there = [one.key for one in story.lake.store.list(bucket, f"{story.lake.settings.user}/_backups/_tried/")]
     assert there == [], "what was tried is removed again"
+
+
+def test_the_orders_table_about_checkpoints_goes_on_behind_what_it_has(lake):
+    local = replace(lake, settings=lake.settings.model_copy(update={"engine": "local"}))
+    bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
+
+    def run(first_file, files):
+        made = {"files": files, "first_file": first_file, "rows_per_file": 20}
+        generate_orders(lambda name, data: lake.store.write(bucket, prefix + name, data), **made)
+        report = run_table(no_session, local, CHECKPOINT_DEMO)
+        return [batch.files for batch in report.batches], report.source_files
+
+    assert run(0, 5)[0] == [3, 2]
+    batches, files = run(5, 3)
+    assert batches == [3]
+    assert sorted(one.removeprefix(prefix) for one in files) == [file_name(number) for number in (5, 6, 7)]
+    rows = lake.delta(CHECKPOINT_DEMO).to_pyarrow_table(columns=["_source_file"])["_source_file"]
+    assert (len(rows), len(rows.unique())) == (160, 8)

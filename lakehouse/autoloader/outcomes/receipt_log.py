@@ -129,6 +129,15 @@ def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: 
     return 0
 
 
+def forget_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: str, after_end: int) -> None:
+    """Removes the receipts of a stream's batches that end behind a file: they come again, perhaps cut otherwise."""
+    log = _Log(store, bucket, journal_prefix, stream)
+    for fold in log.folds():
+        if fold.last > after_end:
+            log.cut(fold, after_end)
+    log.delete(info.key for end, infos in log.own(after_end + 1).items() if end > after_end for info in infos)
+
+
 @dataclass(frozen=True)
 class _Fold:
     """The batches whose last files are from ``first`` to ``last``."""
@@ -187,24 +196,36 @@ class _Log:
         if before is not None:
             first = before.first
             table = pa.concat_tables([self.read(before), table])
-        written = io.BytesIO()
-        pq.write_table(table, written, compression="zstd")
-        with suppress(ObjectExists):
-            key = f"{self._folds}{first:020d}-{last:020d}.parquet"
-            self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
+        self._write(table, first, last)
         if before is not None:
             self._store.delete(self._bucket, before.key)
-        self._delete(info for infos in batches.values() for info in infos)
+        self.delete(info.key for infos in batches.values() for info in infos)
+
+    def cut(self, fold: _Fold, after_end: int) -> None:
+        """Leaves of a fold the batches up to that file."""
+        table = self.read(fold)
+        kept = table.filter(pc.less_equal(table["end"], after_end))
+        if kept.num_rows:
+            self._write(kept, fold.first, pc.max(kept["end"]).as_py())
+        self._store.delete(self._bucket, fold.key)
+
+    def _write(self, table: pa.Table, first: int, last: int) -> None:
+        written = io.BytesIO()
+        pq.write_table(table, written, compression="zstd")
+        with suppress(ObjectExists):  # somebody else has written the same
+            key = f"{self._folds}{first:020d}-{last:020d}.parquet"
+            self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
 
     def remove_folded(self, batches: Mapping[int, list[ObjectInfo]]) -> None:
         """Removes objects that a fold has, where whoever wrote it was killed before that."""
         for end, objects in self._folded(min(batches)) if batches else ():
             infos = batches.get(end, ())
-            self._delete(one for one in infos if objects.get(_stem(one), (None,))[0] == one.last_modified)
+            self.delete(one.key for one in infos if objects.get(_stem(one), (None,))[0] == one.last_modified)
 
-    def _delete(self, infos: Iterable[ObjectInfo]) -> None:
+    def delete(self, keys: Iterable[str]) -> None:
+        """Removes objects."""
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(lambda one: self._store.delete(self._bucket, one.key), infos))
+            list(pool.map(lambda key: self._store.delete(self._bucket, key), keys))
 
     def _folded(self, first_end: int) -> Iterator[tuple[int, Objects]]:
         after = first_end - 1

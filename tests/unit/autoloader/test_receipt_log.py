@@ -8,7 +8,7 @@ import pytest
 from unit.autoloader.memory_store import Crash, MemoryStore
 
 from lakehouse.autoloader.outcomes import receipt_log
-from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, read_receipts
+from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, forget_receipts, read_receipts
 from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts
 
 PLACE = ("lake", "journal/")
@@ -132,6 +132,27 @@ def test_whoever_reads_while_others_fold_misses_nothing():
         found = [next(reading) for _ in range(steps)]
         fold(store, 10)
         assert [*found, *reading] == expected, steps
+
+
+def test_what_is_forgotten_is_gone_from_folds_and_objects_alike_however_often_it_is_killed():
+    for calls in range(60):
+        store = MemoryStore()
+        for end in range(1, 11):
+            batch(store, end)
+            if end == 8:
+                fold(store, 8)
+        expected = [one for one in read(store) if one.end <= 6]
+        try:
+            forget_receipts(MemoryStore(crash_after=calls, shared=store), *PLACE, "stream", 6)
+        except Crash:
+            forget_receipts(store, *PLACE, "stream", 6)
+            assert read(store) == expected, calls
+            continue
+        break
+    assert calls > 5
+    assert read(store) == expected
+    forget_receipts(store, *PLACE, "stream", 0)
+    assert not store.objects
 
 
 def test_two_who_fold_at_once_leave_what_one_would():
