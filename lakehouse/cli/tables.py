@@ -129,7 +129,7 @@ def detail(table: Named, as_json: bool = Json) -> None:
             "where": found.uri,
             "version": found.version,
             "rows": f"{found.rows:,} in {found.files:,} files, {(found.size_bytes or 0) / 1e6:,.2f} MB",
-            "stream": _batch(found.last_batch, found.planned_batch) or "none",
+            "newest batch": _batch(found.last_batch, found.planned_batch) or "none: no stream writes it",
             "last write": _moment(found.last_write),
             "written now by": holder.described() if holder else "nobody",
             "file sizes": f"{how.smallest_bytes / 1e6:,.2f} to {how.largest_bytes / 1e6:,.2f} MB, half of them up to "

@@ -17,6 +17,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.optimize import TARGET_BYTES
 from lakehouse.maintenance.positions import StreamPlace, place_of
+from lakehouse.plain_text import counted
 from lakehouse.storage.store import ObjectMissing
 
 FOLDER_BYTES = 1_000_000_000
@@ -194,8 +195,9 @@ def _days(pairs: Sequence[tuple[Any, Any]]) -> int:
 def _of_order(files: int, total: int, target_bytes: int, overlap: dict[str, float]) -> str:
     wanted = -(-total // target_bytes)
     if wanted < _FEW_FILES:
-        return f"no z-order: joined, all rows fit into {max(wanted, 1):,} files of {target_bytes / 1e6:,.0f} MB" + (
-            f"; now they are in {files:,}" if files > wanted + 1 else ""
+        return (
+            f"no z-order: joined, all rows fit into {counted(max(wanted, 1), 'file')} of {target_bytes / 1e6:,.0f} MB"
+            + (f"; now they are in {files:,}" if files > wanted + 1 else "")
         )
     own = {column: share for column, share in overlap.items() if not column.startswith("_")}
     spread = sorted((column for column, share in own.items() if share > _MANY), key=lambda column: -own[column])
