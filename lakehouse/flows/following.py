@@ -37,7 +37,7 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     # what was removed before the source was taken back is there again, or removed by that
     back = [place for place, one in enumerate(removals) if one.operation == "RESTORE" and one.forgotten]
     counting = removals[back[-1] if back else 0 :]
-    choices = {one.forgotten or reader.after_removals or lake.settings.after_removals for one in counting}
+    choices = {_choice(lake, one, reader) for one in counting}
     if "ask" in choices:
         raise _asks(lake, source, reader.name, counting)
     if choices == {"keep"} and len(removals) == len(todo):
@@ -45,6 +45,12 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
         return True
     _compute_again(lake, reader.name, f"{source} was changed in version {todo[0].version}")
     return False
+
+
+def _choice(lake: Lake, removal: Commit, reader: Table) -> str:
+    if removal.forgotten == "ask":  # whoever removed the rows wants to be asked; the setting is the answer
+        return lake.settings.after_removals
+    return removal.forgotten or reader.after_removals or lake.settings.after_removals
 
 
 def _compute_again(lake: Lake, reader: str, why: str) -> None:

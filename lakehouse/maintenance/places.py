@@ -22,6 +22,7 @@ _AREAS = {
     "_schemas": "schemas",
     "_quarantine": "quarantine",
     "_checks": "checks",
+    "_backups": "backups",
     "_forgotten": "records of rows removed on purpose",
 }
 

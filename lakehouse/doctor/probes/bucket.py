@@ -10,7 +10,17 @@ from lakehouse.doctor.patient import Ward, some
 from lakehouse.storage import StoreEndpoint
 
 ABOUT, OF, ORDER = "the bucket's rules and rights", "lake", 75
-_LIVED_BY = ("_checkpoints", "_journal", "_schemas", "_forgotten", "_quarantine", "bronze", "silver", "gold")
+_LIVED_BY = (
+    "_checkpoints",
+    "_journal",
+    "_schemas",
+    "_forgotten",
+    "_quarantine",
+    "_backups",
+    "bronze",
+    "silver",
+    "gold",
+)
 _RULE = (
     'eval "$(lakehouse env)" && aws s3api delete-bucket-lifecycle --bucket {bucket}   '
     "(removes all its rules; put those back that name other folders)"
