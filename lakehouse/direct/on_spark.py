@@ -6,7 +6,7 @@ Spark plans, hands out the work and keeps the checkpoint. The rows themselves ne
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.source import CloudFiles, CloudFilesStream, running_batch, settled
 from lakehouse.autoloader.source import Part as PlannedPart
+from lakehouse.errors import TransientError
 from lakehouse.storage.environment import endpoint_from_environment
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ _WRITTEN = StructType(
         StructField("statistics", StringType()),
         StructField("rescued_rows", LongType()),
         StructField("corrupt_rows", LongType()),
+        StructField("end", LongType()),
     ]
 )
-"""A data file that no commit names yet; see ``DataFile``. The first of a part counts what of the part is evidence."""
+"""A data file that no commit names yet; see ``DataFile``. The first of a part counts what of the part is evidence.
+``end`` is the number of the last file of the batch."""
 
 
 @dataclass(frozen=True)
@@ -89,14 +92,30 @@ class DirectSink:
         committed = None if last is None else planned_offset(store, *place, last)
         return committed is not None and committed["stream"] == end["stream"] and committed["seq"] >= end["seq"]
 
-    def commit(self, batch_id: int, files: Sequence[DataFile]) -> None:
-        """Commits a batch that Spark has planned; when the table has it, its files go."""
+    def commit(self, batch_id: int, files: Sequence[DataFile], ends: Collection[int]) -> None:
+        """Commits a batch that Spark has planned; when the table has it, its files go.
+
+        Args:
+            batch_id: Its number.
+            files: What its tasks wrote.
+            ends: Up to which file they read it.
+
+        Raises:
+            TransientError: another writer planned the batch anew meanwhile; see ``commit`` for further reasons.
+        """
         from lakehouse.checkpoints.spark_log import planned_offset
         from lakehouse.direct.commit import Batch, Change, commit
 
         store, place = self._checkpoint()
         start, end = (planned_offset(store, *place, one) for one in (batch_id - 1, batch_id))
         assert end is not None
+        if not {end["seq"]}.issuperset(ends):  # of Spark's offsets the last writer's stay
+            raise TransientError(
+                f"batch {batch_id} of {self.table} is not committed: another writer planned it anew meanwhile",
+                where=self.checkpoint_uri,
+                state="nothing of the batch is in the table; its files are named by nobody",
+                next_command="end the other writer, then run the same again",
+            )
         batch = Batch(self._query_id(store, place), batch_id, start, end)
         columns = StructType.fromJson(json.loads(self.columns))
         table = self.at()
@@ -177,6 +196,7 @@ class _WritingStream(CloudFilesStream):
                 "partition": json.dumps(file.partition),
                 "rescued_rows": 0 if number else written.rescued_rows,
                 "corrupt_rows": 0 if number else written.corrupt_rows,
+                "end": partition.planned.task.end,
             }
             for number, file in enumerate(written.files)
         ]
@@ -227,11 +247,11 @@ class _Committing(DataSourceStreamWriter):
     def commit(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
         from lakehouse.direct.data_files import DataFile
 
-        files = []
-        for said in (row for one in messages if isinstance(one, _Named) for row in one.rows):
+        files, said_rows = [], [row for one in messages if isinstance(one, _Named) for row in one.rows]
+        for said in said_rows:
             own = {field.name: said[field.name] for field in fields(DataFile)}
             files.append(DataFile(**{**own, "partition": json.loads(said["partition"])}))
-        self._sink.commit(batchId, files)
+        self._sink.commit(batchId, files, {said["end"] for said in said_rows})
 
 
 def _said(target: Target) -> dict[str, Any]:
