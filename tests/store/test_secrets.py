@@ -1,0 +1,138 @@
+"""Keys that are canaries are looked for wherever a run leaves something, without Spark."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import dagster as dg
+import pyarrow.parquet as pq
+import pytest
+from command import COMMAND, lakehouse
+from pyarrow import BufferReader
+from store.local_world import TABLE, LocalWorld
+from store.role_keys import Keys
+from storm_proxy import storm_proxy
+
+from lakehouse.dagster import LakeResource, definitions
+
+CANARY = "canary"
+SPACED = {"cloudFiles.maxFilesPerTrigger": 1, "badRecordsPath": "{lake}/bad"}
+CHECKS = [{"not_null": "id"}, {"range": {"column": "amount", "min": 0, "blocks": True}}]
+
+
+@pytest.fixture
+def writer(lake, tmp_path):
+    """A table with a check that fails, files of which some are broken, and a writer whose keys are canaries."""
+    world = LocalWorld(lake, tmp_path)
+    options = {name: str(value).replace("{lake}", lake.settings.lake_uri) for name, value in SPACED.items()}
+    flow = {"path": "{landing}/things/", "engine": "local", "schema": "id BIGINT, amount DOUBLE", "options": options}
+    world.declare()
+    path = world.lake.settings.declaration
+    said = {"tables": {TABLE: {"files": flow, "checks": CHECKS}}}
+    path.write_text(json.dumps(said).replace("{landing}", lake.settings.landing_uri.rstrip("/")))
+    world.put("0.json", [{"id": 1, "amount": 2.5}])
+    world.put("1.json", '{"id": 2, "amount": -1.0}\n{"id": \n')
+    world.put("2.json.gz", b"not gzip at all")
+    keys = Keys(world, tmp_path)
+    made = keys.of("writer")
+    yield world, made
+    keys.remove()
+
+
+def watched(environment, *arguments):
+    """What a command says, and the command lines of all processes meanwhile."""
+    lines = set()
+    running = subprocess.Popen(
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    while True:
+        lines |= command_lines()
+        try:
+            said, _ = running.communicate(timeout=0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        return running.returncode, said, lines
+
+
+def command_lines():
+    found = set()
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found.add(place.read_bytes().replace(b"\0", b" ").decode(errors="replace"))
+        except OSError:  # it ended
+            continue
+    return found
+
+
+def texts_of_bucket(world):
+    """Every object of the lake as text; Parquet, which is packed, by its rows and what else is in it."""
+    store, bucket = world.plain.store, world.lake.settings.bucket
+    for info in store.list(bucket):
+        data = store.read(bucket, info.key)
+        yield info.key, data.decode("latin-1")
+        if info.key.endswith(".parquet"):
+            table = pq.read_table(BufferReader(data))
+            yield info.key, f"{table.to_pylist()} {table.schema.metadata}"
+
+
+def texts_of(folder):
+    return {str(path): path.read_text("latin-1") for path in folder.rglob("*") if path.is_file()}
+
+
+def leaks(texts):
+    """Names of what has a canary; without the keys' own names of files and folders."""
+    return sorted({name for name, text in texts if CANARY in text})
+
+
+def test_no_key_is_in_what_a_run_says_leaves_or_is_started_with(writer):
+    world, made = writer
+    code, said, lines = watched(made.environment, "-vv", "ingest", TABLE)
+    assert (code, "range" in said, "lakehouse.lake" in said) == (1, True, True), said
+    assert any("ingest" in line and TABLE in line for line in lines)
+    told = [
+        lakehouse(made.environment, "-vv", *words)
+        for words in (["check"], ["check", "--json"], ["doctor", "--all"], ["files"], ["quarantine"], ["tables"])
+    ]
+    assert [one.returncode for one in told] == [1, 1, 0, 0, 0, 0]
+    found = dict(texts_of_bucket(world))
+    kinds = ("/_delta_log/", "/_checkpoints/", "/receipts/", "/_checks/", "/segments/", "/bad/", ".zstd.parquet")
+    assert [kind for kind in kinds if not any(kind in key for key in found)] == []
+    texts = [("ingest", said), *((line, line) for line in lines), *texts_of_bucket(world)]
+    texts += [(str(one.args), one.stdout + one.stderr) for one in told]
+    texts += texts_of(made.lake.settings.home).items()
+    assert leaks(texts) == []
+
+
+@pytest.mark.parametrize("fault", ["denied", "busy", "cut"])
+def test_no_key_is_in_what_is_said_of_a_store_that_fails(writer, fault):
+    world, made = writer
+    with storm_proxy(world.lake.endpoint.url) as proxy:
+        proxy.strike(rb"(GET|PUT) \S+things", fault)
+        done = lakehouse(made.environment, "-vv", "ingest", TABLE, LAKEHOUSE_S3_ENDPOINT=proxy.url)
+        assert proxy.met
+    assert done.returncode == 1
+    assert leaks([("said", done.stdout + done.stderr), *texts_of_bucket(world)]) == []
+
+
+@pytest.mark.parametrize("wrong", ["LAKEHOUSE_S3_ACCESS_KEY", "LAKEHOUSE_S3_SECRET_KEY"])
+@pytest.mark.parametrize("command", ["ingest", "doctor", "tables"])
+def test_no_key_is_in_what_is_said_of_wrong_keys(writer, wrong, command):
+    done = lakehouse(writer[1].environment, "-vv", command, **{wrong: "canary-wrong-key"})
+    assert done.returncode == 1
+    assert leaks([("said", done.stdout + done.stderr)]) == []
+
+
+def test_no_key_is_in_the_events_of_a_run_of_dagster(writer, monkeypatch):
+    world, made = writer
+    for name, value in made.environment.items():
+        if name.startswith("LAKEHOUSE_"):
+            monkeypatch.setenv(name, value)
+    job = definitions(lake=LakeResource()).resolve_job_def("ingest")
+    with dg.DagsterInstance.ephemeral() as instance:
+        first = job.execute_in_process(instance=instance, raise_on_error=False)
+        world.plain.store.delete_prefix(world.lake.settings.bucket, f"{world.lake.settings.user}/bronze/things/")
+        second = job.execute_in_process(instance=instance, raise_on_error=False)
+        events = [(str(one), str(one)) for run in (first, second) for one in instance.all_logs(run.run_id)]
+    assert not second.success
+    assert any("rows_added" in text for _, text in events) and any("lakehouse doctor" in text for _, text in events)
+    assert leaks(events) == []
