@@ -36,7 +36,7 @@ class Keys:
                 "s3_endpoint": self.world.lake.endpoint.url,
                 "s3_access_key": SecretStr(name),
                 "s3_secret_key": SecretStr(secret),
-                "home": self.folder / name,
+                "home": self.folder / f"home-{len(self.made)}",
             }
         )
         environment = {

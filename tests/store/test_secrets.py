@@ -8,6 +8,7 @@ import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from command import COMMAND, lakehouse
+from declared import with_declaration
 from pyarrow import BufferReader
 from store.local_world import TABLE, LocalWorld
 from store.role_keys import Keys
@@ -16,26 +17,22 @@ from storm_proxy import storm_proxy
 from lakehouse.dagster import LakeResource, definitions
 
 CANARY = "canary"
-SPACED = {"cloudFiles.maxFilesPerTrigger": 1, "badRecordsPath": "{lake}/bad"}
-CHECKS = [{"not_null": "id"}, {"range": {"column": "amount", "min": 0, "blocks": True}}]
+CHECKS = [{"not_null": "id"}, {"range": {"column": "amount", "min": 0, "on_failure": "block"}}]
 
 
 @pytest.fixture
 def writer(lake, tmp_path):
     """A table with a check that fails, files of which some are broken, and a writer whose keys are canaries."""
     world = LocalWorld(lake, tmp_path)
-    options = {name: str(value).replace("{lake}", lake.settings.lake_uri) for name, value in SPACED.items()}
+    options = {"cloudFiles.maxFilesPerTrigger": 1, "badRecordsPath": f"{lake.settings.lake_uri}/bad"}
     flow = {"path": "{landing}/things/", "engine": "local", "schema": "id BIGINT, amount DOUBLE", "options": options}
-    world.declare()
-    path = world.lake.settings.declaration
-    said = {"tables": {TABLE: {"files": flow, "checks": CHECKS}}}
-    path.write_text(json.dumps(said).replace("{landing}", lake.settings.landing_uri.rstrip("/")))
+    text = json.dumps({"tables": {TABLE: {"files": flow, "checks": CHECKS}}})
+    world.lake = with_declaration(lake, tmp_path, text)
     world.put("0.json", [{"id": 1, "amount": 2.5}])
     world.put("1.json", '{"id": 2, "amount": -1.0}\n{"id": \n')
     world.put("2.json.gz", b"not gzip at all")
     keys = Keys(world, tmp_path)
-    made = keys.of("writer")
-    yield world, made
+    yield world, keys.of("writer")
     keys.remove()
 
 
