@@ -1,15 +1,19 @@
 """Keys of their own for the roles that come to a lake."""
 
 import os
+from contextlib import suppress
 from types import SimpleNamespace
 
+import pytest
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from pydantic import SecretStr
 
 from lakehouse.declaration import read_catalogue
+from lakehouse.errors import AccessDenied
 from lakehouse.lake import Lake
 from lakehouse.roles import policy
+from lakehouse.storage import ObjectMissing
 
 
 class Keys:
@@ -52,7 +56,60 @@ class Keys:
         }
         return SimpleNamespace(lake=Lake.open(known), environment={**os.environ, **environment})
 
-    def remove(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
         for name in self.made:
             self.admin.user_remove(name)
             self.admin.policy_remove(name)
+
+
+def things_of_others(things):
+    """Objects of somebody else: users' tables, another folder of the landing bucket, another bucket."""
+    settings, store = things.lake.settings, things.plain.store
+    bucket = f"other-{settings.bucket}"
+    store.ensure_bucket(bucket)
+    found = [
+        (settings.bucket, "another/bronze/things/part-0.parquet"),
+        (settings.bucket, f"{settings.user}-2/bronze/things/part-0.parquet"),
+        (settings.landing_bucket, f"{settings.landing_prefix}others/1.json"),
+        (bucket, "1.json"),
+    ]
+    for place in found:
+        store.write(*place, b"1")
+    return found
+
+
+def rights(lake, bucket, key):
+    """What these keys may do to an object."""
+    asked = {
+        "list": lambda: list(lake.store.list(bucket, key)),
+        "read": lambda: lake.store.read(bucket, key),
+        "write": lambda: lake.store.write(bucket, key, b"2"),
+        "delete": lambda: lake.store.delete(bucket, key),
+    }
+    found = set()
+    for name, ask in asked.items():
+        with suppress(AccessDenied, ObjectMissing):
+            ask()
+            found.add(name)
+    return found
+
+
+def no_right_beyond(lake, others):
+    """Whether objects of others, and the names in whole buckets, are refused."""
+    settings, own = lake.settings, lake.store
+    opened = {place: rights(lake, *place) for place in others}
+    for bucket in (settings.bucket, settings.landing_bucket):
+        with pytest.raises(AccessDenied):
+            list(own.list(bucket))
+        with pytest.raises(AccessDenied):
+            list(own.list(bucket, "another/"))
+    return opened == {place: set() for place in others}
+
+
+def object_of(world, prefix):
+    """The key of some object of the lake."""
+    bucket, folder = world.lake.settings.bucket, f"{world.lake.settings.user}/{prefix}"
+    return bucket, next(iter(world.plain.store.list(bucket, folder))).key

@@ -1,20 +1,11 @@
 """What keys of each role may do at a real store, and what they are refused."""
 
-from contextlib import suppress
-from datetime import UTC, datetime
-
 import pytest
 from command import lakehouse_here, lakehouse_json_here
 from store.local_world import TABLE, LocalWorld, no_session
-from store.role_keys import Keys
+from store.role_keys import Keys, no_right_beyond, object_of, rights, things_of_others
 
-from lakehouse.dagster.cursor import Cursor
-from lakehouse.dagster.landing import landing_folders
-from lakehouse.dagster.looking import look_around
-from lakehouse.declaration import read_catalogue
-from lakehouse.errors import AccessDenied
 from lakehouse.pipeline import run_table
-from lakehouse.storage import ObjectMissing
 from lakehouse.streams.run import Run
 
 ROWS = [{"id": 1, "amount": 2.5}, {"id": 2, "amount": 3.5}]
@@ -30,9 +21,8 @@ def things(lake, tmp_path):
 
 @pytest.fixture
 def keys(things, tmp_path):
-    made = Keys(things, tmp_path)
-    yield made
-    made.remove()
+    with Keys(things, tmp_path) as made:
+        yield made
 
 
 @pytest.fixture
@@ -46,53 +36,7 @@ def loaded(things):
 
 @pytest.fixture
 def others(things):
-    """Objects of somebody else: users' tables, another folder of the landing bucket, another bucket."""
-    settings, store = things.lake.settings, things.plain.store
-    bucket = f"other-{settings.bucket}"
-    store.ensure_bucket(bucket)
-    found = [
-        (settings.bucket, "another/bronze/things/part-0.parquet"),
-        (settings.bucket, f"{settings.user}-2/bronze/things/part-0.parquet"),
-        (settings.landing_bucket, f"{settings.landing_prefix}others/1.json"),
-        (bucket, "1.json"),
-    ]
-    for place in found:
-        store.write(*place, b"1")
-    return found
-
-
-def rights(lake, bucket, key):
-    """What these keys may do to an object."""
-    asked = {
-        "list": lambda: list(lake.store.list(bucket, key)),
-        "read": lambda: lake.store.read(bucket, key),
-        "write": lambda: lake.store.write(bucket, key, b"2"),
-        "delete": lambda: lake.store.delete(bucket, key),
-    }
-    found = set()
-    for name, ask in asked.items():
-        with suppress(AccessDenied, ObjectMissing):
-            ask()
-            found.add(name)
-    return found
-
-
-def no_right_beyond(lake, others):
-    """Whether objects of others, and the names in whole buckets, are refused."""
-    settings, own = lake.settings, lake.store
-    opened = {place: rights(lake, *place) for place in others}
-    for bucket in (settings.bucket, settings.landing_bucket):
-        with pytest.raises(AccessDenied):
-            list(own.list(bucket))
-        with pytest.raises(AccessDenied):
-            list(own.list(bucket, "another/"))
-    return opened == {place: set() for place in others}
-
-
-def object_of(world, prefix):
-    """The key of some object of the lake."""
-    bucket, folder = world.lake.settings.bucket, f"{world.lake.settings.user}/{prefix}"
-    return bucket, next(iter(world.plain.store.list(bucket, folder))).key
+    return things_of_others(things)
 
 
 def test_the_writer_loads_checks_and_keeps_tables(things, keys, others):
@@ -162,26 +106,7 @@ def names_of(world):
     return [(one.key, one.e_tag) for one in world.plain.store.list(world.lake.settings.bucket)]
 
 
-def test_the_discoverer_finds_what_waits_and_sees_no_row(loaded, keys, others):
-    lake = keys.of("discoverer").lake
-    loaded.lake.store.write(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{TABLE}/state/0/1.delta", b"1")
-    folders = landing_folders(read_catalogue(lake.settings))
-    looked = look_around(lake, folders, Cursor(), now=datetime.now(UTC), in_a_hurry=lambda folder: False)
-    [(_, found)] = looked.found
-    assert (found.files, found.fresh.count, looked.problems) == (2, 1, {})
-    assert rights(lake, loaded.bucket, f"{loaded.folder}1.json") == {"list"}
-    for area in ("bronze/things/_delta_log/", "bronze/things/part", "_checks/", "_schemas/"):
-        assert rights(lake, *object_of(loaded, area)) == set(), area
-    for area, allowed in {
-        f"_checkpoints/{TABLE}/offsets/": {"list", "read"},
-        f"_checkpoints/{TABLE}/state/": {"list"},
-        "_journal/": set(),  # receipts come first: they may quote what could not be read
-    }.items():
-        assert rights(lake, *object_of(loaded, area)) == allowed, area
-    assert no_right_beyond(lake, others)
-
-
-def test_roles_beside_an_own_place_of_journal_and_bad_records_reach_these(things, keys):
+def test_writer_and_reader_reach_journals_and_bad_records_at_places_of_their_own(things, keys):
     settings = things.lake.settings
     journal, bad = (f"s3a://{settings.bucket}/shared/{name}" for name in ("journal", "bad"))
     things.declare(
@@ -192,9 +117,3 @@ def test_roles_beside_an_own_place_of_journal_and_bad_records_reach_these(things
     writer = keys.of("writer")
     assert run_table(no_session, writer.lake, TABLE, Run()).rows_added == 2
     assert writer.lake.delta_at(bad) is not None and keys.of("reader").lake.delta_at(bad) is not None
-    lake = keys.of("discoverer").lake
-    folders = landing_folders(read_catalogue(lake.settings))
-    looked = look_around(lake, folders, Cursor(), now=datetime.now(UTC), in_a_hurry=lambda folder: False)
-    assert [(found.files, found.fresh.count) for _, found in looked.found] == [(2, 0)]
-    log = "shared/bad/_delta_log/00000000000000000000.json"
-    assert rights(lake, settings.bucket, log) == set()

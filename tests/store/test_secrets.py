@@ -4,7 +4,6 @@ import json
 import subprocess
 from pathlib import Path
 
-import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 from command import COMMAND, lakehouse
@@ -13,8 +12,6 @@ from pyarrow import BufferReader
 from store.local_world import TABLE, LocalWorld
 from store.role_keys import Keys
 from storm_proxy import storm_proxy
-
-from lakehouse.dagster import LakeResource, definitions
 
 CANARY = "canary"
 CHECKS = [{"not_null": "id"}, {"range": {"column": "amount", "min": 0, "on_failure": "block"}}]
@@ -31,9 +28,8 @@ def writer(lake, tmp_path):
     world.put("0.json", [{"id": 1, "amount": 2.5}])
     world.put("1.json", '{"id": 2, "amount": -1.0}\n{"id": \n')
     world.put("2.json.gz", b"not gzip at all")
-    keys = Keys(world, tmp_path)
-    yield world, keys.of("writer")
-    keys.remove()
+    with Keys(world, tmp_path) as keys:
+        yield world, keys.of("writer")
 
 
 def watched(environment, *arguments):
@@ -122,19 +118,3 @@ def test_no_key_is_in_what_is_said_of_wrong_keys(writer, command, wrong):
     done = lakehouse(writer[1].environment, "-vv", command, **{f"LAKEHOUSE_S3_{wrong}_KEY": "canary-wrong-key"})
     assert done.returncode == 1
     assert leaks([("said", done.stdout + done.stderr)]) == []
-
-
-def test_no_key_is_in_the_events_of_a_run_of_dagster(writer, monkeypatch):
-    world, made = writer
-    for name, value in made.environment.items():
-        if name.startswith("LAKEHOUSE_"):
-            monkeypatch.setenv(name, value)
-    job = definitions(lake=LakeResource()).resolve_job_def("ingest")
-    with dg.DagsterInstance.ephemeral() as instance:
-        first = job.execute_in_process(instance=instance, raise_on_error=False)
-        world.plain.store.delete_prefix(world.lake.settings.bucket, f"{world.lake.settings.user}/bronze/things/")
-        second = job.execute_in_process(instance=instance, raise_on_error=False)
-        events = [(str(one), str(one)) for run in (first, second) for one in instance.all_logs(run.run_id)]
-    assert not second.success
-    assert any("rows_added" in text for _, text in events) and any("lakehouse doctor" in text for _, text in events)
-    assert leaks(events) == []
