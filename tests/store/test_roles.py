@@ -1,11 +1,15 @@
 """What keys of each role may do at a real store, and what they are refused."""
 
+from dataclasses import replace
+
 import pytest
 from command import lakehouse_here, lakehouse_json_here
 from store.local_world import TABLE, LocalWorld, no_session
 from store.role_keys import Keys, no_right_beyond, object_of, rights, things_of_others
 
 from lakehouse.pipeline import run_table
+from lakehouse.roles import ROLES
+from lakehouse.storage import BucketMissing
 from lakehouse.streams.run import Run
 
 ROWS = [{"id": 1, "amount": 2.5}, {"id": 2, "amount": 3.5}]
@@ -117,3 +121,11 @@ def test_writer_and_reader_reach_journals_and_bad_records_at_places_of_their_own
     writer = keys.of("writer")
     assert run_table(no_session, writer.lake, TABLE, Run()).rows_added == 2
     assert writer.lake.delta_at(bad) is not None and keys.of("reader").lake.delta_at(bad) is not None
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_bucket_that_is_not_there_is_told_to_who_may_see_a_part_of_it(things, keys, role):
+    settings = things.lake.settings.model_copy(update={"bucket": f"no-{things.lake.settings.bucket}"})
+    things.lake = replace(things.lake, settings=settings)
+    with pytest.raises(BucketMissing, match=f"no bucket {settings.bucket}"):
+        list(keys.of(role).lake.store.list(settings.bucket, f"{settings.user}/_checkpoints/"))
