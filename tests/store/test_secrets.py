@@ -89,10 +89,12 @@ def test_no_key_is_in_what_a_run_says_leaves_or_is_started_with(writer):
     code, said, lines = watched(made.environment, "-vv", "ingest", TABLE)
     assert (code, "range" in said, "lakehouse.lake" in said) == (1, True, True), said
     assert any("ingest" in line and TABLE in line for line in lines)
+    page = made.lake.settings.home / "report.html"
     told = [
-        lakehouse(made.environment, "-vv", *words) for words in (["check", "--json"], ["doctor", "--all"], ["files"])
+        lakehouse(made.environment, "-vv", *words)
+        for words in (["check", "--json"], ["doctor", "--all"], ["files"], ["report", "--output", str(page)])
     ]
-    assert [one.returncode for one in told] == [1, 0, 0]
+    assert [one.returncode for one in told] == [1, 0, 0, 0]
     found = dict(texts_of_bucket(world))
     kinds = ("/_delta_log/", "/_checkpoints/", "/receipts/", "/_checks/", "/segments/", "/bad/", ".zstd.parquet")
     assert [kind for kind in kinds if not any(kind in key for key in found)] == []
