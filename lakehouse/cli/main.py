@@ -22,6 +22,7 @@ from lakehouse.cli.forget import forget
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
 from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.cli.policies import policies
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
@@ -248,6 +249,7 @@ app.command()(cleanup)
 app.command()(init)
 app.command()(add)
 app.command()(validate)
+app.command()(policies)
 app.command()(put)
 app.command()(check)
 app.command()(checklist)

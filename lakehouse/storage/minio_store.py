@@ -20,7 +20,7 @@ from urllib3 import BaseHTTPResponse
 
 from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.storage.s3_errors import explained
-from lakehouse.storage.store import PRECONDITION_CODES, BucketMissing, ObjectInfo, ObjectMissing, StoreEndpoint
+from lakehouse.storage.store import PRECONDITION_CODES, ObjectInfo, ObjectMissing, StoreEndpoint
 
 
 class _Condition(Sse):
@@ -181,9 +181,13 @@ class MinioStore:
                     return True
             # what a HEAD refuses has no body that says by whom: a listing tells
             try:
-                next(iter(self.list(bucket)), None)
-            except BucketMissing:
-                return False
+                next(iter(self._client.list_objects(bucket)), None)
+            except S3Error as error:
+                if error.code == "NoSuchBucket":
+                    return False
+                if error.code != "AccessDenied":
+                    raise
+                # keys that are right, for a part of the bucket or for none: what they ask for there tells
             return True
 
     def ensure_bucket(self, bucket: str) -> None:

