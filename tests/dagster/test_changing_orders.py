@@ -69,7 +69,7 @@ def test_the_maintenance_job_promotes_what_was_approved(load, instance, lake, en
     for _ in range(2):
         result = maintenance.execute_in_process(instance=instance)
         done = {event.asset_key.path[1]: event.materialization for event in result.get_asset_materialization_events()}
-        assert done.keys() == {"promote_rescued_data", "replay_late_rows", "check_all_rows"}
+        assert done.keys() == {"promote_rescued_data", "replay_late_rows", "check_all_rows", "join_and_remove_files"}
         told.append(done["promote_rescued_data"].metadata["values_promoted"].value)
     assert told == [ROWS, 0]
     rows = table_of(lake)

@@ -9,6 +9,7 @@ from command import lakehouse, lakehouse_json_here
 from e2e.service_run import ROWS, TABLE, Service, disturb, expected, places
 from e2e.test_recovery import running_queries
 
+from lakehouse.autoloader.options.paths import SourcePath, source_id
 from lakehouse.engine import engine_status
 from lakehouse.errors import StoreUnavailable
 from lakehouse.orders.tables import SILVER
@@ -48,11 +49,12 @@ def test_a_second_service_is_told_who_writes_and_an_error_that_stays_ends_it(lak
     assert service.end() == 0
     assert places(lake) == expected(2)
     assert running_queries(engine_status(lake.settings).pid) == 0
-    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{TABLE}/")
+    journal = f"{lake.settings.user}/_journal/{source_id(SourcePath.parse(lake.settings.landing_uri))}/"
+    lake.store.delete_prefix(lake.settings.bucket, f"{journal}segments/")
     done = lakehouse(environment, "stream", TABLE, *FAST, "--json")
     assert done.returncode == 1
-    assert "CheckpointMismatch" in done.stdout
-    assert f"lakehouse checkpoint repair {TABLE}" in done.stdout
+    assert "JournalMismatch" in done.stdout
+    assert "lakehouse checkpoint repair" in done.stdout
     assert '"state": "failed"' in done.stdout
 
 
