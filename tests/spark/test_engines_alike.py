@@ -106,15 +106,17 @@ tables:
 
 def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path):
     files = 0
-    for turn, road in enumerate(["sink", "spark", "local", "sink", "local", "spark"]):
+    turns = ["sink", "spark", "local", "sink", "local", "spark"]
+    for turn, road in enumerate(turns):
         said = "\n      ".join(f"{name}: {value}" for name, value in ROADS[road].items())
         lake = with_declaration(lake, tmp_path, TURNS.replace("ROAD", said))
         for _ in range(3):
             put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "k": 1, f"turn{turn}": files}) + "\n")
             files += 1
         assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, road)
-        assert run_table(spark, lake, "bronze.turns").batches == ()
-        run_table(spark, lake, "silver.turns")
+        if road == "local" or turn == len(turns) - 1:
+            assert run_table(spark, lake, "bronze.turns").batches == ()
+            run_table(spark, lake, "silver.turns")
         if road == "spark":  # killed right after its commit; what its last file is now counts no more
             last = max(batch.batch_id for batch in lake_batches(lake))
             lake.store.delete(lake.settings.bucket, object_key(lake, "bronze.turns", f"commits/{last}"))
