@@ -137,7 +137,7 @@ def _faults(lake: Lake, next_row: int) -> Iterator[tuple[str, dict[str, list[str
         assert current is not None
         current.restore(healthy)
         _check(lake, "--full")
-    _put(lake, "again", 1, 1, 0)  # the key of the very first row
+    _put(lake, "the_first_again", 1, 1, 0)  # behind all others, so that a listing of what is new has it
     _ingest(lake, allowed=(0, 1))
     yield "the_first_key_again", _found(lake)
 
