@@ -182,7 +182,8 @@ class KillMatrix:
         if target in ("engine", "both"):
             status = engine_status(self.lake.settings)
             with suppress(psutil.Error):
-                psutil.Process(status.pid).kill()
+                if status is not None:  # at its first requests a command has no engine yet
+                    psutil.Process(status.pid).kill()
         if target in ("client", "both"):
             process.kill()
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 import sys
 import time
@@ -18,268 +17,24 @@ from minio import Minio
 from minio.commonconfig import ENABLED, Filter
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from minio.versioningconfig import SUSPENDED, VersioningConfig
-from store.local_world import TABLE, LocalWorld
+from store.broken_pipelines import BROKEN, BROKEN_OTHERWISE, BY_A_PERSON, Died, Pipeline
+from store.local_world import TABLE
 
-from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.declaration import read_catalogue
 from lakehouse.direct import stream as streams
 from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
-from lakehouse.doctor.probes import weight
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
-from lakehouse.storage.lease_holder import Holder, this_host
+from lakehouse.storage.lease_holder import Holder
 from lakehouse.streams.queries import StopRequest
 from lakehouse.table import Catalogue
-
-
-class Died(Exception):
-    """In place of a kill."""
-
-
-class Pipeline:
-    """A table of files that are loaded one a batch; each has three rows."""
-
-    def __init__(self, lake, folder, environment, monkeypatch):
-        self.world = LocalWorld(lake, folder).declare(options={"cloudFiles.maxFilesPerTrigger": 1})
-        self.files, self.patch, self.later = 0, monkeypatch, timedelta()
-        self.environment = {**environment, "LAKEHOUSE_DECLARATION": str(folder / "lakehouse.yaml")}
-        self.bucket, self.user = lake.settings.bucket, lake.settings.user
-
-    @property
-    def lake(self):
-        return self.world.lake
-
-    def land(self, count=1):
-        for _ in range(count):
-            self.world.put(f"{self.files:03}.json", [{"a": self.files, "n": row} for row in range(3)])
-            self.files += 1
-        return self
-
-    def load(self):
-        self.world.load()
-        return self
-
-    def objects(self, folder):
-        """Content by key, of everything under a folder of the user's."""
-        listed = self.lake.store.list(self.bucket, f"{self.user}/{folder}")
-        return {one.key: self.lake.store.read(self.bucket, one.key) for one in listed}
-
-    def versions(self):
-        """What the bucket has, by key."""
-        return {one.key: (one.e_tag, one.last_modified) for one in self.lake.store.list(self.bucket)}
-
-    def put_back(self, folder, content):
-        self.lake.store.delete_prefix(self.bucket, f"{self.user}/{folder}")
-        for key, data in content.items():
-            self.lake.store.write(self.bucket, key, data)
-
-    def cut(self, key):
-        """An object loses its second half."""
-        data = self.lake.store.read(self.bucket, key)
-        self.lake.store.write(self.bucket, key, data[: len(data) // 2])
-
-    def cut_checkpoint(self, name):
-        self.cut(f"{self.user}/_checkpoints/{TABLE}/{name}")
-
-    def segments(self):
-        return sorted(key for key in self.objects("_journal/") if "/segments/" in key)
-
-    def examine(self):
-        now = datetime.now(UTC) + self.later
-        found = examining.examine(self.lake, read_catalogue(self.lake.settings), [TABLE], now=now, shared=False)
-        return found.of(Verdict.FAIL, Verdict.WARN)
-
-    def run(self, command):
-        """As a shell does; what stands behind three blanks is for people."""
-        self.later = timedelta()
-        for one in command.split("   ")[0].split(" && "):
-            words = shlex.split(one)
-            if words[0] == "python":
-                done = subprocess.run(
-                    [sys.executable, *words[1:]], env=self.environment, capture_output=True, text=True
-                )
-            else:
-                done = lakehouse_here(self.environment, *words[1:])
-            assert done.returncode == 0, done.stdout + done.stderr
-
-    def assert_exact(self):
-        found = sorted((int(a), int(n)) for a, n in self.world.rows("a", "n"))
-        assert found == [(a, n) for a in range(self.files) for n in range(3)]
-        assert self.world.failed_checks() == set()
 
 
 @pytest.fixture
 def pipeline(lake, tmp_path, environment, monkeypatch):
     return Pipeline(lake, tmp_path, environment, monkeypatch)
-
-
-def checkpoint_lost(one):
-    one.land(2).load().world.set_checkpoint({})
-
-
-def checkpoint_of_another_table(one):
-    content = one.land(2).load().world.checkpoint()
-    other = {**content, "metadata": b'{"id": "11111111-2222-3333-4444-555555555555"}'}
-    one.world.set_checkpoint(other)
-
-
-def checkpoint_of_yesterday(one):
-    content = one.land(2).load().world.checkpoint()
-    one.land(2).load().world.set_checkpoint(content)
-
-
-def table_of_yesterday(one):
-    log = one.land(2).load().objects("bronze/things/_delta_log/")
-    one.land(2).load().put_back("bronze/things/_delta_log/", log)
-
-
-def table_gone(one):
-    one.land(2).load().put_back("bronze/things/", {})
-
-
-def offset_cut_off(one):
-    one.land(2).load().cut_checkpoint("offsets/1")
-
-
-def commit_emptied(one):
-    one.land(2).load()
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/commits/1", b"")
-
-
-def metadata_cut_off(one):
-    one.land(2).load().cut_checkpoint("metadata")
-
-
-def killed_in_a_batch(one):
-    planned = SparkLog.plan
-
-    def plan(log, *given):
-        planned(log, *given)
-        raise Died
-
-    one.land(2).load().land()
-    with one.patch.context() as patch, pytest.raises(Died):
-        patch.setattr(SparkLog, "plan", plan)
-        one.load()
-
-
-def journal_lost(one):
-    one.land(2).load()
-    for key in one.segments():
-        one.lake.store.delete(one.bucket, key)
-
-
-def journal_of_yesterday(one):
-    content = one.land(2).load().objects("_journal/")
-    one.land(2).load().put_back("_journal/", content)
-
-
-def journal_restored_and_grown_otherwise(one):
-    one.land(2).load()
-    kept = one.objects("_journal/")
-    one.land().load()
-    one.put_back("_journal/", kept)
-    source = read_catalogue(one.lake.settings)[TABLE].flow.cloud_files(one.lake.settings, TABLE)
-    from lakehouse.autoloader.files.journal import Journal
-
-    journal = Journal.at(one.lake.store, source.journal_location)
-    journal.append(one.world.bucket, list(one.lake.store.list(one.world.bucket, one.world.folder)))
-
-
-def journal_without_a_segment(one):
-    for _ in range(3):
-        one.land().load()
-    one.lake.store.delete(one.bucket, one.segments()[1])
-
-
-def journal_cut_off(one):
-    one.land(2).load().land().load()
-    one.cut(one.segments()[0])
-
-
-def writer_killed(one):
-    one.land(2).load()
-    gone = subprocess.Popen([sys.executable, "-c", ""])
-    gone.wait()
-    holder = Holder("h", TABLE, this_host(), gone.pid, "1", 0.0)
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", holder.encoded())
-    one.land()
-
-
-def lease_written_over(one):
-    one.land(2).load()
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", b"no lease")
-
-
-def file_in_quarantine(one):
-    one.land(2)
-    one.world.put(f"{one.files:03}.json.gz", b"\x1f\x8b\x08\x00broken")
-    one.load()
-
-
-def file_corrected(one):
-    import gzip
-
-    rows = "".join(json.dumps({"a": one.files, "n": row}) + "\n" for row in range(3))
-    one.world.put(f"{one.files:03}.json.gz", gzip.compress(rows.encode()))
-    one.files += 1
-
-
-def files_that_nobody_loads(one):
-    one.land(2).load().land(3)
-    one.later = timedelta(hours=5)
-
-
-def schema_cut_off(one):
-    one.land(2).load()
-    one.cut(f"{one.user}/_schemas/{TABLE}/_schemas/0")
-
-
-def first_offset_half_written(one):
-    one.land(2)
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
-
-
-def many_versions(one):
-    one.land(3).load()
-    one.patch.setattr(weight, "_LOG_VERSIONS", 1)
-
-
-def many_small_files(one):
-    one.land(10).load()
-    one.patch.setattr(weight, "_SMALL_FILES", 3)
-
-
-BROKEN = [
-    (checkpoint_lost, "checkpoint_lost", "warn"),
-    (checkpoint_of_another_table, "checkpoint_foreign", "warn"),
-    (checkpoint_of_yesterday, "checkpoint_older", "warn"),
-    (table_of_yesterday, "checkpoint_ahead", "fail"),
-    (table_gone, "table_missing", "fail"),
-    (offset_cut_off, "checkpoint_unreadable", "warn"),
-    (killed_in_a_batch, "batch_begun", "warn"),
-    (journal_lost, "journal_lost", "fail"),
-    (journal_without_a_segment, "journal_gap", "fail"),
-    (writer_killed, "writer_dead", "warn"),
-    (file_in_quarantine, "files_quarantined", "warn"),
-    (files_that_nobody_loads, "no_progress", "fail"),
-]
-BROKEN_OTHERWISE = [
-    (commit_emptied, "checkpoint_unreadable", "fail"),
-    (metadata_cut_off, "checkpoint_unreadable", "fail"),
-    (journal_of_yesterday, "journal_behind", "fail"),
-    (journal_restored_and_grown_otherwise, "journal_foreign", "fail"),
-    (journal_cut_off, "journal_damaged", "fail"),
-    (lease_written_over, "lease_strange", "fail"),
-    (schema_cut_off, "schema_unreadable", "fail"),
-    (many_small_files, "small_files", "warn"),
-    (many_versions, "long_log", "warn"),
-    (first_offset_half_written, "checkpoint_half_written", "warn"),
-]
-BY_A_PERSON = {file_in_quarantine: file_corrected}
-"""What has to be done beside the command."""
 
 
 @pytest.mark.parametrize(("breaks", "sign", "verdict"), BROKEN, ids=[one.__name__ for one, *_ in BROKEN])

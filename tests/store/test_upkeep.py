@@ -17,8 +17,6 @@ from store.local_world import TABLE, LocalWorld
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.counting.data_files import DataFiles
 from lakehouse.errors import ConfigurationError, LeaseHeld
-from lakehouse.flows.following import RowsRemoved, may_leave_out_changes
-from lakehouse.flows.latest import Latest
 from lakehouse.lake import FORGOTTEN
 from lakehouse.maintenance import versions
 from lakehouse.maintenance.optimize import Thresholds
@@ -26,7 +24,6 @@ from lakehouse.maintenance.positions import alone, place_of
 from lakehouse.maintenance.table_files import TableFiles
 from lakehouse.maintenance.vacuum import vacuum
 from lakehouse.pipeline import repair_table
-from lakehouse.table import Table
 from lakehouse.upkeep import clean_up, find_orphans, optimize_tables, remove_orphans, restore, vacuum_tables
 
 LATER = datetime.now(UTC) + timedelta(days=8)
@@ -400,16 +397,3 @@ def test_the_commands_say_the_same_as_the_library_and_remove_nothing_by_themselv
     assert lakehouse_here(told, "detail", "gold.broken").returncode == 1
     broken = [lakehouse_json_here(told, "maintain", what)["tables"][1] for what in ("optimize", "vacuum")]
     assert broken[0]["why_not"] and broken[1]["refused"]
-
-
-@pytest.mark.parametrize(("answer", "keeps"), [("keep", True), ("follow", False)])
-def test_the_setting_answers_for_rows_that_were_forgotten_with_ask(things, answer, keeps):
-    load(things, 0, 2)
-    stand(things, "silver.things", 2)
-    said = CommitProperties(custom_metadata={"userMetadata": json.dumps({FORGOTTEN: "ask"})})
-    things.lake.delta(TABLE).delete("a = 0", commit_properties=said)
-    reader = Table("silver.things", Latest(of=TABLE, key=("a",)))
-    with pytest.raises(RowsRemoved, match="LAKEHOUSE_AFTER_REMOVALS=follow lakehouse ingest"):
-        may_leave_out_changes(things.lake, TABLE, reader=reader)
-    settings = things.lake.settings.model_copy(update={"after_removals": answer})
-    assert may_leave_out_changes(replace(things.lake, settings=settings), TABLE, reader=reader) is keeps
