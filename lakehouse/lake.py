@@ -132,6 +132,14 @@ class LakeTable(DeltaTable):
         return super().to_pyarrow_dataset(*args, **options)
 
 
+def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
+    """The table at ``uri`` at its newest version, or None when there is none."""
+    try:
+        return LakeTable(uri, endpoint)
+    except TableNotFoundError:
+        return None
+
+
 @dataclass(frozen=True)
 class Lake:
     """Settings, the address of the store and a client for it, handed on together."""
@@ -169,10 +177,7 @@ class Lake:
 
     def delta_at(self, uri: str) -> LakeTable | None:
         """The table at ``uri``, or None when there is none."""
-        try:
-            return LakeTable(uri, self.endpoint)
-        except TableNotFoundError:
-            return None
+        return open_table(uri, self.endpoint)
 
     def rows(self, table: str) -> Dataset | None:
         """The rows of the newest version, read without Spark; None when the table does not exist."""

@@ -15,7 +15,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 from pyspark.sql.types import StructType
 
@@ -24,7 +24,7 @@ from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, LakeTable
+from lakehouse.lake import PLACE, REPLACES, LakeTable, open_table
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
 
@@ -47,10 +47,7 @@ class TableAt:
 
     def opened(self) -> LakeTable | None:
         """The table at its newest version, or None when there is none."""
-        try:
-            return LakeTable(self.uri, self.endpoint)
-        except TableNotFoundError:
-            return None
+        return open_table(self.uri, self.endpoint)
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
 
     Args:
         table: Where.
-        opened: The table at the version that removed files were chosen from; None when there was none.
+        opened: The table at the version that removed files were chosen from; without such files it is opened anew.
         batch: The batch.
         change: What it does.
 

@@ -118,8 +118,7 @@ class DirectSink:
             )
         batch = Batch(self._query_id(store, place), batch_id, start, end)
         columns = StructType.fromJson(json.loads(self.columns))
-        table = self.at()
-        commit(table, table.opened(), batch, Change(files, (), columns, self.partition_by))
+        commit(self.at(), None, batch, Change(files, (), columns, self.partition_by))
 
     def at(self) -> TableAt:
         """The table, as this process finds it."""
