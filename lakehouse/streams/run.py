@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
+from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
 from lakehouse.lake import Lake
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from pyspark.sql.streaming.readwriter import DataStreamWriter
 
 _POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
+_COMMIT_LOOKS = 3
 _OBSERVED = "rows"
 WRITTEN = "written_files"
 """What is observed of batches whose tasks write the table's data files: rows, and those that are evidence."""
@@ -124,13 +126,15 @@ def run_stream(
         # a run that does not end must not grow: what it did is told batch by batch
         kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
+        writer: BatchWriter | Sink | None = None
 
         def start() -> StreamingQuery:
+            nonlocal writer
             if lake.settings.spark_remote is None:
                 note_query(lake.settings)
-            return _start(
-                lake, table, _counted(frame(), expected), run.trigger, output_mode, batch_writer(), partition_by
-            )
+            rows = _counted(frame(), expected)
+            writer = batch_writer()
+            return _start(lake, table, rows, run.trigger, output_mode, writer, partition_by)
 
         def watch(query: StreamingQuery) -> Iterator[Progress]:
             poll = _POLL_SECONDS if run.trigger.ends else _ENDLESS_POLL_SECONDS
@@ -143,9 +147,47 @@ def run_stream(
                 done.append((batch, files.keys if files else []))
                 _log.debug("%s", progress)
                 run.on_batch(batch)
+        if run.stop.asked.is_set() and isinstance(writer, Sink):
+            for batch, keys in finish_cut_off(lake, table, before, file_log):
+                done.append((batch, keys))
+                run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
             raise _interrupted(lake, table)
         return report_of(lake, table, done, before, started, ignored_files)
+
+
+def finish_cut_off(
+    lake: Lake, table: str, before: int | None, file_log: FileLog | None
+) -> Iterator[tuple[BatchProgress, list[str]]]:
+    """Finishes a batch that is in the table when its query was ended before Spark noted and told it.
+
+    For sinks whose transaction says what is in the table, and sources without event times. Otherwise the next run would
+    do the batch again, and find nothing to do for rows that no run has told.
+
+    Args:
+        lake: Where the table is.
+        table: The target.
+        before: The table's version before the run.
+        file_log: Where the source remembers its files.
+    """
+    state = checkpoints.read_checkpoint(lake, table)
+    if state is None or state.last_offset is None or state.last_offset == state.last_commit:
+        return
+    log, number = SparkLog(lake, table), state.last_offset
+    query = log.query_id()
+    for _ in range(_COMMIT_LOOKS):
+        written = [one for one in lake.commits_since(table, before, last=_COMMIT_LOOKS) if one.query_id == query]
+        if written and written[-1].batch_id == number:
+            break
+        time.sleep(_POLL_SECONDS)  # the engine's worker may be in the midst of the commit
+    else:
+        return
+    log.finish(number)
+    offsets = {"startOffset": log.planned(number - 1), "endOffset": log.planned(number)}
+    files = file_log.of_batch({"sources": [offsets]}) if file_log else None
+    seconds = 0.0  # nobody has told how long it took
+    count = len(files.keys) if files else None
+    yield BatchProgress(table, number, written[-1].rows_added, seconds, count), files.keys if files else []
 
 
 def report_of(
