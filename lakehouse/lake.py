@@ -17,7 +17,7 @@ from deltalake.schema import ArrayType, MapType, StructType
 
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
-from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint, ensure_store, open_store
+from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -155,6 +155,8 @@ class Lake:
         Raises:
             StoreUnavailable, AccessDenied, BucketMissing: see ``lakehouse.storage.ensure_store``.
         """
+        from lakehouse.storage.opening import ensure_store, open_store  # a worker of Spark needs tables, and no client
+
         settings = settings or Settings.load()
         endpoint = ensure_store(settings, say)
         _log.info("lake %s at %s, declared in %s", settings.lake_uri, endpoint.url, settings.declaration)
