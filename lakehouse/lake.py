@@ -293,7 +293,7 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         batch_id=batch,
         query_id=query,
         rows_added=_rows_added(metrics),
-        rows_updated=_number(metrics.get("numTargetRowsUpdated")) or 0,
+        rows_updated=_number(metrics.get("numTargetRowsUpdated", metrics.get("num_target_rows_updated"))) or 0,
         rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
         promoted=frozenset(one for one in promoted if isinstance(one, str))
         if isinstance(promoted, list)
@@ -306,7 +306,7 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
 
 def _rows_added(metrics: dict[str, Any]) -> int:
     """Rows that came: the output of a MERGE, or of replacing a part, has those, too, that were only copied."""
-    inserted = _number(metrics.get("numTargetRowsInserted"))
+    inserted = _number(metrics.get("numTargetRowsInserted", metrics.get("num_target_rows_inserted")))
     if inserted is not None:
         return inserted
     return (_number(metrics.get("numOutputRows")) or 0) - (_number(metrics.get("numCopiedRows")) or 0)

@@ -50,6 +50,19 @@ class Place:
         return self.version if self.snapshot or self.index >= 0 else self.version - 1
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A data file that a stream reads.
+
+    Attributes:
+        uri: The file.
+        size_bytes: Its size.
+    """
+
+    uri: str
+    size_bytes: int
+
+
 def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> list[str]:
     """Paths of the data files after ``start`` (None: from the beginning) up to ``end``.
 
@@ -58,10 +71,14 @@ def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> li
     Raises:
         TerminalError: a commit is not in the table's log any more.
     """
+    return [one.uri for one in _between(lake, table, start, end)]
+
+
+def _between(lake: Lake, table: str, start: Place | None, end: Place) -> list[Listed]:
     if start is None:
         start = Place(end.version if end.snapshot else end.version - 1, -1, snapshot=True)
     if start.snapshot:
-        found = _snapshot(lake, table, start.version)[max(start.index + 1, 0) :]
+        found = files_of_snapshot(lake, table, start.version)[max(start.index + 1, 0) :]
         if end.snapshot:
             return found[: end.index - max(start.index, -1)]
         first = start.version + 1
@@ -71,25 +88,31 @@ def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> li
     for version in range(first, end.version + 1):
         if version == end.version and end.index < 0:
             break
-        added = _commit(lake, table, version)
+        added = files_of_commit(lake, table, version) or []
         upto = end.index + 1 if version == end.version else len(added)
         after = max(start.index + 1, 0) if version == start.version and not start.snapshot else 0
         found += added[after:upto]
     return found
 
 
-def _snapshot(lake: Lake, table: str, version: int) -> list[str]:
+def files_of_snapshot(lake: Lake, table: str, version: int) -> list[Listed]:
+    """The data files of a version, in the order in which a first start reads them."""
     if version < 0:
         return []
     uri = lake.settings.table_uri(table).replace("s3a://", "s3://", 1)
     adds = pa.table(
         DeltaTable(uri, version, storage_options=lake.endpoint.deltalake_options()).get_add_actions(flatten=True)
-    ).select(["modification_time", "path"])
+    ).select(["modification_time", "path", "size_bytes"])
     ordered = sorted(zip(*(column.to_pylist() for column in adds.columns), strict=True))
-    return [f"{lake.settings.table_uri(table)}/{unquote(path)}" for _, path in ordered]
+    return [Listed(f"{lake.settings.table_uri(table)}/{unquote(path)}", size) for _, path, size in ordered]
 
 
-def _commit(lake: Lake, table: str, version: int) -> list[str]:
+def files_of_commit(lake: Lake, table: str, version: int) -> list[Listed] | None:
+    """The data files that a commit added, in the order in which a stream reads them; None when it takes rows out.
+
+    Raises:
+        TerminalError: it is not in the table's log any more.
+    """
     uri = lake.settings.table_uri(table)
     bucket, key = split_uri(f"{uri}/_delta_log/{version:020d}.json")
     try:
@@ -102,9 +125,9 @@ def _commit(lake: Lake, table: str, version: int) -> list[str]:
             next_command="compute the table again from its source: lakehouse checkpoint restart TABLE --yes",
         ) from None
     if any(one["remove"].get("dataChange", True) for one in actions if "remove" in one):
-        return []
+        return None
     added = [one["add"] for one in actions if "add" in one and one["add"].get("dataChange", True)]
-    return [f"{uri}/{unquote(one['path'])}" for one in added]
+    return [Listed(f"{uri}/{unquote(one['path'])}", int(one["size"])) for one in added]
 
 
 def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> DataFrame:

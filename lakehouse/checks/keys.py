@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.lineage import FILE, RECORD
+from lakehouse.checks.keys_here import keys_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
@@ -46,7 +47,7 @@ def keys_of(at: At, flow: Latest) -> Keys:
 
     Where nothing but ``order`` compares two versions, they may be equal: the table may have any of them.
     """
-    return at.once("keys", lambda: _compare(at, flow))
+    return at.once("keys", lambda: keys_here(at, flow) or _compare(at, flow))
 
 
 def _compare(at: At, flow: Latest) -> Keys:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql.types import StructField, StructType, TimestampType
 
-from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA, SEQUENCE
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA, SEQUENCE, evidence_among
 from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream, Task
@@ -126,14 +126,20 @@ def with_lineage(rows: pa.RecordBatch, added: Mapping[str, str], processing_time
 
 def evidence_counts(rows: pa.RecordBatch, expected: Sequence[str]) -> tuple[int, int]:
     """How many rows have rescued values, and how many are no whole record: as ``lineage.is_invalid`` says."""
-    names = rows.schema.names
-    if RESCUED_DATA in names:
-        told = rows.column(names.index(RESCUED_DATA)).drop_null()
-        wrong = {*expected, CORRUPT_RECORD}
-        return len(told), sum(not wrong.isdisjoint(_keys(text)) for text in told.to_pylist())
-    if CORRUPT_RECORD in names:
-        return 0, len(rows) - rows.column(names.index(CORRUPT_RECORD)).null_count
-    return 0, 0
+    rescued = len(rows) - rows.column(RESCUED_DATA).null_count if RESCUED_DATA in rows.schema.names else 0
+    return rescued, pc.sum(invalid_rows(rows, expected)).as_py() or 0
+
+
+def invalid_rows(rows: pa.RecordBatch, expected: Sequence[str]) -> pa.BooleanArray:
+    """Whether each row is no whole record: as ``lineage.is_invalid``."""
+    evidence = evidence_among(rows.schema.names)
+    if evidence is None:
+        return pa.repeat(pa.scalar(False), rows.num_rows)
+    told = rows.column(evidence)
+    if evidence == CORRUPT_RECORD or told.null_count == len(told):
+        return told.is_valid()
+    wrong = {*expected, CORRUPT_RECORD}
+    return pa.array([text is not None and not wrong.isdisjoint(_keys(text)) for text in told.to_pylist()], pa.bool_())
 
 
 def _keys(text: str) -> Sequence[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _WRITABLE = {"appendOnly", "timestampNtz"}
 """Features of tables that ask nothing of a writer who only adds rows."""
+_MERGEABLE = {*_WRITABLE, "changeDataFeed", "invariants"}
+"""Those that ``deltalake`` heeds in a MERGE."""
 _PLAIN = (
     T.StringType,
     T.BooleanType,
@@ -47,8 +49,16 @@ def why_not(options: CloudFilesOptions) -> str:
     return ""
 
 
-def require_direct(opened: DeltaTable | None, rows: T.StructType, partition_by: Sequence[str]) -> None:
+def require_direct(
+    opened: DeltaTable | None, rows: T.StructType, partition_by: Sequence[str], *, merges: bool = False
+) -> None:
     """Makes sure that rows of these columns can be added to a table without Spark.
+
+    Args:
+        opened: The table; None before there is one.
+        rows: The columns.
+        partition_by: Columns that make folders.
+        merges: Whether ``deltalake`` merges them, which heeds more features than a commit of our own.
 
     Raises:
         NotDirect: they cannot.
@@ -71,7 +81,8 @@ def require_direct(opened: DeltaTable | None, rows: T.StructType, partition_by: 
         return
     protocol = opened.protocol()
     features = {*(protocol.reader_features or ()), *(protocol.writer_features or ())}
-    if features - _WRITABLE or (protocol.min_writer_version not in (1, 2, 7)):
+    writable, versions = (_MERGEABLE, (1, 2, 3, 4, 7)) if merges else (_WRITABLE, (1, 2, 7))
+    if features - writable or protocol.min_writer_version not in versions:
         raise NotDirect(
             f"the table has features of its own: {', '.join(sorted(features)) or protocol.min_writer_version}"
         )

@@ -1,10 +1,10 @@
-"""Bringing a table of files up to date on the local engine: the counterpart of ``streams.run.run_stream``."""
+"""Bringing a table up to date on the local engine: the counterpart of ``streams.run.run_stream``."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -13,11 +13,14 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
+from lakehouse.counting.data_files import OnlySpark
+from lakehouse.direct.latest import LatestStream, Merging
 from lakehouse.direct.pool import opened_pool
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.stream import DirectStream, Done, Loading
 from lakehouse.errors import LakehouseError, StreamFailed
 from lakehouse.lake import Lake
+from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.file_logs import CloudFilesLog
 from lakehouse.streams.progress import BatchProgress, StreamReport
 from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
@@ -44,33 +47,85 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     run.trigger.require_batches(table)
     started = time.monotonic()
     alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
-    with checkpoints.writer_of(lake, table) as lease, alone as pool, _explained(lake, table):
+    with checkpoints.writer_of(lake, table) as lease, alone as pool, explained(lake, table):
         before = settle(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
         files = CloudFilesLog(lake, loading.options)
         kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         run.on_alive()
-        while True:
+
+        def told() -> Iterator[tuple[BatchProgress, list[str]]]:
             # opened for each look: what a run that does not end remembers of its source stays small
-            stream = DirectStream(lake, table, loading, pool)
-            for batch in stream.batches(once=run.trigger.name == "once"):
-                done.append(_told(table, batch, files))
-                run.on_batch(done[-1][0])
-                run.on_alive()
-                if run.stop.asked.is_set():
-                    break
-                lease.check()
+            for batch in DirectStream(lake, table, loading, pool).batches(once=run.trigger.name == "once"):
+                yield _told(table, batch, files)
+
+        _until_enough(run, told, done, lease.check)
+        return report_of(lake, table, done, before, started)
+
+
+def run_latest(run: Run, lake: Lake, table: str, merging: Merging, definition: dict[str, Any]) -> StreamReport:
+    """Merges what is there, or as ``run`` says, without Spark.
+
+    Args:
+        run: Trigger, listeners, and the way to stop it.
+        lake: Where both tables and the checkpoint are.
+        table: The target.
+        merging: What is merged.
+        definition: What a checkpoint of the table is begun with, see ``keep_definition``.
+
+    Raises:
+        NotDirect: only Spark can merge what comes; batches before it are committed.
+        LeaseHeld: another process writes to the table now.
+        CheckpointMismatch: the table and its checkpoint do not belong together.
+        ConfigurationError: the checkpoint was begun with another definition.
+        LakehouseError: see ``LatestStream.batches``.
+    """
+    run.trigger.require_batches(table)
+    started = time.monotonic()
+    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
+        before = settle(lake, table)
+        checkpoints.clear_interrupted_start(lake, table)
+        keep_definition(lake, table, definition)
+        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=None if run.trigger.ends else KEPT_BATCHES)
+        run.on_alive()
+
+        def told() -> Iterator[tuple[BatchProgress, list[str]]]:
+            for batch in LatestStream(lake, table, merging).batches(once=run.trigger.name == "once"):
+                yield batch, []
+
+        try:
+            _until_enough(run, told, done, lease.check)
+        except OnlySpark as reason:
+            raise NotDirect(str(reason)) from reason
+        return report_of(lake, table, done, before, started)
+
+
+def _until_enough(
+    run: Run,
+    look: Callable[[], Iterator[tuple[BatchProgress, list[str]]]],
+    done: deque[tuple[BatchProgress, list[str]]],
+    still_ours: Callable[[], None],
+) -> None:
+    """Looks for batches once, or again and again, until the trigger has enough or the run is asked to stop."""
+    interval = run.trigger.interval
+    pause = interval.total_seconds() if interval else _PAUSE_SECONDS
+    while True:
+        for batch in look():
+            done.append(batch)
+            run.on_batch(batch[0])
             run.on_alive()
-            interval = run.trigger.interval
-            pause = interval.total_seconds() if interval else _PAUSE_SECONDS
-            if run.trigger.ends or run.stop.asked.wait(pause):
-                return report_of(lake, table, done, before, started)
-            lease.check()
+            if run.stop.asked.is_set():
+                break
+            still_ours()
+        run.on_alive()
+        if run.trigger.ends or run.stop.asked.wait(pause):
+            return
+        still_ours()
 
 
 @contextmanager
-def _explained(lake: Lake, table: str) -> Iterator[None]:
+def explained(lake: Lake, table: str) -> Iterator[None]:
     """Turns what nobody expected into an error that tells what to do.
 
     Raises:

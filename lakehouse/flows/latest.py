@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import logging
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -14,9 +16,14 @@ from lakehouse.table import CHECKS, At, Check, Names
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lakehouse.direct.latest import Merging
     from lakehouse.lake import Lake
+    from lakehouse.settings import Settings
     from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
+
+
+_log = logging.getLogger(__name__)
 
 
 class Latest(Judged):
@@ -28,6 +35,8 @@ class Latest(Judged):
             file's number and the record's in it, where the source has them: without those, ``order`` has to be given.
         columns: Further columns: name to SQL expression over the source's columns and ``event_time``.
         change_data_feed: Whether the table tells what changed, which a rollup of it needs.
+        engine: ``spark``, or ``local``: merged without a JVM; None for what ``LAKEHOUSE_ENGINE`` says. What is told in
+            Spark's SQL (``columns``, ``refuse``, ``event_time``) is merged by Spark on either.
     """
 
     kind: ClassVar[str] = "latest"
@@ -36,6 +45,11 @@ class Latest(Judged):
     order: Names = ()
     columns: dict[str, str] = Field(default_factory=dict)
     change_data_feed: bool = True
+    engine: Literal["spark", "local"] | None = None
+
+    def needs_spark(self, settings: Settings) -> bool:
+        """Not on the local engine, where nothing is told in Spark's SQL."""
+        return bool((self.engine or settings.engine) == "spark" or self.columns or self.refuse or self.event_time)
 
     def default_checks(self) -> tuple[Check, ...]:
         """The table is held against its source, and rows without a key are counted."""
@@ -52,8 +66,12 @@ class Latest(Judged):
         rows = self.valid(rows, expected)
         if self.columns:
             rows = rows.withColumns({name: F.expr(sql) for name, sql in self.columns.items()})
+        return rows.drop(*self.left_out(ABOUT_THE_ROW))
+
+    def left_out(self, columns: Iterable[str]) -> frozenset[str]:
+        """Columns of the source that say how a row came, and that the table does not have."""
         needed = {one.lower() for one in (*self.key, *self.order)}
-        return rows.drop(*(name for name in ABOUT_THE_ROW if name not in needed))
+        return frozenset(name for name in columns if name in ABOUT_THE_ROW and name not in needed)
 
     def compared(self, columns: list[str]) -> tuple[str, ...]:
         """By what two versions of a row are compared, the first column first.
@@ -65,16 +83,12 @@ class Latest(Judged):
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Merges the versions that are new."""
-        from lakehouse.engine.conf import TRANSACTION
         from lakehouse.flows import following
         from lakehouse.streams.definition import keep_definition
-        from lakehouse.streams.latest import LatestWriter, create_table
-        from lakehouse.streams.run import nothing_to_do, run_stream
+        from lakehouse.streams.run import nothing_to_do
         from lakehouse.streams.trigger import AVAILABLE_NOW
-        from lakehouse.streams.widening import widen_table
 
         lake, name = at.lake, at.table.name
-        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
         if lake.version(self.of) is None:
             return nothing_to_do(lake, name)
         order = self._order_of(lake, at)
@@ -84,6 +98,28 @@ class Latest(Judged):
         if run.trigger == AVAILABLE_NOW and following.has_read_all(lake, self.of, reader=at.table):
             keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
             return nothing_to_do(lake, name)
+        if not self.needs_spark(lake.settings):
+            from lakehouse.direct.reasons import NotDirect
+            from lakehouse.direct.run import run_latest
+
+            try:
+                return run_latest(run, lake, name, self._merging(at, order, skip), definition)
+            except NotDirect as reason:
+                _log.info("%s is merged by Spark: %s", name, reason)
+        return self._by_spark(at, run, order, skip, definition)
+
+    def _by_spark(
+        self, at: At, run: Run, order: tuple[str, ...], skip: bool, definition: dict[str, Any]
+    ) -> StreamReport:
+        from lakehouse.engine.conf import TRANSACTION
+        from lakehouse.flows import following
+        from lakehouse.streams.definition import keep_definition
+        from lakehouse.streams.latest import LatestWriter, create_table
+        from lakehouse.streams.run import run_stream
+        from lakehouse.streams.widening import widen_table
+
+        lake, name = at.lake, at.table.name
+        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
         expected = self.expected(at.catalogue)
 
         def frame() -> DataFrame:
@@ -102,6 +138,15 @@ class Latest(Judged):
 
         writer = LatestWriter(target, lake.settings.checkpoint_uri(name), TRANSACTION, self.key, order)
         return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
+
+    def _merging(self, at: At, order: tuple[str, ...], skip: bool) -> Merging:
+        """The same for the local engine, whose names are spelled as the source's."""
+        from lakehouse.direct.latest import Merging
+
+        opened = at.lake.delta(self.of)
+        spelled = {} if opened is None else {field.name.lower(): field.name for field in opened.schema().fields}
+        key, order = (tuple(spelled[one.lower()] for one in names) for names in (self.key, order))
+        return Merging(self.of, key, order, self.expected(at.catalogue), skip, self.change_data_feed)
 
     def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:
         """By what versions are compared; makes sure that the source has what is needed."""

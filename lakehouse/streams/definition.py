@@ -28,6 +28,10 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
     other = [name for name in sorted(begun) if begun[name] != definition.get(name)]
+    state = checkpoints.read_checkpoint(lake, table)
+    if other and (state is None or state.last_offset is None):  # no batch was planned by that one
+        lake.store.write(bucket, key, json.dumps(definition).encode())
+        return
     if other:
         said = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
         raise ConfigurationError(

@@ -100,7 +100,7 @@ tables:
       ROAD
       options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2}
   silver.turns:
-    latest: {of: bronze.turns, key: id}
+    latest: {of: bronze.turns, key: fifth, engine: ENGINE}
 """
 
 
@@ -109,9 +109,10 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
     turns = ["sink", "spark", "local", "sink", "local", "spark"]
     for turn, road in enumerate(turns):
         said = "\n      ".join(f"{name}: {value}" for name, value in ROADS[road].items())
-        lake = with_declaration(lake, tmp_path, TURNS.replace("ROAD", said))
+        merging = "local" if road == "local" and turn > 2 else "spark"
+        lake = with_declaration(lake, tmp_path, TURNS.replace("ROAD", said).replace("ENGINE", merging))
         for _ in range(3):
-            put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "k": 1, f"turn{turn}": files}) + "\n")
+            put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "fifth": files % 5, f"turn{turn}": files}) + "\n")
             files += 1
         assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, road)
         if road == "local" or turn == len(turns) - 1:
@@ -122,12 +123,17 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
             lake.store.delete(lake.settings.bucket, object_key(lake, "bronze.turns", f"commits/{last}"))
             put(lake, f"turns/{files - 1:02}.json", "")
             assert run_table(spark, lake, "bronze.turns").rows_added == 0
-    for table in ("bronze.turns", "silver.turns"):
+    for table, ids in (("bronze.turns", range(files)), ("silver.turns", range(files - 5, files))):
         rows = spark.read.format("delta").load(lake.settings.table_uri(table))
-        assert sorted(row["id"] for row in rows.collect()) == list(range(files))
-        assert rows.where("turn2 = 7").count() == 1
-        assert rows.where("k IS NULL").count() == 0
+        assert sorted(row["id"] for row in rows.collect()) == list(ids)
+        assert rows.where("turn5 = 17").count() == 1
+        assert rows.where("fifth IS NULL").count() == 0
         assert not [one.check for one in check_table(spark, lake, table) if not one.passed]
+    commits = lake.commits_since("silver.turns", None)
+    assert [one.batch_id for one in commits if one.batch_id is not None] == [0, 1, 2]
+    versions = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
+    changes = versions.load(lake.settings.table_uri("silver.turns")).groupBy("_change_type").count().collect()
+    assert dict(changes) == {"insert": 5, "update_preimage": 8, "update_postimage": 8}
     assert [one.batch_id for one in lake_batches(lake)] == list(range(12))
 
 

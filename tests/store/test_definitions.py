@@ -6,6 +6,7 @@ import pytest
 from declared import with_variables
 
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.orders.tables import SILVER
@@ -23,6 +24,12 @@ BEFORE_DECLARATIONS = {
 
 def written(lake):
     return lake.settings.bucket, checkpoints.object_key(lake, SILVER, "definition.json")
+
+
+def plan_a_batch(lake):
+    log = SparkLog(lake, SILVER)
+    log.query_id()
+    log.plan(0, {"reservoirVersion": 0})
 
 
 def definition(lake):
@@ -45,6 +52,7 @@ def test_a_checkpoint_of_the_version_before_goes_on_and_is_held_to_all_of_its_de
 ):
     lake = with_variables(lake, **variables)
     lake.store.write(*written(lake), json.dumps({**BEFORE_DECLARATIONS, **said}).encode())
+    plan_a_batch(lake)
     keep_definition(lake, SILVER, definition(lake))
     assert json.loads(lake.store.read(*written(lake))) == definition(lake)
     with pytest.raises(ConfigurationError, match=r"keys was \['payment_method'\], now it is \[\]"):
@@ -54,6 +62,13 @@ def test_a_checkpoint_of_the_version_before_goes_on_and_is_held_to_all_of_its_de
 def test_a_checkpoint_of_the_version_before_with_another_window_is_refused_and_left_alone(lake):
     before = json.dumps({**BEFORE_DECLARATIONS, "length": "1 hour"}).encode()
     lake.store.write(*written(lake), before)
+    plan_a_batch(lake)
     with pytest.raises(ConfigurationError, match="length was 1 hour, now it is 5 minutes"):
         keep_definition(lake, SILVER, definition(lake))
     assert lake.store.read(*written(lake)) == before
+
+
+def test_a_definition_by_which_no_batch_was_planned_is_no_obstacle(lake):
+    keep_definition(lake, SILVER, {**definition(lake), "length": "1 hour"})
+    keep_definition(lake, SILVER, definition(lake))
+    assert json.loads(lake.store.read(*written(lake))) == definition(lake)

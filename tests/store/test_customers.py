@@ -1,4 +1,4 @@
-"""The second example: customers as CSV in folders by country, with updates, by its declaration alone."""
+"""The second example: customers as CSV in folders by country, with updates, by its declaration alone, without a JVM."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from declared import with_variables
+from store.local_world import no_session
 
 from examples.customers.samples import generate_customers
 from lakehouse.pipeline import ingest, run_table
@@ -13,7 +14,7 @@ from lakehouse.pipeline import ingest, run_table
 DECLARATION = Path(__file__).parents[2] / "examples" / "customers" / "lakehouse.yaml"
 
 
-def test_every_customer_is_there_once_as_updated_last_whatever_order_the_files_came_in(lake, spark):
+def test_every_customer_is_there_once_as_updated_last_whatever_order_the_files_came_in(lake):
     settings = lake.settings.model_copy(update={"declaration": DECLARATION})
     lake = with_variables(replace(lake, settings=settings), customers_prefix=settings.landing_prefix)
     files = {}
@@ -27,9 +28,9 @@ def test_every_customer_is_there_once_as_updated_last_whatever_order_the_files_c
 
     land(0, 2)
     for table in ("bronze.customers", "silver.customers"):
-        run_table(spark, lake, table)
+        run_table(no_session, lake, table)
     land(1)  # comes late: what day 2 said of a customer stays
-    done = ingest(spark, lake)
+    done = ingest(no_session, lake)
     assert [report.table for report in done.reports] == ["bronze.customers", "silver.customers"]
     assert {finding.check: finding.passed for finding in done.findings} == dict.fromkeys(
         (

@@ -1,0 +1,224 @@
+"""The comparison of ``keys`` without Spark: by Arrow, so many keys at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.autoloader.lineage import FILE, RECORD, evidence_among
+from lakehouse.flows.latest import Latest
+from lakehouse.table import SAMPLE_ROWS, At
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from lakehouse.checks.keys import Keys
+    from lakehouse.counting.data_files import DataFiles
+
+_ROWS_AT_ONCE = 1_000_000
+_SENT, _KEPT, _PLACE = "_versions_", "_rows_", "_place_"
+
+
+def keys_here(at: At, flow: Latest) -> Keys | None:
+    """Compares the table with what its stream has read; None when Spark has to, or is there and the tables are large.
+
+    Raises:
+        DataFileMissing, StoreUnavailable: rows cannot be read.
+    """
+    from lakehouse.counting.data_files import DataFiles, OnlySpark
+
+    settings = at.lake.settings
+    if flow.columns or flow.refuse or flow.event_time:
+        return None
+    try:
+        source, target = DataFiles.of(at.lake, flow.of), DataFiles.of(at.lake, at.table.name)
+        if source is None or target is None:
+            return None
+        rows = source.about_rows + target.about_rows
+        if flow.needs_spark(settings) and rows > _ROWS_AT_ONCE:
+            return None
+        return _Comparison(at, flow, source, target).result(-(-rows // _ROWS_AT_ONCE) or 1)
+    except OnlySpark:
+        return None
+
+
+class _Comparison:
+    def __init__(self, at: At, flow: Latest, source: DataFiles, target: DataFiles) -> None:
+        from lakehouse.checkpoints import agreement as checkpoints
+        from lakehouse.checkpoints.delta_offsets import Place, files_between
+
+        lake = at.lake
+        self._source, self._target = source, target
+        last = checkpoints.last_finished(lake, at.table.name)
+        read = [] if last is None else files_between(lake, flow.of, None, Place.of(last.offset))
+        folder = source.uri.rstrip("/") + "/"
+        self._read = [uri.removeprefix(folder) for uri in read]
+        self._keeps = bool(checkpoints.kept_removals(lake, at.table.name))
+        self._expected = flow.expected(at.catalogue)
+        names = source.schema.names
+        spelled = {name.lower(): name for name in names}
+        self._key = [spelled[name.lower()] for name in flow.key]
+        self._order = [spelled[name.lower()] for name in flow.compared(names)]
+        left_out = flow.left_out(names)
+        self._fields = [name for name in names if name not in left_out]
+        self._evidence = evidence_among(names)
+        self._told = [one for one in dict.fromkeys((FILE, RECORD, *self._key, *self._order)) if one in self._fields]
+
+    def result(self, parts: int) -> Keys:
+        from lakehouse.checks.keys import Keys
+
+        in_source = rows = wrong = keyless = 0
+        wrong_sample: list[dict[str, Any]] = []
+        keyless_sample: list[dict[str, Any]] = []
+        for part in range(parts):
+            versions, without = self._versions(part, parts)
+            kept = self._kept(part, parts)
+            found = self._compare(versions, kept)
+            in_source, rows, wrong = in_source + found[0], rows + kept.num_rows, wrong + found[1]
+            wrong_sample += found[2]
+            if part == 0:
+                keyless = without.num_rows
+                keyless_sample = without.select(self._told).slice(0, SAMPLE_ROWS).to_pylist()
+        wrong_sample.sort(key=lambda row: [(row[name] is not None, str(row[name])) for name in self._key])
+        return Keys(in_source, rows, wrong, keyless, tuple(wrong_sample[:SAMPLE_ROWS]), tuple(keyless_sample))
+
+    def _versions(self, part: int, parts: int) -> tuple[pa.Table, pa.Table]:
+        """The believed rows of the source with a key, and those without one."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from lakehouse.direct.part import invalid_rows
+
+        schema = pa.schema([self._source.schema.field(name) for name in self._fields])
+        named, unnamed = [], []
+        wanted = [*self._fields, *([self._evidence] if self._evidence and self._evidence not in self._fields else [])]
+        for _, batch in self._source.batches(self._read, wanted):
+            good = batch.filter(pc.invert(invalid_rows(batch, self._expected))).select(self._fields)
+            mine, has_key = self._of_part(good, part, parts)
+            named.append(good.filter(pc.and_(mine, has_key)))
+            unnamed.append(good.filter(pc.invert(has_key)))
+        return pa.Table.from_batches(named, schema), pa.Table.from_batches(unnamed, schema)
+
+    def _kept(self, part: int, parts: int) -> pa.Table:
+        """The table's rows in the columns of the source; a column that it lacks is NULL."""
+        import pyarrow as pa
+
+        from lakehouse.counting.data_files import OnlySpark
+
+        known = {name.lower(): name for name in self._target.schema.names}
+        there = {name: known[name.lower()] for name in self._fields if name.lower() in known}
+        schema = pa.schema([self._source.schema.field(name) for name in self._fields])
+        found = []
+        for _, batch in self._target.batches(list(self._target.sizes), list(there.values())):
+            try:
+                columns = [
+                    batch.column(there[field.name]).cast(field.type)
+                    if field.name in there
+                    else pa.nulls(batch.num_rows, field.type)
+                    for field in schema
+                ]
+            except pa.ArrowInvalid as error:
+                raise OnlySpark(str(error)) from error
+            rows = pa.RecordBatch.from_arrays(columns, schema=schema)
+            found.append(rows.filter(self._of_part(rows, part, parts)[0]))
+        return pa.Table.from_batches(found, schema)
+
+    def _of_part(self, rows: pa.RecordBatch, part: int, parts: int) -> tuple[pa.BooleanArray, pa.BooleanArray]:
+        """Which rows are looked at in this part, and which have a key; those without one are in the first."""
+        import pyarrow as pa
+
+        from lakehouse.counting.hashes import hashes_of
+
+        hashes, there = hashes_of([rows.column(name) for name in self._key])
+        return pa.array((hashes % parts == part) & there | ((~there) & (part == 0))), pa.array(there)
+
+    def _compare(self, versions: pa.Table, kept: pa.Table) -> tuple[int, int, list[dict[str, Any]]]:
+        """Keys of the source, wrong keys, and some of those."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        sides = pa.concat_tables([versions, kept])
+        if not sides.num_rows:
+            return 0, 0, []
+        places = _dense(sides, self._order)
+        one, none = pa.scalar(1, pa.int64()), pa.scalar(0, pa.int64())
+        sent = pa.concat_arrays([pa.repeat(one, versions.num_rows), pa.repeat(none, kept.num_rows)])
+        each = pa.table({str(number): _comparable(sides[name]) for number, name in enumerate(self._fields)})
+        keys = [str(self._fields.index(name)) for name in self._key]
+        each = each.append_column(_PLACE, places).append_column(_SENT, sent)
+        each = each.append_column(_KEPT, pc.subtract(1, sent))
+        values = [*(str(number) for number in range(len(self._fields))), _PLACE]
+        each = each.group_by(values).aggregate([(_SENT, "sum"), (_KEPT, "sum")])
+        in_source, in_table = (pc.greater(each[f"{name}_sum"], 0) for name in (_SENT, _KEPT))
+        nothing = pa.scalar(None, pa.int64())
+        by_key = pa.table(
+            {
+                **{name: each[name] for name in keys},
+                "sent": pc.if_else(in_source, each[_PLACE], nothing),
+                "kept": pc.if_else(in_table, each[_PLACE], nothing),
+                "both": pc.if_else(pc.and_(in_source, in_table), each[_PLACE], nothing),
+                "versions": each[f"{_SENT}_sum"],
+                "rows": each[f"{_KEPT}_sum"],
+            }
+        )
+        sums = [("sent", "max"), ("kept", "max"), ("both", "max"), ("versions", "sum"), ("rows", "sum")]
+        of_keys = by_key.group_by(keys).aggregate(sums)
+        same = pc.fill_null(pc.equal(of_keys["sent_max"], of_keys["both_max"]), False)
+        if self._keeps:  # it keeps what the source forgot: then it may have more keys, and later versions of them
+            later = pc.fill_null(pc.greater(of_keys["kept_max"], of_keys["sent_max"]), False)
+            same = pc.or_(same, pc.or_(pc.is_null(of_keys["sent_max"]), later))
+        right = pc.and_(same, pc.equal(of_keys["rows_sum"], 1))
+        for name in keys:  # a row of the table without a key is wrong by itself
+            right = pc.and_(right, pc.is_valid(of_keys[name]))
+        wrong = of_keys.filter(pc.invert(right))
+        shown = [self._shown(row, keys, sides, places) for row in wrong.slice(0, SAMPLE_ROWS).to_pylist()]
+        return len(of_keys) - of_keys["sent_max"].null_count, wrong.num_rows, shown
+
+    def _shown(self, row: dict[str, Any], keys: list[str], sides: pa.Table, places: pa.Array) -> dict[str, Any]:
+        import pyarrow.compute as pc
+
+        told = {name: row[key] for name, key in zip(self._key, keys, strict=True)}
+        told |= {"versions": row["versions_sum"], "rows_in_table": row["rows_sum"]}
+        for name in self._order:
+            for side, where in (("sent_max", "in_source"), ("kept_max", "in_table")):
+                at = -1 if row[side] is None else pc.index(places, row[side]).as_py()
+                told[f"{name}_{where}"] = None if at < 0 else sides[name][at].as_py()
+        return told
+
+
+def _dense(rows: pa.Table, order: Sequence[str]) -> pa.Array:
+    """A number for the place of each row: the higher, the later; the same for rows that nothing in ``order`` tells."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from lakehouse.direct.latest import comparable_order
+
+    columns = comparable_order(rows, order)
+    ranked = pc.sort_indices(columns, sort_keys=[(name, "ascending") for name in columns.column_names])
+    new = np.zeros(rows.num_rows, bool)
+    for name in columns.column_names:
+        values = columns[name].take(ranked).combine_chunks()
+        other = pc.fill_null(pc.not_equal(values[1:], values[:-1]), False)
+        other = pc.or_(other, pc.xor(pc.is_null(values[1:]), pc.is_null(values[:-1])))
+        new[1:] |= other.to_numpy(zero_copy_only=False)
+    places = np.empty(rows.num_rows, np.int64)
+    places[ranked.to_numpy()] = np.cumsum(new)
+    return pa.array(places)
+
+
+def _comparable(values: pa.ChunkedArray) -> pa.Array:
+    """The values so that equal ones group together: what is nested as text."""
+    import pyarrow as pa
+
+    from lakehouse.counting.hashes import plain
+
+    if not pa.types.is_nested(values.type):
+        return plain(values)
+    return pa.array(list(_texts(values)), pa.string())
+
+
+def _texts(values: pa.ChunkedArray) -> Iterator[str | None]:
+    for value in values.to_pylist():
+        yield None if value is None else json.dumps(value, default=repr)

@@ -1,0 +1,124 @@
+"""A Delta table as a stream, without Spark: its data files in the order of Delta's own source, by the same offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from lakehouse.checkpoints.delta_offsets import Listed, Place, files_between, files_of_commit, files_of_snapshot
+from lakehouse.counting.data_files import DataFiles
+from lakehouse.lake import Lake
+from lakehouse.streams.failures import SourceChanged
+
+Offset = dict[str, Any]
+
+_MOST_FILES, _MOST_BYTES = 1_000, 64 << 20
+"""Of a batch: Delta's own limit, and what Arrow holds in some hundred megabytes when it is unpacked."""
+
+
+class DeltaSource:
+    """What is to be read of a table, up to its version of now.
+
+    Args:
+        lake: Where it is.
+        table: Its name.
+        reader: The table that is computed from it, for messages.
+        skip_changes: Whether commits that take rows out are passed over.
+
+    Raises:
+        OnlySpark: its data files are not all that there is to a row.
+    """
+
+    def __init__(self, lake: Lake, table: str, *, reader: str, skip_changes: bool) -> None:
+        files = DataFiles.of(lake, table)
+        assert files is not None
+        self._files, self._lake, self._table = files, lake, table
+        self._reader, self._skip_changes = reader, skip_changes
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Its columns."""
+        return self._files.schema
+
+    def next_end(self, start: Offset | None, *, once: bool = False) -> Offset | None:
+        """Where the batch after ``start`` ends; None when nothing is new.
+
+        Args:
+            start: Where the stream stands; None before its first batch.
+            once: Whether the batch may have any size.
+
+        Raises:
+            SourceChanged: rows were changed or taken out, or the table is another one now.
+        """
+        if start is not None and start["reservoirId"] != self._files.table_id:
+            raise self._changed("is another table now")
+        newest, room = self._files.version, _Room(once)
+        place = Place(newest, -1, snapshot=True) if start is None else Place.of(start)
+        if place.snapshot:
+            taken = room.take(files_of_snapshot(self._lake, self._table, place.version), place.index + 1)
+            if not taken.whole:
+                return self._offset(place.version, taken.last, snapshot=True)
+            place = Place(place.version + 1, -1, snapshot=False)
+        for version in range(place.version, newest + 1):
+            added = files_of_commit(self._lake, self._table, version)
+            if added is None and not self._skip_changes:
+                if room.files:
+                    return self._offset(version, -1)
+                raise self._changed(f"was changed in version {version}")
+            taken = room.take(added or [], place.index + 1 if version == place.version else 0)
+            if not taken.whole:
+                return self._offset(version, taken.last)
+        return self._offset(newest + 1, -1) if room.files else None
+
+    def rows(self, start: Offset | None, end: Offset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The rows between two offsets, in the types of the table.
+
+        Raises:
+            OnlySpark: Arrow cannot read them.
+            DataFileMissing, StoreUnavailable: see ``DataFiles.batches``.
+        """
+        begin = None if start is None else Place.of(start)
+        folder = self._files.uri.rstrip("/") + "/"
+        paths = [uri.removeprefix(folder) for uri in files_between(self._lake, self._table, begin, Place.of(end))]
+        for _, batch in self._files.batches(paths, columns):
+            yield batch
+
+    def _offset(self, version: int, index: int, *, snapshot: bool = False) -> Offset:
+        """As Delta's source spells it; an index of -1 is the place before a commit's first file."""
+        return {
+            "sourceVersion": 1,
+            "reservoirId": self._files.table_id,
+            "reservoirVersion": version,
+            "index": index,
+            "isStartingVersion": snapshot,
+        }
+
+    def _changed(self, what: str) -> SourceChanged:
+        return SourceChanged(
+            f"{self._table} {what}, and {self._reader} is computed from it",
+            where=self._files.uri,
+            state="batches committed before stay committed",
+            next_command="run the same again: it begins anew where that is needed",
+        )
+
+
+class _Taken:
+    def __init__(self, last: int, whole: bool) -> None:
+        self.last, self.whole = last, whole
+
+
+class _Room:
+    """What a batch has still room for; the first file always fits."""
+
+    def __init__(self, once: bool) -> None:
+        self._once, self.files, self._bytes = once, 0, 0
+
+    def take(self, listed: Sequence[Listed], first: int) -> _Taken:
+        for number in range(max(first, 0), len(listed)):
+            more = self._bytes + listed[number].size_bytes
+            if self.files and not self._once and (self.files == _MOST_FILES or more > _MOST_BYTES):
+                return _Taken(number - 1, whole=False)
+            self.files, self._bytes = self.files + 1, more
+        return _Taken(len(listed) - 1, whole=True)
