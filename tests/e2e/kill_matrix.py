@@ -73,7 +73,8 @@ class KillingProxy:
             # a socket that is closing has no process, and None is this one for psutil
             if one.pid and one.pid != os.getpid() and one.laddr.port == port and one.raddr[1:] == (self.port,):
                 self.victims.append(one.pid)
-                psutil.Process(one.pid).kill()
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(one.pid).kill()
 
     def _fire(self):
         armed, self.armed = self.armed, None

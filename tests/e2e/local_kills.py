@@ -1,4 +1,4 @@
-"""Kills of the local engine at exact points, of the command and of the processes that read for it.
+"""Kills of the local engine at exact points, of the command and of the processes that read for it, on both its tables.
 
 ``python -m e2e.local_kills --kills 150 --seed 1 --home FOLDER`` runs as many as asked for, each followed by a clean run
 and an audit, and prints a JSON line a kill. With ``--spark`` every other clean run is Spark's.
@@ -36,12 +36,22 @@ tables:
       path: s3a://${LAKEHOUSE_LANDING_BUCKET}/${LAKEHOUSE_LANDING_PREFIX}
       glob: orders_stream_*.json
       options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2, minPartitions: 2}
+  silver.newest:
+    latest: {of: bronze.orders_autoloader, key: payment_method}
 """
 FIRST = {
     "metadata": rb"PUT /\S+/_checkpoints/\S+/metadata[ ?]",
     "schema": rb"PUT /\S+/_schemas/\S+",
 }
 """Only the first run of a lake asks for these."""
+LATEST = {
+    "latest_offsets": rb"PUT /\S+/_checkpoints/silver\.newest/offsets/\d+[ ?]",
+    "latest_data": rb"PUT /\S+/silver/newest/part-\S+\.parquet",
+    "latest_changes": rb"PUT /\S+/silver/newest/_change_data/\S+\.parquet",
+    "latest_delta": rb"PUT /\S+/silver/newest/_delta_log/\d+\.json",
+    "latest_commits": rb"PUT /\S+/_checkpoints/silver\.newest/commits/\d+[ ?]",
+}
+"""What the table of latest versions asks for, behind bronze."""
 TARGETS = ("here", "beside", "reader")
 """The command that reads by itself; the command, its readers beside it; a reader alone."""
 READER_POINTS = ("read", "receipt", "data")
@@ -73,7 +83,7 @@ class LocalKills(KillMatrix):
         self.land(new_column)
         orphans = []
         process = psutil.Popen(
-            [*HEARING, *(COMMAND if target == "here" else BESIDE), "ingest", TABLE],
+            [*HEARING, *(COMMAND if target == "here" else BESIDE), "ingest"],
             env=self.environment,
             stdout=-1,
             stderr=-1,
@@ -87,11 +97,11 @@ class LocalKills(KillMatrix):
         # not by way of the proxy, which is of this process, too: deltalake holds on to the interpreter while it waits
         directly = {**self.environment, "LAKEHOUSE_S3_ENDPOINT": self.lake.endpoint.url}
         run = lakehouse_here if recover_by == "local" else lakehouse  # a session is of one lake
-        clean = run({**directly, "LAKEHOUSE_ENGINE": recover_by}, "ingest", TABLE, "--json")
+        clean = run({**directly, "LAKEHOUSE_ENGINE": recover_by}, "ingest", "--json")
         seconds = round(time.monotonic() - started, 1)
         passed = clean.returncode == 0 and all(one["passed"] for one in json.loads(clean.stdout)["checks"])
-        again = lakehouse_here(directly, "ingest", TABLE, "--json")
-        quiet = again.returncode == 0 and json.loads(again.stdout)["tables"][0]["batches"] == []
+        again = lakehouse_here(directly, "ingest", "--json")
+        quiet = again.returncode == 0 and not any(one["batches"] for one in json.loads(again.stdout)["tables"])
         return {
             "point": point,
             "before": before,
@@ -155,9 +165,9 @@ def is_good(outcome):
     return all(outcome[name] for name in kept) and not outcome["readers_left"]
 
 
-def arm_first_points():
-    """Lets ``arm`` know the points of a first run, too."""
-    POINTS.update(FIRST)
+def arm_more_points():
+    """Lets ``arm`` know the points of a first run, and of the table behind, too."""
+    POINTS.update({**FIRST, **LATEST})
 
 
 def main():
@@ -169,8 +179,8 @@ def main():
     parser.add_argument("--spark", action="store_true", help="every other clean run is Spark's")
     chosen = parser.parse_args()
     dice = random.Random(chosen.seed)
-    points = sorted(POINTS)
-    arm_first_points()
+    points = sorted([*POINTS, *LATEST])
+    arm_more_points()
     proxy = killing_proxy(chosen.home)
     outcomes, orphaned = [], 0
     matrix = None

@@ -4,7 +4,7 @@ import re
 
 import pytest
 from e2e.kill_matrix import POINTS, killing_proxy
-from e2e.local_kills import FIRST, TABLE, LocalKills, is_good
+from e2e.local_kills import FIRST, LATEST, TABLE, LocalKills, is_good
 
 from lakehouse.orders.samples import file_name
 
@@ -48,6 +48,16 @@ def test_every_row_is_there_once_after_a_kill_of_the_very_first_run(home, proxy,
 @pytest.mark.parametrize(("point", "before", "target"), EACH)
 def test_every_row_is_there_once_after_a_kill(kills, point, before, target):
     outcome = kills.kill(point, before, target, new_column=f"of_{point}" if point in ("delta", "data") else None)
+    assert outcome["fired"], outcome
+    assert is_good(outcome), outcome
+
+
+@pytest.mark.parametrize(
+    ("point", "before"), [("latest_delta", False), ("latest_changes", True), ("latest_commits", True)]
+)
+def test_each_latest_version_is_there_once_after_a_kill(kills, monkeypatch, point, before):
+    monkeypatch.setitem(POINTS, point, LATEST[point])
+    outcome = kills.kill(point, before, "here")
     assert outcome["fired"], outcome
     assert is_good(outcome), outcome
 

@@ -112,7 +112,11 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
         merging = "local" if road == "local" and turn > 2 else "spark"
         lake = with_declaration(lake, tmp_path, TURNS.replace("ROAD", said).replace("ENGINE", merging))
         for _ in range(3):
-            put(lake, f"turns/{files:02}.json", json.dumps({"id": files, "fifth": files % 5, f"turn{turn}": files}) + "\n")
+            put(
+                lake,
+                f"turns/{files:02}.json",
+                json.dumps({"id": files, "fifth": files % 5, f"turn{turn}": files}) + "\n",
+            )
             files += 1
         assert run_table(spark, lake, "bronze.turns").rows_added == 3, (turn, road)
         if road == "local" or turn == len(turns) - 1:
