@@ -1,5 +1,6 @@
 """Kills of the local engine at exact points: each kind once here, hundreds by ``local_kills.py`` alone."""
 
+import itertools
 import re
 
 import pytest
@@ -52,14 +53,21 @@ def test_every_row_is_there_once_after_a_kill(kills, point, before, target):
     assert is_good(outcome), outcome
 
 
-@pytest.mark.parametrize(
-    ("point", "before"), [("latest_delta", False), ("latest_changes", True), ("latest_commits", True)]
-)
+@pytest.mark.parametrize(("point", "before"), [("latest_delta", False)])
 def test_each_latest_version_is_there_once_after_a_kill(kills, monkeypatch, point, before):
     monkeypatch.setitem(POINTS, point, LATEST[point])
     outcome = kills.kill(point, before, "here")
     assert outcome["fired"], outcome
     assert is_good(outcome), outcome
+
+
+@pytest.mark.soak("a kill before and after each kind of request of a MERGE")
+def test_each_latest_version_is_there_once_after_a_kill_at_any_request(kills, monkeypatch):
+    for point, before in itertools.product(LATEST, (True, False)):
+        monkeypatch.setitem(POINTS, point, LATEST[point])
+        outcome = kills.kill(point, before, "here")
+        assert outcome["fired"], outcome
+        assert is_good(outcome), outcome
 
 
 @pytest.mark.soak("a kill before and after each kind of request, of command, readers and both")
