@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -15,6 +15,8 @@ from lakehouse.flows.query import Computed
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import Backup, back_up, prune
 from lakehouse.maintenance.fork import Fork, fork, refused
+from lakehouse.maintenance.loaded_elsewhere import read_elsewhere
+from lakehouse.maintenance.moving_in import MovedIn, move_in
 from lakehouse.maintenance.replay import replay
 from lakehouse.maintenance.reset import Reset, Rows, reset_empty
 from lakehouse.maintenance.restore import Restored, restore
@@ -212,6 +214,35 @@ def fork_table(lake: Lake, table: str, new: str, *, really: bool = False) -> For
     # columns that are inferred alike: types of the first files, which the new table will not read
     same = all(getattr(old, name) == getattr(young, name) for name in ("columns", "hints", "options"))
     return fork(lake, table, new, with_schema=same and old.columns is None, really=really)
+
+
+def import_place(
+    lake: Lake, table: str, source: str, rewrites: Mapping[str, str] | None = None, *, really: bool = False
+) -> MovedIn:
+    """Has a declared table of files begin behind what a stream elsewhere has loaded; without ``really`` only says so.
+
+    Args:
+        lake: Where the table is.
+        table: The table.
+        source: The other stream's books, see ``read_elsewhere``.
+        rewrites: Beginnings of paths there, and what stands for them here.
+        really: Do it.
+
+    Raises:
+        ConfigurationError: it cannot be, see ``read_elsewhere`` and ``move_in``.
+        LeaseHeld: a stream writes the table now.
+    """
+    flow = read_catalogue(lake.settings)[table].flow
+    if not isinstance(flow, Files) or flow.source == "spark":
+        raise ConfigurationError(
+            f"{table} is not filled from files by cloudFiles",
+            where=str(lake.settings.declaration),
+            state="nothing was changed",
+            next_command="declare it as files, over the folder that the other stream read",
+        )
+    return move_in(
+        lake, table, flow.cloud_files(lake.settings, table), read_elsewhere(lake.store, source), rewrites, really=really
+    )
 
 
 def _refused(table: str, why: str, able: str) -> ConfigurationError:

@@ -19,6 +19,7 @@ from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.doctor import doctor, explain
 from lakehouse.cli.forget import forget
+from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
 from lakehouse.cli.output import Json, command, require_declared
@@ -251,6 +252,7 @@ app.command()(add)
 app.command()(validate)
 app.command()(policies)
 app.command()(put)
+app.command("import-checkpoint")(import_checkpoint)
 app.command()(check)
 app.command()(checklist)
 app.command()(doctor)

@@ -65,11 +65,12 @@ def fork(lake: Lake, table: str, new: str, *, with_schema: bool, really: bool) -
         if really:
             if with_schema:
                 _take_over_schema(lake, table, new)
-            _write(lake, new, {**finished.offset, "stream": uuid.uuid4().hex[:16]})
+            begin_at(lake, new, {**finished.offset, "stream": uuid.uuid4().hex[:16]})
     return done
 
 
-def _write(lake: Lake, new: str, offset: dict[str, Any]) -> None:
+def begin_at(lake: Lake, new: str, offset: dict[str, Any]) -> None:
+    """Writes a checkpoint that begins behind a place in a journal."""
     # the mark first: the id, which makes the checkpoint count, is written last
     log, mark = SparkLog(lake, new), json.dumps({"batch": 0}).encode()
     log.rewrite(str(uuid.uuid4()), 0, offset, offset, marks={checkpoints.FORKED: mark})

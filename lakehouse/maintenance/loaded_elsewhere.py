@@ -1,0 +1,138 @@
+"""What another stream has loaded, by its own books: Spark's file source, or Auto Loader's ``cloud_files_state``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.errors import ConfigurationError
+from lakehouse.storage.store import ObjectMissing, ObjectStore
+
+_KINDS = (".csv", ".json", ".jsonl", ".ndjson")
+_NULLS = ("", "null", "NULL", "None")
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Files that a stream has loaded.
+
+    Attributes:
+        what: Whose books these are, for people.
+        paths: The files as they are written there, in the order in which they were loaded.
+        not_loaded: How many more it knew of and had not finished.
+    """
+
+    what: str
+    paths: tuple[str, ...]
+    not_loaded: int = 0
+
+
+def read_elsewhere(store: ObjectStore, source: str) -> Elsewhere:
+    """Reads such books.
+
+    Args:
+        store: Of the checkpoint, or of the file.
+        source: A checkpoint of Spark's file source; or a file with the rows of ``cloud_files_state``: ``.csv`` with a
+            header, ``.json`` (an array, or a row a line), in the store or on this machine.
+
+    Raises:
+        ConfigurationError: it is neither, or does not say what was loaded.
+    """
+    if source.lower().endswith(_KINDS):
+        return _from_state(_text(store, source), source)
+    return _from_checkpoint(store, source.rstrip("/") + "/")
+
+
+def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
+    bucket, prefix = split_uri(folder)
+
+    def numbers(name: str) -> dict[str, str]:
+        at = f"{prefix}{name}/"
+        found = (info.key.removeprefix(at) for info in store.list(bucket, at))
+        return {one: at + one for one in found if one.removesuffix(".compact").isdigit()}
+
+    offsets, commits, entries = numbers("offsets"), numbers("commits"), numbers("sources/0")
+    if not entries:
+        known = next(iter(store.list(bucket, prefix)), None) is not None
+        what = "a checkpoint, but not one of Spark's file source" if known else "no checkpoint"
+        raise _refused(
+            folder,
+            f"there is {what}: it has no sources/0 with names of files",
+            "name the folder given as checkpointLocation; of Auto Loader save SELECT * FROM "
+            "cloud_files_state('<checkpoint>') as .csv or .json, and name that",
+        )
+    if numbers("sources/1"):
+        raise _refused(folder, "the stream has more than one source", "a table here is of one: name its own checkpoint")
+    planned, finished = (max((int(one) for one in some), default=None) for some in (offsets, commits))
+    if finished is None or str(finished) not in offsets:
+        raise _refused(folder, "no batch of the stream is finished", "load all files here: lakehouse ingest TABLE")
+    if planned != finished:
+        raise _refused(
+            folder,
+            f"batch {planned} is planned and not finished: whether its rows are in the table only its stream can tell",
+            "let the old stream run until it is done, and stop it then",
+        )
+    upto = json.loads(store.read(bucket, offsets[str(finished)]).decode().splitlines()[2])
+    if not isinstance(upto, dict) or "logOffset" not in upto:
+        raise _refused(folder, "its offsets are not those of Spark's file source", "name another checkpoint")
+    log = dict[int, list[str]]()
+    newest = max((int(one.removesuffix(".compact")) for one in entries if one.endswith(".compact")), default=-1)
+    for name, key in entries.items():
+        if name != f"{newest}.compact" and not (name.isdigit() and int(name) > newest):
+            continue  # what is repeated in the newest such entry
+        for line in store.read(bucket, key).decode().splitlines()[1:]:
+            entry = json.loads(line)
+            log.setdefault(int(entry["batchId"]), []).append(str(entry["path"]))
+    loaded = [path for number in sorted(log) if number <= upto["logOffset"] for path in log[number]]
+    return Elsewhere("Spark's file source", tuple(loaded), sum(map(len, log.values())) - len(loaded))
+
+
+def _from_state(text: str, source: str) -> Elsewhere:
+    rows = list(_rows(text, source))
+    if rows and not {"path", "commit_time"} <= {name.lower() for name in rows[0]}:
+        raise _refused(
+            source,
+            "its rows have no path and commit_time",
+            "save all columns of SELECT * FROM cloud_files_state('<checkpoint>')",
+        )
+    loaded, waiting = [], 0
+    for row in ({name.lower(): value for name, value in one.items()} for one in rows):
+        if row["path"] in (None, *_NULLS):
+            continue
+        if row["commit_time"] in (None, *_NULLS):
+            waiting += 1
+        else:
+            loaded.append((str(row["commit_time"]), str(row["path"])))
+    return Elsewhere("cloud_files_state", tuple(path for _, path in sorted(loaded)), waiting)
+
+
+def _rows(text: str, source: str) -> Iterator[dict[str, Any]]:
+    if source.lower().endswith(".csv"):
+        yield from csv.DictReader(io.StringIO(text))
+        return
+    try:
+        array = text.lstrip().startswith("[")
+        whole = json.loads(text) if array else map(json.loads, filter(str.strip, text.split("\n")))
+        yield from (dict(one) for one in whole)
+    except (ValueError, TypeError) as error:
+        raise _refused(source, f"it is no JSON of rows: {error}", "save the rows as JSON, one a line") from None
+
+
+def _text(store: ObjectStore, source: str) -> str:
+    try:
+        data = store.read(*split_uri(source)) if "://" in source else Path(source).read_bytes()
+        return data.decode("utf-8-sig")
+    except (ObjectMissing, OSError) as error:
+        raise _refused(source, f"it cannot be read: {error}", "name a file that is there") from None
+    except UnicodeDecodeError:
+        raise _refused(source, "it is not UTF-8", "save it as UTF-8") from None
+
+
+def _refused(where: str, what: str, next_command: str) -> ConfigurationError:
+    return ConfigurationError(what, where=where, state="nothing was changed", next_command=next_command)
