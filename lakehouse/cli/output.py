@@ -230,7 +230,7 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
         where, state, next_command = map(printable, (error.where, error.state, error.next_command))
         shown = LakehouseError(printable(error.what, lines=True), where=where, state=state, next_command=next_command)
         kind = type(error).__name__
-        more = f"\n  class  {kind}   (lakehouse explain {kind})" if type(error) not in _PLAIN_ERRORS else ""
+        more = f"\n  more   lakehouse explain {kind}" if type(error) not in _PLAIN_ERRORS else ""
         _fail(output, as_json, error.as_dict(), f"{shown}{more}")
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")

@@ -17,6 +17,7 @@ _STORE_GONE = re.compile(
     r"|java\.net\.(ConnectException|SocketException|SocketTimeoutException|UnknownHostException|NoRouteToHostException)"
 )
 _SOURCE_CHANGED = re.compile(r"DELTA_SOURCE_(TABLE_)?IGNORE_(CHANGES|DELETE)")
+_WORKER_LATE = re.compile(r"Python worker failed to connect back")
 _CONNECT_GONE = re.compile(r"StatusCode\.UNAVAILABLE|INVALID_HANDLE\.SESSION|RPC on closed channel")
 
 
@@ -62,6 +63,14 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             where=remote.get_secret_value().split("/;")[0] if remote else str(spark_log(lake.settings)),
             state=_STATE,
             next_command="run the same again; a server of yours must be started first",
+        )
+    if _WORKER_LATE.search(text):  # Spark gives it ten seconds, and asks nobody
+        return EngineUnavailable(
+            f"a Python process of the engine did not answer within ten seconds while {table} was written: "
+            "its machine is busy",
+            where=where,
+            state=_STATE,
+            next_command="run the same again, when the machine has less to do",
         )
     if _STORE_GONE.search(text) or _does_not_answer(lake):
         return StoreUnavailable(

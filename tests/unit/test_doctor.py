@@ -90,7 +90,7 @@ def test_an_explanation_is_printed_and_an_unknown_name_is_refused():
 def test_a_message_names_the_class_that_can_be_explained(capsys):
     with pytest.raises(typer.Exit), output.command(False):
         raise LeaseHeld("bronze.t is being written", next_command="wait")
-    assert "  class  LeaseHeld   (lakehouse explain LeaseHeld)" in capsys.readouterr().err
+    assert "  more   lakehouse explain LeaseHeld" in capsys.readouterr().err
 
 
 def test_looking_imports_no_spark():

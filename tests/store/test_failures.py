@@ -1,0 +1,28 @@
+"""What the text of an engine's failure means: whether the same run may succeed later."""
+
+from dataclasses import replace
+
+import pytest
+from pydantic import SecretStr
+
+from lakehouse.errors import EngineUnavailable, StreamFailed
+from lakehouse.streams.failures import SourceChanged, explained
+
+TEXTS = {
+    "[STREAM_FAILED] Python worker failed to connect back.\nCaused by: java.net.SocketTimeoutException: Timed out": (
+        EngineUnavailable,
+        "its machine is busy",
+    ),
+    "[DELTA_SOURCE_IGNORE_DELETE] Detected deleted data": (SourceChanged, "were changed or taken out"),
+    "[DIVIDE_BY_ZERO] Division by zero.": (StreamFailed, "DIVIDE_BY_ZERO"),
+}
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_failure_of_the_engine_is_named_by_what_can_be_done(lake, text):
+    kind, said = TEXTS[text]
+    remote = SecretStr("sc://elsewhere:15002")  # no engine of this machine has died
+    lake = replace(lake, settings=lake.settings.model_copy(update={"spark_remote": remote}))
+    with pytest.raises(kind, match=said) as failed, explained(lake, "bronze.t"):
+        raise RuntimeError(text)
+    assert "run the same again" in failed.value.next_command or kind is StreamFailed
