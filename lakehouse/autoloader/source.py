@@ -6,6 +6,7 @@ is imported by the call.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from lakehouse.storage.store import StoreEndpoint
 
 _BATCH_ID = "streaming.sql.batchId"
+
+
+class OptionWarning(UserWarning):
+    """An option of a stream is accepted, and is without effect."""
 
 
 class CloudFiles(DataSource):
@@ -59,12 +64,14 @@ class CloudFiles(DataSource):
         )
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
-        """The stream.
+        """The stream; options that are without effect are warned of.
 
         Raises:
             ConfigurationError: the options do not go together with the schema.
         """
         options = settled(CloudFilesOptions.parse(dict(self.options)), schema)
+        for note in options.notes:
+            warnings.warn(note, OptionWarning, stacklevel=2)
         return CloudFilesStream(options, schema, self.journal_root)
 
 

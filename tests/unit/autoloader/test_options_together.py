@@ -68,7 +68,9 @@ def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_c
     assert parse(badRecordsPath="s3a://landing/orders/_bad")
     assert parse(badRecordsPath="s3a://landing/bad", cloudFiles_format="csv")
     for name in ("parquet", "avro", "orc", "text", "binaryFile"):
-        assert problem(badRecordsPath="s3a://lake/bad", cloudFiles_format=name).startswith("badRecordsPath is for json")
+        options = parse(badRecordsPath="s3a://lake/bad", cloudFiles_format=name)
+        assert (options.bad_records_path, len(options.notes)) == (None, 1)
+        assert options.notes[0].startswith("badRecordsPath is without effect: no record of")
 
 
 @pytest.mark.parametrize("mode", ["DROPMALFORMED", "failfast"])
