@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -36,6 +38,7 @@ _LOGICAL: dict[Any, pa.DataType] = {
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
     ("string", "uuid"): pa.string(),
 }
+_TIMES = ("time-millis", "time-micros")  # fastavro makes times of them
 
 
 def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
@@ -45,10 +48,13 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
         BadFile: the file is not Avro, is truncated or damaged.
         ConfigurationError: a column that is read has a type or the file has a codec that is not supported.
     """
-    blocks = _opened(file)
-    fields = _fields_of(blocks.writer_schema)
+    import fastavro
+
+    blocks = _opened(file, target.reader)
+    fields = _fields_of(blocks.reader_schema or blocks.writer_schema)
     new = frozenset(name for name, goal in target.source(fields).items() if goal is None)
-    read = {name: _arrow(fields[name], name, {}) for name in fields if target.rescued or name not in new}
+    wanted = frozenset(name for name in fields if target.rescued or name not in new)
+    read = {one.name: one.type for one in _columns(fields, wanted)}
     records: list[dict[str, Any]] = []
     size = done = 0
     try:
@@ -58,6 +64,8 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
             if len(records) >= CHUNK_ROWS or size >= CHUNK_BYTES:
                 yield from _rows(target, records, read, done, new)
                 done, records, size = done + len(records), [], 0
+    except fastavro.read.SchemaResolutionError as error:
+        raise BadFile("OTHER_SCHEMA", f"its schema does not go together with avroSchema: {error}") from error
     except _damage() as error:
         reason = "TRUNCATED" if isinstance(error, EOFError) else "DAMAGED_AVRO"
         raise BadFile(reason, f"after {done + len(records):,} rows: {error or 'it ends too early'}") from error
@@ -99,13 +107,63 @@ def infer_avro(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_co
     """
 
     def schema_of(file: BinaryIO) -> pa.Schema:
-        fields = _fields_of(_opened(file).writer_schema)
-        return pa.schema([pa.field(name, _arrow(type_, name, {})) for name, type_ in fields.items()])
+        return _columns(_fields_of(_opened(file).writer_schema))
 
+    if given := given_schema(reader):
+        return merged([io.BytesIO()], lambda _: _columns(_fields_of(given)))
     return merged(files, schema_of)
 
 
-def _opened(file: BinaryIO) -> Any:
+def given_schema(reader: Mapping[str, str]) -> Any:
+    """The schema of ``avroSchema`` that files are read by, as fastavro has it; None where each is read by its own.
+
+    Raises:
+        ConfigurationError: it is no Avro schema.
+    """
+    import fastavro
+
+    text = reader.get("avroschema")
+    if text is None:
+        return None
+    try:
+        given = json.loads(text)
+        if given["type"] != "record" or not isinstance(given["fields"], list):
+            raise ValueError("it is no record with fields")
+        return fastavro.parse_schema(given)
+    except (ValueError, KeyError, TypeError, AttributeError, fastavro.schema.SchemaParseException) as error:
+        raise ConfigurationError(
+            f"avroSchema is no Avro schema: {str(error)[:200]}",
+            where="cloudFiles options",
+            state="nothing was read or written",
+            next_command="give the text of a schema, a record with fields, as JSON",
+        ) from error
+
+
+def _columns(fields: Mapping[str, Any], wanted: Container[str] | None = None) -> pa.Schema:
+    """The columns of fields, of those that are wanted; a type that one of them names the later ones may refer to."""
+    named: dict[str, Any] = {}
+    found = []
+    for name, type_ in fields.items():
+        if wanted is None or name in wanted:
+            found.append(pa.field(name, _arrow(type_, name, named)))
+        else:
+            _note_names(type_, named)
+    return pa.schema(found)
+
+
+def _note_names(type_: Any, named: dict[str, Any]) -> None:
+    """Notes the types that are named within one that is not read itself."""
+    if isinstance(type_, list):
+        for one in type_:
+            _note_names(one, named)
+    elif isinstance(type_, dict):
+        if isinstance(type_.get("name"), str):
+            named[type_["name"]] = type_
+        for part in (type_.get("type"), type_.get("items"), type_.get("values"), *type_.get("fields", ())):
+            _note_names(part, named)
+
+
+def _opened(file: BinaryIO, reader: Mapping[str, str] = MappingProxyType({})) -> Any:
     import fastavro
     from fastavro.read import BLOCK_READERS
 
@@ -119,7 +177,7 @@ def _opened(file: BinaryIO) -> Any:
     BLOCK_READERS["snappy"] = _snappy
     BLOCK_READERS["zstandard"] = _zstandard
     try:
-        blocks = fastavro.block_reader(file)
+        blocks = fastavro.block_reader(file, given_schema(reader))
     except _damage() as error:
         raise BadFile("TRUNCATED", f"its header cannot be read: {error}") from error
     if "org.apache.spark.legacyDateTime" in blocks.metadata:
@@ -195,7 +253,7 @@ def _arrow(type_: Any, where: str, named: dict[str, Any]) -> pa.DataType:
         if both == {"float", "double"}:
             return pa.float64()
         if len(parts) > 1:
-            raise ConfigurationError(f"the column {where} is a union of {', '.join(sorted(both))}: not supported")
+            raise _refused(f"the column {where} is a union of {', '.join(sorted(both))}: not supported")
         return parts[0] if parts else pa.null()
     kind = type_.get("type") if isinstance(type_, dict) else type_
     if isinstance(kind, dict | list):
@@ -213,10 +271,16 @@ def _arrow(type_: Any, where: str, named: dict[str, Any]) -> pa.DataType:
         return pa.map_(pa.string(), _arrow(type_["values"], where, named))
     logical = type_.get("logicalType") if isinstance(type_, dict) else None
     if logical == "decimal" and kind in ("bytes", "fixed"):
+        if type_["precision"] > 38:
+            raise _refused(f"the column {where} has decimals of {type_['precision']} digits, over 38")
         return pa.decimal128(type_["precision"], type_.get("scale", 0))
-    if kind in _FLAT and (logical is None or (kind, logical) in _LOGICAL):
+    if kind in _FLAT and logical not in _TIMES:  # as in Spark, what nobody knows of a type says nothing
         return _LOGICAL.get((kind, logical), _FLAT[kind])
     if kind in named and named[kind] is not None:
         known, named = named[kind], {**named, kind: None}  # a type within itself has no end
         return _arrow(known, where, named)
-    raise ConfigurationError(f"the column {where} has the Avro type {logical or kind}, which is not supported")
+    raise _refused(f"the column {where} has the Avro type {logical or kind}, which is not supported")
+
+
+def _refused(what: str) -> ConfigurationError:
+    return ConfigurationError(what, next_command="give the other columns with .schema(...): what it lacks is not read")

@@ -5,7 +5,7 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
-from lakehouse.autoloader.formats.format import Format, Formats, Reader, is_true, words
+from lakehouse.autoloader.formats.format import Format, Formats, Reader, encoding_of, is_true, words
 
 _TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode"
 _TIMES = "dateFormat locale timeZone timestampFormat timestampNTZFormat"
@@ -13,7 +13,7 @@ _TEXT_FLAGS = "multiLine readerCaseSensitive"  # the last is Databricks'
 
 
 def _lines_of_json(reader: Reader) -> bool:
-    return not is_true(reader, "multiline")
+    return not is_true(reader, "multiline") and not encoding_of(reader)
 
 
 def _lines_of_text(reader: Reader) -> bool:

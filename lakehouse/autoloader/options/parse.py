@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
 from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
@@ -140,12 +141,7 @@ class CloudFilesOptions:
                 state="nothing was read or written",
                 next_command="correct the options; docs/options.md lists all of them",
             )
-        if format_ and not FORMATS[format_].keeps_bad_records and "badRecordsPath" in values:
-            values.pop("badRecordsPath")
-            able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
-            notes.append(
-                f"badRecordsPath is without effect: no record of {format_} is malformed by itself, only of {able}."
-            )
+        notes += _left_out(values, reader)
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
         return cls(**fields, reader=reader, notes=tuple(notes))
 
@@ -333,10 +329,6 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     after, before = values.get("modifiedAfter"), values.get("modifiedBefore")
     if after and before and after >= before:
         yield "No file can be newer than modifiedAfter and older than modifiedBefore: modifiedAfter must be earlier."
-    format_ = values.get("cloudFiles.format")
-    if format_ and not FORMATS[format_].has_fields and "rescuedDataColumn" in values:
-        without = " and ".join(FORMATS.names(lambda one: not one.has_fields))
-        yield f"rescuedDataColumn has nothing to hold: files of {without} have no fields."
     if not path:
         return
     source = SourcePath.parse(path, strict=bool(values.get("cloudFiles.useStrictGlobber")))
@@ -356,6 +348,18 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
                 f"{name} is below the load path, where {what} would be loaded as data: "
                 "move it, or begin a folder's name with _."
             )
+
+
+def _left_out(values: dict[str, Any], reader: Mapping[str, str]) -> Iterator[str]:
+    """Takes out what the format has no use for, and says so."""
+    format_ = FORMATS[values["cloudFiles.format"]]
+    if not format_.keeps_bad_records and values.pop("badRecordsPath", None):
+        able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
+        yield f"badRecordsPath is without effect: only records of {able} are malformed by themselves."
+    if not format_.has_fields and values.pop("rescuedDataColumn", None):
+        yield f"rescuedDataColumn is without effect: files of {format_.name} have no fields, so nothing is rescued."
+    if format_.name == "text" and encoding_of(reader):
+        yield "encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8."
 
 
 def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:

@@ -50,8 +50,8 @@ def _known_ends(value: str) -> Iterator[str]:
 
 
 def _one_character(value: str) -> Iterator[str]:
-    if len(value) > 1 or not value.isascii() or value in ("\n", "\r"):
-        yield "one ASCII character is supported"
+    if len(value) > 1 or value in ("\n", "\r"):
+        yield "one character is supported"
 
 
 def _separator(value: str) -> Iterator[str]:
