@@ -28,10 +28,6 @@ if TYPE_CHECKING:
 _BATCH_ID = "streaming.sql.batchId"
 
 
-class OptionWarning(UserWarning):
-    """An option of a stream is accepted, and is without effect."""
-
-
 class CloudFiles(DataSource):
     """Incremental loading of files from an object store, exactly once, with Auto Loader's options.
 
@@ -71,7 +67,7 @@ class CloudFiles(DataSource):
         """
         options = settled(CloudFilesOptions.parse(dict(self.options)), schema)
         for note in options.notes:
-            warnings.warn(note, OptionWarning, stacklevel=2)
+            warnings.warn(note, stacklevel=2)
         return CloudFilesStream(options, schema, self.journal_root)
 
 
@@ -152,7 +148,8 @@ def _mode(options: CloudFilesOptions, inferred: bool) -> str:
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2.
 
-    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused.
+    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, and options
+    of streams that are without effect are warned of.
 
     Args:
         spark: The session.
@@ -161,8 +158,10 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """
     if hasattr(spark, "_client"):  # Spark Connect
         from lakehouse.autoloader.file_names import watch_file_names
+        from lakehouse.autoloader.option_notes import watch_options
 
         watch_file_names(spark)
+        watch_options(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
     spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))
 

@@ -34,7 +34,7 @@ SECRET = re.compile(r"secret|passw|token|credential|connection.?string|(^|[._-])
 """Names whose values nobody may see."""
 
 _OWNERS = {
-    **{one: {*names, *(name.lower() for name in OF_FORMATS[one])} for one, names in READER_NAMES.items()},
+    **{one: {*names, *(name.lower() for name in OF_FORMATS.get(one, {}))} for one, names in READER_NAMES.items()},
     **{one: {name.lower() for name in names} for one, names in OF_NO_FORMAT.items()},
 }
 _MEANT = {

@@ -36,8 +36,9 @@ def verdicts() -> dict[str, tuple[Row, ...]]:
         EVERY: [*ours, *second, *_rows(DATABRICKS_OPTIONS.values()), *_rows(SPARK_OPTIONS.values())]
     }
     for one in FORMATS:
-        own = [(name, SUPPORTED, _SUPPORTED.get(name, "")) for name in READER_OPTIONS[one.name.lower()]]
-        found[one.name] = [*own, *_rows(OF_FORMATS[one.name.lower()].values())]
+        lower = one.name.lower()
+        own = [(name, SUPPORTED, _SUPPORTED.get(name, "")) for name in READER_OPTIONS[lower]]
+        found[one.name] = [*own, *_rows(OF_FORMATS.get(lower, {}).values())]
     for name, options in OF_NO_FORMAT.items():
         found[name] = _rows(options.values())
     return {name: tuple(rows) for name, rows in found.items()}
