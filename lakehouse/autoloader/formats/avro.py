@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, BinaryIO
 from uuid import UUID
@@ -14,31 +14,10 @@ import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.formats.arrow_columns import CHUNK_BYTES, CHUNK_ROWS, rows_of_batch
+from lakehouse.autoloader.formats.avro_types import Column, columns_of
 from lakehouse.autoloader.formats.orc import merged
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
-
-_FLAT = {
-    "null": pa.null(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "bytes": pa.binary(),
-    "string": pa.string(),
-    "enum": pa.string(),
-    "fixed": pa.binary(),
-}
-_LOGICAL: dict[Any, pa.DataType] = {
-    ("int", "date"): pa.date32(),
-    ("long", "timestamp-millis"): pa.timestamp("us", "UTC"),
-    ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
-    ("long", "local-timestamp-millis"): pa.timestamp("us"),
-    ("long", "local-timestamp-micros"): pa.timestamp("us"),
-    ("string", "uuid"): pa.string(),
-}
-_TIMES = ("time-millis", "time-micros")  # fastavro makes times of them
 
 
 def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
@@ -54,7 +33,7 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
     fields = _fields_of(blocks.reader_schema or blocks.writer_schema)
     new = frozenset(name for name, goal in target.source(fields).items() if goal is None)
     wanted = frozenset(name for name in fields if target.rescued or name not in new)
-    read = {one.name: one.type for one in _columns(fields, wanted)}
+    read = columns_of(fields, target.reader, wanted)
     records: list[dict[str, Any]] = []
     size = done = 0
     try:
@@ -73,22 +52,23 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
 
 
 def _rows(
-    target: Target, records: list[dict[str, Any]], read: dict[str, pa.DataType], done: int, new: frozenset[str]
+    target: Target, records: list[dict[str, Any]], read: dict[str, Column], done: int, new: frozenset[str]
 ) -> Iterator[Rows]:
     for at in range(0, len(records), CHUNK_ROWS):
         some = records[at : at + CHUNK_ROWS]
-        arrays = [_array([record[name] for record in some], type_) for name, type_ in read.items()]
+        arrays = [_array([record[name] for record in some], column) for name, column in read.items()]
         names = list(read)
         if not names:  # without a column there are still rows
             arrays, names = [pa.nulls(len(some))], ["\0"]
         yield rows_of_batch(target, pa.RecordBatch.from_arrays(arrays, names), done + at, new)
 
 
-def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
+def _array(values: list[Any], column: Column) -> pa.Array:
+    values = [column.convert(value) for value in values] if column.convert else values
     try:
-        return pa.array(values, type_)
+        return pa.array(values, column.type)
     except (pa.ArrowTypeError, pa.ArrowInvalid):  # a UUID has no text for Arrow
-        return pa.array([_texts(value) for value in values], type_)
+        return pa.array([_texts(value) for value in values], column.type)
 
 
 def _texts(value: Any) -> Any:
@@ -107,10 +87,10 @@ def infer_avro(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_co
     """
 
     def schema_of(file: BinaryIO) -> pa.Schema:
-        return _columns(_fields_of(_opened(file).writer_schema))
+        return _schema(_opened(file).writer_schema, reader)
 
     if given := given_schema(reader):
-        return merged([io.BytesIO()], lambda _: _columns(_fields_of(given)))
+        return merged([io.BytesIO()], lambda _: _schema(given, reader))
     return merged(files, schema_of)
 
 
@@ -139,28 +119,8 @@ def given_schema(reader: Mapping[str, str]) -> Any:
         ) from error
 
 
-def _columns(fields: Mapping[str, Any], wanted: Container[str] | None = None) -> pa.Schema:
-    """The columns of fields, of those that are wanted; a type that one of them names the later ones may refer to."""
-    named: dict[str, Any] = {}
-    found = []
-    for name, type_ in fields.items():
-        if wanted is None or name in wanted:
-            found.append(pa.field(name, _arrow(type_, name, named)))
-        else:
-            _note_names(type_, named)
-    return pa.schema(found)
-
-
-def _note_names(type_: Any, named: dict[str, Any]) -> None:
-    """Notes the types that are named within one that is not read itself."""
-    if isinstance(type_, list):
-        for one in type_:
-            _note_names(one, named)
-    elif isinstance(type_, dict):
-        if isinstance(type_.get("name"), str):
-            named[type_["name"]] = type_
-        for part in (type_.get("type"), type_.get("items"), type_.get("values"), *type_.get("fields", ())):
-            _note_names(part, named)
+def _schema(schema: Any, reader: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, one.type) for name, one in columns_of(_fields_of(schema), reader).items()])
 
 
 def _opened(file: BinaryIO, reader: Mapping[str, str] = MappingProxyType({})) -> Any:
@@ -241,46 +201,3 @@ def _fields_of(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise BadFile("NOT_RECORDS", "the file holds single values, not records with columns")
     return {field["name"]: field["type"] for field in schema["fields"]}
-
-
-def _arrow(type_: Any, where: str, named: dict[str, Any]) -> pa.DataType:
-    """Arrow's type for one of Avro; ``named`` holds the types that names stand for."""
-    if isinstance(type_, list):
-        parts = [_arrow(one, where, named) for one in type_ if one != "null"]
-        both = {str(part) for part in parts}
-        if both == {"int32", "int64"}:
-            return pa.int64()
-        if both == {"float", "double"}:
-            return pa.float64()
-        if len(parts) > 1:
-            raise _refused(f"the column {where} is a union of {', '.join(sorted(both))}: not supported")
-        return parts[0] if parts else pa.null()
-    kind = type_.get("type") if isinstance(type_, dict) else type_
-    if isinstance(kind, dict | list):
-        return _arrow(kind, where, named)
-    if isinstance(type_, dict) and "name" in type_:
-        named[type_["name"]] = type_
-    if kind == "record":
-        fields = [
-            pa.field(one["name"], _arrow(one["type"], f"{where}.{one['name']}", named)) for one in type_["fields"]
-        ]
-        return pa.struct(fields)
-    if kind == "array":
-        return pa.list_(_arrow(type_["items"], where, named))
-    if kind == "map":
-        return pa.map_(pa.string(), _arrow(type_["values"], where, named))
-    logical = type_.get("logicalType") if isinstance(type_, dict) else None
-    if logical == "decimal" and kind in ("bytes", "fixed"):
-        if type_["precision"] > 38:
-            raise _refused(f"the column {where} has decimals of {type_['precision']} digits, over 38")
-        return pa.decimal128(type_["precision"], type_.get("scale", 0))
-    if kind in _FLAT and logical not in _TIMES:  # as in Spark, what nobody knows of a type says nothing
-        return _LOGICAL.get((kind, logical), _FLAT[kind])
-    if kind in named and named[kind] is not None:
-        known, named = named[kind], {**named, kind: None}  # a type within itself has no end
-        return _arrow(known, where, named)
-    raise _refused(f"the column {where} has the Avro type {logical or kind}, which is not supported")
-
-
-def _refused(what: str) -> ConfigurationError:
-    return ConfigurationError(what, next_command="give the other columns with .schema(...): what it lacks is not read")

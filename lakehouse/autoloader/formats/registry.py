@@ -69,8 +69,8 @@ FORMATS = Formats(
         infer="avro:infer_avro",
         suffixes=("avro",),
         mark=b"Obj\x01",
-        options=words("avroSchema"),
-        flags=words("readerCaseSensitive"),
+        options=words("avroSchema stableIdentifierPrefixForUnionType"),
+        flags=words("enableStableIdentifiersForUnionType readerCaseSensitive"),
     ),
     Format(
         "orc",

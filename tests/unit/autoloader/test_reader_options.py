@@ -193,3 +193,55 @@ def test_decimals_of_avro_that_no_column_holds_are_one_clear_error():
     data = avro([{"name": "d", "type": wide}])
     with pytest.raises(ConfigurationError, match="the column d has decimals of 39 digits, over 38"):
         columns(infer_avro, data)
+
+
+MANY = [
+    "null",
+    "int",
+    "string",
+    {"type": "array", "items": ["long", "boolean"]},
+    {"type": "int", "logicalType": "date"},
+]
+
+
+def test_a_union_of_several_types_is_a_struct_with_one_field_that_is_not_null():
+    data = avro([{"name": "u", "type": MANY}], *({"u": one} for one in (7, "x", [1, True], date(2026, 1, 2), None)))
+    (type_,) = columns(infer_avro, data).values()
+    assert type_ == (
+        "struct<member0:int,member1:string,member2:array<struct<member0:bigint,member1:boolean>>,member3:date>"
+    )
+    schema = infer_avro([io.BytesIO(data)], reader={}, infer_column_types=False)
+    empty = dict.fromkeys([f"member{n}" for n in range(4)])
+    inner = [{"member0": 1, "member1": None}, {"member0": None, "member1": True}]
+    assert [one for (one,) in rows(parse_avro, data, schema)] == [
+        {**empty, "member0": 7},
+        {**empty, "member1": "x"},
+        {**empty, "member2": inner},
+        {**empty, "member3": date(2026, 1, 2)},
+        None,
+    ]
+
+
+def test_members_of_a_union_may_be_named_by_their_types():
+    point = {"type": "record", "name": "Point", "namespace": "geo", "fields": [{"name": "x", "type": "int"}]}
+    data = avro([{"name": "u", "type": ["string", point]}], {"u": "a"}, {"u": {"x": 1}})
+    told = {"enablestableidentifiersforuniontype": "true"}
+    assert columns(infer_avro, data, **told) == {"u": "struct<member_string:string,member_point:struct<x:int>>"}
+    told["stableidentifierprefixforuniontype"] = "of_"
+    assert columns(infer_avro, data, **told) == {"u": "struct<of_string:string,of_point:struct<x:int>>"}
+    schema = infer_avro([io.BytesIO(data)], reader=told, infer_column_types=False)
+    assert rows(parse_avro, data, schema, **told)[1] == ({"of_string": None, "of_point": {"x": 1}},)
+
+
+def test_a_union_whose_values_are_not_told_apart_is_refused_and_may_be_left_out():
+    data = avro([{"name": "u", "type": ["int", "long", "string"]}, {"name": "a", "type": "string"}], {"u": 1, "a": "x"})
+    with pytest.raises(ConfigurationError, match="the column u is a union of int32, int64, string") as caught:
+        columns(infer_avro, data)
+    assert ".schema(...)" in caught.value.next_command
+    assert rows(parse_avro, data, t.StructType().add("a", "string")) == [("x",)]
+
+
+def test_a_type_of_avro_within_itself_is_refused():
+    node = {"type": "record", "name": "node", "fields": [{"name": "next", "type": ["null", "node"]}]}
+    with pytest.raises(ConfigurationError, match=r"the column n\.next has the Avro type node, which is not supported"):
+        columns(infer_avro, avro([{"name": "n", "type": node}]))
