@@ -7,7 +7,7 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
-from lakehouse.autoloader.options.verdict import ANY, REFUSED, Elsewhere, by_name, refused, warned
+from lakehouse.autoloader.options.verdict import ACCEPTED, ANY, REFUSED, WARNING, Elsewhere, by_name, refused, warned
 
 KEYS = (
     "the driver and the workers take credentials from their environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) "
@@ -17,6 +17,8 @@ REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environm
 
 _LISTS = "new files are found by listing the bucket and no queue is read"
 _OTHER_CLOUD = "files are read from S3 and compatible stores only, and no queue of another cloud is made or read"
+_CREDENTIAL = f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}"
+_NO_ROLE = f"it is for the services that tell of new files, and none is asked; {KEYS}"
 _OFF = ("false",)
 
 DATABRICKS_OPTIONS: dict[str, Elsewhere] = by_name(
@@ -43,18 +45,14 @@ DATABRICKS_OPTIONS: dict[str, Elsewhere] = by_name(
     *warned(_LISTS, "cloudFiles.queueUrl", "cloudFiles.queueName", "cloudFiles.subscription"),
     *warned("no queue or other resource is made that could carry a tag", "cloudFiles.resourceTag.*"),
     *warned(REGION, "cloudFiles.region", "cloudFiles.stsEndpoint"),
-    *refused(KEYS, "cloudFiles.roleArn", "cloudFiles.roleExternalId", "cloudFiles.roleSessionName"),
-    *refused(KEYS, "cloudFiles.awsAccessKey", "cloudFiles.awsSecretKey", "databricks.serviceCredential"),
+    *warned(_NO_ROLE, "cloudFiles.roleArn", "cloudFiles.roleExternalId", "cloudFiles.roleSessionName"),
+    *warned(_NO_ROLE, "databricks.serviceCredential"),
+    *refused(_CREDENTIAL, "cloudFiles.awsAccessKey", "cloudFiles.awsSecretKey"),
     *warned(_OTHER_CLOUD, "cloudFiles.resourceGroup", "cloudFiles.subscriptionId", "cloudFiles.tenantId"),
     *warned(_OTHER_CLOUD, "cloudFiles.clientId", "cloudFiles.client", "cloudFiles.clientEmail"),
     *warned(_OTHER_CLOUD, "cloudFiles.projectId", "cloudFiles.project"),
-    *refused(
-        f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}",
-        "cloudFiles.clientSecret",
-        "cloudFiles.connectionString",
-        "cloudFiles.privateKey",
-        "cloudFiles.privateKeyId",
-    ),
+    *refused(_CREDENTIAL, "cloudFiles.clientSecret", "cloudFiles.connectionString"),
+    *refused(_CREDENTIAL, "cloudFiles.privateKey", "cloudFiles.privateKeyId"),
 )
 """Options of Auto Loader."""
 
@@ -81,6 +79,7 @@ SPARK_OPTIONS: dict[str, Elsewhere] = by_name(
         "basePath",
         "partition folders are found below the load path: load the folder of basePath, with globs such as year=2024",
         other=REFUSED,
+        words=f"{ACCEPTED} where no partition folder stands between it and the load path, others {REFUSED}",
     ),
     Elsewhere(
         "ignoreInvalidPartitionPaths", "a folder that is no name=value is no partition: nothing to ignore", (ANY,)
@@ -92,7 +91,11 @@ SPARK_OPTIONS: dict[str, Elsewhere] = by_name(
         REFUSED,
     ),
     Elsewhere("extension", "the load path and pathGlobFilter choose the files, whatever they are called"),
-    Elsewhere("inferSchema", "cloudFiles.inferColumnTypes decides whether types are inferred"),
+    Elsewhere(
+        "inferSchema",
+        "cloudFiles.inferColumnTypes decides whether types are inferred",
+        words=f"{ACCEPTED} where it says what cloudFiles.inferColumnTypes says, others {WARNING}",
+    ),
     *warned("compression is recognised by the ending of a file's name", "compression", "codec"),
     *warned("the query's checkpoint is an option of writeStream", "checkpointLocation"),
     *warned(

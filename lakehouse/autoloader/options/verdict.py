@@ -26,12 +26,14 @@ class Elsewhere:
         why: Why it is without effect or refused, and what to use.
         same: Values, in lower case, that ask for what is done anyway; ``*`` for all of them.
         other: The verdict on all other values.
+        words: The verdict in words, where it hangs on other options too.
     """
 
     name: str
     why: str
     same: tuple[str, ...] = ()
     other: str = WARNING
+    words: str = ""
 
     def of(self, value: str) -> str:
         """The verdict on a value."""
@@ -40,10 +42,8 @@ class Elsewhere:
     @property
     def verdict(self) -> str:
         """The verdict in words, for all values."""
-        if ANY in self.same:
-            return ACCEPTED
-        if not self.same:
-            return self.other
+        if ANY in self.same or not self.same:
+            return self.words or (ACCEPTED if self.same else self.other)
         return f"{', '.join(f'`{one}`' if one else 'empty' for one in self.same)} {ACCEPTED}, others {self.other}"
 
     def is_called(self, lower: str) -> bool:

@@ -118,7 +118,7 @@ SECRETS = [
     "accessKey", "secretKey", "fs.s3a.access.key", "fs.s3a.secret.key", "fs.s3a.bucket.b.secret.key", "awsSecretKey",
     "cloudFiles.awsSecretKey", "cloudFiles.awsAccesKey", "aws_secret_access_key", "AWS_ACCESS_KEY_ID", "sessionToken",
     "fs.s3a.session.token", "password", "storePasswd", "cloudFiles.clientSecret", "cloudFiles.privateKeyId",
-    "cloudFiles.connectionString", "databricks.serviceCredential", "key", "spark.hadoop.fs.s3a.secret.key", "apiKey",
+    "cloudFiles.connectionString", "serviceCredential", "key", "spark.hadoop.fs.s3a.secret.key", "apiKey",
 ]  # fmt: skip
 
 
