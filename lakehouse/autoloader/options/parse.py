@@ -41,6 +41,8 @@ HEADER = "cloudFiles.header"
 """Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
 
 WIDENING = "addNewColumnsWithTypeWidening"
+UNKNOWN = "no option is called so"
+"""How a note of an option begins that nobody knows, after its name."""
 
 _FORMATS = ", ".join(FORMATS.names())
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?", re.DOTALL)
@@ -306,7 +308,7 @@ def _said(lower: str, name: str, value: str, values: Mapping[str, Any]) -> tuple
     asked = f": did you mean {' or '.join(near)}?" if near else "."
     if of_ours:
         return REFUSED, f"Unknown option {name}{asked}"
-    return WARNING, f"{name} is without effect: no option is called so{asked}"
+    return WARNING, f"{name} is without effect: {UNKNOWN}{asked}"
 
 
 def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
