@@ -136,13 +136,14 @@ def _opened(file: BinaryIO, reader: Mapping[str, str] = MappingProxyType({})) ->
     # fastavro itself needs a package for each of these; pyarrow has them
     BLOCK_READERS["snappy"] = _snappy
     BLOCK_READERS["zstandard"] = _zstandard
+    BLOCK_READERS["lz4"] = _lz4
     try:
         blocks = fastavro.block_reader(file, given_schema(reader))
     except _damage() as error:
         raise BadFile("TRUNCATED", f"its header cannot be read: {error}") from error
     if "org.apache.spark.legacyDateTime" in blocks.metadata:
         raise BadFile("LEGACY_CALENDAR", "Spark wrote its dates in the old calendar: write them again without LEGACY")
-    if blocks.codec not in ("null", "deflate", "bzip2", "xz", "snappy", "zstandard"):
+    if blocks.codec not in ("null", "deflate", "bzip2", "xz", "snappy", "zstandard", "lz4"):
         raise ConfigurationError(f"the codec {blocks.codec!r} of Avro is not supported")
     return blocks
 
@@ -191,6 +192,12 @@ def _snappy(file: BinaryIO) -> BinaryIO:
     if zlib.crc32(unpacked) != int.from_bytes(data[-4:], "big"):
         raise ValueError("a block's checksum is wrong")
     return io.BytesIO(unpacked)
+
+
+def _lz4(file: BinaryIO) -> BinaryIO:
+    data = _packed(file)
+    size = int.from_bytes(data[:4], "little")
+    return io.BytesIO(pa.Codec("lz4_raw").decompress(data[4:], size, asbytes=True))
 
 
 def _zstandard(file: BinaryIO) -> BinaryIO:

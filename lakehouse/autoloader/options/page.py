@@ -19,7 +19,7 @@ _SUPPORTED = {
     "delimiter": "as `sep`",
     "charset": "as `encoding`",
     "lineSep": "the usual ends of lines; for `text` any",
-    "locale": "`en-US`",
+    "locale": "`en-US`, and other English ones",
     "unescapedQuoteHandling": "`STOP_AT_DELIMITER`",
     "recursiveFileLookup": "folders are always read with all that is below them",
 }

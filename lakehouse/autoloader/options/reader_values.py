@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
 
 _ENDS = ("\n", "\r\n", "\r")
-_LOCALES = ("en-us", "en_us", "en", "us", "english")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
 
 
@@ -33,7 +32,7 @@ def problems(lower: str, value: str, format_: str) -> Iterator[str]:
             codecs.lookup(value.strip())
         except (LookupError, ValueError):
             yield "no encoding of this name is known"
-    if lower == "locale" and word not in _LOCALES:
+    if lower == "locale" and not re.fullmatch(r"(en([-_].*)?|us|english)", word):
         yield "numbers and dates are read as in en-US, so read the column as a string and convert it"
     if check := _CHECKS.get((format_, lower)):
         yield from check(value)

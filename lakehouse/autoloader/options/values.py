@@ -10,8 +10,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from lakehouse.autoloader.formats.times import timestamp_parser
-
 DAY_SECONDS = 86_400.0
 
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
@@ -91,6 +89,8 @@ def moment(text: str) -> datetime:
             found = datetime.fromisoformat(text.strip())
             return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
         except ValueError:
+            from lakehouse.autoloader.formats.times import timestamp_parser  # needs the time zones
+
             microseconds = timestamp_parser(None, "UTC")(text)
             if microseconds is not None:
                 return _EPOCH + timedelta(microseconds=microseconds)

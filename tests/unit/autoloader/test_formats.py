@@ -218,7 +218,16 @@ def test_avro_types(codec):
     assert rows(parse_avro, data, schema) == [tuple({**AVRO_ROW, "m": [("k", 0.5)]}.values())]
 
 
-def test_avro_blocks_of_snappy():
+def snappy(content):
+    return pa.Codec("snappy").compress(content, asbytes=True) + zlib.crc32(content).to_bytes(4, "big")
+
+
+def lz4(content):
+    return len(content).to_bytes(4, "little") + pa.Codec("lz4_raw").compress(content, asbytes=True)
+
+
+@pytest.mark.parametrize(("codec", "pack"), [("snappy", snappy), ("lz4", lz4)])
+def test_avro_blocks_that_are_packed(codec, pack):
     plain = avro({"a": "int", "b": "string"}, [{"a": n, "b": "x" * 50} for n in range(100)])
     marker = plain[-16:]
     start = plain.index(marker) + 16
@@ -227,9 +236,9 @@ def test_avro_blocks_of_snappy():
     content = fastavro.schemaless_reader(block, "bytes")
     packed = io.BytesIO()
     fastavro.schemaless_writer(packed, "long", 100)
-    checked = pa.Codec("snappy").compress(content, asbytes=True) + zlib.crc32(content).to_bytes(4, "big")
-    fastavro.schemaless_writer(packed, "bytes", checked)
-    header = plain[:start].replace(b"avro.codec\x08null", b"avro.codec\x0csnappy")
+    fastavro.schemaless_writer(packed, "bytes", pack(content))
+    name = bytes([2 * len(codec)]) + codec.encode()
+    header = plain[:start].replace(b"avro.codec\x08null", b"avro.codec" + name)
     data = header + packed.getvalue() + marker
     assert rows(parse_avro, data)[99] == (99, "x" * 50, None)
     with pytest.raises(BadFile):
