@@ -131,6 +131,7 @@ class CloudFilesOptions:
                 reader[lower] = value.strip().lower() if lower in FLAGS else value
             elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
                 (problems if said[0] == REFUSED else notes).append(said[1])
+        notes += _left_out(values)
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
@@ -143,7 +144,8 @@ class CloudFilesOptions:
                 state="nothing was read or written",
                 next_command="correct the options; docs/options.md lists all of them",
             )
-        notes += _left_out(values, reader)
+        if format_ == "text" and encoding_of(reader):
+            notes.append("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.")
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
         return cls(**fields, reader=reader, notes=tuple(notes))
 
@@ -352,16 +354,16 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _left_out(values: dict[str, Any], reader: Mapping[str, str]) -> Iterator[str]:
+def _left_out(values: dict[str, Any]) -> Iterator[str]:
     """Takes out what the format has no use for, and says so."""
-    format_ = FORMATS[values["cloudFiles.format"]]
+    format_ = FORMATS.get(values.get("cloudFiles.format") or "")
+    if format_ is None:
+        return
     if not format_.keeps_bad_records and values.pop("badRecordsPath", None):
         able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
         yield f"badRecordsPath is without effect: only records of {able} are malformed by themselves."
     if not format_.has_fields and values.pop("rescuedDataColumn", None):
         yield f"rescuedDataColumn is without effect: files of {format_.name} have no fields, so nothing is rescued."
-    if format_.name == "text" and encoding_of(reader):
-        yield "encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8."
 
 
 def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:
