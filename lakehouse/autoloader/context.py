@@ -156,7 +156,8 @@ class Source:
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
         location = self.options.schema_location
-        if location is None and "singlevariantcolumn" in self.options.reader:
+        fixed = "singlevariantcolumn" in self.options.reader or not FORMATS[self.options.format].has_fields
+        if location is None and fixed:
             named = StructType([StructField(name, StringType()) for name in self.options.partition_columns or ()])
             return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named))
         if location is None:

@@ -6,6 +6,7 @@ is imported by the call.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -59,12 +60,14 @@ class CloudFiles(DataSource):
         )
 
     def streamReader(self, schema: StructType) -> DataSourceStreamReader:  # noqa: N802
-        """The stream.
+        """The stream; options that are without effect are warned of.
 
         Raises:
             ConfigurationError: the options do not go together with the schema.
         """
         options = settled(CloudFilesOptions.parse(dict(self.options)), schema)
+        for note in options.notes:
+            warnings.warn(note, stacklevel=2)
         return CloudFilesStream(options, schema, self.journal_root)
 
 
@@ -145,7 +148,8 @@ def _mode(options: CloudFilesOptions, inferred: bool) -> str:
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2.
 
-    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused.
+    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, and options
+    of streams that are without effect are warned of.
 
     Args:
         spark: The session.
@@ -154,8 +158,10 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """
     if hasattr(spark, "_client"):  # Spark Connect
         from lakehouse.autoloader.file_names import watch_file_names
+        from lakehouse.autoloader.option_notes import watch_options
 
         watch_file_names(spark)
+        watch_options(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
     spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))
 

@@ -51,6 +51,7 @@ def validate(
             told.append({**facts, "on_demand": table.on_demand, "checks": checks})
         out.table(["table", "flow", "source", "checks"], rows)
         warnings = [declaration.warning_of(*one) for one in declaration.unknown_variables(settings, catalogue)]
+        warnings += declaration.notes_of_options(settings, catalogue)
         warnings += _undeclared(out, settings, catalogue.names) if with_lake else []
         for warning in warnings:
             out.line(f"warning: {warning}", style="yellow")

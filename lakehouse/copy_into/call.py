@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
-from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.parse import UNKNOWN, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.copy_into.ledger import CopiedFile
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import LAYERS
+
+_log = logging.getLogger(__name__)
 
 MAX_FILES = 1000
 _OF_STREAMS = re.compile(
@@ -82,7 +85,10 @@ class Copy:
                 f"FILES names {len(self.files):,} files, and {MAX_FILES:,} is the most",
                 "use --pattern, or several calls",
             )
-        CloudFilesOptions.parse(self.told)
+        for note in CloudFilesOptions.parse(self.told).notes:
+            if UNKNOWN in note:  # a call is of a person, who sees it; a stream's options may be another system's
+                raise refused(note, "correct the name, or leave the option out")
+            _log.warning("%s: %s", self.table, note)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """``lakehouse.yaml``: read, checked, and made into a ``Catalogue``."""
 
 from lakehouse.declaration.naming import check_names
+from lakehouse.declaration.options import notes_of_options
 from lakehouse.declaration.problems import DeclarationInvalid, Problem
 from lakehouse.declaration.reading import read_catalogue
 from lakehouse.declaration.schema import json_schema
@@ -11,6 +12,7 @@ __all__ = [
     "Problem",
     "check_names",
     "json_schema",
+    "notes_of_options",
     "read_catalogue",
     "unknown_variables",
     "warning_of",

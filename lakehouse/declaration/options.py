@@ -14,7 +14,7 @@ from lakehouse.declaration.values import Lines
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
-from lakehouse.table import Table
+from lakehouse.table import Catalogue, Table
 
 _CLEAN = "cloudFiles.cleanSource"
 _MODE = "cloudFiles.schemaEvolutionMode"
@@ -48,6 +48,16 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                 problems.add(line, f"{table.name}: {said}: give hints in place of schema, or take another mode")
     for one, other in combinations(fine, 2):
         _check_pair(one, other, drafts, problems)
+
+
+def notes_of_options(settings: Settings, catalogue: Catalogue) -> list[str]:
+    """What people are told about options of a valid declaration that are accepted and without effect."""
+    return [
+        f"{table.name} (line {table.line}): {note}"
+        for table in catalogue
+        if isinstance(table.flow, Files) and table.flow.source == "cloudFiles"
+        for note in table.flow.cloud_files(settings, table.name).notes
+    ]
 
 
 _KEYS = {"path": "path", "cloudFiles.format": "format", "cloudFiles.schemaHints": "hints", "pathGlobFilter": "glob"}

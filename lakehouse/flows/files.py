@@ -208,6 +208,8 @@ class Files(Flow):
         if ignored is not None:  # nothing to infer a schema from
             return nothing_to_do(lake, table, ignored_files=ignored)
         options = self.cloud_files(lake.settings, table)
+        for note in options.notes:
+            _log.warning("%s: %s", table, note)
         if self.needs_spark(lake.settings):
             return run_files(at, run, self, options)
         return self._by_processes(at, run, options)

@@ -121,7 +121,7 @@ BAD = [
     Bad("a byte order mark of UTF-8", "ignored", "", {codecs.BOM_UTF8 + b'{"a": 1}': [{"a": 1}]}, "a bigint"),
     Bad(
         "UTF-16 and UTF-32, either byte order, with a byte order mark or without",
-        "the file is in quarantine: `NOT_UTF8`, with the encoding. CSV can be read with the option `encoding`",
+        "the file is in quarantine: `NOT_UTF8`, with the encoding. JSON and CSV can be read with the option `encoding`",
         FILES,
         {
             mark + WIDE.encode(name): "NOT_UTF8"

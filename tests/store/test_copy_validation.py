@@ -89,7 +89,7 @@ def test_a_preview_has_at_most_50_rows(put, validate):
         ({"files": [str(number) for number in range(1001)]}, "1,000 is the most"),
         ({"options": {"cloudFiles.schemaLocation": "s3a://b/x"}}, "no option of a copy"),
         ({"options": {"cloudfiles.cleansource.retentionDuration": "1 day"}}, "no option of a copy"),
-        ({"options": {"headr": "true"}}, "Unknown option headr"),
+        ({"options": {"headr": "true"}}, "headr is without effect: no option is called so"),
     ],
 )
 def test_what_contradicts_itself_is_refused(validate, how, said):

@@ -23,7 +23,7 @@ WORKER = """
 import importlib, pkgutil
 import lakehouse.autoloader
 for one in pkgutil.walk_packages(lakehouse.autoloader.__path__, "lakehouse.autoloader."):
-    if one.name != "lakehouse.autoloader.file_names":  # looks at queries, where they are made
+    if not one.name.endswith((".file_names", ".option_notes")):  # look at queries, where they are made
         importlib.import_module(one.name)
 from lakehouse.cli import declare, main
 from lakehouse.declaration import landed

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, BinaryIO
 from uuid import UUID
 
@@ -12,30 +14,10 @@ import pyarrow as pa
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.formats.arrow_columns import CHUNK_BYTES, CHUNK_ROWS, rows_of_batch
+from lakehouse.autoloader.formats.avro_types import Column, columns_of
 from lakehouse.autoloader.formats.orc import merged
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
-
-_FLAT = {
-    "null": pa.null(),
-    "boolean": pa.bool_(),
-    "int": pa.int32(),
-    "long": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "bytes": pa.binary(),
-    "string": pa.string(),
-    "enum": pa.string(),
-    "fixed": pa.binary(),
-}
-_LOGICAL: dict[Any, pa.DataType] = {
-    ("int", "date"): pa.date32(),
-    ("long", "timestamp-millis"): pa.timestamp("us", "UTC"),
-    ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
-    ("long", "local-timestamp-millis"): pa.timestamp("us"),
-    ("long", "local-timestamp-micros"): pa.timestamp("us"),
-    ("string", "uuid"): pa.string(),
-}
 
 
 def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
@@ -45,10 +27,13 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
         BadFile: the file is not Avro, is truncated or damaged.
         ConfigurationError: a column that is read has a type or the file has a codec that is not supported.
     """
-    blocks = _opened(file)
-    fields = _fields_of(blocks.writer_schema)
+    import fastavro
+
+    blocks = _opened(file, target.reader)
+    fields = _fields_of(blocks.reader_schema or blocks.writer_schema)
     new = frozenset(name for name, goal in target.source(fields).items() if goal is None)
-    read = {name: _arrow(fields[name], name, {}) for name in fields if target.rescued or name not in new}
+    wanted = frozenset(name for name in fields if target.rescued or name not in new)
+    read = columns_of(fields, target.reader, wanted)
     records: list[dict[str, Any]] = []
     size = done = 0
     try:
@@ -58,6 +43,8 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
             if len(records) >= CHUNK_ROWS or size >= CHUNK_BYTES:
                 yield from _rows(target, records, read, done, new)
                 done, records, size = done + len(records), [], 0
+    except fastavro.read.SchemaResolutionError as error:
+        raise BadFile("OTHER_SCHEMA", f"its schema does not go together with avroSchema: {error}") from error
     except _damage() as error:
         reason = "TRUNCATED" if isinstance(error, EOFError) else "DAMAGED_AVRO"
         raise BadFile(reason, f"after {done + len(records):,} rows: {error or 'it ends too early'}") from error
@@ -65,22 +52,23 @@ def parse_avro(file: BinaryIO, target: Target) -> Iterator[Rows]:
 
 
 def _rows(
-    target: Target, records: list[dict[str, Any]], read: dict[str, pa.DataType], done: int, new: frozenset[str]
+    target: Target, records: list[dict[str, Any]], read: dict[str, Column], done: int, new: frozenset[str]
 ) -> Iterator[Rows]:
     for at in range(0, len(records), CHUNK_ROWS):
         some = records[at : at + CHUNK_ROWS]
-        arrays = [_array([record[name] for record in some], type_) for name, type_ in read.items()]
+        arrays = [_array([record[name] for record in some], column) for name, column in read.items()]
         names = list(read)
         if not names:  # without a column there are still rows
             arrays, names = [pa.nulls(len(some))], ["\0"]
         yield rows_of_batch(target, pa.RecordBatch.from_arrays(arrays, names), done + at, new)
 
 
-def _array(values: list[Any], type_: pa.DataType) -> pa.Array:
+def _array(values: list[Any], column: Column) -> pa.Array:
+    values = [column.convert(value) for value in values] if column.convert else values
     try:
-        return pa.array(values, type_)
+        return pa.array(values, column.type)
     except (pa.ArrowTypeError, pa.ArrowInvalid):  # a UUID has no text for Arrow
-        return pa.array([_texts(value) for value in values], type_)
+        return pa.array([_texts(value) for value in values], column.type)
 
 
 def _texts(value: Any) -> Any:
@@ -99,13 +87,43 @@ def infer_avro(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_co
     """
 
     def schema_of(file: BinaryIO) -> pa.Schema:
-        fields = _fields_of(_opened(file).writer_schema)
-        return pa.schema([pa.field(name, _arrow(type_, name, {})) for name, type_ in fields.items()])
+        return _schema(_opened(file).writer_schema, reader)
 
+    if given := given_schema(reader):
+        return merged([io.BytesIO()], lambda _: _schema(given, reader))
     return merged(files, schema_of)
 
 
-def _opened(file: BinaryIO) -> Any:
+def given_schema(reader: Mapping[str, str]) -> Any:
+    """The schema of ``avroSchema`` that files are read by, as fastavro has it; None where each is read by its own.
+
+    Raises:
+        ConfigurationError: it is no Avro schema.
+    """
+    import fastavro
+
+    text = reader.get("avroschema")
+    if text is None:
+        return None
+    try:
+        given = json.loads(text)
+        if given["type"] != "record" or not isinstance(given["fields"], list):
+            raise ValueError("it is no record with fields")
+        return fastavro.parse_schema(given)
+    except (ValueError, KeyError, TypeError, AttributeError, fastavro.schema.SchemaParseException) as error:
+        raise ConfigurationError(
+            f"avroSchema is no Avro schema: {str(error)[:200]}",
+            where="cloudFiles options",
+            state="nothing was read or written",
+            next_command="give the text of a schema, a record with fields, as JSON",
+        ) from error
+
+
+def _schema(schema: Any, reader: Mapping[str, str]) -> pa.Schema:
+    return pa.schema([pa.field(name, one.type) for name, one in columns_of(_fields_of(schema), reader).items()])
+
+
+def _opened(file: BinaryIO, reader: Mapping[str, str] = MappingProxyType({})) -> Any:
     import fastavro
     from fastavro.read import BLOCK_READERS
 
@@ -118,13 +136,14 @@ def _opened(file: BinaryIO) -> Any:
     # fastavro itself needs a package for each of these; pyarrow has them
     BLOCK_READERS["snappy"] = _snappy
     BLOCK_READERS["zstandard"] = _zstandard
+    BLOCK_READERS["lz4"] = _lz4
     try:
-        blocks = fastavro.block_reader(file)
+        blocks = fastavro.block_reader(file, given_schema(reader))
     except _damage() as error:
         raise BadFile("TRUNCATED", f"its header cannot be read: {error}") from error
     if "org.apache.spark.legacyDateTime" in blocks.metadata:
         raise BadFile("LEGACY_CALENDAR", "Spark wrote its dates in the old calendar: write them again without LEGACY")
-    if blocks.codec not in ("null", "deflate", "bzip2", "xz", "snappy", "zstandard"):
+    if blocks.codec not in ("null", "deflate", "bzip2", "xz", "snappy", "zstandard", "lz4"):
         raise ConfigurationError(f"the codec {blocks.codec!r} of Avro is not supported")
     return blocks
 
@@ -175,6 +194,12 @@ def _snappy(file: BinaryIO) -> BinaryIO:
     return io.BytesIO(unpacked)
 
 
+def _lz4(file: BinaryIO) -> BinaryIO:
+    data = _packed(file)
+    size = int.from_bytes(data[:4], "little")
+    return io.BytesIO(pa.Codec("lz4_raw").decompress(data[4:], size, asbytes=True))
+
+
 def _zstandard(file: BinaryIO) -> BinaryIO:
     return io.BytesIO(pa.CompressedInputStream(pa.BufferReader(_packed(file)), "zstd").read())
 
@@ -183,40 +208,3 @@ def _fields_of(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, dict) or schema.get("type") != "record":
         raise BadFile("NOT_RECORDS", "the file holds single values, not records with columns")
     return {field["name"]: field["type"] for field in schema["fields"]}
-
-
-def _arrow(type_: Any, where: str, named: dict[str, Any]) -> pa.DataType:
-    """Arrow's type for one of Avro; ``named`` holds the types that names stand for."""
-    if isinstance(type_, list):
-        parts = [_arrow(one, where, named) for one in type_ if one != "null"]
-        both = {str(part) for part in parts}
-        if both == {"int32", "int64"}:
-            return pa.int64()
-        if both == {"float", "double"}:
-            return pa.float64()
-        if len(parts) > 1:
-            raise ConfigurationError(f"the column {where} is a union of {', '.join(sorted(both))}: not supported")
-        return parts[0] if parts else pa.null()
-    kind = type_.get("type") if isinstance(type_, dict) else type_
-    if isinstance(kind, dict | list):
-        return _arrow(kind, where, named)
-    if isinstance(type_, dict) and "name" in type_:
-        named[type_["name"]] = type_
-    if kind == "record":
-        fields = [
-            pa.field(one["name"], _arrow(one["type"], f"{where}.{one['name']}", named)) for one in type_["fields"]
-        ]
-        return pa.struct(fields)
-    if kind == "array":
-        return pa.list_(_arrow(type_["items"], where, named))
-    if kind == "map":
-        return pa.map_(pa.string(), _arrow(type_["values"], where, named))
-    logical = type_.get("logicalType") if isinstance(type_, dict) else None
-    if logical == "decimal" and kind in ("bytes", "fixed"):
-        return pa.decimal128(type_["precision"], type_.get("scale", 0))
-    if kind in _FLAT and (logical is None or (kind, logical) in _LOGICAL):
-        return _LOGICAL.get((kind, logical), _FLAT[kind])
-    if kind in named and named[kind] is not None:
-        known, named = named[kind], {**named, kind: None}  # a type within itself has no end
-        return _arrow(known, where, named)
-    raise ConfigurationError(f"the column {where} has the Avro type {logical or kind}, which is not supported")

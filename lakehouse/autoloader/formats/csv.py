@@ -205,6 +205,8 @@ def _type_of(texts: pa.Array, reader: Mapping[str, str]) -> DataType | None:
     looks: list[tuple[DataType, str]] = [(spark.IntegerType(), "."), (spark.LongType(), ".")]
     looks += [(whole, "^[+-]?[0-9]+$")] if digits <= 38 else []
     looks += [(spark.DoubleType(), "."), (spark.DateType(), day if day == "." else r"^\d{4}-\d{2}-\d{2}$")]
+    if not flag(reader, "preferdate", True):
+        del looks[-1]
     looks += [(spark.TimestampType(), moment), (spark.BooleanType(), ".")]
     for type_, pattern in looks:
         if pc.all(pc.match_substring_regex(texts, pattern)).as_py() and not values_of(texts, type_, reader).null_count:

@@ -13,11 +13,13 @@ from pyarrow import csv
 
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
+from lakehouse.autoloader.options.reader_values import separator
 from lakehouse.errors import ConfigurationError
 
 _BLANK = "".join(map(chr, range(33)))
 _BLANK_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
-_FIXED = {"unescapedquotehandling": "STOP_AT_DELIMITER", "locale": "en-US", "preferdate": "true", "skiprows": "0"}
+_FIXED = {"unescapedquotehandling": "STOP_AT_DELIMITER"}
+_END = re.compile(rb"\r\n|\n|\r")
 Tokens = list[str | None]
 
 
@@ -28,22 +30,22 @@ class Dialect:
         for name, only in _FIXED.items():
             if reader.get(name, only).lower() != only.lower():
                 raise ConfigurationError(f"the option {name} can only be {only} for CSV")
-        sep = reader.get("sep", reader.get("delimiter", ","))
-        self.sep = {"\\t": "\t", "\\\\": "\\"}.get(sep, sep)
+        self.sep = separator(reader.get("sep", reader.get("delimiter", ",")))
         self.quote, self.escape = reader.get("quote", '"'), reader.get("escape", "\\")
         self.comment = reader.get("comment", "")
         double = "" if self.escape == self.quote else self.escape
         self.escape_escape = reader.get("chartoescapequoteescaping") or double
         for name, text in vars(self).items():
-            if len(text) > 1 or not text.isascii() or text in ("\n", "\r") or (name == "sep" and not text):
-                raise ConfigurationError(f"{text!r} is not supported as {name} of CSV: one ASCII character is")
+            if len(text) > 1 or text in ("\n", "\r") or (name == "sep" and not text):
+                raise ConfigurationError(f"{text!r} is not supported as {name} of CSV: one character is")
         self.null, self.empty = reader.get("nullvalue", ""), reader.get("emptyvalue", "")
         self.multi, self.header = flag(reader, "multiline"), flag(reader, "header")
         self.leading, self.trailing = flag(reader, "ignoreleadingwhitespace"), flag(reader, "ignoretrailingwhitespace")
         self.mode = reader.get("mode", "PERMISSIVE").upper()
         if self.mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST", QUARANTINE):
             raise ConfigurationError(f"the mode {self.mode!r} of CSV is not known")
-        if reader.get("linesep", "\n") != "\n":
+        self.skipped = int(reader.get("skiprows", "0"))
+        if reader.get("linesep", "\n") not in ("\n", "\r\n", "\r"):
             raise ConfigurationError("the option linesep is not supported for CSV: every usual end of line is known")
         self.ends = re.compile(f"[{re.escape(self.sep)}\n]")
         self.special = re.compile("[" + re.escape(self.quote + self.escape + self.escape_escape) + "]|\\Z")
@@ -170,17 +172,24 @@ class Dialect:
             at, first = end, False
 
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """Whole records: of lines in blocks, else all at once, with the ends of lines that the first one has."""
-        if not self.multi:
-            yield from line_blocks(file)
-            return
-        data = file.read()
-        found = re.search(rb"\r\n|\n|\r", data)
-        yield data.replace(found[0], b"\n") if found else data
+        """Whole records: of lines in blocks, else all at once, with the ends of lines that the first one has.
+
+        The first lines are left out as ``skiprows`` says, whatever they are.
+        """
+        skipped = self.skipped
+        for data in line_blocks(file) if not self.multi else [file.read()]:
+            at = 0
+            while skipped and at < len(data):
+                at, skipped = (found.end() if (found := _END.search(data, at)) else len(data)), skipped - 1
+            data = data[at:]
+            found = _END.search(data) if self.multi else None
+            yield data.replace(found[0], b"\n") if found else data
 
     def plain(self, data: bytes, width: int) -> list[pa.Array] | None:
         """The columns of a block that Arrow's parser reads as Spark's does, else None."""
         sep, quote = self.sep.encode(), self.quote.encode() or b"\0"
+        if not (self.sep + self.quote + self.escape + self.comment).isascii():
+            return None
         if (
             data.count(b"\r") != (0 if self.multi else data.count(b"\r\n"))
             or b"\0" in data

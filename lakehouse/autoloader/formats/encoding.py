@@ -1,4 +1,4 @@
-"""Text in another encoding than UTF-8, known by its first bytes."""
+"""Text in another encoding than UTF-8: named by an option, or known by its first bytes."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ _MARKS = {
     "UTF-16LE": codecs.BOM_UTF16_LE,
     "UTF-16BE": codecs.BOM_UTF16_BE,
 }
+
+
+def to_utf8(data: bytes, encoding: str) -> bytes:
+    """The same text in UTF-8, without a byte order mark; what is no text of that encoding becomes U+FFFD.
+
+    Without a mark UTF-16 and UTF-32 are big endian, as Java reads them.
+    """
+    if encoding in ("utf-16", "utf-32") and not data.startswith(tuple(_MARKS.values())):
+        encoding += "-be"
+    return data.decode(encoding, "replace").removeprefix("\ufeff").encode()
 
 
 def refuse_wide(data: bytes, path: str, *, zeros: bool = True) -> None:

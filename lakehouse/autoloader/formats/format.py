@@ -5,6 +5,7 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,16 @@ def words(*texts: str) -> tuple[str, ...]:
 def is_true(reader: Reader, name: str) -> bool:
     """Whether an option of the reader is there and true."""
     return reader.get(name, "").lower() == "true"
+
+
+def encoding_of(reader: Reader) -> str:
+    """The encoding of text, as Python calls it; "" for UTF-8, and for ASCII, which is some of it.
+
+    Raises:
+        LookupError: there is none of this name.
+    """
+    name = codecs.lookup(reader.get("encoding", reader.get("charset", "UTF-8")).strip()).name
+    return "" if name in ("utf-8", "ascii") else name
 
 
 @dataclass(frozen=True)

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import IO
 
 from pyspark.sql.types import StructType, VariantType
 
+from lakehouse.autoloader.formats.encoding import to_utf8
+from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
 
 _VARIANT = "singlevariantcolumn"
 
 
 def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
-    """Rows of a file that is read whole: with ``multiline`` one document. Errors as ``json.parse_json_lines``."""
-    yield parse_lines(file.read(), lambda line: target.path, target)
+    """Rows of a file that is read whole: with ``multiline`` one document, else lines in another encoding.
+
+    Errors as ``json.parse_json_lines``.
+    """
+    data, reader = _in_utf8(file.read(), target.reader)
+    yield parse_lines(data, lambda line: target.path, replace(target, reader=reader))
 
 
 def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
@@ -35,4 +42,13 @@ def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], i
         return StructType().add(column, VariantType())
     from lakehouse.autoloader.formats.json import infer_json
 
-    return infer_json((file.read() for file in files), reader=reader, infer_column_types=infer_column_types)
+    samples = (_in_utf8(file.read(), reader)[0] for file in files)
+    return infer_json(samples, reader=_in_utf8(b"", reader)[1], infer_column_types=infer_column_types)
+
+
+def _in_utf8(data: bytes, reader: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
+    """The text in the encoding that the parsers read, and the options without another."""
+    if not (encoding := encoding_of(reader)):
+        return data, reader
+    others = {name: value for name, value in reader.items() if name not in ("encoding", "charset")}
+    return to_utf8(data, encoding), others

@@ -5,15 +5,15 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
-from lakehouse.autoloader.formats.format import Format, Formats, Reader, is_true, words
+from lakehouse.autoloader.formats.format import Format, Formats, Reader, encoding_of, is_true, words
 
-_TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode samplingRatio"
-_TIMES = "dateFormat locale timeFormat timeZone timestampFormat timestampNTZFormat"
-_TEXT_FLAGS = "enableDateTimeParsingFallback multiLine readerCaseSensitive"  # the last is Databricks'
+_TEXTS = "charset columnNameOfCorruptRecord encoding lineSep mode"
+_TIMES = "dateFormat locale timeZone timestampFormat timestampNTZFormat"
+_TEXT_FLAGS = "multiLine readerCaseSensitive"  # the last is Databricks'
 
 
 def _lines_of_json(reader: Reader) -> bool:
-    return not is_true(reader, "multiline")
+    return not is_true(reader, "multiline") and not encoding_of(reader)
 
 
 def _lines_of_text(reader: Reader) -> bool:
@@ -46,8 +46,8 @@ FORMATS = Formats(
         options=words(
             _TEXTS,
             _TIMES,
-            "charToEscapeQuoteEscaping comment delimiter emptyValue escape maxCharsPerColumn maxColumns nanValue",
-            "negativeInf nullValue positiveInf quote sep unescapedQuoteHandling",
+            "charToEscapeQuoteEscaping comment delimiter emptyValue escape nanValue negativeInf nullValue positiveInf",
+            "quote sep skipRows unescapedQuoteHandling",
         ),
         flags=words(_TEXT_FLAGS, "enforceSchema header ignoreLeadingWhiteSpace ignoreTrailingWhiteSpace preferDate"),
         has_header=True,
@@ -61,8 +61,7 @@ FORMATS = Formats(
         infer="parquet:infer_parquet",
         suffixes=("parquet",),
         mark=b"PAR1",
-        options=words("datetimeRebaseMode int96RebaseMode"),
-        flags=words("mergeSchema readerCaseSensitive"),
+        flags=words("readerCaseSensitive"),
     ),
     Format(
         "avro",
@@ -70,11 +69,8 @@ FORMATS = Formats(
         infer="avro:infer_avro",
         suffixes=("avro",),
         mark=b"Obj\x01",
-        options=words(
-            "avroSchema avroSchemaUrl datetimeRebaseMode mode recursiveFieldMaxDepth",
-            "stableIdentifierPrefixForUnionType",
-        ),
-        flags=words("enableStableIdentifiersForUnionType positionalFieldMatching readerCaseSensitive"),
+        options=words("avroSchema stableIdentifierPrefixForUnionType"),
+        flags=words("enableStableIdentifiersForUnionType readerCaseSensitive"),
     ),
     Format(
         "orc",
@@ -82,7 +78,7 @@ FORMATS = Formats(
         infer="orc:infer_orc",
         suffixes=("orc",),
         mark=b"ORC",
-        flags=words("mergeSchema"),
+        flags=words("readerCaseSensitive"),
     ),
     Format(
         "text",

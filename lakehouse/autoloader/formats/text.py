@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyspark.sql.types as spark
 from pyspark.sql.types import DataType, StructType
 
-from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide, to_utf8
+from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
 from lakehouse.autoloader.formats.times import date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
@@ -43,14 +44,13 @@ def as_utf8(file: BinaryIO, reader: Mapping[str, str], path: str = "") -> Binary
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
-    encoding = reader.get("encoding", reader.get("charset", "UTF-8"))
     try:
-        known = codecs.lookup(encoding).name
-    except LookupError:
-        raise ConfigurationError(f"the encoding {encoding!r} is not known") from None
-    if known not in ("utf-8", "ascii"):
+        known = encoding_of(reader)
+    except LookupError as error:
+        raise ConfigurationError(str(error)) from None
+    if known:
         file.seek(0)
-        return io.BytesIO(file.read().decode(known, "replace").removeprefix("\ufeff").encode())
+        return io.BytesIO(to_utf8(file.read(), known))
     refuse_wide(start, path, zeros=not any("\0" in value for value in reader.values()))
     file.seek(3 if start.startswith(codecs.BOM_UTF8) else 0)
     return file
@@ -71,7 +71,10 @@ def line_blocks(file: BinaryIO, size: int = BLOCK_BYTES) -> Iterator[bytes]:
 
 
 def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
-    """One row a line, or with ``wholetext`` one a file; ``linesep`` replaces the usual ends of lines."""
+    """One row a line, or with ``wholetext`` one a file; ``linesep`` replaces the usual ends of lines.
+
+    As in Spark ``encoding`` is that of ``linesep`` alone: the text between is taken as it is, which is UTF-8.
+    """
     options = {name: value for name, value in target.reader.items() if name not in ("encoding", "charset")}
     file, first = as_utf8(file, options, target.path), 0
     end = target.reader.get("linesep")
@@ -81,7 +84,7 @@ def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
     elif end is not None:
         if not end:
             raise ConfigurationError("the option linesep must not be empty")
-        parts = file.read().split(end.encode())
+        parts = file.read().split(end.encode(encoding_of(target.reader) or "utf-8"))
         lines = [one.decode("utf-8", "replace") for one in (parts if parts[-1] else parts[:-1])]
         for at in range(0, len(lines), 65_536):
             some = lines[at : at + 65_536]

@@ -33,6 +33,22 @@ for _name, _letter in {"month": "M", "day": "d", "hour": "H", "minute": "m", "se
     _FIELDS |= {_letter: rf"(?P<{_name}>\d{{1,2}})", 2 * _letter: rf"(?P<{_name}>\d{{2}})"}
 _FIELDS |= {"S" * digits: rf"(?P<fraction>\d{{1,{digits}}})" for digits in range(1, 10)}
 
+_LONG = "January|February|March|April|May|June|July|August|September|October|November|December"
+_MONTHS = [name[:3] for name in _LONG.split("|")]
+_FIELDS |= {
+    "yy": r"(?P<short_year>\d{2})",
+    "y": r"(?P<year>\d{1,6})",
+    "MMM": f"(?P<month_name>{'|'.join(_MONTHS)})",
+    "MMMM": f"(?P<month_name>{_LONG})",
+    "h": r"(?P<clock_hour>\d{1,2})",
+    "hh": r"(?P<clock_hour>\d{2})",
+    "a": r"(?P<half>AM|PM)",
+    "xxx": r"(?P<zone>[+-]\d{2}:\d{2})",
+    "xx": r"(?P<zone>[+-]\d{4})",
+    "x": r"(?P<zone>[+-]\d{2}(?:\d{2})?)",
+}
+_FIELDS |= {"L" * width: _FIELDS["M" * width] for width in range(1, 5)}
+
 _PARTS = {"year": "1970", "month": "1", "day": "1", "hour": "0", "minute": "0", "second": "0"}
 
 _SHORT_NAMES = {"CET": None, "EET": None, "MET": None, "WET": None, "EST": -5, "MST": -7, "HST": -10}
@@ -157,7 +173,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
             parts.append(_FIELDS.get(found[0]) or {"[": "(?:", "]": ")?"}.get(found[0]) or re.escape(found[0]))
         position = found.end()
     try:
-        return re.compile("".join(parts), re.ASCII)
+        return re.compile("".join(parts), re.ASCII | re.IGNORECASE)
     except re.error:
         raise ConfigurationError(
             f"The pattern {pattern!r} names a part twice, or has a bracket that does not fit",
@@ -165,15 +181,29 @@ def _compile(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
+def _by_name(said: dict[str, str]) -> dict[str, str]:
+    """Parts that are written otherwise than as a number of their own: short years, names of months, halves of a day."""
+    found = {}
+    if short := said.get("short_year"):
+        found["year"] = f"20{short}"
+    if name := said.get("month_name"):
+        found["month"] = str(_MONTHS.index(name[:3].title()) + 1)
+    if clock := said.get("clock_hour"):
+        if not 1 <= int(clock) <= 12:
+            raise ValueError(clock)
+        found["hour"] = str(int(clock) % 12 + 12 * (said.get("half", "AM").upper() == "PM"))
+    return found
+
+
 def _by_pattern(compiled: re.Pattern[str], text: str, local: ZoneInfo | timezone | None, ntz: bool) -> int | None:
     found = compiled.fullmatch(text)
     if not found:
         return None
     said = {name: value for name, value in found.groupdict().items() if value is not None}
-    part = _PARTS | said
     try:
+        part = _PARTS | said | _by_name(said)
         year, month, day, hour, minute, second = (int(part[name]) for name in _PARTS)
         moment = datetime(year, month, day, hour, minute, second, int((part.get("fraction", "") + "000000")[:6]))
-        return _microseconds(moment, zone(part["zone"]) if "zone" in part and not ntz else local)
+        return _microseconds(moment, zone(part["zone"].upper()) if "zone" in part and not ntz else local)
     except (ValueError, OverflowError):
         return None

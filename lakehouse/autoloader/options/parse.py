@@ -8,20 +8,29 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal
 
+from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.elsewhere import ALIASES
+from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
 from lakehouse.autoloader.options.paths import SourcePath, glob_regex, split_uri
-from lakehouse.autoloader.options.refused import (
-    FLAGS,
-    MODES,
-    READER_NAMES,
-    SECRET,
-    is_readers,
-    refusal,
-    unknown,
+from lakehouse.autoloader.options.reader_values import problems as reader_problems
+from lakehouse.autoloader.options.reader_values import shown_name
+from lakehouse.autoloader.options.values import (
+    DAY_SECONDS,
+    columns,
+    count,
+    flag,
+    moment,
+    one_of,
+    overwrites,
+    positive_seconds,
+    seconds,
+    size_bytes,
 )
+from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
 
 METADATA = "_metadata"
@@ -32,10 +41,9 @@ HEADER = "cloudFiles.header"
 """Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
 
 WIDENING = "addNewColumnsWithTypeWidening"
+UNKNOWN = "no option is called so"
+"""How a note of an option begins that nobody knows, after its name."""
 
-_DAY = 86_400.0
-_BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
-_SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
 _FORMATS = ", ".join(FORMATS.names())
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?", re.DOTALL)
 
@@ -55,6 +63,7 @@ class CloudFilesOptions:
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
         reader: Options of the format's reader as they were given, their names in lower case.
+        notes: What is to be told of options that are accepted and without effect: a sentence each, with no value.
     """
 
     format: str
@@ -70,7 +79,7 @@ class CloudFilesOptions:
     max_bytes_per_trigger: int | None = None
     allow_overwrites: bool | Literal["replace"] = False
     clean_source: str = "OFF"
-    clean_source_retention_seconds: float = 30 * _DAY
+    clean_source_retention_seconds: float = 30 * DAY_SECONDS
     clean_source_move_destination: str | None = None
     partition_columns: tuple[str, ...] | None = None
     use_strict_globber: bool = False
@@ -92,6 +101,7 @@ class CloudFilesOptions:
     max_record_bytes: int = 256 << 20
     max_columns: int = 10_000
     reader: Mapping[str, str] = field(default_factory=dict, hash=False)
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def parse(cls, options: Mapping[str, str]) -> CloudFilesOptions:
@@ -101,10 +111,8 @@ class CloudFilesOptions:
             ConfigurationError: with every problem there is, a line each, and no secret.
         """
         problems: list[str] = []
-        given: dict[str, tuple[str, str]] = {}
-        for name, value in options.items():
-            if given.setdefault(name.lower(), (name, value))[1] != value:
-                problems.append(f"{name} is given twice, in different cases and with different values.")
+        notes: list[str] = []
+        given = _by_meaning(options, problems, notes)
         values: dict[str, Any] = {}
         for option in OPTIONS:
             if (found := given.pop(option.name.lower(), None)) is None:
@@ -116,28 +124,30 @@ class CloudFilesOptions:
                 problems.append(f"{option.name} is {_shown(option.name, found[1])}: {error}.")
         problems += [f"{name} is missing: {hint}." for name, hint in _REQUIRED.items() if name not in values]
         format_ = values.get("cloudFiles.format")
+        reader: dict[str, str] = {}
         for lower, (name, value) in given.items():
             if is_readers(lower, format_):
                 problems += _reader_problem(lower, value, format_)
-            elif sentence := refusal(lower, name, format_):
-                problems.append(sentence)
-            elif not (lower.startswith("cloudfiles.") and values.get("cloudFiles.validateOptions") is False):
-                problems.append(unknown(lower, name, (one.name for one in OPTIONS), format_))
+                reader[lower] = value.strip().lower() if lower in FLAGS else value
+            elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
+                (problems if said[0] == REFUSED else notes).append(said[1])
+        notes += _left_out(values)
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
-        if "singlevariantcolumn" in given:
-            problems += _variant_problems(given["singlevariantcolumn"][1], values)
+        if "singlevariantcolumn" in reader:
+            problems += _variant_problems(reader["singlevariantcolumn"], values)
         if problems:
             raise ConfigurationError(
-                "\n".join(problems),
+                "\n".join([*problems, *(one for one in notes if "did you mean" in one)]),
                 where="cloudFiles options",
                 state="nothing was read or written",
                 next_command="correct the options; docs/options.md lists all of them",
             )
+        if format_ == "text" and encoding_of(reader):
+            notes.append("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.")
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
-        reader = {lower: value for lower, (_, value) in given.items() if is_readers(lower, format_)}
-        return cls(**fields, reader=reader)
+        return cls(**fields, reader=reader, notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -147,69 +157,6 @@ class Option:
     name: str
     field: str
     read: Callable[[str], Any]
-
-
-def _flag(text: str) -> bool:
-    if text.strip().lower() not in ("true", "false"):
-        raise ValueError("write true or false")
-    return text.strip().lower() == "true"
-
-
-def _overwrites(text: str) -> bool | Literal["replace"]:
-    if text.strip().lower() == "replace":
-        return "replace"
-    if text.strip().lower() not in ("true", "false"):
-        raise ValueError("write true, false or replace")
-    return _flag(text)
-
-
-def _only_true(text: str) -> None:
-    if not _flag(text):
-        raise ValueError("folders are always read with all that is below them; a glob in the path can narrow that")
-
-
-def _count(text: str) -> int:
-    if not re.fullmatch(r"0*[1-9][0-9]{0,9}", text.strip()) or int(text) >= 1 << 31:
-        raise ValueError("write a whole number from 1 to 2147483647")
-    return int(text)
-
-
-def _bytes(text: str) -> int:
-    found = re.fullmatch(r"0*([1-9][0-9]{0,18})([kmgtp]?b?)", text.strip().lower())
-    size = int(found[1]) << _BYTE_UNITS[found[2].removesuffix("b")] if found else 0
-    if not 0 < size < 1 << 63:
-        raise ValueError("write a whole number of bytes above 0, or one with a unit such as 512k, 64m or 10g")
-    return size
-
-
-def _seconds(text: str) -> float:
-    words = text.lower().split()
-    words = words[1:] if words[:1] == ["interval"] else words
-    total = 0.0
-    for number, unit in zip(words[::2], words[1::2], strict=False):
-        if unit.removesuffix("s") in ("month", "year"):
-            raise ValueError("months and years differ in length, so count weeks or days")
-        if unit.removesuffix("s") not in _SECONDS or not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", number):
-            break
-        total += float(number) * _SECONDS[unit.removesuffix("s")]
-    else:
-        if words and len(words) % 2 == 0 and total <= 36_500 * _DAY:
-            return total
-    raise ValueError("write an interval of at most 100 years such as '7 days', '12 hours' or '1 week 2 days'")
-
-
-def _positive_seconds(text: str) -> float:
-    if not (seconds := _seconds(text)):
-        raise ValueError("it must be longer than 0 seconds")
-    return seconds
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text.strip())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise ValueError("write a time such as 2020-06-01T13:00:00 (UTC) or 2020-06-01T13:00:00+02:00") from None
 
 
 def _text(text: str) -> str:
@@ -241,71 +188,60 @@ def _checked_glob(text: str, compiled: Callable[[str], object]) -> None:
         raise ValueError("its glob has a brace or a bracket that does not fit") from None
 
 
-def _columns(text: str) -> tuple[str, ...]:
-    names = tuple(name.strip() for name in text.split(",")) if text.strip() else ()
-    if "" in names or len({name.lower() for name in names}) < len(names):
-        raise ValueError("write different names with commas between them, or nothing to have no partition columns")
-    return names
-
-
-def _one_of(*spellings: str) -> Callable[[str], str]:
-    def read(text: str) -> str:
-        for one in spellings:
-            if one.lower() == text.strip().lower():
-                return one
-        raise ValueError("write one of " + ", ".join(spellings))
-
-    return read
-
-
 def _format(text: str) -> str:
-    if text.strip().lower() == "xml":
-        raise ValueError("XML is not read here, so have it converted to one of " + _FORMATS)
-    return _one_of(*FORMATS.names())(text).lower()
+    unread = {"xml": "XML is", "excel": "an Excel workbook is"}.get(text.strip().lower())
+    if unread:
+        raise ValueError(f"{unread} not read here, so have it converted to one of " + _FORMATS)
+    return one_of(*FORMATS.names())(text).lower()
 
 
 OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.format", "format", _format),
     Option("path", "path", _path),
     Option("cloudFiles.schemaLocation", "schema_location", _place),
-    Option("cloudFiles.inferColumnTypes", "infer_column_types", _flag),
+    Option("cloudFiles.inferColumnTypes", "infer_column_types", flag),
     Option(
         "cloudFiles.schemaEvolutionMode",
         "schema_evolution_mode",
-        _one_of("addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns", "none"),
+        one_of("addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns", "none"),
     ),
     Option("cloudFiles.schemaHints", "schema_hints", _text),
-    Option("cloudFiles.includeExistingFiles", "include_existing_files", _flag),
-    Option("cloudFiles.maxFilesPerTrigger", "max_files_per_trigger", _count),
-    Option("cloudFiles.maxBytesPerTrigger", "max_bytes_per_trigger", _bytes),
-    Option("cloudFiles.allowOverwrites", "allow_overwrites", _overwrites),
-    Option("cloudFiles.cleanSource", "clean_source", _one_of("OFF", "MOVE", "DELETE")),
-    Option("cloudFiles.cleanSource.retentionDuration", "clean_source_retention_seconds", _seconds),
+    Option("cloudFiles.includeExistingFiles", "include_existing_files", flag),
+    Option("cloudFiles.maxFilesPerTrigger", "max_files_per_trigger", count),
+    Option("cloudFiles.maxBytesPerTrigger", "max_bytes_per_trigger", size_bytes),
+    Option("cloudFiles.allowOverwrites", "allow_overwrites", overwrites),
+    Option("cloudFiles.cleanSource", "clean_source", one_of("OFF", "MOVE", "DELETE")),
+    Option("cloudFiles.cleanSource.retentionDuration", "clean_source_retention_seconds", seconds),
     Option("cloudFiles.cleanSource.moveDestination", "clean_source_move_destination", _place),
-    Option("cloudFiles.partitionColumns", "partition_columns", _columns),
-    Option("cloudFiles.useStrictGlobber", "use_strict_globber", _flag),
-    Option("cloudFiles.validateOptions", "validate_options", _flag),
-    Option("cloudFiles.backfillInterval", "backfill_interval_seconds", _positive_seconds),
+    Option("cloudFiles.partitionColumns", "partition_columns", columns),
+    Option("cloudFiles.useStrictGlobber", "use_strict_globber", flag),
+    Option("cloudFiles.validateOptions", "validate_options", flag),
+    Option("cloudFiles.backfillInterval", "backfill_interval_seconds", positive_seconds),
     Option("pathGlobFilter", "path_glob_filter", _glob),
-    Option("modifiedAfter", "modified_after", _moment),
-    Option("modifiedBefore", "modified_before", _moment),
-    Option("recursiveFileLookup", "", _only_true),
-    Option("ignoreMissingFiles", "ignore_missing_files", _flag),
-    Option("ignoreCorruptFiles", "ignore_corrupt_files", _flag),
+    Option("modifiedAfter", "modified_after", moment),
+    Option("modifiedBefore", "modified_before", moment),
+    Option("recursiveFileLookup", "", flag),
+    Option("ignoreMissingFiles", "ignore_missing_files", flag),
+    Option("ignoreCorruptFiles", "ignore_corrupt_files", flag),
     Option("rescuedDataColumn", "rescued_data_column", _text),
     Option("badRecordsPath", "bad_records_path", _place),
-    Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", _count),
-    Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", _bytes),
+    Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
+    Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
     Option("cloudFiles.profile", "profile", _text),
-    Option("minPartitions", "min_partitions", _count),
-    Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", _bytes),
-    Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", _bytes),
-    Option("cloudFiles.maxLineBytes", "max_line_bytes", _bytes),
-    Option("cloudFiles.maxRecordBytes", "max_record_bytes", _bytes),
-    Option("cloudFiles.maxColumns", "max_columns", _count),
+    Option("minPartitions", "min_partitions", count),
+    Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),
+    Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", size_bytes),
+    Option("cloudFiles.maxLineBytes", "max_line_bytes", size_bytes),
+    Option("cloudFiles.maxRecordBytes", "max_record_bytes", size_bytes),
+    Option("cloudFiles.maxColumns", "max_columns", count),
 )
 """All options but the formats' own."""
+
+_FORMAT = "cloudfiles.format"
+_NAMES = frozenset(one.name.lower() for one in OPTIONS)
+_LOWER_FORMATS = frozenset(name.lower() for name in FORMATS.names())
+_ALIASES = {second.lower(): first.lower() for second, first in ALIASES.items()}
 
 _REQUIRED = {
     "cloudFiles.format": "it names what the files are, one of " + _FORMATS,
@@ -322,11 +258,59 @@ def _shown(name: str, value: str) -> str:
 
 
 def _reader_problem(lower: str, value: str, format_: str | None) -> Iterator[str]:
-    name = READER_NAMES[format_][lower] if format_ else lower
-    if lower in FLAGS and value.strip().lower() not in ("true", "false"):
-        yield f"{name} is {_shown(name, value)}: write true or false."
-    if lower == "mode" and value.strip().upper() not in MODES:
-        yield f"{name} is {_shown(name, value)}: write one of {', '.join(MODES)}."
+    if format_:
+        name = shown_name(lower, format_)
+        yield from (f"{name} is {_shown(name, value)}: {wrong}." for wrong in reader_problems(lower, value, format_))
+
+
+def _by_meaning(options: Mapping[str, Any], problems: list[str], notes: list[str]) -> dict[str, tuple[str, str]]:
+    """Names as they were written and values, by the names in lower case that they mean."""
+    given: dict[str, tuple[str, str]] = {}
+    format_ = next((str(value).strip().lower() for name, value in options.items() if name.lower() == _FORMAT), None)
+    for name, value in options.items():
+        if value is None:  # as Spark takes it: not given
+            continue
+        lower = name.lower()
+        meant = _ALIASES.get(lower, lower)
+        bare = lower.removeprefix("cloudfiles.")
+        if meant == lower != bare and lower not in _NAMES and _is_without_prefix(bare, format_):
+            meant = bare
+            notes.append(f"{name} is taken as {name.partition('.')[2]}: that option has no cloudFiles. before it.")
+        if given.setdefault(meant, (name, str(value)))[1] != str(value):
+            problems.append(f"{name} is given twice, in different spellings and with different values.")
+    return given
+
+
+def _is_without_prefix(bare: str, format_: str | None) -> bool:
+    return bare in _NAMES or (format_ in _LOWER_FORMATS and is_readers(bare, format_))
+
+
+def _is_harmless(lower: str, value: str, values: Mapping[str, Any]) -> bool:
+    """Whether an option that nothing reads asks for what the others make of it."""
+    format_ = values.get("cloudFiles.format")
+    if lower == "inferschema" and format_:
+        wanted = bool(values.get("cloudFiles.inferColumnTypes"))
+        return not FORMATS[format_].infers_types or value.strip().lower() == str(wanted).lower()
+    if lower == "basepath" and values.get("path"):
+        bare = (re.sub(r"^[a-z0-9]+:/*|^/+", "", one.strip()) for one in (value, values["path"]))
+        base, path = (one.rstrip("/").split("/") for one in bare)
+        return path[: len(base)] == base and not any("=" in one for one in path[len(base) :])
+    return False
+
+
+def _said(lower: str, name: str, value: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The verdict on an option that nothing reads, and a sentence; None where nothing is to be said."""
+    format_ = values.get("cloudFiles.format")
+    if known := judge(lower, name, value, format_):
+        return known if known[1] else None
+    of_ours = lower.startswith("cloudfiles.")
+    if of_ours and values.get("cloudFiles.validateOptions") is False:
+        return None
+    near = nearest(lower, (one.name for one in OPTIONS), format_)
+    asked = f": did you mean {' or '.join(near)}?" if near else "."
+    if of_ours:
+        return REFUSED, f"Unknown option {name}{asked}"
+    return WARNING, f"{name} is without effect: {UNKNOWN}{asked}"
 
 
 def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
@@ -342,17 +326,13 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     """Options that are well each and cannot be together. A value that was refused already is None."""
     mode, path = values.get("cloudFiles.cleanSource"), values.get("path")
     keep = values.get("cloudFiles.cleanSource.retentionDuration")
-    if mode == "DELETE" and keep is not None and keep <= 7 * _DAY:
+    if mode == "DELETE" and keep is not None and keep <= 7 * DAY_SECONDS:
         yield "cloudFiles.cleanSource DELETE needs a cloudFiles.cleanSource.retentionDuration of more than 7 days."
     if mode == "MOVE" and "cloudFiles.cleanSource.moveDestination" not in values:
         yield "cloudFiles.cleanSource MOVE needs cloudFiles.cleanSource.moveDestination."
     after, before = values.get("modifiedAfter"), values.get("modifiedBefore")
     if after and before and after >= before:
         yield "No file can be newer than modifiedAfter and older than modifiedBefore: modifiedAfter must be earlier."
-    format_ = values.get("cloudFiles.format")
-    if format_ and not FORMATS[format_].has_fields and "rescuedDataColumn" in values:
-        without = " and ".join(FORMATS.names(lambda one: not one.has_fields))
-        yield f"rescuedDataColumn has nothing to hold: files of {without} have no fields."
     if not path:
         return
     source = SourcePath.parse(path, strict=bool(values.get("cloudFiles.useStrictGlobber")))
@@ -374,9 +354,18 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
             )
 
 
-def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:
-    if format_ and not FORMATS[format_].keeps_bad_records:
+def _left_out(values: dict[str, Any]) -> Iterator[str]:
+    """Takes out what the format has no use for, and says so."""
+    format_ = FORMATS.get(values.get("cloudFiles.format") or "")
+    if format_ is None:
+        return
+    if not format_.keeps_bad_records and values.pop("badRecordsPath", None):
         able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
-        yield f"badRecordsPath is for {able}, and cloudFiles.format is {format_}: their records can be malformed."
-    if mode.strip().upper() in ("DROPMALFORMED", "FAILFAST"):
+        yield f"badRecordsPath is without effect: only records of {able} are malformed by themselves."
+    if not format_.has_fields and values.pop("rescuedDataColumn", None):
+        yield f"rescuedDataColumn is without effect: files of {format_.name} have no fields, so nothing is rescued."
+
+
+def _bad_records_problems(format_: str | None, mode: str) -> Iterator[str]:
+    if format_ and FORMATS[format_].keeps_bad_records and mode.strip().upper() in ("DROPMALFORMED", "FAILFAST"):
         yield f"badRecordsPath keeps malformed records, and mode is {mode.strip().upper()}: leave one of the two out."

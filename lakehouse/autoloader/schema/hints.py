@@ -47,7 +47,9 @@ _ATOMIC: dict[str, type[DataType]] = {
     "timestamp": TimestampType,
     "timestamp_ntz": TimestampNTZType,
 }
-_TOKEN = re.compile(r"\s*((?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*|[<>(),:])")
+_NAMES = r"(?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*"
+_TEXTS = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_TOKEN = re.compile(rf"\s*({_NAMES}|[<>(),:]|{_TEXTS})", re.DOTALL)
 _PART = re.compile(r"`((?:[^`]|``)+)`|(\w+)")
 
 Hint = tuple[tuple[str, ...], DataType]
@@ -174,11 +176,23 @@ class _Parser:
             if self._peek() == ":":
                 self._take()
             found.append((path, self._type()))
+            self._leave_out_remarks()
             closing = self._take() if self._tokens else None
             if closing == end:
                 return found
             if closing != ",":
                 raise ValueError(repr(closing))
+
+    def _leave_out_remarks(self) -> None:
+        """Takes ``NOT NULL`` and ``COMMENT 'text'``: a column of files may always be NULL."""
+        if (self._peek() or "").lower() == "not":
+            self._take()
+            if self._take().lower() != "null":
+                raise ValueError("NOT")
+        if (self._peek() or "").lower() == "comment":
+            self._take()
+            if (text := self._take())[0] not in "'\"":
+                raise ValueError(repr(text))
 
     def _type(self) -> DataType:
         name = self._take().lower()
@@ -201,6 +215,11 @@ class _Parser:
                 scale = int(self._take())
             self._expect(")")
             return DecimalType(precision, scale)
+        if name in ("char", "varchar"):  # files have no such limit
+            self._expect("(")
+            int(self._take())
+            self._expect(")")
+            return StringType()
         if name not in _ATOMIC:
             raise ValueError(repr(name))
         return _ATOMIC[name]()

@@ -218,7 +218,16 @@ def test_avro_types(codec):
     assert rows(parse_avro, data, schema) == [tuple({**AVRO_ROW, "m": [("k", 0.5)]}.values())]
 
 
-def test_avro_blocks_of_snappy():
+def snappy(content):
+    return pa.Codec("snappy").compress(content, asbytes=True) + zlib.crc32(content).to_bytes(4, "big")
+
+
+def lz4(content):
+    return len(content).to_bytes(4, "little") + pa.Codec("lz4_raw").compress(content, asbytes=True)
+
+
+@pytest.mark.parametrize(("codec", "pack"), [("snappy", snappy), ("lz4", lz4)])
+def test_avro_blocks_that_are_packed(codec, pack):
     plain = avro({"a": "int", "b": "string"}, [{"a": n, "b": "x" * 50} for n in range(100)])
     marker = plain[-16:]
     start = plain.index(marker) + 16
@@ -227,18 +236,19 @@ def test_avro_blocks_of_snappy():
     content = fastavro.schemaless_reader(block, "bytes")
     packed = io.BytesIO()
     fastavro.schemaless_writer(packed, "long", 100)
-    checked = pa.Codec("snappy").compress(content, asbytes=True) + zlib.crc32(content).to_bytes(4, "big")
-    fastavro.schemaless_writer(packed, "bytes", checked)
-    header = plain[:start].replace(b"avro.codec\x08null", b"avro.codec\x0csnappy")
+    fastavro.schemaless_writer(packed, "bytes", pack(content))
+    name = bytes([2 * len(codec)]) + codec.encode()
+    header = plain[:start].replace(b"avro.codec\x08null", b"avro.codec" + name)
     data = header + packed.getvalue() + marker
     assert rows(parse_avro, data)[99] == (99, "x" * 50, None)
-    with pytest.raises(BadFile):
-        rows(parse_avro, data[:-17] + b"\0" + marker)
+    for damaged in (data[:-20] + marker, *([data[:-17] + b"\0" + marker] if codec == "snappy" else [])):
+        with pytest.raises(BadFile):
+            rows(parse_avro, damaged)
 
 
 def test_avro_that_is_not_supported():
     data = avro({"a": "int", "b": ["string", "int"]}, [{"a": 1, "b": "x"}])
-    with pytest.raises(ConfigurationError, match="column b is a union"):
+    with pytest.raises(BadFile, match="the column b: struct<member0: string, member1: int32> is no string"):
         rows(parse_avro, data)
     assert rows(parse_avro, data, t.StructType().add("a", "integer")) == [(1,)]
     sink = io.BytesIO()
@@ -356,8 +366,8 @@ def test_csv_that_is_refused():
             rows(parse_csv, b"1,2,3\n", reader=reader)
     with pytest.raises(ConfigurationError, match="array<string>"):
         rows(parse_csv, b"1\n", t.StructType().add("l", t.ArrayType(t.StringType())))
-    with pytest.raises(ConfigurationError, match="MMM"):
-        rows(parse_csv, b"1 Jan 2020\n", t.StructType().add("d", "date"), reader={"dateformat": "d MMM yyyy"})
+    with pytest.raises(ConfigurationError, match="EEE"):
+        rows(parse_csv, b"Wed\n", t.StructType().add("d", "date"), reader={"dateformat": "EEE"})
     with pytest.raises(BadFile, match="begins as Parquet"):
         rows(parse_csv, as_parquet(TABLE))
 

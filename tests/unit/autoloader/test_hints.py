@@ -12,6 +12,8 @@ HINTS = [
     ("tags array<string>, m map<string,int>", "struct<tags:array<string>,m:map<string,int>>"),
     ("s struct<a:int, b: array<struct<c:date>>>", "struct<s:struct<a:int,b:array<struct<c:date>>>>"),
     ("`with space` int, `a``b` string", "struct<with space:int,a`b:string>"),
+    ("a INT NOT NULL COMMENT 'the \\'first\\', of two', b string comment \"x\"", "struct<a:int,b:string>"),
+    ("s struct<a: int not null, b: char(3)>, v VARCHAR(10)", "struct<s:struct<a:int,b:string>,v:string>"),
     ("t timestamp_ntz, u timestamp, f float, x binary", "struct<t:timestamp_ntz,u:timestamp,f:float,x:binary>"),
 ]
 
@@ -28,7 +30,22 @@ def test_hints_are_read_as_spark_reads_columns(text, type_):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "a", "a int b int", "a array<int", "a nonsense", "a int,", "a decimal(x)", "a int;"]
+    "text",
+    [
+        "",
+        "a",
+        "a int b int",
+        "a array<int",
+        "a nonsense",
+        "a int,",
+        "a decimal(x)",
+        "a int;",
+        "a int not",
+        "a int not b",
+        "a int comment b",
+        "a char",
+        "a varchar(x)",
+    ],
 )
 def test_what_is_no_hint_is_one_clear_error(text):
     with pytest.raises(ConfigurationError, match="cannot read the schema hints"):

@@ -57,7 +57,11 @@ def test_no_file_is_newer_and_older():
 
 
 def test_files_without_fields_rescue_nothing():
-    assert "nothing to hold" in problem(cloudFiles_format="text", rescuedDataColumn="_rescued_data")
+    options = parse(cloudFiles_format="text", cloudFiles_rescuedDataColumn="_rescued_data")
+    assert options == parse(cloudFiles_format="text")
+    assert options.notes == (
+        "rescuedDataColumn is without effect: files of text have no fields, so nothing is rescued.",
+    )
 
 
 def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
@@ -68,7 +72,10 @@ def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_c
     assert parse(badRecordsPath="s3a://landing/orders/_bad")
     assert parse(badRecordsPath="s3a://landing/bad", cloudFiles_format="csv")
     for name in ("parquet", "avro", "orc", "text", "binaryFile"):
-        assert problem(badRecordsPath="s3a://lake/bad", cloudFiles_format=name).startswith("badRecordsPath is for json")
+        options = parse(badRecordsPath="s3a://lake/bad", cloudFiles_format=name)
+        assert (options.bad_records_path, len(options.notes)) == (None, 1)
+        assert parse(badRecordsPath="s3a://landing/orders/bad/", cloudFiles_format=name) == options
+        assert options.notes[0].startswith("badRecordsPath is without effect: only records of json and csv")
 
 
 @pytest.mark.parametrize("mode", ["DROPMALFORMED", "failfast"])
@@ -84,3 +91,9 @@ def test_a_single_variant_column_is_named_and_for_json_only():
     assert "one VARIANT" in problem(singleVariantColumn="v", cloudFiles_schemaHints="a INT")
     assert "singleVariantColumn" in problem(cloudFiles_format="csv", singleVariantColumn="v")
     assert "leave one out" in problem(badRecordsPath="s3a://lake/bad", singleVariantColumn="v")
+
+
+def test_the_encoding_of_text_is_told_to_be_that_of_its_ends_of_lines():
+    said = ("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.",)
+    assert parse(cloudFiles_format="text", encoding="windows-1252").notes == said
+    assert parse(cloudFiles_format="text", encoding="utf8").notes == ()

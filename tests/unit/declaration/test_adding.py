@@ -15,7 +15,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
 
-NEW = tables_for("bronze.new", Files(path="s3a://a/new/", options={"header": "off"}), ["id"])
+NEW = tables_for("bronze.new", Files(path="s3a://a/new/", options={"multiLine": "off"}), ["id"])
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_what_would_not_be_valid_is_not_written(tmp_path):
     before = path.read_bytes()
     with pytest.raises(ConfigurationError, match=r"would not be valid with bronze\.new, silver\.new") as caught:
         add_tables_to_file(Settings.load(declaration=path), NEW)
-    assert "header is an option of the format csv" in str(caught.value)
+    assert "multiLine is 'off': write true or false" in str(caught.value)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 

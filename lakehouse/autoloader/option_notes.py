@@ -1,0 +1,63 @@
+"""Options of a ``cloudFiles`` stream that are without effect, told where the stream is started.
+
+The source itself is asked by Spark's driver, whose standard error a Spark Connect client does not see. The client sends
+the plan when a stream starts, and is told of it here.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+from pyspark.sql.connect.proto import ExecutePlanRequest, Read
+
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.errors import ConfigurationError
+
+
+class OptionWarning(UserWarning):
+    """An option of a stream is accepted, and is without effect."""
+
+
+class TellOfOptions:
+    """A session's hook (see ``SparkSession.Hook`` of Spark Connect): looks at the plan of every stream that starts."""
+
+    def on_execute_plan(self, request: ExecutePlanRequest) -> ExecutePlanRequest:
+        """The request as it is; a warning for each option without effect."""
+        command = request.plan.command
+        if command.HasField("write_stream_operation_start"):
+            for note in notes_of_plan(command.write_stream_operation_start.input):
+                warnings.warn(note, OptionWarning, stacklevel=2)
+        return request
+
+
+def notes_of_plan(plan: Message) -> list[str]:
+    """What is to be told of the options of all ``cloudFiles`` sources that a plan reads, each sentence once."""
+    found: dict[str, None] = {}
+    for source in _sources(plan):
+        given = dict(source.options) | ({"path": source.paths[0]} if source.paths else {})
+        try:
+            found |= dict.fromkeys(CloudFilesOptions.parse(given).notes)
+        except ConfigurationError:
+            continue  # the source itself says so
+    return list(found)
+
+
+def watch_options(spark: Any) -> None:
+    """Has a session's streams looked at; only Spark Connect shows them, and a classic session's driver is here."""
+    hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
+    if hooks is not None and not any(isinstance(one, TellOfOptions) for one in hooks):
+        hooks.append(TellOfOptions())
+
+
+def _sources(message: Message) -> Iterator[Read.DataSource]:
+    if isinstance(message, Read.DataSource):
+        if message.format.lower() == "cloudfiles":
+            yield message
+        return
+    for field, value in message.ListFields():
+        if field.message_type is not None and not field.message_type.GetOptions().map_entry:
+            for part in [value] if isinstance(value, Message) else value:
+                yield from _sources(part)

@@ -1,0 +1,60 @@
+"""The tables of ``docs/options.md`` that say what becomes of every documented name: made of the tables of the code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.elsewhere import ALIASES, DATABRICKS_OPTIONS, OF_FORMATS, OF_NO_FORMAT, SPARK_OPTIONS
+from lakehouse.autoloader.options.names import READER_OPTIONS
+from lakehouse.autoloader.options.parse import OPTIONS
+from lakehouse.autoloader.options.verdict import SUPPORTED, Elsewhere
+
+BEGIN, END = "<!-- verdicts: made by the code -->", "<!-- end of verdicts -->"
+"""Lines of the document between which the tables stand."""
+
+EVERY = "every format"
+_SUPPORTED = {
+    "sep": "one character",
+    "delimiter": "as `sep`",
+    "charset": "as `encoding`",
+    "lineSep": "the usual ends of lines; for `text` any",
+    "locale": "`en-US`, and other English ones",
+    "unescapedQuoteHandling": "`STOP_AT_DELIMITER`",
+    "recursiveFileLookup": "folders are always read with all that is below them",
+}
+
+Row = tuple[str, str, str]
+"""A name, its verdict, and why or what to use."""
+
+
+def verdicts() -> dict[str, tuple[Row, ...]]:
+    """Every name that is known, by the format whose reader has it."""
+    ours = [(one.name, SUPPORTED, _SUPPORTED.get(one.name, "")) for one in OPTIONS]
+    second = [(one, SUPPORTED, f"as `{first}`") for one, first in ALIASES.items()]
+    found: dict[str, Iterable[Row]] = {
+        EVERY: [*ours, *second, *_rows(DATABRICKS_OPTIONS.values()), *_rows(SPARK_OPTIONS.values())]
+    }
+    for one in FORMATS:
+        lower = one.name.lower()
+        own = [(name, SUPPORTED, _SUPPORTED.get(name, "")) for name in READER_OPTIONS[lower]]
+        found[one.name] = [*own, *_rows(OF_FORMATS.get(lower, {}).values())]
+    for name, options in OF_NO_FORMAT.items():
+        found[name] = _rows(options.values())
+    return {name: tuple(rows) for name, rows in found.items()}
+
+
+def _rows(options: Iterable[Elsewhere]) -> Iterator[Row]:
+    for one in options:
+        yield one.name, one.verdict, one.why
+
+
+def tables() -> str:
+    """The tables, as the document has them."""
+    parts = []
+    for format_, rows in verdicts().items():
+        title = "Options of every format" if format_ == EVERY else f"Options of the reader of `{format_}`"
+        lines = [f"### {title}", "", "| option | what becomes of it | why, or what to use |", "|---|---|---|"]
+        lines += [f"| `{name}` | {verdict} | {why.replace('|', chr(92) + '|') or '—'} |" for name, verdict, why in rows]
+        parts.append("\n".join(lines if rows else [lines[0], "", "None."]))
+    return "\n\n".join(parts)

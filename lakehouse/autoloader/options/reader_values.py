@@ -1,0 +1,80 @@
+"""Values of the readers' own options: what is wrong with one, before a file is read.
+
+Every Spark worker imports this module: standard library only.
+"""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Callable, Iterator
+
+from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
+
+_ENDS = ("\n", "\r\n", "\r")
+_ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
+
+
+def separator(text: str) -> str:
+    """The separator of CSV that is meant, as Spark reads its escapes."""
+    return _ESCAPES.get(text, text)
+
+
+def problems(lower: str, value: str, format_: str) -> Iterator[str]:
+    """What is wrong with an option of a format's reader: sentences without its name."""
+    word = value.strip().lower()
+    if lower in FLAGS and word not in ("true", "false"):
+        yield "write true or false"
+    if lower == "mode" and value.strip().upper() not in MODES:
+        yield f"write one of {', '.join(MODES)}"
+    if lower in ("encoding", "charset"):
+        try:
+            codecs.lookup(value.strip())
+        except (LookupError, ValueError):
+            yield "no encoding of this name is known"
+    if lower == "locale" and not re.fullmatch(r"(en([-_].*)?|us|english)", word):
+        yield "numbers and dates are read as in en-US, so read the column as a string and convert it"
+    if check := _CHECKS.get((format_, lower)):
+        yield from check(value)
+
+
+def shown_name(lower: str, format_: str) -> str:
+    """The option as Spark spells it."""
+    return READER_NAMES[format_][lower]
+
+
+def _known_ends(value: str) -> Iterator[str]:
+    if value not in _ENDS:
+        yield "lines end at \\n, \\r\\n and \\r; read the files as text, which has the option, and parse its column"
+
+
+def _one_character(value: str) -> Iterator[str]:
+    if len(value) > 1 or value in ("\n", "\r"):
+        yield "one character is supported"
+
+
+def _separator(value: str) -> Iterator[str]:
+    yield from _one_character(separator(value))
+    if not value:
+        yield "a separator is missing"
+
+
+def _skipped(value: str) -> Iterator[str]:
+    if not re.fullmatch(r"[0-9]{1,9}", value.strip()):
+        yield "write a whole number of lines"
+
+
+def _quotes(value: str) -> Iterator[str]:
+    if value.strip().upper() != "STOP_AT_DELIMITER":
+        yield "only STOP_AT_DELIMITER is had, Spark's default: leave it out, or have such quotes escaped"
+
+
+_CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
+    ("json", "linesep"): _known_ends,
+    ("csv", "linesep"): _known_ends,
+    ("csv", "sep"): _separator,
+    ("csv", "delimiter"): _separator,
+    **{("csv", name): _one_character for name in ("quote", "escape", "comment", "chartoescapequoteescaping")},
+    ("csv", "skiprows"): _skipped,
+    ("csv", "unescapedquotehandling"): _quotes,
+}

@@ -1,0 +1,82 @@
+"""What ``format("cloudFiles")`` says and needs of its options, asked as Spark asks it: no store, no JVM."""
+
+import warnings
+
+import pytest
+from pyspark.sql.connect.proto import ExecutePlanRequest, Relation
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.option_notes import OptionWarning, TellOfOptions
+from lakehouse.autoloader.source import CloudFiles
+from lakehouse.errors import ConfigurationError
+
+BASE = {"cloudFiles.format": "json", "path": "s3a://landing/orders/"}
+GIVEN = StructType().add("id", "string")
+
+
+def test_options_without_effect_are_warned_of_once_where_the_stream_starts():
+    source = CloudFiles({**BASE, "cloudFiles.region": "kept-to-itself", "zzz": "kept-to-itself"})
+    with pytest.warns(UserWarning) as said:
+        source.streamReader(GIVEN)
+    assert [str(one.message).split(":")[0] for one in said] == [
+        "cloudFiles.region is without effect",
+        "zzz is without effect",
+    ]
+    assert "kept-to-itself" not in "".join(str(one.message) for one in said)
+
+
+def test_options_that_ask_for_what_is_done_anyway_are_not_talked_about():
+    same = {"cloudFiles.useNotifications": "False", "recursiveFileLookup": "false", "latestFirst": "false"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        CloudFiles({**BASE, **same}).streamReader(GIVEN)
+
+
+def started(*sources):
+    """What a Connect client sends to start a stream of a union of sources."""
+    plan = Relation()
+    for format_, options in sources:
+        above, source = Relation(), Relation()
+        source.read.data_source.format = format_
+        source.read.data_source.options.update(options)
+        source.read.data_source.paths.append("s3a://landing/orders/")
+        above.join.left.CopyFrom(plan)
+        above.join.right.project.input.CopyFrom(source)
+        plan = above
+    request = ExecutePlanRequest()
+    request.plan.command.write_stream_operation_start.input.CopyFrom(plan)
+    return request
+
+
+def test_a_client_of_spark_connect_is_told_of_them_too():
+    odd = {"cloudFiles.format": "json", "zzz": "kept-to-itself"}
+    plan = started(("cloudFiles", odd), ("CLOUDFILES", {**odd, "yyy": "1"}), ("json", {"xxx": "1"}))
+    with pytest.warns(OptionWarning) as said:
+        assert TellOfOptions().on_execute_plan(plan) is plan
+    assert sorted(str(one.message) for one in said) == [
+        "yyy is without effect: no option is called so.",
+        "zzz is without effect: no option is called so.",
+    ]
+
+
+def test_a_client_is_told_nothing_where_all_has_effect_where_the_source_refuses_and_where_no_stream_starts():
+    ok = {"cloudFiles.format": "csv", "header": "true"}
+    other = ExecutePlanRequest()
+    other.plan.root.read.data_source.format = "cloudFiles"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for plan in (started(("cloudFiles", ok)), started(("cloudFiles", {"zzz": "1"})), other):
+            TellOfOptions().on_execute_plan(plan)
+
+
+@pytest.mark.parametrize(("format_", "columns"), [("text", ["value"]), ("binaryFile", ["path", "modificationTime"])])
+def test_files_without_fields_need_no_place_for_their_schema(format_, columns):
+    options = {"cloudFiles.format": format_, "path": "s3a://landing/notes/", "cloudFiles.partitionColumns": "day"}
+    names = CloudFiles(options).schema().names
+    assert names[: len(columns)] == columns
+    assert names[-2:] == ["day", "_metadata"]
+
+
+def test_files_with_fields_need_one():
+    with pytest.raises(ConfigurationError, match="no schema, and no place to keep an inferred one"):
+        CloudFiles(BASE).schema()
