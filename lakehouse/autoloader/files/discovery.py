@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 from lakehouse.autoloader.files.journal import Journal
-from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.autoloader.options.paths import SourcePath, plain_uri
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def discover(
     if not fast and journal.high_water >= FAST_FROM_FILES:
         _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
     how = "behind the last key" if fast else "whole"
-    _log.debug("s3a://%s/%s listed %s: %s", source.bucket, source.root, how, tally)
+    _log.debug("%s listed %s: %s", plain_uri(source.bucket, source.root), how, tally)
     return Discovery(tally.listed, tally.found, tally.ignored, not fast)
 
 

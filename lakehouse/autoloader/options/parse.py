@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.autoloader.options.paths import SourcePath, glob_regex, split_uri
+from lakehouse.autoloader.options.paths import HOW_TO_WRITE, SourcePath, glob_regex, resolved, split_uri
 from lakehouse.autoloader.options.refused import (
     FLAGS,
     MODES,
@@ -23,6 +23,7 @@ from lakehouse.autoloader.options.refused import (
     unknown,
 )
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.local_paths import foreign
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -37,7 +38,7 @@ _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
 _FORMATS = ", ".join(FORMATS.names())
-_PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?", re.DOTALL)
+_BUCKET = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class CloudFilesOptions:
 
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
-        path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``.
+        path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``; or ``file:///folder/``.
         sample_files: Inference looks at so many of the newest files, or at ``sample_bytes``, whichever comes first.
         schema_evolution_mode: In Databricks' spelling; None was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
@@ -219,14 +220,19 @@ def _text(text: str) -> str:
 
 
 def _place(text: str) -> str:
-    if not _PLACE.fullmatch(text):
-        raise ValueError("it must be on the object store, written as s3a://bucket/folder/ (or s3://, s3n://)")
-    return text
+    try:
+        place = resolved(text)
+    except ConfigurationError as error:
+        raise ValueError(foreign(text) or error.next_command) from None
+    if not _BUCKET.fullmatch(place):
+        raise ValueError(f"write {HOW_TO_WRITE}")
+    return place
 
 
 def _path(text: str) -> str:
-    _checked_glob(_place(text), SourcePath.parse)
-    return text
+    place = _place(text)
+    _checked_glob(place, SourcePath.parse)
+    return place
 
 
 def _glob(text: str) -> str:
@@ -359,7 +365,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if destination := values.get("cloudFiles.cleanSource.moveDestination"):
         bucket, folder = split_uri(destination)
         if bucket != source.bucket:
-            yield "cloudFiles.cleanSource.moveDestination must be in the bucket of the load path."
+            yield "cloudFiles.cleanSource.moveDestination must be in the bucket of the load path, or local as that is."
         elif f"{folder.strip('/')}/".removeprefix("/").startswith(source.root):
             yield (
                 "cloudFiles.cleanSource.moveDestination must be neither the load path nor below it: "
