@@ -6,6 +6,7 @@ are left out, each said once in the log.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
@@ -21,6 +22,7 @@ HIDDEN = re.compile(r"\.~[0-9a-f]{32}")
 _log = logging.getLogger(__name__)
 _said: set[str] = set()
 _MOST_SAID = 1_000
+_MOST_LINKS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Identity = tuple[int, int]
 
@@ -42,7 +44,9 @@ def listed(prefix: str, start_after: str | None = None) -> Iterator[ObjectInfo]:
 
     Raises:
         PermissionError: a folder may not be read: its files would be missed.
+        OSError: ``ELOOP`` where links lead from folder to folder to folder, on ways without end.
     """
+    links = 0
     top = prefix[: prefix.rfind("/") + 1]
     try:
         stack = [(_names(top), _identity(top))]
@@ -58,6 +62,9 @@ def listed(prefix: str, start_after: str | None = None) -> Iterator[ObjectInfo]:
             passed = start_after is not None and key <= start_after and not start_after.startswith(key)
             if passed or (inner := _inner(key, [identity for _, identity in stack])) is None:
                 continue
+            links += os.path.islink(f"/{key[:-1]}")  # noqa: PTH114
+            if links > _MOST_LINKS:
+                raise OSError(errno.ELOOP, "links from folder to folder, more than can be followed", f"/{key}")
             stack.append(inner)
         elif start_after is None or key > start_after:
             try:

@@ -79,5 +79,5 @@ def foreign(uri: str) -> str:
     """What to do about a path of a place that nothing here reads; empty for any other."""
     scheme = uri.partition(":")[0].lower()
     if scheme in ("dbfs", "hdfs", "gs", "abfss", "abfs", "wasbs", "wasb", "adl", "r2", "cos", "oss"):
-        return f"{scheme}: is not read here, so say in {PATHS} where its files are, as {PATHS}={scheme}:/=s3a://bucket/"
+        return f"say where the files of {scheme}: are, as {PATHS}={scheme}:/=s3a://bucket/"
     return ""

@@ -50,7 +50,9 @@ def wheel(tmp_path_factory):
 
 
 def test_the_wheel_has_all_files_of_the_library_and_no_others(wheel):
-    tracked = subprocess.run(["git", "ls-files", "lakehouse", "pyspark_cloudfiles"], cwd=ROOT, capture_output=True, text=True, check=True)
+    tracked = subprocess.run(
+        ["git", "ls-files", "lakehouse", "pyspark_cloudfiles"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
     assert packed == {name for name in tracked.stdout.split() if (ROOT / name).exists()}
     beside = {name for name in packed if not name.endswith(".py")}

@@ -23,7 +23,7 @@ from lakehouse.autoloader.options.refused import (
     unknown,
 )
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.local_paths import foreign
+from lakehouse.storage.local_paths import foreign, mapped
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -38,7 +38,7 @@ _DAY = 86_400.0
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
 _FORMATS = ", ".join(FORMATS.names())
-_BUCKET = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
+_PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -220,13 +220,14 @@ def _text(text: str) -> str:
 
 
 def _place(text: str) -> str:
+    uri = mapped(text)
     try:
-        place = resolved(text)
-    except ConfigurationError as error:
-        raise ValueError(foreign(text) or error.next_command) from None
-    if not _BUCKET.fullmatch(place):
-        raise ValueError(f"write {HOW_TO_WRITE}")
-    return place
+        if _PLACE.fullmatch(place := resolved(uri)):
+            return place
+    except ConfigurationError:
+        pass
+    cure = foreign(uri) or f"write it as {HOW_TO_WRITE}"
+    raise ValueError(f"it must be on the object store or on this machine: {cure}")
 
 
 def _path(text: str) -> str:

@@ -9,12 +9,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.local_paths import LOCAL, PATHS, is_local, local_key, mapped
+from lakehouse.storage.local_paths import LOCAL, PATHS, foreign, is_local, local_key, mapped
 
 _GLOB = re.compile(r"[*?\[{]")
 _QUOTED = re.compile(r'[\x00-\x20\x7f%#?"<>\\^`{|}\[\]]')
 _SCHEMES = ("s3a", "s3", "s3n")
-HOW_TO_WRITE = "s3a://bucket/folder/ (or s3://, s3n://), or file:///folder/ on this machine"
+HOW_TO_WRITE = "s3a://bucket/folder/ (or s3://, s3n://), or file:///folder/ or /folder/ without .."
 """What a path looks like, for messages."""
 
 
@@ -110,10 +110,10 @@ def split_uri(uri: str) -> tuple[str, str]:
     bucket, _, key = rest.partition("/")
     if scheme not in _SCHEMES or not bucket:
         raise ConfigurationError(
-            f"not a path that can be read here: {uri!r}",
+            f"not a path of an object store or of this machine: {uri!r}",
             where="cloudFiles",
             state="nothing was read or written",
-            next_command=f"write {HOW_TO_WRITE}",
+            next_command=foreign(uri) or f"write it as {HOW_TO_WRITE}",
         )
     return bucket, key
 
