@@ -48,7 +48,7 @@ class Landing:
     def assert_each_once(self):
         numbers, names = zip(*self.numbered(), strict=True)
         assert list(numbers) == list(range(1, len(numbers) + 1))
-        assert sorted(names) == sorted(os.listdir(self.path / "in"))
+        assert sorted(names) == sorted(one.name for one in (self.path / "in").iterdir())
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def landing(tmp_path):
     return Landing(tmp_path)
 
 
-@pytest.mark.parametrize("earlier", [0, 7], ids="behind {} segments".format)
+@pytest.mark.parametrize("earlier", [0, 3], ids="behind {} segments".format)
 def test_a_discoverer_that_is_killed_at_any_call_loses_and_repeats_no_file(landing, tmp_path, earlier):
     def find():
-        landing.discover(landing.journal(fan_in=2))  # the eighth segment is merged with all before it
+        landing.discover(landing.journal(fan_in=2))  # the fourth segment is merged with all before it
 
     for number in range(earlier):
         landing.land(f"{number}.json")
@@ -79,7 +79,7 @@ def test_a_discoverer_that_is_killed_at_any_call_loses_and_repeats_no_file(landi
         landing.assert_each_once()
         if len(kept) > earlier:
             assert landing.numbered() == kept
-        at += 1
+        at += 1 + earlier // 3  # behind segments every second call: the others are those of the first
     assert at > 8
 
 
