@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from store.local_world import TABLE, LocalWorld
+from store.local_world import LocalWorld
 
 from lakehouse.errors import ConfigurationError
 
