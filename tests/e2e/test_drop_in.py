@@ -34,13 +34,17 @@ query = (
 query.awaitTermination()
 
 from lakehouse.autoloader.source import register_cloud_files
+from lakehouse.autoloader.sql import register_cloud_files_state
 import json, lakehouse, pyspark_cloudfiles
 
 register_cloud_files(spark, "s3a://bucket/journals")  # what was registered by hand before goes on as it was
 columns = spark.readStream.format("cloudfiles").option("cloudFiles.format", "json").load("dbfs:/landed").columns
 rows = spark.read.parquet(f"{folder}/table").orderBy("id").collect()
+register_cloud_files_state(spark)
+states = spark.sql(f"SELECT ingestion_state FROM cloud_files_state('{folder}/checkpoint')").collect()
 homes = {module.__file__.startswith(site) for module in (lakehouse, pyspark_cloudfiles)}
-print(json.dumps({"rows": [list(row) for row in rows], "columns": columns, "of the wheel": homes == {True}}))
+said = {"rows": [list(row) for row in rows], "columns": columns, "states": [one[0] for one in states]}
+print(json.dumps({**said, "of the wheel": homes == {True}}))
 """
 
 
@@ -95,4 +99,5 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, site)
     said = json.loads(printed)
     assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]
     assert said["columns"] == ["id", "_rescued_data", "_metadata"]
+    assert said["states"] == ["INGESTED"] * FILES
     assert said["of the wheel"]
