@@ -139,6 +139,16 @@ def test_each_file_is_loaded_once_by_whoever_goes_on(local):
     assert local.ids() == ["4"]
 
 
+def test_a_journal_below_the_load_path_does_not_find_itself(tmp_path):
+    local = Local(tmp_path, **{"cloudFiles_schemaLocation": f"{tmp_path}/in/_state"})
+    local.land("a.json", {"id": 1})
+    assert local.ids() == ["1"]
+    local.ids()  # the schema is found, and passed over
+    found = local.start["seq"], local.open()._journal.high_water
+    assert [local.ids(), local.ids(), local.ids()] == [[], [], []]
+    assert (local.start["seq"], local.open()._journal.high_water) == found
+
+
 def test_an_overwritten_file_is_loaded_again_where_that_is_asked_for(tmp_path):
     local = Local(tmp_path, cloudFiles_allowOverwrites=True)
     local.land("a.json", {"id": 1})
