@@ -76,7 +76,7 @@ class LocalStore(ObjectStore):
             _make(to.parent)
             fresh = _hidden_beside(to)
             try:
-                _link_or_copy(path, fresh)
+                _link_or_copy(path.resolve(), fresh)  # of a link what it leads to
                 _refuse_other(path, if_match)
                 with _locked(to.parent):
                     fresh.replace(to)

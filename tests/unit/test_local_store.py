@@ -241,6 +241,15 @@ def test_a_copy_has_the_e_tag_of_its_original(folder):
     assert folder.everything() == ["done", "in"], "the folder where files land stays"
 
 
+def test_a_copy_of_a_link_is_a_file(folder):
+    e_tag = folder.write("elsewhere/one", b"1")
+    (folder.path / "link").symlink_to("elsewhere/one")
+    folder.store.copy(LOCAL, f"{folder.prefix}link", f"{folder.prefix}done/deep/one", if_match=e_tag)
+    folder.store.delete(LOCAL, f"{folder.prefix}link")
+    assert folder.read("done/deep/one") == folder.read("elsewhere/one") == b"1"
+    assert not (folder.path / "done" / "deep" / "one").is_symlink()
+
+
 def test_a_removed_folder_takes_no_file_with_it_that_a_link_led_to(folder):
     folder.write("kept/file", b"x")
     folder.write("gone/deep/file", b"x")
