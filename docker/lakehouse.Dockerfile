@@ -11,6 +11,7 @@ RUN python -m venv /opt/uv && python -m venv --without-pip /opt/venv \
 RUN uv pip install --require-hashes --constraints requirements.lock \
     --requirements pyproject.toml --extra engine --extra dagster --extra report
 COPY lakehouse /src/lakehouse
+COPY pyspark_cloudfiles /src/pyspark_cloudfiles
 RUN uv build --wheel --build-constraints requirements.lock --require-hashes --out-dir /tmp/wheel . \
     && uv pip install --no-deps --no-index /tmp/wheel/*.whl
 # Spark's jars, checked against their lock: a container downloads nothing when it starts

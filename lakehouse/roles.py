@@ -14,6 +14,7 @@ from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import LAYERS, Settings
+from lakehouse.storage.local_paths import LOCAL
 from lakehouse.storage.policies import Grant, Right, below, document
 from lakehouse.table import Catalogue
 
@@ -56,7 +57,7 @@ def policy(role: str, settings: Settings, catalogue: Catalogue) -> dict[str, Any
             state="no policy was made",
             next_command=f"name one of them: {', '.join(ROLES)}",
         )
-    return document(ROLES[role].grants(settings, catalogue))
+    return document(one for one in ROLES[role].grants(settings, catalogue) if one.bucket != LOCAL)
 
 
 def _writer(settings: Settings, catalogue: Catalogue) -> Iterator[Grant]:

@@ -16,10 +16,11 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("lakehouse", "resources", "assets", "benchmarks")
+PACKAGES = ("lakehouse", "pyspark_cloudfiles", "resources", "assets", "benchmarks")
 EVERYTHING = {Path(name) for name in ("pyproject.toml", "requirements.lock", "dev", "tests/conftest.py")}
 # what a test uses though no string of it says so: a program that a program starts, a name that is put together
 UNSAID = {
+    "tests/e2e/test_drop_in.py": "pyspark_cloudfiles/__init__.py",
     "tests/e2e/test_readme.py": "assets/demo.py",
     "tests/e2e/test_stranger.py": "lakehouse/cli/main.py",
     "tests/dagster/test_workspace.py": "assets/definitions.py",

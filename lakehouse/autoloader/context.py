@@ -19,16 +19,20 @@ from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.autoloader.options.parse import CloudFilesOptions
-from lakehouse.autoloader.options.paths import SourcePath, source_id, split_uri
+from lakehouse.autoloader.options.paths import SourcePath, require_there, source_id, split_uri
 from lakehouse.autoloader.outcomes.file_states import POINTER
 from lakehouse.autoloader.reading.fetch import Fetcher
+from lakehouse.autoloader.reading.fetch_local import fetcher_of
 from lakehouse.autoloader.reading.probe import InferenceProbe, attempt, find_deadly
 from lakehouse.autoloader.schema.evolve import Learner, changes
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, full_schema, infer_version
 from lakehouse.errors import ConfigurationError, UnknownFieldException
+from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage.local_paths import LOCAL
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
@@ -80,15 +84,20 @@ class Source:
         """
         return self.endpoint or endpoint_from_environment(self.options.profile)
 
+    @property
+    def server_of_probes(self) -> StoreEndpoint | None:
+        """The same for a process that only reads files; None where those are local."""
+        return None if self.path.bucket == LOCAL else self.server
+
     @cached_property
     def store(self) -> ObjectStore:
-        """The object store."""
-        return FastStore(self.server)
+        """The object store, and this machine's disks."""
+        return PlacedStore(lambda: FastStore(self.server))
 
     @cached_property
     def fetcher(self) -> Fetcher:
         """For the files themselves."""
-        return Fetcher(self.server, self.path.bucket)
+        return fetcher_of(self.path.bucket, lambda: self.server)
 
     @cached_property
     def journal_place(self) -> tuple[str, str]:
@@ -112,7 +121,8 @@ class Source:
                 "nothing says where to keep the journal of files",
                 where="cloudFiles options",
                 state="nothing was read or written",
-                next_command="give cloudFiles.schemaLocation or cloudFiles.journalLocation; get_spark() sets a default",
+                next_command="give cloudFiles.schemaLocation (the journal is kept beside the schema) or "
+                f"cloudFiles.journalLocation; or set {ROOT} for Spark's driver: a folder for all streams",
             )
         return place.rstrip("/") + "/"
 
@@ -128,7 +138,12 @@ class Source:
         return made
 
     def discover(self) -> None:
-        """Brings the journal up to date with the bucket."""
+        """Brings the journal up to date with the bucket.
+
+        Raises:
+            ConfigurationError: it is a local path, and there is nothing of that name.
+        """
+        require_there(self.path, self.options.path)
         bucket, prefix = self.journal_place
         discover(
             self.store,
@@ -165,7 +180,8 @@ class Source:
                 "no schema, and no place to keep an inferred one",
                 where="cloudFiles options",
                 state="nothing was read or written",
-                next_command="give the option cloudFiles.schemaLocation, or a schema: .schema(...)",
+                next_command="give the option cloudFiles.schemaLocation, or a schema: .schema(...); "
+                f"or set {ROOT} for Spark's driver: a folder for all streams",
             )
         schemas = self.schemas
         version = schemas.latest()
@@ -181,7 +197,7 @@ class Source:
                 )
             bucket, prefix = split_uri(location)
             with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
-                survives = InferenceProbe(self.options, self.path.root, self.path.bucket, self.server)
+                survives = InferenceProbe(self.options, self.path.root, self.path.bucket, self.server_of_probes)
                 deadly = find_deadly(newest, survives) if died else []
                 version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()

@@ -13,11 +13,13 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark import TaskContext
+from pyspark.errors import AnalysisException
 from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
 from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.options.locations import with_locations
 from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
@@ -48,7 +50,10 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: there is no schema location, or no file to infer from.
         """
-        return schema_of(CloudFilesOptions.parse(dict(self.options)), self.journal_root)
+        return schema_of(self._settings(), self.journal_root)
+
+    def _settings(self) -> CloudFilesOptions:
+        return with_locations(CloudFilesOptions.parse(dict(self.options)), self.journal_root)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """There is no batch read; as on Databricks."""
@@ -65,7 +70,7 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: the options do not go together with the schema.
         """
-        options = settled(CloudFilesOptions.parse(dict(self.options)), schema)
+        options = settled(self._settings(), schema)
         for note in options.notes:
             warnings.warn(note, stacklevel=2)
         return CloudFilesStream(options, schema, self.journal_root)
@@ -146,7 +151,7 @@ def _mode(options: CloudFilesOptions, inferred: bool) -> str:
 
 
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
-    """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2.
+    """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2, where the installation did not already.
 
     With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, and options
     of streams that are without effect are warned of.
@@ -154,7 +159,8 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     Args:
         spark: The session.
         journal_root: Folder on the object store for the journals; without one each stream needs
-            ``cloudFiles.journalLocation`` or ``cloudFiles.schemaLocation``.
+            ``cloudFiles.journalLocation`` or ``cloudFiles.schemaLocation``. Where this library is installed beside
+            Spark the source is known already, and the folder is not needed: ``LAKEHOUSE_SCHEMA_LOCATION_ROOT`` there.
     """
     if hasattr(spark, "_client"):  # Spark Connect
         from lakehouse.autoloader.file_names import watch_file_names
@@ -163,7 +169,12 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
         watch_file_names(spark)
         watch_options(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
-    spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))
+    source = type("CloudFiles", (CloudFiles,), {"journal_root": journal_root})
+    try:
+        spark.dataSource.register(source)
+    except AnalysisException as error:
+        if error.getCondition() != "DATA_SOURCE_ALREADY_EXISTS":  # else it is the one of ``pyspark_cloudfiles``
+            raise
 
 
 @dataclass

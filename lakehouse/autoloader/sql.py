@@ -6,16 +6,18 @@ from collections.abc import Iterator
 from typing import Any
 
 from lakehouse.autoloader.outcomes.file_states import STATE_DDL, as_rows, file_states
+from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.environment import endpoint_from_environment
 from lakehouse.storage.fast_store import FastStore
 
 
 class CloudFilesState:
-    """``SELECT * FROM cloud_files_state('s3a://bucket/folder')``: a checkpoint, or a schema location."""
+    """``SELECT * FROM cloud_files_state('s3a://bucket/folder')``: a checkpoint, or a schema location; local, too."""
 
     def eval(self, location: str) -> Iterator[tuple[Any, ...]]:
         """A row for each file version."""
-        yield from as_rows(file_states(FastStore(endpoint_from_environment()), location))
+        store = PlacedStore(lambda: FastStore(endpoint_from_environment()))
+        yield from as_rows(file_states(store, location))
 
 
 def register_cloud_files_state(spark: Any) -> None:

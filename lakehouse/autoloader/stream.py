@@ -175,7 +175,7 @@ class Stream:
         known = {(one.seq, one.start) for one in earlier.receipts if one.error == KILLS_ITS_READER}
         deadly = [one for one in spans if (one.seq, one.start) in known]
         if earlier.died:
-            deadly = find_deadly(spans, Probe(self._options, schema, self._source.server))
+            deadly = find_deadly(spans, Probe(self._options, schema, self._source.server_of_probes))
         receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
         spans = [one for one in spans if one not in deadly]
         try:
@@ -229,7 +229,7 @@ class Stream:
         files = self._source.backlog(after).files(after, max(own))
         earlier = within_sample((one for one in files if one.seq not in own), self._options)
         if careful:
-            deadly = find_deadly(earlier, Probe(self._options, schema, self._source.server))
+            deadly = find_deadly(earlier, Probe(self._options, schema, self._source.server_of_probes))
             earlier = [one for one in earlier if one not in deadly]
         if not earlier:
             return
@@ -259,7 +259,7 @@ class Stream:
             attempt(source.store, bucket, f"{prefix.rstrip('/')}/_looking_ahead") as died,
             suppress(UnknownFieldException),
         ):
-            deadly = find_deadly(spans, Probe(options, schema, source.server)) if died else []
+            deadly = find_deadly(spans, Probe(options, schema, source.server_of_probes)) if died else []
             for _ in self.rows([one for one in spans if one not in deadly], schema, []):
                 pass
         # what was new is in the next version now
@@ -289,7 +289,7 @@ class Stream:
 
             # a checkpoint from before badRecordsPath has no name of its own: the journal's first write stands in
             name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"
-            table = QuarantineTable(self._options.bad_records_path or "", self._source.server)
+            table = QuarantineTable(self._options.bad_records_path or "", lambda: self._source.server)
             table.append_once(name, batches, self._source.now())
             for one in batches:
                 one.remove()

@@ -12,7 +12,7 @@ from lakehouse.cli.output import Json, Output, command
 
 def copy_into(
     table: Annotated[str, typer.Argument(help="layer.name; made when it is missing")],
-    path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ of the files")],
+    path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ or /folder/ of the files")],
     format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS.names()))],
     pattern: Annotated[str | None, typer.Option(help="only files of this glob, from the folder on")] = None,
     files: Annotated[str | None, typer.Option(help="only these: names with commas between them")] = None,

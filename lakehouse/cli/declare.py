@@ -84,7 +84,7 @@ def init(
 
 def add(
     table: Annotated[str, typer.Argument(help="layer.name of the table, such as bronze.customers")],
-    path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ of its files; may have wildcards")],
+    path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ or /folder/ of its files; may have wildcards")],
     format_: Annotated[
         str | None, typer.Option("--format", help=f"{', '.join(FORMATS.names())}; default: guessed")
     ] = None,

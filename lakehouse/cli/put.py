@@ -144,6 +144,8 @@ def _require_input(flow: Files, uploads: list[_Upload], table: str) -> None:
 
 
 def _is_there(lake: Lake, bucket: str, one: _Upload, overwrite: bool) -> bool:
+    from lakehouse.autoloader.options.paths import key_uri
+
     found = lake.store.info(bucket, one.key)
     if found is None:
         return False
@@ -155,7 +157,7 @@ def _is_there(lake: Lake, bucket: str, one: _Upload, overwrite: bool) -> bool:
         return same
     raise ConfigurationError(
         f"{one.file} is another file than the one of that name on the store",
-        where=f"s3a://{bucket}/{one.key}",
+        where=key_uri(bucket, one.key),
         state=_STATE,
         next_command="rename it; or --overwrite, which a table notices with cloudFiles.allowOverwrites",
     )

@@ -94,7 +94,7 @@ def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:
     from lakehouse.autoloader.outcomes.bad_records_table import QuarantineTable
 
     split_uri(uri)  # says what is wrong with it
-    found = QuarantineTable(uri, lake.endpoint).newest(limit)
+    found = QuarantineTable(uri, lambda: lake.endpoint).newest(limit)
     rows = [[str(one["record"]), one["reason"], one["raw"][:_TEXT], one["file_path"]] for one in found]
     out.table(["record", "reason", "text", "file"], rows)
     out.line(f"the newest {len(found):,} records" + ("; --limit shows more" if len(found) == limit else ""))

@@ -25,7 +25,7 @@ from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import glob_regex, key_uri, split_uri
 from lakehouse.autoloader.outcomes.receipts import Receipt
-from lakehouse.autoloader.reading.fetch import Fetcher
+from lakehouse.autoloader.reading.fetch_local import fetcher_of
 from lakehouse.autoloader.schema.evolve import changes
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, infer_version
 from lakehouse.checkpoints import agreement as checkpoints
@@ -248,7 +248,7 @@ def _versions(bucket: str, chosen: Sequence[ObjectInfo]) -> list[FileVersion]:
 
 def _infer(lake: Lake, copy: Copy, options: CloudFilesOptions, chosen: list[ObjectInfo]) -> SchemaVersion:
     newest = nlargest(options.sample_files, _versions(copy.source.bucket, chosen), key=lambda one: one.last_modified)
-    version = infer_version(options, copy.source.root, Fetcher(lake.endpoint, copy.source.bucket), newest)
+    version = infer_version(options, copy.source.root, fetcher_of(copy.source.bucket, lambda: lake.endpoint), newest)
     if not version.data.fields:
         raise CopyFailed(
             f"no column is found in the newest {len(newest):,} files",

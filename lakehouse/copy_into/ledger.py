@@ -17,7 +17,7 @@ from functools import cached_property
 
 from lakehouse.autoloader.files.journal import Journal, utc_now
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.copy_into.reader import STREAM, read_plan, write_plan
@@ -130,7 +130,7 @@ class CopiedFiles:
         self.lake.store.write(bucket, f"{prefix}state.json", json.dumps({"settled": committed}).encode())
         # all of them tried to be this copy or an earlier one: none can be committed any more
         self.lake.store.delete_prefix(bucket, f"{prefix}attempts/")
-        said = [CopiedFile(f"s3a://{one.bucket}/{one.key}", receipt.rows, receipt.error) for one, receipt in files]
+        said = [CopiedFile(plain_uri(one.bucket, one.key), receipt.rows, receipt.error) for one, receipt in files]
         return attempt, said
 
     def settled(self) -> int:

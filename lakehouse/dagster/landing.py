@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import dagster as dg
 
-from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.autoloader.options.paths import SourcePath, plain_uri
 from lakehouse.flows.files import Files
 from lakehouse.storage.store import ObjectInfo
 from lakehouse.table import Catalogue, Table
@@ -49,7 +49,7 @@ class Folder:
     @property
     def uri(self) -> str:
         """Its address."""
-        return f"s3a://{self.bucket}/{self.root}"
+        return plain_uri(self.bucket, self.root)
 
     @property
     def key(self) -> dg.AssetKey:

@@ -134,9 +134,9 @@ def _versions(bucket: str, chosen: list[ObjectInfo]) -> Iterator[FileVersion]:
 
 
 def _fetcher(lake: Lake, bucket: str) -> Fetcher:
-    from lakehouse.autoloader.reading.fetch import Fetcher
+    from lakehouse.autoloader.reading.fetch_local import fetcher_of
 
-    return Fetcher(lake.endpoint, bucket)
+    return fetcher_of(bucket, lambda: lake.endpoint)
 
 
 def _guess(fetcher: Fetcher, one: FileVersion) -> Guess:

@@ -10,9 +10,11 @@ from typing import Any, get_args
 
 from pydantic import SecretStr
 
+from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.declaration.problems import Problems, nearest
 from lakehouse.durations import spark_interval
 from lakehouse.settings import Settings
+from lakehouse.storage.local_paths import PATHS
 from lakehouse.table import Catalogue
 
 PREFIX = "LAKEHOUSE_"
@@ -110,7 +112,7 @@ def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[st
     Returns:
         The name of each in the environment, and the known name that is most like it.
     """
-    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | catalogue.variables
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | catalogue.variables | {PATHS, ROOT}
     given = {*settings.variables, *(name for name in os.environ if name.startswith(PREFIX))}
     bare = {name.removeprefix(PREFIX): name for name in sorted(known)}
     likely = {name: nearest(name.removeprefix(PREFIX), bare) for name in sorted(given - known)}

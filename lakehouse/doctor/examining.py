@@ -14,6 +14,7 @@ from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.storage import StoreEndpoint
+from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.table import Catalogue
 
@@ -95,7 +96,7 @@ def unreachable(error: LakehouseError) -> Examination:
 
 
 def _ward(lake: Lake, endpoint: StoreEndpoint, catalogue: Catalogue, named: bool) -> Ward:
-    plain = FastStore(endpoint)
+    plain = PlacedStore(lambda: FastStore(endpoint))
     store = WatchingStore(plain, lake.settings.bucket, f"{lake.settings.user}/")
     return Ward(WatchedLake.of(lake, store), store, plain, catalogue, named)
 

@@ -172,6 +172,11 @@ _CONDITIONS = {
         "A file that is made to be harmful, or that is far too large.",
         "look at it elsewhere; then: lakehouse replay --files NAME --yes && lakehouse ingest",
     ),
+    "OTHER_SCHEMA": (
+        "The records of an Avro file do not go together with the option avroSchema.",
+        "Its sender writes another schema, or the option is an older one.",
+        _REPLAY,
+    ),
     "TRUNCATED": ("The file ends too early.", "Its upload broke off.", _REPLAY),
     "MALFORMED": ("A record is malformed, and the mode FAILFAST leaves its file out.", "A bug of the sender.", _REPLAY),
     "NOT_AVRO": ("The file is no Avro file.", "Another format under that name.", _REPLAY),

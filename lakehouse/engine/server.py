@@ -23,12 +23,14 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
+from lakehouse.autoloader.options.locations import OWN_REGISTRATION, ROOT
 from lakehouse.engine import conf, jars, java
 from lakehouse.errors import EngineUnavailable, LakehouseError
 from lakehouse.processes import Running, Server, free_port, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage import StoreEndpoint
 from lakehouse.storage.environment import environment_of
+from lakehouse.storage.local_paths import PATHS
 
 _START_TIMEOUT_SECONDS = 120
 _OUT_OF_MEMORY = "OutOfMemoryError"
@@ -222,8 +224,11 @@ def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> li
 
 
 def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
-    """Credentials and interpreter for the JVM and the Python workers it starts."""
+    """Credentials, places and interpreter for the JVM and the Python workers it starts."""
+    told = {name: os.environ[name] for name in (PATHS, ROOT) if name in os.environ}
     return {
+        **told,
+        OWN_REGISTRATION: "1",
         **environment_of(endpoint),
         **dict.fromkeys(_INTERPRETER, sys.executable),
         "TZ": "UTC",

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
 from lakehouse.autoloader.options.parse import METADATA, WIDENING, CloudFilesOptions
-from lakehouse.autoloader.options.paths import SourcePath, glob_regex, source_id, split_uri
+from lakehouse.autoloader.options.paths import SourcePath, glob_regex, plain_uri, resolved, source_id, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
@@ -53,7 +53,7 @@ class Files(Flow):
     """Objects under a path, read by ``cloudFiles`` (or, to compare, by Spark's own file source).
 
     Attributes:
-        path: ``s3a://bucket/folder/``; may have wildcards.
+        path: ``s3a://bucket/folder/``, or ``file:///folder/`` of this machine; may have wildcards.
         format: json, csv, parquet, avro, orc, text or binaryFile.
         glob: Names of the files that are input, ``pathGlobFilter``; None for all.
         source: ``cloudFiles``, or ``spark`` for Spark's own source.
@@ -127,6 +127,7 @@ class Files(Flow):
         """What the stream into ``table`` asks of its source; ``path`` is the argument of ``load``."""
         own: dict[str, str] = {"path": self.path}
         if self.source == "cloudFiles":
+            own["path"] = resolved(self.path)
             own["cloudFiles.format"] = self.format
             own["cloudFiles.journalLocation"] = f"{settings.journal_root}/{source_id(SourcePath.parse(self.path))}"
             if self.columns is None:
@@ -330,13 +331,13 @@ def require_same_folder(lake: Lake, table: str, flow: Files) -> None:
     steps = first.key.split("/")[:-1] if first else []
     roots = ["", *("/".join(steps[: end + 1]) + "/" for end in range(len(steps)))]
     before = next(
-        (uri for root in roots if first and source_id(SourcePath.parse(uri := f"s3a://{first.bucket}/{root}")) == name),
+        (uri for root in roots if first and source_id(SourcePath.parse(uri := plain_uri(first.bucket, root))) == name),
         None,
     )
     if before is None:  # it was given a place of its own
         return
     raise ConfigurationError(
-        f"the folder of {table} changed from {before} to s3a://{path.bucket}/{path.root}",
+        f"the folder of {table} changed from {before} to {plain_uri(path.bucket, path.root)}",
         where=lake.settings.checkpoint_uri(table),
         state="nothing was read or written; the table has the files of the first",
         next_command=f"declare a table of its own for the new folder, and give {table} its path back",

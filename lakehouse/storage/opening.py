@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from lakehouse.errors import StoreUnavailable
 from lakehouse.settings import Settings
+from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.conditional import prove_once
 from lakehouse.storage.embedded import embedded_endpoint, ensure_embedded, store_server
 from lakehouse.storage.minio_store import MinioStore
@@ -14,8 +15,8 @@ from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
 def open_store(endpoint: StoreEndpoint) -> ObjectStore:
-    """A client for ``endpoint``."""
-    return MinioStore(endpoint)
+    """A client for ``endpoint``, which has local paths, too: files may land on this machine."""
+    return PlacedStore(lambda: MinioStore(endpoint))
 
 
 def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: None) -> StoreEndpoint:

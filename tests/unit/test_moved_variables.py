@@ -39,3 +39,9 @@ def test_the_projects_own_declaration_takes_each_of_them_at_the_place_that_is_to
         assert found, name
         if place[0] != "checks":  # where on_failure stands beside the kind of its check
             assert any(above[-len(place) :] == place or place[0] in above for above in found), (name, found)
+
+
+def test_variables_of_sparks_processes_are_known(monkeypatch):
+    monkeypatch.setenv("LAKEHOUSE_PATHS", "dbfs:/=s3a://landing/")
+    monkeypatch.setenv("LAKEHOUSE_SCHEMA_LOCATION_ROOT", "/data/schemas")
+    assert unknown_variables(Settings.load(), Catalogue()) == []

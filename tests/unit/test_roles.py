@@ -56,6 +56,13 @@ def test_a_writer_may_write_below_its_users_folder_alone(made):
     assert resources(document, "s3:ListBucket") == {"lake": ["me/*"], "landing": ["a/*"]}
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_files_that_land_on_a_disk_need_no_right_at_the_store(made, role):
+    there = made(role, a={"path": "s3a://landing/a/"}, b={"path": "file:///landed/b/"})
+    assert "file:" not in json.dumps(there)
+    assert resources(there, "s3:ListBucket").keys() <= {"lake", "landing"}
+
+
 @pytest.mark.parametrize("role", ["reader", "discoverer"])
 def test_who_only_reads_may_change_nothing(made, role):
     document = made(role, a={"path": "s3a://landing/a/", "options": {"cloudFiles.cleanSource": "DELETE"}})

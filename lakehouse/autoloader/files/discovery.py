@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import islice
 
 from lakehouse.autoloader.files.journal import Journal
-from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.autoloader.options.paths import SourcePath, plain_uri
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Discovery:
     Attributes:
         listed: Objects that were listed.
         found: New file versions, now in the journal.
-        ignored: Objects that are no input: folder markers and empty objects.
+        ignored: Objects that are no input: folder markers, empty objects and the journal's own.
         full: Whether everything was listed, or only what comes after the last key.
     """
 
@@ -48,7 +48,8 @@ def discover(
 ) -> Discovery:
     """Brings the journal up to date with the bucket, page by page.
 
-    All keys under the source's root are journalled, whatever glob or filter one stream has: several may share it.
+    All keys under the source's root are journalled, whatever glob or filter one stream has: several may share it. Those
+    of the journal itself are not, or each look would find the segment of the one before it.
 
     Where more than ``FAST_FROM_FILES`` files are known and the last full listing found that new keys came only after
     all older ones, just what follows the last key is listed. A full listing at least every ``audit_interval_seconds``
@@ -75,7 +76,8 @@ def discover(
     # the greatest key may be another folder's that shares the journal
     fast = audit is not None and audit.root == source.root and audit.ordered and 0 <= elapsed < audit_interval_seconds
     tally = _Tally()
-    for objects in _chunks(_files(store, source, last_key if fast else None, tally), _APPEND):
+    state = state_key[1].rsplit("/", 1)[0] + "/" if state_key[0] == source.bucket else None
+    for objects in _chunks(_files(store, source, last_key if fast else None, tally, state), _APPEND):
         fresh: list[ObjectInfo] = []
         for page in _chunks(iter(objects), _PAGE):
             fresh += [one for one, _ in journal.unseen(page)]
@@ -90,7 +92,7 @@ def discover(
     if not fast and journal.high_water >= FAST_FROM_FILES:
         _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
     how = "behind the last key" if fast else "whole"
-    _log.debug("s3a://%s/%s listed %s: %s", source.bucket, source.root, how, tally)
+    _log.debug("%s listed %s: %s", plain_uri(source.bucket, source.root), how, tally)
     return Discovery(tally.listed, tally.found, tally.ignored, not fast)
 
 
@@ -119,11 +121,13 @@ def listed_files(store: ObjectStore, source: SourcePath, start_after: str | None
         yield file
 
 
-def _files(store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally) -> Iterator[ObjectInfo]:
+def _files(
+    store: ObjectStore, source: SourcePath, start_after: str | None, tally: _Tally, state: str | None
+) -> Iterator[ObjectInfo]:
     for info in listed_files(store, source, start_after):
         tally.listed += 1
         # an empty object is a folder's marker, or a file that its sender is about to write: it is looked at again
-        if info.size_bytes == 0 or info.key.endswith("/"):
+        if info.size_bytes == 0 or info.key.endswith("/") or (state and info.key.startswith(state)):
             tally.ignored += 1
         else:
             yield info

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from lakehouse.autoloader.files import segments
 from lakehouse.autoloader.files.known import KnownVersions
 from lakehouse.autoloader.files.segments import FileVersion, Segment
-from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.errors import ConfigurationError, TerminalError, TransientError
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
@@ -97,7 +97,7 @@ class JournalReader:
     @property
     def uri(self) -> str:
         """Its folder."""
-        return f"s3a://{self._bucket}/{self._folder.removesuffix('segments/')}"
+        return plain_uri(self._bucket, self._folder.removesuffix("segments/"))
 
     def require_bucket(self, bucket: str) -> None:
         """Makes sure that the journal is empty or of that bucket: a key is known without its bucket.
@@ -106,11 +106,12 @@ class JournalReader:
             ConfigurationError: it is another's.
         """
         if self._segments and self._segments[0].bucket != bucket:
+            held, asked = plain_uri(self._segments[0].bucket, ""), plain_uri(bucket, "")
             raise ConfigurationError(
-                f"this journal is of files in s3a://{self._segments[0].bucket}/, not in s3a://{bucket}/",
+                f"this journal is of files in {held}, not in {asked}",
                 where=self.uri,
                 state="nothing was read or written",
-                next_command=f"give the stream of s3a://{bucket}/ another cloudFiles.journalLocation "
+                next_command=f"give the stream of {asked} another cloudFiles.journalLocation "
                 "(or, where there is none, another cloudFiles.schemaLocation)",
             )
 

@@ -15,7 +15,7 @@ from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
 from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
-from lakehouse.autoloader.options.paths import SourcePath, glob_regex, split_uri
+from lakehouse.autoloader.options.paths import HOW_TO_WRITE, SourcePath, glob_regex, resolved, split_uri
 from lakehouse.autoloader.options.reader_values import problems as reader_problems
 from lakehouse.autoloader.options.reader_values import shown_name
 from lakehouse.autoloader.options.values import (
@@ -32,6 +32,7 @@ from lakehouse.autoloader.options.values import (
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.local_paths import foreign, mapped
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -45,7 +46,7 @@ UNKNOWN = "no option is called so"
 """How a note of an option begins that nobody knows, after its name."""
 
 _FORMATS = ", ".join(FORMATS.names())
-_PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?", re.DOTALL)
+_PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class CloudFilesOptions:
 
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
-        path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``.
+        path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``; or ``file:///folder/``.
         sample_files: Inference looks at so many of the newest files, or at ``sample_bytes``, whichever comes first.
         schema_evolution_mode: In Databricks' spelling; None was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
@@ -166,14 +167,20 @@ def _text(text: str) -> str:
 
 
 def _place(text: str) -> str:
-    if not _PLACE.fullmatch(text):
-        raise ValueError("it must be on the object store, written as s3a://bucket/folder/ (or s3://, s3n://)")
-    return text
+    uri = mapped(text)
+    try:
+        if _PLACE.fullmatch(place := resolved(uri)):
+            return place
+    except ConfigurationError:
+        pass
+    cure = foreign(uri) or f"write it as {HOW_TO_WRITE}"
+    raise ValueError(f"it must be on the object store or on this machine: {cure}")
 
 
 def _path(text: str) -> str:
-    _checked_glob(_place(text), SourcePath.parse)
-    return text
+    place = _place(text)
+    _checked_glob(place, SourcePath.parse)
+    return place
 
 
 def _glob(text: str) -> str:
@@ -339,7 +346,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if destination := values.get("cloudFiles.cleanSource.moveDestination"):
         bucket, folder = split_uri(destination)
         if bucket != source.bucket:
-            yield "cloudFiles.cleanSource.moveDestination must be in the bucket of the load path."
+            yield "cloudFiles.cleanSource.moveDestination must be in the bucket of the load path, or local as that is."
         elif f"{folder.strip('/')}/".removeprefix("/").startswith(source.root):
             yield (
                 "cloudFiles.cleanSource.moveDestination must be neither the load path nor below it: "

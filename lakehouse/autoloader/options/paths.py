@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.local_paths import LOCAL, PATHS, foreign, is_local, local_key, mapped
 
 _GLOB = re.compile(r"[*?\[{]")
 _QUOTED = re.compile(r'[\x00-\x20\x7f%#?"<>\\^`{|}\[\]]')
 _SCHEMES = ("s3a", "s3", "s3n")
+HOW_TO_WRITE = "s3a://bucket/folder/ (or s3://, s3n://), or file:///folder/ or /folder/ without .."
+"""What a path looks like, for messages."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class SourcePath:
     """The argument of ``load()``.
 
     Attributes:
-        bucket: The bucket.
+        bucket: The bucket; ``LOCAL`` for a path of this machine.
         root: The folder that is listed: everything before the first glob, with a slash at its end, or empty.
         accepts: What keys must match as a whole.
         file: The key of the one file that the path may name, not a folder; None with a glob or a slash at its end.
@@ -38,7 +42,7 @@ class SourcePath:
         begins with it. With ``strict`` it is Spark's: ``*`` stays between slashes, and the pattern names folders.
 
         Raises:
-            ConfigurationError: it is no path of an object store.
+            ConfigurationError: it is a path that nothing here can read.
         """
         bucket, pattern = split_uri(path)
         found = _GLOB.search(pattern)
@@ -68,6 +72,25 @@ class SourcePath:
         return key.rsplit("/", 1)[-1] if key == self.file else key.removeprefix(self.root)
 
 
+def require_there(source: SourcePath, path: str) -> None:
+    """Makes sure that a local path exists: a store has a folder when a file is in it, a disk has it or is another's.
+
+    Raises:
+        ConfigurationError: it does not.
+    """
+    if source.bucket != LOCAL or Path(f"/{source.root}").is_dir() or (source.file and Path(f"/{source.file}").exists()):
+        return
+    there = f"/{source.root}"
+    raise ConfigurationError(
+        f"there is no folder {there} on this machine",
+        where=path,
+        state="nothing was read or written",
+        next_command=f"make it, or correct the path; {PATHS} says where paths of elsewhere are: {PATHS}=/Volumes/=..."
+        if there.startswith(("/Volumes/", "/dbfs/"))
+        else "make it, or correct the path; every machine of this Spark needs it under that name",
+    )
+
+
 def source_id(path: SourcePath) -> str:
     """A readable, unique name for the journal of a bucket's folder."""
     slug = re.sub(r"[^a-z0-9]+", "-", f"{path.bucket}/{path.root}".lower()).strip("-")[:40]
@@ -75,26 +98,44 @@ def source_id(path: SourcePath) -> str:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Bucket and key of ``s3a://bucket/key``; the key is taken as it is written.
+    """Bucket and key of ``s3a://bucket/key``, or of a local path; the key is taken as it is written.
 
     Raises:
         ConfigurationError: another scheme, or no bucket.
     """
+    uri = mapped(uri)
+    if is_local(uri):
+        return LOCAL, local_key(uri)
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
     if scheme not in _SCHEMES or not bucket:
         raise ConfigurationError(
-            f"not a path of an object store: {uri!r}",
+            f"not a path of an object store or of this machine: {uri!r}",
             where="cloudFiles",
             state="nothing was read or written",
-            next_command="write it as s3a://bucket/folder/",
+            next_command=foreign(uri) or f"write it as {HOW_TO_WRITE}",
         )
     return bucket, key
 
 
+def resolved(uri: str) -> str:
+    """The path as all here spell it, mapped where ``LAKEHOUSE_PATHS`` says so: a checkpoint keeps it.
+
+    Raises:
+        ConfigurationError: see ``split_uri``.
+    """
+    bucket, key = split_uri(uri)
+    return plain_uri(LOCAL, key) if bucket == LOCAL else mapped(uri)
+
+
+def plain_uri(bucket: str, key: str) -> str:
+    """The full path of an object, its key as it is: what ``split_uri`` takes."""
+    return f"file:///{key}" if bucket == LOCAL else f"s3a://{bucket}/{key}"
+
+
 def key_uri(bucket: str, key: str) -> str:
     """The full path of an object as Spark's ``_metadata.file_path`` spells it: reversible for every key."""
-    return f"s3a://{bucket}/" + _QUOTED.sub(lambda found: "%" + found[0].encode().hex().upper(), key)
+    return plain_uri(bucket, "") + _QUOTED.sub(lambda found: "%" + found[0].encode().hex().upper(), key)
 
 
 def uri_key(uri: str) -> str:

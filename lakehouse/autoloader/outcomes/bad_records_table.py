@@ -6,7 +6,7 @@ in the table once, whoever repeats it and whenever.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,8 +15,10 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, QueryBuilder, Transaction, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import STAGED, FinishedBatch
 from lakehouse.errors import TerminalError, TransientError
+from lakehouse.storage.local_paths import LOCAL
 from lakehouse.storage.store import StoreEndpoint
 
 _TRIES = 10
@@ -30,12 +32,14 @@ class QuarantineTable:
 
     Args:
         uri: Its folder, as ``badRecordsPath`` says.
-        endpoint: The store.
+        server: Says the store, where the folder is not local.
     """
 
-    def __init__(self, uri: str, endpoint: StoreEndpoint) -> None:
-        self._uri, self._options = uri, endpoint.deltalake_options()
-        self._address = "s3://" + uri.partition("://")[2]
+    def __init__(self, uri: str, server: Callable[[], StoreEndpoint]) -> None:
+        self._uri, (bucket, key) = uri, split_uri(uri)
+        local = bucket == LOCAL
+        self._options = {} if local else server().deltalake_options()
+        self._address = plain_uri(bucket, key) if local else f"s3://{bucket}/{key}"
 
     def append_once(self, app_id: str, batches: Sequence[FinishedBatch], now: datetime) -> None:
         """Appends what the table does not have yet, in one commit.

@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.options.paths import key_uri, split_uri
+from lakehouse.autoloader.options.paths import key_uri, plain_uri, split_uri
 from lakehouse.autoloader.outcomes.archived import read_archived
 from lakehouse.autoloader.outcomes.receipt_log import Written, read_receipts, streams_with_receipts, written_in
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
@@ -289,7 +289,7 @@ def _pointed_at(store: ObjectStore, bucket: str, prefix: str) -> str:
     except ObjectMissing:
         raise ConfigurationError(
             "there is neither a checkpoint of a cloudFiles stream nor a schema location",
-            where=f"s3a://{bucket}/{prefix}",
+            where=plain_uri(bucket, prefix),
             state="nothing was read or written",
             next_command="name the folder given as checkpointLocation or cloudFiles.schemaLocation",
         ) from None

@@ -19,7 +19,7 @@ from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, bad_table, raise_if_environment, refuse_large
 from lakehouse.autoloader.options.parse import CloudFilesOptions
-from lakehouse.autoloader.options.paths import key_uri
+from lakehouse.autoloader.options.paths import key_uri, plain_uri
 from lakehouse.autoloader.outcomes.bad_records import StagedRecords
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.autoloader.reading.decompress import compression_of, refuse_disguised, unpack
@@ -361,7 +361,7 @@ class PartReader:
     def _failfast(self, error: BadFile) -> LakehouseError:
         return StreamFailed(
             f"a record is malformed, and mode is FAILFAST: {error.detail}",
-            where=f"s3a://{self.bucket}",
+            where=plain_uri(self.bucket, ""),
             state="the batch was not committed",
             next_command="correct the file, or use mode PERMISSIVE with a column _corrupt_record",
         )

@@ -32,7 +32,7 @@ _OUT_OF_MEMORY = 9
 class Probe:
     """Reads spans in another process, which gets its keys as environment; called, it says whether that survived."""
 
-    def __init__(self, options: CloudFilesOptions, schema: StructType, endpoint: StoreEndpoint) -> None:
+    def __init__(self, options: CloudFilesOptions, schema: StructType, endpoint: StoreEndpoint | None) -> None:
         self._options, self._schema, self._endpoint = options, schema, endpoint
 
     def __call__(self, spans: Sequence[Span]) -> bool:
@@ -43,7 +43,7 @@ class Probe:
 class InferenceProbe:
     """Infers a schema from files in another process; called, it says whether that process survived."""
 
-    def __init__(self, options: CloudFilesOptions, root: str, bucket: str, endpoint: StoreEndpoint) -> None:
+    def __init__(self, options: CloudFilesOptions, root: str, bucket: str, endpoint: StoreEndpoint | None) -> None:
         self._options, self._root, self._bucket, self._endpoint = options, root, bucket, endpoint
 
     def __call__(self, files: Sequence[FileVersion]) -> bool:
@@ -75,9 +75,9 @@ def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
         store.delete(bucket, key)
 
 
-def _survives(body: Callable[..., None], arguments: tuple[object, ...], endpoint: StoreEndpoint) -> bool:
+def _survives(body: Callable[..., None], arguments: tuple[object, ...], endpoint: StoreEndpoint | None) -> bool:
     job = pickle.dumps((body.__name__, arguments))
-    environment = {**os.environ, **environment_of(endpoint)}
+    environment = {**os.environ, **(environment_of(endpoint) if endpoint else {})}
     command = [sys.executable, "-m", __name__]
     done = subprocess.run(command, input=job, capture_output=True, check=False, env=environment)
     return done.returncode >= 0 and done.returncode != _OUT_OF_MEMORY
@@ -91,11 +91,11 @@ def _read_and_forget(options: CloudFilesOptions, schema: StructType, spans: list
 
 
 def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files: list[FileVersion]) -> None:
-    from lakehouse.autoloader.reading.fetch import Fetcher
+    from lakehouse.autoloader.reading.fetch_local import fetcher_of
     from lakehouse.autoloader.schema.versions import infer_version
     from lakehouse.storage.environment import endpoint_from_environment
 
-    infer_version(options, root, Fetcher(endpoint_from_environment(), bucket), files)
+    infer_version(options, root, fetcher_of(bucket, endpoint_from_environment), files)
 
 
 def _main() -> None:

@@ -20,6 +20,7 @@ from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import BadFile, raise_if_environment
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.options.paths import plain_uri
 from lakehouse.autoloader.reading.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.reading.decompress import compression_of, unpack
 from lakehouse.autoloader.reading.fetch import Changed, Fetcher, Vanished
@@ -144,7 +145,7 @@ class SchemaLocation:
             if latest is None:
                 raise TerminalError(
                     "the versions of the schema are gone",
-                    where=f"s3a://{self._bucket}/{self._folder}",
+                    where=plain_uri(self._bucket, self._folder),
                     state="nothing was read or written",
                     next_command="restore them; or start a new stream",
                 )
@@ -171,7 +172,7 @@ class SchemaLocation:
         except (ValueError, KeyError, TypeError) as error:
             raise TerminalError(
                 f"this is no schema version: {error}",
-                where=f"s3a://{self._bucket}/{key}",
+                where=plain_uri(self._bucket, key),
                 state="nothing was read or written",
                 next_command="restore the file; the files are never changed by the source itself",
             ) from None

@@ -70,7 +70,7 @@ def test_a_plain_key_is_spelled_as_it_is():
     assert key_uri("b", key) == f"s3a://b/{key}"
 
 
-@pytest.mark.parametrize("uri", ["file:///tmp/x", "/tmp/x", "s3a://", "https://b/k", "s3a:/b/k"])
+@pytest.mark.parametrize("uri", ["s3a://", "https://b/k", "s3a:/b/k", "", "tmp/x"])
 def test_other_places_are_refused(uri):
     with pytest.raises(ConfigurationError, match="not a path of an object store"):
         split_uri(uri)

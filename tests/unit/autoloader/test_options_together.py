@@ -23,7 +23,7 @@ def test_move_needs_a_destination():
         "cloudFiles.cleanSource MOVE needs cloudFiles.cleanSource.moveDestination."
     )
     # a wrong one is one problem, not two
-    assert "must be on the object store" in problem(**moved("/archive"))
+    assert "must be on the object store" in problem(**moved("archive"))
 
 
 def test_move_destinations():
@@ -66,7 +66,7 @@ def test_files_without_fields_rescue_nothing():
 
 def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
     assert parse(badRecordsPath="s3a://lake/bad").bad_records_path == "s3a://lake/bad"
-    assert problem(badRecordsPath="/tmp/bad").startswith("badRecordsPath is '/tmp/bad': it must be on the object store")
+    assert problem(badRecordsPath="tmp/bad").startswith("badRecordsPath is 'tmp/bad': it must be on the object store")
     for place in ("s3a://landing/orders", "s3a://landing/orders/bad/"):
         assert problem(badRecordsPath=place).startswith("badRecordsPath is below the load path, where its table would")
     assert parse(badRecordsPath="s3a://landing/orders/_bad")

@@ -1,0 +1,103 @@
+"""Code written for Databricks, in an environment of PySpark and the wheel alone: no engine of ours, no registration."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lakehouse.engine import java
+
+ROOT = Path(__file__).resolve().parents[2]
+FILES = 8
+NOTEBOOK = """
+import sys
+from pyspark.sql import SparkSession
+
+folder, site = sys.argv[1:]
+spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+query = (
+    spark.readStream.format("cloudFiles")
+    .option("cloudFiles.format", "json")
+    .option("cloudFiles.inferColumnTypes", "true")
+    .option("cloudFiles.maxFilesPerTrigger", "1")
+    .load("dbfs:/landed")
+    .selectExpr("id", "_metadata.file_name AS file")
+    .writeStream.option("checkpointLocation", f"{folder}/checkpoint")
+    .trigger(availableNow=True)
+    .start(f"{folder}/table")
+)
+query.awaitTermination()
+
+from lakehouse.autoloader.source import register_cloud_files
+from lakehouse.autoloader.sql import register_cloud_files_state
+import json, lakehouse, pyspark_cloudfiles
+
+register_cloud_files(spark, "s3a://bucket/journals")  # what was registered by hand before goes on as it was
+columns = spark.readStream.format("cloudfiles").option("cloudFiles.format", "json").load("dbfs:/landed").columns
+rows = spark.read.parquet(f"{folder}/table").orderBy("id").collect()
+register_cloud_files_state(spark)
+states = spark.sql(f"SELECT ingestion_state FROM cloud_files_state('{folder}/checkpoint')").collect()
+homes = {module.__file__.startswith(site) for module in (lakehouse, pyspark_cloudfiles)}
+said = {"rows": [list(row) for row in rows], "columns": columns, "states": [one[0] for one in states]}
+print(json.dumps({**said, "of the wheel": homes == {True}}))
+"""
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder with the wheel, unpacked as an installation has it."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    [wheel] = folder.iterdir()
+    unpacked = folder / "site"
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(unpacked)], check=True, timeout=60)
+    return unpacked
+
+
+def start(folder, site):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "AWS_", "SPARK_"))}
+    environment = {
+        **kept,
+        "JAVA_HOME": str(java.java().parents[1]),
+        "PYTHONPATH": str(site),
+        "PYSPARK_PYTHON": sys.executable,
+        "LAKEHOUSE_PATHS": f"dbfs:/=file://{folder}/",
+        "LAKEHOUSE_SCHEMA_LOCATION_ROOT": f"{folder}/state",
+    }
+    with (folder / "log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", NOTEBOOK, str(folder), str(site)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, site):
+    (tmp_path / "landed").mkdir()
+    for number in range(FILES):
+        (tmp_path / "landed" / f"{number}.json").write_text(json.dumps({"id": number}) + "\n")
+    killed = start(tmp_path, site)
+    while not (tmp_path / "checkpoint" / "commits" / "1").exists():
+        assert killed.poll() is None, (tmp_path / "log").read_text()
+        time.sleep(0.02)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    done = len([one for one in (tmp_path / "checkpoint" / "commits").iterdir() if one.name.isdigit()])
+    assert 1 < done < FILES, "it was killed on its way"
+    again = start(tmp_path, site)
+    printed, _ = again.communicate(timeout=120)
+    assert again.returncode == 0, (tmp_path / "log").read_text()
+    said = json.loads(printed)
+    assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]
+    assert said["columns"] == ["id", "_rescued_data", "_metadata"]
+    assert said["states"] == ["INGESTED"] * FILES
+    assert said["of the wheel"]
