@@ -34,6 +34,8 @@ HEADER = "cloudFiles.header"
 WIDENING = "addNewColumnsWithTypeWidening"
 
 _DAY = 86_400.0
+BACKFILL_BEHIND_EVENTS_SECONDS = _DAY
+"""Longest time between two listings of a folder whose files events tell of."""
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
 _FORMATS = ", ".join(FORMATS.names())
@@ -54,6 +56,8 @@ class CloudFilesOptions:
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
+        use_notifications: Whether new files come from the inbox of events.
+        events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
     """
 
@@ -76,6 +80,9 @@ class CloudFilesOptions:
     use_strict_globber: bool = False
     validate_options: bool = True
     backfill_interval_seconds: float = 3600.0
+    use_notifications: bool = False
+    list_on_start: bool = False
+    events_inbox: str | None = None
     path_glob_filter: str | None = None
     modified_after: datetime | None = None
     modified_before: datetime | None = None
@@ -136,6 +143,8 @@ class CloudFilesOptions:
                 next_command="correct the options; docs/options.md lists all of them",
             )
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
+        if values.get("cloudFiles.useNotifications") or values.get("cloudFiles.useManagedFileEvents"):
+            fields = {"backfill_interval_seconds": BACKFILL_BEHIND_EVENTS_SECONDS, **fields, "use_notifications": True}
         reader = {lower: value for lower, (_, value) in given.items() if is_readers(lower, format_)}
         return cls(**fields, reader=reader)
 
@@ -224,6 +233,12 @@ def _place(text: str) -> str:
     return text
 
 
+def _file(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("write the whole path of a file on the driver's machine, from / on")
+    return text
+
+
 def _path(text: str) -> str:
     _checked_glob(_place(text), SourcePath.parse)
     return text
@@ -286,6 +301,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.useStrictGlobber", "use_strict_globber", _flag),
     Option("cloudFiles.validateOptions", "validate_options", _flag),
     Option("cloudFiles.backfillInterval", "backfill_interval_seconds", _positive_seconds),
+    Option("cloudFiles.useNotifications", "", _flag),
+    Option("cloudFiles.useManagedFileEvents", "", _flag),
+    Option("cloudFiles.listOnStart", "list_on_start", _flag),
     Option("pathGlobFilter", "path_glob_filter", _glob),
     Option("modifiedAfter", "modified_after", _moment),
     Option("modifiedBefore", "modified_before", _moment),
@@ -297,6 +315,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", _count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", _bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
+    Option("cloudFiles.eventsInbox", "events_inbox", _file),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", _count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", _bytes),

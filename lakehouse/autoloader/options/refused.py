@@ -25,7 +25,7 @@ FLAGS = frozenset(name.lower() for one in FORMATS for name in one.flags)
 
 MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 
-_QUEUE = "new files are found by listing the bucket and no queue is read, so leave it out"
+_QUEUE = "events come through the inbox of lakehouse events and no cloud's queue is read, so leave it out"
 _KEYS = (
     "the driver and the workers take credentials from their environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) "
     "or from the profile that cloudFiles.profile names"
@@ -34,14 +34,11 @@ _OTHER_CLOUD = "files are read from S3 and compatible stores only, so leave it o
 _REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environment of the driver and the workers"
 
 DATABRICKS_OPTIONS: dict[str, str] = {
-    "cloudFiles.useNotifications": _QUEUE,
-    "cloudFiles.useManagedFileEvents": _QUEUE,
     "cloudFiles.queueUrl": _QUEUE,
     "cloudFiles.queueName": _QUEUE,
     "cloudFiles.subscription": _QUEUE,
     "cloudFiles.fetchParallelism": _QUEUE,
     "cloudFiles.pathRewrites": _QUEUE,
-    "cloudFiles.listOnStart": "every start lists the bucket anyway, so leave it out",
     "cloudFiles.resourceTag.*": "no queue or other resource is made that could carry a tag, so leave it out",
     "cloudFiles.useIncrementalListing": "whether listing can begin after the last key is found out by itself; "
     "cloudFiles.backfillInterval says how often everything is listed nevertheless",
