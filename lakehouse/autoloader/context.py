@@ -133,7 +133,7 @@ class Source:
         """Brings the journal up to date with the bucket: by events where the options say so, else by a listing."""
         bucket, prefix = self.journal_place
         audit, seconds = (bucket, f"{prefix}audit.json"), self.options.backfill_interval_seconds
-        if not self.options.use_notifications:
+        if not self.options.by_events:
             discover(self.store, self.path, self.journal, audit, now=self.now, audit_interval_seconds=seconds)
             return
         folder = Folder(self.store, self.path, self.journal, audit)

@@ -18,7 +18,7 @@ events = typer.Typer(
 Tables = Annotated[list[str] | None, typer.Argument(help="layer.name of each; default: all that read files")]
 
 
-@events.command()
+@events.command("enable")
 def enable(tables: Tables = None, as_json: bool = Json) -> None:
     """Make the store tell of new files in the tables' folders, and start the receiver."""
     from lakehouse.events import setup
@@ -35,7 +35,7 @@ def enable(tables: Tables = None, as_json: bool = Json) -> None:
         out.result({"folders": told, "inbox": str(settings.inbox_path)})
 
 
-@events.command()
+@events.command("disable")
 def disable(tables: Tables = None, as_json: bool = Json) -> None:
     """Make the store tell no more of the tables' folders; without TABLE the receiver ends, too. The inbox stays."""
     from lakehouse.events import setup
@@ -51,7 +51,7 @@ def disable(tables: Tables = None, as_json: bool = Json) -> None:
         out.result({"folders": silent})
 
 
-@events.command()
+@events.command("status")
 def status(tables: Tables = None, as_json: bool = Json) -> None:
     """Show rules, receiver, queue, inbox and the share of files that no event told of; starts nothing.
 
@@ -85,7 +85,7 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
         raise typer.Exit(1)
 
 
-@events.command()
+@events.command("serve")
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="on 127.0.0.1; 0: any that is free")] = 9009,
     as_json: bool = Json,

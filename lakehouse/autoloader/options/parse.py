@@ -56,7 +56,7 @@ class CloudFilesOptions:
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
-        use_notifications: Whether new files come from the inbox of events.
+        use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
         events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
     """
@@ -81,6 +81,7 @@ class CloudFilesOptions:
     validate_options: bool = True
     backfill_interval_seconds: float = 3600.0
     use_notifications: bool = False
+    use_managed_file_events: bool = False
     list_on_start: bool = False
     events_inbox: str | None = None
     path_glob_filter: str | None = None
@@ -143,10 +144,15 @@ class CloudFilesOptions:
                 next_command="correct the options; docs/options.md lists all of them",
             )
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
-        if values.get("cloudFiles.useNotifications") or values.get("cloudFiles.useManagedFileEvents"):
-            fields = {"backfill_interval_seconds": BACKFILL_BEHIND_EVENTS_SECONDS, **fields, "use_notifications": True}
+        if fields.get("use_notifications") or fields.get("use_managed_file_events"):
+            fields.setdefault("backfill_interval_seconds", BACKFILL_BEHIND_EVENTS_SECONDS)
         reader = {lower: value for lower, (_, value) in given.items() if is_readers(lower, format_)}
         return cls(**fields, reader=reader)
+
+    @property
+    def by_events(self) -> bool:
+        """Whether new files come from the inbox of events."""
+        return self.use_notifications or self.use_managed_file_events
 
 
 @dataclass(frozen=True)
@@ -301,8 +307,8 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.useStrictGlobber", "use_strict_globber", _flag),
     Option("cloudFiles.validateOptions", "validate_options", _flag),
     Option("cloudFiles.backfillInterval", "backfill_interval_seconds", _positive_seconds),
-    Option("cloudFiles.useNotifications", "", _flag),
-    Option("cloudFiles.useManagedFileEvents", "", _flag),
+    Option("cloudFiles.useNotifications", "use_notifications", _flag),
+    Option("cloudFiles.useManagedFileEvents", "use_managed_file_events", _flag),
     Option("cloudFiles.listOnStart", "list_on_start", _flag),
     Option("pathGlobFilter", "path_glob_filter", _glob),
     Option("modifiedAfter", "modified_after", _moment),

@@ -25,7 +25,7 @@ FLAGS = frozenset(name.lower() for one in FORMATS for name in one.flags)
 
 MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 
-_QUEUE = "events come through the inbox of lakehouse events and no cloud's queue is read, so leave it out"
+_QUEUE = "events come from the store itself and no cloud's queue is read, so leave it out"
 _KEYS = (
     "the driver and the workers take credentials from their environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) "
     "or from the profile that cloudFiles.profile names"
