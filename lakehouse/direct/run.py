@@ -6,17 +6,20 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
+from lakehouse.autoloader.files.told import opened_inbox
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
 from lakehouse.direct.pool import opened_pool
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.stream import DirectStream, Done, Loading
 from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.events.bell import Bell
 from lakehouse.lake import Lake
 from lakehouse.streams.file_logs import CloudFilesLog
 from lakehouse.streams.progress import BatchProgress, StreamReport
@@ -24,6 +27,8 @@ from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
 
 _PAUSE_SECONDS = 1.0
 """Between two looks of a run that does not end and has no interval."""
+_QUIET_SECONDS = 10.0
+"""The same where an event ends the pause."""
 
 
 def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamReport:
@@ -44,7 +49,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     run.trigger.require_batches(table)
     started = time.monotonic()
     alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
-    with checkpoints.writer_of(lake, table) as lease, alone as pool, _explained(lake, table):
+    listening = _bell_of(run, loading)
+    with checkpoints.writer_of(lake, table) as lease, alone as pool, listening as bell, _explained(lake, table):
         before = settle(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
         files = CloudFilesLog(lake, loading.options)
@@ -52,6 +58,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         run.on_alive()
         while True:
+            if bell:
+                bell.listen()
             # opened for each look: what a run that does not end remembers of its source stays small
             stream = DirectStream(lake, table, loading, pool)
             for batch in stream.batches(once=run.trigger.name == "once"):
@@ -62,11 +70,23 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
                     break
                 lease.check()
             run.on_alive()
+            loading = replace(loading, options=replace(loading.options, list_on_start=False))
             interval = run.trigger.interval
-            pause = interval.total_seconds() if interval else _PAUSE_SECONDS
-            if run.trigger.ends or run.stop.asked.wait(pause):
+            pause = interval.total_seconds() if interval else _QUIET_SECONDS if bell else _PAUSE_SECONDS
+            if run.trigger.ends or (bell.wait(run.stop.asked, pause) if bell else run.stop.asked.wait(pause)):
                 return report_of(lake, table, done, before, started)
             lease.check()
+
+
+@contextmanager
+def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
+    """What ends the pauses of a run that has no interval of its own and whose files events tell of."""
+    options = loading.options
+    if run.trigger.ends or run.trigger.interval or not options.by_events:
+        yield None
+        return
+    with opened_inbox(options.events_inbox) as inbox:
+        yield Bell(inbox)
 
 
 @contextmanager
