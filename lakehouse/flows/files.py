@@ -48,6 +48,9 @@ Options = Annotated[
 
 _log = logging.getLogger(__name__)
 
+EVENTS = ("cloudfiles.usenotifications", "cloudfiles.usemanagedfileevents")
+"""Options that let events tell of new files, in lower case."""
+
 
 class Files(Flow):
     """Objects under a path, read by ``cloudFiles`` (or, to compare, by Spark's own file source).
@@ -121,8 +124,7 @@ class Files(Flow):
     @property
     def by_events(self) -> bool:
         """Whether new files come from the inbox of events."""
-        names = ("cloudfiles.usenotifications", "cloudfiles.usemanagedfileevents")
-        told = [value.strip().lower() for name, value in self.options.items() if name.lower() in names]
+        told = [value.strip().lower() for name, value in self.options.items() if name.lower() in EVENTS]
         return self.source == "cloudFiles" and "true" in told
 
     def default_checks(self) -> tuple[Check, ...]:

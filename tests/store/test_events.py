@@ -149,15 +149,8 @@ def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(t
     until(lambda: webhook.waiting() == 0)
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "advance",
-        pytest.param("append", marks=pytest.mark.soak("another place to die at")),
-        pytest.param("position", marks=pytest.mark.soak("another place to die at")),
-    ],
-)
-def test_modes_change_places_around_crashes_and_each_file_is_loaded_once(things, place, monkeypatch):
+def change_modes(things, place, monkeypatch):
+    """Modes change places around crashes after calls of that name."""
     owner = SqliteInbox if place == "advance" else Journal
     number = 0
     for options in ({}, EVENTS, {}, EVENTS, EVENTS):
@@ -173,6 +166,16 @@ def test_modes_change_places_around_crashes_and_each_file_is_loaded_once(things,
     things.load()
     assert sorted(int(a) for (a,) in things.rows("a")) == list(range(number + 1))
     assert things.failed_checks() == set()
+
+
+def test_modes_change_places_around_crashes_and_each_file_is_loaded_once(things, monkeypatch):
+    change_modes(things, "advance", monkeypatch)
+
+
+@pytest.mark.soak("a crash after the journal's write, and one at each look at it")
+@pytest.mark.parametrize("place", ["append", "position"])
+def test_modes_change_places_around_crashes_of_the_journal(things, place, monkeypatch):
+    change_modes(things, place, monkeypatch)
 
 
 def crashing(before):
