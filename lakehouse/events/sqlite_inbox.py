@@ -182,6 +182,15 @@ class SqliteInbox:
         [(count, newest)] = self._rows("SELECT count(*), max(at) FROM events", ())
         return count, datetime.fromtimestamp(newest, UTC) if newest else None
 
+    def delays_seconds(self, bucket: str, prefix: str) -> list[float]:
+        """Of each event below a prefix, how long after its object's time it was put."""
+        rows = self._rows(
+            "SELECT received - modified_milliseconds / 1000.0 FROM events "
+            "WHERE modified_milliseconds IS NOT NULL AND bucket = ? AND substr(key, 1, ?) = ?",
+            (bucket, len(prefix), prefix),
+        )
+        return [seconds for (seconds,) in rows]
+
     def _version(self) -> int:
         return self._number("PRAGMA user_version")
 

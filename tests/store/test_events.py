@@ -51,12 +51,10 @@ class Told(LocalWorld):
 
     def lists(self):
         """LIST requests for the bucket of the files, by the store's own count."""
-        with urllib.request.urlopen(f"{self.lake.endpoint.url}/minio/v2/metrics/bucket") as said:
+        with urllib.request.urlopen(f"{self.lake.endpoint.url}/minio/metrics/v3/bucket/api/{self.bucket}") as said:
             lines = said.read().decode().splitlines()
-        name = 'minio_bucket_requests_total{api="listobjectsv'
-        return sum(
-            float(one.rsplit(" ", 1)[1]) for one in lines if one.startswith(name) and f'bucket="{self.bucket}"' in one
-        )
+        counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
+        return sum(float(one.rsplit(" ", 1)[1]) for one in counted)
 
     def reader(self):
         [found] = [one for one in self.inbox.readers() if self.folder in one.name]
@@ -108,6 +106,8 @@ def test_files_come_by_their_events_without_a_listing_and_with_what_a_listing_ha
     assert things.load().batches == ()
     assert things.lists() == before
     assert things.rows("a") == rows_of(0, 1, 2, 3)
+    assert things.declare().load().batches == ()
+    assert things.lists() > before, "the count is of this"
     listed = {one.key: one for one in things.lake.store.list(things.bucket, things.folder)}
     for entry in things.entries():
         info = listed[entry.key]
