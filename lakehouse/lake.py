@@ -15,6 +15,8 @@ from deltalake import DeltaTable
 from deltalake.exceptions import TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
 
+from lakehouse.errors import TransientError
+from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint
@@ -159,6 +161,10 @@ class Lake:
 
         settings = settings or Settings.load()
         endpoint = ensure_store(settings, say)
+        try:
+            ensure_receiver(settings)
+        except TransientError as error:  # what the store tells waits there
+            say(error.what)
         _log.info("lake %s at %s, declared in %s", settings.lake_uri, endpoint.url, settings.declaration)
         return cls(settings, endpoint, open_store(endpoint))
 

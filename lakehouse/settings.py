@@ -100,6 +100,12 @@ class Settings(BaseSettings):
         "spark", description="who loads files: spark, or local: processes of this machine, without a JVM"
     )
     engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
+    events_inbox: Path | None = Field(
+        None, description="file of the events that tell of new files; unset = events/inbox.sqlite in LAKEHOUSE_HOME"
+    )
+    events_token: SecretStr | None = Field(
+        None, description="what a store has to say to lakehouse events serve; unset = one that events enable makes"
+    )
     spark_ui: bool = Field(False, description="serve Spark's own pages on 127.0.0.1")
 
     @model_validator(mode="after")
@@ -138,7 +144,14 @@ class Settings(BaseSettings):
             folders["contracts"] = settings.contracts
         if settings.minio_binary is not None:
             folders["minio_binary"] = settings.minio_binary
+        if settings.events_inbox is not None:
+            folders["events_inbox"] = settings.events_inbox
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
+
+    @property
+    def inbox_path(self) -> Path:
+        """The file of the inbox of events."""
+        return self.events_inbox or self.home / "events" / "inbox.sqlite"
 
     @property
     def lake_uri(self) -> str:

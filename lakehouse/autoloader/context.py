@@ -6,7 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
@@ -17,6 +17,7 @@ from lakehouse.autoloader.files.discovery import discover
 from lakehouse.autoloader.files.journal import Journal, utc_now
 from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.files.told import Folder, discover_told, opened_inbox
 from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.locations import ROOT
@@ -69,6 +70,7 @@ class Source:
     journal_root: str | None
     now: Callable[[], datetime] = utc_now
     endpoint: StoreEndpoint | None = None
+    _looked: bool = field(default=False, init=False)
 
     @cached_property
     def path(self) -> SourcePath:
@@ -138,21 +140,23 @@ class Source:
         return made
 
     def discover(self) -> None:
-        """Brings the journal up to date with the bucket.
+        """Brings the journal up to date with the bucket: by events where the options say so, else by a listing.
 
         Raises:
             ConfigurationError: it is a local path, and there is nothing of that name.
         """
         require_there(self.path, self.options.path)
         bucket, prefix = self.journal_place
-        discover(
-            self.store,
-            self.path,
-            self.journal,
-            (bucket, f"{prefix}audit.json"),
-            now=self.now,
-            audit_interval_seconds=self.options.backfill_interval_seconds,
-        )
+        audit, seconds = (bucket, f"{prefix}audit.json"), self.options.backfill_interval_seconds
+        if not self.options.by_events:
+            discover(self.store, self.path, self.journal, audit, now=self.now, audit_interval_seconds=seconds)
+            return
+        folder = Folder(self.store, self.path, self.journal, audit)
+        first, self._looked = not self._looked, True
+        with opened_inbox(self.options.events_inbox) as inbox:
+            discover_told(
+                folder, inbox, now=self.now, interval_seconds=seconds, listing=first and self.options.list_on_start
+            )
 
     def backlog(self, after: int = 0, stream: str = "") -> Backlog:
         """The stream's choice of the files."""

@@ -18,6 +18,7 @@ from lakehouse.cli.cleanup import cleanup
 from lakehouse.cli.copy_into import copy_into
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.doctor import doctor, explain
+from lakehouse.cli.events import events
 from lakehouse.cli.forget import forget
 from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
@@ -94,6 +95,7 @@ def down(
 ) -> None:
     """Stop the Spark engine and the object store. Data stays."""
     from lakehouse.engine import stop_engine
+    from lakehouse.events.setup import stop_receiver
     from lakehouse.settings import Settings
     from lakehouse.storage import stop_store
 
@@ -104,6 +106,7 @@ def down(
             users |= {entry.name for entry in (settings.home / "engine").iterdir() if entry.is_dir()}
         engines = sum(stop_engine(settings.model_copy(update={"user": user})) for user in sorted(users))
         store = stop_store(settings)
+        stop_receiver(settings)
         out.line(f"stopped {engines} engine(s) and {int(store)} object store(s); data stays in {settings.home}")
         out.result({"stopped_engines": engines, "stopped_stores": int(store), "home": str(settings.home)})
 
@@ -267,6 +270,7 @@ app.command()(report)
 app.command()(stream)
 app.command("copy-into")(copy_into)
 app.add_typer(checkpoint, name="checkpoint")
+app.add_typer(events, name="events")
 app.add_typer(maintain, name="maintain")
 app.add_typer(schema, name="schema")
 app.add_typer(triggers, name="triggers")

@@ -45,6 +45,7 @@ class Seen:
         ahead: Files found since then behind ``last_key``.
         ahead_key: The greatest key of them.
         newest: The newest time of all.
+        told: Number of the last event of the inbox that was read, where events tell of the folder.
     """
 
     high: str = ""
@@ -56,6 +57,7 @@ class Seen:
     ahead: int = 0
     ahead_key: str = ""
     newest: str = ""
+    told: int = 0
     v: int = 2
 
     @classmethod

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from lakehouse.autoloader.options.paths import SourcePath, plain_uri
-from lakehouse.flows.files import Files
+from lakehouse.flows.files import EVENTS, Files
 from lakehouse.storage.store import ObjectInfo
 from lakehouse.table import Catalogue, Table
 
@@ -88,11 +88,17 @@ class Folder:
             filters.append(FileFilter(SourcePath.parse(flow.path, strict=options.use_strict_globber), options))
         return lambda info: info.size_bytes > 0 and any(one.takes(info) for one in filters)
 
+    @property
+    def by_events(self) -> bool:
+        """Whether events tell of it to every table that is fed."""
+        flows = _flows(self.fed)
+        return bool(flows) and all(flow.by_events for flow in flows)
+
     def listing_interval_seconds(self) -> float:
         """How often everything in it is listed at least: as often as ``cloudFiles`` itself does that."""
         from lakehouse.autoloader.options.parse import CloudFilesOptions
 
-        told = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL,))) for flow in _flows(self.fed)]
+        told = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL, *EVENTS))) for flow in _flows(self.fed)]
         return min((one.backfill_interval_seconds for one in told), default=3600.0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from lakehouse.dagster import arrivals
@@ -12,6 +12,7 @@ from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.loaded import loaded_by_all
+from lakehouse.dagster.told import look_by_events
 from lakehouse.errors import LakehouseError, StoreUnavailable
 from lakehouse.lake import Lake
 
@@ -58,7 +59,8 @@ def look_around(
             looked.left = turned[number:]
             break
         try:
-            found = arrivals.look(
+            told = look_by_events(lake.settings, folder, cursor.of(folder), now)
+            found = told.look or arrivals.look(
                 lake.store,
                 folder.bucket,
                 folder.root,
@@ -74,7 +76,7 @@ def look_around(
         except LakehouseError as problem:
             looked.problems[folder.name] = problem
         else:
-            looked.found.append((folder, found))
+            looked.found.append((folder, replace(found, after=replace(found.after, told=told.upto))))
     if looked.problems and not looked.found:
         raise next(iter(looked.problems.values()))
     return looked

@@ -6,11 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from deltalake.exceptions import DeltaError
 
+from lakehouse.autoloader.files.told import opened_inbox
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
 from lakehouse.counting.data_files import OnlySpark
@@ -19,6 +22,7 @@ from lakehouse.direct.pool import opened_pool
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.stream import DirectStream, Done, Loading
 from lakehouse.errors import LakehouseError, StreamFailed
+from lakehouse.events.bell import Bell
 from lakehouse.lake import Lake
 from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.file_logs import CloudFilesLog
@@ -27,6 +31,8 @@ from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
 
 _PAUSE_SECONDS = 1.0
 """Between two looks of a run that does not end and has no interval."""
+_QUIET_SECONDS = 10.0
+"""The same where an event ends the pause."""
 
 
 def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamReport:
@@ -47,7 +53,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     run.trigger.require_batches(table)
     started = time.monotonic()
     alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
-    with checkpoints.writer_of(lake, table) as lease, alone as pool, explained(lake, table):
+    listening = _bell_of(run, loading)
+    with checkpoints.writer_of(lake, table) as lease, alone as pool, listening as bell, explained(lake, table):
         before = settle(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
         files = CloudFilesLog(lake, loading.options)
@@ -56,11 +63,16 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
         run.on_alive()
 
         def told() -> Iterator[tuple[BatchProgress, list[str]]]:
+            nonlocal loading
+            if bell:
+                bell.listen()
             # opened for each look: what a run that does not end remembers of its source stays small
             for batch in DirectStream(lake, table, loading, pool).batches(once=run.trigger.name == "once"):
                 yield _told(table, batch, files)
+            loading = replace(loading, options=replace(loading.options, list_on_start=False))
 
-        _until_enough(run, told, done, lease.check)
+        wait = partial(bell.wait, run.stop.asked) if bell else run.stop.asked.wait
+        _until_enough(run, told, done, lease.check, wait, _QUIET_SECONDS if bell else _PAUSE_SECONDS)
         return report_of(lake, table, done, before, started)
 
 
@@ -95,7 +107,7 @@ def run_latest(run: Run, lake: Lake, table: str, merging: Merging, definition: d
                 yield batch, []
 
         try:
-            _until_enough(run, told, done, lease.check)
+            _until_enough(run, told, done, lease.check, run.stop.asked.wait, _PAUSE_SECONDS)
         except OnlySpark as reason:
             raise NotDirect(str(reason)) from reason
         return report_of(lake, table, done, before, started)
@@ -106,10 +118,12 @@ def _until_enough(
     look: Callable[[], Iterator[tuple[BatchProgress, list[str]]]],
     done: deque[tuple[BatchProgress, list[str]]],
     still_ours: Callable[[], None],
+    asked_within: Callable[[float], bool],
+    pause_seconds: float,
 ) -> None:
     """Looks for batches once, or again and again, until the trigger has enough or the run is asked to stop."""
     interval = run.trigger.interval
-    pause = interval.total_seconds() if interval else _PAUSE_SECONDS
+    pause = interval.total_seconds() if interval else pause_seconds
     while True:
         for batch in look():
             done.append(batch)
@@ -119,9 +133,20 @@ def _until_enough(
                 break
             still_ours()
         run.on_alive()
-        if run.trigger.ends or run.stop.asked.wait(pause):
+        if run.trigger.ends or asked_within(pause):
             return
         still_ours()
+
+
+@contextmanager
+def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
+    """What ends the pauses of a run that has no interval of its own and whose files events tell of."""
+    options = loading.options
+    if run.trigger.ends or run.trigger.interval or not options.by_events:
+        yield None
+        return
+    with opened_inbox(options.events_inbox) as inbox:
+        yield Bell(inbox)
 
 
 @contextmanager

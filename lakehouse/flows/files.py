@@ -48,6 +48,9 @@ Options = Annotated[
 
 _log = logging.getLogger(__name__)
 
+EVENTS = ("cloudfiles.usenotifications", "cloudfiles.usemanagedfileevents")
+"""Options that let events tell of new files, in lower case."""
+
 
 class Files(Flow):
     """Objects under a path, read by ``cloudFiles`` (or, to compare, by Spark's own file source).
@@ -118,6 +121,12 @@ class Files(Flow):
         """Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``."""
         return {**(LINEAGE if self.lineage else {}), **self.metadata}
 
+    @property
+    def by_events(self) -> bool:
+        """Whether new files come from the inbox of events."""
+        told = [value.strip().lower() for name, value in self.options.items() if name.lower() in EVENTS]
+        return self.source == "cloudFiles" and "true" in told
+
     def default_checks(self) -> tuple[Check, ...]:
         """What proves that nothing was lost or loaded twice, where rows say where they are from."""
         names = ("no_file_loaded_twice", "every_file_loaded", "no_quarantined_files") if self.replaces else ()
@@ -132,6 +141,8 @@ class Files(Flow):
             own["cloudFiles.journalLocation"] = f"{settings.journal_root}/{source_id(SourcePath.parse(self.path))}"
             if self.columns is None:
                 own["cloudFiles.schemaLocation"] = settings.schema_uri(table)
+            if self.by_events:
+                own["cloudFiles.eventsInbox"] = str(settings.inbox_path)
         if self.hints is not None:
             own["cloudFiles.schemaHints"] = self.hints
         if self.glob is not None:

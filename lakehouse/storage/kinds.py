@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lakehouse.storage.store import StoreEndpoint
+from lakehouse.storage.webhook import Webhook
 
 Launch = tuple[list[str], Mapping[str, str]]
 """Command and whole environment of a server; credentials are in the environment or in a private file only."""
@@ -25,6 +26,7 @@ class Start:
         endpoint: Address and credentials that it is to have.
         say: Told about a build of the server, which takes minutes.
         minio: The MinIO executable that the settings name.
+        webhook: Who is told of new objects; only MinIO tells.
     """
 
     folder: Path
@@ -32,6 +34,7 @@ class Start:
     endpoint: StoreEndpoint
     say: Callable[[str], None] = lambda text: None
     minio: Path | None = None
+    webhook: Webhook | None = None
 
 
 class StoreServer(ABC):

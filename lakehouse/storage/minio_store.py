@@ -77,6 +77,11 @@ class MinioStore:
                 next_command="correct LAKEHOUSE_S3_ENDPOINT",
             ) from None
 
+    @property
+    def client(self) -> Minio:
+        """The SDK's own client, for what only some stores have."""
+        return self._client
+
     def list(self, bucket: str, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectInfo]:
         """See ``ObjectStore.list``."""
         with explained(self._where(bucket, prefix), bucket):

@@ -187,7 +187,7 @@ def test_every_format_end_to_end_in_one_stream_of_four_sources(source):
     ("options", "schema", "said"),
     [
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
-        ({"useNotifications": "true"}, DDL, "useNotifications"),
+        ({"queueUrl": "x"}, DDL, "queueUrl"),
         ({}, None, "cloudFiles.schemaLocation"),
         ({"schemaEvolutionMode": "addNewColumnsWithTypeWidening"}, DDL, "cannot change a schema that was given"),
         ({"schemaEvolutionMode": "addNewColumns"}, DDL, "cannot change a schema that was given"),

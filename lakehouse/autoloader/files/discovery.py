@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
@@ -18,6 +18,13 @@ _PAGE = 1_000
 _APPEND = 50_000
 FAST_FROM_FILES = 20_000
 """Below this many known files a full listing costs next to nothing, and nothing is taken on trust."""
+
+
+OnNew = Callable[[Sequence[ObjectInfo]], None]
+
+
+def _unheard(found: Sequence[ObjectInfo]) -> None:
+    """For who does not ask."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ def discover(
     *,
     now: Callable[[], datetime],
     audit_interval_seconds: float,
+    whole: bool = False,
+    on_new: OnNew = _unheard,
 ) -> Discovery:
     """Brings the journal up to date with the bucket, page by page.
 
@@ -62,6 +71,8 @@ def discover(
         state_key: Bucket and key of the small object that remembers the last full listing.
         now: The clock. Jumps backwards make a full listing, nothing worse.
         audit_interval_seconds: How long new files may stay unseen behind the last key.
+        whole: Everything is listed, and what is found says nothing of the order of keys: others found files between.
+        on_new: Told of the objects that the journal did not know, before it numbers them.
 
     Raises:
         ConfigurationError: the journal is of another bucket.
@@ -71,7 +82,7 @@ def discover(
     known, last_key = journal.high_water, journal.max_key
     since = known
     large = known >= FAST_FROM_FILES
-    audit = _last_audit(store, state_key) if large else None
+    audit = _last_audit(store, state_key) if large and not whole else None
     elapsed = (now() - audit.at).total_seconds() if audit else -1.0
     # the greatest key may be another folder's that shares the journal
     fast = audit is not None and audit.root == source.root and audit.ordered and 0 <= elapsed < audit_interval_seconds
@@ -81,6 +92,7 @@ def discover(
         fresh: list[ObjectInfo] = []
         for page in _chunks(iter(objects), _PAGE):
             fresh += [one for one, _ in journal.unseen(page)]
+        on_new(fresh)
         tally.behind += sum(one.key <= last_key for one in fresh)
         before = journal.high_water
         count = journal.append(source.bucket, fresh, since)
@@ -90,7 +102,8 @@ def discover(
     if tally.found:
         journal.merge()
     if not fast and journal.high_water >= FAST_FROM_FILES:
-        _write_audit(store, state_key, _Audit(now(), bool(known) and tally.behind == 0, source.root))
+        ordered = bool(known) and tally.behind == 0 and not whole
+        _write_audit(store, state_key, _Audit(now(), ordered, source.root))
     how = "behind the last key" if fast else "whole"
     _log.debug("%s listed %s: %s", plain_uri(source.bucket, source.root), how, tally)
     return Discovery(tally.listed, tally.found, tally.ignored, not fast)

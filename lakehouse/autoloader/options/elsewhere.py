@@ -15,16 +15,13 @@ KEYS = (
 )
 REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environment of the driver and the workers"
 
-_LISTS = "new files are found by listing the bucket and no queue is read"
+_LISTS = "files are found by listing the bucket, or by events of the store itself; no queue of a cloud is read"
 _OTHER_CLOUD = "files are read from S3 and compatible stores only, and no queue of another cloud is made or read"
 _CREDENTIAL = f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}"
 _NO_ROLE = f"it is for the services that tell of new files, and none is asked; {KEYS}"
 _OFF = ("false",)
 
 DATABRICKS_OPTIONS: dict[str, Elsewhere] = by_name(
-    Elsewhere("cloudFiles.useNotifications", f"{_LISTS}, so leave it out", _OFF, REFUSED),
-    Elsewhere("cloudFiles.useManagedFileEvents", f"{_LISTS}, so leave it out", _OFF, REFUSED),
-    Elsewhere("cloudFiles.listOnStart", "every start lists the bucket anyway, so leave it out", _OFF, REFUSED),
     Elsewhere(
         "cloudFiles.useIncrementalListing",
         "whether listing can begin after the last key is found out by itself; cloudFiles.backfillInterval says how "

@@ -45,6 +45,8 @@ WIDENING = "addNewColumnsWithTypeWidening"
 UNKNOWN = "no option is called so"
 """How a note of an option begins that nobody knows, after its name."""
 
+BACKFILL_BEHIND_EVENTS_SECONDS = DAY_SECONDS
+"""Longest time between two listings of a folder whose files events tell of."""
 _FORMATS = ", ".join(FORMATS.names())
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
@@ -63,6 +65,8 @@ class CloudFilesOptions:
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
+        use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
+        events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
         notes: What is to be told of options that are accepted and without effect: a sentence each, with no value.
     """
@@ -86,6 +90,10 @@ class CloudFilesOptions:
     use_strict_globber: bool = False
     validate_options: bool = True
     backfill_interval_seconds: float = 3600.0
+    use_notifications: bool = False
+    use_managed_file_events: bool = False
+    list_on_start: bool = False
+    events_inbox: str | None = None
     path_glob_filter: str | None = None
     modified_after: datetime | None = None
     modified_before: datetime | None = None
@@ -148,7 +156,14 @@ class CloudFilesOptions:
         if format_ == "text" and encoding_of(reader):
             notes.append("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.")
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
+        if fields.get("use_notifications") or fields.get("use_managed_file_events"):
+            fields.setdefault("backfill_interval_seconds", BACKFILL_BEHIND_EVENTS_SECONDS)
         return cls(**fields, reader=reader, notes=tuple(notes))
+
+    @property
+    def by_events(self) -> bool:
+        """Whether new files come from the inbox of events."""
+        return self.use_notifications or self.use_managed_file_events
 
 
 @dataclass(frozen=True)
@@ -175,6 +190,12 @@ def _place(text: str) -> str:
         pass
     cure = foreign(uri) or f"write it as {HOW_TO_WRITE}"
     raise ValueError(f"it must be on the object store or on this machine: {cure}")
+
+
+def _file(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("write the whole path of a file on the driver's machine, from / on")
+    return text
 
 
 def _path(text: str) -> str:
@@ -224,6 +245,9 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.useStrictGlobber", "use_strict_globber", flag),
     Option("cloudFiles.validateOptions", "validate_options", flag),
     Option("cloudFiles.backfillInterval", "backfill_interval_seconds", positive_seconds),
+    Option("cloudFiles.useNotifications", "use_notifications", flag),
+    Option("cloudFiles.useManagedFileEvents", "use_managed_file_events", flag),
+    Option("cloudFiles.listOnStart", "list_on_start", flag),
     Option("pathGlobFilter", "path_glob_filter", _glob),
     Option("modifiedAfter", "modified_after", moment),
     Option("modifiedBefore", "modified_before", moment),
@@ -235,6 +259,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
+    Option("cloudFiles.eventsInbox", "events_inbox", _file),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),

@@ -139,6 +139,17 @@ def test_no_intervals(text):
     assert "write an interval" in problem(cloudFiles_backfillInterval=text)
 
 
+@pytest.mark.parametrize("name", ["useNotifications", "useManagedFileEvents"])
+def test_events_are_switched_on_by_either_name_and_have_a_longer_interval_of_listings(name):
+    assert parse(**{f"cloudFiles_{name}": "false"}) == parse()
+    assert not parse().by_events
+    told = parse(**{f"cloudFiles_{name}": "true"})
+    assert told.by_events and told.backfill_interval_seconds == DAY
+    both = parse(cloudFiles_useNotifications="true", cloudFiles_backfillInterval="2 hours")
+    assert both.backfill_interval_seconds == 7200
+    assert "whole path" in problem(cloudFiles_eventsInbox="inbox.sqlite")
+
+
 def test_months_have_no_length_and_a_listing_needs_an_interval():
     assert "months and years differ" in problem(cloudFiles_cleanSource_retentionDuration="1 month")
     assert "longer than 0 seconds" in problem(cloudFiles_backfillInterval="0 days")
@@ -269,5 +280,5 @@ def test_unknown_options_of_ours_can_be_ignored_and_no_others():
     loose = {**BASE, "cloudFiles.validateOptions": "false"}
     options = CloudFilesOptions.parse({**loose, "cloudFiles.newThing": "1", "cloudFiles.maxFiles": "1"})
     assert (options.validate_options, options.max_files_per_trigger, options.reader) == (False, 1000, {})
-    for name in ("cloudFiles.useNotifications", "cloudFiles.storageSecret"):
+    for name in ("cloudFiles.awsSecretKey", "cloudFiles.storageSecret"):
         assert len(problems({**loose, name: "x"})) == 1

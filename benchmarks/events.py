@@ -1,0 +1,179 @@
+"""``./dev bench events``: how soon new files are known and loaded by events, beside a listing of the same folder.
+
+A folder with many known files, MinIO and its receiver, all on this machine. ``told`` is from an object's time to its
+event's commit in the inbox; ``loaded`` from an object's time to the end of its batch, by a service without pauses on
+the local engine; ``found`` is one look for new files among the known ones, by events and by a listing, with the LIST
+requests that the store counted. Then the receiver is away while files come: what its store had kept, and what one
+listing finds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+import urllib.request
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from benchmarks.own_lake import own_lake
+from lakehouse.autoloader.context import Source
+from lakehouse.autoloader.files import told
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.events import setup
+from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.lake import Lake
+from lakehouse.service.service import Service
+from lakehouse.streams.trigger import Trigger
+
+_DECLARATION = """
+tables:
+  bronze.told:
+    files:
+      path: s3a://landing/told/
+      engine: local
+      options: {cloudFiles.useNotifications: true}
+"""
+_COUNT = "minio_bucket_api_total"
+_BUCKET, _PATIENCE_SECONDS = "landing", 300.0
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(prog="./dev bench events", description=__doc__)
+    parser.add_argument("--known", type=int, default=20_000, help="files in the folder")
+    parser.add_argument("--new", type=int, default=1_000, help="files that a look finds")
+    parser.add_argument("--puts", type=int, default=60, help="files that the service loads, each alone")
+    parser.add_argument("--outage", type=int, default=2_000, help="files that come while nobody receives")
+    chosen = parser.parse_args(arguments)
+    with own_lake(engine="local") as made:
+        settings = made.settings.model_copy(update={"declaration": made.settings.home / "lakehouse.yaml"})
+        settings.declaration.write_text(_DECLARATION)
+        lake = replace(made, settings=settings)
+        try:
+            setup.enable(settings, {_BUCKET: ["told/", "many/"]})
+            lake = replace(lake, endpoint=Lake.open(settings).endpoint)
+            result = {"service": _service(lake, chosen.puts), "look": _look(lake, chosen.known, chosen.new)}
+            result["outage"] = _outage(lake, chosen.outage)
+            print(json.dumps(result, indent=1))
+        finally:
+            setup.stop_receiver(settings)
+
+
+def _service(lake: Lake, puts: int) -> dict[str, Any]:
+    latencies: list[float] = []
+    _put(lake, ["told/0.json"])
+    service = Service(
+        lake,
+        ["bronze.told"],
+        Trigger.parse("default"),
+        on_batch=lambda batch: latencies.extend(batch.latencies_seconds),
+    )
+    running = threading.Thread(target=service.run)
+    running.start()
+    _until(lambda: len(latencies) >= 1)
+    latencies.clear()
+    for number in range(puts):
+        _put(lake, [f"told/{number:05d}.json"])
+        time.sleep(0.3)
+    _until(lambda: len(latencies) >= puts)
+    service.stop.ask()
+    running.join()
+    return {"files": puts, "loaded_seconds": _percentiles(latencies), "told_seconds": _told(lake, "told/")}
+
+
+def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
+    lists = {"told": _source(lake, "a", events=True), "listed": _source(lake, "b", events=False)}
+    _put(lake, [f"many/{number:08d}.json" for number in range(known)])
+    for source in lists.values():
+        source.discover()
+    # behind known keys, so that no look may begin after the last one
+    names = [f"many/{number * (known // new):08d}-new.json" for number in range(new)]
+    _put(lake, names)
+    inbox = SqliteInbox(lake.settings.inbox_path)
+    _until(lambda: len(inbox.has(_BUCKET, names)) == new)
+    inbox.close()
+    result: dict[str, Any] = {"known": known, "new": new}
+    for name, source in lists.items():
+        before, requests = source.journal.high_water, _lists(lake)
+        started = time.monotonic()
+        source.discover()
+        seconds = time.monotonic() - started
+        found = source.journal.high_water - before
+        if found != new:
+            raise SystemExit(f"{name}: {found:,} of {new:,} files were found")
+        result[name] = {"seconds": round(seconds, 3), "list_requests": int(_lists(lake) - requests)}
+    return result
+
+
+def _outage(lake: Lake, files: int) -> dict[str, Any]:
+    source = _source(lake, "a", events=True)
+    before = source.journal.high_water
+    setup.stop_receiver(lake.settings)
+    names = [f"many/~{number:08d}.json" for number in range(files)]
+    _put(lake, names)
+    setup.ensure_receiver(lake.settings)
+    webhook = setup.webhook_of(setup.store_server(lake.settings).folder)
+    assert webhook is not None
+    _until(lambda: webhook.waiting() == 0)
+    source.discover()
+    by_events = source.journal.high_water - before
+    told.GRACE = told.timedelta(0)
+    source = _source(lake, "a", events=True, listOnStart="true")
+    source.discover()
+    [reader] = [one for one in SqliteInbox(lake.settings.inbox_path).readers() if "/many/" in one.name]
+    return {
+        "files": files,
+        "by_events": by_events,
+        "by_listing": source.journal.high_water - before - by_events,
+        "loss_rate": reader.loss_rate,
+    }
+
+
+def _source(lake: Lake, journal: str, *, events: bool, **options: str) -> Source:
+    given = {"useNotifications": str(events).lower(), "journalLocation": f"{lake.settings.lake_uri}/{journal}/"}
+    given |= {"format": "json", "eventsInbox": str(lake.settings.inbox_path), **options}
+    parsed = CloudFilesOptions.parse(
+        {"path": f"s3a://{_BUCKET}/many/", **{f"cloudFiles.{name}": value for name, value in given.items()}}
+    )
+    return Source(parsed, None, endpoint=lake.endpoint)
+
+
+def _put(lake: Lake, keys: Iterable[str]) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: lake.store.write(_BUCKET, key, b'{"a": 1}\n'), keys))
+
+
+def _told(lake: Lake, prefix: str) -> list[float]:
+    inbox = SqliteInbox(lake.settings.inbox_path)
+    seconds = inbox.delays_seconds(_BUCKET, prefix)
+    inbox.close()
+    return _percentiles(seconds)
+
+
+def _lists(lake: Lake) -> float:
+    """LIST requests for the bucket, as the store counted them."""
+    with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{_BUCKET}") as said:
+        lines = said.read().decode().splitlines()
+    return sum(float(one.rsplit(" ", 1)[1]) for one in lines if one.startswith(_COUNT) and "ListObjects" in one)
+
+
+def _percentiles(seconds: list[float]) -> list[float]:
+    return [round(one, 3) for one in np.percentile(seconds, [50, 95]).tolist()]
+
+
+def _until(condition: Any) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise SystemExit("it did not happen in time")
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Finding what is new by events: what an inbox tells of a folder, held against the journal.
+
+An event is a hint. What it says of a file is taken as it is only while it is fresh and of a key that the journal does
+not have; of all else the store is asked. A listing of everything, which comes at the latest after an interval, finds
+what no event told of, and says how much that was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from lakehouse.autoloader.files.discovery import discover
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.journal_reader import TRIES
+from lakehouse.autoloader.options.paths import SourcePath
+from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events.event import Event
+from lakehouse.events.inbox import Inbox, Reader
+from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.storage.store import ObjectInfo, ObjectStore
+
+VARIABLE = "LAKEHOUSE_EVENTS_INBOX"
+FRESH = timedelta(minutes=10)
+"""So long what an event says of a new file counts: as long as a listing's word may wait for its batch."""
+GRACE = timedelta(minutes=1)
+"""An event that comes later than that does not count as one that told of its file."""
+SHORTEST_INTERVAL_SECONDS = 900.0
+
+_PAGE = 5_000
+_ASKED = 1_000
+_THREADS = 8
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder and the journal of its files.
+
+    Attributes:
+        store: Where the files are.
+        path: What is read.
+        journal: What is known.
+        audit: Bucket and key of what ``discover`` remembers.
+    """
+
+    store: ObjectStore
+    path: SourcePath
+    journal: Journal
+    audit: tuple[str, str]
+
+    @property
+    def reader(self) -> str:
+        """Its name among the readers of an inbox: several streams may share a journal, and folders too."""
+        told = f"{self.journal.uri}\n{self.path.bucket}\n{self.path.file or self.path.root}"
+        return f"s3a://{self.path.bucket}/{self.path.root} {hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+    @property
+    def prefix(self) -> str:
+        """What all its keys begin with."""
+        return self.path.file if self.path.file else self.path.root
+
+
+@dataclass(frozen=True)
+class ToldDiscovery:
+    """What one look into the inbox found.
+
+    Attributes:
+        events: Events that were read.
+        found: New file versions that they brought into the journal.
+        asked: Objects of which the store was asked.
+        listed: Why everything was listed; empty when it was not.
+        lost: Files which that listing found, and no event had told of.
+    """
+
+    events: int
+    found: int
+    asked: int
+    listed: str = ""
+    lost: int = 0
+
+
+@contextmanager
+def opened_inbox(path: str | None) -> Iterator[SqliteInbox]:
+    """The inbox that the options name, or this process's environment.
+
+    Raises:
+        ConfigurationError: nothing names one, or there is none.
+    """
+    place = path or os.environ.get(VARIABLE)
+    if not place:
+        raise ConfigurationError(
+            "nothing says where the inbox of file events is",
+            where="cloudFiles options",
+            state="nothing was read or written",
+            next_command=f"set {VARIABLE} where the driver runs, or give cloudFiles.eventsInbox: "
+            "lakehouse events status shows the place",
+        )
+    inbox = SqliteInbox(Path(place))
+    try:
+        yield inbox
+    finally:
+        inbox.close()
+
+
+def discover_told(
+    folder: Folder,
+    inbox: Inbox,
+    *,
+    now: Callable[[], datetime],
+    interval_seconds: float,
+    listing: bool = False,
+) -> ToldDiscovery:
+    """Brings the journal up to date with the inbox; and with the bucket, when a listing is due.
+
+    Args:
+        folder: What is looked for.
+        inbox: What events told.
+        now: The clock.
+        interval_seconds: Longest time between two listings.
+        listing: Everything is listed now.
+
+    Raises:
+        ConfigurationError: the journal is of another bucket.
+        TransientError: others wrote to the journal every time.
+    """
+    journal = folder.journal
+    journal.refresh()
+    journal.require_bucket(folder.path.bucket)
+    reader, upto = inbox.reader(folder.reader), inbox.last_number()
+    unknown = _not_comparable(reader, journal, inbox)
+    why = unknown or ("asked for" if listing else _due(reader, now(), interval_seconds))
+    look = _Look(folder, inbox, now)
+    if reader is not None and not look.read(reader.upto, upto):
+        why = why or "more events than the store can be asked of one by one"
+    if not why:
+        if reader is not None and (look.events or upto > reader.upto):
+            at = journal.position(journal.high_water)
+            inbox.advance(folder.reader, upto, at.seq, at.segment, look.found)
+        return ToldDiscovery(look.events, look.found, look.asked)
+    lost = look.list_all(measured=not unknown)
+    at = journal.position(journal.high_water)
+    known = reader or Reader(folder.reader, 0, 0, "", now())
+    told = known.told + look.found
+    done = replace(known, upto=upto, seq=at.seq, segment=at.segment, listed_at=now(), told=0)
+    done = replace(done, told_in_all=known.told_in_all + look.found, lost_in_all=known.lost_in_all + lost)
+    done = replace(done, told_before=told, lost_before=lost, interval_seconds=_next(known, lost, interval_seconds))
+    inbox.listed(done)
+    _log.info("%s listed whole (%s): %d files that no event told of", folder.reader, why, lost)
+    return ToldDiscovery(look.events, look.found, look.asked, why, lost)
+
+
+class _Look:
+    """One look at a folder through an inbox."""
+
+    def __init__(self, folder: Folder, inbox: Inbox, now: Callable[[], datetime]) -> None:
+        self._folder, self._inbox, self._now = folder, inbox, now
+        self.events = self.found = self.asked = 0
+        self._most = _ASKED + folder.journal.high_water // _ASKED
+
+    def read(self, after: int, upto: int) -> bool:
+        """Takes in the events; False when it gave up because too many had to be asked of."""
+        path = self._folder.path
+        while after < upto:
+            page = self._inbox.read(path.bucket, self._folder.prefix, after, upto, _PAGE)
+            self.events += len(page)
+            if not self._take({one.event.key: one.event for one in sorted(page, key=lambda one: one.event.sequencer)}):
+                return False
+            after = page[-1].number if len(page) == _PAGE else upto
+        if self.found:
+            self._folder.journal.merge()
+        return True
+
+    def list_all(self, *, measured: bool) -> int:
+        """Lists everything; returns how many new files no event had told of in time, where that can be known."""
+        folder, lost = self._folder, 0
+        limit, bucket = self._now() - GRACE, folder.path.bucket
+
+        def count(found: Sequence[ObjectInfo]) -> None:
+            nonlocal lost
+            old = [one.key for one in found if one.last_modified <= limit]
+            if measured and old:
+                lost += len(old) - len(self._inbox.has(bucket, old))
+
+        discover(
+            *(folder.store, folder.path, folder.journal, folder.audit),
+            now=self._now,
+            audit_interval_seconds=0.0,
+            whole=True,
+            on_new=count,
+        )
+        return lost
+
+    def _take(self, newest: dict[str, Event]) -> bool:
+        journal, bucket = self._folder.journal, self._folder.path.bucket
+        path = self._folder.path
+        below = {key: one for key, one in newest.items() if key == path.file or key.startswith(path.root)}
+        told = {key: one for key, one in below.items() if one.size_bytes and not key.endswith("/")}
+        infos = [_info(one) for one in told.values()]
+        certain = False
+        for _ in range(TRIES):
+            since = journal.high_water
+            fresh = journal.unseen(infos)
+            trusted = [first and not certain and self._is_fresh(told[one.key]) for one, first in fresh]
+            sure = [one for (one, _), yes in zip(fresh, trusted, strict=True) if yes]
+            doubtful = [told[one.key] for (one, _), yes in zip(fresh, trusted, strict=True) if not yes]
+            self.asked += len(doubtful)
+            if self.asked > self._most:
+                return False
+            found = [*sure, *self._current(doubtful)]
+            self.found += journal.append(bucket, found, since)
+            # what others numbered meanwhile was left out, and is looked at again
+            infos = [_info(told[one.key]) for one, _ in journal.unseen(found)]
+            if not infos:
+                return True
+            certain = True
+        raise TransientError(
+            "could not number new files: others wrote to the journal every time",
+            where=journal.uri,
+            state="nothing was lost: their events are read again",
+            next_command="run the same again",
+        )
+
+    def _is_fresh(self, event: Event) -> bool:
+        return event.modified is not None and abs(self._now() - event.modified) < FRESH
+
+    def _current(self, events: Iterable[Event]) -> list[ObjectInfo]:
+        """What the store has of these keys now, as a listing has it."""
+        events = list(events)
+        if not events:
+            return []
+        with ThreadPoolExecutor(min(_THREADS, len(events))) as pool:
+            return [one for one in pool.map(self._ask, events) if one is not None and one.size_bytes]
+
+    def _ask(self, event: Event) -> ObjectInfo | None:
+        store, bucket = self._folder.store, self._folder.path.bucket
+        there = store.info(bucket, event.key)
+        if there is None:
+            return None
+        if event.modified and (there.e_tag, there.size_bytes) == (event.e_tag, event.size_bytes):
+            return _info(event)
+        # the answer for one object has seconds, a listing has the milliseconds that a row's lineage shows
+        listed = next(iter(store.list(bucket, event.key)), None)
+        return listed if listed is not None and listed.key == event.key else None
+
+
+def _info(one: Event) -> ObjectInfo:
+    return ObjectInfo(one.key, one.size_bytes, one.e_tag, one.modified or one.at)
+
+
+def _not_comparable(reader: Reader | None, journal: Journal, inbox: Inbox) -> str:
+    """Why nobody can say which files of the journal events should have brought; empty where that can be said."""
+    if reader is None:
+        return "the first look"
+    if reader.upto < inbox.forgotten_upto():
+        return "events were forgotten before they were read"
+    if reader.seq > journal.high_water or journal.position(reader.seq).segment != reader.segment:
+        return "the journal is another one"
+    return ""
+
+
+def _due(reader: Reader | None, now: datetime, interval_seconds: float) -> str:
+    if reader is None:
+        return ""
+    elapsed = (now - reader.listed_at).total_seconds()
+    seconds = min(reader.interval_seconds or interval_seconds, interval_seconds)
+    return "" if 0 <= elapsed < seconds else "the interval is over"
+
+
+def _next(reader: Reader, lost: int, interval_seconds: float) -> float:
+    """A quarter after losses, the double without, between a quarter of an hour and what the options say."""
+    last = min(reader.interval_seconds or interval_seconds, interval_seconds)
+    wanted = last / 4 if lost else last * 2
+    return min(max(wanted, SHORTEST_INTERVAL_SECONDS), interval_seconds)

@@ -1,0 +1,183 @@
+"""``lakehouse events``: new files are told of by the store, and taken from an inbox in place of a listing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lakehouse.cli.output import Json, Output, command, require_declared
+
+if TYPE_CHECKING:
+    from lakehouse.settings import Settings
+
+events = typer.Typer(
+    help="New files are told of by the store: switch that on and off, see how it is, receive what is told.",
+    no_args_is_help=True,
+)
+Tables = Annotated[list[str] | None, typer.Argument(help="layer.name of each; default: all that read files")]
+
+
+@events.command("enable")
+def enable(tables: Tables = None, as_json: bool = Json) -> None:
+    """Make the store tell of new files in the tables' folders, and start the receiver."""
+    from lakehouse.events import setup
+    from lakehouse.settings import Settings
+
+    with command(as_json) as out:
+        settings = Settings.load()
+        folders = _folders(settings, tables)
+        setup.enable(settings, folders, out.say)
+        told = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
+        for one in told:
+            out.line(f"the store tells of new files in {one}")
+        out.line("tables take them from the inbox with the option cloudFiles.useNotifications: true")
+        out.result({"folders": told, "inbox": str(settings.inbox_path)})
+
+
+@events.command("disable")
+def disable(tables: Tables = None, as_json: bool = Json) -> None:
+    """Make the store tell no more of the tables' folders; without TABLE the receiver ends, too. The inbox stays."""
+    from lakehouse.events import setup
+    from lakehouse.settings import Settings
+
+    with command(as_json) as out:
+        settings = Settings.load()
+        folders = _folders(settings, tables)
+        setup.disable(settings, folders, out.say, all_of_it=not tables)
+        silent = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
+        for one in silent:
+            out.line(f"the store does not tell of new files in {one}")
+        out.result({"folders": silent})
+
+
+@events.command("status")
+def status(tables: Tables = None, as_json: bool = Json) -> None:
+    """Show rules, receiver, queue, inbox and the share of files that no event told of; starts nothing.
+
+    The exit code is 1 when a folder has no rule, or the receiver of the embedded store does not answer.
+    """
+    from lakehouse.events import setup
+    from lakehouse.settings import Settings
+    from lakehouse.storage import find_store
+
+    with command(as_json) as out:
+        settings = Settings.load()
+        folders = _folders(settings, tables)
+        found = setup.status(settings, find_store(settings), folders)
+        rows = [
+            [f"s3a://{bucket}/{one}", "yes" if any(one.startswith(rule) for rule in found.told[bucket]) else "no"]
+            for bucket, some in folders.items()
+            for one in some
+        ]
+        out.table(["folder", "told of"], rows)
+        facts: dict[str, Any] = {"folders": [{"folder": name, "rule": rule == "yes"} for name, rule in rows]}
+        if found.webhook is not None:
+            waiting, received = found.webhook.waiting(), found.received
+            counted = ", ".join(f"{count:,} {name}" for name, count in sorted((received or {}).items()) if count)
+            alive = f"answers; since it began: {counted or 'nothing'}" if received is not None else "does not answer"
+            out.line(f"receiver {found.webhook.url} {alive}; {waiting:,} events wait at the store")
+            facts |= {"receiver": found.webhook.url, "received": received, "waiting_events": waiting}
+        facts["inbox"] = _show_inbox(out, settings)
+        out.result(facts)
+        well = all(rule == "yes" for _, rule in rows) and (found.webhook is None or found.received is not None)
+    if not well:
+        raise typer.Exit(1)
+
+
+@events.command("serve")
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="on 127.0.0.1; 0: any that is free")] = 9009,
+    as_json: bool = Json,
+) -> None:
+    """Receive events until Ctrl-C: a webhook that thanks for an event when it is on the disk."""
+    import signal
+    from types import FrameType
+
+    from lakehouse.events.receiver import HOST, Receiver
+    from lakehouse.events.setup import token_of
+    from lakehouse.events.sqlite_inbox import SqliteInbox
+    from lakehouse.settings import Settings
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    with command(as_json, warn=False) as out:
+        settings = Settings.load()
+        token = token_of(settings).get_secret_value()
+        receiver = Receiver(SqliteInbox(settings.inbox_path, create=True), token, port)
+        signal.signal(signal.SIGTERM, end)
+        out.line(f"receiving events on http://{HOST}:{receiver.port}/ into {settings.inbox_path}")
+        out.result({"url": f"http://{HOST}:{receiver.port}/", "inbox": str(settings.inbox_path)})
+        receiver.run()
+
+
+def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
+    """Prints how the inbox is; None where there is none."""
+    from lakehouse.events.sqlite_inbox import SqliteInbox
+
+    if not settings.inbox_path.is_file():
+        out.line(f"there is no inbox: {settings.inbox_path}")
+        return None
+    inbox = SqliteInbox(settings.inbox_path)
+    count, newest = inbox.size()
+    size = settings.inbox_path.stat().st_size
+    at = f", newest {newest:%Y-%m-%d %H:%M:%SZ}" if newest else ""
+    out.line(f"inbox {settings.inbox_path}: {count:,} events, {size / 1e6:,.1f} MB{at}")
+    readers = inbox.readers()
+    last = inbox.last_number()
+    if readers:
+        names = ["reader", "unread", "by events", "not told of", "loss", "last time", "listed"]
+        rows = [
+            [
+                one.name.rsplit(" ", 1)[0],
+                last - one.upto,
+                one.told_in_all,
+                one.lost_in_all,
+                f"{one.lost_in_all / max(one.lost_in_all + one.told_in_all, 1):.2%}",
+                f"{one.loss_rate:.2%}",
+                f"{one.listed_at:%Y-%m-%d %H:%M:%SZ}",
+            ]
+            for one in readers
+        ]
+        out.table(names, rows)
+    told = [
+        {
+            "reader": one.name,
+            "unread_events": last - one.upto,
+            "files_by_events": one.told_in_all,
+            "files_not_told_of": one.lost_in_all,
+            "loss_rate_last_listing": one.loss_rate,
+            "listed_at": one.listed_at,
+            "listing_interval_seconds": one.interval_seconds or None,
+        }
+        for one in readers
+    ]
+    inbox.close()
+    newest_at = newest.isoformat() if newest else None
+    return {"path": str(settings.inbox_path), "events": count, "bytes": size, "newest": newest_at, "readers": told}
+
+
+def _folders(settings: Settings, tables: list[str] | None) -> dict[str, list[str]]:
+    """Of each bucket, the folders that these tables read."""
+    from lakehouse.autoloader.options.paths import SourcePath
+    from lakehouse.declaration import read_catalogue
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.flows.files import Files
+
+    chosen = [require_declared(settings, one) for one in tables] if tables else [*read_catalogue(settings)]
+    found: dict[str, list[str]] = {}
+    for table in chosen:
+        if isinstance(table.flow, Files) and table.flow.source == "cloudFiles":
+            path = SourcePath.parse(table.flow.path)
+            folders = found.setdefault(path.bucket, [])
+            if (root := path.file or path.root) not in folders:
+                folders.append(root)
+        elif tables:
+            raise ConfigurationError(
+                f"{table.name} does not read files",
+                where="lakehouse events",
+                state="nothing was changed",
+                next_command="name tables with files, or none: then it is all of them",
+            )
+    return found

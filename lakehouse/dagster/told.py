@@ -1,0 +1,98 @@
+"""What has landed since a sensor asked last, by the inbox of events: a look costs the same whatever the folder holds.
+
+A folder is listed at its first look, when events were forgotten, and once in the interval of its tables; between those
+an event is what makes a run. What no event told of is found by the next listing, here or by the tables themselves.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from lakehouse.dagster.arrivals import Fresh, Look, Seen, mark_of, time_of
+from lakehouse.dagster.landing import Folder
+from lakehouse.errors import ConfigurationError
+from lakehouse.events.event import Event
+from lakehouse.events.inbox import Inbox
+from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.settings import Settings
+from lakehouse.storage.store import ObjectInfo
+
+_PAGE = 10_000
+_MOST = 100_000
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ToldLook:
+    """A look into the inbox.
+
+    Attributes:
+        look: What was found; None where the folder is to be listed.
+        upto: Number of the last event that was read, or that a listing which begins now makes superfluous.
+    """
+
+    look: Look | None
+    upto: int
+
+
+def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
+    """Looks for what events tell of a folder; an inbox that cannot be read makes a listing.
+
+    Args:
+        settings: Where the inbox is.
+        folder: What is looked at.
+        seen: What is known.
+        now: The moment of this look.
+    """
+    if not folder.by_events:
+        return ToldLook(None, 0)
+    try:
+        inbox = SqliteInbox(settings.inbox_path)
+    except (ConfigurationError, sqlite3.Error) as error:
+        _log.warning("%s is listed, because its inbox cannot be read: %s", folder.uri, error)
+        return ToldLook(None, 0)
+    try:
+        return _look(inbox, folder, seen, now)
+    finally:
+        inbox.close()
+
+
+def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
+    last = inbox.last_number()
+    age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds() if seen.listed_at else -1.0
+    due = not 0 <= age_seconds < folder.listing_interval_seconds()
+    if due or not seen.told <= last or seen.told < inbox.forgotten_upto():
+        return ToldLook(None, last)
+    newest: dict[str, Event] = {}
+    after = seen.told
+    while after < last and len(newest) < _MOST:
+        page = inbox.read(folder.bucket, folder.root, after, last, _PAGE)
+        for one in sorted(page, key=lambda one: one.event.sequencer):
+            newest[one.event.key] = one.event
+        after = page[-1].number if len(page) == _PAGE else last
+    takes, fresh, ignored, high, at_high = folder.takes(), Fresh(), 0, seen.high, list(seen.at_high)
+    for key in sorted(newest):
+        said = newest[key]
+        info = ObjectInfo(key, said.size_bytes, said.e_tag, said.modified or said.at)
+        if not takes(info):
+            ignored += 1
+            continue
+        fresh.add(info)
+        time = time_of(info)
+        if time >= high:
+            at_high = [*(at_high if time == high else []), mark_of(info)]
+            high = time
+    found = replace(
+        seen,
+        high=high,
+        at_high=tuple(sorted(set(at_high))),
+        known=seen.known + fresh.count,
+        last_key=max(seen.last_key, fresh.last_key),
+        newest=max(seen.newest, fresh.newest),
+        told=after,
+    )
+    return ToldLook(Look(fresh, 0, ignored, found.files, False, found), after)

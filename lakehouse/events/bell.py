@@ -1,0 +1,34 @@
+"""A bell: it wakes whoever waits for new files, as soon as an event is in the inbox."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from lakehouse.events.inbox import Inbox
+
+_LOOK_SECONDS = 0.05
+
+
+class Bell:
+    """Of one inbox; a look at it costs some microseconds.
+
+    Args:
+        inbox: Where events come.
+    """
+
+    def __init__(self, inbox: Inbox) -> None:
+        self._inbox = inbox
+        self._heard = 0
+
+    def listen(self) -> None:
+        """From now on an event rings."""
+        self._heard = self._inbox.last_number()
+
+    def wait(self, stop: threading.Event, seconds: float, now: Callable[[], float] = time.monotonic) -> bool:
+        """Waits for an event after ``listen``, for ``stop``, or until the time is over; returns whether to stop."""
+        deadline = now() + seconds
+        while not stop.is_set() and now() < deadline and self._inbox.last_number() <= self._heard:
+            stop.wait(min(_LOOK_SECONDS, max(deadline - now(), 0.0)))
+        return stop.is_set()

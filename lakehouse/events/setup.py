@@ -1,0 +1,181 @@
+"""Events on and off: the store's target, the buckets' rules, and the receiver in the background."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events.receiver import HOST
+from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.processes import Server, free_port, private_folder, write_private
+from lakehouse.settings import Settings
+from lakehouse.storage.bucket_rules import BucketRules
+from lakehouse.storage.embedded import stop_store, store_server
+from lakehouse.storage.opening import ensure_store
+from lakehouse.storage.store import StoreEndpoint
+from lakehouse.storage.webhook import Webhook, webhook_of, write_webhook
+
+_START_SECONDS = 60.0
+_ANSWER_SECONDS = 5.0
+Say = Callable[[str], None]
+Folders = Mapping[str, Sequence[str]]
+"""Of each bucket, the folders that are told of."""
+
+
+def receiver_server(settings: Settings) -> Server:
+    """The receiver of this home."""
+    return Server(settings.home / "events")
+
+
+def token_of(settings: Settings) -> SecretStr:
+    """What a sender has to say; made when there is none."""
+    if settings.events_token is not None:
+        return settings.events_token
+    file = private_folder(settings.home / "events") / "token"
+    if not file.is_file():
+        write_private(file, secrets.token_urlsafe(32))
+    return SecretStr(file.read_text().strip())
+
+
+def enable(settings: Settings, folders: Folders, say: Say = lambda text: None) -> StoreEndpoint:
+    """Makes the store tell of new files in these folders, beside those it tells of already.
+
+    Raises:
+        ConfigurationError: the store cannot send events, or lacks the targets.
+        TransientError: the receiver does not start.
+    """
+    if settings.s3_endpoint is None:
+        _require_minio(settings)
+        _give_target(settings, say)
+        ensure_receiver(settings)
+    else:
+        SqliteInbox(settings.inbox_path, create=True).close()
+    endpoint = ensure_store(settings, say)
+    for bucket, wanted in folders.items():
+        rules = BucketRules(endpoint, bucket)
+        rules.set(rules.folders() | set(wanted))
+    return endpoint
+
+
+def disable(settings: Settings, folders: Folders, say: Say = lambda text: None, *, all_of_it: bool) -> None:
+    """Makes the store tell no more of these folders; with ``all_of_it`` the receiver ends, too. The inbox stays."""
+    endpoint = ensure_store(settings, say)
+    for bucket, unwanted in folders.items():
+        rules = BucketRules(endpoint, bucket)
+        rules.set(set() if all_of_it else rules.folders() - set(unwanted))
+    if all_of_it and settings.s3_endpoint is None:
+        stop_receiver(settings)
+        folder = store_server(settings).folder
+        if webhook_of(folder) is not None:
+            write_webhook(folder, None)
+            stop_store(settings)
+            ensure_store(settings, say)
+
+
+def ensure_receiver(settings: Settings) -> None:
+    """Finds the receiver of a store that was given one, or starts it; without one nothing is done.
+
+    Raises:
+        TransientError: it does not start.
+    """
+    webhook = webhook_of(store_server(settings).folder) if settings.s3_endpoint is None else None
+    if webhook is None:
+        return
+    server = receiver_server(settings)
+    if server.running() is not None:
+        return
+    with server.lock():
+        if server.running() is not None:
+            return
+        port = urlsplit(webhook.url).port or 0
+        place = {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_EVENTS_INBOX": str(settings.inbox_path)}
+        started = server.start(
+            [sys.executable, "-m", "lakehouse.cli.main", "events", "serve", "--port", str(port)],
+            environment={**os.environ, **place},
+            record={"port": port},
+            ready=lambda: counts_of(webhook) is not None,
+            timeout_seconds=_START_SECONDS,
+            hidden=[webhook.token.get_secret_value()],
+        )
+        if started is None:
+            raise TransientError(
+                f"the receiver of events did not start:\n{server.log_tail()}",
+                where=str(server.log),
+                state="the store keeps its events, and files are found by listing",
+                next_command="read the log, then: lakehouse events enable",
+            )
+
+
+def stop_receiver(settings: Settings) -> bool:
+    """Ends the receiver; True when one was running. Events wait at the store."""
+    server = receiver_server(settings)
+    if not server.folder.exists():
+        return False
+    with server.lock():
+        return server.stop()
+
+
+def counts_of(webhook: Webhook) -> Mapping[str, int] | None:
+    """What the receiver has answered since it began; None when it does not answer."""
+    asked = http.client.HTTPConnection(urlsplit(webhook.url).netloc, timeout=_ANSWER_SECONDS)
+    try:
+        asked.request("GET", "/")
+        said = json.loads(asked.getresponse().read())["received"]
+        return {str(name): int(count) for name, count in said.items()}
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    finally:
+        asked.close()
+
+
+@dataclass(frozen=True)
+class EventsStatus:
+    """How events are.
+
+    Attributes:
+        webhook: Where the embedded store sends them; None for nowhere, or for a store that is not ours.
+        received: What the receiver has answered since it began; None when it does not answer.
+        told: Of each bucket, the folders that its rules name.
+    """
+
+    webhook: Webhook | None
+    received: Mapping[str, int] | None
+    told: Mapping[str, set[str]]
+
+
+def status(settings: Settings, endpoint: StoreEndpoint, folders: Folders) -> EventsStatus:
+    """Looks at rules and receiver; starts nothing."""
+    webhook = webhook_of(store_server(settings).folder) if settings.s3_endpoint is None else None
+    told = {bucket: BucketRules(endpoint, bucket).folders() for bucket in folders}
+    return EventsStatus(webhook, counts_of(webhook) if webhook else None, told)
+
+
+def _give_target(settings: Settings, say: Say) -> None:
+    folder: Path = store_server(settings).folder
+    given, token = webhook_of(folder), token_of(settings)
+    if given is not None and given.token.get_secret_value() == token.get_secret_value():
+        return
+    url = given.url if given else f"http://{HOST}:{free_port()}/"
+    write_webhook(folder, Webhook(url, token, folder / "queue"))
+    if stop_store(settings):
+        say("the object store is started again, with the receiver of its events")
+
+
+def _require_minio(settings: Settings) -> None:
+    if settings.store != "minio":
+        raise ConfigurationError(
+            f"events are taken from MinIO, and the embedded store is {settings.store}",
+            where="lakehouse events enable",
+            state="nothing was changed",
+            next_command="go on with listing, or LAKEHOUSE_STORE=minio in another LAKEHOUSE_HOME",
+        )

@@ -1,0 +1,231 @@
+"""The inbox in a SQLite file: what was put is on the disk before the sender is thanked."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import astuple, fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from lakehouse.errors import ConfigurationError
+from lakehouse.events.event import Event
+from lakehouse.events.inbox import Reader, Told
+from lakehouse.processes import private_folder
+
+KEPT_AT_LEAST = timedelta(hours=1)
+"""An event that all readers have read stays so long: whoever only looks for new ones sees it, too."""
+KEPT_AT_MOST = timedelta(days=7)
+MOST_EVENTS = 1_000_000
+"""About 300 MB; what is older goes, and a reader that has not read it lists its folder."""
+
+_VERSION = 1
+_BUSY_SECONDS = 30
+_KEYS = 500
+_READER = ", ".join(one.name for one in fields(Reader))
+_SCHEMA = """
+CREATE TABLE events (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, e_tag TEXT NOT NULL,
+    size_bytes INTEGER NOT NULL, at REAL NOT NULL, sequencer TEXT NOT NULL, modified_milliseconds INTEGER,
+    received REAL NOT NULL
+);
+CREATE UNIQUE INDEX each_once ON events (bucket, key, sequencer, e_tag);
+CREATE TABLE readers (
+    name TEXT PRIMARY KEY, upto INTEGER, seq INTEGER, segment TEXT, listed_at TEXT, interval_seconds REAL,
+    told INTEGER, told_in_all INTEGER, lost_in_all INTEGER, told_before INTEGER, lost_before INTEGER
+);
+CREATE TABLE forgotten (upto INTEGER NOT NULL);
+INSERT INTO forgotten VALUES (0);
+"""
+
+
+class SqliteInbox:
+    """An ``Inbox``; safe for threads, and for several processes on one machine.
+
+    Args:
+        path: The file.
+        create: Whether a missing one is made.
+
+    Raises:
+        ConfigurationError: there is none, or it is of another release.
+    """
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        self.path = path
+        if not create and not path.is_file():
+            raise ConfigurationError(
+                "there is no inbox of file events",
+                where=str(path),
+                state="nothing was read or written",
+                next_command="lakehouse events enable, or leave cloudFiles.useNotifications out: then files are listed",
+            )
+        if create:
+            private_folder(path.parent)
+            path.touch(mode=0o600)
+        self._lock = threading.Lock()
+        self._opened = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        self._opened.execute("PRAGMA journal_mode=WAL")
+        self._opened.execute("PRAGMA synchronous=FULL")
+        if (version := self._version()) == 0:
+            with self._changing() as run:
+                if self._opened.execute("PRAGMA user_version").fetchone() == (0,):
+                    for statement in _SCHEMA.split(";"):
+                        run.execute(statement)
+                    run.execute(f"PRAGMA user_version={_VERSION}")
+        if version not in (0, _VERSION):
+            raise ConfigurationError(
+                f"the inbox of file events is of another release: {version}",
+                where=str(path),
+                state="nothing was read or written",
+                next_command="name another file in LAKEHOUSE_EVENTS_INBOX: what events told is found by a listing",
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._opened.close()
+
+    def put(self, events: Sequence[Event], now: datetime) -> int:
+        """See ``Inbox``."""
+        rows = [(*_row(one), now.timestamp()) for one in events]
+        with self._changing() as run:
+            before = run.total_changes
+            run.executemany(
+                "INSERT INTO events (bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds, received) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                rows,
+            )
+            return run.total_changes - before
+
+    def last_number(self) -> int:
+        """See ``Inbox``."""
+        return self._number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+
+    def forgotten_upto(self) -> int:
+        """See ``Inbox``."""
+        return self._number("SELECT upto FROM forgotten")
+
+    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
+        """See ``Inbox``."""
+        found = self._rows(
+            "SELECT number, bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds FROM events "
+            "WHERE number > ? AND number <= ? AND bucket = ? AND substr(key, 1, ?) = ? ORDER BY number LIMIT ?",
+            (after, upto, bucket, len(prefix), prefix, most),
+        )
+        return [Told(row[0], _event(row[1:])) for row in found]
+
+    def has(self, bucket: str, keys: Collection[str]) -> set[str]:
+        """See ``Inbox``."""
+        wanted, there = list(keys), set()
+        for start in range(0, len(wanted), _KEYS):
+            some = wanted[start : start + _KEYS]
+            marks = ", ".join("?" * len(some))
+            rows = self._rows(f"SELECT DISTINCT key FROM events WHERE bucket = ? AND key IN ({marks})", (bucket, *some))
+            there |= {key for (key,) in rows}
+        return there
+
+    def reader(self, name: str) -> Reader | None:
+        """See ``Inbox``."""
+        return next((one for one in self.readers() if one.name == name), None)
+
+    def readers(self) -> list[Reader]:
+        """All of them."""
+        rows = self._rows(f"SELECT {_READER} FROM readers ORDER BY name", ())
+        return [_reader(row) for row in rows]
+
+    def advance(self, name: str, upto: int, seq: int, segment: str, told: int) -> None:
+        """See ``Inbox``."""
+        with self._changing() as run:
+            run.execute(
+                "UPDATE readers SET upto = max(upto, ?), seq = ?, segment = ?, told = told + ?, "
+                "told_in_all = told_in_all + ? WHERE name = ?",
+                (upto, seq, segment, told, told, name),
+            )
+
+    def listed(self, reader: Reader) -> None:
+        """See ``Inbox``."""
+        values = [one.isoformat() if isinstance(one, datetime) else one for one in astuple(reader)]
+        changed = ", ".join(f"{one.name} = excluded.{one.name}" for one in fields(Reader) if one.name != "upto")
+        with self._changing() as run:
+            run.execute(
+                f"INSERT INTO readers ({_READER}) VALUES ({', '.join('?' * len(values))}) "
+                f"ON CONFLICT (name) DO UPDATE SET upto = max(readers.upto, excluded.upto), {changed}",
+                values,
+            )
+
+    def prune(self, now: datetime) -> int:
+        """Removes what all readers have read, what is too old, and what is too much; returns how many events."""
+        seen_before = (now - KEPT_AT_LEAST).timestamp()
+        too_old = (now - KEPT_AT_MOST).timestamp()
+        with self._changing() as run:
+            before = run.total_changes
+            run.execute(
+                "DELETE FROM events WHERE received < ? AND number <= (SELECT coalesce(min(upto), 0) FROM readers)",
+                (seen_before,),
+            )
+            [(gone,)] = run.execute(
+                "SELECT max(coalesce((SELECT max(number) FROM events WHERE received < ?), 0), "
+                "coalesce((SELECT number FROM events ORDER BY number DESC LIMIT 1 OFFSET ?), 0))",
+                (too_old, MOST_EVENTS),
+            ).fetchall()
+            if gone:
+                run.execute("DELETE FROM events WHERE number <= ?", (gone,))
+            removed = run.total_changes - before
+            if gone:
+                run.execute("UPDATE forgotten SET upto = max(upto, ?)", (gone,))
+            return removed
+
+    def size(self) -> tuple[int, datetime | None]:
+        """How many events it has, and when the newest was made."""
+        [(count, newest)] = self._rows("SELECT count(*), max(at) FROM events", ())
+        return count, datetime.fromtimestamp(newest, UTC) if newest else None
+
+    def delays_seconds(self, bucket: str, prefix: str) -> list[float]:
+        """Of each event below a prefix, how long after its object's time it was put."""
+        rows = self._rows(
+            "SELECT received - modified_milliseconds / 1000.0 FROM events "
+            "WHERE modified_milliseconds IS NOT NULL AND bucket = ? AND substr(key, 1, ?) = ?",
+            (bucket, len(prefix), prefix),
+        )
+        return [seconds for (seconds,) in rows]
+
+    def _version(self) -> int:
+        return self._number("PRAGMA user_version")
+
+    def _number(self, query: str) -> int:
+        return int(next(iter(self._rows(query, ())), (0,))[0])
+
+    def _rows(self, query: str, values: Sequence[object]) -> list[tuple]:
+        with self._lock, closing(self._opened.execute(query, values)) as found:
+            return found.fetchall()
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            self._opened.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._opened
+            except BaseException:
+                self._opened.execute("ROLLBACK")
+                raise
+            self._opened.execute("COMMIT")
+
+
+def _reader(row: Sequence) -> Reader:
+    name, upto, seq, segment, listed_at, *rest = row
+    return Reader(name, upto, seq, segment, datetime.fromisoformat(listed_at), *rest)
+
+
+def _row(one: Event) -> tuple:
+    modified = round(one.modified.timestamp() * 1000) if one.modified else None
+    return one.bucket, one.key, one.e_tag, one.size_bytes, one.at.timestamp(), one.sequencer, modified
+
+
+def _event(row: Sequence) -> Event:
+    bucket, key, e_tag, size, at, sequencer, milliseconds = row
+    modified = None
+    if milliseconds is not None:
+        modified = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return Event(bucket, key, e_tag, size, datetime.fromtimestamp(at, UTC), sequencer, modified)

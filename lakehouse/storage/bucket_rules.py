@@ -1,0 +1,90 @@
+"""The rules by which a bucket sends events: ours are set and removed, those of others stay."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+
+from minio import Minio
+from minio.error import S3Error
+from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
+
+from lakehouse.errors import ConfigurationError
+from lakehouse.storage.minio_store import MinioStore
+from lakehouse.storage.s3_errors import explained
+from lakehouse.storage.store import StoreEndpoint
+from lakehouse.storage.webhook import DIRECT, QUEUED, arn_of
+
+EVENTS = ["Put", "Post", "Copy", "CompleteMultipartUpload"]
+"""What brings a file."""
+_OURS = "lakehouse-events-"
+
+
+class BucketRules:
+    """The rules of one bucket.
+
+    Args:
+        endpoint: The store.
+        bucket: The bucket.
+    """
+
+    def __init__(self, endpoint: StoreEndpoint, bucket: str) -> None:
+        self._client: Minio = MinioStore(endpoint).client
+        self._bucket, self._where = bucket, f"{endpoint.url}/{bucket}"
+
+    def folders(self) -> set[str]:
+        """The folders of which the bucket tells both of our targets."""
+        ours = [one for one in self._read().queue_config_list if _is_ours(one)]
+        told = [{_prefix(one) for one in ours if one.queue == arn_of(target)} for target in (QUEUED, DIRECT)]
+        return told[0] & told[1]
+
+    def set(self, folders: Collection[str]) -> None:
+        """Makes the bucket tell of these folders, and of no others.
+
+        Raises:
+            ConfigurationError: the store has no such target, or a rule of somebody else is in the way.
+        """
+        said = self._read()
+        own = [
+            _rule(folder, target)
+            for folder in sorted(folders)
+            if not any(folder != other and folder.startswith(other) for other in folders)
+            for target in (QUEUED, DIRECT)
+        ]
+        rules = [*(one for one in said.queue_config_list if not _is_ours(one)), *own]
+        wanted = NotificationConfig(said.cloud_func_config_list, rules, said.topic_config_list)
+        with explained(self._where, self._bucket, writes=True):
+            try:
+                if rules or wanted.cloud_func_config_list or wanted.topic_config_list:
+                    self._client.set_bucket_notification(self._bucket, wanted)
+                else:
+                    self._client.delete_bucket_notification(self._bucket)
+            except S3Error as error:
+                if error.code != "InvalidArgument":
+                    raise
+                raise ConfigurationError(
+                    f"the store does not take the rules: {error.message}",
+                    where=self._where,
+                    state="the bucket's rules are as they were",
+                    next_command="give the store two webhook targets, "
+                    f"{QUEUED} (with a queue folder) and {DIRECT}: docs/events.md names the variables",
+                ) from None
+
+    def _read(self) -> NotificationConfig:
+        with explained(self._where, self._bucket):
+            return self._client.get_bucket_notification(self._bucket)
+
+
+def _is_ours(one: QueueConfig) -> bool:
+    return (one.config_id or "").startswith(_OURS)
+
+
+def _prefix(one: QueueConfig) -> str:
+    return str(one.prefix_filter_rule.value) if one.prefix_filter_rule else ""
+
+
+def _rule(folder: str, target: str) -> QueueConfig:
+    name = f"{_OURS}{hashlib.sha256(folder.encode()).hexdigest()[:8]}-{target.lower()}"
+    rule = PrefixFilterRule(folder) if folder else None
+    events = [f"s3:ObjectCreated:{one}" for one in EVENTS]
+    return QueueConfig(queue=arn_of(target), events=events, config_id=name, prefix_filter_rule=rule)
