@@ -27,6 +27,7 @@ from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
 from lakehouse.cli.schema import schema
+from lakehouse.cli.sql import sql
 from lakehouse.cli.stream import stream
 from lakehouse.cli.tables import detail, du, history, tables
 from lakehouse.cli.triggers import triggers
@@ -262,6 +263,7 @@ app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)
 app.command()(report)
+app.command()(sql)
 app.command()(stream)
 app.command("copy-into")(copy_into)
 app.add_typer(checkpoint, name="checkpoint")
