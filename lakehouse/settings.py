@@ -99,6 +99,9 @@ class Settings(BaseSettings):
     engine: Literal["spark", "local"] = Field(
         "spark", description="who loads files: spark, or local: processes of this machine, without a JVM"
     )
+    alerts: SecretStr | None = Field(
+        None, description="addresses of the channels that are told what goes wrong, as Apprise writes them, or file://"
+    )
     engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
     spark_ui: bool = Field(False, description="serve Spark's own pages on 127.0.0.1")
 

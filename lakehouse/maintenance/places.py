@@ -23,6 +23,7 @@ _AREAS = {
     "_quarantine": "quarantine",
     "_checks": "checks",
     "_backups": "backups",
+    "_alerts": "what was told of alerts",
     "_forgotten": "records of rows removed on purpose",
 }
 
