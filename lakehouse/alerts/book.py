@@ -85,7 +85,7 @@ class State:
             return cls()
 
 
-class Busy(TransientError):
+class AlertsBusy(TransientError):
     """Others write the state of alerts all the time."""
 
 
@@ -177,7 +177,7 @@ def change(book: Book, how: Callable[[State], bool]) -> State:
         how: Changes it; False when nothing is to be written.
 
     Raises:
-        Busy: another was faster each time.
+        AlertsBusy: another was faster each time.
     """
     for attempt in range(_TRIES):
         content, version = book.read()
@@ -185,7 +185,7 @@ def change(book: Book, how: Callable[[State], bool]) -> State:
         if not how(state) or book.write(state.encoded(), version):
             return state
         time.sleep(_PAUSE_SECONDS * (attempt + 1))
-    raise Busy(
+    raise AlertsBusy(
         "the state of alerts is written by others all the time",
         where=KEY,
         state="what is new is found again by the next run",

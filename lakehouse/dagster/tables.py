@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import dagster as dg
 
+from lakehouse.dagster.alerts import alerted_step
 from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
@@ -73,7 +74,7 @@ def _materialize(
 
     opened = lake.open()
     run = Run(on_batch=lambda batch: context.log.info(batch.line()))
-    with examined_on_failure(context, opened, table.name):
+    with alerted_step(context, opened, table.name), examined_on_failure(context, opened, table.name):
         report = run_table(lambda: spark.spark_session, opened, table.name, run)
     context.log.info(report.line())
     shown = _shown_schema_version(context)
