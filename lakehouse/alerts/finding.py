@@ -139,8 +139,8 @@ def with_doctor(lake: Lake, catalogue: Catalogue, found: Round) -> Round:
 
 def _beside(alert: Alert, seen: Iterable[Seen]) -> tuple[str, ...]:
     other = [one for one in seen if one.table == alert.table and one.sign != alert.detail]
-    lines = tuple(f"lakehouse doctor: {one.what}; run: {one.command}" for one in other[:_MOST_SEEN])
-    return lines or (f"lakehouse doctor finds nothing else that is wrong with {alert.table}",)
+    lines = tuple(f"the doctor finds: {one.what}; run: {one.command}" for one in other[:_MOST_SEEN])
+    return lines or (f"the doctor finds nothing else that is wrong with {alert.table}",)
 
 
 def of_stream(health: dict[str, Any], quiet_seconds: float) -> Round:

@@ -27,6 +27,7 @@ def sql(
     as_json: bool = Json,
 ) -> None:
     """Ask the tables of the lake in SQL. DuckDB answers, without Spark; nothing can be written."""
+    from lakehouse.extras import require
     from lakehouse.lake import Lake
     from lakehouse.sql_query import rows_of_query
 
@@ -38,6 +39,7 @@ def sql(
                 state="nothing was read",
                 next_command="leave one of them out",
             )
+        require("sql", "lakehouse sql")
         text = sys.stdin.read() if query == "-" else query
         lake = Lake.open(say=out.say)
         with rows_of_query(lake, text) as rows:
