@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
-from command import lakehouse_here, lakehouse_json_here
+from command import lakehouse, lakehouse_here, lakehouse_json_here
 from declared import with_declaration
 from pydantic import SecretStr
 from store.local_world import TABLE, LocalWorld
@@ -108,9 +108,11 @@ def test_a_failed_run_is_told_once_with_what_mends_it_and_again_when_it_is_well(
     assert story.told() == [], "it is known"
     [known] = lakehouse_json_here(story.environment, "alerts", "show")["open"]
     assert (known["times"], known["since"]) == (2, told.since)
+    service = lakehouse(story.environment, "stream", TABLE)
+    assert (service.returncode, story.news()) == (1, [("begun", "service down", TABLE)])
     assert story.run("checkpoint", "repair", TABLE, "--yes").returncode == 0
     assert story.run("ingest").returncode == 0
-    assert story.news() == [("recovered", "run failed", TABLE)]
+    assert story.news() == [("recovered", "service down", TABLE)], "what was told of it last"
     assert story.run("ingest").returncode == 0 and story.told() == []
     assert lakehouse_json_here(story.environment, "alerts", "show")["open"] == []
 
