@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1000
 """Rows of a result that come at a time: whoever wants few does not wait for many."""
-_NAMED = re.compile(rf'(?<![\w."])"?({"|".join(LAYERS)})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
+_NAMED = re.compile(rf'(?<![\w."])"?({"|".join((*LAYERS, "ops"))})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
 _ASKS_FOR_ALL = re.compile(r"\bshow\s+(all\s+)?tables\b|\binformation_schema\b|\bduckdb_(tables|views|columns)\b", re.I)
 _UNKNOWN = re.compile(r"Table with name \"?([^\"\s]+)\"? does not exist")
 _GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND", "Path does not exist")

@@ -179,6 +179,7 @@ def ingest(
     """Load what is new, once: the tables in the order of the data, each followed by its checks."""
     from lakehouse import pipeline
     from lakehouse.alerts.hooks import alerted, run_and_doctor
+    from lakehouse.batches import Recorder
     from lakehouse.cli.triggers import trigger_that_ends
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
@@ -194,7 +195,9 @@ def ingest(
         ending = trigger_that_ends(trigger, chosen, out.say)
         lake = watch.lake = Lake.open(settings, say=out.say)
         spark = cache(lambda: connect(lake, out.say))
-        run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
+        recorder = Recorder(lake)
+        stack.enter_context(recorder.flushing())
+        run = Run(ending, on_batch=recorder.noting(lambda batch: out.line(batch.line())))
         done = pipeline.ingest(
             *(spark, lake, chosen, run),
             on_table=lambda table, doing: out.doing(f"{table}: {doing}"),

@@ -19,6 +19,7 @@ from lakehouse.extras import needing
 if TYPE_CHECKING:
     from lakehouse.streams.queries import StopRequest
 
+_FLUSH_SECONDS = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -39,6 +40,7 @@ def stream(
     """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
     from lakehouse.alerts.alert import Round
     from lakehouse.alerts.hooks import alerted, watched
+    from lakehouse.batches import Recorder
     from lakehouse.engine import connect, disconnect
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
@@ -53,9 +55,10 @@ def stream(
             require_declared(settings, table)
         watch = stack.enter_context(alerted(settings, out.warn))
         lake = watch.lake = Lake.open(settings, say=out.say)
-        service = Service(
-            lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()), stale_after=limit
-        )
+        recorder = Recorder(lake)
+        stack.enter_context(recorder.flushing(_FLUSH_SECONDS))
+        listen = recorder.noting(lambda batch: out.line(batch.line()))
+        service = Service(lake, tables, chosen, say=out.say, on_batch=listen, stale_after=limit)
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):
