@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lakehouse.engine import get_spark
     from lakehouse.settings import Settings
+    from lakehouse.sql_query import sql
 
-__all__ = ["Settings", "get_spark"]
+__all__ = ["Settings", "get_spark", "sql"]
 
 
 def __getattr__(name: str) -> Any:
@@ -25,4 +26,8 @@ def __getattr__(name: str) -> Any:
         from lakehouse.settings import Settings
 
         return Settings
+    if name == "sql":
+        from lakehouse.sql_query import sql
+
+        return sql
     raise AttributeError(f"module 'lakehouse' has no attribute {name!r}")

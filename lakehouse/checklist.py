@@ -10,6 +10,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from lakehouse.alerts.book import LakeBook, State, read
+from lakehouse.alerts.channels import DEFAULT, Channels
+from lakehouse.alerts.trying import tested
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.standing import disagreement, standing
 from lakehouse.declaration import read_catalogue
@@ -58,12 +61,15 @@ def checklist(lake: Lake, tables: Iterable[str], max_age: timedelta) -> Iterator
         max_age: How old the newest backup may be.
     """
     catalogue = read_catalogue(lake.settings)
+    channels = Channels.of(lake.settings, catalogue)
+    state = read(LakeBook(lake)) if channels.every() else State()
     for name in tables:
         table = catalogue[name]
         if has_stream(table):
             yield from _of_stream(lake, table)
             yield from _of_source(lake, table)
             yield from _of_backups(lake, name, max_age)
+            yield _of_alerts(lake, channels, state, table)
 
 
 def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
@@ -141,6 +147,19 @@ def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
     version = newest.delta_version
     gone = "" if version is None else missing_files(lake, table, version)
     yield line("version_of_backup_is_kept", not gone, gone or f"version {version} of the table can be read", cure)
+
+
+def _of_alerts(lake: Lake, channels: Channels, state: State, table: Table) -> Line:
+    line, mine = _liner(table.name), channels.of_table(table.owners)
+    when = {one.told: tested(lake, one, state) for one in mine}
+    never = [name for name, at in when.items() if at is None]
+    if not mine:
+        said, cure = "no channel: nobody is told when it fails", f"set {DEFAULT}; then: lakehouse alerts test"
+    elif never:
+        said, cure = f"{', '.join(never)} never took a test", "lakehouse alerts test"
+    else:
+        said, cure = ", ".join(f"{name} took a test at {at}" for name, at in when.items()), ""
+    return line("alerts_are_tested", not cure, said, cure)
 
 
 def _tried(lake: Lake, backup: Backup) -> str:

@@ -194,8 +194,15 @@ class Lake:
     def rows_at(self, uri: str) -> Dataset | None:
         """The same of the table at ``uri``."""
         opened = self.delta_at(uri)
-        if opened is None:
-            return None
+        return None if opened is None else self.rows_of(opened)
+
+    @staticmethod
+    def rows_of(opened: LakeTable) -> Dataset:
+        """The same of a table that is open already.
+
+        Raises:
+            DeltaProtocolError: it has features that Arrow does not know.
+        """
         features = set(opened.protocol().reader_features or ())
         if "typeWidening" not in features or features - _READ_BY_ARROW:
             return opened.to_pyarrow_dataset()

@@ -20,7 +20,7 @@ from lakehouse.table import Catalogue
 
 _READ: tuple[Right, ...] = ("list", "read")
 _KEEP: tuple[Right, ...] = ("list", "read", "write", "delete")
-_OF_READERS = (*LAYERS, "_quarantine", "_checkpoints", "_journal", "_schemas", "_checks", "_forgotten")
+_OF_READERS = (*LAYERS, "ops", "_quarantine", "_checkpoints", "_journal", "_schemas", "_checks", "_forgotten")
 _POSITIONS = ("metadata", "offsets/*", "commits/*", "sources/*")
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import getpass
 import re
 import warnings
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
 
 
@@ -26,6 +28,11 @@ def _matching(pattern: str, what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _length(given: object) -> object:
+    return parse_duration(given) if isinstance(given, str) else given
+
+
+Length = Annotated[timedelta, BeforeValidator(_length)]
 BucketName = Annotated[
     str, _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket name (S3's rules: 3-63 of a-z 0-9 . -)")
 ]
@@ -98,6 +105,12 @@ class Settings(BaseSettings):
     )
     engine: Literal["spark", "local"] = Field(
         "spark", description="who loads files: spark, or local: processes of this machine, without a JVM"
+    )
+    alerts: SecretStr | None = Field(
+        None, description="addresses of the channels that are told what goes wrong, as Apprise writes them, or file://"
+    )
+    keep_batches: Length | None = Field(
+        None, description="for how long the table ops.batches keeps a row for each batch; unset = it is not written"
     )
     engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
     events_inbox: Path | None = Field(

@@ -14,7 +14,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
@@ -310,6 +310,25 @@ class Table:
         return self.name.split(".")[0]
 
 
+def _variable_name(given: str) -> str:
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", given):
+        raise ValueError("write the name of a variable of the environment, such as SALES_ALERTS: addresses hold keys")
+    return given
+
+
+class Alerting(Declared):
+    """Who is told when something goes wrong, beside the channels in ``LAKEHOUSE_ALERTS``.
+
+    Attributes:
+        owners: For an owner of tables, the variable of the environment that has the addresses of its channels. What
+            concerns its tables goes there; what concerns others goes to ``LAKEHOUSE_ALERTS``.
+        most_an_hour: So many notifications a channel gets in an hour; what is more waits, and comes together.
+    """
+
+    owners: dict[str, Annotated[str, AfterValidator(_variable_name)]] = {}
+    most_an_hour: Annotated[int, Field(ge=1)] = 20
+
+
 @dataclass(frozen=True)
 class Catalogue:
     """All declared tables, in the order of the data: whoever is read comes before its readers.
@@ -318,11 +337,13 @@ class Catalogue:
         tables: In that order.
         where: The file, for messages.
         variables: Names of the environment's variables that the file asks for.
+        alerts: Who is told when something goes wrong.
     """
 
     tables: tuple[Table, ...] = ()
     where: str = "lakehouse.yaml"
     variables: frozenset[str] = frozenset()
+    alerts: Alerting = field(default_factory=Alerting)
 
     def __iter__(self) -> Iterator[Table]:
         """The tables, in the order of the data."""

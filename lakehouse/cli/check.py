@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,17 +25,19 @@ def check(
 ) -> None:
     """Examine tables as they are, and load nothing. A blocking check that fails makes the exit code 1."""
     from lakehouse import pipeline
+    from lakehouse.alerts.hooks import alerted, checks_and_doctor
     from lakehouse.engine import connect
     from lakehouse.errors import AccessDenied, EngineUnavailable, LakehouseError, StoreUnavailable
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
 
-    with command(as_json) as out:
+    with command(as_json) as out, ExitStack() as stack:
         settings = Settings.load()
+        watch = stack.enter_context(alerted(settings, out.warn))
         chosen = tables or list(pipeline.default_tables(settings))
         for table in chosen:
             require_declared(settings, table)  # a wrong name is told before anything is started
-        lake = Lake.open(settings, say=out.say)
+        lake = watch.lake = Lake.open(settings, say=out.say)
         spark = cache(lambda: connect(lake, out.say))
         findings: list[Finding] = []
         errors: dict[str, LakehouseError] = {}
@@ -54,6 +57,7 @@ def check(
             blocked = pipeline.blocked_by(found, state="nothing was changed")
             if blocked is not None:
                 errors[table] = blocked
+        watch.find = lambda catalogue: checks_and_doctor(lake, catalogue, chosen, findings, errors)
         for table, why in list(errors.items())[1:]:
             out.line(f"{table}: {why}", style="red")
         out.result({"full": full, "checks": [finding.as_dict() for finding in findings]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import ExitStack
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli import files as files_commands
+from lakehouse.cli.alerts import alerts
 from lakehouse.cli.check import check, show_finding
 from lakehouse.cli.checklist import checklist
 from lakehouse.cli.checkpoint import checkpoint
@@ -29,6 +31,7 @@ from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
 from lakehouse.cli.report import report
 from lakehouse.cli.schema import schema
+from lakehouse.cli.sql import sql
 from lakehouse.cli.stream import stream
 from lakehouse.cli.tables import detail, du, history, tables
 from lakehouse.cli.triggers import triggers
@@ -179,27 +182,33 @@ def ingest(
 ) -> None:
     """Load what is new, once: the tables in the order of the data, each followed by its checks."""
     from lakehouse import pipeline
+    from lakehouse.alerts.hooks import alerted, run_and_doctor
+    from lakehouse.batches import Recorder
     from lakehouse.cli.triggers import trigger_that_ends
     from lakehouse.engine import connect
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.streams.run import Run
 
-    with command(as_json) as out:
+    with command(as_json) as out, ExitStack() as stack:
         settings = Settings.load()
+        watch = stack.enter_context(alerted(settings, out.warn))
         chosen = tables or list(pipeline.default_tables(settings))
         for table in chosen:
             require_declared(settings, table)  # a wrong name is told before anything runs
         ending = trigger_that_ends(trigger, chosen, out.say)
-        lake = Lake.open(settings, say=out.say)
+        lake = watch.lake = Lake.open(settings, say=out.say)
         spark = cache(lambda: connect(lake, out.say))
-        run = Run(ending, on_batch=lambda batch: out.line(batch.line()))
+        recorder = Recorder(lake)
+        stack.enter_context(recorder.flushing())
+        run = Run(ending, on_batch=recorder.noting(lambda batch: out.line(batch.line())))
         done = pipeline.ingest(
             *(spark, lake, chosen, run),
             on_table=lambda table, doing: out.doing(f"{table}: {doing}"),
             on_report=lambda report: out.line(report.line()),
             on_finding=lambda finding: show_finding(out, finding),
         )
+        watch.find = lambda catalogue: run_and_doctor(lake, catalogue, done, chosen)
         for table, error in list(done.errors.items())[1:]:
             out.line(f"{table}: {error}", style="red")
         for table, because in done.left_out.items():
@@ -267,8 +276,10 @@ app.command()(quarantine)
 app.command("replay-late")(replay_late)
 app.command()(watermark)
 app.command()(report)
+app.command()(sql)
 app.command()(stream)
 app.command("copy-into")(copy_into)
+app.add_typer(alerts, name="alerts")
 app.add_typer(checkpoint, name="checkpoint")
 app.add_typer(events, name="events")
 app.add_typer(maintain, name="maintain")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import faulthandler
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +19,7 @@ from lakehouse.extras import needing
 if TYPE_CHECKING:
     from lakehouse.streams.queries import StopRequest
 
+_FLUSH_SECONDS = 60.0
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -37,30 +38,37 @@ def stream(
     as_json: bool = Json,
 ) -> None:
     """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
+    from lakehouse.alerts.alert import Round
+    from lakehouse.alerts.hooks import alerted, watched
+    from lakehouse.batches import Recorder
     from lakehouse.engine import connect, disconnect
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.streams.trigger import Trigger
 
-    with command(as_json) as out:
+    with command(as_json) as out, ExitStack() as stack:
         with needing("engine", "lakehouse stream"):
             from lakehouse.service.health import serve
             from lakehouse.service.service import Service
         chosen, limit, settings = Trigger.parse(trigger), _limit(stale_after), Settings.load()
         for table in tables:
             require_declared(settings, table)
-        lake = Lake.open(settings, say=out.say)
-        service = Service(
-            lake, tables, chosen, say=out.say, on_batch=lambda batch: out.line(batch.line()), stale_after=limit
-        )
+        watch = stack.enter_context(alerted(settings, out.warn))
+        lake = watch.lake = Lake.open(settings, say=out.say)
+        recorder = Recorder(lake)
+        stack.enter_context(recorder.flushing(_FLUSH_SECONDS))
+        listen = recorder.noting(lambda batch: out.line(batch.line()))
+        service = Service(lake, tables, chosen, say=out.say, on_batch=listen, stale_after=limit)
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):
                 connect(lake, out.say)
             out.doing("")  # a service tells of its batches, and of its health where it is asked
             with _stopped_by_signals(service.stop, out):
+                watch.find = lambda catalogue: Round()  # from here on its own watch tells
                 try:
-                    service.run()
+                    with watched(lake, lambda: service.health.as_dict()["tables"], out.warn):
+                        service.run()
                 finally:
                     disconnect()
                     _report(out, service.health.as_dict()["tables"], at_once=service.stop.at_once.is_set())

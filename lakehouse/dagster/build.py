@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
+from lakehouse.dagster.alerts import failure_sensor
 from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
 from lakehouse.dagster.jobs import (
@@ -81,6 +82,8 @@ def definitions(
         backups = backup_job(BACKUPS)
         jobs.append(backups)
         schedules.append(nightly_backups(backups))
+    if settings.alerts is not None or catalogue.alerts.owners:
+        sensors.append(failure_sensor(catalogue))
     jobs += [tour_job(name, [key_of(table) for table in tour]) for name, tour in (tours or {}).items()]
     return dg.Definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],

@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse.dagster.alerts import tell_of_checks
 from lakehouse.dagster.metadata import of_finding
 from lakehouse.dagster.names import check_step_of, key_of, turn_tags
 from lakehouse.dagster.resources import LakeResource, SparkResource
@@ -40,9 +41,9 @@ def checks_of(table: Table, turn: int = 0) -> dg.AssetChecksDefinition | None:
 
         opened = lake.open()
         names = {one.name for one in context.selected_asset_check_keys}
-        findings = check_table(
-            lambda: spark.spark_session, opened, table.name, names=None if names == kinds.keys() else sorted(names)
-        )
+        chosen = None if names == kinds.keys() else sorted(names)
+        findings = check_table(lambda: spark.spark_session, opened, table.name, names=chosen)
+        tell_of_checks(context, opened, table.name, findings, chosen)
         for finding in findings:
             if finding.check not in names:
                 continue

@@ -7,6 +7,7 @@ from hashlib import sha256
 
 import dagster as dg
 
+from lakehouse.dagster.alerts import alerted_step
 from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
@@ -68,12 +69,15 @@ def _materialize(
     context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource, table: Table, pictures: Pictures | None
 ) -> dg.MaterializeResult:
     """Loads what is new and reports it; a run without anything new reports that."""
+    from lakehouse.batches import Recorder
     from lakehouse.pipeline import run_table
     from lakehouse.streams.run import Run
 
     opened = lake.open()
-    run = Run(on_batch=lambda batch: context.log.info(batch.line()))
-    with examined_on_failure(context, opened, table.name):
+    recorder = Recorder(opened, context.run_id)
+    run = Run(on_batch=recorder.noting(lambda batch: context.log.info(batch.line())))
+    steps = alerted_step(context, opened, table.name), examined_on_failure(context, opened, table.name)
+    with steps[0], recorder.flushing(), steps[1]:
         report = run_table(lambda: spark.spark_session, opened, table.name, run)
     context.log.info(report.line())
     shown = _shown_schema_version(context)

@@ -72,7 +72,7 @@ def _read(content: bytes, settings: Settings) -> _Read:
     check_options(drafts, settings, problems)
     problems.raise_if_any()
     names = frozenset(variables.asked)
-    catalogue = Catalogue(tuple(in_order(drafts.tables)), problems.where, names)
+    catalogue = Catalogue(tuple(in_order(drafts.tables)), problems.where, names, drafts.alerts)
     return _Read(content, settings.lake_uri, variables.asked, catalogue)
 
 

@@ -16,7 +16,7 @@ from lakehouse.declaration.models import key_docs
 from lakehouse.declaration.tables import TableKeys
 from lakehouse.durations import spark_interval
 from lakehouse.settings import LAYERS
-from lakehouse.table import CHECKS, FLOWS, Check
+from lakehouse.table import CHECKS, FLOWS, Alerting, Check
 
 Schema = dict[str, Any]
 
@@ -73,7 +73,8 @@ def json_schema() -> Schema:
                 "description": "Each table by its name, layer.name.",
                 "patternProperties": {_NAMES: {"$ref": "#/$defs/Table"}},
                 "additionalProperties": False,
-            }
+            },
+            "alerts": {"description": _summary(Alerting), "anyOf": [_model(Alerting, parts), {"type": "null"}]},
         },
         "patternProperties": {"^x-": {"description": "Anything: a place for anchors."}},
         "additionalProperties": False,

@@ -13,7 +13,7 @@ from lakehouse.declaration.nodes import Mapped, Node, Scalar
 from lakehouse.declaration.problems import Problems, meant, nearest
 from lakehouse.declaration.values import Lines, Values
 from lakehouse.settings import LAYERS
-from lakehouse.table import CHECKS, FLOWS, Check, Declared, Duration, Flow, Names, Table, TableName
+from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Table, TableName
 
 _NAME = TypeAdapter(TableName)
 _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -21,9 +21,13 @@ _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 def _owners(given: tuple[str, ...]) -> tuple[str, ...]:
     for one in given:
-        if not _OWNER.fullmatch(one):
-            raise ValueError(f"{one!r} is no owner: write a mail address, or team:name")
+        _require_owner(one)
     return given
+
+
+def _require_owner(given: str) -> None:
+    if not _OWNER.fullmatch(given):
+        raise ValueError(f"{given!r} is no owner: write a mail address, or team:name")
 
 
 class TableKeys(Declared):
@@ -52,6 +56,7 @@ class Drafts:
         tables: Those that could be made, in the order of the file.
         lines: For each table, the lines of its body.
         broken: Names of those that could not be made.
+        alerts: What the file says of alerts.
     """
 
     def __init__(self, values: Values, problems: Problems) -> None:
@@ -59,6 +64,7 @@ class Drafts:
         self.tables: list[Table] = []
         self.lines: dict[str, Lines] = {}
         self.broken: set[str] = set()
+        self.alerts = Alerting()
 
     def add(self, name: str, line: int, node: Node) -> None:
         """Makes the table ``name``; what is wrong with it is noted."""
@@ -90,6 +96,22 @@ class Drafts:
             self.lines[name] = lines
             told = {field: getattr(keys, field) for field in TableKeys.model_fields}
             self.tables.append(Table(name, flow, self._with_defaults(name, line, flow, checks), **told, line=line))
+
+    def set_alerts(self, line: int, node: Node) -> None:
+        """Takes what the file says of alerts; what is wrong with it is noted."""
+        lines: Lines = {(): line}
+        given = self._values.of(node, lines)
+        if given is not None and not isinstance(given, dict):
+            self._problems.add(line, f"alerts has to be a mapping with {', '.join(key_names(Alerting))}")
+            return
+        try:
+            self.alerts = Alerting.model_validate(given or {})
+            for owner in self.alerts.owners:
+                _require_owner(owner)
+        except ValidationError as error:
+            note_problems(error, Alerting, "alerts", lines, (), self._problems)
+        except ValueError as error:
+            self._problems.add(line_of(lines, ("owners",)), f"owners in alerts: {error}")
 
     def _check_name(self, name: str, line: int) -> None:
         try:
@@ -235,8 +257,11 @@ def add_tables(root: Node | None, drafts: Drafts, values: Values, problems: Prob
     for key, line, node in values.pairs(root):
         if key.startswith("x-"):
             continue
-        if key != "tables":
-            told = meant(key, ["tables"]) if nearest(key, ["tables"]) else ": there is tables, and x-... for anchors"
+        if key == "alerts":
+            drafts.set_alerts(line, node)
+        elif key != "tables":
+            known = ["tables", "alerts"]
+            told = meant(key, known) if nearest(key, known) else ": there is tables, alerts, and x-... for anchors"
             problems.add(line, f"unknown key {key}{told}")
         elif isinstance(node, Mapped):
             for name, at, body in values.pairs(node):

@@ -113,6 +113,7 @@ def unknown_variables(settings: Settings, catalogue: Catalogue) -> list[tuple[st
         The name of each in the environment, and the known name that is most like it.
     """
     known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields} | catalogue.variables | {PATHS, ROOT}
+    known |= set(catalogue.alerts.owners.values())
     given = {*settings.variables, *(name for name in os.environ if name.startswith(PREFIX))}
     bare = {name.removeprefix(PREFIX): name for name in sorted(known)}
     likely = {name: nearest(name.removeprefix(PREFIX), bare) for name in sorted(given - known)}

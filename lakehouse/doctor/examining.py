@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,6 +64,7 @@ def examine(
     *,
     now: datetime | None = None,
     shared: bool = True,
+    only: Collection[str] = (),
 ) -> Examination:
     """Looks at tables, and at what they share; writes nothing.
 
@@ -73,12 +74,13 @@ def examine(
         tables: Names of those that are looked at closely; none for all, of which the last batches are.
         now: The time that ages are counted to.
         shared: Whether to look at store, bucket and machine, too.
+        only: Names of the probes of tables that look; none for all.
     """
     ward = _ward(lake, lake.endpoint, catalogue, bool(tables))
     if now is not None:
         ward.now = now
     patients = [Patient(ward, table) for table in catalogue if not tables or table.name in tables]
-    of_tables = [probe for probe in PROBES if probe.of == "table"]
+    of_tables = [probe for probe in PROBES if probe.of == "table" and (not only or probe.name in only)]
     of_lake = [probe for probe in PROBES if probe.of == "lake"] if shared else []
     work: list[Callable[[], list[Finding]]] = []
     work += [lambda one=one: _all(of_tables, one, one.name) for one in patients]  # type: ignore[misc]

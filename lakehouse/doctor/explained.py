@@ -154,6 +154,16 @@ _ERRORS = {
         "A VACUUM with too short a retention, a lifecycle rule of the bucket, or somebody's hand.",
         "lakehouse doctor TABLE; of a computed table: lakehouse checkpoint restart TABLE --yes && lakehouse ingest",
     ),
+    "NotDelivered": (
+        "A channel of alerts did not take a message; it is kept, and sent again with the next run.",
+        "The service does not answer, or refuses the address.",
+        "lakehouse alerts test",
+    ),
+    "AlertsBusy": (
+        "Others write the state of alerts all the time; what is new is found again by the next run.",
+        "Very many runs end at the same moment.",
+        "lakehouse alerts show",
+    ),
     "ContractInvalid": (
         "A contract's file is malformed; its problems are told with their lines.",
         "An edit of contracts/TABLE.odcs.yaml.",

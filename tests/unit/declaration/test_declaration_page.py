@@ -18,7 +18,7 @@ from lakehouse.declaration.models import key_names
 from lakehouse.declaration.tables import TableKeys
 from lakehouse.flows.judged import EventTime
 from lakehouse.settings import Settings
-from lakehouse.table import CHECKS, FLOWS, Check
+from lakehouse.table import CHECKS, FLOWS, Alerting, Check
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs" / "declaration.md").read_text()
@@ -42,13 +42,14 @@ def keys_of(what: str) -> list[str]:
 
 def test_the_page_has_every_flow_with_every_key_and_no_other():
     told = set(re.findall(r"\| key of (\w+) \|", PAGE))
-    assert told - {"a", "every", "event_time"} == set(FLOWS)
+    assert told - {"a", "every", "event_time", "alerts"} == set(FLOWS)
     for kind, model in FLOWS.items():
         assert sorted(keys_of(kind)) == sorted(key_names(model)), kind
 
 
-def test_the_page_has_every_key_of_a_table_of_event_time_and_of_a_check():
+def test_the_page_has_every_key_of_a_table_of_alerts_of_event_time_and_of_a_check():
     assert sorted(keys_of("a table")) == sorted([*key_names(TableKeys), "checks"])
+    assert sorted(keys_of("alerts")) == sorted(key_names(Alerting))
     assert sorted(keys_of("event_time")) == sorted(key_names(EventTime))
     assert sorted(keys_of("every check")) == sorted(BESIDE)
 

@@ -97,6 +97,20 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
     ("text", "line", "said"),
     [
         ("tabels:\n", 1, "unknown key tabels: did you mean tables?"),
+        ("alerts: {ownrs: {}}\n", 1, "unknown key ownrs in alerts: did you mean owners?"),
+        ("alerts:\n  most_an_hour: 0\n", 2, "most_an_hour in alerts is 0: input should be greater than or equal to 1"),
+        (
+            "alerts:\n  owners: {sales: SALES}\n",
+            2,
+            "owners in alerts: 'sales' is no owner: write a mail address, or team:name",
+        ),
+        (
+            "alerts:\n  owners: {'team:sales': 'slack://canary'}\n",
+            2,
+            "owners.team:sales in alerts: write the name of a variable of the environment, such as SALES_ALERTS: "
+            "addresses hold keys",
+        ),
+        ("alerts: often\n", 1, "alerts has to be a mapping with owners, most_an_hour"),
         (table("latst: {of: bronze.src, key: id}"), 4, "unknown key latst in silver.a: did you mean latest?"),
         (
             table("latest: {of: bronze.src, key: id}\nowner: me"),

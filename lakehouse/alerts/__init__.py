@@ -1,0 +1,1 @@
+"""Who is told what goes wrong, once, until it is well again."""

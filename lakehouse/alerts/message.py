@@ -1,0 +1,80 @@
+"""What a channel is told."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from lakehouse.alerts.alert import Alert
+
+News = Literal["begun", "recovered", "test"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One thing for one channel.
+
+    Attributes:
+        channel: Its name.
+        news: Whether it has begun to go wrong, or is well again.
+        alert: What is told of.
+        owners: Of the table.
+        since: When it was found first, ISO 8601 UTC.
+        at: When it became news.
+        id: Of this message, for programs that get it twice: it is sent again when nobody knows whether it came.
+        tries: How often it was sent in vain.
+        claimed_until: Until when somebody sends it now, in seconds since 1970; 0 for nobody.
+    """
+
+    channel: str
+    news: News
+    alert: Alert
+    owners: tuple[str, ...]
+    since: str
+    at: str
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    tries: int = 0
+    claimed_until: float = 0.0
+
+    @property
+    def level(self) -> str:
+        """As Apprise names them."""
+        if self.news != "begun":
+            return "success" if self.news == "recovered" else "info"
+        return "failure" if self.alert.blocks else "warning"
+
+    @property
+    def title(self) -> str:
+        """A line."""
+        if self.news == "recovered":
+            return f"RECOVERED {self.alert.table or 'the lake'}: {self.alert.kind}"
+        return self.alert.title if self.news == "begun" else "TEST lakehouse alerts"
+
+    def text(self, *, with_title: bool) -> str:
+        """What comes below."""
+        lines = [self.title] if with_title else []
+        if self.news == "recovered":
+            lines += [f"It is well again. It was: {self.alert.what}", f"since: {self.since}"]
+        else:
+            lines += [*self.alert.lines(), f"since: {self.since}"]
+        lines += [f"owners: {', '.join(self.owners)}"] if self.owners else []
+        return "\n".join(lines)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For a file: all that programs may want."""
+        own = {"at": self.at, "news": self.news, "title": self.title, "since": self.since, "id": self.id}
+        return {**own, "owners": list(self.owners), **self.alert.as_dict(), "cause": self.alert.cause}
+
+    def kept(self) -> dict[str, Any]:
+        """For the state."""
+        return {**vars(self), "owners": list(self.owners), "alert": self.alert.as_dict()}
+
+    @classmethod
+    def of_kept(cls, said: dict[str, Any]) -> Message:
+        """The same again."""
+        return cls(**{**said, "owners": tuple(said["owners"]), "alert": Alert.of_dict(said["alert"])})
+
+    def again(self) -> Message:
+        """The same, sent in vain once more."""
+        return replace(self, tries=self.tries + 1, claimed_until=0.0)

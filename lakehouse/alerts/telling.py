@@ -1,0 +1,183 @@
+"""From what was found to what is told: each cause once until it is well again, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from lakehouse.alerts.alert import Alert, Round
+from lakehouse.alerts.book import Book, HomeBook, LakeBook, Open, State, change
+from lakehouse.alerts.channels import Channel, Channels
+from lakehouse.alerts.message import Message, News
+from lakehouse.errors import AccessDenied, LakehouseError, StoreUnavailable
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+from lakehouse.storage import BucketMissing
+from lakehouse.table import Catalogue
+
+_CLAIM_SECONDS, _HOUR_SECONDS = 300.0, 3600.0
+_log = logging.getLogger(__name__)
+_OUT_OF_REACH = (StoreUnavailable, AccessDenied, BucketMissing)
+
+
+@dataclass
+class Told:
+    """What became of a round.
+
+    Attributes:
+        begun: What is wrong since this round.
+        recovered: What is well again since this round.
+        delivered: How many messages channels took.
+        waiting: How many are kept for later: a channel is down, or has had enough for this hour.
+        problems: Why a channel did not take something.
+    """
+
+    begun: list[Alert] = field(default_factory=list)
+    recovered: list[Alert] = field(default_factory=list)
+    delivered: int = 0
+    waiting: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
+def tell(
+    settings: Settings,
+    catalogue: Catalogue,
+    found: Round,
+    lake: Lake | None = None,
+    *,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Told:
+    """Tells the channels what is new in a round, and what they did not take before.
+
+    The state is kept in the lake. While that cannot be reached or written, it is in ``LAKEHOUSE_HOME``.
+
+    Args:
+        settings: Name the general channels.
+        catalogue: The tables and their owners.
+        found: What goes wrong, and what was looked at.
+        lake: Where the state is kept; None when it could not be opened.
+        now: The time.
+
+    Returns:
+        What was told; a channel that is down is no error here, and neither is one whose address is wrong.
+    """
+    channels, told = Channels.of(settings, catalogue), Told()
+    if not channels.every():
+        return told
+    teller = _Teller(channels, catalogue, now, told)
+    home = HomeBook(settings)
+    if lake is not None:
+        try:
+            teller.tell(LakeBook(lake), found)
+        except _OUT_OF_REACH as error:
+            _log.info("alerts are kept in %s: %s", home.path, error.what)
+        else:
+            if home.path.exists():  # what was told while the lake was out of reach
+                teller.tell(home, replace(found, alerts=()), every=found.alerts)
+            return told
+    teller.tell(home, found)
+    return told
+
+
+@dataclass
+class _Teller:
+    channels: Channels
+    catalogue: Catalogue
+    now: Callable[[], datetime]
+    told: Told
+
+    def tell(self, book: Book, found: Round, every: Sequence[Alert] = ()) -> None:
+        """Notes what is new, claims what is due, sends it, and notes what was taken."""
+        at = self.now()
+        news: list[tuple[News, Alert]] = []
+        claimed: list[Message] = []
+
+        def note(state: State) -> bool:
+            news.clear()
+            claimed.clear()
+            changed = self._note(state, found, [*found.alerts, *every], at.isoformat(timespec="seconds"), news)
+            claimed.extend(self._claim(state, at.timestamp()))
+            return changed or bool(claimed)
+
+        state = change(book, note)
+        self.told.begun += [alert for what, alert in news if what == "begun"]
+        self.told.recovered += [alert for what, alert in news if what == "recovered"]
+        if claimed:
+            taken = self._send(claimed)
+            state = change(book, lambda state: self._settle(state, claimed, taken, self.now().timestamp()))
+            self.told.delivered += len(taken)
+        self.told.waiting += len(state.outbox)
+
+    def _note(self, state: State, found: Round, bad: Sequence[Alert], at: str, news: list[tuple[News, Alert]]) -> bool:
+        """What has begun, and what is well again; whether anything changed."""
+        changed = False
+        for alert in found.alerts:
+            known = state.open.get(alert.cause)
+            if known is None:
+                state.open[alert.cause] = Open(alert, at)
+                news.append(("begun", alert))
+                state.outbox += self._messages("begun", alert, at, at)
+            else:
+                known.alert, known.times = alert, known.times + 1
+            changed = True
+        groups, causes = {one.group for one in bad}, {one.cause for one in bad}
+        for cause, known in list(state.open.items()):
+            gone = known.alert.table and known.alert.table not in self.catalogue
+            if not gone and (cause in causes or not found.covers(known.alert.group)):
+                continue
+            del state.open[cause]
+            changed = True
+            if not gone and known.alert.group not in groups:  # else it is bad in another way
+                news.append(("recovered", known.alert))
+                state.outbox += self._messages("recovered", known.alert, known.since, at)
+        return changed
+
+    def _messages(self, news: News, alert: Alert, since: str, at: str) -> Iterable[Message]:
+        owners = self.catalogue[alert.table].owners if alert.table in self.catalogue else ()
+        for channel in self._of(alert, owners):
+            yield Message(channel.name, news, alert, owners, since, at)
+
+    def _of(self, alert: Alert, owners: Iterable[str]) -> Sequence[Channel]:
+        # what concerns all tables, and what no channel is for, concerns everybody
+        return self.channels.of_table(owners) or self.channels.every()
+
+    def _claim(self, state: State, now: float) -> list[Message]:
+        """Takes the messages that can be sent now, so that no other process sends them, too."""
+        known = {one.name: one for one in self.channels.every()}
+        claimed = []
+        for number, one in enumerate(state.outbox):
+            name = one.channel if one.channel in known else next(iter(known))  # its channel is none any more
+            sent = state.sent[name] = [at for at in state.sent.get(name, []) if at > now - _HOUR_SECONDS]
+            if one.claimed_until > now or len(sent) >= self.catalogue.alerts.most_an_hour:
+                continue
+            state.outbox[number] = replace(one, channel=name, claimed_until=now + _CLAIM_SECONDS)
+            claimed.append(state.outbox[number])
+        return claimed
+
+    def _send(self, claimed: Sequence[Message]) -> set[str]:
+        """Sends what is due, all for one channel as one; gives the ids of what was taken."""
+        known = {one.name: one for one in self.channels.every()}
+        by_channel: dict[str, list[Message]] = defaultdict(list)
+        for one in claimed:
+            by_channel[one.channel].append(one)
+        taken = set()
+        for name, messages in by_channel.items():
+            try:
+                known[name].send(messages)
+            except LakehouseError as error:
+                _log.warning("%s", error.what)
+                self.told.problems.append(error.what)
+            else:
+                taken |= {one.id for one in messages}
+        return taken
+
+    def _settle(self, state: State, claimed: Sequence[Message], taken: set[str], now: float) -> bool:
+        mine = {one.id for one in claimed}
+        left = [one for one in state.outbox if one.id not in taken]
+        state.outbox = [one.again() if one.id in mine else one for one in left]
+        for name in {one.channel for one in claimed if one.id in taken}:
+            state.sent.setdefault(name, []).append(now)
+        return True

@@ -1,0 +1,207 @@
+"""SQL over the tables of the lake without Spark: DuckDB asks, Arrow reads the data files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from deltalake.exceptions import DeltaError
+
+from lakehouse.counting.data_files import DataFileMissing
+from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
+from lakehouse.extras import needing
+from lakehouse.lake import Lake
+from lakehouse.plain_text import printable
+from lakehouse.settings import LAYERS
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+    from pyarrow.dataset import Dataset
+
+BATCH_ROWS = 1000
+"""Rows of a result that come at a time: whoever wants few does not wait for many."""
+_NAMED = re.compile(rf'(?<![\w."])"?({"|".join((*LAYERS, "ops"))})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
+_ASKS_FOR_ALL = re.compile(r"\bshow\s+(all\s+)?tables\b|\binformation_schema\b|\bduckdb_(tables|views|columns)\b", re.I)
+_UNKNOWN = re.compile(r"Table with name \"?([^\"\s]+)\"? does not exist")
+_GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND", "Path does not exist")
+_READING = ("SELECT", "EXPLAIN", "MULTI")  # PIVOT is several statements
+_WHERE, _NOTHING = "lakehouse sql", "nothing was changed"
+_CLOSED = {
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "autoinstall_known_extensions": "false",
+    "autoload_known_extensions": "false",
+    "allow_community_extensions": "false",
+}
+"""A query reads tables of the lake, and nothing else: no file of this machine, no address, no variable of Python."""
+
+
+def sql(query: str, lake: Lake | None = None) -> pa.Table:
+    """The result of a query over the lake's tables, without Spark.
+
+    ``lakehouse.sql("SELECT count(*) FROM bronze.orders").to_pandas()``
+
+    Args:
+        query: One statement in DuckDB's SQL that reads; tables are named ``layer.name``.
+        lake: Where they are; default what the ``LAKEHOUSE_*`` variables name.
+
+    Raises:
+        ConfigurationError: the statement is wrong, or does not only read; the extra ``[sql]`` is not installed.
+        TerminalError: a table cannot be read without Spark.
+        StoreUnavailable, AccessDenied: the store cannot be read.
+    """
+    with rows_of_query(lake or Lake.open(), query) as rows:
+        return rows.read_all()
+
+
+@contextmanager
+def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
+    """The same, a batch of ``BATCH_ROWS`` at a time: what is not asked for is not read.
+
+    Errors while rows are read are raised as those of ``sql``.
+    """
+    with needing("sql", _WHERE):
+        import duckdb
+    with duckdb.connect(":memory:", config={**_CLOSED, "temp_directory": str(lake.settings.home / "sql")}) as opened:
+        missing: list[str] = []
+        try:
+            _require_reading(opened, query)
+            missing += [name for name in _names(lake, query) if not _add(opened, lake, name)]
+            opened.execute("SET TimeZone = 'UTC'")
+            opened.execute("SET lock_configuration = true")
+            with opened.sql(query).to_arrow_reader(BATCH_ROWS) as rows:
+                yield rows
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
+            raise _told(error, lake, query, missing) from None
+
+
+def _names(lake: Lake, query: str) -> list[str]:
+    """The tables that a query may name: no other is opened, so that its cost does not follow the number of tables."""
+    if _ASKS_FOR_ALL.search(query):
+        return lake.table_names()
+    return list(dict.fromkeys(f"{one[1].lower()}.{one[2] or one[3]}" for one in _NAMED.finditer(query)))
+
+
+def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
+    """Makes sure that there is one statement, which reads."""
+    found = opened.extract_statements(query)
+    kinds = [one.type.name for one in found]
+    if len(kinds) == 1 and kinds[0] in _READING:
+        return
+    if len(kinds) == 1:
+        what = f"{kinds[0]} does not only read, and a query of the lake does"
+    else:
+        what = f"a query is one statement, and these are {len(kinds)}" if kinds else "there is no query"
+    raise ConfigurationError(
+        what, where=_WHERE, state=_NOTHING, next_command='lakehouse sql "SELECT * FROM bronze.orders"'
+    )
+
+
+def _add(opened: DuckDBPyConnection, lake: Lake, name: str) -> bool:
+    """Makes a table known under its name; False where there is none."""
+    layer, table = name.split(".", 1)
+    found = _rows(lake, name)
+    if found is None:  # SQL does not tell capitals
+        known = {one.lower(): one for one in lake.table_names()}
+        found = _rows(lake, known[name.lower()]) if name.lower() in known else None
+    if found is None:
+        return False
+    alias = f"rows of {name}"
+    opened.register(alias, found)
+    opened.execute(f"CREATE SCHEMA IF NOT EXISTS {layer}")
+    opened.execute(f"CREATE VIEW {layer}.{_quoted(table)} AS SELECT * FROM {_quoted(alias)}")
+    return True
+
+
+def _rows(lake: Lake, name: str) -> Dataset | None:
+    """The rows of a table whose data files are all that there is to them; None where there is none.
+
+    Raises:
+        TerminalError: it has to be read by Spark, or cannot be read at all.
+    """
+    try:
+        found = lake.delta(name)
+        if found is None:
+            return None
+        if found.metadata().configuration.get("delta.columnMapping.mode", "none") != "none":
+            raise _only_spark(lake, name, "its columns have other names in its files (columnMapping)")
+        return lake.rows_of(found)
+    except DeltaError as error:
+        raise _only_spark(lake, name, str(error).splitlines()[0][:200]) from None
+
+
+def _only_spark(lake: Lake, name: str, why: str) -> TerminalError:
+    return TerminalError(
+        f"{name} cannot be read without Spark: {printable(_without_keys(why, lake))}",
+        where=lake.settings.table_uri(name),
+        state=_NOTHING,
+        next_command=f'ask Spark: lakehouse.get_spark().table("{name}")',
+    )
+
+
+def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> LakehouseError:
+    """What DuckDB or Arrow say, as an error of this library."""
+    said = _without_keys(str(error), lake).strip()
+    kind = type(error).__name__
+    if unknown := _UNKNOWN.search(said):
+        return _no_table(lake, unknown[1], missing)
+    if kind == "OutOfMemoryException":
+        return TerminalError(
+            said.splitlines()[0],
+            where=_WHERE,
+            state=_NOTHING,
+            next_command="ask for fewer columns, fewer rows, or sums of them",
+        )
+    if any(one in said for one in _GONE):
+        return DataFileMissing(
+            f"a data file is gone: {said.splitlines()[0][:300]}",
+            where=lake.settings.lake_uri,
+            state=f"{_NOTHING}; rows of the table cannot be read",
+            next_command="lakehouse doctor",
+        )
+    if "AWS Error" in said or isinstance(error, OSError):
+        return StoreUnavailable(
+            f"a data file cannot be read: {said.splitlines()[0][:300]}",
+            where=lake.endpoint.url,
+            state=_NOTHING,
+            next_command="see that the object store runs: lakehouse up",
+        )
+    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, query))
+
+
+def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
+    from lakehouse.declaration.problems import nearest  # who makes no slip waits for no declaration
+
+    known = lake.table_names()
+    name = next((one for one in missing if one.lower().endswith(said.split(".")[-1].lower())), said)
+    near = nearest(name, known) or next((one for one in known if one.split(".")[1] == name.split(".")[-1]), None)
+    listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
+    return ConfigurationError(
+        f"there is no table {name} in the lake" + (f": did you mean {near}?" if near else ""),
+        where=lake.settings.lake_uri,
+        state=_NOTHING,
+        next_command=f"name one of: {listed}" if known else "lakehouse ingest   (no table has rows yet)",
+    )
+
+
+def _hint(kind: str, query: str) -> str:
+    if kind == "PermissionException":
+        return "name tables of the lake only: files and addresses are closed to queries"
+    tables = [f"{one[1]}.{one[2] or one[3]}" for one in _NAMED.finditer(query)]
+    if kind == "BinderException" and tables:
+        return f'lakehouse sql "DESCRIBE {tables[0]}"'
+    return "correct the query; its language is DuckDB's SQL"
+
+
+def _without_keys(text: str, lake: Lake) -> str:
+    keys = (lake.endpoint.access_key, lake.endpoint.secret_key, lake.endpoint.session_token)
+    for key in filter(None, keys):
+        text = text.replace(key.get_secret_value(), "***")
+    return text
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,135 @@
+"""``lakehouse checklist``: a line is red when what it is about is wrong, and no other is."""
+
+import json
+from contextlib import contextmanager, nullcontext
+
+import pytest
+from command import lakehouse_here
+from declared import with_declaration
+from store.local_world import TABLE, LocalWorld
+
+from lakehouse.maintenance.backup import back_up, backup_key
+from lakehouse.maintenance.optimize import Thresholds
+from lakehouse.upkeep import optimize_tables
+
+OPTIONS = {"cloudFiles.maxFilesPerTrigger": 1, "cloudFiles.schemaEvolutionMode": "addNewColumns"}
+BACKUP = {"backup_is_fresh", "backup_can_be_restored", "version_of_backup_is_kept"}
+BEGUN = {"checkpoint_is_kept", "one_writer_at_a_time", "columns_are_kept"}
+NO_CHECKS = [
+    {name: None, "on_failure": "off"} for name in ("no_file_loaded_twice", "every_file_loaded", "no_quarantined_files")
+]
+
+
+class Production(LocalWorld):
+    """A table that has all that the list asks for, and ways to take one thing of it away."""
+
+    def __init__(self, lake, folder):
+        super().__init__(lake, folder)
+        self.alerts = f"file://{folder}/told.jsonl"
+        self.declare(options=OPTIONS)
+
+    def declare(self, checks=(), alerts=None, owners=(), **flow):
+        said = {"path": "{landing}/things/", "engine": "local", **flow}
+        table = {"files": said, "checks": list(checks), "owners": list(owners)}
+        self.lake = with_declaration(self.plain, self.tmp, json.dumps({"tables": {TABLE: table}, "alerts": alerts}))
+
+    def red(self, *words):
+        """The lines that fail; and what the exit code and the numbers say is the same."""
+        names = ("home", "user", "bucket", "landing_prefix", "declaration")
+        variables = {f"LAKEHOUSE_{name.upper()}": str(getattr(self.lake.settings, name)) for name in names}
+        variables |= {"LAKEHOUSE_ALERTS": self.alerts} if self.alerts else {}
+        if words[:1] == ("alerts",):
+            return lakehouse_here(variables, *words)
+        done = lakehouse_here(variables, "checklist", "--json", *words)
+        told = json.loads(done.stdout)
+        found = {one["item"] for one in told["lines"] if not one["passed"]}
+        assert (done.returncode, told["failed"]) == (int(bool(found)), len(found))
+        assert all(one["evidence"] and bool(one["next_command"]) is not one["passed"] for one in told["lines"])
+        self.items = [one["item"] for one in told["lines"]]
+        return found
+
+    @contextmanager
+    def without(self, *keys):
+        """While the body runs, objects below the user's folder are not there."""
+        bucket = self.lake.settings.bucket
+        kept = {}
+        for key in keys:
+            found = [one.key for one in self.lake.store.list(bucket, f"{self.lake.settings.user}/{key}")]
+            assert found, key
+            kept |= {one: self.lake.store.read(bucket, one) for one in found}
+        for one in kept:
+            self.lake.store.delete(bucket, one)
+        yield
+        for one, data in kept.items():
+            self.lake.store.write(bucket, one, data)
+
+    @contextmanager
+    def declared(self, **flow):
+        self.declare(**flow)
+        yield
+        self.declare(options=OPTIONS)
+
+    @contextmanager
+    def told_at(self, alerts):
+        before, self.alerts = self.alerts, alerts
+        yield
+        self.alerts = before
+
+
+def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_path, monkeypatch):
+    world = Production(lake, tmp_path)
+    assert world.red() == {*BACKUP, *BEGUN, "alerts_are_tested"}, "nothing has run"
+    assert world.red("alerts", "test").returncode == 0
+    for name in "ab":
+        world.put(f"{name}.json", [{"a": 1}])
+    world.load()
+    assert world.red() == {*BACKUP, "checkpoint_is_kept"}, "the embedded store of a test is below a temporary folder"
+    folder = backup_key(lake, TABLE, back_up(world.lake, TABLE).taken).removeprefix(f"{lake.settings.user}/")
+    [of_backup, _] = [one["path"] for one in world.adds()]
+    assert optimize_tables(world.lake, thresholds=Thresholds(least_fewer=1), really=True)[0].done
+
+    @contextmanager
+    def kept_for_good(really=True):
+        with monkeypatch.context() as patch:
+            patch.setattr("tempfile.tempdir", str(tmp_path) if really else None)
+            yield
+
+    with kept_for_good():
+        assert world.red() == set()
+        broken = {
+            "checkpoint_is_kept": kept_for_good(really=False),
+            "checkpoint_and_table_agree": world.without(
+                f"_checkpoints/{TABLE}/offsets/1", f"_checkpoints/{TABLE}/commits/1"
+            ),
+            "one_writer_at_a_time": world.without(f"_checkpoints/{TABLE}.lease"),
+            "checks_are_declared": world.declared(options=OPTIONS, checks=NO_CHECKS),
+            "batches_are_limited": world.declared(
+                source="spark", schema="a BIGINT", checks=[{"row_count": {"min": 1}}]
+            ),
+            "columns_are_kept": world.without(f"_schemas/{TABLE}"),
+            "new_columns_are_decided": world.declared(options={"cloudFiles.maxFilesPerTrigger": 1}),
+            "backup_is_fresh": nullcontext(),
+            "backup_can_be_restored": world.without(f"{folder}checkpoint/metadata"),
+            "version_of_backup_is_kept": world.without(f"bronze/things/{of_backup}"),
+            "alerts_are_tested": world.told_at(f"{world.alerts}.other"),
+        }
+        assert sorted(broken) == sorted(world.items), "a line that nothing breaks"
+        for item, breaking in broken.items():
+            with breaking:
+                words = ("--max-backup-age", "0 seconds") if item == "backup_is_fresh" else ()
+                assert world.red(*words) == {item}
+        with world.told_at(""):
+            assert world.red() == {"alerts_are_tested"}, "no channel at all"
+        assert world.red() == set(), "all is as it was"
+    tried = f"{lake.settings.user}/_backups/_tried/"
+    assert list(lake.store.list(lake.settings.bucket, tried)) == [], "what was tried is removed again"
+
+
+@pytest.mark.parametrize("owners", [["team:sales"], []])
+def test_a_table_counts_as_watched_when_the_channels_of_its_owners_took_a_test(lake, tmp_path, monkeypatch, owners):
+    world = Production(lake, tmp_path)
+    world.declare(owners=owners, alerts={"owners": {"team:sales": "SALES_ALERTS"}})
+    world.alerts = ""
+    monkeypatch.setenv("SALES_ALERTS", f"file://{tmp_path}/sales.jsonl")
+    world.red("alerts", "test")
+    assert ("alerts_are_tested" in world.red()) is (owners == [])
