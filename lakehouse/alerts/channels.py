@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -181,7 +180,9 @@ class _quiet:  # noqa: N801 (used as a statement)
     """Apprise logs parts of addresses: here nothing of it is seen."""
 
     def __enter__(self) -> None:
-        self._logger = logging.getLogger("apprise")
+        from apprise.logger import logger
+
+        self._logger = logger
         self._before = self._logger.disabled
         self._logger.disabled = True
 

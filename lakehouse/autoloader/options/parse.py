@@ -23,12 +23,14 @@ from lakehouse.autoloader.options.values import (
     columns,
     count,
     flag,
+    local_file,
     moment,
     one_of,
     overwrites,
     positive_seconds,
     seconds,
     size_bytes,
+    some_text,
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
@@ -175,12 +177,6 @@ class Option:
     read: Callable[[str], Any]
 
 
-def _text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("it is empty, so give it a value or leave it out")
-    return text
-
-
 def _place(text: str) -> str:
     uri = mapped(text)
     try:
@@ -192,12 +188,6 @@ def _place(text: str) -> str:
     raise ValueError(f"it must be on the object store or on this machine: {cure}")
 
 
-def _file(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError("write the whole path of a file on the driver's machine, from / on")
-    return text
-
-
 def _path(text: str) -> str:
     place = _place(text)
     _checked_glob(place, SourcePath.parse)
@@ -205,7 +195,7 @@ def _path(text: str) -> str:
 
 
 def _glob(text: str) -> str:
-    _checked_glob(_text(text), lambda glob: re.compile(glob_regex(glob)))
+    _checked_glob(some_text(text), lambda glob: re.compile(glob_regex(glob)))
     return text
 
 
@@ -233,7 +223,7 @@ OPTIONS: tuple[Option, ...] = (
         "schema_evolution_mode",
         one_of("addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns", "none"),
     ),
-    Option("cloudFiles.schemaHints", "schema_hints", _text),
+    Option("cloudFiles.schemaHints", "schema_hints", some_text),
     Option("cloudFiles.includeExistingFiles", "include_existing_files", flag),
     Option("cloudFiles.maxFilesPerTrigger", "max_files_per_trigger", count),
     Option("cloudFiles.maxBytesPerTrigger", "max_bytes_per_trigger", size_bytes),
@@ -254,13 +244,13 @@ OPTIONS: tuple[Option, ...] = (
     Option("recursiveFileLookup", "", flag),
     Option("ignoreMissingFiles", "ignore_missing_files", flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", flag),
-    Option("rescuedDataColumn", "rescued_data_column", _text),
+    Option("rescuedDataColumn", "rescued_data_column", some_text),
     Option("badRecordsPath", "bad_records_path", _place),
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
-    Option("cloudFiles.eventsInbox", "events_inbox", _file),
-    Option("cloudFiles.profile", "profile", _text),
+    Option("cloudFiles.eventsInbox", "events_inbox", local_file),
+    Option("cloudFiles.profile", "profile", some_text),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),
     Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", size_bytes),

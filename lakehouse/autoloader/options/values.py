@@ -119,3 +119,17 @@ def one_of(*spellings: str) -> Callable[[str], str]:
         raise ValueError("write one of " + ", ".join(spellings))
 
     return read
+
+
+def some_text(given: str) -> str:
+    """Anything but nothing."""
+    if not given.strip():
+        raise ValueError("it is empty, so give it a value or leave it out")
+    return given
+
+
+def local_file(given: str) -> str:
+    """The whole path of a file on the driver's machine."""
+    if not given.startswith("/"):
+        raise ValueError("write the whole path of a file on the driver's machine, from / on")
+    return given
