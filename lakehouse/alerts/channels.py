@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Sequence
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -22,6 +24,7 @@ from lakehouse.table import Catalogue
 DEFAULT = "LAKEHOUSE_ALERTS"
 _FILE = "file"
 _IN_FULL = 10
+_silence = threading.Lock()
 _SEPARATOR = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 
 
@@ -176,15 +179,14 @@ def _scheme(address: str) -> str:
     return found[1].lower() if found else "no address"
 
 
-class _quiet:  # noqa: N801 (used as a statement)
+@contextmanager
+def _quiet() -> Iterator[None]:
     """Apprise logs parts of addresses: here nothing of it is seen."""
+    from apprise.logger import logger
 
-    def __enter__(self) -> None:
-        from apprise.logger import logger
-
-        self._logger = logger
-        self._before = self._logger.disabled
-        self._logger.disabled = True
-
-    def __exit__(self, *error: object) -> None:
-        self._logger.disabled = self._before
+    with _silence:  # of two at once the first to end must not end the silence of the other
+        before, logger.disabled = logger.disabled, True
+        try:
+            yield
+        finally:
+            logger.disabled = before

@@ -48,7 +48,8 @@ def show(as_json: bool = Json) -> None:
 
     with command(as_json) as out:
         settings = Settings.load()
-        channels = Channels.of(settings, read_catalogue(settings))
+        catalogue = read_catalogue(settings)
+        channels = Channels.of(settings, catalogue)
         lake = Lake.open(settings, say=out.say)
         state, home = read(LakeBook(lake)), read(HomeBook(settings))
         when = {one.name: tested(lake, one, state) for one in channels.every()}
@@ -59,6 +60,9 @@ def show(as_json: bool = Json) -> None:
         for one in channels.every():
             whose = ", ".join(owners[one.name]) or "whoever has no channel"
             out.line(f"{one.told}: for {whose}; took a test: {when[one.name] or 'never'}")
+        for owner, some in channels.of_owners:
+            if not some:
+                out.line(f"{owner}: {catalogue.alerts.owners[owner]} is not set", style="yellow")
         if not channels.every():
             out.line("no channel is named: nobody is told. Set LAKEHOUSE_ALERTS, then: lakehouse alerts test")
         found = sorted([*state.open.values(), *home.open.values()], key=lambda one: one.since)

@@ -106,6 +106,11 @@ class Output:
             table.add_row(*map(_cell, row))
         _console.print(table)
 
+    @property
+    def width(self) -> int:
+        """Characters of a line."""
+        return _console.width
+
     def result(self, values: Mapping[str, Any]) -> None:
         """What ``--json`` prints."""
         self._result.update(values)

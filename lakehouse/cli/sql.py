@@ -55,19 +55,32 @@ def _show(out: Output, rows: pa.RecordBatchReader, most: int | None) -> None:
     found: list[list[Any]] = []
     more = False
     for batch in rows:
-        columns = [column.to_pylist() for column in batch.columns]
+        columns = [column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns]
         found += [list(row) for row in zip(*columns, strict=True)]
         if most is not None and len(found) > most:
             more = True
             del found[most:]
             break
-    out.table(names, [[_cell(value) for value in row] for row in found])
+    _print(out, names, [[_cell(value) for value in row] for row in found])
     if more:
         out.line(f"the first {most:,} rows; --limit shows more")
     types = [str(one.type) for one in rows.schema]
     out.result({"columns": [{"name": name, "type": kind} for name, kind in zip(names, types, strict=True)]})
     plain = [dict(zip(names, map(_plain, row), strict=True)) for row in found]
     out.result({"rows": plain, "truncated": more})
+
+
+def _print(out: Output, names: list[str], rows: list[list[Any]]) -> None:
+    """A line a row; or, where a line would be broken, a block of lines each."""
+    widths = [max(len(f"{one}") for one in column) for column in zip(names, *rows, strict=True)]
+    if sum(widths) + 2 * len(widths) <= out.width:
+        out.table(names, rows)
+        return
+    wide = max(map(len, names), default=0)
+    for number, row in enumerate(rows, 1):
+        out.line(f"row {number:,}", style="bold")
+        for name, value in zip(names, row, strict=True):
+            out.line(f"  {name:{wide}}  {'-' if value is None else value}")
 
 
 def _different(names: list[str]) -> list[str]:
@@ -142,7 +155,6 @@ def _csv_column(column: pa.Array) -> pa.Array:
         return column
     if pa.types.is_large_string(column.type):
         return column.cast(pa.string())
-    values = (None if value is None else _as_text(value) for value in column.to_pylist())
-    if pa.types.is_nested(column.type):
-        return pa.array(values, pa.string())
-    return pa.array([None if value is None else str(_plain(value)) for value in column.to_pylist()], pa.string())
+    written = _as_text if pa.types.is_nested(column.type) else lambda value: str(_plain(value))
+    values = column.to_pylist(maps_as_pydicts="lossy")
+    return pa.array([None if value is None else written(value) for value in values], pa.string())

@@ -137,6 +137,7 @@ def test_what_concerns_a_table_goes_to_its_owners_and_the_rest_to_everybody(stor
     monkeypatch.setenv("SALES_ALERTS", f"file://{sales}")
     story.declare(alerts={"owners": {"team:sales": "SALES_ALERTS", "ann@example.com": "NOT_SET"}}, owners=OWNERS)
     tell(story.settings, story.catalogue, round_of(damage(TABLE), damage("")), story.lake)
+    assert "ann@example.com: NOT_SET is not set" in story.run("alerts", "show").stdout
     [told] = story.told(sales)
     assert (told.table, told.owners) == (TABLE, OWNERS)
     assert story.news() == [("begun", "damaged", "")]

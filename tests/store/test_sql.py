@@ -104,11 +104,13 @@ def test_csv_keeps_every_value_and_tells_nothing_from_empty(here):
 
 
 def test_json_has_every_value(here):
-    chosen = "1 AS x, 2 AS x, sent, place, fee, interval 1 day AS i"
+    chosen = "1 AS x, 2 AS x, MAP {'a': 1} AS m, sent, place, fee, interval 1 day AS i"
     query = f"SELECT {chosen} FROM bronze.orders, silver.methods WHERE fee > 1 AND id = 2"
     [row] = lakehouse_json_here(here, "sql", query)["rows"]
     assert (row["x"], row["x_2"], row["fee"], row["sent"]) == (1, 2, "inf", "2026-01-01 09:30:00+00:00")
-    assert row["place"] == {"city": 'Łódź, "PL"', "zip": [2]}
+    assert (row["place"], row["m"]) == ({"city": 'Łódź, "PL"', "zip": [2]}, {"a": 1})
+    wide = lakehouse_here(here, "sql", f"SELECT repeat('x', 150) AS long, {chosen} FROM bronze.orders, silver.methods")
+    assert wide.stdout.splitlines()[:3] == ["row 1", f"  long   {'x' * 150}", "  x      1"], "a line is not broken"
 
 
 def test_a_query_comes_by_standard_input_needs_no_engine_and_a_reader_may_leave_early(here):
