@@ -96,9 +96,9 @@ def opened_inbox(path: str | None) -> Iterator[SqliteInbox]:
         ConfigurationError: nothing names one, or there is none.
     """
     place = path or os.environ.get(VARIABLE)
-    if not place:
+    if not place or not Path(place).is_absolute():
         raise ConfigurationError(
-            "nothing says where the inbox of file events is",
+            "nothing says with a whole path where the inbox of file events is",
             where="cloudFiles options",
             state="nothing was read or written",
             next_command=f"set {VARIABLE} where the driver runs, or give cloudFiles.eventsInbox: "

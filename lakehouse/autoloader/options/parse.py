@@ -34,8 +34,6 @@ HEADER = "cloudFiles.header"
 WIDENING = "addNewColumnsWithTypeWidening"
 
 _DAY = 86_400.0
-BACKFILL_BEHIND_EVENTS_SECONDS = _DAY
-"""Longest time between two listings of a folder whose files events tell of."""
 _BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {"week": 7 * _DAY, "day": _DAY, "hour": 3600, "minute": 60, "second": 1, "millisecond": 1e-3}
 _FORMATS = ", ".join(FORMATS.names())
@@ -145,7 +143,7 @@ class CloudFilesOptions:
             )
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
         if fields.get("use_notifications") or fields.get("use_managed_file_events"):
-            fields.setdefault("backfill_interval_seconds", BACKFILL_BEHIND_EVENTS_SECONDS)
+            fields.setdefault("backfill_interval_seconds", _DAY)
         reader = {lower: value for lower, (_, value) in given.items() if is_readers(lower, format_)}
         return cls(**fields, reader=reader)
 
@@ -239,12 +237,6 @@ def _place(text: str) -> str:
     return text
 
 
-def _file(text: str) -> str:
-    if not text.startswith("/"):
-        raise ValueError("write the whole path of a file on the driver's machine, from / on")
-    return text
-
-
 def _path(text: str) -> str:
     _checked_glob(_place(text), SourcePath.parse)
     return text
@@ -321,7 +313,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", _count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", _bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
-    Option("cloudFiles.eventsInbox", "events_inbox", _file),
+    Option("cloudFiles.eventsInbox", "events_inbox", _text),
     Option("cloudFiles.profile", "profile", _text),
     Option("minPartitions", "min_partitions", _count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", _bytes),
