@@ -120,12 +120,15 @@ class SqliteInbox:
 
     def put(self, events: Sequence[Event], now: datetime) -> int:
         """See ``Inbox``."""
-        rows = [(*_row(one), now.timestamp()) for one in events]
+        each = [(one.bucket, one.key, one.sequencer, one.e_tag) for one in events]
+        rows = [(*_row(one), now.timestamp(), *known) for one, known in zip(events, each, strict=True)]
         with self._changing() as run:
             before = run.total_changes
             run.executemany(
                 "INSERT INTO events (bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds, received) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                # a conflict would use up a number, and wake those who wait for one
+                "SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
+                "(SELECT 1 FROM events WHERE bucket = ? AND key = ? AND sequencer = ? AND e_tag = ?)",
                 rows,
             )
             return run.total_changes - before

@@ -91,6 +91,7 @@ def test_events_are_taken_once_whoever_sends_them_again(receiver, inbox):
         "18EBA29744BE0ABA",
     ]
     assert dict(receiver.counts) == {"new": 2, "known": 2, "ignored": 1}
+    assert inbox.last_number() == 2
 
 
 def test_who_asks_whether_somebody_listens_is_answered(receiver):
