@@ -14,7 +14,7 @@ import json
 import threading
 import time
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -76,12 +76,12 @@ def _service(lake: Lake, puts: int) -> dict[str, Any]:
     )
     running = threading.Thread(target=service.run)
     running.start()
-    _until(lambda: len(latencies) >= 1)
+    _until(lambda: len(latencies) >= 1, lambda: f"the first batch; {service.health.as_dict()}")
     latencies.clear()
     for number in range(puts):
         _put(lake, [f"told/{number:05d}.json"])
         time.sleep(0.3)
-    _until(lambda: len(latencies) >= puts)
+    _until(lambda: len(latencies) >= puts, lambda: f"{len(latencies)} of {puts} files; {service.health.as_dict()}")
     service.stop.ask()
     running.join()
     return {"files": puts, "loaded_seconds": _percentiles(latencies), "told_seconds": _told(lake, "told/")}
@@ -96,7 +96,7 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
     names = [f"many/{number * (known // new):08d}-new.json" for number in range(new)]
     _put(lake, names)
     inbox = SqliteInbox(lake.settings.inbox_path)
-    _until(lambda: len(inbox.has(_BUCKET, names)) == new)
+    _until(lambda: len(inbox.has(_BUCKET, names)) == new, lambda: f"{inbox.size()} events")
     inbox.close()
     result: dict[str, Any] = {"known": known, "new": new}
     for name, source in lists.items():
@@ -120,7 +120,7 @@ def _outage(lake: Lake, files: int) -> dict[str, Any]:
     setup.ensure_receiver(lake.settings)
     webhook = setup.webhook_of(setup.store_server(lake.settings).folder)
     assert webhook is not None
-    _until(lambda: webhook.waiting() == 0)
+    _until(lambda: webhook.waiting() == 0, lambda: f"{webhook.waiting()} events wait")
     source.discover()
     by_events = source.journal.high_water - before
     told.GRACE = told.timedelta(0)
@@ -167,11 +167,11 @@ def _percentiles(seconds: list[float]) -> list[float]:
     return [round(one, 3) for one in np.percentile(seconds, [50, 95]).tolist()]
 
 
-def _until(condition: Any) -> None:
+def _until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
-            raise SystemExit("it did not happen in time")
+            raise SystemExit(f"not in time: {what()}")
         time.sleep(0.02)
 
 

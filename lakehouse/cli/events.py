@@ -114,18 +114,16 @@ def serve(
 
 def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
     """Prints how the inbox is; None where there is none."""
-    from lakehouse.events.sqlite_inbox import SqliteInbox
+    from lakehouse.events.sqlite_inbox import opened
 
     if not settings.inbox_path.is_file():
         out.line(f"there is no inbox: {settings.inbox_path}")
         return None
-    inbox = SqliteInbox(settings.inbox_path)
-    count, newest = inbox.size()
+    with opened(settings.inbox_path) as inbox:
+        (count, newest), readers, last = inbox.size(), inbox.readers(), inbox.last_number()
     size = settings.inbox_path.stat().st_size
     at = f", newest {newest:%Y-%m-%d %H:%M:%SZ}" if newest else ""
     out.line(f"inbox {settings.inbox_path}: {count:,} events, {size / 1e6:,.1f} MB{at}")
-    readers = inbox.readers()
-    last = inbox.last_number()
     if readers:
         names = ["reader", "unread", "by events", "not told of", "loss", "last time", "listed"]
         rows = [
@@ -153,7 +151,6 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
         }
         for one in readers
     ]
-    inbox.close()
     newest_at = newest.isoformat() if newest else None
     return {"path": str(settings.inbox_path), "events": count, "bytes": size, "newest": newest_at, "readers": told}
 

@@ -7,16 +7,15 @@ an event is what makes a run. What no event told of is found by the next listing
 from __future__ import annotations
 
 import logging
-import sqlite3
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lakehouse.dagster.arrivals import Fresh, Look, Seen, mark_of, time_of
 from lakehouse.dagster.landing import Folder
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import Inbox
-from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.events.sqlite_inbox import opened
 from lakehouse.settings import Settings
 from lakehouse.storage.store import ObjectInfo
 
@@ -51,14 +50,11 @@ def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime
     if not folder.by_events:
         return ToldLook(None, 0)
     try:
-        inbox = SqliteInbox(settings.inbox_path)
-    except (ConfigurationError, sqlite3.Error) as error:
-        _log.warning("%s is listed, because its inbox cannot be read: %s", folder.uri, error)
+        with opened(settings.inbox_path) as inbox:
+            return _look(inbox, folder, seen, now)
+    except (ConfigurationError, TransientError) as error:
+        _log.warning("%s is listed, because its inbox cannot be read: %s", folder.uri, error.what)
         return ToldLook(None, 0)
-    try:
-        return _look(inbox, folder, seen, now)
-    finally:
-        inbox.close()
 
 
 def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:

@@ -10,7 +10,7 @@ from dataclasses import astuple, fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import Reader, Told
 from lakehouse.processes import private_folder
@@ -39,6 +39,37 @@ CREATE TABLE readers (
 CREATE TABLE forgotten (upto INTEGER NOT NULL);
 INSERT INTO forgotten VALUES (0);
 """
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[SqliteInbox]:
+    """The inbox of that file, closed at the end.
+
+    Raises:
+        ConfigurationError: there is none, or it is damaged.
+        TransientError: it is locked, or its disk is full.
+    """
+    try:
+        inbox = SqliteInbox(path)
+        try:
+            yield inbox
+        finally:
+            inbox.close()
+    except sqlite3.OperationalError as error:
+        raise TransientError(
+            f"the inbox of file events cannot be used now: {error}",
+            where=str(path),
+            state="nothing was lost: what it has is read again",
+            next_command="see whether its disk is full, then run the same again",
+        ) from None
+    except sqlite3.Error as error:
+        raise ConfigurationError(
+            f"the inbox of file events is damaged: {error}",
+            where=str(path),
+            state="nothing was read or written",
+            next_command="move the file away, then: lakehouse events enable; "
+            "what events told is found by the listing that comes first",
+        ) from None
 
 
 class SqliteInbox:
@@ -89,12 +120,15 @@ class SqliteInbox:
 
     def put(self, events: Sequence[Event], now: datetime) -> int:
         """See ``Inbox``."""
-        rows = [(*_row(one), now.timestamp()) for one in events]
+        each = [(one.bucket, one.key, one.sequencer, one.e_tag) for one in events]
+        rows = [(*_row(one), now.timestamp(), *known) for one, known in zip(events, each, strict=True)]
         with self._changing() as run:
             before = run.total_changes
             run.executemany(
                 "INSERT INTO events (bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds, received) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                # a conflict would use up a number, and wake those who wait for one
+                "SELECT ?, ?, ?, ?, ?, ?, ?, ? WHERE NOT EXISTS "
+                "(SELECT 1 FROM events WHERE bucket = ? AND key = ? AND sequencer = ? AND e_tag = ?)",
                 rows,
             )
             return run.total_changes - before

@@ -9,12 +9,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events import sqlite_inbox
 from lakehouse.events.bell import Bell
 from lakehouse.events.event import Malformed, events_of
 from lakehouse.events.inbox import Reader
 from lakehouse.events.receiver import MOST_BYTES, Receiver
-from lakehouse.events.sqlite_inbox import KEPT_AT_LEAST, KEPT_AT_MOST, SqliteInbox
+from lakehouse.events.sqlite_inbox import KEPT_AT_LEAST, KEPT_AT_MOST, SqliteInbox, opened
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "the token"
@@ -90,6 +91,7 @@ def test_events_are_taken_once_whoever_sends_them_again(receiver, inbox):
         "18EBA29744BE0ABA",
     ]
     assert dict(receiver.counts) == {"new": 2, "known": 2, "ignored": 1}
+    assert inbox.last_number() == 2
 
 
 def test_who_asks_whether_somebody_listens_is_answered(receiver):
@@ -193,3 +195,14 @@ def test_an_event_ends_the_wait_and_so_does_who_stops(inbox):
     bell.listen()
     threading.Timer(0.1, stop.set).start()
     assert bell.wait(stop, 600) is True
+
+
+def test_a_damaged_inbox_and_a_locked_one_are_told_apart(inbox, tmp_path, monkeypatch):
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(b"no database at all, and long enough to be taken for one" * 100)
+    with pytest.raises(ConfigurationError, match="is damaged") as refused, opened(damaged):
+        pass
+    assert "move the file away" in refused.value.next_command
+    monkeypatch.setattr(sqlite_inbox, "_BUSY_SECONDS", 0)
+    with inbox._changing(), pytest.raises(TransientError, match="database is locked"), opened(inbox.path) as other:
+        other.put(events_of(body_of())[0], NOW)

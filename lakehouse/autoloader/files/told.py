@@ -24,7 +24,7 @@ from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import Inbox, Reader
-from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.events.sqlite_inbox import SqliteInbox, opened
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
 VARIABLE = "LAKEHOUSE_EVENTS_INBOX"
@@ -93,22 +93,20 @@ def opened_inbox(path: str | None) -> Iterator[SqliteInbox]:
     """The inbox that the options name, or this process's environment.
 
     Raises:
-        ConfigurationError: nothing names one, or there is none.
+        ConfigurationError: nothing names one, there is none, or it is damaged.
+        TransientError: it is locked, or its disk is full.
     """
     place = path or os.environ.get(VARIABLE)
-    if not place:
+    if not place or not Path(place).is_absolute():
         raise ConfigurationError(
-            "nothing says where the inbox of file events is",
+            "nothing says with a whole path where the inbox of file events is",
             where="cloudFiles options",
             state="nothing was read or written",
             next_command=f"set {VARIABLE} where the driver runs, or give cloudFiles.eventsInbox: "
             "lakehouse events status shows the place",
         )
-    inbox = SqliteInbox(Path(place))
-    try:
+    with opened(Path(place)) as inbox:
         yield inbox
-    finally:
-        inbox.close()
 
 
 def discover_told(

@@ -23,7 +23,6 @@ from lakehouse.autoloader.options.values import (
     columns,
     count,
     flag,
-    local_file,
     moment,
     one_of,
     overwrites,
@@ -47,8 +46,6 @@ WIDENING = "addNewColumnsWithTypeWidening"
 UNKNOWN = "no option is called so"
 """How a note of an option begins that nobody knows, after its name."""
 
-BACKFILL_BEHIND_EVENTS_SECONDS = DAY_SECONDS
-"""Longest time between two listings of a folder whose files events tell of."""
 _FORMATS = ", ".join(FORMATS.names())
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
@@ -159,7 +156,7 @@ class CloudFilesOptions:
             notes.append("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.")
         fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
         if fields.get("use_notifications") or fields.get("use_managed_file_events"):
-            fields.setdefault("backfill_interval_seconds", BACKFILL_BEHIND_EVENTS_SECONDS)
+            fields.setdefault("backfill_interval_seconds", DAY_SECONDS)
         return cls(**fields, reader=reader, notes=tuple(notes))
 
     @property
@@ -249,7 +246,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
-    Option("cloudFiles.eventsInbox", "events_inbox", local_file),
+    Option("cloudFiles.eventsInbox", "events_inbox", some_text),
     Option("cloudFiles.profile", "profile", some_text),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),

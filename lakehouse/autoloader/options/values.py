@@ -126,10 +126,3 @@ def some_text(given: str) -> str:
     if not given.strip():
         raise ValueError("it is empty, so give it a value or leave it out")
     return given
-
-
-def local_file(given: str) -> str:
-    """The whole path of a file on the driver's machine."""
-    if not given.startswith("/"):
-        raise ValueError("write the whole path of a file on the driver's machine, from / on")
-    return given

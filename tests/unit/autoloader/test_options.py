@@ -147,7 +147,6 @@ def test_events_are_switched_on_by_either_name_and_have_a_longer_interval_of_lis
     assert told.by_events and told.backfill_interval_seconds == DAY
     both = parse(cloudFiles_useNotifications="true", cloudFiles_backfillInterval="2 hours")
     assert both.backfill_interval_seconds == 7200
-    assert "whole path" in problem(cloudFiles_eventsInbox="inbox.sqlite")
 
 
 def test_months_have_no_length_and_a_listing_needs_an_interval():

@@ -14,6 +14,7 @@ from unit.autoloader.test_discovery import KEYS, SOURCE, START, Discoverers, exa
 
 from lakehouse.autoloader.files import told
 from lakehouse.autoloader.files.told import Folder, discover_told
+from lakehouse.errors import ConfigurationError
 from lakehouse.events.event import Event
 from lakehouse.events.sqlite_inbox import KEPT_AT_MOST, SqliteInbox
 
@@ -255,3 +256,9 @@ def test_listing_on_start_lists(begun, inbox):
     fill_at(world, ["a"], START)
     assert look_by_events(world, one, inbox, listing=True).listed == "asked for"
     assert one.high_water == 2
+
+
+@pytest.mark.parametrize("place", [None, "inbox.sqlite"])
+def test_an_inbox_that_nobody_names_with_a_whole_path_is_refused(place):
+    with pytest.raises(ConfigurationError, match="nothing says with a whole path"), told.opened_inbox(place):
+        pass
