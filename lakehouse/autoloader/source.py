@@ -13,7 +13,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pyspark import TaskContext
-from pyspark.errors import AnalysisException
 from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStreamReader, InputPartition
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
 from pyspark.sql.types import StringType, StructType
@@ -151,7 +150,7 @@ def _mode(options: CloudFilesOptions, inferred: bool) -> str:
 
 
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
-    """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2, where the installation did not already.
+    """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2, in place of what ``pyspark_cloudfiles`` did.
 
     With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, and options
     of streams that are without effect are warned of.
@@ -159,8 +158,7 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     Args:
         spark: The session.
         journal_root: Folder on the object store for the journals; without one each stream needs
-            ``cloudFiles.journalLocation`` or ``cloudFiles.schemaLocation``. Where this library is installed beside
-            Spark the source is known already, and the folder is not needed: ``LAKEHOUSE_SCHEMA_LOCATION_ROOT`` there.
+            ``cloudFiles.journalLocation`` or ``cloudFiles.schemaLocation``.
     """
     if hasattr(spark, "_client"):  # Spark Connect
         from lakehouse.autoloader.file_names import watch_file_names
@@ -169,12 +167,7 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
         watch_file_names(spark)
         watch_options(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
-    source = type("CloudFiles", (CloudFiles,), {"journal_root": journal_root})
-    try:
-        spark.dataSource.register(source)
-    except AnalysisException as error:
-        if error.getCondition() != "DATA_SOURCE_ALREADY_EXISTS":  # else it is the one of ``pyspark_cloudfiles``
-            raise
+    spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))
 
 
 @dataclass

@@ -32,7 +32,7 @@ class _Upload:
 
 def put(
     files: Annotated[list[Path], typer.Argument(help="files, or folders with all that is in them")],
-    table: Annotated[str, typer.Argument(help="layer.name of a table of files, or s3a://bucket/folder/")],
+    table: Annotated[str, typer.Argument(help="layer.name of a table of files, or s3a://bucket/folder/ or /folder/")],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="also over objects of that name that have other content")
     ] = False,
@@ -49,7 +49,7 @@ def put(
 
     with command(as_json) as out:
         settings = Settings.load()
-        flow = Files.model_validate({"path": table}) if "://" in table else _flow(settings, table)
+        flow = Files.model_validate({"path": table}) if "/" in table else _flow(settings, table)
         path = SourcePath.parse(flow.path)
         uploads = [_Upload(file, path.root + name, _content(file)) for file, name in _named(files)]
         _require_input(flow, uploads, table)
@@ -64,12 +64,12 @@ def put(
             if one.key in there:
                 out.line(f"{one.file} was there already, with the same content", style="yellow")
         folder, count = key_uri(path.bucket, path.root), counted(len(uploads) - len(there), "file")
-        cure = f"lakehouse add bronze.NAME {folder}" if "://" in table else f"lakehouse ingest {table}"
+        cure = f"lakehouse add bronze.NAME {folder}" if "/" in table else f"lakehouse ingest {table}"
         out.line(f"put {count} into {folder}; next: {cure}")
         names = ("file", "bytes", "path")
         told = [dict(zip(names, row, strict=True)) for row in rows]
         same = [str(one.file) for one in uploads if one.key in there]
-        out.result({"table": None if "://" in table else table, "folder": folder, "files": told, "unchanged": same})
+        out.result({"table": None if "/" in table else table, "folder": folder, "files": told, "unchanged": same})
 
 
 def _flow(settings: Settings, table: str) -> Files:

@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
-from lakehouse.autoloader.options.locations import OWN_REGISTRATION, ROOT
+from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.engine import conf, jars, java
 from lakehouse.errors import EngineUnavailable, LakehouseError
 from lakehouse.processes import Running, Server, free_port, private_folder, write_private
@@ -228,7 +228,6 @@ def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
     told = {name: os.environ[name] for name in (PATHS, ROOT) if name in os.environ}
     return {
         **told,
-        OWN_REGISTRATION: "1",
         **environment_of(endpoint),
         **dict.fromkeys(_INTERPRETER, sys.executable),
         "TZ": "UTC",

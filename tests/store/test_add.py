@@ -172,7 +172,8 @@ def test_a_broken_file_beside_good_ones_is_passed_over(here, land):
     [
         (["bronze.things", "s3a://{bucket}/nothing/here/"], "there is no file"),
         (["bronze.things", "s3a://no-such-bucket-here/x/"], "no-such-bucket-here"),
-        (["bronze.things", "/tmp/x"], "not a path of an object store"),
+        (["bronze.things", "tmp/x"], "not a path of an object store"),
+        (["bronze.things", "/no/such/folder/"], "there is no file"),
         (["things", "{path}"], "'things' is no table name"),
         (["bronze.other", "{path}"], "bronze.other is declared already"),
         (["bronze.things", "{path}", "--key", "idd"], "did you mean id?"),

@@ -14,9 +14,6 @@ from lakehouse.errors import ConfigurationError
 ROOT = "LAKEHOUSE_SCHEMA_LOCATION_ROOT"
 """Names the variable, in the environment of Spark's driver: ``file:///data/schemas/``, ``s3a://lake/schemas/``."""
 
-OWN_REGISTRATION = "LAKEHOUSE_REGISTERS_CLOUD_FILES"
-"""Set in the environment of an engine whose sessions register the source, each with the place of its journals."""
-
 
 def with_locations(options: CloudFilesOptions, journal_root: str | None) -> CloudFilesOptions:
     """The options with the places that ``LAKEHOUSE_SCHEMA_LOCATION_ROOT`` gives to a stream that names none.
