@@ -95,7 +95,7 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
     inferred = INFERRED in told
     options = replace(options, schema_evolution_mode=_mode(options, inferred))
     if not inferred:
-        _refuse_lost_rescue(options, schema)
+        options = _without_lost_rescue(options, schema)
     if not FORMATS[options.format].has_header:
         return options
     reader = dict(options.reader)
@@ -108,14 +108,23 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
     return replace(options, reader=reader)
 
 
-def _refuse_lost_rescue(options: CloudFilesOptions, schema: StructType) -> None:
-    """Raises where data shall be rescued and the given schema has no column for them: a source cannot add one."""
+def _without_lost_rescue(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
+    """The options, with a note where nothing is rescued because the given schema has no column for it.
+
+    A source cannot add one; nor does Databricks, where the mode alone asks for it.
+
+    Raises:
+        ConfigurationError: a column for it is named, and is none of the schema, or not of its type.
+    """
     if options.rescued_data_column is None and options.schema_evolution_mode != "rescue":
-        return
+        return options
     name = _rescued(options)
     has = schema[name].dataType if name in schema.names else None
     if isinstance(has, StringType) or not FORMATS[options.format].has_fields:
-        return
+        return options
+    if has is None and options.rescued_data_column is None:
+        note = f"cloudFiles.schemaEvolutionMode=rescue is without effect: the given schema has no column {name} STRING."
+        return replace(options, notes=(*options.notes, note))
     lacks = f"has it as {has.simpleString().upper()}" if has else "lacks it"
     raise ConfigurationError(
         f"what does not fit would be lost: it goes to the column {name}, and the schema of .schema(...) {lacks}",

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from itertools import combinations
 
+from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.declaration.models import line_of
@@ -46,8 +48,19 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                 line = line_of(lines, ("files", "options", _written(table.flow, _MODE)))
                 said = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"
                 problems.add(line, f"{table.name}: {said}: give hints in place of schema, or take another mode")
+            _check_rescue(table, table.flow, options, lines, problems)
     for one, other in combinations(fine, 2):
         _check_pair(one, other, drafts, problems)
+
+
+def _check_rescue(table: Table, flow: Files, options: CloudFilesOptions, lines: Lines, problems: Problems) -> None:
+    """Notes a given schema without the column for what is to be rescued."""
+    name = options.rescued_data_column or (RESCUED_DATA if options.schema_evolution_mode == "rescue" else None)
+    if flow.columns is None or name is None or not FORMATS[options.format].has_fields:
+        return
+    if name not in flow.expected:
+        said = f"{table.name}: what does not fit would be lost: add {name} STRING to the schema"
+        problems.add(line_of(lines, ("files", "schema")), said)
 
 
 def notes_of_options(settings: Settings, catalogue: Catalogue) -> list[str]:

@@ -13,7 +13,7 @@ from pyarrow import csv
 
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
-from lakehouse.autoloader.options.reader_values import separator
+from lakehouse.autoloader.options.reader_values import MOST_CHARACTERS, separator
 from lakehouse.errors import ConfigurationError
 
 _BLANK = "".join(map(chr, range(33)))
@@ -36,7 +36,8 @@ class Dialect:
         double = "" if self.escape == self.quote else self.escape
         self.escape_escape = reader.get("chartoescapequoteescaping") or double
         for name, text in vars(self).items():
-            if len(text) > 1 or text in ("\n", "\r") or (name == "sep" and not text):
+            most = MOST_CHARACTERS if name == "sep" else 1
+            if len(text) > most or set(text) & {"\n", "\r"} or (name == "sep" and not text):
                 raise ConfigurationError(f"{text!r} is not supported as {name} of CSV: one character is")
         self.null, self.empty = reader.get("nullvalue", ""), reader.get("emptyvalue", "")
         self.multi, self.header = flag(reader, "multiline"), flag(reader, "header")
@@ -47,7 +48,8 @@ class Dialect:
         self.skipped = int(reader.get("skiprows", "0"))
         if reader.get("linesep", "\n") not in ("\n", "\r\n", "\r"):
             raise ConfigurationError("the option linesep is not supported for CSV: every usual end of line is known")
-        self.ends = re.compile(f"[{re.escape(self.sep)}\n]")
+        self.ends = re.compile(f"{re.escape(self.sep)}|\n")
+        self.after = (self.sep, "\n")
         self.special = re.compile("[" + re.escape(self.quote + self.escape + self.escape_escape) + "]|\\Z")
 
     def record(self, text: str, at: int) -> tuple[Tokens, int]:
@@ -56,15 +58,15 @@ class Dialect:
         quoted = False
         while True:
             start = at
-            while self.leading and at < len(text) and text[at] <= " " and text[at] not in (self.sep, "\n"):
+            while self.leading and at < len(text) and text[at] <= " " and not text.startswith(self.after, at):
                 at += 1
-            if text[at : at + 1] in ("", self.sep, "\n"):
+            if at >= len(text) or text.startswith(self.after, at):
                 # as Spark's parser: blanks at the very end are a value when a quoted one came before
                 values.append(self.empty if quoted and start < at == len(text) else None)
             elif text[at] == self.quote:
                 end = text.find(self.quote, at + 1)
                 inside = text[at:end]
-                quoted = end < 0 or text[end + 1 : end + 2] not in (self.sep, "\n") or self._has_escape(inside)
+                quoted = end < 0 or not text.startswith(self.after, end + 1) or self._has_escape(inside)
                 value, at = self._quoted(text, at + 1)
                 values.append(value or self.empty)
             else:
@@ -75,7 +77,7 @@ class Dialect:
                 at = stop
             if at >= len(text) or text[at] == "\n":
                 return values, at + 1
-            at += 1
+            at += len(self.sep)
 
     def _has_escape(self, inside: str) -> bool:
         pairs = (self.escape + self.escape_escape, self.escape + self.quote)
@@ -96,7 +98,7 @@ class Dialect:
             return quote, at
         while at < len(text):
             char = text[at]
-            if before == quote and (char <= " " or char == self.sep):
+            if before == quote and (char <= " " or text.startswith(self.sep, at)):
                 break
             if before == quote and char not in (quote, escape):
                 return self._raw(text, at, at, out)
@@ -108,9 +110,9 @@ class Dialect:
                 continue
             before, at = self._escaped(text, at, before, out)
         after = at
-        while after < len(text) and text[after] <= " " and text[after] not in (self.sep, "\n"):
+        while after < len(text) and text[after] <= " " and not text.startswith(self.after, after):
             after += 1
-        if after < len(text) and text[after] not in (self.sep, "\n"):
+        if after < len(text) and not text.startswith(self.after, after):
             return self._raw(text, at, after, out)
         return "".join(out), min(after, len(text))
 
@@ -133,7 +135,7 @@ class Dialect:
     def _unquoted(self, text: str, at: int, out: list[str]) -> int:
         """Takes what follows a closing quote and an escape; where the value's separator is."""
         before = self.escape
-        while at < len(text) and text[at] not in (self.sep, "\n"):
+        while at < len(text) and not text.startswith(self.after, at):
             if text[at] in (self.quote, self.escape):
                 before, at = self._escaped(text, at, before, out)
                 continue
@@ -188,7 +190,7 @@ class Dialect:
     def plain(self, data: bytes, width: int) -> list[pa.Array] | None:
         """The columns of a block that Arrow's parser reads as Spark's does, else None."""
         sep, quote = self.sep.encode(), self.quote.encode() or b"\0"
-        if not (self.sep + self.quote + self.escape + self.comment).isascii():
+        if len(self.sep) > 1 or not (self.sep + self.quote + self.escape + self.comment).isascii():
             return None
         if (
             data.count(b"\r") != (0 if self.multi else data.count(b"\r\n"))

@@ -15,7 +15,6 @@ BEGIN, END = "<!-- verdicts: made by the code -->", "<!-- end of verdicts -->"
 
 EVERY = "every format"
 _SUPPORTED = {
-    "sep": "one character",
     "delimiter": "as `sep`",
     "charset": "as `encoding`",
     "lineSep": "the usual ends of lines; for `text` any",

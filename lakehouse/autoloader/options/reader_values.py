@@ -13,11 +13,14 @@ from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
 
 _ENDS = ("\n", "\r\n", "\r")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
+_ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)))
+MOST_CHARACTERS = 16
+"""Of a separator of CSV."""
 
 
 def separator(text: str) -> str:
     """The separator of CSV that is meant, as Spark reads its escapes."""
-    return _ESCAPES.get(text, text)
+    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], text)
 
 
 def problems(lower: str, value: str, format_: str) -> Iterator[str]:
@@ -54,9 +57,8 @@ def _one_character(value: str) -> Iterator[str]:
 
 
 def _separator(value: str) -> Iterator[str]:
-    yield from _one_character(separator(value))
-    if not value:
-        yield "a separator is missing"
+    if not 0 < len(separator(value)) <= MOST_CHARACTERS or set(value) & {"\n", "\r"}:
+        yield f"write one character, or at most {MOST_CHARACTERS}, on one line"
 
 
 def _skipped(value: str) -> Iterator[str]:

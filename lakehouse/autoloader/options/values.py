@@ -22,6 +22,8 @@ _SECONDS = {
     **dict.fromkeys(("millisecond", "ms"), 1e-3),
     **dict.fromkeys(("microsecond", "us"), 1e-6),
 }
+_MONTHS = {"month": 31 * DAY_SECONDS, "year": 366 * DAY_SECONDS}
+"""The longest that there are: so Spark counts months where a length is asked for."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -63,9 +65,11 @@ def seconds(text: str) -> float:
     words = words[1:] if words[:1] == ["interval"] else words
     total = 0.0
     for number, unit in zip(words[::2], words[1::2], strict=False):
-        if unit.removesuffix("s") in ("month", "year"):
-            raise ValueError("months and years differ in length, so count weeks or days")
-        length = _SECONDS.get(unit) or _SECONDS.get(unit.removesuffix("s") if len(unit) > 3 else "")
+        length = (
+            _MONTHS.get(unit.removesuffix("s"))
+            or _SECONDS.get(unit)
+            or _SECONDS.get(unit.removesuffix("s") if len(unit) > 3 else "")
+        )
         if length is None or not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", number):
             break
         total += float(number) * length

@@ -361,7 +361,14 @@ def test_csv_types():
 
 
 def test_csv_that_is_refused():
-    for reader in ({"sep": "||"}, {"mode": "LOOSE"}, {"header": "yes"}, {"encoding": "KLINGON"}, {"linesep": "|"}):
+    for reader in (
+        {"sep": ""},
+        {"sep": "|\n"},
+        {"mode": "LOOSE"},
+        {"header": "yes"},
+        {"encoding": "KLINGON"},
+        {"linesep": "|"},
+    ):
         with pytest.raises(ConfigurationError):
             rows(parse_csv, b"1,2,3\n", reader=reader)
     with pytest.raises(ConfigurationError, match="array<string>"):

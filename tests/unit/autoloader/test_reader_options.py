@@ -68,6 +68,21 @@ def test_csv_may_be_separated_and_quoted_by_any_one_character():
     assert rows(parse_csv, b"1\x00x\n", sep="\\u0000") == [("1", "x")]
 
 
+@pytest.mark.parametrize("sep", ["||", "~|~", "\\t|", "ab"])
+@pytest.mark.parametrize("blanks", ["false", "true"])
+def test_a_separator_of_csv_may_have_several_characters(sep, blanks):
+    written = sep.replace("\\t", "\t")
+    told = {"sep": sep, "ignoreleadingwhitespace": blanks, "ignoretrailingwhitespace": blanks}
+    lines = [["1", "x"], ["", f'"a{written}b"'], ['"q""r"', written[0]], ["'", ""], ['"open', "y"]]
+    data = "".join(written.join(line) + "\n" for line in lines).encode()
+    same = "".join("\x01".join(line).replace(f"a{written}b", "a\x01b") + "\n" for line in lines).encode()
+    wanted = rows(parse_csv, same, **{**told, "sep": "\x01"})
+    assert rows(parse_csv, data, **told) == [
+        tuple(one and one.replace("a\x01b", f"a{written}b").replace("\x01", written) for one in row) for row in wanted
+    ]
+    assert rows(parse_csv, data, **told)[1] == (None, f"a{written}b")
+
+
 TEXT = '{"a": "\u00e9t\u00e9", "b": "x"}\n{"a": "2", "b": "\u00e0"}\n'
 
 
