@@ -1,0 +1,91 @@
+"""The notebook of the course, executed in a kernel of its own; its tables held against plain Python."""
+
+import json
+import os
+import uuid
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+from reference_silver import reference_silver
+
+from lakehouse.engine import stop_engine
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
+
+NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks/streaming_ingestion.ipynb"
+
+
+@pytest.fixture
+def course(home, own_engine, tmp_path, monkeypatch):
+    """The lake of the course, after every cell of the notebook has run."""
+    bucket, landing = (f"{kind}-{uuid.uuid4().hex[:12]}" for kind in ("course", "landing"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
+    variables = {
+        **os.environ,
+        "IPYTHONDIR": str(tmp_path / "ipython"),
+        "LAKEHOUSE_HOME": str(home),
+        "LAKEHOUSE_USER": "tester",
+        "LAKEHOUSE_BUCKET": bucket,
+        "LAKEHOUSE_LANDING_BUCKET": landing,
+    }
+    settings = Settings.load(home=home, user="tester-course", bucket=bucket, landing_bucket=landing)
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    try:
+        NotebookClient(
+            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": NOTEBOOK.parent}}
+        ).execute(env=variables)
+    finally:
+        stop_engine(settings)
+    return Lake.open(settings)
+
+
+def files_of(lake, folder):
+    """The lines of each file, in the order in which the files came."""
+    bucket = lake.settings.landing_bucket
+    found = lake.store.list(bucket, f"{lake.settings.user}/{folder}/")
+    return [lake.store.read(bucket, one.key).splitlines() for one in found]
+
+
+def orders(files):
+    """Number and amount of each order."""
+    told = (json.loads(line) for lines in files for line in lines)
+    return sorted((one["order_id"], float(one["total_amount"])) for one in told)
+
+
+def rows(lake, table):
+    """The same, as the table has them."""
+    read = lake.rows(table).to_table(columns=["order_id", "total_amount"]).to_pylist()
+    return sorted((one["order_id"], float(one["total_amount"])) for one in read)
+
+
+@pytest.mark.soak("every cell of the notebook in a kernel; test_auto_loader.py has its first example")
+def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(course):
+    files = files_of(course, "orders")
+    assert len(files) == 18
+    loaded = {"streaming_basic": 12, "trigger_availablenow": 13, "checkpoint_demo": 17, "autoloader": 18}
+    for name, count in loaded.items():
+        assert rows(course, f"bronze.orders_{name}") == orders(files[:count]), name
+
+    def batch(some):
+        return [[line for lines in some for line in lines]]
+
+    expected = reference_silver([batch(files[:14]), batch(files[14:15]), batch(files[15:])])
+    found = course.rows("silver.orders_windowed_aggregates").to_table().to_pylist()
+    silver = {
+        (one["window_start"], one["window_end"], one["payment_method"]): (
+            one["order_count"],
+            pytest.approx(one["total_revenue"]),
+            pytest.approx(one["avg_order_value"]),
+        )
+        for one in found
+    }
+    assert len(found) == len(silver)
+    assert expected.windows == silver
+    assert expected.late
+
+    homework = dict(orders(files_of(course, "homework")))
+    assert rows(course, "silver.homework_orders") == sorted(homework.items())
+    [revenue] = course.rows("gold.homework_revenue").to_table().to_pylist()
+    assert (revenue["orders"], revenue["revenue"]) == (len(homework), pytest.approx(sum(homework.values())))

@@ -1,0 +1,110 @@
+"""The notebooks of the course: two languages, one code; and the page that leads from the training to them."""
+
+import ast
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGLISH, POLISH = (ROOT / f"notebooks/{name}.ipynb" for name in ("streaming_ingestion", "streaming_ingestion_pl"))
+NOTEBOOKS = pytest.mark.parametrize("path", [ENGLISH, POLISH], ids=["english", "polish"])
+PAGE = (ROOT / "docs/course.md").read_text(encoding="utf-8")
+TABLES = (
+    "bronze.orders_streaming_basic",
+    "bronze.orders_autoloader",
+    "bronze.orders_trigger_availablenow",
+    "bronze.orders_checkpoint_demo",
+    "silver.orders_windowed_aggregates",
+)
+
+
+def cells(path, kind):
+    """The cells of a kind."""
+    return [one for one in nbformat.read(path, as_version=4).cells if one.cell_type == kind]
+
+
+def headings(path):
+    """Level and words of each heading, with the number of its cell; fenced text has none."""
+    told = []
+    for number, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        if cell.cell_type == "markdown":
+            text = re.sub(r"```.*?```", "", cell.source, flags=re.DOTALL)
+            told += [(number, len(level), words) for level, words in re.findall(r"^(#+) (.+)$", text, re.MULTILINE)]
+    return told
+
+
+@NOTEBOOKS
+def test_a_notebook_is_valid_without_outputs_and_its_code_compiles(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = cells(path, "code")
+    assert code
+    assert [one.id for one in code if one.outputs or one.execution_count is not None] == []
+    for one in code:
+        compile(one.source, one.id, "exec")
+
+
+def test_both_languages_have_the_same_code_in_the_same_places():
+    english, polish = (nbformat.read(path, as_version=4).cells for path in (ENGLISH, POLISH))
+    assert [(one.id, one.cell_type) for one in english] == [(one.id, one.cell_type) for one in polish]
+    assert [one.source for one in cells(ENGLISH, "code")] == [one.source for one in cells(POLISH, "code")]
+
+
+def test_every_heading_table_and_link_has_its_counterpart():
+    assert [one[:2] for one in headings(ENGLISH)] == [one[:2] for one in headings(POLISH)]
+    for english, polish in zip(cells(ENGLISH, "markdown"), cells(POLISH, "markdown"), strict=True):
+        assert english.source != polish.source
+        shapes = [
+            [row.count("|") for row in one.source.splitlines() if row.startswith("|")] for one in (english, polish)
+        ]
+        assert shapes[0] == shapes[1], english.id
+        links = [re.findall(r"\]\(([^)\s]+)\)", one.source) for one in (english, polish)]
+        assert links[0] == links[1], english.id
+
+
+@NOTEBOOKS
+def test_a_notebook_names_no_machine_and_its_links_lead_somewhere(path):
+    text = "\n".join(one.source for one in nbformat.read(path, as_version=4).cells)
+    assert re.findall(r"(?<![\w:/.`])/(?:home|root|tmp|work|Users|dbfs|mnt)/\S*", text) == []
+    targets = re.findall(r"\]\(([^)#\s]+)", text)
+    assert [one for one in targets if not (path.parent / one).exists()] == []
+    assert [name for name in TABLES if name not in text] == []
+
+
+@NOTEBOOKS
+def test_the_ten_sections_come_in_the_order_of_the_training(path):
+    numbers = [re.match(r"(?:Section|Sekcja) (\d+)", words) for _, level, words in headings(path) if level == 2]
+    assert [int(found[1]) for found in numbers if found] == list(range(1, 11))
+
+
+def test_most_code_cells_prove_what_they_teach():
+    without = [one.id for one in cells(ENGLISH, "code") if "assert " not in one.source]
+    # these connect, define and end; the windows are proved by the next cell
+    assert without == ["configuration-session", "s3-helpers", "s4-windows", "s10-end"]
+
+
+def test_the_polish_text_is_polish():
+    text = "\n".join(one.source for one in cells(POLISH, "markdown"))
+    assert all(letter in text for letter in "ąćęłńóśźż")
+    assert re.findall(r"\b(the|which|every|with)\b", re.sub(r"`[^`]*`|```.*?```", "", text, flags=re.DOTALL)) == []
+
+
+def test_the_page_names_headings_that_are_there_and_every_section():
+    left = PAGE.split("## Its features")[0]
+    named = set(re.findall(r'"([^"]+)"', left))
+    assert named - {words for _, _, words in headings(ENGLISH)} == set()
+    rows = re.findall(r"^\| (\d+), ", left, re.MULTILINE)
+    assert sorted(set(map(int, rows))) == list(range(1, 11))
+
+
+def test_every_feature_names_a_test_that_exists():
+    rows = [row for row in PAGE.split("## Its features")[1].splitlines() if row.startswith("| ")][1:]
+    assert len(rows) > 30
+    for row in rows:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", row)
+        assert named, row
+        for path, name in named:
+            tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+            assert name in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}, row
