@@ -1,5 +1,7 @@
 """What becomes of findings in Dagster: which are asked for, what they stop, what is said of silence."""
 
+from types import SimpleNamespace
+
 import dagster as dg
 import pytest
 from declared_catalogues import READINGS
@@ -27,7 +29,7 @@ def examine(monkeypatch, instance):
                 return None
 
         monkeypatch.setattr("lakehouse.pipeline.check_table", check_table)
-        monkeypatch.setattr(LakeResource, "open", lambda self: None)
+        monkeypatch.setattr(LakeResource, "open", lambda self: SimpleNamespace(settings=self.settings()))
         made = definitions(Catalogue((READINGS,)))
         lake = LakeResource()
         alone = dg.Definitions(
