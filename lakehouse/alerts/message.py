@@ -7,7 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from lakehouse.alerts.alert import Alert
+from lakehouse.plain_text import printable, shortened
 
+_MOST_CHARACTERS = 1000
 News = Literal["begun", "recovered", "test"]
 
 
@@ -47,7 +49,7 @@ class Message:
     @property
     def title(self) -> str:
         """A line."""
-        if self.news == "recovered":
+        if self.news == "recovered":  # names of tables and kinds are ours: nothing in them is markup
             return f"RECOVERED {self.alert.table or 'the lake'}: {self.alert.kind}"
         return self.alert.title if self.news == "begun" else "TEST lakehouse alerts"
 
@@ -59,7 +61,7 @@ class Message:
         else:
             lines += [*self.alert.lines(), f"since: {self.since}"]
         lines += [f"owners: {', '.join(self.owners)}"] if self.owners else []
-        return "\n".join(lines)
+        return printable("\n".join(shortened(line, _MOST_CHARACTERS) for line in lines), lines=True)
 
     def as_dict(self) -> dict[str, Any]:
         """For a file: all that programs may want."""

@@ -210,6 +210,14 @@ def test_many_things_come_as_one_and_an_hour_has_its_limit(story):
         assert len(got) == 3
 
 
+def test_what_came_with_files_is_no_control_of_whoever_reads_it(story):
+    with receiver() as (port, got):
+        story.variables["LAKEHOUSE_ALERTS"] = f"json://127.0.0.1:{port}/"
+        hostile = replace(damage(TABLE), what="a\x1b[2Jb\u202ec", where="x" * 5000)
+        tell(story.settings, story.catalogue, round_of(hostile), story.lake)
+    assert "a\\x1b[2Jb\\u202ec" in got[0]["message"] and len(got[0]["message"]) < 1500
+
+
 def test_of_many_who_find_the_same_one_tells_it(story):
     found, catalogue, settings = round_of(damage(TABLE)), story.catalogue, story.settings
     together = threading.Barrier(4)
