@@ -232,6 +232,7 @@ def test_reading_as_a_batch_says_what_to_use_instead(source):
         ).collect()
 
 
+@pytest.mark.soak("events by way of Spark; test_events.py has them on the local engine")
 def test_events_bring_new_files_and_a_stream_goes_back_to_listing(source, tmp_path):
     inbox = SqliteInbox(tmp_path / "inbox" / "inbox.sqlite", create=True)
     bucket = source.settings.landing_bucket
