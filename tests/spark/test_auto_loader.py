@@ -1,6 +1,7 @@
 """``format("cloudFiles")`` as its users write it, on the warm engine and a real object store."""
 
 import io
+from datetime import UTC, datetime
 from functools import reduce
 
 import fastavro
@@ -8,6 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyspark.sql import functions as F  # noqa: N812
+
+from lakehouse.events.event import Event
+from lakehouse.events.sqlite_inbox import SqliteInbox
 
 DDL = "order_id STRING, quantity INT"
 
@@ -226,3 +230,30 @@ def test_reading_as_a_batch_says_what_to_use_instead(source):
         source.spark.read.format("cloudFiles").option("cloudFiles.format", "json").schema(DDL).load(
             source.settings.landing_uri
         ).collect()
+
+
+@pytest.mark.soak("events by way of Spark; test_events.py has them on the local engine")
+def test_events_bring_new_files_and_a_stream_goes_back_to_listing(source, tmp_path):
+    inbox = SqliteInbox(tmp_path / "inbox" / "inbox.sqlite", create=True)
+    bucket = source.settings.landing_bucket
+
+    def tell(name):
+        info = source.lake.store.info(bucket, source.settings.landing_prefix + name)
+        now = datetime.now(UTC)
+        inbox.put([Event(bucket, info.key, info.e_tag, info.size_bytes, now, "1", info.last_modified)], now)
+
+    def run(**options):
+        source.run(source.frame(journalLocation=source.location("journal"), **options))
+        return source.ids()
+
+    events = {"useNotifications": "true", "eventsInbox": str(inbox.path)}
+    source.order("1.json", "a")
+    assert run(**events) == ["a"], "the first look lists"
+    source.order("2.json", "b")
+    source.order("3.json", "c")
+    tell("2.json")
+    assert run(**events) == ["a", "b"], "nobody told of the third"
+    assert run() == ["a", "b", "c"]
+    tell("3.json")
+    assert run(**events) == ["a", "b", "c"]
+    inbox.close()

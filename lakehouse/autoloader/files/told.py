@@ -202,24 +202,25 @@ class _Look:
         path = self._folder.path
         below = {key: one for key, one in newest.items() if key == path.file or key.startswith(path.root)}
         told = {key: one for key, one in below.items() if one.size_bytes and not key.endswith("/")}
-        infos = [_info(one) for one in told.values()]
-        certain = False
+        since = journal.high_water
+        sure: list[ObjectInfo] = []
+        doubtful: list[Event] = []
+        for one, first in journal.unseen([_info(one) for one in told.values()]):
+            if first and self._is_fresh(told[one.key]):
+                sure.append(one)
+            else:
+                doubtful.append(told[one.key])
         for _ in range(TRIES):
-            since = journal.high_water
-            fresh = journal.unseen(infos)
-            trusted = [first and not certain and self._is_fresh(told[one.key]) for one, first in fresh]
-            sure = [one for (one, _), yes in zip(fresh, trusted, strict=True) if yes]
-            doubtful = [told[one.key] for (one, _), yes in zip(fresh, trusted, strict=True) if not yes]
             self.asked += len(doubtful)
             if self.asked > self._most:
                 return False
             found = [*sure, *self._current(doubtful)]
             self.found += journal.append(bucket, found, since)
-            # what others numbered meanwhile was left out, and is looked at again
-            infos = [_info(told[one.key]) for one, _ in journal.unseen(found)]
-            if not infos:
+            # what others numbered meanwhile was left out: of that the store is asked, as of now
+            left = journal.unseen(found)
+            if not left:
                 return True
-            certain = True
+            since, sure, doubtful = journal.high_water, [], [told[one.key] for one, _ in left]
         raise TransientError(
             "could not number new files: others wrote to the journal every time",
             where=journal.uri,
@@ -243,7 +244,8 @@ class _Look:
         there = store.info(bucket, event.key)
         if there is None:
             return None
-        if event.modified and (there.e_tag, there.size_bytes) == (event.e_tag, event.size_bytes):
+        said = (event.e_tag, event.size_bytes, event.modified.replace(microsecond=0) if event.modified else None)
+        if (there.e_tag, there.size_bytes, there.last_modified.replace(microsecond=0)) == said:
             return _info(event)
         # the answer for one object has seconds, a listing has the milliseconds that a row's lineage shows
         listed = next(iter(store.list(bucket, event.key)), None)

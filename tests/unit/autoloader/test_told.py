@@ -13,6 +13,7 @@ from unit.autoloader.memory_store import Crash, MemoryStore
 from unit.autoloader.test_discovery import KEYS, SOURCE, START, Discoverers, examples, fill, look, opened
 
 from lakehouse.autoloader.files import told
+from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.told import Folder, discover_told
 from lakehouse.errors import ConfigurationError
 from lakehouse.events.event import Event
@@ -159,15 +160,27 @@ def test_an_entry_that_an_event_brought_is_what_a_listing_would_have_brought(beg
 
 def test_old_events_are_held_against_the_store_and_what_is_gone_does_not_come(begun, inbox):
     world, one = begun
-    told_of(world, inbox, ["gone", "replaced", "there"])
+    told_of(world, inbox, ["gone", "replaced", "the same again", "there"])
     world.delete("landing", "in/gone")
+    world.put("landing", "in/the same again", b"xthe same again", LATER)
     world.put("landing", "in/replaced", b"newer", LATER)
     found = look_by_events(world, one, inbox, LATER)
-    assert (found.asked, found.found) == (3, 2)
-    assert {file.key: file.e_tag for file in one.files(1, 3)} == {
-        "in/replaced": md5(b"newer").hexdigest(),
-        "in/there": md5(b"xthere").hexdigest(),
+    assert (found.asked, found.found) == (4, 3)
+    assert {file.key: (file.e_tag, file.last_modified) for file in one.files(1, 4)} == {
+        "in/replaced": (md5(b"newer").hexdigest(), LATER),
+        "in/the same again": (md5(b"xthe same again").hexdigest(), LATER),
+        "in/there": (md5(b"xthere").hexdigest(), START),
     }
+
+
+def test_a_fresh_event_of_an_older_version_is_held_against_the_store_where_its_key_is_known(begun, inbox):
+    world, one = begun
+    world.put("landing", "in/a", b"first", START)
+    world.put("landing", "in/a", b"second", START)
+    look(world, one)
+    inbox.put([event_of("in/a", b"first")], START)
+    found = look_by_events(world, one, inbox)
+    assert (found.asked, found.found, one.high_water) == (1, 0, 2)
 
 
 def test_a_month_of_events_that_come_again_asks_nothing_of_files_that_are_known(begun, inbox):
@@ -262,3 +275,24 @@ def test_listing_on_start_lists(begun, inbox):
 def test_an_inbox_that_nobody_names_with_a_whole_path_is_refused(place):
     with pytest.raises(ConfigurationError, match="nothing says with a whole path"), told.opened_inbox(place):
         pass
+
+
+def test_what_another_numbered_in_the_middle_of_a_look_is_asked_for_again(begun, inbox, monkeypatch):
+    world, one = begun
+    world.put("landing", "in/a", b"first", START)
+    inbox.put([event_of("in/a", b"first")], START)
+    append, other = Journal.append, opened(world)
+
+    def late(self, *given):
+        """Before the first write another lists, and then a newer version comes."""
+        monkeypatch.setattr(Journal, "append", append)
+        look(world, other)
+        world.put("landing", "in/a", b"second", LATER)
+        inbox.put([event_of("in/a", b"second", LATER)], START)
+        return append(self, *given)
+
+    monkeypatch.setattr(Journal, "append", late)
+    look_by_events(world, one, inbox)
+    look_by_events(world, one, inbox)
+    versions = [md5(data).hexdigest() for data in (b"first", b"second")]
+    assert [file.e_tag for file in one.files(1, one.high_water)] == versions
