@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.plain_text import counted
 
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
@@ -74,9 +75,9 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
         facts: dict[str, Any] = {"folders": [{"folder": name, "rule": rule == "yes"} for name, rule in rows]}
         if found.webhook is not None:
             waiting, received = found.webhook.waiting(), found.received
-            counted = ", ".join(f"{count:,} {name}" for name, count in sorted((received or {}).items()) if count)
-            alive = f"answers; since it began: {counted or 'nothing'}" if received is not None else "does not answer"
-            out.line(f"receiver {found.webhook.url} {alive}; {waiting:,} events wait at the store")
+            answers = ", ".join(f"{count:,} {name}" for name, count in sorted((received or {}).items()) if count)
+            alive = f"answers; since it began: {answers or 'nothing'}" if received is not None else "does not answer"
+            out.line(f"receiver {found.webhook.url} {alive}; {counted(waiting, 'event')} at the store")
             facts |= {"receiver": found.webhook.url, "received": received, "waiting_events": waiting}
         facts["inbox"] = _show_inbox(out, settings)
         out.result(facts)
@@ -123,7 +124,7 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
         (count, newest), readers, last = inbox.size(), inbox.readers(), inbox.last_number()
     size = settings.inbox_path.stat().st_size
     at = f", newest {newest:%Y-%m-%d %H:%M:%SZ}" if newest else ""
-    out.line(f"inbox {settings.inbox_path}: {count:,} events, {size / 1e6:,.1f} MB{at}")
+    out.line(f"inbox {settings.inbox_path}: {counted(count, 'event')}, {size / 1e6:,.1f} MB{at}")
     if readers:
         names = ["reader", "unread", "by events", "not told of", "loss", "last time", "listed"]
         rows = [
@@ -146,7 +147,7 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
             "files_by_events": one.told_in_all,
             "files_not_told_of": one.lost_in_all,
             "loss_rate_last_listing": one.loss_rate,
-            "listed_at": one.listed_at,
+            "listed_at": one.listed_at.isoformat(),
             "listing_interval_seconds": one.interval_seconds or None,
         }
         for one in readers

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.receiver import HOST
 from lakehouse.events.sqlite_inbox import SqliteInbox
-from lakehouse.processes import Server, free_port, private_folder, write_private
+from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage.bucket_rules import BucketRules
 from lakehouse.storage.embedded import stop_store, store_server
@@ -97,7 +97,7 @@ def ensure_receiver(settings: Settings) -> None:
     with server.lock():
         if server.running() is not None:
             return
-        port = urlsplit(webhook.url).port or 0
+        port = _port(webhook)
         place = {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_EVENTS_INBOX": str(settings.inbox_path)}
         started = server.start(
             [sys.executable, "-m", "lakehouse.cli.main", "events", "serve", "--port", str(port)],
@@ -163,12 +163,18 @@ def status(settings: Settings, endpoint: StoreEndpoint, folders: Folders) -> Eve
 def _give_target(settings: Settings, say: Say) -> None:
     folder: Path = store_server(settings).folder
     given, token = webhook_of(folder), token_of(settings)
-    if given is not None and given.token.get_secret_value() == token.get_secret_value():
+    free = given is None or receiver_server(settings).running() is not None or port_is_free(_port(given))
+    if given is not None and free and given.token.get_secret_value() == token.get_secret_value():
         return
-    url = given.url if given else f"http://{HOST}:{free_port()}/"
+    url = given.url if given is not None and free else f"http://{HOST}:{free_port()}/"
+    stop_receiver(settings)
     write_webhook(folder, Webhook(url, token, folder / "queue"))
     if stop_store(settings):
         say("the object store is started again, with the receiver of its events")
+
+
+def _port(webhook: Webhook) -> int:
+    return urlsplit(webhook.url).port or 0
 
 
 def _require_minio(settings: Settings) -> None:

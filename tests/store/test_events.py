@@ -1,9 +1,11 @@
 """New files are told of by a real MinIO, taken from the inbox, and loaded without a listing."""
 
 import json
+import socket
 import time
 import urllib.request
 import uuid
+from urllib.parse import urlsplit
 
 import pytest
 from command import lakehouse_here
@@ -147,6 +149,14 @@ def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(t
     assert things.load_rows() == 1
     assert things.lists() == before
     until(lambda: webhook.waiting() == 0)
+    assert setup.stop_receiver(settings)
+    with socket.create_server(("127.0.0.1", urlsplit(webhook.url).port)):  # somebody else took its port
+        said = []
+        Lake.open(settings, say=said.append)
+        assert any("cannot listen on 127.0.0.1" in one for one in said)
+        setup.enable(settings, {})
+        things.put("2.json", [{"a": 2}])
+        things.until_told("2.json")
 
 
 def change_modes(things, place, monkeypatch):
