@@ -153,6 +153,36 @@ def test_values_of_csv(lake, spark):
     assert differences == []
 
 
+PATTERNS = {
+    "M/d/yy h:mm:ss a": ("7/2/26 3:04:05 PM", "12/31/99 12:00:00 am", "7/2/26 13:04:05 PM", "7/2/26 0:04:05 PM"),
+    "dd-MMM-yyyy HH:mm:ss": (
+        "02-JUL-2026 15:04:05",
+        "02-jul-2026 15:04:05",
+        "02-July-2026 15:04:05",
+        "2-Jul-2026 1:2:3",
+    ),
+    "MMMM d, y": ("July 2, 2026", "may 31, 99", "Sept 1, 2026", "July 32, 2026"),
+    "yyyy-MM-dd'T'HH:mm:ssxxx": ("2026-07-02T15:04:05+02:00", "2026-07-02t15:04:05+02:00", "2026-07-02T15:04:05Z"),
+    "yyyyMMddHHmmssX": ("20260702150405Z", "20260702150405z", "20260702150405+02", "20260702150405+0230"),
+    "yyyy-MM-dd hh": ("2026-07-02 11", "2026-07-02 12", "2026-07-02 13"),
+    "yyyy-MM-dd[ HH:mm]": ("2026-07-02", "2026-07-02 03:04", "2026-07-02 3:4"),
+}
+
+
+def test_patterns_of_times_in_csv(lake, spark):
+    differences = []
+    for number, (pattern, texts) in enumerate(PATTERNS.items()):
+        data = "".join(f"{text};{text}\n" for text in (*texts, "x")).encode()
+        folder = put(lake, f"_patterns{number}", data)
+        options = {"sep": ";", "timeZone": "UTC", "timestampFormat": pattern, "dateFormat": pattern}
+        back = spark.read.schema("t timestamp, d date").options(**options).csv(folder)
+        theirs = [plain(row) for row in back.collect()]
+        given = [plain(row) for row in ours(parse_csv, data, back.schema, options)]
+        pairs = zip((*texts, "x"), given, theirs, strict=True)
+        differences += [(pattern, text, mine, spark_s) for text, mine, spark_s in pairs if mine != spark_s]
+    assert differences == []
+
+
 CASES = [
     {},
     {"multiLine": "true"},
@@ -162,6 +192,7 @@ CASES = [
     {"ignoreLeadingWhiteSpace": "true", "ignoreTrailingWhiteSpace": "true", "emptyValue": "E"},
     {"quote": "", "comment": "b"},
     {"sep": "\t", "mode": "DROPMALFORMED"},
+    {"sep": "\u00a7", "quote": "\u201d"},
 ]
 
 
@@ -185,6 +216,25 @@ def test_any_csv(lake, spark, options):
     given = ours(parse_csv, data, schema, options, corrupt_column="_corrupt_record")
     differences = [(a, b) for a, b in zip(given, theirs, strict=False) if a != b]
     assert (differences[:10], len(given)) == ([], len(theirs))
+
+
+@pytest.mark.parametrize("options", [{"sep": "||"}, {"sep": "~|~", "escape": '"', "multiLine": "true"}], ids=str)
+def test_separators_of_several_characters_in_csv(lake, spark, options):
+    chance, sep = random.Random(7), options["sep"]
+
+    def value():
+        text = "".join(chance.choices(["a", " ", sep[0]], k=chance.randrange(4)))
+        if chance.random() < 0.4:
+            return f'"{text.replace("a", f"a{sep}")}{chance.choice(["", options.get("escape", chr(92)) + chr(34)])}"'
+        return text.replace(sep, "a").strip(sep[0])
+
+    lines = [sep.join(value() for _ in range(chance.randrange(1, 4))) for _ in range(1000)]
+    data = "\n".join(lines).encode()
+    folder = put(lake, "_separators", data)
+    schema = t.StructType([t.StructField(name, t.StringType()) for name in ("a", "b", "_corrupt_record")])
+    theirs = [row.asDict() for row in spark.read.schema(schema).options(**options).csv(folder).collect()]
+    given = ours(parse_csv, data, schema, options, corrupt_column="_corrupt_record")
+    assert [(a, b) for a, b in zip(given, theirs, strict=True) if a != b] == []
 
 
 HEADERS = ["a,b", "b,a", "A,B", "x,y", ",b", "a", "a,b,c", "# no\na,b", "\n\na,b", '"a","b"', "a,b,"]
