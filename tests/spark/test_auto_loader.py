@@ -191,7 +191,7 @@ def test_every_format_end_to_end_in_one_stream_of_four_sources(source):
     ("options", "schema", "said"),
     [
         ({"maxFilesPerTriger": "3"}, DDL, "maxFilesPerTrigger"),
-        ({"queueUrl": "x"}, DDL, "queueUrl"),
+        ({"awsSecretKey": "x"}, DDL, "awsSecretKey"),
         ({}, None, "cloudFiles.schemaLocation"),
         ({"schemaEvolutionMode": "addNewColumnsWithTypeWidening"}, DDL, "cannot change a schema that was given"),
         ({"schemaEvolutionMode": "addNewColumns"}, DDL, "cannot change a schema that was given"),
