@@ -7,7 +7,7 @@ from itertools import combinations
 
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.parse import UNKNOWN, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.declaration.models import line_of
 from lakehouse.declaration.problems import Problems
@@ -44,6 +44,9 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                 problems.add(_option_line(sentence, table.flow, lines), f"{table.name}: {sentence.rstrip('.')}")
         else:
             fine.append((table, table.flow, options))
+            for note in options.notes:
+                if UNKNOWN in note:  # Spark's readers take any name without a word; a declaration is held to its words
+                    problems.add(_option_line(note, table.flow, lines), f"{table.name}: {note.rstrip('.')}")
             if table.flow.columns is not None and options.schema_evolution_mode in _GROWING:
                 line = line_of(lines, ("files", "options", _written(table.flow, _MODE)))
                 said = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"

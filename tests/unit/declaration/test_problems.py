@@ -264,6 +264,7 @@ def test_windows_over_files_need_a_table_of_files(read) -> None:
             6,
             "did you mean cloudFiles.maxFilesPerTrigger",
         ),
+        ("path: s3a://a/b/\n      options: {multiLin: true}", 5, "did you mean multiLine"),
         ("path: s3a://a/b/\n      options: {multiLine: yes please}", 5, "write true or false"),
         ("path: s3a://a/b/\n      options: {cloudFiles.maxFilesPerTrigger: many}", 5, "write a whole number"),
         (
