@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from lakehouse.autoloader.outcomes.file_states import FileState
 from lakehouse.checkpoints.standing import Standing, disagreement, standing
@@ -15,13 +16,14 @@ from lakehouse.flows.query import Computed
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import Backup, back_up, prune
 from lakehouse.maintenance.fork import Fork, fork, refused
-from lakehouse.maintenance.loaded_elsewhere import read_elsewhere
-from lakehouse.maintenance.moving_in import MovedIn, move_in
 from lakehouse.maintenance.replay import replay
 from lakehouse.maintenance.reset import Reset, Rows, reset_empty
 from lakehouse.maintenance.restore import Restored, restore
 from lakehouse.plain_text import counted
 from lakehouse.table import Catalogue, Table
+
+if TYPE_CHECKING:
+    from lakehouse.maintenance.moving_in import MovedIn
 
 _THREADS = 8
 
@@ -232,6 +234,9 @@ def import_place(
         ConfigurationError: it cannot be, see ``read_elsewhere`` and ``move_in``.
         LeaseHeld: a stream writes the table now.
     """
+    from lakehouse.maintenance.loaded_elsewhere import read_elsewhere
+    from lakehouse.maintenance.moving_in import move_in
+
     flow = read_catalogue(lake.settings)[table].flow
     if not isinstance(flow, Files) or flow.source == "spark":
         raise ConfigurationError(

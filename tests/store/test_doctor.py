@@ -153,9 +153,11 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
     one.later = timedelta(minutes=2)
     assert found(TABLE) == {"writer_silent"}
     one.later = timedelta()
-    write(silver, "definition.json", json.dumps({"length": "2 hours"}))
-    assert found(silver) == {"definition_changed"}
     place = {"reservoirId": "r", "reservoirVersion": 0, "index": 0, "isStartingVersion": False}
+    write(silver, "definition.json", json.dumps({"length": "2 hours"}))
+    assert found(silver) == set(), "no batch was planned by it"
+    write(silver, "offsets/0", f"v1\n{{}}\n{json.dumps(place)}")
+    assert "definition_changed" in found(silver)
     write("silver.newest", "metadata", '{"id": "q"}')
     write("silver.newest", "offsets/0", f"v1\n{{}}\n{json.dumps(place)}")
     write("silver.newest", "commits/0", "v1\n{}")

@@ -167,10 +167,10 @@ def test_what_is_no_file_is_left_out_and_never_waited_for(folder, caplog, monkey
     with socket.socket(socket.AF_UNIX) as one:
         one.bind("in/socket")
         assert folder.names() == ["in/good", "linked/good", "one"]
-    said = caplog.text
+    said = caplog.messages
     for name, why in {"pipe": "a pipe", "socket": "a socket", "itself": "leads nowhere", "up/": "leads back"}.items():
-        assert any(line.endswith(f"in/{name}'") and why in line for line in said.splitlines()), (name, said)
-    assert "not UTF-8" in said
+        assert any(line.endswith(f"in/{name}'") and why in line for line in said), (name, said)
+    assert any("not UTF-8" in line for line in said)
     for name in ("in/pipe", "in/socket", "in/nowhere", "in/itself"):
         with pytest.raises((ObjectMissing, TerminalError)):
             folder.read(name)
@@ -206,8 +206,9 @@ def test_folders_that_may_not_be_read_or_written_are_errors(folder):
         return 1
 
     (folder.path / "in").chmod(0o555)
-    for above in (folder.path.parent, folder.path.parent.parent):
-        above.chmod(0o755)  # pytest keeps its folders for their owner
+    for above in folder.path.parents:  # pytest keeps its folders for their owner
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o755)
     assert run_together(try_as_nobody) == [1]
     (folder.path / "in" / "closed").chmod(0o755)
     (folder.path / "in").chmod(0o755)
