@@ -155,8 +155,15 @@ def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(t
         Lake.open(settings, say=said.append)
         assert any("cannot listen on 127.0.0.1" in one for one in said)
         setup.enable(settings, {})
-        things.put("2.json", [{"a": 2}])
-        things.until_told("2.json")
+        names = [f"{number}.json" for number in range(2, 12)]
+
+        def one_is_told():  # of the first moments after its start the store may not tell
+            name = names.pop(0)
+            things.put(name, [{"a": 2}])
+            time.sleep(1)
+            return things.inbox.has(things.bucket, {things.folder + name})
+
+        until(one_is_told)
 
 
 def change_modes(things, place, monkeypatch):

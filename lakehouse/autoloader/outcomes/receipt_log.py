@@ -8,7 +8,7 @@ is what a batch that was done again has said since, and counts.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -190,8 +190,13 @@ class _Log:
             waiting = next(folded, None)
 
     def fold(self, batches: Mapping[int, list[ObjectInfo]], before: _Fold | None) -> None:
-        """Writes a fold of these batches, and of the fold before them; then what is in it goes."""
-        table = _to_table((end, _of_last_plan(objects)) for end, objects in self.contents(batches))
+        """Writes a fold of these batches, and of the fold before them; then what is in it goes.
+
+        Raises:
+            ObjectMissing: somebody else folds them: of what was there when they were listed a later plan may count.
+        """
+        found = self.contents(batches, lambda info: tuple(decoded(self._store.read(self._bucket, info.key))))
+        table = _to_table((end, _of_last_plan(objects)) for end, objects in found)
         first, last = min(batches), max(batches)
         if before is not None:
             first = before.first
@@ -244,13 +249,15 @@ class _Log:
     def read(self, fold: _Fold) -> pa.Table:
         return pq.read_table(pa.BufferReader(self._store.read(self._bucket, fold.key)), schema=_SCHEMA)
 
-    def contents(self, own: Mapping[int, list[ObjectInfo]]) -> Iterator[tuple[int, Objects]]:
+    def contents(
+        self, own: Mapping[int, list[ObjectInfo]], read_one: Callable[[ObjectInfo], tuple[Receipt, ...]] | None = None
+    ) -> Iterator[tuple[int, Objects]]:
         ends = sorted(own)
         with ThreadPoolExecutor(_THREADS) as pool:
             for at in range(0, len(ends), FOLDED_BATCHES):
                 some = ends[at : at + FOLDED_BATCHES]
                 infos = [info for end in some for info in own[end]]
-                read = dict(zip((info.key for info in infos), pool.map(self._content, infos), strict=True))
+                read = dict(zip((info.key for info in infos), pool.map(read_one or self._content, infos), strict=True))
                 for end in some:
                     yield end, {_stem(info): (info.last_modified, read[info.key]) for info in own[end]}
 

@@ -165,3 +165,22 @@ def test_two_who_fold_at_once_leave_what_one_would():
     fold(stale, 9)
     store.objects |= {key: value for key, value in stale.objects.items() if "folded" in key[1]}
     assert read(store) == expected
+
+
+def test_a_fold_of_what_was_listed_before_a_later_plan_was_folded_by_others_loses_nothing(monkeypatch):
+    store, folds = MemoryStore(), receipt_log._Log.folds
+    for end in range(1, 6):
+        batch(store, end)
+
+    def others_fold_after_that(log):
+        found = folds(log)
+        monkeypatch.setattr(receipt_log._Log, "folds", folds)
+        batch(store, 4, plan="q")
+        assert fold(store, 4) == 4
+        return found
+
+    monkeypatch.setattr(receipt_log._Log, "folds", others_fold_after_that)
+    fold(store, 5)
+    assert [(one.end, one.receipt.seq) for one in read(store)] == [
+        (end, end + more) for end in range(1, 6) for more in (0, 1000, 2000)
+    ]
