@@ -17,8 +17,8 @@ from lakehouse.direct.statistics import columns_with_nan, statistics_of
 from lakehouse.storage.fast_store import s3_bucket
 from lakehouse.storage.store import StoreEndpoint
 
-_GROUP_BYTES = 64 << 20
-"""Arrow's bytes of a row group."""
+_GROUP_BYTES = 32 << 20
+"""Arrow's bytes of a row group. With twice that, whoever read a packed file of 1.2 GB held 440 MB."""
 _FILE_BYTES = 128 << 20
 """Parquet's bytes after which the next file begins."""
 _UPLOAD_BYTES = 8 << 20
