@@ -86,23 +86,26 @@ class TaskReceipts:
     part: str
     plan: str = ""
     _e_tag: str = field(default="", repr=False)
+    _left: bytes = field(default=b"\n", repr=False)
 
     def begin(self) -> Earlier:
         """Notes that an attempt has begun; returns what became of the one before it."""
         try:
             self._e_tag = self.store.write(self.bucket, self._key, b"", if_absent=True)
         except ObjectExists:
-            left = self.store.read(self.bucket, self._key)
-            if not left:
+            found = self.store.read(self.bucket, self._key)
+            if not found:
                 return Earlier(died=True)
-            self._e_tag = self.store.write(self.bucket, self._key, b"")
-            return Earlier(receipts=tuple(decoded(left)))
+            # what an attempt has said stays until this one has: its batch may be in the table
+            self._left = found.removesuffix(_BEGAN)
+            self._e_tag = self.store.write(self.bucket, self._key, self._left + _BEGAN)
+            return Earlier(died=found.endswith(_BEGAN), receipts=tuple(decoded(found)))
         return Earlier()
 
     def give_up(self) -> None:
         """Notes that the task ended with an error, not without a word; a twin that came to its end is left alone."""
         with suppress(ObjectExists, ObjectMissing):
-            self.store.write(self.bucket, self._key, b"\n", if_match=self._e_tag or _EMPTY_E_TAG)
+            self.store.write(self.bucket, self._key, self._left, if_match=self._e_tag or _EMPTY_E_TAG)
 
     def finish(self, receipts: Iterable[Receipt]) -> None:
         """Makes the receipts durable."""
@@ -116,13 +119,15 @@ class TaskReceipts:
 
 
 CORRECTIONS = "replaced"
+_BEGAN = b"\n#"
+"""Behind what an earlier attempt has said: another one has begun."""
 _EMPTY_E_TAG = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
 def decoded(content: bytes) -> Iterator[Receipt]:
     """What an object of receipts has; empty for one whose task has not ended."""
     for line in content.decode().splitlines():
-        if line:
+        if line and not line.startswith("#"):
             said = json.loads(line)
             yield Receipt(**{**said, "state": State(said["state"])})
 

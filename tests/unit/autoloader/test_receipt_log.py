@@ -9,7 +9,7 @@ from unit.autoloader.memory_store import Crash, MemoryStore
 
 from lakehouse.autoloader.outcomes import receipt_log
 from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, forget_receipts, read_receipts
-from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, TaskReceipts
+from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Earlier, Receipt, State, TaskReceipts
 
 PLACE = ("lake", "journal/")
 NOON, SECONDS = datetime(2026, 1, 1, 12, tzinfo=UTC), count()
@@ -184,3 +184,25 @@ def test_a_fold_of_what_was_listed_before_a_later_plan_was_folded_by_others_lose
     assert [(one.end, one.receipt.seq) for one in read(store)] == [
         (end, end + more) for end in range(1, 6) for more in (0, 1000, 2000)
     ]
+
+
+def test_what_an_attempt_has_said_stays_when_a_later_one_fails_or_dies():
+    store, said = MemoryStore(), Receipt(1, 0, 3, State.INGESTED, batch_id=0)
+
+    def task():
+        return TaskReceipts(store, *PLACE, "stream", 1, "00000", "p")
+
+    first = task()
+    assert first.begin() == Earlier()
+    first.finish([said])
+    fails = task()
+    assert fails.begin() == Earlier(receipts=(said,))
+    assert [one.receipt for one in read(store)] == [said]
+    fails.give_up()
+    dies = task()
+    assert dies.begin() == Earlier(receipts=(said,))
+    later = task()
+    assert later.begin() == Earlier(died=True, receipts=(said,))
+    assert [one.receipt for one in read(store)] == [said]
+    later.finish([said])
+    assert task().begin() == Earlier(receipts=(said,))
