@@ -53,6 +53,16 @@ class SparkLog:
         written = offset_lines(offset, self._conf(batch - 1))
         self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), written, if_absent=True)
 
+    def plan_first(self, batch: int, offset: dict[str, Any]) -> dict[str, Any]:
+        """The same; what another writer has planned first counts where no lease kept it out, and is returned."""
+        try:
+            self.plan(batch, offset)
+        except ObjectExists:
+            other = self.planned(batch)
+            assert other is not None
+            return other
+        return offset
+
     def finish(self, batch: int) -> None:
         """Notes that a batch is in the table, and removes what is older than the last hundred."""
         self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)

@@ -29,7 +29,6 @@ from lakehouse.direct.part import invalid_rows
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake, LakeTable
-from lakehouse.storage import ObjectExists
 from lakehouse.streams.progress import BatchProgress
 
 _KEYS = (
@@ -121,12 +120,8 @@ class LatestStream:
     def _batch(self, batch: Batch, began: float, planned: bool) -> tuple[BatchProgress, Offset]:
         marks = {"latestOffset": began, "walCommit": time.monotonic()}
         if not planned:
-            try:
-                self._log.plan(batch.number, batch.end)
-            except ObjectExists:  # no lease kept another writer out: what was planned counts
-                other = self._log.planned(batch.number)
-                assert other is not None
-                batch = Batch(batch.query_id, batch.number, batch.start, other)
+            end = self._log.plan_first(batch.number, batch.end)
+            batch = Batch(batch.query_id, batch.number, batch.start, end)
         marks["addBatch"] = time.monotonic()
         read, opened = 0, self._opened()
         if not is_committed(opened, batch):

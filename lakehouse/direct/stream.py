@@ -153,12 +153,8 @@ class DirectStream:
         known = self._stream.known_end()
         began = time.monotonic()
         if not planned:
-            try:
-                self._log.plan(batch.number, batch.end)
-            except ObjectExists:  # no lease kept another writer out: what was planned counts
-                other = self._log.planned(batch.number)
-                assert other is not None
-                batch = Batch(batch.query_id, batch.number, batch.start, other)
+            end = self._log.plan_first(batch.number, batch.end)
+            batch = Batch(batch.query_id, batch.number, batch.start, end)
         seconds["walCommit"] = time.monotonic() - began
         began = time.monotonic()
         written: list[Written] = []

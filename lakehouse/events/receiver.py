@@ -54,17 +54,13 @@ class Receiver:
         self.counts: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._closed = threading.Event()
-        expected = f"Bearer {token}".encode()
+        self._expected = f"Bearer {token}".encode()
         receiver = self
 
         class Handler(_Handler):
             """Answers for this receiver."""
 
             to = receiver
-
-            def allowed(self) -> bool:
-                given = self.headers.get("Authorization", "").encode("utf-8", "surrogateescape")
-                return hmac.compare_digest(given, expected)
 
         try:
             self._server = _Server((host, port), Handler)
@@ -93,6 +89,10 @@ class Receiver:
         """Counts an answer."""
         with self._counting:
             self.counts[what] += number
+
+    def allows(self, said: str) -> bool:
+        """Whether a sender who says that knows the token."""
+        return hmac.compare_digest(said.encode("utf-8", "surrogateescape"), self._expected)
 
     def take(self, body: bytes) -> HTTPStatus:
         """Puts a body's events into the inbox, and says how that went."""
@@ -136,13 +136,9 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_SECONDS
     to: Receiver
 
-    def allowed(self) -> bool:
-        """Whether the sender knows the token."""
-        raise NotImplementedError
-
     def do_POST(self) -> None:
         """An event."""
-        if not self.allowed():
+        if not self.to.allows(self.headers.get("Authorization", "")):
             self.to.count("forbidden")
             self._answer(HTTPStatus.FORBIDDEN, close=True)
             return

@@ -73,7 +73,6 @@ def file_sums(
         numbers, replaces = _numbers(table["seq"]), _numbers(table["replaces"])
         requests = replaces != 0
         of_streams = np.asarray(pc.not_equal(table["stream"], "").to_numpy(zero_copy_only=False), bool)
-        of_streams = np.asarray(pc.not_equal(table["stream"], "").to_numpy(zero_copy_only=False), bool)
         entry[numbers] = ~(requests & of_streams)
         odd[numbers[requests]] = odd[replaces[requests]] = True
         key, version = (table[name].to_numpy().astype(np.uint64) for name in ("key_hash", "version_hash"))
