@@ -28,8 +28,7 @@ class Emptied:
     """What was taken out, or would be.
 
     Attributes:
-        uri: The table.
-        version: The version that keeps it.
+        uri, version: The table, and its version that keeps it.
         rows, files, size_bytes: How much it is.
     """
 
