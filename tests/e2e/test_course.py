@@ -2,28 +2,40 @@
 
 import json
 import os
+import subprocess
+import sys
 import uuid
 from pathlib import Path
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from reference_silver import reference_silver
 
 from lakehouse.engine import stop_engine
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 
-NOTEBOOK = Path(__file__).resolve().parents[2] / "notebooks/streaming_ingestion.ipynb"
+ROOT = Path(__file__).resolve().parents[2]
+NOTEBOOK = ROOT / "notebooks/streaming_ingestion.ipynb"
+LOCK = ROOT / "notebooks/requirements.lock"
 
 
 @pytest.fixture
-def course(home, own_engine, tmp_path, monkeypatch):
+def jupyter(tmp_path):
+    """A folder with what runs notebooks, as docs/course.md installs it."""
+    folder = tmp_path / "jupyter"
+    install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+    subprocess.run([*install, "--target", str(folder), "--requirements", str(LOCK)], check=True)
+    return folder
+
+
+@pytest.fixture
+def course(home, own_engine, jupyter, tmp_path):
     """The lake of the course, after every cell of the notebook has run."""
     bucket, landing = (f"{kind}-{uuid.uuid4().hex[:12]}" for kind in ("course", "landing"))
-    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "runtime"))
     variables = {
         **os.environ,
+        "PYTHONPATH": str(jupyter),
+        "JUPYTER_RUNTIME_DIR": str(tmp_path / "runtime"),
         "IPYTHONDIR": str(tmp_path / "ipython"),
         "LAKEHOUSE_HOME": str(home),
         "LAKEHOUSE_USER": "tester",
@@ -31,11 +43,10 @@ def course(home, own_engine, tmp_path, monkeypatch):
         "LAKEHOUSE_LANDING_BUCKET": landing,
     }
     settings = Settings.load(home=home, user="tester-course", bucket=bucket, landing_bucket=landing)
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    execute = [jupyter / "bin/jupyter-execute", "--timeout=300", "--kernel_name=python3", NOTEBOOK]
     try:
-        NotebookClient(
-            notebook, timeout=300, kernel_name="python3", resources={"metadata": {"path": NOTEBOOK.parent}}
-        ).execute(env=variables)
+        done = subprocess.run(execute, cwd=NOTEBOOK.parent, env=variables, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
     finally:
         stop_engine(settings)
     return Lake.open(settings)
