@@ -13,13 +13,18 @@ tables:
     checks:
       - unique: id
   bronze.rooms_again:
-    files: {path: "LANDING/rooms/", glob: "1*.json", hints: {id: BIGINT}, options: {cloudFiles.allowOverwrites: true}}
+    files:
+      path: "LANDING/rooms/"
+      glob: "1*.json"
+      engine: local
+      hints: {id: BIGINT}
+      options: {cloudFiles.allowOverwrites: true}
   bronze.trips:
     files: {path: "LANDING/trips/", schema: {id: BIGINT}, source: spark, lineage: false}
   bronze.broken:
     files: {path: "LANDING/stops/", hints: {id: BIGINT}}
   bronze.stops:
-    files: {path: "LANDING/stops/", hints: {id: BIGINT}}
+    files: {path: "LANDING/stops/", engine: local, hints: {id: BIGINT}}
   silver.of_broken:
     latest: {of: bronze.broken, key: id}
 """

@@ -91,14 +91,9 @@ def assert_every_row_is_there_once_after(ends, lake, land, environment, tables, 
     assert [table["batches"] for table in again["tables"]] == [[]] * len(tables or TABLES)
 
 
-def test_every_row_is_there_once_whatever_ends_the_runs(lake, land, spark, environment):
-    """One table: Ctrl-C, then the engine dies; kills of the command itself are in test_kill_matrix.py."""
-    ends = [ctrl_c, engine_dies]
-    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[BRONZE], files=15)
-
-
 @pytest.mark.soak(
-    "the store's and a command's death, which test_service.py and test_kill_matrix.py have; the whole pipeline"
+    "Ctrl-C in a batch, and all ends upon the whole pipeline; test_triggers.py, test_kill_matrix.py and test_service.py"
+    " have a stop and the deaths of command, engine and store"
 )
 def test_every_row_is_there_once_whatever_ends_the_runs_of_a_pipeline(lake, land, spark, environment):
     ends = [ctrl_c, engine_dies, store_dies, command_dies]

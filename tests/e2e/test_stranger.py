@@ -101,13 +101,13 @@ def test_a_strangers_files_become_tables_without_a_clone(shell, tmp_path):
     told = json.loads(shell("lakehouse validate --json"))
     assert told["valid"] and not told["warnings"]
 
-    # the same tables in Dagster, with a file that came meanwhile
+    # the same tables in Dagster and by the other engine, with a file that came meanwhile
     (tmp_path / "definitions.py").write_text(DEFINITIONS)
     later = tmp_path / "customers/country=FR/day_3.csv"
     later.write_text(f"{HEADER}3,Chloé,Nîmes,2026-01-03 06:00:00\n")
     shell(f"lakehouse put {later} bronze.customers")
     shell("python -m dagster definitions validate -f definitions.py")
-    done = json.loads(shell(f"python -c '{MATERIALIZE}' 2>/dev/null").splitlines()[-1])
+    done = json.loads(shell(f"LAKEHOUSE_ENGINE=local python -c '{MATERIALIZE}' 2>/dev/null").splitlines()[-1])
     assert done["success"] and done["checks"] and all(done["checks"].values())
     assert {"landing/customers", "bronze/customers", "silver/customers"} <= set(done["assets"])
     tables = {one["name"]: one["rows"] for one in json.loads(shell("lakehouse tables --json"))["tables"]}

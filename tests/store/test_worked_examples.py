@@ -14,13 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs/architecture.md").read_text()
 BLOCK = re.compile(
-    r"<!-- executed by tests/spark/test_worked_examples.py: (\S+) -->\n```(yaml|python|diff)\n(.*?)```\n", re.DOTALL
+    r"<!-- executed by tests/store/test_worked_examples.py: (\S+) -->\n```(yaml|python|diff)\n(.*?)```\n", re.DOTALL
 )
 SECTIONS = {
     title: BLOCK.findall(text) for title, text in re.findall(r"\n### ([^\n]+)\n(.*?)(?=\n##|\n\[)", PAGE, re.DOTALL)
 }
-
-pytestmark = pytest.mark.usefixtures("own_engine")
 
 LAND = """
 import sys
@@ -87,7 +85,7 @@ def loaded(house, tmp_path_factory):
         "LAKEHOUSE_HOME": str(home),
         "LAKEHOUSE_USER": "tester",
         "LAKEHOUSE_STORE": "minio_compressed",
-        "LAKEHOUSE_SPARK_REMOTE": "local[2]",
+        "LAKEHOUSE_ENGINE": "local",
     }
 
     def run(*arguments):
