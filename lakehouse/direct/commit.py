@@ -20,6 +20,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints.agreement import require_not_taken_back
 from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
@@ -110,6 +111,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
+        CheckpointMismatch: somebody took the table back to an older version while the stream ran.
         NotDirect: the table is not any more what it was when the batch began.
     """
     files = change.files
@@ -176,6 +178,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
         return True
     if is_committed(opened, batch):
         return False
+    require_not_taken_back(opened, batch.query_id, table.name, table.uri)
     require_direct(
         opened, change.schema, change.partition_by
     )  # somebody may have changed the table while the batch was read
