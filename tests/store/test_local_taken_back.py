@@ -6,7 +6,9 @@ from store.test_local_latest import TABLE as LATEST
 from store.test_local_latest import World, expected, same, state
 
 from lakehouse.checkpoints.agreement import CheckpointMismatch
+from lakehouse.direct import commit as commits
 from lakehouse.direct import delta_source
+from lakehouse.errors import TransientError
 from lakehouse.pipeline import repair_table
 
 
@@ -53,3 +55,22 @@ def test_restore_of_a_table_of_latest_versions_amid_a_run_ends_it_and_the_printe
     world.merge()
     assert same(world.rows()[0], expected(rows))
     assert world.findings()["matches"].passed
+
+
+def test_restore_between_the_look_at_the_table_and_the_commit_beats_the_commit(things, monkeypatch):
+    for number in range(2):
+        things.put(f"{number}.json", [{"a": number}])
+        things.load()
+    things.put("2.json", [{"a": 2}])
+    looked = commits.require_not_taken_back
+
+    def take_back(*given):
+        looked(*given)
+        things.lake.delta(TABLE).restore(0)
+
+    with monkeypatch.context() as patch, pytest.raises(TransientError, match="another writer was faster"):
+        patch.setattr(commits, "require_not_taken_back", take_back)
+        things.load()
+    with pytest.raises(CheckpointMismatch, match="RESTORE took"):
+        things.load()
+    assert [int(a) for (a,) in things.rows("a")] == [0]
