@@ -91,7 +91,7 @@ class LatestStream:
 
         Raises:
             NotDirect, OnlySpark: only Spark can go on; nothing of the batch is committed.
-            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``; or somebody took the table
+            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``; or the table was taken
                 back to an older version while the stream ran.
             SourceChanged: rows of the source were changed or taken out.
             TransientError: another writer was faster.
