@@ -25,7 +25,7 @@ from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, LakeTable, open_table
+from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
 
@@ -120,7 +120,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
     except (DeltaError, OSError) as error:
         if not is_committed(table.opened(), batch):  # the reply may be lost, and the commit not
             raise _failed(table, error) from None
-        done = _names(table, files)
+        done = _is_ours(table, batch, files)
     if not done:
         remove_unnamed(table, files)
     return done
@@ -199,14 +199,16 @@ def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
         raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 
-def _names(table: TableAt, files: Sequence[DataFile]) -> bool:
-    """Whether the table's newest version has these files: then this was the commit that got through."""
+def _is_ours(table: TableAt, batch: Batch, files: Sequence[DataFile]) -> bool:
+    """Whether the commit of a batch that is in the table has these files; so, too, where its log does not tell."""
     opened = table.opened()
     assert opened is not None
-    if not files:
+    versions = (entry["version"] for entry in opened.history() if batch_of(entry) == (batch.query_id, batch.number))
+    version = next(versions, None)
+    if version is None or not files:
         return True
-    path = files[0].path.rsplit("/", 1)[-1]
-    return any(uri.endswith(path) for uri in opened.file_uris())
+    path = files[0].path.rsplit("/", 1)[-1]  # the newest version may have the rows in other files by now
+    return any(uri.endswith(path) for uri in LakeTable(table.uri, table.endpoint, version).file_uris())
 
 
 def _failed(table: TableAt, error: Exception) -> TransientError:
