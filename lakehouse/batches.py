@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import uuid
@@ -12,18 +13,20 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from deltalake import write_deltalake
+from deltalake import CommitProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake, open_table
+from lakehouse.lake import Lake, metadata_of, open_table
 from lakehouse.settings import Settings
 from lakehouse.streams.progress import BatchProgress, OnBatch
 
 TABLE = "ops.batches"
 """No table of the declaration can be named so: ``ops`` is no layer."""
-_MOST_KEPT, _JOINED_FILES, _TRIES = 10_000, 100, 3
+_MOST_KEPT, _JOINED_FILES, _TRIES, _COMMITS_READ = 10_000, 100, 3, 50
+_WRITE = "write"
+_FAULTS = (DeltaError, LakehouseError, OSError, ValueError)
 _log = logging.getLogger(__name__)
 
 _TIME = pa.timestamp("us", "UTC")
@@ -108,11 +111,15 @@ class Recorder:
             return
         try:
             _append(self._lake, rows)
-            _tidy(self._lake, self._now())
-        except (DeltaError, LakehouseError, OSError, ValueError) as error:
+        except _FAULTS as error:
             _log.warning("%s was not written: %s: %s", TABLE, type(error).__name__, str(error).splitlines()[:1])
             with self._lock:
                 self._rows = [*rows, *self._rows][-_MOST_KEPT:]
+            return
+        try:
+            _tidy(self._lake, self._now())
+        except _FAULTS as error:
+            _log.warning("%s was not tidied: %s: %s", TABLE, type(error).__name__, str(error).splitlines()[:1])
 
     @contextmanager
     def flushing(self, every_seconds: float | None = None) -> Iterator[None]:
@@ -160,16 +167,29 @@ def _row(batch: BatchProgress, started: datetime, ended: datetime, before: datet
 def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
     uri, options = lake.settings.table_uri(TABLE), lake.endpoint.deltalake_options()
     data = pa.Table.from_pylist(rows, schema=SCHEMA)
+    said = {_WRITE: uuid.uuid4().hex}
     for attempt in range(_TRIES):
         try:
             write_deltalake(
-                uri.replace("s3a://", "s3://", 1), data, partition_by=["day"], mode="append", storage_options=options
+                uri.replace("s3a://", "s3://", 1),
+                data,
+                partition_by=["day"],
+                mode="append",
+                storage_options=options,
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(said)}),
             )
-        except DeltaError:  # two runs may make the table at the same moment
+        except (DeltaError, OSError):  # two runs may make the table at the same moment
+            if _is_written(lake, said):  # the reply was lost, and the commit not
+                return
             if attempt + 1 == _TRIES:
                 raise
         else:
             return
+
+
+def _is_written(lake: Lake, said: dict[str, str]) -> bool:
+    opened = open_table(lake.settings.table_uri(TABLE), lake.endpoint)
+    return opened is not None and any(metadata_of(entry) == said for entry in opened.history(_COMMITS_READ))
 
 
 def _tidy(lake: Lake, now: datetime) -> None:

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SOME_TABLE = "TABLE"
+"""Stands in a command for a table whose name is not known where the error is made; see ``naming``."""
+
 
 class LakehouseError(Exception):
     """The base of every error this library raises on purpose.
@@ -79,3 +86,13 @@ class LeaseHeld(TransientError):
 
 class CheckFailed(TerminalError):
     """A blocking check found rows that must not be there."""
+
+
+@contextmanager
+def naming(table: str) -> Iterator[None]:
+    """Puts the table's name into the commands of errors that could not know it."""
+    try:
+        yield
+    except LakehouseError as error:
+        error.next_command = re.sub(rf"(lakehouse [a-z ]+){SOME_TABLE}\b", rf"\g<1>{table}", error.next_command)
+        raise

@@ -19,6 +19,7 @@ from lakehouse.errors import (
     EngineUnavailable,
     LakehouseError,
     StoreUnavailable,
+    naming,
 )
 from lakehouse.flows.files import Files, require_replacing, schema_of
 from lakehouse.lake import Lake
@@ -63,7 +64,8 @@ def run_table(spark: Session, lake: Lake, table: str, run: Run | None = None) ->
         LeaseHeld, StreamFailed, EngineUnavailable: see ``run_stream``.
     """
     at = _at(spark, lake, table)
-    return at.table.flow.bring_up_to_date(at, run or Run())
+    with naming(table):
+        return at.table.flow.bring_up_to_date(at, run or Run())
 
 
 def check_table(
@@ -100,7 +102,8 @@ def _check(at: At, names: Collection[str] | None) -> list[Finding]:
     chosen = [
         check for check in at.table.checks if check.on_failure != "off" and (names is None or check.called in names)
     ]
-    found = [*(check.examine(at) for check in chosen), finding_of(at)]
+    with naming(at.table.name):
+        found = [*(check.examine(at) for check in chosen), finding_of(at)]
     return [finding for finding in found if finding is not None]
 
 

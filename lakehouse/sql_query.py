@@ -72,10 +72,18 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
             missing += [name for name in _names(lake, query) if not _add(opened, lake, name)]
             opened.execute("SET TimeZone = 'UTC'")
             opened.execute("SET lock_configuration = true")
-            with opened.sql(query).to_arrow_reader(BATCH_ROWS) as rows:
-                yield rows
+            result = opened.sql(query).to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise _told(error, lake, query, missing) from None
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            try:
+                yield from result
+            except (duckdb.Error, pa.ArrowException, OSError) as error:
+                raise _told(error, lake, query, missing) from None
+
+        with result:  # what the caller does with the rows fails by itself
+            yield pa.RecordBatchReader.from_batches(result.schema, batches())
 
 
 def _names(lake: Lake, query: str) -> list[str]:

@@ -19,6 +19,9 @@ from lakehouse.storage import BucketMissing
 from lakehouse.table import Catalogue
 
 _CLAIM_SECONDS, _HOUR_SECONDS = 300.0, 3600.0
+_APART_SECONDS = 3600.0
+"""So far the clocks of two machines may be apart: a time beyond that is a wrong clock's, and holds nobody up."""
+_MOST_WAITING = 1000
 _log = logging.getLogger(__name__)
 _OUT_OF_REACH = (StoreUnavailable, AccessDenied, BucketMissing)
 
@@ -94,17 +97,25 @@ class _Teller:
         at = self.now()
         news: list[tuple[News, Alert]] = []
         claimed: list[Message] = []
+        lost = 0
 
         def note(state: State) -> bool:
+            nonlocal lost
             news.clear()
             claimed.clear()
             changed = self._note(state, found, [*found.alerts, *every], at.isoformat(timespec="seconds"), news)
+            lost = max(len(state.outbox) - _MOST_WAITING, 0)
+            del state.outbox[:lost]
             claimed.extend(self._claim(state, at.timestamp()))
             return changed or bool(claimed)
 
         state = change(book, note)
         self.told.begun += [alert for what, alert in news if what == "begun"]
         self.told.recovered += [alert for what, alert in news if what == "recovered"]
+        if lost:
+            self.told.problems.append(
+                f"{lost:,} older messages are given up: no channel took the {_MOST_WAITING:,} newest"
+            )
         if claimed:
             taken = self._send(claimed)
             state = change(book, lambda state: self._settle(state, claimed, taken, self.now().timestamp()))
@@ -150,8 +161,10 @@ class _Teller:
         claimed = []
         for number, one in enumerate(state.outbox):
             name = one.channel if one.channel in known else next(iter(known))  # its channel is none any more
-            sent = state.sent[name] = [at for at in state.sent.get(name, []) if at > now - _HOUR_SECONDS]
-            if one.claimed_until > now or len(sent) >= self.catalogue.alerts.most_an_hour:
+            sent = [at for at in state.sent.get(name, []) if now - _HOUR_SECONDS < at <= now + _APART_SECONDS]
+            state.sent[name] = sent
+            claimed_now = now < one.claimed_until <= now + _CLAIM_SECONDS + _APART_SECONDS
+            if claimed_now or len(sent) >= self.catalogue.alerts.most_an_hour:
                 continue
             state.outbox[number] = replace(one, channel=name, claimed_until=now + _CLAIM_SECONDS)
             claimed.append(state.outbox[number])

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from deltalake import DeltaTable
+
 from lakehouse.checkpoints.taken_back import content, last_batch
 from lakehouse.engine import end_writes, engine_in_use
 from lakehouse.errors import TerminalError
@@ -139,10 +141,8 @@ def verify(lake: Lake, table: str) -> int | None:
         if state.last_commit is not None and not _begins_anew(lake, table, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
         return None
-    written, held = delta.transaction_version(state.query_id), last_batch(delta, state.query_id)
-    if held != written:
-        has = "no batch" if held is None else f"batches up to {held}"
-        raise _mismatch(lake, table, f"RESTORE took the table back: Delta counts batch {written}, it has {has}")
+    require_not_taken_back(delta, state.query_id, table, lake.settings.checkpoint_uri(table))
+    written = delta.transaction_version(state.query_id)
     if written is not None and (state.last_offset is None or written > state.last_offset):
         planned = "none" if state.last_offset is None else state.last_offset
         text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
@@ -153,6 +153,24 @@ def verify(lake: Lake, table: str) -> int | None:
         text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {has} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
     return version
+
+
+def require_not_taken_back(opened: DeltaTable, query_id: str, table: str, where: str) -> None:
+    """Makes sure that the table has the rows of the last batch that Delta counts: RESTORE takes rows, and not counts.
+
+    Args:
+        opened: The table.
+        query_id: The checkpoint's own id.
+        table: Its name, for the message.
+        where: The same.
+
+    Raises:
+        CheckpointMismatch: it has not. A stream that went on would pass over what is gone.
+    """
+    written, held = opened.transaction_version(query_id), last_batch(opened, query_id)
+    if held != written:
+        has = "no batch" if held is None else f"batches up to {held}"
+        raise _apart(table, where, f"RESTORE took the table back: Delta counts batch {written}, it has {has}")
 
 
 def clear_interrupted_start(lake: Lake, table: str) -> int:
@@ -234,10 +252,14 @@ def kept_key(lake: Lake, table: str) -> str:
 
 
 def _mismatch(lake: Lake, table: str, what: str) -> CheckpointMismatch:
+    return _apart(table, lake.settings.checkpoint_uri(table), what)
+
+
+def _apart(table: str, where: str, what: str) -> CheckpointMismatch:
     return CheckpointMismatch(
         f"{table} and its checkpoint do not belong together: {what}",
-        where=lake.settings.checkpoint_uri(table),
-        state="nothing was read or written",
+        where=where,
+        state="nothing was written",
         next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
     )
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake
+from lakehouse.errors import SOME_TABLE, TerminalError
+from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage import ObjectMissing
 
 if TYPE_CHECKING:
@@ -96,15 +96,22 @@ def _between(lake: Lake, table: str, start: Place | None, end: Place) -> list[Li
 
 
 def files_of_snapshot(lake: Lake, table: str, version: int) -> list[Listed]:
-    """The data files of a version, in the order in which a first start reads them."""
+    """The data files of a version, in the order in which a first start reads them.
+
+    Raises:
+        TerminalError: the table's log cannot tell them any more.
+    """
     if version < 0:
         return []
-    uri = lake.settings.table_uri(table).replace("s3a://", "s3://", 1)
-    adds = pa.table(
-        DeltaTable(uri, version, storage_options=lake.endpoint.deltalake_options()).get_add_actions(flatten=True)
-    ).select(["modification_time", "path", "size_bytes"])
+    uri = lake.settings.table_uri(table)
+    try:
+        opened = LakeTable(uri, lake.endpoint, version)
+    except DeltaError as error:
+        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
+        raise _lost(f"version {version} of {table} ({str(error).splitlines()[0][:120]})", uri) from None
+    adds = pa.table(opened.get_add_actions(flatten=True)).select(["modification_time", "path", "size_bytes"])
     ordered = sorted(zip(*(column.to_pylist() for column in adds.columns), strict=True))
-    return [Listed(f"{lake.settings.table_uri(table)}/{unquote(path)}", size) for _, path, size in ordered]
+    return [Listed(f"{uri}/{unquote(path)}", size) for _, path, size in ordered]
 
 
 def files_of_commit(lake: Lake, table: str, version: int) -> list[Listed] | None:
@@ -118,16 +125,20 @@ def files_of_commit(lake: Lake, table: str, version: int) -> list[Listed] | None
     try:
         actions = [json.loads(line) for line in lake.store.read(bucket, key).splitlines() if line.strip()]
     except ObjectMissing:
-        raise TerminalError(
-            f"commit {version} of {table} is not in its log any more: what a batch read cannot be found out",
-            where=uri,
-            state="nothing was changed",
-            next_command="compute the table again from its source: lakehouse checkpoint restart TABLE --yes",
-        ) from None
+        raise _lost(f"commit {version} of {table}", uri) from None
     if any(one["remove"].get("dataChange", True) for one in actions if "remove" in one):
         return None
     added = [one["add"] for one in actions if "add" in one and one["add"].get("dataChange", True)]
     return [Listed(f"{uri}/{unquote(one['path'])}", int(one["size"])) for one in added]
+
+
+def _lost(what: str, where: str) -> TerminalError:
+    return TerminalError(
+        f"{what} is not in its log any more: what a batch read cannot be found out",
+        where=where,
+        state="nothing was changed",
+        next_command=f"compute the table again from its source: lakehouse checkpoint restart {SOME_TABLE} --yes",
+    )
 
 
 def rows_read(spark: SparkSession, lake: Lake, table: str, *, reader: str) -> DataFrame:

@@ -25,7 +25,7 @@ from lakehouse.cli.forget import forget
 from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
-from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.cli.output import Json, command, full_disk_told, require_declared
 from lakehouse.cli.policies import policies
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
@@ -289,7 +289,8 @@ app.add_typer(triggers, name="triggers")
 
 def main() -> None:
     """The entry point of the ``lakehouse`` script."""
-    app()
+    with full_disk_told():
+        app()
 
 
 if __name__ == "__main__":

@@ -167,7 +167,10 @@ def orphans(
         out.table(
             ["name", "objects", "MB", "last written", "why"],
             [
-                [one.name, one.objects, one.size_bytes / 1e6, f"{one.last_written:%Y-%m-%d %H:%M:%S}Z", one.why]
+                [
+                    *(one.name, one.objects, one.size_bytes / 1e6, f"{one.last_written:%Y-%m-%d %H:%M:%S}Z"),
+                    f"{one.why}; {one.in_doubt}" if one.in_doubt else one.why,
+                ]
                 for one in found
             ],
         )

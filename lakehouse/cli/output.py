@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.table import Table
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
@@ -239,6 +242,21 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
         _fail(output, as_json, error.as_dict(), f"{shown}{more}")
     except KeyboardInterrupt:
         _fail(output, as_json, {"error": "Interrupted"}, "interrupted; what was committed stays committed")
+
+
+@contextmanager
+def full_disk_told() -> Iterator[None]:
+    """Says in a line that a disk has no room: for what is printed into a file, and for ``LAKEHOUSE_HOME``."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is not tried again at the end
+        print(
+            f"error: what is printed, or kept in LAKEHOUSE_HOME, cannot be written: {error.strerror}", file=sys.stderr
+        )
+        sys.exit(1)
 
 
 def _running() -> str:

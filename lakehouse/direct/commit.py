@@ -20,11 +20,12 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints.agreement import require_not_taken_back
 from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, LakeTable, open_table
+from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
 
@@ -110,6 +111,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
+        CheckpointMismatch: somebody took the table back to an older version while the stream ran.
         NotDirect: the table is not any more what it was when the batch began.
     """
     files = change.files
@@ -118,7 +120,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
     except (DeltaError, OSError) as error:
         if not is_committed(table.opened(), batch):  # the reply may be lost, and the commit not
             raise _failed(table, error) from None
-        done = _names(table, files)
+        done = _is_ours(table, batch, files)
     if not done:
         remove_unnamed(table, files)
     return done
@@ -176,6 +178,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
         return True
     if is_committed(opened, batch):
         return False
+    require_not_taken_back(opened, batch.query_id, table.name, table.uri)
     require_direct(
         opened, change.schema, change.partition_by
     )  # somebody may have changed the table while the batch was read
@@ -196,14 +199,16 @@ def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
         raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 
-def _names(table: TableAt, files: Sequence[DataFile]) -> bool:
-    """Whether the table's newest version has these files: then this was the commit that got through."""
+def _is_ours(table: TableAt, batch: Batch, files: Sequence[DataFile]) -> bool:
+    """Whether the commit of a batch that is in the table has these files; so, too, where its log does not tell."""
     opened = table.opened()
     assert opened is not None
-    if not files:
+    versions = (entry["version"] for entry in opened.history() if batch_of(entry) == (batch.query_id, batch.number))
+    version = next(versions, None)
+    if version is None or not files:
         return True
-    path = files[0].path.rsplit("/", 1)[-1]
-    return any(uri.endswith(path) for uri in opened.file_uris())
+    path = files[0].path.rsplit("/", 1)[-1]  # the newest version may have the rows in other files by now
+    return any(uri.endswith(path) for uri in LakeTable(table.uri, table.endpoint, version).file_uris())
 
 
 def _failed(table: TableAt, error: Exception) -> TransientError:

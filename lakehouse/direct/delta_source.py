@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.delta_offsets import Listed, Place, files_between, files_of_commit, files_of_snapshot
 from lakehouse.counting.data_files import DataFiles
 from lakehouse.lake import Lake
@@ -16,6 +18,10 @@ Offset = dict[str, Any]
 
 _MOST_FILES, _MOST_BYTES = 1_000, 64 << 20
 """Of a batch: Delta's own limit, and what Arrow holds in some hundred megabytes when it is unpacked."""
+
+
+_PASSED_FOR = timedelta(days=1)
+"""For so long a stream may stay before commits without rows."""
 
 
 class DeltaSource:
@@ -45,6 +51,9 @@ class DeltaSource:
     def next_end(self, start: Offset | None, *, once: bool = False) -> Offset | None:
         """Where the batch after ``start`` ends; None when nothing is new.
 
+        Commits without rows, such as OPTIMIZE, are passed over. A place before them that is a day old moves on by a
+        batch without rows: some day the log loses those commits, and the stream could not go on.
+
         Args:
             start: Where the stream stands; None before its first batch.
             once: Whether the batch may have any size.
@@ -70,7 +79,9 @@ class DeltaSource:
             taken = room.take(added or [], place.index + 1 if version == place.version else 0)
             if not taken.whole:
                 return self._offset(version, taken.last)
-        return self._offset(newest + 1, -1) if room.files else None
+        if room.files or (place.version <= newest and self._is_old(place.version)):
+            return self._offset(newest + 1, -1)
+        return None
 
     def rows(self, start: Offset | None, end: Offset, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The rows between two offsets, in the types of the table.
@@ -84,6 +95,11 @@ class DeltaSource:
         paths = [uri.removeprefix(folder) for uri in files_between(self._lake, self._table, begin, Place.of(end))]
         for _, batch in self._files.batches(paths, columns):
             yield batch
+
+    def _is_old(self, version: int) -> bool:
+        bucket, key = split_uri(f"{self._files.uri}/_delta_log/{version:020d}.json")
+        written = self._lake.store.info(bucket, key)
+        return written is not None and datetime.now(UTC) - written.last_modified >= _PASSED_FOR
 
     def _offset(self, version: int, index: int, *, snapshot: bool = False) -> Offset:
         """As Delta's source spells it; an index of -1 is the place before a commit's first file."""

@@ -91,7 +91,8 @@ class LatestStream:
 
         Raises:
             NotDirect, OnlySpark: only Spark can go on; nothing of the batch is committed.
-            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``.
+            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``; or the table was taken
+                back to an older version while the stream ran.
             SourceChanged: rows of the source were changed or taken out.
             TransientError: another writer was faster.
         """
@@ -125,6 +126,8 @@ class LatestStream:
         marks["addBatch"] = time.monotonic()
         read, opened = 0, self._opened()
         if not is_committed(opened, batch):
+            where = self._lake.settings.table_uri(self._table)
+            checkpoints.require_not_taken_back(opened, batch.query_id, self._table, where)
             rows, read = self._newest(batch)
             self._commit(opened, batch, rows)
         marks["commitOffsets"] = time.monotonic()

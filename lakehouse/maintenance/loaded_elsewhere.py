@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,13 @@ class Elsewhere:
         what: Whose books these are, for people.
         paths: The files as they are written there, in the order in which they were loaded.
         not_loaded: How many more it knew of and had not finished.
+        escaped: Whether paths are written there with the escapes of a URI.
     """
 
     what: str
     paths: tuple[str, ...]
     not_loaded: int = 0
+    escaped: bool = False
 
 
 def read_elsewhere(store: ObjectStore, source: str) -> Elsewhere:
@@ -78,34 +81,59 @@ def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
             f"batch {planned} is planned and not finished: whether its rows are in the table only its stream can tell",
             "let the old stream run until it is done, and stop it then",
         )
-    upto = json.loads(store.read(bucket, offsets[str(finished)]).decode().splitlines()[2])
+    with _readable(f"{folder}offsets/{finished}"):
+        upto = json.loads(_lines(store, bucket, offsets[str(finished)])[1])
     if not isinstance(upto, dict) or "logOffset" not in upto:
-        raise _refused(folder, "its offsets are not those of Spark's file source", "name another checkpoint")
+        raise _refused(
+            f"{folder}offsets/{finished}", "its offsets are not those of Spark's file source", "name another checkpoint"
+        )
     log = dict[int, list[str]]()
     newest = max((int(one.removesuffix(".compact")) for one in entries if one.endswith(".compact")), default=-1)
     for name, key in entries.items():
         if name != f"{newest}.compact" and not (name.isdigit() and int(name) > newest):
             continue  # what is repeated in the newest such entry
-        for line in store.read(bucket, key).decode().splitlines()[1:]:
-            entry = json.loads(line)
-            log.setdefault(int(entry["batchId"]), []).append(str(entry["path"]))
+        with _readable(f"{folder}sources/0/{name}"):
+            for line in _lines(store, bucket, key):
+                entry = json.loads(line)
+                log.setdefault(int(entry["batchId"]), []).append(str(entry["path"]))
     loaded = [path for number in sorted(log) if number <= upto["logOffset"] for path in log[number]]
-    return Elsewhere("Spark's file source", tuple(loaded), sum(map(len, log.values())) - len(loaded))
+    return Elsewhere("Spark's file source", tuple(loaded), sum(map(len, log.values())) - len(loaded), escaped=True)
+
+
+def _lines(store: ObjectStore, bucket: str, key: str) -> list[str]:
+    """The lines of an object of a checkpoint, behind the one that names the version of its format."""
+    version, *lines = store.read(bucket, key).decode().splitlines()
+    if version != "v1":
+        raise ValueError(version)
+    return lines
+
+
+@contextmanager
+def _readable(where: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, LookupError, TypeError):
+        raise _refused(
+            where,
+            "it is empty, cut off or damaged: what was loaded is not known",
+            "name a whole copy of the checkpoint",
+        ) from None
 
 
 def _from_state(text: str, source: str) -> Elsewhere:
-    rows = list(_rows(text, source))
-    if rows and not {"path", "commit_time"} <= {name.lower() for name in rows[0]}:
+    rows = [{name.lower(): value for name, value in row.items()} for row in _rows(text, source)]
+    names = {name for row in rows for name in row}  # Spark leaves out of a line of JSON what is NULL
+    if rows and not {"path", "commit_time"} <= names:
         raise _refused(
             source,
             "its rows have no path and commit_time",
             "save all columns of SELECT * FROM cloud_files_state('<checkpoint>')",
         )
     loaded, waiting = [], 0
-    for row in ({name.lower(): value for name, value in one.items()} for one in rows):
-        if row["path"] in (None, *_NULLS):
+    for row in rows:
+        if row.get("path") in (None, *_NULLS):
             continue
-        if row["commit_time"] in (None, *_NULLS):
+        if row.get("commit_time") in (None, *_NULLS):
             waiting += 1
         else:
             loaded.append((str(row["commit_time"]), str(row["path"])))

@@ -127,7 +127,7 @@ def move_in(
 def _keys(
     elsewhere: Elsewhere, bucket: str, listed: Mapping[str, ObjectInfo], rewrites: Mapping[str, str]
 ) -> dict[str, str]:
-    """Path there to key here. Spark writes paths with escapes, Auto Loader without: the key that is there is meant."""
+    """Path there to key here: as those books write paths, or the other way where only that names a file."""
     found = {}
     for path in elsewhere.paths:
         for old, new in rewrites.items():
@@ -137,8 +137,10 @@ def _keys(
         if "://" in path and path.partition("://")[2].partition("/")[0] != bucket:
             found[path] = path  # of another bucket: no key here
             continue
-        key = path.partition("://")[2].partition("/")[2] if "://" in path else path.lstrip("/")
-        found[path] = key if key in listed else unquote(urlsplit(path).path).lstrip("/")
+        plain = path.partition("://")[2].partition("/")[2] if "://" in path else path.lstrip("/")
+        unescaped = unquote(urlsplit(path).path).lstrip("/")
+        likely, other = (unescaped, plain) if elsewhere.escaped else (plain, unescaped)
+        found[path] = other if likely not in listed and other in listed else likely
     return found
 
 

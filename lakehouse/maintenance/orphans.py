@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.positions import holder_of
 from lakehouse.maintenance.table_files import size_of
+from lakehouse.storage import ObjectMissing
 
 _OF_TABLES = ("_checkpoints", "_schemas", "_checks", "_forgotten", "_quarantine")
 _SCRATCH = ("_triggers", "_probe")
+_QUIET = timedelta(days=7)
+"""A stream that has loaded nothing for so long has ended."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,7 @@ class Orphan:
         objects: How many objects.
         size_bytes: Their size.
         last_written: When the newest of them was written.
+        in_doubt: Who may still use it, so that it is not removed; empty for nobody.
     """
 
     name: str
@@ -33,26 +38,30 @@ class Orphan:
     objects: int
     size_bytes: int
     last_written: datetime
+    in_doubt: str = ""
 
 
-def orphans(lake: Lake, declared: Collection[str], journals: Collection[str]) -> list[Orphan]:
+def orphans(
+    lake: Lake, declared: Collection[str], journals: Collection[str], *, now: datetime | None = None
+) -> list[Orphan]:
     """Checkpoints, schemas, counts, records, quarantines and journals of no table.
 
     Args:
         lake: Where they are.
         declared: Names of the declared tables.
         journals: The journals that declared tables use, as URIs.
+        now: The time.
     """
-    known = {*declared, *lake.table_names()}
-    in_use = {one.rstrip("/").rsplit("/", 1)[-1] for one in (*journals, *_journals_of_checkpoints(lake))}
-    return list(_found(lake, known, in_use))
+    known, of_checkpoints = {*declared, *lake.table_names()}, _JournalsOfCheckpoints(lake)
+    in_use = {one.rstrip("/").rsplit("/", 1)[-1] for one in (*journals, *of_checkpoints.uris)}
+    return list(_found(lake, known, in_use, of_checkpoints.unreadable, now or datetime.now(UTC)))
 
 
 def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Orphan]:
     """Removes those of that name.
 
     Raises:
-        ConfigurationError: there is none of a name, or somebody writes by a checkpoint now.
+        ConfigurationError: there is none of a name, somebody writes by a checkpoint now, or a journal may be in use.
     """
     by_name = {one.name: one for one in found}
     if unknown := [name for name in names if name not in by_name]:
@@ -62,6 +71,10 @@ def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Or
         )
     chosen = [by_name[name] for name in dict.fromkeys(names)]
     for one in chosen:
+        if one.in_doubt:
+            raise _refused(
+                f"{one.name} may be in use: {one.in_doubt}", "lakehouse maintain orphans   (lists the others)"
+            )
         area, _, table = one.name.partition("/")
         holder = holder_of(lake, table) if area == "_checkpoints" else None
         if holder is not None:
@@ -74,14 +87,15 @@ def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Or
     return chosen
 
 
-def _found(lake: Lake, known: set[str], in_use: set[str]) -> Iterator[Orphan]:
+def _found(lake: Lake, known: set[str], in_use: set[str], unreadable: Sequence[str], now: datetime) -> Iterator[Orphan]:
     for area in _OF_TABLES:
         for name in _folders(lake, area):
             if name not in known:
                 yield from _sized(lake, f"{area}/{name}", f"{name} is neither declared nor there")
     for name in _folders(lake, "_journal"):
         if name not in in_use:
-            yield from _sized(lake, f"_journal/{name}", "no declared table and no checkpoint uses it")
+            for one in _sized(lake, f"_journal/{name}", "no declared table and no checkpoint of this lake uses it"):
+                yield replace(one, in_doubt=_doubt(lake, one, unreadable, now))
     for area in _SCRATCH:
         for name in _folders(lake, area):
             yield from _sized(lake, f"{area}/{name}", "left by a comparison or a probe")
@@ -97,17 +111,45 @@ def _sized(lake: Lake, name: str, why: str) -> Iterator[Orphan]:
         yield Orphan(name, why, len(infos), size_of(infos), max(one.last_modified for one in infos))
 
 
-def _journals_of_checkpoints(lake: Lake) -> Iterator[str]:
-    bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/"
-    for name in lake.store.folders(bucket, base):
-        keys = [one.key for one in lake.store.list(bucket, f"{base}{name}/offsets/")]
-        numbered = [key for key in keys if key.rsplit("/", 1)[-1].isdigit()]
-        if numbered:
-            newest = max(numbered, key=lambda key: int(key.rsplit("/", 1)[-1]))
-            for line in lake.store.read(bucket, newest).decode().splitlines()[2:]:
-                said = json.loads(line) if line.startswith("{") else {}
-                if "journal" in said:
-                    yield str(said["journal"])
+def _doubt(lake: Lake, journal: Orphan, unreadable: Sequence[str], now: datetime) -> str:
+    """Who may use a journal that nobody here is known to use: a stream's checkpoint may be anywhere."""
+    if unreadable:
+        return f"the checkpoint of {unreadable[0]} cannot be read, and may name it"
+    bucket, prefix = lake.settings.bucket, f"{lake.settings.user}/{journal.name}/streams/"
+    places = [info.last_modified for info in lake.store.list(bucket, prefix)]
+    if places and max(places) > now - _QUIET:
+        return (
+            f"a stream whose checkpoint is elsewhere, or gone, loaded files by it at {max(places):%Y-%m-%d %H:%M}Z; "
+            f"it counts as ended after {_QUIET.days} days"
+        )
+    return ""
+
+
+class _JournalsOfCheckpoints:
+    """The journals that checkpoints name, and the checkpoints that nobody can read."""
+
+    def __init__(self, lake: Lake) -> None:
+        self.uris: set[str] = set()
+        self.unreadable: list[str] = []
+        bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/"
+        for name in lake.store.folders(bucket, base):
+            keys = [one.key for one in lake.store.list(bucket, f"{base}{name}/offsets/")]
+            numbered = [key for key in keys if key.rsplit("/", 1)[-1].isdigit()]
+            newest_first = sorted(numbered, key=lambda key: -int(key.rsplit("/", 1)[-1]))
+            for key in newest_first:
+                with suppress(ValueError, LookupError, TypeError, ObjectMissing):
+                    self.uris |= _journals_in(lake.store.read(bucket, key))
+                    break
+            else:
+                self.unreadable += [name] if newest_first else []
+
+
+def _journals_in(offsets: bytes) -> set[str]:
+    _, _, *sources = offsets.decode().splitlines()
+    said = [json.loads(line) for line in sources if line.startswith("{")]
+    if not sources:
+        raise ValueError("no source")
+    return {str(one["journal"]) for one in said if "journal" in one}
 
 
 def _refused(what: str, next_command: str) -> ConfigurationError:

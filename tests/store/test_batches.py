@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 from command import lakehouse_here, lakehouse_json_here
+from deltalake.exceptions import DeltaError
 from pydantic import SecretStr
 from store.local_world import TABLE, LocalWorld
 
@@ -156,3 +157,23 @@ def test_a_service_writes_while_it_runs(kept):
         recorder.note(batch(0))
         assert seen.wait(30)
     assert told(kept, "batch_id") == [(0,)]
+
+
+@pytest.mark.parametrize("lost", ["the reply to the commit", "what keeps the table tidy"])
+def test_batches_whose_writer_failed_behind_the_commit_are_there_once(kept, monkeypatch, lost):
+    name = "write_deltalake" if lost == "the reply to the commit" else "_tidy"
+    real, calls = getattr(batches, name), []
+
+    def fail_behind(*given, **named):
+        real(*given, **named)
+        calls.append(name)
+        if len(calls) == 1:
+            raise DeltaError("connection closed before message completed")
+
+    monkeypatch.setattr(batches, name, fail_behind)
+    recorder = Recorder(kept, now=lambda: NOW)
+    recorder.note(batch(0))
+    recorder.flush()
+    recorder.note(batch(1))
+    recorder.flush()
+    assert told(kept, "batch_id") == [(0,), (1,)]

@@ -176,3 +176,40 @@ def test_ten_thousand_files_move_in_and_none_comes_twice(lake, tmp_path):
     assert things.load_rows() == 1
     assert [a for (a,) in things.rows("a")] == sorted(range(10_001), key=lambda a: repr((a,)))
     assert things.failed_checks() == set()
+
+
+def test_rows_of_the_state_that_spark_saved_as_json_lack_what_is_null(things, tmp_path):
+    rows = list(rows_of_state(things, [NAMES[0]], [NAMES[3], NAMES[1]], things.bucket))
+    saved = tmp_path / "state.json"
+    plain = [{name: value for name, value in row.items() if value is not None} for row in reversed(rows)]
+    saved.write_text("\n".join(map(json.dumps, plain)))
+    asked = import_place(things.lake, TABLE, str(saved))
+    assert (asked.there, asked.not_loaded) == (1, 2)
+
+
+@pytest.mark.parametrize(("books", "loaded"), [("spark", "a b.json"), ("auto loader", "a%20b.json")])
+def test_of_two_names_that_an_escape_makes_alike_the_one_that_was_meant_does_not_come_again(
+    things, tmp_path, books, loaded
+):
+    for name in ("a b.json", "a%20b.json"):
+        things.put(name, [{"a": 8 if name == loaded else 9}])
+    source = str(tmp_path / "state.jsonl")
+    if books == "spark":
+        source = spark_checkpoint(things, [paths(things, [loaded])])
+    else:
+        row = {"path": f"s3://{things.bucket}/{things.folder}{loaded}", "commit_time": "2026-01-01T00:00:00Z"}
+        (tmp_path / "state.jsonl").write_text(json.dumps(row))
+    import_place(things.lake, TABLE, source, really=True)
+    things.load()
+    assert [a for (a,) in things.rows("a")] == [0, 1, 2, 3, 9]
+
+
+@pytest.mark.parametrize("name", ["sources/0/1", "offsets/1"])
+@pytest.mark.parametrize("content", [b"", b"v1\n{", b"v1\n[]\n[]", b"\xff"])
+def test_a_checkpoint_that_is_damaged_is_refused_with_the_object(things, name, content):
+    checkpoint = spark_checkpoint(things, [paths(things, [one]) for one in NAMES[:2]])
+    things.lake.store.write(things.lake.settings.bucket, f"elsewhere/checkpoint/{name}", content)
+    with pytest.raises(ConfigurationError) as refused:
+        import_place(things.lake, TABLE, checkpoint, really=True)
+    assert name in f"{refused.value.where} {refused.value.what}"
+    assert things.checkpoint() == {}

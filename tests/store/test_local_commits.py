@@ -16,8 +16,10 @@ from store.local_world import TABLE, LocalWorld, NeedsSpark
 from store.local_writers import Writers
 
 from lakehouse.checkpoints.spark_log import SparkLog
+from lakehouse.direct import commit as commits
 from lakehouse.direct import stream as streams
 from lakehouse.errors import TransientError
+from lakehouse.lake import LakeTable
 
 
 @pytest.fixture
@@ -196,6 +198,27 @@ def test_a_commit_whose_reply_was_lost_counts_once(things, monkeypatch, first):
     assert [a for (a,) in things.rows("a")] == ([1] if first else [0, 1])
     assert things.load().batches == ()
     assert things.objects() == {add["path"] for add in things.adds()}
+
+
+def test_files_of_a_commit_whose_reply_was_lost_stay_when_they_were_joined_before_anybody_looked(things, monkeypatch):
+    """The commit is in the table, and its files are not in the newest version: a reader that is behind needs them."""
+    things.put("0.json", [{"a": 0}])
+    things.load()
+    things.put("1.json", [{"a": 1}])
+    real = commits._commit
+
+    def lose_reply(*given):
+        real(*given)
+        things.lake.delta(TABLE).optimize.compact()
+        raise OSError("connection closed before message completed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(commits, "_commit", lose_reply)
+        assert things.load_rows() == 1
+    settings = things.lake.settings
+    before = LakeTable(settings.table_uri(TABLE), things.lake.endpoint, 1)
+    assert sorted(before.to_pyarrow_table(columns=["a"])["a"].to_pylist()) == [0, 1]
+    assert things.load().batches == ()
 
 
 REFUSALS = {

@@ -1,6 +1,7 @@
 """SQL over the lake without Spark: what it reads, what it refuses, what it says."""
 
 import csv
+import errno
 import io
 import json
 import os
@@ -234,3 +235,8 @@ def test_keys_reach_no_error(orders):
         sql(f"SELECT '{endpoint.secret_key.get_secret_value()}'::INT", orders)
     for text in (said, str(told.value), str(echoed.value)):
         assert "canary" not in text and endpoint.secret_key.get_secret_value() not in text
+
+
+def test_a_full_disk_of_whoever_writes_the_result_is_no_fault_of_the_store(lake):
+    with pytest.raises(OSError, match="No space left"), rows_of_query(lake, "SELECT 1"):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

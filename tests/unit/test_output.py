@@ -2,9 +2,13 @@
 
 import io
 import json
+import os
+import subprocess
+from pathlib import Path
 
 import pytest
 import typer
+from command import COMMAND
 from rich.console import Console
 
 from lakehouse.cli import output
@@ -114,3 +118,14 @@ def test_a_title_is_one_line_however_narrow_its_table_is(shown):
 )
 def test_a_failure_that_stops_nothing_is_a_warning(passed, blocks, word):
     assert Finding("unique", "bronze.x", passed, {}, blocks=blocks).line().startswith(f"{word}  unique on bronze.x")
+
+
+@pytest.mark.parametrize("words", [("explain", "LeaseHeld"), ("explain", "--json")])
+def test_output_that_a_full_disk_does_not_take_is_an_error_and_no_traceback(tmp_path, words):
+    environment = {**os.environ, "LAKEHOUSE_HOME": str(tmp_path)}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, *words], stdout=full, stderr=subprocess.PIPE, text=True, check=False, env=environment
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr

@@ -18,7 +18,7 @@ from lakehouse.autoloader.files import segments
 from lakehouse.autoloader.files.known import KnownVersions
 from lakehouse.autoloader.files.segments import FileVersion, Segment
 from lakehouse.autoloader.options.paths import plain_uri, split_uri
-from lakehouse.errors import ConfigurationError, TerminalError, TransientError
+from lakehouse.errors import SOME_TABLE, ConfigurationError, TerminalError, TransientError
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
 
 TRIES = 30
@@ -131,7 +131,7 @@ class JournalReader:
             "the journal changes faster than it can be read, or a segment of it is missing",
             where=self.uri,
             state="nothing was changed",
-            next_command="run the same again; when it stays so: lakehouse checkpoint repair TABLE",
+            next_command=f"run the same again; when it stays so: lakehouse checkpoint repair {SOME_TABLE}",
         )
 
     def unseen(self, found: Sequence[ObjectInfo]) -> list[tuple[ObjectInfo, bool]]:
@@ -187,7 +187,7 @@ class JournalReader:
             f"{self.high_water:,} files does not have: the checkpoint or the journal was lost, or restored from a copy",
             where=self.uri,
             state="nothing was read or written",
-            next_command="lakehouse checkpoint repair TABLE   (dry: says what it would do; --yes does it)",
+            next_command=f"lakehouse checkpoint repair {SOME_TABLE}   (dry: says what it would do; --yes does it)",
         )
 
     def _reload(self) -> None:

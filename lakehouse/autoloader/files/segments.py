@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.json as pj
 import pyarrow.parquet as pq
 
-from lakehouse.errors import TerminalError
+from lakehouse.errors import SOME_TABLE, TerminalError
 
 _PREVIOUS = b"previous"
 _TIME = pa.timestamp("us", tz="UTC")
@@ -218,7 +218,7 @@ def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
             f"the segment {name} of a journal, {len(data):,} bytes, cannot be read: {str(error).splitlines()[0][:120]}",
             where=name,
             state="nothing was read or written",
-            next_command="lakehouse checkpoint repair TABLE   (dry: says what it would do; --yes does it)",
+            next_command=f"lakehouse checkpoint repair {SOME_TABLE}   (dry: says what it would do; --yes does it)",
         ) from None
 
 
