@@ -36,7 +36,7 @@ class TellOfOptions:
 def notes_of_plan(plan: Message) -> list[str]:
     """What is to be told of the options of all ``cloudFiles`` sources that a plan reads, each sentence once."""
     found: dict[str, None] = {}
-    for source in _sources(plan):
+    for source in sources(plan):
         given = dict(source.options) | ({"path": source.paths[0]} if source.paths else {})
         try:
             found |= dict.fromkeys(CloudFilesOptions.parse(given).notes)
@@ -52,7 +52,8 @@ def watch_options(spark: Any) -> None:
         hooks.append(TellOfOptions())
 
 
-def _sources(message: Message) -> Iterator[Read.DataSource]:
+def sources(message: Message) -> Iterator[Read.DataSource]:
+    """All ``cloudFiles`` sources of a plan."""
     if isinstance(message, Read.DataSource):
         if message.format.lower() == "cloudfiles":
             yield message
@@ -60,4 +61,4 @@ def _sources(message: Message) -> Iterator[Read.DataSource]:
     for field, value in message.ListFields():
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:
             for part in [value] if isinstance(value, Message) else value:
-                yield from _sources(part)
+                yield from sources(part)
