@@ -101,6 +101,49 @@ def test_a_client_of_spark_connect_adds_the_rescued_column_to_a_given_schema_tha
     assert found[2:] == ["id BIGINT, _r STRING", "id BIGINT", "value STRING"]
 
 
+def selected(schema, *expressions):
+    """What is sent for a stream that selects names of columns from one source: its schema, the names, and the plan."""
+    request = started(("cloudFiles", {"cloudFiles.format": "json"}))
+    plan = request.plan.command.write_stream_operation_start.input
+    plan.CopyFrom(Relation.FromString(plan.join.right.SerializeToString()))
+    plan.project.input.read.data_source.schema = schema
+    for one in expressions:
+        said = plan.project.expressions.add()
+        if one == "*":
+            said.unresolved_star.SetInParent()
+        else:
+            said.unresolved_attribute.unparsed_identifier = one
+    CompleteSchemas().on_execute_plan(request)
+    [source] = sources(plan)
+    project = plan.drop.input.project if plan.HasField("drop") else plan.project
+    names = [one.unresolved_attribute.unparsed_identifier or "*" for one in project.expressions]
+    return source.schema, names, plan
+
+
+def test_a_client_of_spark_connect_offers_metadata_beside_a_given_schema_and_the_target_does_not_get_it():
+    schema, names, plan = selected("id BIGINT", "*", "_metadata.file_path")
+    assert StructType.fromJson(json.loads(schema)).names == ["id", "_metadata"]
+    assert names == ["*", "_metadata.file_path"]
+    assert list(plan.drop.column_names) == ["_metadata"]
+
+
+def test_the_target_gets_metadata_where_it_is_selected_and_it_is_named_once():
+    schema, names, plan = selected("id BIGINT", "*", "_metadata")
+    assert StructType.fromJson(json.loads(schema)).names == ["id", "_metadata"]
+    assert (names, plan.HasField("drop")) == (["*"], False)
+    assert selected("", "*", "_metadata")[:2] == ("", ["*"]), "an inferred schema has it"
+    assert selected("id BIGINT", "id", "_metadata")[1] == ["id", "_metadata"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    [("id BIGINT", ["id", "my_metadata.file_path", "a._metadata"]), ("id BIGINT, _metadata STRUCT<e_tag: STRING>", [])],
+)
+def test_a_schema_stays_as_it_is_where_metadata_is_not_asked_for_or_is_there(schema, names):
+    found, _, plan = selected(schema, *(names or ["_metadata.e_tag"]))
+    assert (found, plan.HasField("drop")) == (schema, False)
+
+
 @pytest.mark.parametrize(("format_", "columns"), [("text", ["value"]), ("binaryFile", ["path", "modificationTime"])])
 def test_files_without_fields_need_no_place_for_their_schema(format_, columns):
     options = {"cloudFiles.format": format_, "path": "s3a://landing/notes/", "cloudFiles.partitionColumns": "day"}
