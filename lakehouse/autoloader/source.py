@@ -150,10 +150,13 @@ def _rescued(options: CloudFilesOptions) -> str:
 def _mode(options: CloudFilesOptions, inferred: bool) -> str:
     """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
 
+    Where columns of the format do not grow, what is new is rescued.
+
     Raises:
         ConfigurationError: the mode needs an inferred schema.
     """
-    mode = options.schema_evolution_mode or ("addNewColumns" if inferred else "none")
+    usual = "addNewColumns" if FORMATS[options.format].grows else "rescue"
+    mode = options.schema_evolution_mode or (usual if inferred else "none")
     if inferred or mode in ("rescue", "failOnNewColumns", "none"):
         return mode
     raise ConfigurationError(
