@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.message import Message
 from pyspark.sql.connect.proto import ExecutePlanRequest, Read
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.errors import ConfigurationError
+
+M = TypeVar("M", bound=Message)
 
 
 class OptionWarning(UserWarning):
@@ -36,7 +38,7 @@ class TellOfOptions:
 def notes_of_plan(plan: Message) -> list[str]:
     """What is to be told of the options of all ``cloudFiles`` sources that a plan reads, each sentence once."""
     found: dict[str, None] = {}
-    for source in _sources(plan):
+    for source in sources(plan):
         given = dict(source.options) | ({"path": source.paths[0]} if source.paths else {})
         try:
             found |= dict.fromkeys(CloudFilesOptions.parse(given).notes)
@@ -52,12 +54,16 @@ def watch_options(spark: Any) -> None:
         hooks.append(TellOfOptions())
 
 
-def _sources(message: Message) -> Iterator[Read.DataSource]:
-    if isinstance(message, Read.DataSource):
-        if message.format.lower() == "cloudfiles":
-            yield message
-        return
+def sources(plan: Message) -> list[Read.DataSource]:
+    """All ``cloudFiles`` sources of a plan."""
+    return [one for one in messages(plan, Read.DataSource) if one.format.lower() == "cloudfiles"]
+
+
+def messages(message: Message, kind: type[M]) -> Iterator[M]:
+    """All parts of a plan that are of a kind, from the top down; what is in such a part comes after it."""
+    if isinstance(message, kind):
+        yield message
     for field, value in message.ListFields():
         if field.message_type is not None and not field.message_type.GetOptions().map_entry:
             for part in [value] if isinstance(value, Message) else value:
-                yield from _sources(part)
+                yield from messages(part, kind)

@@ -103,7 +103,7 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
         # inferred columns are the files' own: they go by their names, as on Databricks
         reader.pop("enforceschema", None)
         reader.setdefault("header", str(told.get(HEADER, False)).lower())
-    elif _rescued(options) not in schema.names:
+    elif _rescued(options) not in schema.names and options.rescued_data_column is None:
         reader.setdefault("enforceschema", "true")
     return replace(options, reader=reader)
 
@@ -111,10 +111,11 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
 def _without_lost_rescue(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
     """The options, with a note where nothing is rescued because the given schema has no column for it.
 
-    A source cannot add one; nor does Databricks, where the mode alone asks for it.
+    A source cannot add one; nor does Databricks, where the mode alone asks for it. One that is named is added there:
+    here a stream ends at the first value that would need it, see ``reading.unrescued``.
 
     Raises:
-        ConfigurationError: a column for it is named, and is none of the schema, or not of its type.
+        ConfigurationError: a column for it is named, and the schema has it with another type.
     """
     if options.rescued_data_column is None and options.schema_evolution_mode != "rescue":
         return options
@@ -122,15 +123,21 @@ def _without_lost_rescue(options: CloudFilesOptions, schema: StructType) -> Clou
     has = schema[name].dataType if name in schema.names else None
     if isinstance(has, StringType) or not FORMATS[options.format].has_fields:
         return options
-    if has is None and options.rescued_data_column is None:
-        note = f"cloudFiles.schemaEvolutionMode=rescue is without effect: the given schema has no column {name} STRING."
+    if has is None:
+        lack = f"the given schema has no column {name} STRING"
+        note = f"cloudFiles.schemaEvolutionMode=rescue is without effect: {lack}."
+        if options.rescued_data_column:
+            note = (
+                f"rescuedDataColumn: {lack}, and a source cannot add it. The stream ends with an error at the first "
+                "value that does not fit, and nothing is lost: add the column to .schema(...)."
+            )
         return replace(options, notes=(*options.notes, note))
-    lacks = f"has it as {has.simpleString().upper()}" if has else "lacks it"
     raise ConfigurationError(
-        f"what does not fit would be lost: it goes to the column {name}, and the schema of .schema(...) {lacks}",
+        f"what does not fit would be lost: it goes to the column {name}, and the schema of .schema(...) has it as "
+        f"{has.simpleString().upper()}",
         where="cloudFiles options",
         state="nothing was read or written",
-        next_command=f"add `{name} STRING` to the schema; or leave rescuedDataColumn and the mode rescue out",
+        next_command=f"give `{name}` the type STRING; or leave rescuedDataColumn and the mode rescue out",
     )
 
 
@@ -143,10 +150,13 @@ def _rescued(options: CloudFilesOptions) -> str:
 def _mode(options: CloudFilesOptions, inferred: bool) -> str:
     """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
 
+    Where columns of the format do not grow, what is new is rescued.
+
     Raises:
         ConfigurationError: the mode needs an inferred schema.
     """
-    mode = options.schema_evolution_mode or ("addNewColumns" if inferred else "none")
+    usual = "addNewColumns" if FORMATS[options.format].grows else "rescue"
+    mode = options.schema_evolution_mode or (usual if inferred else "none")
     if inferred or mode in ("rescue", "failOnNewColumns", "none"):
         return mode
     raise ConfigurationError(
@@ -161,8 +171,8 @@ def _mode(options: CloudFilesOptions, inferred: bool) -> str:
 def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """Makes ``format("cloudFiles")`` known to a session of any Spark 4.2, in place of what ``pyspark_cloudfiles`` did.
 
-    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, and options
-    of streams that are without effect are warned of.
+    With Spark Connect a stream of the session that asks this source for ``input_file_name()`` is refused, a given
+    schema gets the column that ``rescuedDataColumn`` names, and options of streams without effect are warned of.
 
     Args:
         spark: The session.
@@ -171,9 +181,11 @@ def register_cloud_files(spark: Any, journal_root: str | None = None) -> None:
     """
     if hasattr(spark, "_client"):  # Spark Connect
         from lakehouse.autoloader.file_names import watch_file_names
+        from lakehouse.autoloader.given_schemas import complete_schemas
         from lakehouse.autoloader.option_notes import watch_options
 
         watch_file_names(spark)
+        complete_schemas(spark)
         watch_options(spark)
     # a class made here travels by value: it carries the folder to Spark's processes
     spark.dataSource.register(type("CloudFiles", (CloudFiles,), {"journal_root": journal_root}))

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from lakehouse.autoloader.context import Source, new_stream_id
 from lakehouse.autoloader.files.backlog import Backlog
@@ -30,6 +30,7 @@ from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.reading.columns import Columns, partition_values
 from lakehouse.autoloader.reading.part import PartReader
 from lakehouse.autoloader.reading.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
+from lakehouse.autoloader.reading.unrescued import refuse_unrescued, without_place
 from lakehouse.autoloader.schema.evolve import EVOLVING, Learner
 from lakehouse.errors import UnknownFieldException
 from lakehouse.storage.store import StoreEndpoint
@@ -209,14 +210,18 @@ class Stream:
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.
+            StreamFailed: a value has to be rescued, and the stream has no column for that.
         """
         source = self._source
         columns = Columns(schema, self._partition_names(spans), source.path.bucket, source.path.root)
-        chosen = ChosenFormat(self._options, columns.data)
+        chosen = self._chosen(columns)
+        unplaced = without_place(self._options, schema.names)
         learner = self._learner(schema, columns)
         part = PartReader(source.path.bucket, source.fetcher, chosen, self._options, receipts, learner, staged)
         for loaded in part.read(spans):
             if learner is None or not learner.introduced:
+                if unplaced:
+                    refuse_unrescued(loaded, unplaced, columns.bucket)
                 yield from columns.batches(loaded)
         if learner is not None and learner.introduced:
             if after is not None:
@@ -236,7 +241,7 @@ class Stream:
         columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
         other = self._learner(schema, columns)
         assert other is not None
-        chosen = ChosenFormat(self._options, columns.data)
+        chosen = self._chosen(columns)
         for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], other).read(earlier):
             pass
         learner.take_over(other, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
@@ -265,6 +270,12 @@ class Stream:
         # what was new is in the next version now
         schemas.looked_ahead = spans[-1].seq
         return source.inferred_schema()
+
+    def _chosen(self, columns: Columns) -> ChosenFormat:
+        """The format with the columns that files fill, and the named one for what does not fit: it may be no column."""
+        unplaced = without_place(self._options, columns.data.names)
+        fields = [*columns.data.fields, *([StructField(unplaced, StringType())] if unplaced else [])]
+        return ChosenFormat(self._options, StructType(fields))
 
     def _learner(self, schema: StructType, columns: Columns) -> Learner | None:
         rescued = self._options.rescued_data_column or RESCUED_DATA

@@ -57,12 +57,11 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
 
 
 def _check_rescue(table: Table, flow: Files, options: CloudFilesOptions, lines: Lines, problems: Problems) -> None:
-    """Notes a given schema without the column for what is to be rescued."""
-    name = options.rescued_data_column or (RESCUED_DATA if options.schema_evolution_mode == "rescue" else None)
-    if flow.columns is None or name is None or not FORMATS[options.format].has_fields:
+    """Notes a given schema without the column for what is to be rescued; one that an option names is added."""
+    if flow.columns is None or options.rescued_data_column or options.schema_evolution_mode != "rescue":
         return
-    if name not in flow.expected:
-        said = f"{table.name}: what does not fit would be lost: add {name} STRING to the schema"
+    if RESCUED_DATA not in flow.expected and FORMATS[options.format].has_fields:
+        said = f"{table.name}: what does not fit would be lost: add {RESCUED_DATA} STRING to the schema"
         problems.add(line_of(lines, ("files", "schema")), said)
 
 

@@ -65,7 +65,7 @@ def require_direct(
         ConfigurationError: a column that makes folders is not there.
     """
     for field in rows.fields:
-        if not _plain(field.dataType):
+        if not _plain(field.dataType) and (merges or not isinstance(field.dataType, T.TimestampNTZType)):
             raise NotDirect(f"column {field.name} is a {field.dataType.simpleString()}")
     for name in partition_by:
         if name not in rows.names:
@@ -86,6 +86,9 @@ def require_direct(
         raise NotDirect(
             f"the table has features of its own: {', '.join(sorted(features)) or protocol.min_writer_version}"
         )
+    local = next((one.name for one in rows.fields if isinstance(one.dataType, T.TimestampNTZType)), None)
+    if local and "timestampNtz" not in features:
+        raise NotDirect(f"column {local} needs the feature timestampNtz, which the table has not")
     metadata = opened.metadata()
     if any(name.startswith("delta.constraints.") for name in metadata.configuration):
         raise NotDirect("the table has constraints")

@@ -86,5 +86,5 @@ def _spelled(lowest: Any, highest: Any) -> tuple[Any, Any] | None:
 
 
 def _time(value: datetime) -> str:
-    utc = value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
-    return utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    text = (value.astimezone(UTC) if value.tzinfo else value).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")  # a time without a zone has none here either

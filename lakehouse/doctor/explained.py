@@ -198,6 +198,23 @@ _CONDITIONS = {
     "DAMAGED_AVRO": ("The Avro file is damaged.", "Its bytes were changed on their way.", _REPLAY),
     "DAMAGED_ORC": ("The ORC file is damaged.", "Its bytes were changed on their way.", _REPLAY),
     "DAMAGED_PARQUET": ("The Parquet file is damaged.", "Its bytes were changed on their way.", _REPLAY),
+    "NOT_EXCEL": (
+        "The file is no workbook of Excel.",
+        "Another format under that name, such as HTML as .xls.",
+        _REPLAY,
+    ),
+    "DAMAGED_EXCEL": ("The workbook is damaged.", "Its bytes were changed on their way.", _REPLAY),
+    "ENCRYPTED": ("A password opens the workbook.", "It was saved with one.", _REPLAY),
+    "NO_SUCH_SHEET": (
+        "The workbook lacks the sheet that dataAddress names.",
+        "A sheet that was renamed; with ignoreMissingSheet=true such files are left out.",
+        _REPLAY,
+    ),
+    "WORKBOOK_TOO_LARGE": (
+        "The workbook takes more memory than maxWorkbookBytes.",
+        "A file that is made to be harmful, a stray cell far from the others, or a limit that is too low.",
+        _REPLAY,
+    ),
     "HEADER_MISMATCH": ("The header of a CSV file names other columns.", "Columns were moved or renamed.", _REPLAY),
     "LEGACY_CALENDAR": ("Dates are in the calendar of before 1582.", "An old Spark or Hive wrote the file.", _REPLAY),
     "SHREDDED_VARIANT": ("A VARIANT has values in columns of their own.", "A writer that shreds.", _REPLAY),

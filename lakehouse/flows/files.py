@@ -57,7 +57,7 @@ class Files(Flow):
 
     Attributes:
         path: ``s3a://bucket/folder/``, or ``file:///folder/`` of this machine; may have wildcards.
-        format: json, csv, parquet, avro, orc, text or binaryFile.
+        format: json, csv, parquet, avro, orc, text, binaryFile or excel.
         glob: Names of the files that are input, ``pathGlobFilter``; None for all.
         source: ``cloudFiles``, or ``spark`` for Spark's own source.
         columns: The schema of the files; None to infer it.
@@ -227,11 +227,15 @@ class Files(Flow):
         return self._by_processes(at, run, options)
 
     def _given(self) -> StructType | None:
-        """The given columns, with ``_metadata``: a source with a given schema has what is in that, and no more."""
+        """The given columns with the rescued one that is asked for, and ``_metadata``: a source adds none by itself."""
         from lakehouse.autoloader.reading.columns import METADATA_TYPE
         from lakehouse.autoloader.schema.hints import columns_of
+        from lakehouse.autoloader.schema.rescued import with_rescued
 
-        return columns_of(self.columns).add(METADATA, METADATA_TYPE) if self.columns is not None else None
+        if self.columns is None:
+            return None
+        given = {"cloudFiles.format": self.format, **self.options}
+        return with_rescued(columns_of(self.columns), given).add(METADATA, METADATA_TYPE)
 
     def loading(self, options: CloudFilesOptions) -> Loading:
         """What the direct road loads."""

@@ -8,7 +8,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.autoloader.source import CloudFiles
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, StreamFailed
 
 GIVEN = StructType().add("id", "string").add("name", "string")
 RENAMED = StructType().add("number", "integer").add("title", "string")
@@ -112,16 +112,40 @@ def test_a_header_that_is_not_the_schema_is_refused_where_that_was_asked_for(wor
     assert [row["id"] for row in loads.rows(GIVEN, header="true", enforceSchema="false")] == ["1", "2"]
 
 
-def test_a_rescued_column_that_is_named_and_that_the_given_schema_lacks_is_refused(world, loads):
+def test_a_rescued_column_that_is_named_has_to_be_a_string(world, loads):
     world.put("1.csv", PEOPLE)
     for options in ({"rescuedDataColumn": "_r"}, {"cloudFiles_schemaEvolutionMode": "rescue"}):
         name = options.get("rescuedDataColumn", "_rescued_data")
         with pytest.raises(ConfigurationError, match=f"{name}, .* INT"):
             loads.rows(StructType([*GIVEN.fields]).add(name, "integer"), **options)
         assert loads.rows(StructType([*GIVEN.fields]).add(name, "string"), **options)[1][name] is None
-    with pytest.raises(ConfigurationError, match="_r") as caught:
-        loads.rows(GIVEN, rescuedDataColumn="_r")
+
+
+def test_a_stream_whose_schema_lacks_the_rescued_column_ends_at_the_first_value_that_would_need_it(world, loads):
+    options = {"cloudFiles_format": "json", "rescuedDataColumn": "_r"}
+    given = StructType().add("id", "long")
+    world.put("1.json", b'{"id":1}\n{"id":2}\n')
+    with pytest.warns(UserWarning, match="no column _r STRING.*nothing is lost"):
+        assert loads.rows(given, **options) == [{"id": 1}, {"id": 2}]
+    world.put("2.json", b'{"id":3}\n{"id":"x"}\n')
+    world.put("3.json", b'{"id":4,"more":1}\n')
+    with pytest.warns(UserWarning), pytest.raises(StreamFailed, match="the column _r that would keep it: id") as caught:
+        loads.rows(given, **options)
+    assert caught.value.where.endswith("2.json, record 1")
     assert "_r STRING" in caught.value.next_command
+    rows = loads.rows(StructType([*given.fields]).add("_r", "string"), **options)
+    kept = {row["id"]: row["_r"] and sorted(json.loads(row["_r"])) for row in rows}
+    assert kept == {1: None, 2: None, 3: None, None: ["_file_path", "id"], 4: ["_file_path", "more"]}
+
+
+def test_such_a_stream_fills_csv_columns_by_name_and_tells_of_a_broken_record(world, loads):
+    world.put("1.csv", b"name,id\na,1\n")
+    options = {"header": "true", "rescuedDataColumn": "_r"}
+    with pytest.warns(UserWarning):
+        assert loads.rows(GIVEN, **options) == [{"id": "1", "name": "a"}]
+    world.put("2.csv", b"id,name\n2,b,c\n")
+    with pytest.warns(UserWarning), pytest.raises(StreamFailed, match="_c2"):
+        loads.rows(GIVEN, **options)
 
 
 def test_where_only_the_mode_asks_for_a_rescued_column_its_lack_is_warned_of(world, loads):

@@ -378,3 +378,11 @@ def test_the_environment_chooses_the_engine(things):
         else:
             with pytest.raises(NeedsSpark):
                 things.load()
+
+
+def test_a_declared_schema_gets_the_rescued_column_that_is_asked_for(things):
+    things.declare(schema="a BIGINT", options={"rescuedDataColumn": "_rescued_data"})
+    things.put("1.json", [{"a": 1}, {"a": "x", "b": 2}])
+    assert things.load().rescued_rows == 1
+    kept = {row[0]: row[1] and json.loads(row[1]).keys() for row in things.rows("a", "_rescued_data")}
+    assert kept == {1: None, None: {"a", "b", "_file_path"}}

@@ -54,6 +54,7 @@ class Format:
         has_header: Whether the first line of a file may name its columns (the option ``header``).
         infers_types: Whether types are found in the values, and only with ``cloudFiles.inferColumnTypes``.
         rescues_text: Whether what is rescued is the text of a value, and not JSON.
+        grows: Whether new columns of files can become columns of the stream; otherwise they are rescued.
         keeps_bad_records: Whether single records can be malformed, and kept at ``badRecordsPath``.
     """
 
@@ -71,6 +72,7 @@ class Format:
     infers_types: bool = False
     rescues_text: bool = False
     keeps_bad_records: bool = False
+    grows: bool = True
 
     @property
     def reader_options(self) -> tuple[str, ...]:

@@ -94,4 +94,14 @@ FORMATS = Formats(
     Format(
         "binaryFile", parse="binary_file:parse_binary_file", infer="binary_file:infer_binary_file", has_fields=False
     ),
+    Format(
+        "excel",
+        parse="excel:parse_excel",
+        infer="excel:infer_excel",
+        suffixes=("xlsx", "xlsm", "xls"),
+        options=words("dataAddress dateFormat headerRows maxWorkbookBytes operation timestampNTZFormat"),
+        flags=words("ignoreMissingSheet"),
+        infers_types=True,
+        grows=False,
+    ),
 )

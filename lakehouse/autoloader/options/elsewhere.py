@@ -160,12 +160,15 @@ OF_FORMATS: dict[str, dict[str, Elsewhere]] = {
     ),
     "orc": by_name(Elsewhere("mergeSchema", _MERGED, (ANY,))),
     "text": by_name(),
+    "excel": by_name(
+        *refused("phonetic runs of texts are left out", "includePhoneticRuns", same=_OFF),
+        *warned(_WHOLE, "mode"),
+    ),
     "binaryfile": by_name(),
 }
 """By format, options of its reader that nothing reads."""
 
 _NO_XML = "XML is not read here"
-_NO_EXCEL = "workbooks of Excel are not read here"
 OF_NO_FORMAT: dict[str, dict[str, Elsewhere]] = {
     "xml": by_name(
         *refused(_NO_XML, "rowTag", "samplingRatio", "excludeAttribute", "mode", "inferSchema", "attributePrefix"),
@@ -173,10 +176,6 @@ OF_NO_FORMAT: dict[str, dict[str, Elsewhere]] = {
         *refused(_NO_XML, "rowValidationXSDPath", "ignoreNamespace", "timestampFormat", "timestampNTZFormat"),
         *refused(_NO_XML, "dateFormat", "locale", "nullValue", "readerCaseSensitive", "singleVariantColumn"),
         *refused(_NO_XML, "useLegacyXMLParser", "wildcardColName", "arrayElementName"),
-    ),
-    "excel": by_name(
-        *refused(_NO_EXCEL, "dataAddress", "headerRows", "ignoreMissingSheet", "includePhoneticRuns", "operation"),
-        *refused(_NO_EXCEL, "timestampNTZFormat", "dateFormat"),
     ),
 }
 """Options of formats that are not read: refused with the format; with another format they are another's."""

@@ -20,6 +20,9 @@ _SUPPORTED = {
     "lineSep": "the usual ends of lines; for `text` any",
     "locale": "`en-US`, and other English ones",
     "unescapedQuoteHandling": "`STOP_AT_DELIMITER`",
+    "headerRows": "`0` or `1`",
+    "maxWorkbookBytes": "ours, `512m` if not given: what a workbook may take in memory",
+    "operation": "`readSheet` or `listSheets`",
     "recursiveFileLookup": "folders are always read with all that is below them",
 }
 

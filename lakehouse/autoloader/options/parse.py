@@ -204,7 +204,7 @@ def _checked_glob(text: str, compiled: Callable[[str], object]) -> None:
 
 
 def _format(text: str) -> str:
-    unread = {"xml": "XML is", "excel": "an Excel workbook is"}.get(text.strip().lower())
+    unread = {"xml": "XML is"}.get(text.strip().lower())
     if unread:
         raise ValueError(f"{unread} not read here, so have it converted to one of " + _FORMATS)
     return one_of(*FORMATS.names())(text).lower()
@@ -349,6 +349,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
         yield "cloudFiles.cleanSource DELETE needs a cloudFiles.cleanSource.retentionDuration of more than 7 days."
     if mode == "MOVE" and "cloudFiles.cleanSource.moveDestination" not in values:
         yield "cloudFiles.cleanSource MOVE needs cloudFiles.cleanSource.moveDestination."
+    evolution, format_ = values.get("cloudFiles.schemaEvolutionMode"), values.get("cloudFiles.format")
+    if format_ and not FORMATS[format_].grows and evolution not in (None, "none", "rescue"):
+        yield f"cloudFiles.schemaEvolutionMode {evolution}: columns of {format_} do not grow: use none, or rescue."
     after, before = values.get("modifiedAfter"), values.get("modifiedBefore")
     if after and before and after >= before:
         yield "No file can be newer than modifiedAfter and older than modifiedBefore: modifiedAfter must be earlier."

@@ -9,7 +9,9 @@ import codecs
 import re
 from collections.abc import Callable, Iterator
 
+from lakehouse.autoloader.formats.excel_address import parse_address
 from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
+from lakehouse.autoloader.options.values import size_bytes
 
 _ENDS = ("\n", "\r\n", "\r")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
@@ -71,6 +73,24 @@ def _quotes(value: str) -> Iterator[str]:
         yield "only STOP_AT_DELIMITER is had, Spark's default: leave it out, or have such quotes escaped"
 
 
+def _one_of(*words: str) -> Callable[[str], Iterator[str]]:
+    def check(value: str) -> Iterator[str]:
+        if value.strip().lower() not in {one.lower() for one in words}:
+            yield f"write {' or '.join(words)}"
+
+    return check
+
+
+def _read_by(parse: Callable[[str], object]) -> Callable[[str], Iterator[str]]:
+    def check(value: str) -> Iterator[str]:
+        try:
+            parse(value)
+        except ValueError as error:
+            yield str(error)
+
+    return check
+
+
 _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     ("json", "linesep"): _known_ends,
     ("csv", "linesep"): _known_ends,
@@ -79,4 +99,8 @@ _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     **{("csv", name): _one_character for name in ("quote", "escape", "comment", "chartoescapequoteescaping")},
     ("csv", "skiprows"): _skipped,
     ("csv", "unescapedquotehandling"): _quotes,
+    ("excel", "headerrows"): _one_of("0", "1"),
+    ("excel", "operation"): _one_of("readSheet", "listSheets"),
+    ("excel", "dataaddress"): _read_by(parse_address),
+    ("excel", "maxworkbookbytes"): _read_by(size_bytes),
 }

@@ -54,7 +54,7 @@ def test_formats(format_):
 def test_xml_is_known_and_not_read():
     assert problem(cloudFiles_format="xml") == (
         "cloudFiles.format is 'xml': XML is not read here, so have it converted to one of json, csv, parquet, avro, "
-        "orc, text, binaryFile."
+        "orc, text, binaryFile, excel."
     )
     # its reader's options are not held against it as well
     assert len(problems({**BASE, "cloudFiles.format": "xml", "rowTag": "row", "multiLine": "true"})) == 1
@@ -65,7 +65,7 @@ def test_all_problems_come_in_one_error():
         "cloudFiles.inferColumnTypes is 'yes': write true or false.",
         "cloudFiles.maxFilesPerTrigger is '0': write a whole number from 1 to 2147483647.",
         "cloudFiles.format is missing: it names what the files are, one of json, csv, parquet, avro, orc, text, "
-        "binaryFile.",
+        "binaryFile, excel.",
         "path is missing: give load() a path such as s3a://bucket/folder/.",
     ]
 

@@ -61,6 +61,10 @@ VALUES = {
     "lineSep": "\n",
     "locale": "en-US",
     "skipRows": "2",
+    "headerRows": "1",
+    "maxWorkbookBytes": "1g",
+    "operation": "listSheets",
+    "dataAddress": "'My Sheet'!A2:D5",
     "unescapedQuoteHandling": "STOP_AT_DELIMITER",
     **dict.fromkeys(["sep", "delimiter", "quote", "escape", "comment", "charToEscapeQuoteEscaping"], "|"),
 }

@@ -1,12 +1,14 @@
 """What ``format("cloudFiles")`` says and needs of its options, asked as Spark asks it: no store, no JVM."""
 
+import json
 import warnings
 
 import pytest
 from pyspark.sql.connect.proto import ExecutePlanRequest, Relation
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.option_notes import OptionWarning, TellOfOptions
+from lakehouse.autoloader.given_schemas import CompleteSchemas
+from lakehouse.autoloader.option_notes import OptionWarning, TellOfOptions, sources
 from lakehouse.autoloader.source import CloudFiles
 from lakehouse.errors import ConfigurationError
 
@@ -67,6 +69,79 @@ def test_a_client_is_told_nothing_where_all_has_effect_where_the_source_refuses_
         warnings.simplefilter("error")
         for plan in (started(("cloudFiles", ok)), started(("cloudFiles", {"zzz": "1"})), other):
             TellOfOptions().on_execute_plan(plan)
+
+
+def schemas_of(*sources):
+    """The schemas with which a client of Spark Connect starts a stream of sources: options, and schema as text."""
+    request = started(*(("cloudFiles", options) for options, _ in sources))
+    for source, (_, schema) in zip(given_sources(request), sources, strict=True):
+        source.schema = schema
+    CompleteSchemas().on_execute_plan(request)
+    return [source.schema for source in given_sources(request)]
+
+
+def given_sources(request):
+    """The sources of a plan in the order in which they were given."""
+    return list(sources(request.plan.command.write_stream_operation_start.input))
+
+
+def test_a_client_of_spark_connect_adds_the_rescued_column_to_a_given_schema_that_lacks_it():
+    named = {"cloudFiles.format": "json", "cloudFiles.rescuedDataColumn": "_r"}
+    found = schemas_of(
+        (named, "id BIGINT, tags ARRAY<STRING>"),
+        (named, GIVEN.json()),
+        (named, "id BIGINT, _r STRING"),
+        ({"cloudFiles.format": "json"}, "id BIGINT"),
+        ({**named, "cloudFiles.format": "text"}, "value STRING"),
+    )
+    assert [StructType.fromJson(json.loads(one)).simpleString() for one in found[:2]] == [
+        "struct<id:bigint,tags:array<string>,_r:string>",
+        "struct<id:string,_r:string>",
+    ]
+    assert found[2:] == ["id BIGINT, _r STRING", "id BIGINT", "value STRING"]
+
+
+def selected(schema, *expressions):
+    """What is sent for a stream that selects names of columns from one source: its schema, the names, and the plan."""
+    request = started(("cloudFiles", {"cloudFiles.format": "json"}))
+    plan = request.plan.command.write_stream_operation_start.input
+    plan.CopyFrom(Relation.FromString(plan.join.right.SerializeToString()))
+    plan.project.input.read.data_source.schema = schema
+    for one in expressions:
+        said = plan.project.expressions.add()
+        if one == "*":
+            said.unresolved_star.SetInParent()
+        else:
+            said.unresolved_attribute.unparsed_identifier = one
+    CompleteSchemas().on_execute_plan(request)
+    [source] = sources(plan)
+    project = plan.drop.input.project if plan.HasField("drop") else plan.project
+    names = [one.unresolved_attribute.unparsed_identifier or "*" for one in project.expressions]
+    return source.schema, names, plan
+
+
+def test_a_client_of_spark_connect_offers_metadata_beside_a_given_schema_and_the_target_does_not_get_it():
+    schema, names, plan = selected("id BIGINT", "*", "_metadata.file_path")
+    assert StructType.fromJson(json.loads(schema)).names == ["id", "_metadata"]
+    assert names == ["*", "_metadata.file_path"]
+    assert list(plan.drop.column_names) == ["_metadata"]
+
+
+def test_the_target_gets_metadata_where_it_is_selected_and_it_is_named_once():
+    schema, names, plan = selected("id BIGINT", "*", "_metadata")
+    assert StructType.fromJson(json.loads(schema)).names == ["id", "_metadata"]
+    assert (names, plan.HasField("drop")) == (["*"], False)
+    assert selected("", "*", "_metadata")[:2] == ("", ["*"]), "an inferred schema has it"
+    assert selected("id BIGINT", "id", "_metadata")[1] == ["id", "_metadata"]
+
+
+@pytest.mark.parametrize(
+    ("schema", "names"),
+    [("id BIGINT", ["id", "my_metadata.file_path", "a._metadata"]), ("id BIGINT, _metadata STRUCT<e_tag: STRING>", [])],
+)
+def test_a_schema_stays_as_it_is_where_metadata_is_not_asked_for_or_is_there(schema, names):
+    found, _, plan = selected(schema, *(names or ["_metadata.e_tag"]))
+    assert (found, plan.HasField("drop")) == (schema, False)
 
 
 @pytest.mark.parametrize(("format_", "columns"), [("text", ["value"]), ("binaryFile", ["path", "modificationTime"])])

@@ -1,0 +1,127 @@
+"""Cells of workbooks made values of columns, and the types that columns of cells have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyspark.sql.types as spark
+from pyspark.sql.pandas.types import to_arrow_type
+from pyspark.sql.types import DataType
+
+from lakehouse.autoloader.formats.text import values_of
+
+_EXACT = 1 << 53
+"""Up to here a cell's number, which is a DOUBLE, is exact as an integer."""
+
+
+def text_of(cell: Any) -> str:
+    """A cell as text: whole numbers without a point, dates and times as ISO 8601 writes them."""
+    if isinstance(cell, str):
+        return cell
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float | int):
+        return str(int(cell)) if cell == int(cell) and abs(cell) < _EXACT else repr(cell)
+    if isinstance(cell, timedelta):
+        seconds = abs(round(cell.total_seconds()))
+        sign = "-" if cell < timedelta() else ""
+        return f"{sign}{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return str(cell.isoformat())
+
+
+def plain(cell: Any) -> Any:
+    """A cell as JSON has it."""
+    if isinstance(cell, bool | str):
+        return cell
+    if isinstance(cell, float | int):
+        return int(cell) if cell == int(cell) and abs(cell) < _EXACT else cell
+    return text_of(cell)
+
+
+def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str]) -> tuple[pa.Array, list[int]]:
+    """Values of a column, and where a cell has none of its type.
+
+    Raises:
+        ConfigurationError: no cell can have a value of that type.
+    """
+    if isinstance(wanted, spark.StringType):
+        return pa.array([text_of(one) if one != "" else None for one in cells], pa.string()), []
+    values_of(pa.array([], pa.string()), wanted, reader)
+    arrow = to_arrow_type(wanted, timezone="UTC")
+    values: list[Any] = []
+    written: list[str | None] = []
+    for one in cells:
+        value = None if isinstance(one, str) else _native(one, wanted)
+        values.append(value)
+        written.append(one if isinstance(one, str) and one != "" else _digits(one, wanted) if value is None else None)
+    found = pa.array(values, arrow)
+    if any(one is not None for one in written):
+        texts = values_of(pa.array(written, pa.string()), wanted, reader).cast(arrow)
+        found = pc.coalesce(found, texts)
+    empty = np.array([isinstance(one, str) and one == "" for one in cells], bool)
+    return found, np.flatnonzero(found.is_null().to_numpy(False) & ~empty).tolist()
+
+
+def _digits(cell: Any, wanted: DataType) -> str | None:
+    """A number as text, for a column of DECIMAL: its digits are those that Excel shows."""
+    number = isinstance(cell, float | int) and not isinstance(cell, bool)
+    return text_of(cell) if number and isinstance(wanted, spark.DecimalType) else None
+
+
+def _native(cell: Any, wanted: DataType) -> Any:
+    """The cell's own value as one of that type; None where it is none."""
+    if isinstance(cell, bool):
+        return cell if isinstance(wanted, spark.BooleanType) else None
+    if isinstance(cell, float | int):
+        if isinstance(wanted, spark.DoubleType | spark.FloatType):
+            return float(cell)
+        bits = {"byte": 8, "short": 16, "integer": 32, "long": 64}.get(wanted.typeName())
+        if bits is None or cell != cell or abs(cell) >= _EXACT or cell != int(cell):
+            return None
+        return int(cell) if -(1 << bits - 1) <= cell < 1 << bits - 1 else None
+    if isinstance(cell, datetime):
+        if isinstance(wanted, spark.TimestampNTZType):
+            return cell
+        if isinstance(wanted, spark.TimestampType):
+            return cell.replace(tzinfo=UTC)
+        whole_day = cell.time() == time()
+        return cell.date() if whole_day and isinstance(wanted, spark.DateType) else None
+    if isinstance(cell, date):
+        if isinstance(wanted, spark.DateType):
+            return cell
+        return _native(datetime(cell.year, cell.month, cell.day), wanted)
+    return None
+
+
+def type_of(cells: Iterable[Any], known: DataType | None = None) -> DataType | None:
+    """The narrowest type for the values of cells and of those that made ``known``; None without any."""
+    for one in cells:
+        if isinstance(known, spark.StringType):
+            break
+        if one != "":
+            known = _wider(known, _kind(one))
+    return known
+
+
+def _kind(cell: Any) -> DataType:
+    if isinstance(cell, bool):
+        return spark.BooleanType()
+    if isinstance(cell, float | int):
+        return spark.LongType() if cell == cell and abs(cell) < _EXACT and cell == int(cell) else spark.DoubleType()
+    if isinstance(cell, datetime):
+        return spark.TimestampNTZType()
+    return spark.DateType() if isinstance(cell, date) else spark.StringType()
+
+
+def _wider(one: DataType | None, other: DataType) -> DataType:
+    if one is None or one == other:
+        return other
+    pair = {type(one), type(other)}
+    if pair == {spark.LongType, spark.DoubleType}:
+        return spark.DoubleType()
+    return spark.TimestampNTZType() if pair == {spark.DateType, spark.TimestampNTZType} else spark.StringType()
