@@ -18,6 +18,7 @@ from lakehouse.dagster.jobs import (
     tour_job,
 )
 from lakehouse.dagster.landing import LandingNames, landing_folders
+from lakehouse.dagster.levers import Lever, lever_job, levers_of
 from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
@@ -39,6 +40,7 @@ def definitions(
     landing: Mapping[str, LandingNames] | None = None,
     pictures: Mapping[str, Pictures] | None = None,
     tours: Mapping[str, Sequence[str]] | None = None,
+    levers: Sequence[Lever] = (),
 ) -> dg.Definitions:
     """Assets, checks, jobs, the sensor and schedules of declared tables; opens no store and starts no Spark.
 
@@ -51,6 +53,7 @@ def definitions(
         landing: By table of files, how the folder is called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
         tours: Further jobs by name: the tables that one brings up to date, one after the other in that order.
+        levers: Further levers, beside those of the tables.
 
     Raises:
         ConfigurationError: a setting or the declaration is wrong.
@@ -88,7 +91,7 @@ def definitions(
     return dg.Definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
         asset_checks=[checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))],
-        jobs=jobs,
+        jobs=[*jobs, *(lever_job(lever) for lever in (*levers_of(catalogue), *levers))],
         sensors=sensors,
         schedules=schedules,
         resources={"lake": lake, "spark": SparkResource(lake=lake)},
