@@ -1,84 +1,22 @@
 """Levers from the launchpad: dry until told, and each does what its command does; no session is opened."""
 
-import shlex
 from pathlib import Path
 
 import dagster as dg
 import pytest
-import typer
-from store.local_world import TABLE, LocalWorld, no_session
+from dagster_rooms import Room, command_exists
+from store.local_world import TABLE, no_session
 
 from assets.samples import sample_lever
-from lakehouse.cli.main import app
-from lakehouse.dagster import LakeResource, SparkResource, definitions
 from lakehouse.dagster.levers import Pull, levers_of
-from lakehouse.dagster.names import LEVER_TAG, key_of
-from lakehouse.dagster.records import markdown
+from lakehouse.dagster.names import LEVER_TAG
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
 
 
-def command_exists(line):
-    found, words = typer.main.get_command(app), shlex.split(line)[1:]
-    while hasattr(found, "commands"):
-        found, words = found.commands[words[0]], words[1:]
-    found.make_context(found.name, words)  # refuses what it does not know
-
-
-class NoSession(SparkResource):
-    @property
-    def spark_session(self):
-        raise AssertionError("a session was asked for")
-
-
 def levers_of_all():
     return [*levers_of(read_catalogue(Settings.load())), sample_lever()]
-
-
-class Room:
-    """A local lake, its definitions, and a Dagster instance."""
-
-    def __init__(self, lake, folder, instance):
-        self.world, self.instance = LocalWorld(lake, folder), instance
-
-    @property
-    def made(self):
-        settings = self.world.lake.settings
-        names = ("home", "declaration", "user", "bucket", "landing_prefix")
-        resource = LakeResource(**{name: str(getattr(settings, name)) for name in names})
-        made = definitions(read_catalogue(settings), lake=resource)
-        ours = {"lake": resource, "spark": NoSession(lake=resource)}
-        return dg.Definitions(
-            assets=made.assets, asset_checks=made.asset_checks, jobs=made.jobs, sensors=made.sensors, resources=ours
-        )
-
-    def pull(self, lever, **form):
-        """What a lever tells, without Dagster around it."""
-        [found] = [one for one in levers_of(read_catalogue(self.world.lake.settings)) if one.step == lever]
-        done = found.pull(Pull(self.world.lake, found.config(**form), no_session))
-        assert done.done == form.get("apply", False) and done.numbers.keys() == {key_of(TABLE)}
-        command_exists(found.told(done.arguments))
-        return {**done.totals(), "result": markdown(done.rows), "said": "; ".join(done.said)}
-
-    def launch(self, lever, *, fails=False, **form):
-        """Metadata of the lever's step, launched as its job."""
-        config = {"ops": {lever: {"config": form}}}
-        job = self.made.resolve_job_def(f"lever_{lever}")
-        done = job.execute_in_process(instance=self.instance, run_config=config, raise_on_error=False)
-        assert done.success != fails
-        if fails:
-            [event] = [one for one in done.all_events if one.is_step_failure]
-            return event.step_failure_data.user_failure_data
-        [output] = [one.step_output_data for one in done.all_events if one.is_successful_output]
-        told = {name: value.value for name, value in output.metadata.items()}
-        observed = [one.asset_observation_data.asset_observation for one in done.all_events if one.is_asset_observation]
-        assert bool(observed) == told["applied"], "what was only asked changes no page of a table"
-        assert {one.asset_key for one in observed} <= {
-            key_of(name) for name in read_catalogue(self.world.lake.settings).names
-        }
-        command_exists(told["command"])
-        return told
 
 
 @pytest.fixture
