@@ -19,6 +19,7 @@ from lakehouse.table import Catalogue
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
+_NAMED = 12
 SPARK, STORE = "Spark", "the object store"
 """What a lever needs beside the lake's declaration."""
 
@@ -156,7 +157,8 @@ def choosing(
     """
     title = lever.title().replace(" ", "").replace("_", "").replace("-", "")
     choices: Any = Enum(f"TableTo{title}", {name: name for name in tables})  # type: ignore[misc]
-    named = f"{what}: {', '.join(tables)}"
+    more = f" and {len(tables) - _NAMED} more" if len(tables) > _NAMED else ""
+    named = f"{what}: {', '.join(tables[:_NAMED])}{more}"
     fields: dict[str, Any] = (
         {"tables": (list[choices], Field(default_factory=list, description=f"{named}. None is all of them"))}
         if several
