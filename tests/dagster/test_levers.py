@@ -105,6 +105,10 @@ def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     assert r"no\_file\_loaded\_twice" in room.pull("check_all_rows")["result"]
     done = room.pull("check_all_rows", apply=True)
     assert (done["checks"] > 2, done["checks_failed"]) == (True, 0)
+    room.world.lake.delta(TABLE).delete("id = '1'")
+    lost = room.launch("check_all_rows", apply=True, fails=True)
+    assert "every_file_loaded failed on bronze.things" in lost.description
+    assert lost.metadata["checks_failed"].value == 1 and "| FAIL |" in lost.metadata["result"].value
 
 
 def test_a_column_that_waits_is_approved_and_taken_back(room):

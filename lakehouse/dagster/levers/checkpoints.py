@@ -64,10 +64,10 @@ def backup(pull: Pull) -> Pulled:
             said, False, [*names, "--list"], {key_of(name): {} for name in names}, [_row(one) for one in there]
         )
     done = back_up_all(pull.lake, names, keep)
-    for error in done.errors.values():
-        raise error
     said = [f"{counted(len(done.made), 'backup')} made, {counted(len(done.removed), 'older one')} removed"]
     said += [f"{name} has no checkpoint yet" for name in done.without]
+    said += [f"{name}: {error.what}" for name, error in done.errors.items()]
+    failed = next(iter(done.errors.values()), None)
     made: dict[str, list[Backup]] = {name: [one for one in done.made if one.table == name] for name in names}
     numbers = {
         key_of(name): {"backups": len(some), "backup_bytes": sum(one.size_bytes for one in some)}
@@ -75,7 +75,7 @@ def backup(pull: Pull) -> Pulled:
         if some
     }
     arguments = [*names, *(["--keep", f"{keep}"] if keep else [])]
-    return Pulled(said, True, arguments, numbers, [_row(one) for one in done.made])
+    return Pulled(said, True, arguments, numbers, [_row(one) for one in done.made], failed)
 
 
 def restore(pull: Pull) -> Pulled:

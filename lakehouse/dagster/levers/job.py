@@ -97,4 +97,7 @@ def _tell(context: dg.OpExecutionContext, lever: Lever, done: Pulled) -> None:
     if done.done:
         for key, numbers in done.numbers.items():
             context.log_event(dg.AssetObservation(key, metadata={"lever": lever.step, **numbers, **told}))
+    if done.error is not None:
+        metadata = {**done.totals(), **told, **_plain(done.error)}
+        raise dg.Failure(str(done.error), metadata=metadata, allow_retries=False)
     context.add_output_metadata({**done.totals(), **told})

@@ -13,6 +13,7 @@ import dagster as dg
 from pydantic import Field, create_model
 
 from lakehouse.dagster.names import key_of
+from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.table import Catalogue
 
@@ -86,6 +87,7 @@ class Pulled:
         arguments: What follows the lever's words in the command that does the same.
         numbers: By asset that it concerns: counts whose names, with units, stay for ever.
         rows: Details, shown as a table.
+        error: Why the run fails, though there is something to tell.
     """
 
     said: Sequence[str]
@@ -93,6 +95,7 @@ class Pulled:
     arguments: Sequence[str]
     numbers: Mapping[dg.AssetKey, Mapping[str, int | float]]
     rows: Sequence[Mapping[str, Any]] = field(default=())
+    error: LakehouseError | None = None
 
     def totals(self) -> dict[str, int | float]:
         """The numbers of all assets."""
