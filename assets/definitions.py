@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from assets.samples import sample_lever
 from lakehouse.dagster import LandingNames, definitions
 from lakehouse.dagster.metadata import Plotted
 from lakehouse.declaration import read_catalogue
@@ -26,6 +27,7 @@ def defs() -> dg.Definitions:
         landing={BRONZE: LandingNames(folder="orders", files="order files")},
         pictures={SILVER: _pictures},
         tours={"training_tour": TOUR},
+        levers=[sample_lever()],
     )
 
 

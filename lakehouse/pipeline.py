@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from lakehouse.autoloader.outcomes.file_states import FileState
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointState
 from lakehouse.checks.kept import finding_of
@@ -24,7 +25,7 @@ from lakehouse.errors import (
 from lakehouse.flows.files import Files, require_replacing, schema_of
 from lakehouse.lake import Lake
 from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_steps
-from lakehouse.maintenance.replay import Replay, replay
+from lakehouse.maintenance.replay import Replay, of_day, quarantined, replay
 from lakehouse.maintenance.rescue import RescuedData
 from lakehouse.settings import Settings
 from lakehouse.streams.progress import StreamReport
@@ -263,17 +264,42 @@ def replay_files(
     files: Sequence[str] = (),
     since: datetime | None = None,
     batch: int | None = None,
+    day: date | None = None,
+    only_quarantined: bool = False,
     really: bool = False,
 ) -> Replay:
     """Asks for files to be loaded again; without ``really`` only says which. See ``replay.replay``.
 
+    Args:
+        lake: Where all of it is.
+        table: A table of files.
+        files: Paths, keys or names, globs allowed.
+        since: Files that were found at this time or later.
+        batch: Files of this micro-batch.
+        day: Files of this day: of the date in their path, else of their modification, UTC.
+        only_quarantined: Of those, the files that are in quarantine.
+        really: Do it.
+
     Raises:
         ConfigurationError: the stream into the table only adds rows.
     """
+    of_the_day = of_day(day) if day else None
+
+    def chosen(one: FileState) -> bool:
+        return (of_the_day is None or of_the_day(one)) and (not only_quarantined or quarantined(one))
+
     catalogue = read_catalogue(lake.settings)
     flow = require_replacing(catalogue[table], catalogue, "lakehouse replay")
     overwrites = bool(flow.cloud_files(lake.settings, table).allow_overwrites)
-    return replay(lake, table, files=files, since=since, batch=batch, overwrites=overwrites, really=really)
+    return replay(
+        *(lake, table),
+        files=files,
+        since=since,
+        batch=batch,
+        chosen_by=chosen,
+        overwrites=overwrites,
+        really=really,
+    )
 
 
 def schemas(lake: Lake, table: str) -> SchemaLocation:

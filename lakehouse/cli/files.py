@@ -86,6 +86,10 @@ def replay(
     names: Annotated[list[str] | None, typer.Option("--files", help="path, key or name; globs; repeatable")] = None,
     since: Annotated[datetime | None, typer.Option(help="files found since then, UTC")] = None,
     batch: Annotated[int | None, typer.Option(min=0, help="files of this micro-batch")] = None,
+    day: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="files of this day: in their path, else written then")
+    ] = None,
+    only_quarantined: Annotated[bool, typer.Option("--quarantined", help="files that are in quarantine")] = False,
     named: FilesTable = None,
     yes: Yes = False,
     as_json: bool = Json,
@@ -95,17 +99,25 @@ def replay(
     from lakehouse.pipeline import replay_files
 
     with command(as_json) as out:
-        if not names and since is None and batch is None:
+        if not (names or only_quarantined) and since is None and batch is None and day is None:
             raise ConfigurationError(
                 "replay of everything was not asked for",
                 where="lakehouse replay",
                 state="nothing was changed",
-                next_command="name the files: --files GLOB, --since TIME or --batch N",
+                next_command="name the files: --files GLOB, --since TIME, --day DATE, --batch N or --quarantined",
             )
         lake, table = open_table(out, named)
         begun(out, lake, table, table)
         moment = since.replace(tzinfo=UTC) if since and since.tzinfo is None else since
-        done = replay_files(lake, table, files=names or (), since=moment, batch=batch, really=yes)
+        done = replay_files(
+            *(lake, table),
+            files=names or (),
+            since=moment,
+            batch=batch,
+            day=day.date() if day else None,
+            only_quarantined=only_quarantined,
+            really=yes,
+        )
         if not (done.files or done.gone or done.waiting):
             raise ConfigurationError(
                 f"{table} has loaded no such file",

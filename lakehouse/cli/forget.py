@@ -29,38 +29,20 @@ def forget(
     """
     from dataclasses import asdict
 
-    from lakehouse.checks.unique import Unique
     from lakehouse.engine import connect
-    from lakehouse.engine.conf import TRANSACTION
-    from lakehouse.errors import ConfigurationError
-    from lakehouse.maintenance import forget as forgetting
-    from lakehouse.pipeline import declared
-
-    def refuse(what: str, next_command: str) -> ConfigurationError:
-        return ConfigurationError(
-            what, where="lakehouse forget", state="nothing was changed", next_command=next_command
-        )
+    from lakehouse.forgetting import forget_rows, require_named_rows
 
     with command(as_json) as out:
-        if [where is not None, duplicates, already_removed].count(True) != 1:
-            raise refuse("say which rows", "give one of --where CONDITION, --duplicates, --already-removed")
+        require_named_rows(where, duplicates, already_removed)
         lake, _ = open_table(out, table)
-        table_ = declared(lake, table)
-        if table_.flow.reads:
-            raise refuse(
-                f"{table} is computed from another table, and would have the rows again",
-                "remove them from the bronze table, with --then follow",
-            )
-        choice = then or ("follow" if duplicates else None)
-        choice = choice or lake.settings.after_removals
-        if choice not in ("ask", "follow", "keep"):
-            raise refuse(f"--then {choice} is no choice", "give one of ask, follow, keep")
-        if already_removed:
-            done = forgetting.accept_removals(lake, table, really=yes)
-        else:
-            spark = connect(lake, out.say)
-            key = next((check.columns for check in table_.checks if isinstance(check, Unique)), ())
-            done = forgetting.forget(spark, lake, table, where, TRANSACTION, then=choice, unique=key, really=yes)  # type: ignore[arg-type]
+        done, choice = forget_rows(
+            *(lambda: connect(lake, out.say), lake, table),
+            where=where,
+            duplicates=duplicates,
+            already_removed=already_removed,
+            then=then,
+            really=yes,
+        )
         what = f"{done.rows:,} rows" + (f" of {len(done.files):,} files" if done.files else "")
         verb = ("record", "recorded") if already_removed else ("remove", "removed")
         if done.done:

@@ -9,19 +9,20 @@ import dagster as dg
 
 from lakehouse.alerts.alert import LAKE, Alert, Round
 from lakehouse.alerts.hooks import tell_safely
-from lakehouse.dagster.names import key_of, step_of
+from lakehouse.dagster.names import LEVER_TAG, key_of, step_of
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.table import Catalogue, Finding
 
+_Context = dg.AssetExecutionContext | dg.OpExecutionContext | dg.AssetCheckExecutionContext
 SENSOR = "alerts_of_failed_runs"
 _BLOCKED = "DagsterAssetCheckFailedError"  # its check has told what it found
 
 
 @contextmanager
-def alerted_step(context: dg.AssetExecutionContext, lake: Lake, table: str) -> Iterator[None]:
+def alerted_step(context: dg.AssetExecutionContext | dg.OpExecutionContext, lake: Lake, table: str) -> Iterator[None]:
     """Tells of a table's run when it has ended; what cannot be told is a warning in the run's log."""
     from lakehouse.alerts.finding import QUICK, of_doctor, of_error, of_success
 
@@ -47,9 +48,7 @@ def tell_of_checks(
     _tell(context, lake, lambda catalogue: of_checks(catalogue, table, findings, names))
 
 
-def _tell(
-    context: dg.AssetExecutionContext | dg.AssetCheckExecutionContext, lake: Lake, find: Callable[[Catalogue], Round]
-) -> None:
+def _tell(context: _Context, lake: Lake, find: Callable[[Catalogue], Round]) -> None:
     for problem in tell_safely(lake.settings, find, lake).problems:
         context.log.warning(problem)
 
@@ -63,6 +62,8 @@ def failure_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         description="Tells the channels of alerts of runs that failed, also of those whose process was killed.",
     )
     def sensor(context: dg.RunFailureSensorContext, lake: LakeResource) -> None:
+        if LEVER_TAG in context.dagster_run.tags:  # whoever pulled it sees why
+            return
         settings = lake.settings()
         told = tell_safely(settings, lambda _: _of_failure(context, catalogue), _opened(settings))
         for problem in told.problems:

@@ -1,12 +1,14 @@
 """From a catalogue to ``dagster.Definitions``."""
 
 from collections.abc import Mapping, Sequence
+from datetime import date
 
 import dagster as dg
 
 from lakehouse.dagster.alerts import failure_sensor
 from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
+from lakehouse.dagster.days import FIRST_DAY, day_jobs
 from lakehouse.dagster.jobs import (
     INGEST,
     backup_job,
@@ -18,8 +20,10 @@ from lakehouse.dagster.jobs import (
     tour_job,
 )
 from lakehouse.dagster.landing import LandingNames, landing_folders
+from lakehouse.dagster.levers import Lever, lever_job, levers_of
 from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
+from lakehouse.dagster.outside import outside_sensor
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.selection import ingested, readers_of
 from lakehouse.dagster.sensors import SENSOR, sensor_of
@@ -39,6 +43,8 @@ def definitions(
     landing: Mapping[str, LandingNames] | None = None,
     pictures: Mapping[str, Pictures] | None = None,
     tours: Mapping[str, Sequence[str]] | None = None,
+    levers: Sequence[Lever] = (),
+    first_day: date = FIRST_DAY,
 ) -> dg.Definitions:
     """Assets, checks, jobs, the sensor and schedules of declared tables; opens no store and starts no Spark.
 
@@ -51,6 +57,8 @@ def definitions(
         landing: By table of files, how the folder is called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
         tours: Further jobs by name: the tables that one brings up to date, one after the other in that order.
+        levers: Further levers, beside those of the tables.
+        first_day: The first of the days whose source files can be loaded again from the page of partitions.
 
     Raises:
         ConfigurationError: a setting or the declaration is wrong.
@@ -82,13 +90,15 @@ def definitions(
         backups = backup_job(BACKUPS)
         jobs.append(backups)
         schedules.append(nightly_backups(backups))
+    if catalogue.names:
+        sensors.append(outside_sensor(catalogue))
     if settings.alerts is not None or catalogue.alerts.owners:
         sensors.append(failure_sensor(catalogue))
     jobs += [tour_job(name, [key_of(table) for table in tour]) for name, tour in (tours or {}).items()]
     return dg.Definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
         asset_checks=[checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))],
-        jobs=jobs,
+        jobs=[*jobs, *map(lever_job, (*levers_of(catalogue), *levers)), *day_jobs(catalogue, first_day)],
         sensors=sensors,
         schedules=schedules,
         resources={"lake": lake, "spark": SparkResource(lake=lake)},

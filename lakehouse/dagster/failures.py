@@ -11,7 +11,7 @@ from dagster._core.execution.stats import StepEventStatus
 
 from lakehouse.dagster.names import check_step_of, step_of
 
-_UNFINISHED = [
+UNFINISHED = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -61,7 +61,7 @@ class Runs:
 
     def __init__(self, instance: dg.DagsterInstance, job: str, every: Sequence[dg.AssetKey]) -> None:
         self._instance, self._job, self._every = instance, job, every
-        under_way = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=_UNFINISHED), limit=_MOST_OTHERS)
+        under_way = instance.get_run_records(dg.RunsFilter(job_name=job, statuses=UNFINISHED), limit=_MOST_OTHERS)
         self._under_way = [(record.dagster_run.run_id, self._tables(record)) for record in under_way]
 
     def under_way(self, tables: Collection[dg.AssetKey]) -> str | None:

@@ -11,7 +11,9 @@ from lakehouse.lake import Lake
 
 
 @contextmanager
-def examined_on_failure(context: dg.AssetExecutionContext, lake: Lake, table: str) -> Iterator[None]:
+def examined_on_failure(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext, lake: Lake, table: str
+) -> Iterator[None]:
     """Lets an error pass as it is, and notes before it what it means, what else is wrong, and what mends it."""
     try:
         yield

@@ -15,6 +15,7 @@ from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.checkpoints.standing import size_of
 from lakehouse.dagster.columns import lineage, meanings
+from lakehouse.dagster.receipts import Receipt, batch_rows
 from lakehouse.dagster.records import records
 from lakehouse.dagster.schema_metadata import of_schema, origins
 from lakehouse.flows.files import Files
@@ -57,6 +58,7 @@ def of_run(
     report: StreamReport,
     versions: Sequence[SchemaVersion] = (),
     shown_version: int | None = None,
+    receipt: Receipt | None = None,
 ) -> dict[str, Any]:
     """Metadata of one run of one table.
 
@@ -66,14 +68,16 @@ def of_run(
         report: What the run did.
         versions: Of the stream's schema, oldest first; none where it has no such versions.
         shown_version: The version that the materialization before showed; None where there was none.
+        receipt: Of the run, where it has one.
     """
     info = lake.describe(table.name)
     rescued = rescued_samples(lake, report) if report.rescued_rows else []
     return {
         **numbers(table, report),
+        **(receipt.numbers() if receipt else {}),
         **of_schema(versions, shown_version),
         **({"rescued_samples": records(rescued)} if rescued else {}),
-        **tables(table, report),
+        **tables(table, report, receipt),
         **_of_checkpoint(lake, table),
         **(_of_table(lake, table, info, origins(versions)) if info else {}),
     }
@@ -152,11 +156,11 @@ def _changed(table: Table, report: StreamReport) -> dict[str, int]:
     return {"rows_updated": report.rows_updated, "rows_removed": report.rows_removed}
 
 
-def tables(table: Table, report: StreamReport) -> dict[str, Any]:
-    """The receipt, and the batches."""
+def tables(table: Table, report: StreamReport, receipt_: Receipt | None = None) -> dict[str, Any]:
+    """The receipt, and the last batches."""
     left = (report.batches[-1].backlog_files or 0) if report.batches else 0
     files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
-    receipt = {
+    receipt: dict[str, Any] = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
         **(files if isinstance(table.flow, Files) else {}),
         "rows_read": report.input_rows,
@@ -165,21 +169,11 @@ def tables(table: Table, report: StreamReport) -> dict[str, Any]:
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,
         "delta_version_after": "none" if report.delta_version is None else report.delta_version,
     }
+    if receipt_:
+        receipt |= receipt_.numbers()
     shown: dict[str, Any] = {"exactly_once_receipt": records([receipt])}
     if report.batches:
-        shown["micro_batches"] = records(
-            [
-                {
-                    "batch_id": batch.batch_id,
-                    "files": "-" if batch.files is None else batch.files,
-                    "input_rows": batch.input_rows,
-                    "duration_seconds": batch.duration_seconds,
-                    "watermark": batch.watermark or "-",
-                    "backlog_files": "-" if batch.backlog_files is None else batch.backlog_files,
-                }
-                for batch in report.batches
-            ]
-        )
+        shown["micro_batches"] = records(batch_rows(report.batches))
     return shown
 
 

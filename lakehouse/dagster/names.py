@@ -2,6 +2,9 @@
 
 import dagster as dg
 
+LEVER_TAG = "lakehouse/lever"
+"""Of runs that a person asked for, with the lever that was pulled."""
+
 
 def key_of(table: str) -> dg.AssetKey:
     """``layer.name`` as ``[layer, name]``."""

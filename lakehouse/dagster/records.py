@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,3 +30,36 @@ def _cell(value: Any) -> str | int | float | bool:
     # JSON has no NaN and no Infinity: one such amount in a preview, and the page of the asset does not load
     number = isinstance(value, int | float) and math.isfinite(value)
     return value if number else shortened(str(value), CELL_CHARACTERS)
+
+
+MARKDOWN_ROWS = 50
+
+
+def markdown(rows: Sequence[Mapping[str, Any]], most: int = MARKDOWN_ROWS) -> str:
+    """Rows as a table of Markdown; of very many only the first, with how many there are."""
+    names = list(rows[0]) if rows else []
+    lines = [_line(names), _line(["---"] * len(names))] if names else []
+    lines += [_line([_text(row.get(name)) for name in names]) for row in rows[:most]]
+    if len(rows) > most:
+        lines += ["", f"the first {most:,} of {len(rows):,}"]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(value: Any) -> str:
+    shown = _cell(value)
+    if isinstance(shown, bool):
+        return "yes" if shown else "no"
+    if isinstance(shown, int):
+        return f"{shown:,}"
+    return f"{shown:,.3f}" if isinstance(shown, float) else escaped(shown)
+
+
+def escaped(text: str) -> str:
+    """Keys of objects are their senders' texts: they make no markup."""
+    for sign in "\\`*_[]<>|":
+        text = text.replace(sign, f"\\{sign}")
+    return " ".join(text.split())

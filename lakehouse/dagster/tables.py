@@ -2,16 +2,20 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 import dagster as dg
 
 from lakehouse.dagster.alerts import alerted_step
 from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
+from lakehouse.dagster.last_data import of_last_data
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
 from lakehouse.dagster.names import key_of, pool, turn_tags
+from lakehouse.dagster.receipts import has_receipt, place_of, receipt_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.schema_metadata import versions_of
 from lakehouse.lake import Lake
@@ -65,31 +69,71 @@ def code_version(table: Table) -> str:
     return sha256(json.dumps(declared).encode()).hexdigest()[:12]
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A run of a table.
+
+    Attributes:
+        metadata: What is shown of it.
+        version: The table's version then, as text.
+        rows_added: How many rows came.
+    """
+
+    metadata: dict[str, Any]
+    version: str
+    rows_added: int
+
+
 def _materialize(
     context: dg.AssetExecutionContext, lake: LakeResource, spark: SparkResource, table: Table, pictures: Pictures | None
 ) -> dg.MaterializeResult:
-    """Loads what is new and reports it; a run without anything new reports that."""
+    loaded = brought_up_to_date(context, lake.open(), spark, table, pictures)
+    return dg.MaterializeResult(metadata=loaded.metadata, data_version=dg.DataVersion(loaded.version))
+
+
+def brought_up_to_date(
+    context: dg.AssetExecutionContext | dg.OpExecutionContext,
+    lake: Lake,
+    spark: SparkResource,
+    table: Table,
+    pictures: Pictures | None = None,
+) -> Loaded:
+    """Loads what is new and reports it; a run without anything new reports that.
+
+    Args:
+        context: Of the step.
+        lake: Where the table is.
+        spark: Opens the session, where one is needed.
+        table: As it is declared.
+        pictures: What is drawn of it.
+    """
     from lakehouse.batches import Recorder
     from lakehouse.pipeline import run_table
     from lakehouse.streams.run import Run
 
-    opened = lake.open()
-    recorder = Recorder(opened, context.run_id)
+    recorder = Recorder(lake, context.run.run_id)
     run = Run(on_batch=recorder.noting(lambda batch: context.log.info(batch.line())))
-    steps = alerted_step(context, opened, table.name), examined_on_failure(context, opened, table.name)
+    before = place_of(lake, table.name) if has_receipt(table) else 0
+    steps = alerted_step(context, lake, table.name), examined_on_failure(context, lake, table.name)
     with steps[0], recorder.flushing(), steps[1]:
-        report = run_table(lambda: spark.spark_session, opened, table.name, run)
+        report = run_table(lambda: spark.spark_session, lake, table.name, run)
     context.log.info(report.line())
-    shown = _shown_schema_version(context)
-    metadata = of_run(opened, table, report, versions_of(opened, table), shown)
+    last = _last(context.instance, table)
+    receipt = receipt_of(lake, table, report, before) if has_receipt(table) else None
+    metadata = of_run(lake, table, report, versions_of(lake, table), _shown_schema_version(last), receipt)
+    metadata |= of_last_data(report, receipt, last, context.run.run_id)
     if pictures and report.batches:
-        metadata |= of_plots(pictures(opened))  # a quiet run draws nothing
+        metadata |= of_plots(pictures(lake))  # a quiet run draws nothing
     version = "none" if report.delta_version is None else str(report.delta_version)
-    return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+    return Loaded(metadata, version, report.rows_added)
 
 
-def _shown_schema_version(context: dg.AssetExecutionContext) -> int | None:
+def _last(instance: dg.DagsterInstance, table: Table) -> dg.AssetMaterialization | None:
+    event = instance.get_latest_materialization_event(key_of(table.name))
+    return event.asset_materialization if event else None
+
+
+def _shown_schema_version(last: dg.AssetMaterialization | None) -> int | None:
     """What the last materialization said."""
-    last = context.instance.get_latest_materialization_event(context.asset_key)
-    said = last.asset_materialization.metadata.get("schema_version") if last and last.asset_materialization else None
+    said = last.metadata.get("schema_version") if last else None
     return said.value if isinstance(said, dg.IntMetadataValue) else None

@@ -7,9 +7,11 @@ ones, see ``streams.replacing``. The new rows carry the file's old number: it co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 
 from lakehouse.autoloader.files.journal import Journal
@@ -21,6 +23,9 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
 
+_DATE = re.compile(
+    r"(?<!\d)(?:year=)?(?P<year>\d{4})(?P<between>-|/)(?:month=)?(?P<month>\d{1,2})(?P=between)(?:day=)?(?P<day>\d{1,2})(?!\d)"
+)
 _NOT_LOADED = (None, "PROCESSING", State.REPLACED, State.PASSED_OVER)
 
 
@@ -50,6 +55,7 @@ def replay(
     files: Sequence[str] = (),
     since: datetime | None = None,
     batch: int | None = None,
+    chosen_by: Callable[[FileState], bool] = lambda one: True,
     overwrites: bool = False,
     really: bool = False,
 ) -> Replay:
@@ -61,6 +67,7 @@ def replay(
         files: Paths, keys or names, globs allowed.
         since: Files that were found at this time or later.
         batch: Files of this micro-batch.
+        chosen_by: Tells which of those.
         overwrites: Whether the stream loads newer versions of files by itself.
         really: Do it. Tables computed from this one notice, and are computed again.
 
@@ -70,7 +77,7 @@ def replay(
     """
 
     def chosen() -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
-        return _choose(lake, table, files, since, batch, overwrites)
+        return _choose(lake, table, files, since, batch, chosen_by, overwrites)
 
     if not really:
         return chosen()[0]
@@ -88,7 +95,13 @@ def replay(
 
 
 def _choose(
-    lake: Lake, table: str, files: Sequence[str], since: datetime | None, batch: int | None, overwrites: bool
+    lake: Lake,
+    table: str,
+    files: Sequence[str],
+    since: datetime | None,
+    batch: int | None,
+    chosen_by: Callable[[FileState], bool],
+    overwrites: bool,
 ) -> tuple[Replay, Journal | None, dict[int, ObjectInfo]]:
     """What a replay would take, the journal, and each file as it is now by its number."""
     location = lake.settings.checkpoint_uri(table)
@@ -100,6 +113,7 @@ def _choose(
         and (not files or any(_names(one, pattern) for pattern in files))
         and (since is None or one.discovery_time >= since)
         and (batch is None or one.batch_id == batch)
+        and chosen_by(one)
     ]
     if log is None:
         return Replay((), (), (), 0, False), None, {}
@@ -115,6 +129,24 @@ def _choose(
     taken = tuple(one for one in states if one.sequence in now and one.sequence not in asked)
     gone = tuple(one for one in states if one.sequence not in now)
     return Replay(taken, gone, waiting, sum(one.rows or 0 for one in taken), False), journal, now
+
+
+def of_day(day: date) -> Callable[[FileState], bool]:
+    """Chooses the files of a day: of the date in their path, of their modification (UTC) where the path has none."""
+    return lambda one: (day_in(uri_key(one.path)) or one.create_time.astimezone(UTC).date()) == day
+
+
+def day_in(key: str) -> date | None:
+    """The last date in a key, as ``2026-01-31``, as folders ``2026/01/31`` or as ``year=2026/month=1/day=31``."""
+    for found in reversed([*_DATE.finditer(key)]):
+        with suppress(ValueError):  # 2026-13-45 is no date
+            return date(*(int(found[name]) for name in ("year", "month", "day")))
+    return None
+
+
+def quarantined(one: FileState) -> bool:
+    """Chooses files in quarantine: none of their rows are in the table."""
+    return one.ingestion_state == State.QUARANTINED
 
 
 def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:

@@ -69,3 +69,7 @@ def test_steps_tell_what_they_find_and_the_sensor_what_they_could_not(place, ins
     assert told() == [("begun", "run failed", TABLE)]
     tick(failure(failed), failed.dagster_run)
     assert told() == [], "the step has told it"
+    lever = defs.resolve_job_def("lever_replay")
+    pulled = instance.create_run_for_job(lever, tags=lever.tags)
+    tick(instance.report_run_failed(pulled, "no such file"), instance.get_run_by_id(pulled.run_id))
+    assert told() == [], "whoever pulled a lever sees why it failed"

@@ -98,7 +98,7 @@ def test_the_job_has_all_tables_but_those_on_demand():
     }
     assert {one.name for one in job.asset_layer.asset_graph.asset_check_keys} == {"single", "whole", "right"}
     assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance", "nightly_backups"]
-    assert [one.name for one in made.sensors] == ["new_files"]
+    assert [one.name for one in made.sensors] == ["new_files", "commits_from_elsewhere"]
 
 
 def test_a_part_of_the_job_keeps_its_checks():
@@ -107,10 +107,11 @@ def test_a_part_of_the_job_keeps_its_checks():
     assert {one.name for one in part.asset_layer.asset_graph.asset_check_keys} >= {"single", "whole"}
 
 
-def test_tables_that_only_run_on_demand_have_no_job_and_no_sensor():
+def test_tables_that_only_run_on_demand_have_levers_and_no_run_that_begins_by_itself():
     made = definitions(Catalogue((dataclasses.replace(ORDERS, on_demand=True),)))
     dg.Definitions.validate_loadable(made)
-    assert ([*made.jobs], [*made.sensors], [*made.schedules]) == ([], [], [])
+    assert ([one.name for one in made.sensors], [*made.schedules]) == (["commits_from_elsewhere"], [])
+    assert all(one.name.startswith(("lever_", "load_day_again_")) for one in made.jobs)
 
 
 def test_an_empty_declaration_loads():
@@ -130,7 +131,7 @@ def test_two_hundred_tables_load_without_a_store_and_without_spark(monkeypatch):
     made = definitions(many(tables=200))
     dg.Definitions.validate_loadable(made)
     tables = [one for one in made.resolve_asset_graph().get_all_asset_keys() if one.path[0] in ("bronze", "silver")]
-    assert (len(tables), len(made.sensors), opened) == (200, 1, [])
+    assert (len(tables), len(made.sensors), opened) == (200, 2, [])
 
 
 def test_the_version_of_the_code_follows_the_declaration():

@@ -103,7 +103,8 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
     land(files=2, rows_per_file=20)
     found = webserver(LISTED)["repositoryOrError"]
     assert {"ingest_orders", "maintenance"} <= {job["name"] for job in found["jobs"]}
-    assert found["sensors"] == [{"name": "new_order_files", "sensorState": {"status": "RUNNING"}}]
+    sensors = {one["name"]: one["sensorState"]["status"] for one in found["sensors"]}
+    assert sensors == {"new_order_files": "RUNNING", "commits_from_elsewhere": "RUNNING"}
     schedules = {one["name"]: one["scheduleState"]["status"] for one in found["schedules"]}
     assert schedules == {"hourly_ingest": "RUNNING", "nightly_maintenance": "STOPPED", "nightly_backups": "STOPPED"}
     assets = {"/".join(node["assetKey"]["path"]): node for node in found["assetNodes"]}

@@ -165,7 +165,7 @@ def file_states(
     archived = {one.seq: one for one in read_archived(store, *place)}
     receipts: dict[int, Written] = {}
     for stream in [log.stream] if log else streams_with_receipts(store, *place):
-        receipts |= _by_file(read_receipts(store, *place, stream))
+        receipts |= by_file(read_receipts(store, *place, stream))
     for state in _told(journal, log, journal.files(0, journal.high_water), receipts, versions or {}):
         gone = archived.get(state.sequence)
         yield (
@@ -188,7 +188,7 @@ def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], re
     again = replays_of(journal, log.stream)
     numbers = [one.seq for one in (*chosen, *again)]
     about = receipts.filter(pc.is_in(receipts["seq"], pa.array(numbers, pa.int64())))
-    return list(_told(journal, log, chosen, _by_file(written_in(about)), {}))
+    return list(_told(journal, log, chosen, by_file(written_in(about)), {}))
 
 
 def _told(
@@ -265,7 +265,7 @@ def _state(
     )
 
 
-def _by_file(written: Iterable[Written]) -> dict[int, Written]:
+def by_file(written: Iterable[Written]) -> dict[int, Written]:
     """One receipt a file: the parts of a large one are summed; the newest batch wins."""
     found: dict[int, Written] = {}
     for one in written:

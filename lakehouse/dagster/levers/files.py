@@ -1,0 +1,91 @@
+"""Levers on data files: small ones joined, old ones removed."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled
+from lakehouse.dagster.names import key_of
+from lakehouse.plain_text import counted, sized
+
+
+class OptimizeForm(LeverConfig):
+    """Small data files that are joined where that pays; the rows stay the same, and streams go on beside it."""
+
+    target_mb: int = Field(128, ge=1, description="how large a data file shall be, in megabytes")
+    least_fewer: int = Field(8, ge=1, description="it pays when a table has so many files fewer then")
+    z_order: list[str] = Field(default_factory=list, description="put rows together by the values of these columns")
+
+
+class VacuumForm(LeverConfig):
+    """Data files that nobody can need any more."""
+
+    retention_hours: float = Field(
+        168.0, ge=0, description="how long what is gone from a table stays; below 168 every reader has to be done"
+    )
+
+
+def optimize(pull: Pull) -> Pulled:
+    """``lakehouse maintain optimize``."""
+    from lakehouse.maintenance.optimize import Thresholds
+    from lakehouse.upkeep import optimize_tables
+
+    form = pull.config
+    thresholds = Thresholds(form.target_mb * 1_000_000, form.least_fewer, tuple(form.z_order))
+    found = optimize_tables(pull.lake, pull.tables, thresholds, really=pull.really)
+    fewer = sum(one.files_before - one.files_after for one in found if not one.why_not)
+    paying = counted(sum(not one.why_not for one in found), "table")
+    about = counted(fewer, "file")
+    said = [f"{paying} with {about} fewer" if pull.really else f"would leave {paying} with about {about} fewer"]
+    numbers = {
+        key_of(one.table): {
+            "table_files_before": one.files_before,
+            "table_files_after": one.files_after,
+            "small_files": one.small_files,
+        }
+        for one in found
+    }
+    rows = [
+        {
+            **{"table": one.table, "files": one.files_before, "size": sized(one.bytes_before)},
+            **{"small files": one.small_files, "files then": one.files_after, "version": one.version},
+            "why not": one.why_not,
+        }
+        for one in found
+    ]
+    arguments = [*pull.tables, "--target-mb", f"{form.target_mb}", "--least-fewer", f"{form.least_fewer}"]
+    arguments += [word for column in form.z_order for word in ("--z-order", column)]
+    return Pulled(said, any(one.done for one in found), [*arguments, *pull.yes], numbers, rows)
+
+
+def vacuum(pull: Pull) -> Pulled:
+    """``lakehouse maintain vacuum``."""
+    from lakehouse.upkeep import vacuum_tables
+
+    hours = pull.config.retention_hours
+    found = vacuum_tables(pull.lake, pull.tables, retention_hours=hours, really=pull.really)
+    files = sum(one.files_before - one.files_after for one in found)
+    size = sum(one.bytes_before - one.bytes_after for one in found)
+    told = f"{counted(files, 'file')}, {sized(size)}"
+    said = [f"removed {told}" if pull.really else f"would remove {told}"]
+    said += [f"{one.table}: more is kept for {reason}" for one in found for reason in one.kept_for]
+    said += [f"{one.table}: {one.refused}" for one in found if one.refused]
+    numbers = {
+        key_of(one.table): {
+            "stored_files_before": one.files_before,
+            "stored_files_after": one.files_after,
+            "stored_bytes_before": one.bytes_before,
+            "stored_bytes_after": one.bytes_after,
+        }
+        for one in found
+    }
+    rows = [
+        {
+            **{"table": one.table, "files": one.files_before, "size": sized(one.bytes_before)},
+            **{"of old versions": one.old_files, "never committed": one.unnamed_files},
+            "readable from version": one.oldest_version,
+        }
+        for one in found
+    ]
+    done = any(one.done for one in found)
+    return Pulled(said, done, [*pull.tables, "--retention-hours", f"{hours:g}", *pull.yes], numbers, rows)

@@ -1,0 +1,103 @@
+"""Levers on the schema of a stream: columns that wait, an older version, values that were rescued."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled, of_table
+from lakehouse.errors import ConfigurationError
+from lakehouse.plain_text import counted
+
+
+class ApproveForm(LeverConfig):
+    """Columns that become part of the schema."""
+
+    columns: list[str] = Field(
+        default_factory=list, description='names, or "name TYPE"; none is all that wait in the rescued data'
+    )
+
+
+class RollbackForm(LeverConfig):
+    """The version whose columns the stream has again."""
+
+    version: int = Field(0, ge=0, description="its number, as lakehouse schema history lists it")
+
+
+class PromoteForm(LeverConfig):
+    """Values that move from the rescued data into the columns that can take them now."""
+
+
+def approve(pull: Pull) -> Pulled:
+    """``lakehouse schema approve``."""
+    from lakehouse.pipeline import rescued_data
+
+    rescued = rescued_data(pull.lake, pull.table)
+    waiting = rescued.waiting()
+    columns = list(pull.config.columns) or [one.name for one in waiting]
+    done = pull.really and bool(columns)
+    version = rescued.approve(columns, waiting, really=done).version
+    if done:
+        said = f"version {version} of the schema has {', '.join(columns)}: the next run fills them"
+    else:
+        said = f"would add {', '.join(columns)} to version {version}" if columns else "no column waits"
+    rows = [
+        {"column": one.name, "type": one.type, "rows": one.rows, "met in": f"{one.file}, record {one.record:,}"}
+        for one in waiting
+    ]
+    numbers = {"columns_waiting": len(waiting), "columns_approved": len(columns) if done else 0}
+    arguments = [*pull.config.columns, "--table", pull.table, *pull.yes]
+    return Pulled([said], done, arguments, of_table(pull.table, **numbers), rows)
+
+
+def rollback(pull: Pull) -> Pulled:
+    """``lakehouse schema rollback``."""
+    from lakehouse.contract import schema_changes
+    from lakehouse.pipeline import schemas
+
+    versions, wanted = schemas(pull.lake, pull.table), int(pull.config.version)
+    there = sorted(versions.numbers())
+    if wanted not in there:
+        raise ConfigurationError(
+            f"the schema has no version {wanted}" if there else "there is no schema yet",
+            where=pull.lake.settings.schema_uri(pull.table),
+            state="nothing was changed",
+            next_command=f"name one of {there[0]} to {there[-1]}" if there else f"lakehouse ingest {pull.table}",
+        )
+    now = versions.read(there[-1])
+    changes = schema_changes([now, versions.read(wanted)])
+    made = versions.roll_back(wanted) if pull.really and changes else None
+    if made is not None:
+        said = [f"version {made.version} has the columns of version {wanted}; the next run uses it"]
+    elif changes:
+        said = [f"would write version {now.version + 1} with the columns of version {wanted}"]
+    else:
+        said = [f"versions {now.version} and {wanted} have the same columns: nothing to do"]
+    kinds = {row["change"] for row in changes}
+    if "removed" in kinds:
+        said.append("rows that are stored keep those columns; in new files their values are rescued")
+        said.append("in mode addNewColumns the next file that has one brings it back: use mode rescue to keep it out")
+    if "retyped" in kinds:
+        said.append("the table keeps its wider types; new values that do not fit the narrower ones are rescued")
+    rows: list[dict[str, Any]] = [{name: row[name] for name in ("change", "column", "type")} for row in changes]
+    numbers = {"columns_changed": len(changes), "schema_version": (made or now).version}
+    arguments = [f"{wanted}", "--table", pull.table, *pull.yes]
+    return Pulled(said, made is not None, arguments, of_table(pull.table, **numbers), rows)
+
+
+def promote(pull: Pull) -> Pulled:
+    """``lakehouse schema promote``."""
+    from lakehouse.pipeline import rescued_data
+
+    done = rescued_data(pull.lake, pull.table).promote(pull.session(), really=pull.really)
+    values = sum(done.rows.values())
+    if done.done:
+        said = (
+            f"{counted(values, 'value')} promoted in version {done.delta_version}; {done.rows_after:,} rows, as before"
+        )
+    else:
+        said = f"would promote {counted(values, 'value')}" if values else "nothing to promote"
+    rows = [{"column": name, "rows": count} for name, count in done.rows.items()]
+    arguments = ["--table", pull.table, *pull.yes]
+    return Pulled([said], done.done, arguments, of_table(pull.table, values_promoted=values), rows)

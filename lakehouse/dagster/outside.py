@@ -1,0 +1,191 @@
+"""What came into tables outside of Dagster's runs, by ``lakehouse ingest``, a service or anybody else: a sensor tells.
+
+A tick asks of each table whether there is a commit behind the last one that Dagster knows: one request, whatever the
+table's size. Runs that go on tell of theirs themselves: their tables are left for the next tick.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from lakehouse.dagster.failures import UNFINISHED
+from lakehouse.dagster.last_data import KEY as LAST_DATA
+from lakehouse.dagster.names import key_of
+from lakehouse.dagster.records import markdown
+from lakehouse.dagster.resources import LakeResource
+from lakehouse.lake import Commit, Lake
+from lakehouse.plain_text import counted
+from lakehouse.table import Catalogue
+
+SENSOR = "commits_from_elsewhere"
+_INTERVAL_SECONDS = 60
+_WHOLE_LOOK_SECONDS = 3600.0
+_LOOK_SECONDS = 20.0
+_MOST_COMMITS = 20
+_MOST_RUNS = 200
+
+
+@dataclass(frozen=True)
+class Known:
+    """The sensor's cursor.
+
+    Attributes:
+        versions: By table, the Delta version that was told last.
+        whole: When each table's log was looked at as a whole; text, empty for never.
+        first: The table that the next tick begins with.
+    """
+
+    versions: dict[str, int] = field(default_factory=dict)
+    whole: str = ""
+    first: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Known:
+        """What cannot be read counts as nothing: then what Dagster shows of the tables is what is known."""
+        try:
+            said = json.loads(text or "{}")
+            datetime.fromisoformat(said["whole"])
+            return cls({str(name): int(version) for name, version in said["versions"].items()}, **_rest(said))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return cls()
+
+    def write(self) -> str:
+        """Its text."""
+        return json.dumps({"versions": self.versions, "whole": self.whole, "first": self.first})
+
+    def is_old(self, now: datetime) -> bool:
+        """Whether all logs are to be looked at as a whole: a table can be made anew, and a log loses its beginning."""
+        age = (now - datetime.fromisoformat(self.whole)).total_seconds() if self.whole else -1.0
+        return not 0 <= age < _WHOLE_LOOK_SECONDS
+
+
+def _rest(said: dict[str, Any]) -> dict[str, str]:
+    return {name: str(said[name]) for name in ("whole", "first")}
+
+
+def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
+    """The sensor of all declared tables; it asks for no run."""
+    names = catalogue.names
+
+    @dg.sensor(
+        name=SENSOR,
+        minimum_interval_seconds=_INTERVAL_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Shows on the pages of the tables what was committed to them outside of Dagster's runs: by "
+        "lakehouse ingest, a service, or anybody else.",
+    )
+    def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        told, known = look(context.instance, lake.open(), names, Known.read(context.cursor), datetime.now(UTC))
+        skip = None if told else f"nothing new in {counted(len(names), 'table')} but what Dagster's runs told"
+        return dg.SensorResult(asset_events=told, skip_reason=skip, cursor=known.write())
+
+    return sensor
+
+
+def look(
+    instance: dg.DagsterInstance, lake: Lake, names: Sequence[str], known: Known, now: datetime
+) -> tuple[list[dg.AssetMaterialization | dg.AssetObservation], Known]:
+    """What is to be told of the tables, and what is known then.
+
+    Args:
+        instance: Dagster's.
+        lake: Where the tables are.
+        names: The tables.
+        known: What is known.
+        now: The moment.
+    """
+    whole, start, began = known.is_old(now), names.index(known.first) if known.first in names else 0, time.monotonic()
+    versions, left = dict(known.versions), ""
+    moved: dict[str, int] = {}
+    for number, name in enumerate([*names[start:], *names[:start]]):
+        if number and time.monotonic() - began > _LOOK_SECONDS:
+            left = name
+            break
+        version = _version(lake, name, None if whole else versions.get(name))
+        if version is not None and version != versions.get(name):
+            moved[name] = version
+    # asked after the versions: what a run has committed by then, it tells itself, or has told
+    busy = _tables_of_runs(instance, names) if moved else set()
+    told: list[dg.AssetMaterialization | dg.AssetObservation] = []
+    for name, version in moved.items():
+        if name in busy:
+            continue
+        last = _last(instance, name)
+        before = _said(last, versions.get(name))
+        if before is None or before != version:
+            told.append(_event(lake, name, version, before if before is None or before < version else None, last))
+        versions[name] = version
+    looked = now.isoformat(timespec="seconds") if whole and not left else known.whole
+    return told, replace(known, versions=versions, whole=looked, first=left)
+
+
+def _version(lake: Lake, name: str, known: int | None) -> int | None:
+    if known is not None:
+        key = f"{lake.settings.table_uri(name)}/_delta_log/{known + 1:020d}.json".split("/", 3)[3]
+        if lake.store.info(lake.settings.bucket, key) is None:
+            return known
+    return lake.version(name)
+
+
+def _tables_of_runs(instance: dg.DagsterInstance, names: Sequence[str]) -> set[str]:
+    busy: set[str] = set()
+    for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED), limit=_MOST_RUNS):
+        if run.asset_selection is None and run.asset_check_selection is None:
+            return set(names)
+        busy |= {name for name in names if key_of(name) in (run.asset_selection or ())}
+    return busy
+
+
+def _last(instance: dg.DagsterInstance, name: str) -> dg.AssetMaterialization | None:
+    event = instance.get_latest_materialization_event(key_of(name))
+    return event.asset_materialization if event else None
+
+
+def _said(last: dg.AssetMaterialization | None, told: int | None) -> int | None:
+    """The newest version that Dagster knows of."""
+    shown = last.metadata.get("delta_version") if last else None
+    version = shown.value if isinstance(shown, dg.IntMetadataValue) else None
+    return max((one for one in (version, told) if one is not None), default=None)
+
+
+def _event(
+    lake: Lake, name: str, version: int, before: int | None, last: dg.AssetMaterialization | None
+) -> dg.AssetMaterialization | dg.AssetObservation:
+    commits, info = lake.commits_since(name, before, last=_MOST_COMMITS), lake.describe(name)
+    listed = markdown([_row(one) for one in commits])
+    metadata: dict[str, Any] = {
+        "came_from": "outside of Dagster's runs",
+        "delta_version": version,
+        "commits": dg.MetadataValue.md(listed),
+        **({"delta_version_before": before} if before is not None else {}),
+    }
+    if before is not None and len(commits) == version - before:  # else there are more than were read
+        metadata |= {
+            "rows_added": sum(one.rows_added for one in commits),
+            "batches": sum(one.batch_id is not None for one in commits),
+        }
+    if info is not None:
+        metadata |= {"dagster/row_count": info.rows, "table_files": info.files, "table_bytes": info.size_bytes}
+    if last is not None and not any(map(_has_data, commits)):
+        return dg.AssetObservation(key_of(name), metadata=metadata)
+    if last is not None and "schema_version" in last.metadata:  # the next run shows what is new since then
+        metadata["schema_version"] = last.metadata["schema_version"]
+    metadata[LAST_DATA] = dg.MetadataValue.md(f"outside of Dagster's runs, up to version {version}\n\n{listed}")
+    tags = {"dagster/data_version": str(version)}
+    return dg.AssetMaterialization(key_of(name), metadata=metadata, tags=tags)
+
+
+def _has_data(one: Commit) -> bool:
+    return one.batch_id is not None or bool(one.rows_added or one.rows_updated or one.rows_removed)
+
+
+def _row(one: Commit) -> dict[str, Any]:
+    changed = {"rows added": one.rows_added, "rows updated": one.rows_updated, "rows removed": one.rows_removed}
+    return {"version": one.version, "operation": one.operation, "batch": one.batch_id, **changed}

@@ -1,0 +1,46 @@
+"""A run's receipt adds up, and stays in view while nothing comes; no session is opened."""
+
+import pytest
+from dagster_rooms import Room
+
+
+@pytest.fixture
+def room(lake, tmp_path, instance):
+    return Room(lake, tmp_path, instance)
+
+
+def test_a_receipt_accounts_for_every_file_and_row_and_a_quiet_run_keeps_it(room):
+    world = room.world.declare(options={"badRecordsPath": f"{room.world.lake.settings.lake_uri}/bad"}, schema="id INT")
+    world.put("1.json", [{"id": 1}, {"id": 2}])
+    world.put("2.json", b"\x1f\x8b\x08\x00broken")
+    world.put("3.json", '{"id": 3}\n{"id": "three"}\n')
+    [busy] = room.materialize()
+    numbers = {name: value.value for name, value in busy.metadata.items()}
+    files = ("files_offered", "files_ingested", "files_skipped", "files_quarantined")
+    assert [numbers[name] for name in files] == [3, 2, 0, 1]
+    rows = ("rows_in", "rows_out", "rows_quarantined", "rows_unaccounted")
+    assert [numbers[name] for name in rows] == [4, 3, 1, 0]
+    places = ("journal_from", "journal_to", "backlog_files", "backlog_oldest_seconds")
+    assert [numbers[name] for name in places] == [0, 3, 0, 0]
+    assert "| rows\\_in | 4 |" in numbers["last_run_with_data"]
+    [quiet] = room.materialize()
+    assert (quiet.metadata["rows_in"].value, quiet.metadata["journal_from"].value) == (0, 3)
+    assert quiet.metadata["last_run_with_data"] == busy.metadata["last_run_with_data"]
+    world.put("4.json", [{"id": 4}])
+    [later] = room.materialize()
+    assert (later.metadata["journal_from"].value, later.metadata["journal_to"].value) == (3, 4)
+    assert later.metadata["rows_unaccounted"].value == 0
+
+
+def test_checks_can_be_executed_without_a_run_of_their_table(room):
+    room.world.put("1.json", [{"id": 1}])
+    room.materialize()
+    [check, *others] = room.made.resolve_asset_graph().asset_check_keys
+    job = room.made.resolve_implicit_global_asset_job_def()
+    alone = job.get_subset(asset_check_selection={check}).execute_in_process(instance=room.instance)
+    assert others and alone.success
+    [found] = alone.get_asset_check_evaluations()
+    assert (found.asset_check_key, found.passed) == (check, True)
+    assert not alone.get_asset_materialization_events()
+    every = job.get_subset(asset_check_selection={check, *others}).execute_in_process(instance=room.instance)
+    assert {one.asset_check_key for one in every.get_asset_check_evaluations()} == {check, *others}
