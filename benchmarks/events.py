@@ -26,7 +26,8 @@ from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.files import told
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.events import setup
-from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.events.address import InboxAddress
+from lakehouse.events.places import open_inbox
 from lakehouse.lake import Lake
 from lakehouse.service.service import Service
 from lakehouse.streams.trigger import Trigger
@@ -95,7 +96,7 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
     # behind known keys, so that no look may begin after the last one
     names = [f"many/{number * (known // new):08d}-new.json" for number in range(new)]
     _put(lake, names)
-    inbox = SqliteInbox(lake.settings.inbox_path)
+    inbox = open_inbox(InboxAddress.of(lake.settings))
     _until(lambda: len(inbox.has(_BUCKET, names)) == new, lambda: f"{inbox.size()} events")
     inbox.close()
     result: dict[str, Any] = {"known": known, "new": new}
@@ -122,7 +123,7 @@ def _outage(lake: Lake, files: int) -> dict[str, Any]:
     assert webhook is not None
     _until(lambda: webhook.waiting() == 0, lambda: f"{webhook.waiting()} events wait", every_seconds=1.0)
     told.GRACE = told.timedelta(0)
-    inbox = SqliteInbox(lake.settings.inbox_path)
+    inbox = open_inbox(InboxAddress.of(lake.settings))
     started = time.monotonic()
     source.discover()
     seconds = time.monotonic() - started
@@ -142,7 +143,7 @@ def _outage(lake: Lake, files: int) -> dict[str, Any]:
 
 def _source(lake: Lake, journal: str, *, events: bool, **options: str) -> Source:
     given = {"useNotifications": str(events).lower(), "journalLocation": f"{lake.settings.lake_uri}/{journal}/"}
-    given |= {"format": "json", "eventsInbox": str(lake.settings.inbox_path), **options}
+    given |= {"format": "json", "eventsInbox": InboxAddress.of(lake.settings).public, **options}
     parsed = CloudFilesOptions.parse(
         {"path": f"s3a://{_BUCKET}/many/", **{f"cloudFiles.{name}": value for name, value in given.items()}}
     )
@@ -155,7 +156,7 @@ def _put(lake: Lake, keys: Iterable[str]) -> None:
 
 
 def _told(lake: Lake, prefix: str) -> list[float]:
-    inbox = SqliteInbox(lake.settings.inbox_path)
+    inbox = open_inbox(InboxAddress.of(lake.settings))
     seconds = inbox.delays_seconds(_BUCKET, prefix)
     inbox.close()
     return _percentiles(seconds)

@@ -113,8 +113,10 @@ class Settings(BaseSettings):
         None, description="for how long the table ops.batches keeps a row for each batch; unset = it is not written"
     )
     engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
-    events_inbox: Path | None = Field(
-        None, description="file of the events that tell of new files; unset = events/inbox.sqlite in LAKEHOUSE_HOME"
+    events_inbox: SecretStr | None = Field(
+        None,
+        description="where events tell of new files: a file, postgresql://... or sqs://...; unset = "
+        "events/inbox.sqlite in LAKEHOUSE_HOME",
     )
     events_token: SecretStr | None = Field(
         None, description="what a store has to say to lakehouse events serve; unset = one that events enable makes"
@@ -130,6 +132,9 @@ class Settings(BaseSettings):
                 raise ValueError("LAKEHOUSE_S3_ENDPOINT must look like http://host:port or https://host")
             if self.s3_access_key is None:
                 raise ValueError("LAKEHOUSE_S3_ENDPOINT needs LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY")
+        inbox = self.events_inbox.get_secret_value() if self.events_inbox else "/"
+        if "://" in inbox and not re.match(r"(postgres|postgresql|sqs|sqs\+http)://[^/]*/.", inbox):
+            raise ValueError("LAKEHOUSE_EVENTS_INBOX must be a file, postgresql://... or sqs://...: docs/events.md")
         remote = self.spark_remote.get_secret_value() if self.spark_remote else None
         if remote is not None and not re.match(r"sc://.+|local(\[(\d+|\*)\])?$", remote):
             raise ValueError("LAKEHOUSE_SPARK_REMOTE must be sc://host:port or local[N]")
@@ -157,14 +162,15 @@ class Settings(BaseSettings):
             folders["contracts"] = settings.contracts
         if settings.minio_binary is not None:
             folders["minio_binary"] = settings.minio_binary
-        if settings.events_inbox is not None:
-            folders["events_inbox"] = settings.events_inbox
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
 
     @property
-    def inbox_path(self) -> Path:
-        """The file of the inbox of events."""
-        return self.events_inbox or self.home / "events" / "inbox.sqlite"
+    def inbox(self) -> SecretStr:
+        """The address of the inbox of events: a file's whole path, or as it was given."""
+        given = self.events_inbox.get_secret_value() if self.events_inbox else str(self.home / "events/inbox.sqlite")
+        if "://" in given:
+            return SecretStr(given)
+        return SecretStr(str(Path(given.removeprefix("sqlite:")).expanduser().absolute()))
 
     @property
     def lake_uri(self) -> str:

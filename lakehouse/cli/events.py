@@ -23,6 +23,7 @@ Tables = Annotated[list[str] | None, typer.Argument(help="layer.name of each; de
 def enable(tables: Tables = None, as_json: bool = Json) -> None:
     """Make the store tell of new files in the tables' folders, and start the receiver."""
     from lakehouse.events import setup
+    from lakehouse.events.address import InboxAddress
     from lakehouse.settings import Settings
 
     with command(as_json) as out:
@@ -33,7 +34,7 @@ def enable(tables: Tables = None, as_json: bool = Json) -> None:
         for one in told:
             out.line(f"the store tells of new files in {one}")
         out.line("tables take them from the inbox with the option cloudFiles.useNotifications: true")
-        out.result({"folders": told, "inbox": str(settings.inbox_path)})
+        out.result({"folders": told, "inbox": InboxAddress.of(settings).public})
 
 
 @events.command("disable")
@@ -61,6 +62,7 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
     from lakehouse.events import setup
     from lakehouse.settings import Settings
     from lakehouse.storage import find_store
+    from lakehouse.storage.webhook import Webhook
 
     with command(as_json) as out:
         settings = Settings.load()
@@ -73,15 +75,19 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
         ]
         out.table(["folder", "told of"], rows)
         facts: dict[str, Any] = {"folders": [{"folder": name, "rule": rule == "yes"} for name, rule in rows]}
-        if found.webhook is not None:
-            waiting, received = found.webhook.waiting(), found.received
+        if found.target is not None:
+            facts["waiting_events"] = waiting = found.target.waiting()
+        if isinstance(found.target, Webhook):
+            received = found.received
             answers = ", ".join(f"{count:,} {name}" for name, count in sorted((received or {}).items()) if count)
             alive = f"answers; since it began: {answers or 'nothing'}" if received is not None else "does not answer"
-            out.line(f"receiver {found.webhook.url} {alive}; {counted(waiting, 'event')} at the store")
-            facts |= {"receiver": found.webhook.url, "received": received, "waiting_events": waiting}
+            out.line(f"receiver {found.target.url} {alive}; {counted(waiting, 'event')} at the store")
+            facts |= {"receiver": found.target.url, "received": received}
+        elif found.target is not None:
+            out.line(f"the store writes its events into the database itself; {counted(waiting, 'event')} wait there")
         facts["inbox"] = _show_inbox(out, settings)
         out.result(facts)
-        well = all(rule == "yes" for _, rule in rows) and (found.webhook is None or found.received is not None)
+        well = all(rule == "yes" for _, rule in rows) and found.well
     if not well:
         raise typer.Exit(1)
 
@@ -95,9 +101,10 @@ def serve(
     import signal
     from types import FrameType
 
+    from lakehouse.events.address import InboxAddress
+    from lakehouse.events.places import open_inbox
     from lakehouse.events.receiver import HOST, Receiver
     from lakehouse.events.setup import token_of
-    from lakehouse.events.sqlite_inbox import SqliteInbox
     from lakehouse.settings import Settings
 
     def end(number: int, frame: FrameType | None) -> None:
@@ -106,25 +113,32 @@ def serve(
     with command(as_json, warn=False) as out:
         settings = Settings.load()
         token = token_of(settings).get_secret_value()
-        receiver = Receiver(SqliteInbox(settings.inbox_path, create=True), token, port)
+        address = InboxAddress.of(settings)
+        receiver = Receiver(open_inbox(address, create=True), token, port)
         signal.signal(signal.SIGTERM, end)
-        out.line(f"receiving events on http://{HOST}:{receiver.port}/ into {settings.inbox_path}")
-        out.result({"url": f"http://{HOST}:{receiver.port}/", "inbox": str(settings.inbox_path)})
+        out.line(f"receiving events on http://{HOST}:{receiver.port}/ into {address.public}")
+        out.result({"url": f"http://{HOST}:{receiver.port}/", "inbox": address.public})
         receiver.run()
 
 
 def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
     """Prints how the inbox is; None where there is none."""
-    from lakehouse.events.sqlite_inbox import opened
+    from lakehouse.errors import ConfigurationError
+    from lakehouse.events.address import InboxAddress
+    from lakehouse.events.places import opened
 
-    if not settings.inbox_path.is_file():
-        out.line(f"there is no inbox: {settings.inbox_path}")
+    address = InboxAddress.of(settings)
+    if address.file is not None and not address.file.is_file():
+        out.line(f"there is no inbox: {address.public}")
         return None
-    with opened(settings.inbox_path) as inbox:
-        (count, newest), readers, last = inbox.size(), inbox.readers(), inbox.last_number()
-    size = settings.inbox_path.stat().st_size
+    try:
+        with opened(address) as inbox:
+            (count, newest, size), readers, last = inbox.size(), inbox.readers(), inbox.last_number()
+    except ConfigurationError as error:
+        out.line(f"{error.what}: {address.public}")
+        return None
     at = f", newest {newest:%Y-%m-%d %H:%M:%SZ}" if newest else ""
-    out.line(f"inbox {settings.inbox_path}: {counted(count, 'event')}, {size / 1e6:,.1f} MB{at}")
+    out.line(f"inbox {address.public}: {counted(count, 'event')}, {size / 1e6:,.1f} MB{at}")
     if readers:
         names = ["reader", "unread", "by events", "not told of", "loss", "last time", "listed"]
         rows = [
@@ -153,7 +167,7 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
         for one in readers
     ]
     newest_at = newest.isoformat() if newest else None
-    return {"path": str(settings.inbox_path), "events": count, "bytes": size, "newest": newest_at, "readers": told}
+    return {"path": address.public, "events": count, "bytes": size, "newest": newest_at, "readers": told}
 
 
 def _folders(settings: Settings, tables: list[str] | None) -> dict[str, list[str]]:

@@ -221,7 +221,11 @@ def ingest(
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
-def demo(context: typer.Context, as_json: bool = Json) -> None:
+def demo(
+    context: typer.Context,
+    by_events: Annotated[bool, typer.Option("--events", help="files that events tell of; --files N of them")] = False,
+    as_json: bool = Json,
+) -> None:
     """Run the whole story with Dagster: sample files, sensor, job, checks. Needs a clone of the project."""
     if not Path("assets/demo.py").is_file():
         with command(as_json):
@@ -233,7 +237,7 @@ def demo(context: typer.Context, as_json: bool = Json) -> None:
             )
     arguments = ["--json"] if as_json else []
     raise typer.Exit(
-        subprocess.run([sys.executable, "-m", "assets.demo", *arguments, *context.args], check=False).returncode
+        subprocess.run([sys.executable, "-m", f"assets.demo{'_events' * by_events}", *arguments, *context.args], check=False).returncode
     )
 
 

@@ -13,9 +13,10 @@ from datetime import datetime
 from lakehouse.dagster.arrivals import Fresh, Look, Seen, mark_of, time_of
 from lakehouse.dagster.landing import Folder
 from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events.address import InboxAddress
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import Inbox
-from lakehouse.events.sqlite_inbox import opened
+from lakehouse.events.places import opened
 from lakehouse.settings import Settings
 from lakehouse.storage.store import ObjectInfo
 
@@ -50,7 +51,7 @@ def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime
     if not folder.by_events:
         return ToldLook(None, 0)
     try:
-        with opened(settings.inbox_path) as inbox:
+        with opened(InboxAddress.of(settings)) as inbox:
             return _look(inbox, folder, seen, now)
     except (ConfigurationError, TransientError) as error:
         _log.warning("%s is listed, because its inbox cannot be read: %s", folder.uri, error.what)
@@ -58,6 +59,7 @@ def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime
 
 
 def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
+    inbox.gather()
     last = inbox.last_number()
     age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds() if seen.listed_at else -1.0
     due = not 0 <= age_seconds < folder.listing_interval_seconds()

@@ -26,6 +26,7 @@ from pydantic import SecretStr
 from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.engine import conf, jars, java
 from lakehouse.errors import EngineUnavailable, LakehouseError
+from lakehouse.events.address import VARIABLE as INBOX
 from lakehouse.processes import Running, Server, free_port, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage import StoreEndpoint
@@ -225,7 +226,7 @@ def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> li
 
 def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
     """Credentials, places and interpreter for the JVM and the Python workers it starts."""
-    told = {name: os.environ[name] for name in (PATHS, ROOT) if name in os.environ}
+    told = {name: os.environ[name] for name in (PATHS, ROOT, INBOX) if name in os.environ}
     return {
         **told,
         **environment_of(endpoint),

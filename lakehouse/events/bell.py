@@ -8,11 +8,12 @@ from collections.abc import Callable
 
 from lakehouse.events.inbox import Inbox
 
-_LOOK_SECONDS = 0.05
+_STEP_SECONDS = 0.2
+"""So long until who stops is heard."""
 
 
 class Bell:
-    """Of one inbox; a look at it costs some microseconds.
+    """Of one inbox.
 
     Args:
         inbox: Where events come.
@@ -29,6 +30,7 @@ class Bell:
     def wait(self, stop: threading.Event, seconds: float, now: Callable[[], float] = time.monotonic) -> bool:
         """Waits for an event after ``listen``, for ``stop``, or until the time is over; returns whether to stop."""
         deadline = now() + seconds
-        while not stop.is_set() and now() < deadline and self._inbox.last_number() <= self._heard:
-            stop.wait(min(_LOOK_SECONDS, max(deadline - now(), 0.0)))
+        while not stop.is_set() and (left := deadline - now()) > 0:
+            if self._inbox.wait(self._heard, min(_STEP_SECONDS, left)):
+                break
         return stop.is_set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import quote_plus, unquote_plus
 
 CREATED = "ObjectCreated:"
 """Beginning of the names of events that bring a file."""
@@ -45,8 +45,12 @@ class Event:
     modified: datetime | None = None
 
 
-def events_of(body: bytes) -> tuple[list[Event], int]:
+def events_of(body: bytes, modified_milliseconds: int | None = None) -> tuple[list[Event], int]:
     """The events of new objects in a webhook's body, and how many others it has.
+
+    Args:
+        body: JSON.
+        modified_milliseconds: The store's time of the objects, where that is known apart from the body.
 
     Raises:
         Malformed: it is none that MinIO or S3 sends.
@@ -54,9 +58,24 @@ def events_of(body: bytes) -> tuple[list[Event], int]:
     try:
         records = json.loads(body)["Records"]
         read = list(_read(records))
+        if modified_milliseconds is not None:
+            modified = _EPOCH + timedelta(milliseconds=modified_milliseconds)
+            read = [replace(one, modified=modified) for one in read]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Malformed(type(error).__name__) from None
     return read, len(records) - len(read)
+
+
+def record_of(event: Event) -> str:
+    """The body of an event, as a store sends it."""
+    said = {"key": quote_plus(event.key), "size": event.size_bytes, "eTag": event.e_tag, "sequencer": event.sequencer}
+    record = {
+        "eventSource": _BY_MINIO if event.modified else "",
+        "eventTime": event.at.isoformat(),
+        "eventName": f"s3:{CREATED}Put",
+        "s3": {"bucket": {"name": event.bucket}, "object": said},
+    }
+    return json.dumps({"Records": [record]})
 
 
 def _read(records: list[dict[str, Any]]) -> Iterator[Event]:

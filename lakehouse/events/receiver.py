@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 import logging
-import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +13,9 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.events.event import Malformed, events_of
-from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.events.inbox import Inbox
 
 HOST = "127.0.0.1"
 MOST_BYTES = 1 << 20
@@ -43,7 +42,7 @@ class Receiver:
 
     def __init__(
         self,
-        inbox: SqliteInbox,
+        inbox: Inbox,
         token: str,
         port: int = 0,
         *,
@@ -104,9 +103,9 @@ class Receiver:
             return HTTPStatus.BAD_REQUEST
         try:
             new = self.inbox.put(events, self._now())
-        except sqlite3.Error as error:
+        except LakehouseError as error:
             self.count("failed")
-            _log.error("the inbox takes no events: %s", error)
+            _log.error("the inbox takes no events: %s", error.what)
             return HTTPStatus.SERVICE_UNAVAILABLE
         self.count("new", new)
         self.count("known", len(events) - new)
@@ -117,8 +116,8 @@ class Receiver:
         while not self._closed.wait(_PRUNED_EVERY_SECONDS):
             try:
                 self.inbox.prune(self._now())
-            except sqlite3.Error as error:
-                _log.error("the inbox could not be pruned: %s", error)
+            except LakehouseError as error:
+                _log.error("the inbox could not be pruned: %s", error.what)
 
 
 class _Server(ThreadingHTTPServer):

@@ -15,15 +15,26 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events.address import InboxAddress
+from lakehouse.events.places import open_inbox
+from lakehouse.events.postgres_schema import EVENTS
 from lakehouse.events.receiver import HOST
-from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage.bucket_rules import BucketRules
 from lakehouse.storage.embedded import stop_store, store_server
 from lakehouse.storage.opening import ensure_store
 from lakehouse.storage.store import StoreEndpoint
-from lakehouse.storage.webhook import Webhook, webhook_of, write_webhook
+from lakehouse.storage.webhook import (
+    DATABASES,
+    WEBHOOKS,
+    Database,
+    Target,
+    Webhook,
+    target_of,
+    webhook_of,
+    write_target,
+)
 
 _START_SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
@@ -54,15 +65,17 @@ def enable(settings: Settings, folders: Folders, say: Say = lambda text: None) -
         ConfigurationError: the store cannot send events, or lacks the targets.
         TransientError: the receiver does not start.
     """
+    address = InboxAddress.of(settings)
     if settings.s3_endpoint is None:
-        _require_minio(settings)
-        _give_target(settings, say)
+        _require_minio(settings, address)
+    open_inbox(address, create=True).close()
+    if settings.s3_endpoint is None:
+        _give_target(settings, address, say)
         ensure_receiver(settings)
-    else:
-        SqliteInbox(settings.inbox_path, create=True).close()
     endpoint = ensure_store(settings, say)
+    targets = _targets(address)
     for bucket, wanted in folders.items():
-        rules = BucketRules(endpoint, bucket)
+        rules = BucketRules(endpoint, bucket, targets)
         rules.set(rules.folders() | set(wanted))
     return endpoint
 
@@ -70,14 +83,15 @@ def enable(settings: Settings, folders: Folders, say: Say = lambda text: None) -
 def disable(settings: Settings, folders: Folders, say: Say = lambda text: None, *, all_of_it: bool) -> None:
     """Makes the store tell no more of these folders; with ``all_of_it`` the receiver ends, too. The inbox stays."""
     endpoint = ensure_store(settings, say)
+    targets = _targets(InboxAddress.of(settings))
     for bucket, unwanted in folders.items():
-        rules = BucketRules(endpoint, bucket)
+        rules = BucketRules(endpoint, bucket, targets)
         rules.set(set() if all_of_it else rules.folders() - set(unwanted))
     if all_of_it and settings.s3_endpoint is None:
         stop_receiver(settings)
         folder = store_server(settings).folder
-        if webhook_of(folder) is not None:
-            write_webhook(folder, None)
+        if target_of(folder) is not None:
+            write_target(folder, None)
             stop_store(settings)
             ensure_store(settings, say)
 
@@ -98,7 +112,7 @@ def ensure_receiver(settings: Settings) -> None:
         if server.running() is not None:
             return
         port = _port(webhook)
-        place = {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_EVENTS_INBOX": str(settings.inbox_path)}
+        place = {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_EVENTS_INBOX": settings.inbox.get_secret_value()}
         started = server.start(
             [sys.executable, "-m", "lakehouse.cli.main", "events", "serve", "--port", str(port)],
             environment={**os.environ, **place},
@@ -143,32 +157,60 @@ class EventsStatus:
     """How events are.
 
     Attributes:
-        webhook: Where the embedded store sends them; None for nowhere, or for a store that is not ours.
+        target: Where the embedded store sends them; None for nowhere, or for a store that is not ours.
         received: What the receiver has answered since it began; None when it does not answer.
         told: Of each bucket, the folders that its rules name.
     """
 
-    webhook: Webhook | None
+    target: Target | None
     received: Mapping[str, int] | None
     told: Mapping[str, set[str]]
+
+    @property
+    def well(self) -> bool:
+        """Whether somebody takes what the embedded store sends."""
+        return not isinstance(self.target, Webhook) or self.received is not None
 
 
 def status(settings: Settings, endpoint: StoreEndpoint, folders: Folders) -> EventsStatus:
     """Looks at rules and receiver; starts nothing."""
-    webhook = webhook_of(store_server(settings).folder) if settings.s3_endpoint is None else None
-    told = {bucket: BucketRules(endpoint, bucket).folders() for bucket in folders}
-    return EventsStatus(webhook, counts_of(webhook) if webhook else None, told)
+    target = target_of(store_server(settings).folder) if settings.s3_endpoint is None else None
+    targets = _targets(InboxAddress.of(settings))
+    told = {bucket: BucketRules(endpoint, bucket, targets).folders() for bucket in folders}
+    return EventsStatus(target, counts_of(target) if isinstance(target, Webhook) else None, told)
 
 
-def _give_target(settings: Settings, say: Say) -> None:
+def _targets(address: InboxAddress) -> tuple[str, ...]:
+    """What a bucket's rules send events to."""
+    if address.kind == "sqs":
+        from lakehouse.events.sqs_inbox import SqsInbox
+
+        inbox = SqsInbox(address)
+        try:
+            return (inbox.arn(),)
+        finally:
+            inbox.close()
+    return DATABASES if address.kind == "postgresql" else WEBHOOKS
+
+
+def _give_target(settings: Settings, address: InboxAddress, say: Say) -> None:
     folder: Path = store_server(settings).folder
+    if address.kind == "postgresql":
+        database = Database(address.secret, EVENTS, folder / "queue")
+        if target_of(folder) == database:
+            return
+        stop_receiver(settings)
+        write_target(folder, database)
+        if stop_store(settings):
+            say("the object store is started again, and writes its events into the database")
+        return
     given, token = webhook_of(folder), token_of(settings)
     free = given is None or receiver_server(settings).running() is not None or port_is_free(_port(given))
     if given is not None and free and given.token.get_secret_value() == token.get_secret_value():
         return
     url = given.url if given is not None and free else f"http://{HOST}:{free_port()}/"
     stop_receiver(settings)
-    write_webhook(folder, Webhook(url, token, folder / "queue"))
+    write_target(folder, Webhook(url, token, folder / "queue"))
     if stop_store(settings):
         say("the object store is started again, with the receiver of its events")
 
@@ -177,7 +219,15 @@ def _port(webhook: Webhook) -> int:
     return urlsplit(webhook.url).port or 0
 
 
-def _require_minio(settings: Settings) -> None:
+def _require_minio(settings: Settings, address: InboxAddress) -> None:
+    if address.kind == "sqs":
+        raise ConfigurationError(
+            "the embedded store sends no events to a queue of SQS",
+            where="lakehouse events enable",
+            state="nothing was changed",
+            next_command="name a file or a PostgreSQL database in LAKEHOUSE_EVENTS_INBOX, or Amazon's S3 in "
+            "LAKEHOUSE_S3_ENDPOINT",
+        )
     if settings.store != "minio":
         raise ConfigurationError(
             f"events are taken from MinIO, and the embedded store is {settings.store}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import astuple, fields
@@ -12,17 +13,12 @@ from pathlib import Path
 
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.event import Event
-from lakehouse.events.inbox import Reader, Told
+from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, MOST_EVENTS, Reader, Told
 from lakehouse.processes import private_folder
-
-KEPT_AT_LEAST = timedelta(hours=1)
-"""An event that all readers have read stays so long: whoever only looks for new ones sees it, too."""
-KEPT_AT_MOST = timedelta(days=7)
-MOST_EVENTS = 1_000_000
-"""About 300 MB; what is older goes, and a reader that has not read it lists its folder."""
 
 _VERSION = 1
 _BUSY_SECONDS = 30
+_LOOK_SECONDS = 0.02
 _KEYS = 500
 _READER = ", ".join(one.name for one in fields(Reader))
 _SCHEMA = """
@@ -42,19 +38,9 @@ INSERT INTO forgotten VALUES (0);
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[SqliteInbox]:
-    """The inbox of that file, closed at the end.
-
-    Raises:
-        ConfigurationError: there is none, or it is damaged.
-        TransientError: it is locked, or its disk is full.
-    """
+def _explained(path: Path) -> Iterator[None]:
     try:
-        inbox = SqliteInbox(path)
-        try:
-            yield inbox
-        finally:
-            inbox.close()
+        yield
     except sqlite3.OperationalError as error:
         raise TransientError(
             f"the inbox of file events cannot be used now: {error}",
@@ -80,7 +66,8 @@ class SqliteInbox:
         create: Whether a missing one is made.
 
     Raises:
-        ConfigurationError: there is none, or it is of another release.
+        ConfigurationError: there is none, it is of another release, or damaged.
+        TransientError: it is locked, or its disk is full.
     """
 
     def __init__(self, path: Path, *, create: bool = False) -> None:
@@ -96,9 +83,14 @@ class SqliteInbox:
             private_folder(path.parent)
             path.touch(mode=0o600)
         self._lock = threading.Lock()
-        self._opened = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._opened.execute("PRAGMA journal_mode=WAL")
-        self._opened.execute("PRAGMA synchronous=FULL")
+        with _explained(path):
+            self._opened = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            try:
+                self._opened.execute("PRAGMA journal_mode=WAL")
+                self._opened.execute("PRAGMA synchronous=FULL")
+            except sqlite3.Error:
+                self._opened.close()
+                raise
         if (version := self._version()) == 0:
             with self._changing() as run:
                 if self._opened.execute("PRAGMA user_version").fetchone() == (0,):
@@ -114,7 +106,7 @@ class SqliteInbox:
             )
 
     def close(self) -> None:
-        """Closes the file."""
+        """See ``Inbox``."""
         with self._lock:
             self._opened.close()
 
@@ -133,6 +125,16 @@ class SqliteInbox:
             )
             return run.total_changes - before
 
+    def gather(self, patience_seconds: float = 0.0) -> None:
+        """See ``Inbox``: who receives fills it."""
+
+    def wait(self, beyond: int, seconds: float) -> bool:
+        """See ``Inbox``."""
+        deadline = time.monotonic() + seconds
+        while (there := SqliteInbox.last_number(self)) <= beyond and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(_LOOK_SECONDS, left))
+        return there > beyond
+
     def last_number(self) -> int:
         """See ``Inbox``."""
         return self._number("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
@@ -144,11 +146,11 @@ class SqliteInbox:
     def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
         """See ``Inbox``."""
         found = self._rows(
-            "SELECT number, bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds FROM events "
+            "SELECT number, received, bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds FROM events "
             "WHERE number > ? AND number <= ? AND bucket = ? AND substr(key, 1, ?) = ? ORDER BY number LIMIT ?",
             (after, upto, bucket, len(prefix), prefix, most),
         )
-        return [Told(row[0], _event(row[1:])) for row in found]
+        return [Told(row[0], _event(row[2:]), datetime.fromtimestamp(row[1], UTC)) for row in found]
 
     def has(self, bucket: str, keys: Collection[str]) -> set[str]:
         """See ``Inbox``."""
@@ -165,7 +167,7 @@ class SqliteInbox:
         return next((one for one in self.readers() if one.name == name), None)
 
     def readers(self) -> list[Reader]:
-        """All of them."""
+        """See ``Inbox``."""
         rows = self._rows(f"SELECT {_READER} FROM readers ORDER BY name", ())
         return [_reader(row) for row in rows]
 
@@ -190,7 +192,7 @@ class SqliteInbox:
             )
 
     def prune(self, now: datetime) -> int:
-        """Removes what all readers have read, what is too old, and what is too much; returns how many events."""
+        """See ``Inbox``."""
         seen_before = (now - KEPT_AT_LEAST).timestamp()
         too_old = (now - KEPT_AT_MOST).timestamp()
         with self._changing() as run:
@@ -211,19 +213,10 @@ class SqliteInbox:
                 run.execute("UPDATE forgotten SET upto = max(upto, ?)", (gone,))
             return removed
 
-    def size(self) -> tuple[int, datetime | None]:
-        """How many events it has, and when the newest was made."""
+    def size(self) -> tuple[int, datetime | None, int]:
+        """See ``Inbox``."""
         [(count, newest)] = self._rows("SELECT count(*), max(at) FROM events", ())
-        return count, datetime.fromtimestamp(newest, UTC) if newest else None
-
-    def delays_seconds(self, bucket: str, prefix: str) -> list[float]:
-        """Of each event below a prefix, how long after its object's time it was put."""
-        rows = self._rows(
-            "SELECT received - modified_milliseconds / 1000.0 FROM events "
-            "WHERE modified_milliseconds IS NOT NULL AND bucket = ? AND substr(key, 1, ?) = ?",
-            (bucket, len(prefix), prefix),
-        )
-        return [seconds for (seconds,) in rows]
+        return count, datetime.fromtimestamp(newest, UTC) if newest else None, self.path.stat().st_size
 
     def _version(self) -> int:
         return self._number("PRAGMA user_version")
@@ -232,12 +225,12 @@ class SqliteInbox:
         return int(next(iter(self._rows(query, ())), (0,))[0])
 
     def _rows(self, query: str, values: Sequence[object]) -> list[tuple]:
-        with self._lock, closing(self._opened.execute(query, values)) as found:
+        with _explained(self.path), self._lock, closing(self._opened.execute(query, values)) as found:
             return found.fetchall()
 
     @contextmanager
     def _changing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
+        with _explained(self.path), self._lock:
             self._opened.execute("BEGIN IMMEDIATE")
             try:
                 yield self._opened

@@ -13,6 +13,7 @@ from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
 from lakehouse.autoloader.options.parse import METADATA, WIDENING, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, glob_regex, plain_uri, resolved, source_id, split_uri
 from lakehouse.errors import ConfigurationError
+from lakehouse.events.address import InboxAddress
 from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class Files(Flow):
             if self.columns is None:
                 own["cloudFiles.schemaLocation"] = settings.schema_uri(table)
             if self.by_events:
-                own["cloudFiles.eventsInbox"] = str(settings.inbox_path)
+                own["cloudFiles.eventsInbox"] = InboxAddress.of(settings).public
         if self.hints is not None:
             own["cloudFiles.schemaHints"] = self.hints
         if self.glob is not None:

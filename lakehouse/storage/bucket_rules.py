@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from minio import Minio
 from minio.error import S3Error
@@ -13,7 +13,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.storage.minio_store import MinioStore
 from lakehouse.storage.s3_errors import explained
 from lakehouse.storage.store import StoreEndpoint
-from lakehouse.storage.webhook import DIRECT, QUEUED, arn_of
+from lakehouse.storage.webhook import WEBHOOKS
 
 EVENTS = ["Put", "Post", "Copy", "CompleteMultipartUpload"]
 """What brings a file."""
@@ -26,17 +26,18 @@ class BucketRules:
     Args:
         endpoint: The store.
         bucket: The bucket.
+        targets: What each rule sends events to, by the names that the store has for them.
     """
 
-    def __init__(self, endpoint: StoreEndpoint, bucket: str) -> None:
+    def __init__(self, endpoint: StoreEndpoint, bucket: str, targets: Sequence[str] = WEBHOOKS) -> None:
+        self._targets = targets
         self._client: Minio = MinioStore(endpoint).client
         self._bucket, self._where = bucket, f"{endpoint.url}/{bucket}"
 
     def folders(self) -> set[str]:
-        """The folders of which the bucket tells both of our targets."""
+        """The folders of which the bucket tells all of our targets."""
         ours = [one for one in self._read().queue_config_list if _is_ours(one)]
-        told = [{_prefix(one) for one in ours if one.queue == arn_of(target)} for target in (QUEUED, DIRECT)]
-        return told[0] & told[1]
+        return set.intersection(*({_prefix(one) for one in ours if one.queue == target} for target in self._targets))
 
     def set(self, folders: Collection[str]) -> None:
         """Makes the bucket tell of these folders, and of no others.
@@ -49,7 +50,7 @@ class BucketRules:
             _rule(folder, target)
             for folder in sorted(folders)
             if not any(folder != other and folder.startswith(other) for other in folders)
-            for target in (QUEUED, DIRECT)
+            for target in self._targets
         ]
         rules = [*(one for one in said.queue_config_list if not _is_ours(one)), *own]
         wanted = NotificationConfig(said.cloud_func_config_list, rules, said.topic_config_list)
@@ -66,8 +67,7 @@ class BucketRules:
                     f"the store does not take the rules: {error.message}",
                     where=self._where,
                     state="the bucket's rules are as they were",
-                    next_command="give the store two webhook targets, "
-                    f"{QUEUED} (with a queue folder) and {DIRECT}: docs/events.md names the variables",
+                    next_command=f"give the store the targets {', '.join(self._targets)}: docs/events.md says how",
                 ) from None
 
     def _read(self) -> NotificationConfig:
@@ -84,7 +84,7 @@ def _prefix(one: QueueConfig) -> str:
 
 
 def _rule(folder: str, target: str) -> QueueConfig:
-    name = f"{_OURS}{hashlib.sha256(folder.encode()).hexdigest()[:8]}-{target.lower()}"
+    name = f"{_OURS}{hashlib.sha256(folder.encode()).hexdigest()[:8]}-{target.split(':', 4)[4].lower()[:150]}"
     rule = PrefixFilterRule(folder) if folder else None
     events = [f"s3:ObjectCreated:{one}" for one in EVENTS]
-    return QueueConfig(queue=arn_of(target), events=events, config_id=name, prefix_filter_rule=rule)
+    return QueueConfig(queue=target, events=events, config_id=name, prefix_filter_rule=rule)

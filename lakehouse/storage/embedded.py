@@ -22,7 +22,7 @@ from lakehouse.storage.conditional import prove_conditional_writes
 from lakehouse.storage.kinds import Start, StoreServer, server_of
 from lakehouse.storage.minio_store import MinioStore
 from lakehouse.storage.store import StoreEndpoint
-from lakehouse.storage.webhook import webhook_of
+from lakehouse.storage.webhook import target_of
 
 _START_TIMEOUT_SECONDS = 90
 _TRIES = 3
@@ -142,7 +142,7 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
         endpoint = _endpoint(server, f"http://127.0.0.1:{port}", settings)
         if endpoint is None:
             break
-        told = webhook_of(server.folder)
+        told = target_of(server.folder)
         command, environment = kind.launch(Start(server.folder, data, endpoint, say, settings.minio_binary, told))
         started = time.monotonic()
         running = server.start(

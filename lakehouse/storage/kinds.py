@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 from lakehouse.storage.store import StoreEndpoint
-from lakehouse.storage.webhook import Webhook
+from lakehouse.storage.webhook import Target
 
 Launch = tuple[list[str], Mapping[str, str]]
 """Command and whole environment of a server; credentials are in the environment or in a private file only."""
@@ -26,7 +26,7 @@ class Start:
         endpoint: Address and credentials that it is to have.
         say: Told about a build of the server, which takes minutes.
         minio: The MinIO executable that the settings name.
-        webhook: Who is told of new objects; only MinIO tells.
+        told: Who is told of new objects; only MinIO tells.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Start:
     endpoint: StoreEndpoint
     say: Callable[[str], None] = lambda text: None
     minio: Path | None = None
-    webhook: Webhook | None = None
+    told: Target | None = None
 
 
 class StoreServer(ABC):

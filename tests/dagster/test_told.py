@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,8 @@ from lakehouse.dagster.landing import landing_folders
 from lakehouse.dagster.told import look_by_events
 from lakehouse.declaration import read_catalogue
 from lakehouse.events.event import Event
-from lakehouse.events.sqlite_inbox import KEPT_AT_MOST, SqliteInbox
+from lakehouse.events.inbox import KEPT_AT_MOST
+from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.settings import Settings
 from lakehouse.storage.store import ObjectInfo
 
@@ -38,7 +40,7 @@ class Watched:
         (tmp_path / "lakehouse.yaml").write_text(json.dumps({"tables": tables}))
         self.settings = Settings.load(home=tmp_path / "home", declaration=tmp_path / "lakehouse.yaml")
         [self.folder] = landing_folders(read_catalogue(self.settings))
-        self.inbox = SqliteInbox(self.settings.inbox_path, create=True)
+        self.inbox = SqliteInbox(Path(self.settings.inbox.get_secret_value()), create=True)
         self.store, self.seen, self.events = Listing(), Seen(), 0
 
     def put(self, *keys, told=True, size_bytes=3, at=NOON):
@@ -98,9 +100,9 @@ def test_forgotten_events_and_another_inbox_make_a_listing(watched):
     watched.inbox.prune(NOON + KEPT_AT_MOST + timedelta(seconds=1))
     assert (watched.look().whole, watched.store.requests) == (True, 2)
     watched.inbox.close()
-    watched.settings.inbox_path.unlink()
+    Path(watched.settings.inbox.get_secret_value()).unlink()
     assert watched.look().whole, "no inbox"
-    watched.inbox = SqliteInbox(watched.settings.inbox_path, create=True)
+    watched.inbox = SqliteInbox(Path(watched.settings.inbox.get_secret_value()), create=True)
     watched.seen = Seen(**{**watched.seen.write(), "told": 5})
     assert watched.look().whole, "its numbers begin anew"
 

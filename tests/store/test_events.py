@@ -3,14 +3,15 @@
 import json
 import socket
 import time
-import urllib.request
 import uuid
 from urllib.parse import urlsplit
 
 import pytest
 from command import lakehouse_here
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
-from store.local_world import TABLE, LocalWorld
+from pydantic import SecretStr
+from store.local_world import TABLE
+from store.told_world import EVENTS, Told, until
 
 from lakehouse.autoloader.files import told
 from lakehouse.autoloader.files.journal import Journal
@@ -20,9 +21,7 @@ from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.storage import MinioStore, ensure_store, stop_store
 from lakehouse.storage.bucket_rules import BucketRules
-from lakehouse.storage.webhook import QUEUED, arn_of
-
-EVENTS = {"cloudFiles.useNotifications": True}
+from lakehouse.storage.webhook import WEBHOOKS
 
 
 class Crash(BaseException):
@@ -39,40 +38,6 @@ def told_home(tmp_path_factory):
     stop_store(settings)
 
 
-class Told(LocalWorld):
-    """A table whose files events tell of, and its inbox."""
-
-    def __init__(self, lake, folder):
-        super().__init__(lake, folder)
-        self.declare(options=EVENTS)
-        self.inbox = SqliteInbox(lake.settings.inbox_path)
-
-    def until_told(self, *names):
-        keys = {self.folder + name for name in names}
-        until(lambda: self.inbox.has(self.bucket, keys) == keys)
-
-    def lists(self):
-        """LIST requests for the bucket of the files, by the store's own count."""
-        with urllib.request.urlopen(f"{self.lake.endpoint.url}/minio/metrics/v3/bucket/api/{self.bucket}") as said:
-            lines = said.read().decode().splitlines()
-        counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
-        return sum(float(one.rsplit(" ", 1)[1]) for one in counted)
-
-    def reader(self):
-        [found] = [one for one in self.inbox.readers() if self.folder in one.name]
-        return found
-
-    def entries(self):
-        """What the journal has."""
-        return list(self.journal.files(0, self.journal.high_water))
-
-    @property
-    def journal(self):
-        root = self.lake.settings.journal_root.removeprefix(f"s3a://{self.lake.settings.bucket}/")
-        [name] = self.lake.store.folders(self.lake.settings.bucket, f"{root}/")
-        return Journal(self.lake.store, self.lake.settings.bucket, f"{root}/{name}/")
-
-
 @pytest.fixture
 def things(told_home, tmp_path):
     """A table whose first file is loaded."""
@@ -85,14 +50,6 @@ def things(told_home, tmp_path):
     assert world.load_rows() == 1
     yield world
     world.inbox.close()
-
-
-def until(condition, seconds=60):
-    """Waits for what happens in other processes."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.02)
 
 
 def rows_of(*numbers):
@@ -229,7 +186,7 @@ def test_the_commands_switch_events_on_and_off_and_say_how_they_are(things):
     client = MinioStore(things.lake.endpoint).client
     given = client.get_bucket_notification(things.bucket)
     foreign = QueueConfig(
-        queue=arn_of(QUEUED),
+        queue=WEBHOOKS[0],
         events=["s3:ObjectRemoved:*"],
         config_id="somebody",
         prefix_filter_rule=PrefixFilterRule("theirs/"),
@@ -275,7 +232,7 @@ def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
 
 
 def test_without_an_inbox_events_are_refused_with_what_to_do(things, tmp_path):
-    lost = things.lake.settings.model_copy(update={"events_inbox": tmp_path / "none.sqlite"})
+    lost = things.lake.settings.model_copy(update={"events_inbox": SecretStr(str(tmp_path / "none.sqlite"))})
     things.plain = Lake(lost, things.lake.endpoint, things.lake.store)
     things.declare(options=EVENTS)
     with pytest.raises(told.ConfigurationError, match="there is no inbox") as refused:

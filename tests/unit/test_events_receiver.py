@@ -5,17 +5,15 @@ import json
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events import sqlite_inbox
-from lakehouse.events.bell import Bell
 from lakehouse.events.event import Malformed, events_of
-from lakehouse.events.inbox import Reader
 from lakehouse.events.receiver import MOST_BYTES, Receiver
-from lakehouse.events.sqlite_inbox import KEPT_AT_LEAST, KEPT_AT_MOST, SqliteInbox, opened
+from lakehouse.events.sqlite_inbox import SqliteInbox
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 TOKEN = "the token"
@@ -165,44 +163,12 @@ def test_an_inbox_outlives_its_process_and_is_private(inbox):
         SqliteInbox(inbox.path.with_name("another"))
 
 
-def test_what_all_readers_have_read_goes_after_an_hour_and_the_rest_after_a_week(inbox):
-    for number in range(4):
-        inbox.put(events_of(body_of(key=f"k{number}"))[0], NOW)
-    later = NOW + KEPT_AT_LEAST + timedelta(seconds=1)
-    assert inbox.prune(later) == 0
-    for name, upto in (("a", 3), ("b", 2)):
-        inbox.listed(Reader(name, upto, 0, "", NOW))
-    assert inbox.prune(NOW) == 0
-    assert inbox.prune(later) == 2
-    assert (inbox.size()[0], inbox.forgotten_upto()) == (2, 0)
-    assert inbox.prune(NOW + KEPT_AT_MOST + timedelta(seconds=1)) == 2
-    assert (inbox.size()[0], inbox.forgotten_upto(), inbox.last_number()) == (0, 4, 4)
-
-
-def test_a_reader_never_goes_back(inbox):
-    inbox.listed(Reader("a", 7, 3, "x", NOW))
-    inbox.advance("a", 5, 4, "y", 2)
-    inbox.listed(Reader("a", 6, 4, "y", NOW))
-    assert inbox.reader("a").upto == 7
-
-
-def test_an_event_ends_the_wait_and_so_does_who_stops(inbox):
-    bell, stop = Bell(inbox), threading.Event()
-    bell.listen()
-    ringing = threading.Timer(0.1, lambda: inbox.put(events_of(body_of())[0], NOW))
-    ringing.start()
-    assert bell.wait(stop, 600) is False
-    bell.listen()
-    threading.Timer(0.1, stop.set).start()
-    assert bell.wait(stop, 600) is True
-
-
 def test_a_damaged_inbox_and_a_locked_one_are_told_apart(inbox, tmp_path, monkeypatch):
     damaged = tmp_path / "damaged.sqlite"
     damaged.write_bytes(b"no database at all, and long enough to be taken for one" * 100)
-    with pytest.raises(ConfigurationError, match="is damaged") as refused, opened(damaged):
-        pass
+    with pytest.raises(ConfigurationError, match="is damaged") as refused:
+        SqliteInbox(damaged)
     assert "move the file away" in refused.value.next_command
     monkeypatch.setattr(sqlite_inbox, "_BUSY_SECONDS", 0)
-    with inbox._changing(), pytest.raises(TransientError, match="database is locked"), opened(inbox.path) as other:
-        other.put(events_of(body_of())[0], NOW)
+    with inbox._changing(), pytest.raises(TransientError, match="database is locked"):
+        SqliteInbox(inbox.path).put(events_of(body_of())[0], NOW)

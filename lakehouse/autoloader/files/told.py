@@ -15,24 +15,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from lakehouse.autoloader.files.discovery import discover
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.journal_reader import TRIES
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.events.address import VARIABLE, InboxAddress
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import Inbox, Reader
-from lakehouse.events.sqlite_inbox import SqliteInbox, opened
+from lakehouse.events.places import opened
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
-VARIABLE = "LAKEHOUSE_EVENTS_INBOX"
 FRESH = timedelta(minutes=10)
 """So long what an event says of a new file counts: as long as a listing's word may wait for its batch."""
 GRACE = timedelta(minutes=1)
 """An event that comes later than that does not count as one that told of its file."""
 SHORTEST_INTERVAL_SECONDS = 900.0
+_PATIENCE_SECONDS = 1.0
 
 _PAGE = 5_000
 _ASKED = 1_000
@@ -89,23 +89,24 @@ class ToldDiscovery:
 
 
 @contextmanager
-def opened_inbox(path: str | None) -> Iterator[SqliteInbox]:
+def opened_inbox(place: str | None) -> Iterator[Inbox]:
     """The inbox that the options name, or this process's environment.
 
     Raises:
         ConfigurationError: nothing names one, there is none, or it is damaged.
-        TransientError: it is locked, or its disk is full.
+        TransientError: it cannot be used now.
     """
-    place = path or os.environ.get(VARIABLE)
-    if not place or not Path(place).is_absolute():
+    try:
+        address = InboxAddress.told(place or os.environ.get(VARIABLE) or ".")
+    except ValueError as error:
         raise ConfigurationError(
-            "nothing says with a whole path where the inbox of file events is",
+            f"nothing says with a whole address where the inbox of file events is: {error}",
             where="cloudFiles options",
             state="nothing was read or written",
             next_command=f"set {VARIABLE} where the driver runs, or give cloudFiles.eventsInbox: "
             "lakehouse events status shows the place",
-        )
-    with opened(Path(place)) as inbox:
+        ) from None
+    with opened(address) as inbox:
         yield inbox
 
 
@@ -133,6 +134,7 @@ def discover_told(
     journal = folder.journal
     journal.refresh()
     journal.require_bucket(folder.path.bucket)
+    inbox.gather(_PATIENCE_SECONDS)
     reader, upto = inbox.reader(folder.reader), inbox.last_number()
     unknown = _not_comparable(reader, journal, inbox)
     why = unknown or ("asked for" if listing else _due(reader, now(), interval_seconds))

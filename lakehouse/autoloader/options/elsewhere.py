@@ -15,7 +15,7 @@ KEYS = (
 )
 REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environment of the driver and the workers"
 
-_LISTS = "files are found by listing the bucket, or by events of the store itself; no queue of a cloud is read"
+_LISTS = "files are found by listing the bucket, or by events that LAKEHOUSE_EVENTS_INBOX names; no queue is named here"
 _OTHER_CLOUD = "files are read from S3 and compatible stores only, and no queue of another cloud is made or read"
 _CREDENTIAL = f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}"
 _NO_ROLE = f"it is for the services that tell of new files, and none is asked; {KEYS}"

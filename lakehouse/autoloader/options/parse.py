@@ -33,6 +33,7 @@ from lakehouse.autoloader.options.values import (
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.events.address import InboxAddress
 from lakehouse.storage.local_paths import foreign, mapped
 
 METADATA = "_metadata"
@@ -191,6 +192,13 @@ def _path(text: str) -> str:
     return place
 
 
+def _inbox(text: str) -> str:
+    address = InboxAddress.parse(text) if ":" in text else None
+    if address is not None and address.has_secret:
+        raise ValueError("a password is no option: Spark shows those; set LAKEHOUSE_EVENTS_INBOX where the driver runs")
+    return some_text(text)
+
+
 def _glob(text: str) -> str:
     _checked_glob(some_text(text), lambda glob: re.compile(glob_regex(glob)))
     return text
@@ -246,7 +254,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", _place),
-    Option("cloudFiles.eventsInbox", "events_inbox", some_text),
+    Option("cloudFiles.eventsInbox", "events_inbox", _inbox),
     Option("cloudFiles.profile", "profile", some_text),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),

@@ -17,7 +17,8 @@ from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.told import Folder, discover_told
 from lakehouse.errors import ConfigurationError
 from lakehouse.events.event import Event
-from lakehouse.events.sqlite_inbox import KEPT_AT_MOST, SqliteInbox
+from lakehouse.events.inbox import KEPT_AT_MOST
+from lakehouse.events.sqlite_inbox import SqliteInbox
 
 FEW = KEYS[:3]
 LATER = START + timedelta(hours=1)
@@ -273,7 +274,7 @@ def test_listing_on_start_lists(begun, inbox):
 
 @pytest.mark.parametrize("place", [None, "inbox.sqlite"])
 def test_an_inbox_that_nobody_names_with_a_whole_path_is_refused(place):
-    with pytest.raises(ConfigurationError, match="nothing says with a whole path"), told.opened_inbox(place):
+    with pytest.raises(ConfigurationError, match="nothing says with a whole address"), told.opened_inbox(place):
         pass
 
 
