@@ -20,6 +20,8 @@ _SUPPORTED = {
     "lineSep": "the usual ends of lines; for `text` any",
     "locale": "`en-US`, and other English ones",
     "unescapedQuoteHandling": "`STOP_AT_DELIMITER`",
+    "rowTag": "required",
+    "rowValidationXSDPath": "a path of the driver and all workers; needs the extra `[xml]`",
     "recursiveFileLookup": "folders are always read with all that is below them",
 }
 

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
+from lakehouse.storage.local_paths import is_local, mapped
 
 _ENDS = ("\n", "\r\n", "\r")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
@@ -71,6 +72,16 @@ def _quotes(value: str) -> Iterator[str]:
         yield "only STOP_AT_DELIMITER is had, Spark's default: leave it out, or have such quotes escaped"
 
 
+def _tag(value: str) -> Iterator[str]:
+    if not value.strip() or set(value) & set("<>"):
+        yield "write the name of an element, without < and >"
+
+
+def _schema_file(value: str) -> Iterator[str]:
+    if not is_local(mapped(value)):
+        yield "write the path of a file that the driver and all workers have: /folder/name.xsd"
+
+
 _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     ("json", "linesep"): _known_ends,
     ("csv", "linesep"): _known_ends,
@@ -79,4 +90,6 @@ _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     **{("csv", name): _one_character for name in ("quote", "escape", "comment", "chartoescapequoteescaping")},
     ("csv", "skiprows"): _skipped,
     ("csv", "unescapedquotehandling"): _quotes,
+    **{("xml", name): _tag for name in ("rowtag", "valuetag", "wildcardcolname")},
+    ("xml", "rowvalidationxsdpath"): _schema_file,
 }
