@@ -35,7 +35,7 @@ from lakehouse.autoloader.formats.xml_records import Element, Record, records
 from lakehouse.autoloader.formats.xml_values import Item, Shape, Values
 from lakehouse.errors import ConfigurationError
 
-_CHUNK_ROWS = 4096
+_CHUNK_ROWS, _CHUNK_BYTES = 10_000, 4 << 20
 _VARIANT = "singlevariantcolumn"
 
 
@@ -47,17 +47,19 @@ def parse_xml(file: IO[bytes], target: Target) -> Iterator[Rows]:
         ConfigurationError: a type of column or an option is not supported.
     """
     reader = _RowReader(target)
-    number = 0
+    number = first = size_bytes = 0
     try:
         for number, record in enumerate(_records(file, target.reader, target.max_record_bytes), 1):
             reader.add(record, number - 1)
-            if number % _CHUNK_ROWS == 0:
+            size_bytes += record.size_bytes
+            if number - first >= _CHUNK_ROWS or size_bytes >= _CHUNK_BYTES:
                 yield reader.rows()
+                first, size_bytes = number, 0
     except BadFile as error:
         if error.reason in ("NOT_XML", "TRUNCATED") and reader.mode == "FAILFAST":
             raise BadFile("MALFORMED", f"{target.path}: {error.detail}") from error
         raise
-    if number % _CHUNK_ROWS or not number:
+    if number > first or not number:
         yield reader.rows()
 
 

@@ -20,8 +20,8 @@ from lakehouse.autoloader.formats.rows import BadFile
 MAX_DEPTH = 250
 """Elements within elements: Woodstox, which reads for Spark, has 1,000."""
 
-_PIECE_BYTES = 1 << 20
-_TEXT_BYTES = 256 << 10  # expat hands out a text that is longer in parts
+_PIECE_BYTES = 256 << 10
+_TEXT_BYTES = 64 << 10  # expat hands out a text that is longer in parts
 _ELEMENT_BYTES = 250
 _HEAD_BYTES = 1024
 _BLANK = b" \t\r\n"
@@ -51,19 +51,24 @@ class Element:
         self.parts: list[str | Element] = []
 
 
-@dataclass(frozen=True)
+Spaces = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One record.
 
     Attributes:
         element: What it holds.
         text: Gives it as it stands in the file; only until the next piece of the file is read.
+        size_bytes: How long that is, in UTF-8.
         namespaces: The attributes ``xmlns`` of the elements around it, the outer ones first.
     """
 
     element: Element
     text: Callable[[], str]
-    namespaces: tuple[tuple[str, str], ...] = ()
+    size_bytes: int
+    namespaces: Spaces = ()
 
 
 def records(file: IO[bytes], row_tag: str, *, any_namespace: bool, encoding: str, most_bytes: int) -> Iterator[Record]:
@@ -93,8 +98,8 @@ class _Reader:
     def __init__(self, row_tag: str, any_namespace: bool, most_bytes: int) -> None:
         self._row_tag, self._any_namespace, self._most_bytes = row_tag, any_namespace, most_bytes
         self._open: list[Element] = []
-        self._around: list[list[str]] = []
-        self._found: list[tuple[Element, int, int, tuple[tuple[str, str], ...]]] = []
+        self._around: list[Spaces] = []
+        self._found: list[tuple[Element, int, int, Spaces]] = []
         self._begin = self._elements = 0
         self._window, self._at = bytearray(), 0
         self._base = self._fed = 0
@@ -168,7 +173,7 @@ class _Reader:
     def _taken(self) -> Iterator[Record]:
         found, self._found = self._found, []
         for element, begin, end, namespaces in found:
-            yield Record(element, partial(self._text, element, begin, end), namespaces)
+            yield Record(element, partial(self._text, element, begin, end), end - begin, namespaces)
 
     def _text(self, element: Element, begin: int, end: int) -> str:
         begin, end = begin - self._at, end - self._at
@@ -190,7 +195,9 @@ class _Reader:
             self._begin, self._elements = self._base + self._parser.CurrentByteIndex, 1
             self._open.append(Element(name, attributes))
         else:
-            self._around.append(attributes)
+            outer = self._around[-1] if self._around else ()
+            pairs = zip(attributes[::2], attributes[1::2], strict=True)
+            self._around.append((*outer, *((one, uri) for one, uri in pairs if one.startswith("xmlns"))))
 
     def _finish(self, name: str) -> None:
         if not self._open:
@@ -198,9 +205,8 @@ class _Reader:
             return
         element = self._open.pop()
         if not self._open:
-            pairs = (pair for one in self._around for pair in zip(one[::2], one[1::2], strict=True))
-            spaces = tuple((name, uri) for name, uri in pairs if name.startswith("xmlns"))
-            self._found.append((element, self._begin, self._base + self._parser.CurrentByteIndex, spaces))
+            end = self._base + self._parser.CurrentByteIndex
+            self._found.append((element, self._begin, end, self._around[-1] if self._around else ()))
 
     def _data(self, data: str) -> None:
         if self._open:
