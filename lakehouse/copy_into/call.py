@@ -32,7 +32,7 @@ class Copy:
     Attributes:
         table: The target, ``layer.name``; it is made when it is missing, with the columns of the files.
         path: Folder of the files, ``s3a://bucket/folder/``; globs as in ``cloudFiles``.
-        format: ``json``, ``csv``, ``parquet``, ``avro``, ``orc``, ``text`` or ``binaryFile``.
+        format: ``json``, ``csv``, ``xml``, ``parquet``, ``avro``, ``orc``, ``text`` or ``binaryFile``.
         pattern: Glob that names are held against, from ``path`` on; ``*`` stays between slashes.
         files: Names from ``path`` on, at most 1,000; not with ``pattern``.
         force: Load files again that are in the table.

@@ -7,7 +7,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from xml.parsers import expat
 
 from lakehouse.autoloader.formats.registry import FORMATS
 
@@ -72,6 +74,9 @@ def guess(name: str, head: bytes, *, whole: bool) -> Guess:
         return Guess(named or "binaryFile")
     if json_ := _as_json(text, whole):
         return Guess("json", json_.options, _disagrees(named, "json"))
+    if (named == "xml" or text.lstrip().startswith("<?xml")) and (tag := _row_tag(head)):
+        note = f"the elements <{tag}> are taken as the rows; write another rowTag where they are not"
+        return Guess("xml", {"rowTag": tag}, (*_disagrees(named, "xml"), note))
     table = _as_csv(text, tabs=name.lower().split(".")[-1] == "tsv" or ".tsv." in name.lower())
     if named == "csv" or (named is None and table is not None and len(table.options) + text.count("\n") > 0):
         return table or Guess("csv", notes=("every line has a single column: is there another separator?",))
@@ -115,6 +120,26 @@ def _as_json(text: str, whole: bool) -> Guess | None:
         if whole or not re.match(r'[\[{]\s*("[^"]*"\s*:.*)?$', first):
             return Guess("json") if first.startswith("{") else None
     return Guess("json", {"multiLine": "true"})
+
+
+def _row_tag(head: bytes) -> str | None:
+    """The name that most elements within the outermost have, or its own where there is none; None for no XML."""
+    open_: list[str] = []
+    found: Counter[str] = Counter()
+
+    def start(name: str, attributes: dict[str, str]) -> None:
+        open_.append(name)
+        if len(open_) == 2:
+            found[name] += 1
+        elif len(open_) == 1:
+            found[name] = 0
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.EndElementHandler = lambda name: open_.pop()
+    with suppress(expat.ExpatError):  # it is only the beginning of a file
+        parser.Parse(head, False)
+    return found.most_common(1)[0][0] if found else None
 
 
 def _as_csv(text: str, *, tabs: bool) -> Guess | None:

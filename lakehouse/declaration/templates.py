@@ -19,7 +19,7 @@ FIRST = """\
 #    description: Customers, as they were sent.
 #    files:                          # every new file under the path is loaded once
 #      path: s3a://${LAKEHOUSE_LANDING_BUCKET:-landing}/customers/
-#      format: csv                   # json, csv, parquet, avro, orc, text, binaryFile or excel
+#      format: csv                   # json, csv, xml, parquet, avro, orc, text, binaryFile or excel
 #      options:
 #        cloudFiles.inferColumnTypes: true
 #    checks:

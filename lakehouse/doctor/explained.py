@@ -192,6 +192,12 @@ _CONDITIONS = {
     "NOT_AVRO": ("The file is no Avro file.", "Another format under that name.", _REPLAY),
     "NOT_ORC": ("The file is no ORC file.", "Another format under that name.", _REPLAY),
     "NOT_PARQUET": ("The file is no Parquet file.", "Another format under that name.", _REPLAY),
+    "NOT_XML": ("The file is not well-formed XML.", "A bug of the sender, or another format.", _REPLAY),
+    "HAS_DTD": (
+        "The XML file declares something itself, or needs what is declared elsewhere: entities, for example.",
+        "A sender that uses a DTD; or a file that is made to be harmful.",
+        _REPLAY,
+    ),
     "NOT_TEXT": ("The file is no text.", "A compressed or binary file without its extension.", _REPLAY),
     "NOT_UTF8": ("The file is not UTF-8.", "Its sender uses another encoding; the option encoding names it.", _REPLAY),
     "NOT_RECORDS": ("The file holds single values, not records.", "An Avro file of another shape.", _REPLAY),

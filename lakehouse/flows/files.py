@@ -58,7 +58,7 @@ class Files(Flow):
 
     Attributes:
         path: ``s3a://bucket/folder/``, or ``file:///folder/`` of this machine; may have wildcards.
-        format: json, csv, parquet, avro, orc, text, binaryFile or excel.
+        format: json, csv, xml, parquet, avro, orc, text, binaryFile or excel.
         glob: Names of the files that are input, ``pathGlobFilter``; None for all.
         source: ``cloudFiles``, or ``spark`` for Spark's own source.
         columns: The schema of the files; None to infer it.

@@ -44,6 +44,12 @@ LISTED = [
         "HEADER_MISMATCH",
         "../spark/test_formats_like_spark.py",
     ),
+    ("XML that is not well-formed", "NOT_XML", "../unit/autoloader/test_xml.py"),
+    (
+        "XML that declares entities or anything else in its DOCTYPE, or needs what is declared elsewhere",
+        "HAS_DTD",
+        "../unit/autoloader/test_xml.py",
+    ),
     ("a file that was removed before it was read", "VANISHED", "test_bad_input.py"),
 ]
 

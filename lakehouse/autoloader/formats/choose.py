@@ -73,6 +73,7 @@ class ChosenFormat:
             corrupt if corrupt in strings else None,
             rescued if rescued in strings else None,
             modified,
+            self.options.max_record_bytes,
         )
 
 

@@ -10,6 +10,7 @@ from lakehouse.autoloader.formats.rows import BadFile
 BEGINNING_BYTES = 64
 """How much of a file tells its encoding."""
 
+_MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ORC": "ORC", b"Obj\x01": "Avro", b"PK\x03\x04": "zip"}
 _MARKS = {
     "UTF-32LE": codecs.BOM_UTF32_LE,  # before UTF-16LE, whose mark it begins with
     "UTF-32BE": codecs.BOM_UTF32_BE,
@@ -26,6 +27,13 @@ def to_utf8(data: bytes, encoding: str) -> bytes:
     if encoding in ("utf-16", "utf-32") and not data.startswith(tuple(_MARKS.values())):
         encoding += "-be"
     return data.decode(encoding, "replace").removeprefix("\ufeff").encode()
+
+
+def refuse_binary(start: bytes) -> None:
+    """Raises ``BadFile`` where a file begins as one of a binary format."""
+    for magic, name in _MAGIC.items():
+        if start.startswith(magic):
+            raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
 
 
 def refuse_wide(data: bytes, path: str, *, zeros: bool = True) -> None:

@@ -24,7 +24,7 @@ def infer_json(samples: Iterable[bytes], *, reader: Mapping[str, str], infer_col
         reader: Options of Spark's JSON reader, keys in lower case.
         infer_column_types: Whether columns get types; otherwise each is a string, objects and arrays too.
     """
-    inference = _Inference(reader)
+    inference = Inference(reader)
     scanner = LineScanner(reader)
     multi_line = is_true(reader, "multiline")
     merged: T.DataType = T.StructType([])
@@ -60,7 +60,9 @@ def _sorted(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: name.encode("utf-16-be"))
 
 
-class _Inference:
+class Inference:
+    """Types of values, and the narrowest for several."""
+
     def __init__(self, reader: Mapping[str, str]) -> None:
         self._primitives_as_string = is_true(reader, "primitivesasstring")
         self._prefers_decimal = is_true(reader, "prefersdecimal")
@@ -84,7 +86,7 @@ class _Inference:
             for name, part in value:
                 found = self.of(part, level + 1)
                 fields[name] = self.merge(fields[name], found) if name in fields else found
-            return _struct(fields)
+            return struct_of(fields)
         if isinstance(value, list):
             element: T.DataType = T.NullType()
             for part in value:
@@ -98,12 +100,12 @@ class _Inference:
             return T.LongType()
         if kind is Float and (not self._prefers_decimal or not value[-1:].isdigit()):
             return T.DoubleType()
-        return _decimal(value) or T.DoubleType()
+        return decimal_of(value) or T.DoubleType()
 
     def _of_text(self, text: str) -> T.DataType:
         if self._prefers_decimal:
             try:
-                found = _decimal(text)
+                found = decimal_of(text)
             except InvalidOperation:
                 found = None
             if found:
@@ -124,7 +126,7 @@ class _Inference:
                 for field in other.fields:
                     name = field.name
                     fields[name] = self.merge(fields[name], field.dataType) if name in fields else field.dataType
-                return _struct(fields)
+                return struct_of(fields)
             case (T.ArrayType(), T.ArrayType()):
                 return T.ArrayType(self.merge(one.elementType, other.elementType))
             case (T.DoubleType(), T.LongType() | T.DecimalType()) | (T.LongType() | T.DecimalType(), T.DoubleType()):
@@ -146,17 +148,18 @@ class _Inference:
         if isinstance(found, T.StructType):
             fields = [(field.name, self.final(field.dataType)) for field in found.fields if field.name]
             kept = {name: data_type for name, data_type in fields if data_type is not None}
-            return _struct(kept) if kept else None
+            return struct_of(kept) if kept else None
         if isinstance(found, T.NullType):
             return None if self._drop_nulls else T.StringType()
         return found
 
 
-def _struct(fields: Mapping[str, T.DataType]) -> T.StructType:
+def struct_of(fields: Mapping[str, T.DataType]) -> T.StructType:
+    """A struct of these, sorted by name as Spark sorts them."""
     return T.StructType([T.StructField(name, fields[name]) for name in _sorted(fields)])
 
 
-def _decimal(text: str) -> T.DecimalType | None:
+def decimal_of(text: str) -> T.DecimalType | None:
     """The decimal that holds a number, unless it is too long for one; raises ``InvalidOperation`` for other text."""
     _, digits, exponent = Decimal(text).as_tuple()
     if not isinstance(exponent, int):

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
-from pyspark.sql.pandas.types import to_arrow_schema
 
+from lakehouse.autoloader.formats.collected import Collector, Part
 from lakehouse.autoloader.formats.json_text import (
     LineScanner,
     Malformed,
     Members,
     Spelling,
     SpellingNeeded,
-    dump,
     is_true,
 )
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
-from lakehouse.autoloader.formats.rows import FILE_PATH, QUARANTINE, BadFile, BadRecord, PathAt, bad_table
+from lakehouse.autoloader.formats.rows import QUARANTINE, PathAt
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 
 _BLANK = " \t\r\n"
@@ -29,9 +27,6 @@ _BOM = "\ufeff"
 
 
 _FEW = 16
-
-Part = tuple[pa.Table, np.ndarray]
-"""Rows and the number of the record that each came from."""
 
 
 def in_order(parts: list[Part]) -> Part:
@@ -45,13 +40,10 @@ def in_order(parts: list[Part]) -> Part:
     return table.take(order), records[order]
 
 
-class RowReader:
-    """Collects rows of documents.
+class RowReader(Collector):
+    """Collects rows of documents."""
 
-    Attributes:
-        arrow_schema: The schema of the tables it gives.
-        new_fields: Top-level names met that no column has in any spelling.
-    """
+    unit = "line"
 
     def __init__(
         self,
@@ -61,29 +53,18 @@ class RowReader:
         corrupt_column: str | None,
         rescued_column: str | None,
     ) -> None:
-        self.arrow_schema = to_arrow_schema(schema, timezone="UTC")
-        self.new_fields: set[str] = set()
-        self._bad: list[BadRecord] = []
-        self._bad_tables: list[pa.Table] = []
-        self._path_at = path_at
-        self._mode = reader.get("mode", "PERMISSIVE").upper()
+        super().__init__(schema, reader, path_at, corrupt_column, rescued_column)
         self._multi_line = is_true(reader, "multiline")
         self._converters = Converters(reader)
         self._scanner = LineScanner(reader)
-        names = schema.fieldNames()
-        self._corrupt = names.index(corrupt_column) if corrupt_column is not None else None
-        self._rescued = names.index(rescued_column) if rescued_column is not None else None
         special = (self._corrupt, self._rescued)
         self._columns = {
             field.name: (index, self._converters.of(field.dataType, field.name))
             for index, field in enumerate(schema.fields)
             if index not in special
         }
-        self._known = {name.lower() for name in names}
         self._any_case = not is_true(reader, "readercasesensitive", True)
         self._by_lower_case = {name.lower(): column for name, column in self._columns.items()}
-        self._rows: list[list[Any]] = []
-        self._records: list[int] = []
 
     def read(self, data: bytes, first_line: int) -> Part:
         """The rows of lines, with those before them that ``document`` read.
@@ -167,22 +148,6 @@ class RowReader:
         ]
         return pa.Table.from_arrays(arrays, schema=self.arrow_schema), [numbers[row] for row in sorted(bad)]
 
-    def take(self) -> Part:
-        """The rows since the last call."""
-        values = list(zip(*self._rows, strict=True)) or [()] * len(self.arrow_schema)
-        arrays = [pa.array(column, field.type) for column, field in zip(values, self.arrow_schema, strict=True)]
-        table = pa.Table.from_arrays(arrays, schema=self.arrow_schema)
-        records = np.array(self._records, dtype=np.int64)
-        self._rows, self._records = [], []
-        if self._bad:
-            self._bad_tables.append(bad_table(self._bad))
-            self._bad = []
-        return table, records
-
-    def bad(self) -> pa.Table | None:
-        """In the mode ``QUARANTINE`` the records that gave no row, of all that was taken."""
-        return pa.concat_tables(self._bad_tables) if self._bad_tables else None
-
     def document(self, data: bytes | str, record: int) -> None:
         """Reads a document, or without ``multiline`` a line; blank text has no row.
 
@@ -191,7 +156,7 @@ class RowReader:
         try:
             line = data if isinstance(data, str) else data.decode()
         except UnicodeDecodeError as error:
-            self._malformed(str(error.object, errors="replace"), record, str(error))
+            self.malformed(str(error.object, errors="replace"), record, str(error))
             return
         if "\r" in line and not self._multi_line:
             for part in line.split("\r"):
@@ -209,7 +174,7 @@ class RowReader:
                 except SpellingNeeded:
                     continue
         except Malformed as error:
-            self._malformed(line, record, str(error))
+            self.malformed(line, record, str(error))
 
     def _add(self, line: str, text: str, record: int, spelling: Spelling) -> None:
         value, end = self._scanner.scan(text, spelling)
@@ -220,18 +185,13 @@ class RowReader:
                 raise Malformed("neither an object nor an array of objects")
             rows.append(self._row(element))
         keep_mismatches = self._rescued is not None
-        corrupt = not keep_mismatches and any(mismatch is not None for _, mismatch, _ in rows)
-        if corrupt and self._mode == "DROPMALFORMED":
-            return
-        if corrupt and self._mode == "FAILFAST":
-            self._fail(record, "a value does not have the type of its column")
-        if corrupt and self._mode == QUARANTINE:
-            name = next(name for _, name, _ in rows if name is not None)
-            self._bad.append((record, line, f"WRONG_TYPE: the value of {name} is not of its column's type"))
+        mismatch = None if keep_mismatches else next((name for _, name, _ in rows if name is not None), None)
+        corrupt = mismatch is not None
+        if mismatch is not None and self._leaves_out(mismatch, line, record):
             return
         # What follows the document is nothing to Spark; here it is kept where there is a column for it.
-        rest = self._mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
-        if rest and (not rows or self._mode == QUARANTINE):
+        rest = self.mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
+        if rest and (not rows or self.mode == QUARANTINE):
             raise Malformed("text after the document")
         for row, _, rescued in rows:
             if self._corrupt is not None and (corrupt or rest):
@@ -275,26 +235,3 @@ class RowReader:
                         rescued.append(taken[index])
                     taken[index] = (name, value)
         return row, mismatch, rescued
-
-    def _rescue(self, values: list[tuple[str, Any]], record: int) -> str:
-        named = [*values, (FILE_PATH, self._path_at(record))]
-        return "{" + ",".join(f"{json.dumps(name, ensure_ascii=False)}:{dump(value)}" for name, value in named) + "}"
-
-    def _malformed(self, text: str, record: int, why: str) -> None:
-        if self._mode == "FAILFAST":
-            self._fail(record, why)
-        if self._mode == "DROPMALFORMED":
-            return
-        if self._mode == QUARANTINE:
-            self._bad.append((record, text, f"MALFORMED: {why}"))
-            return
-        row: list[Any] = [None] * len(self.arrow_schema)
-        if self._corrupt is not None:
-            row[self._corrupt] = text
-        elif self._rescued is not None:
-            row[self._rescued] = self._rescue([(CORRUPT_RECORD, text)], record)
-        self._rows.append(row)
-        self._records.append(record)
-
-    def _fail(self, record: int, why: str) -> None:
-        raise BadFile("MALFORMED", f"line {record + 1} of the input, in {self._path_at(record)}: {why}")

@@ -56,6 +56,22 @@ FORMATS = Formats(
         keeps_bad_records=True,
     ),
     Format(
+        "xml",
+        parse="xml:parse_xml",
+        infer="xml:infer_xml",
+        suffixes=("xml",),
+        options=words(
+            "charset columnNameOfCorruptRecord encoding mode",
+            _TIMES,
+            "attributePrefix nullValue rowTag rowValidationXSDPath singleVariantColumn valueTag wildcardColName",
+        ),
+        flags=words(
+            "excludeAttribute ignoreNamespace ignoreSurroundingSpaces preferDate prefersDecimal readerCaseSensitive"
+        ),
+        infers_types=True,
+        keeps_bad_records=True,
+    ),
+    Format(
         "parquet",
         parse="parquet:parse_parquet",
         infer="parquet:infer_parquet",

@@ -41,6 +41,7 @@ class Target:
         corrupt: Column for a record that is malformed, as it came; None without one.
         rescued: Column for JSON of what fits no other; None without one.
         modified: When the file was written; None where it is not known, or the records are of several files.
+        max_record_bytes: How much memory a record may take, where that is found out while it is read.
     """
 
     schema: StructType
@@ -49,6 +50,7 @@ class Target:
     corrupt: str | None = None
     rescued: str | None = None
     modified: datetime | None = None
+    max_record_bytes: int = 256 << 20
 
     @property
     def wanted(self) -> list[StructField]:

@@ -15,14 +15,16 @@ import pyarrow.compute as pc
 import pyspark.sql.types as spark
 from pyspark.sql.types import DataType, StructType
 
-from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_wide, to_utf8
+from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES, refuse_binary, refuse_wide, to_utf8
 from lakehouse.autoloader.formats.format import encoding_of
-from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
+from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
 from lakehouse.autoloader.formats.times import date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
 
 BLOCK_BYTES = 8 << 20
-_MAGIC = {b"\x1f\x8b": "gzip", b"PAR1": "Parquet", b"ORC": "ORC", b"Obj\x01": "Avro", b"PK\x03\x04": "zip"}
+DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
+"""What Java makes a decimal of; commas between its digits are taken out before."""
+
 _FLOAT = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
 
 
@@ -41,9 +43,7 @@ def as_utf8(file: BinaryIO, reader: Mapping[str, str], path: str = "") -> Binary
         BadFile: its first bytes are those of a binary format, or of an encoding that was not asked for.
     """
     start = file.read(BEGINNING_BYTES)
-    for magic, name in _MAGIC.items():
-        if start.startswith(magic):
-            raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
+    refuse_binary(start)
     try:
         known = encoding_of(reader)
     except LookupError as error:
@@ -133,7 +133,7 @@ def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> p
     """
     if isinstance(wanted, spark.StringType):
         return texts
-    parse, plain, arrow = _parser_of(wanted, reader)
+    parse, plain, arrow = parser_of(wanted, reader)
     if plain and pc.all(pc.match_substring_regex(texts, f"^(?:{plain})$"), min_count=0).as_py():
         try:
             return pc.cast(texts, arrow)
@@ -150,7 +150,7 @@ def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> p
     return pa.array([value(text) for text in known.dictionary.to_pylist()], arrow).take(known.indices)
 
 
-def _parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[str], Any], str | None, pa.DataType]:
+def parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[str], Any], str | None, pa.DataType]:
     """How one text parses; which texts Arrow's own cast reads alike; the Arrow type."""
     if isinstance(wanted, spark.IntegralType):
         bits = {"byte": 8, "short": 16, "integer": 32, "long": 64}[wanted.typeName()]
@@ -196,7 +196,7 @@ def _float(text: str) -> float | None:
 
 
 def _decimal(text: str, wanted: spark.DecimalType) -> Decimal | None:
-    if not re.fullmatch(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?", bare := text.replace(",", "")):
+    if not DECIMAL.fullmatch(bare := text.replace(",", "")):
         return None
     value = Decimal(bare).quantize(Decimal(1).scaleb(-wanted.scale), ROUND_HALF_UP, Context(prec=100))
     return value if abs(value) < Decimal(10) ** (wanted.precision - wanted.scale) else None

@@ -68,14 +68,7 @@ def parse_variant_lines(
     """
     check_options(reader)
     name = reader[OPTION]
-    wanted = [one for one in schema.fields if one.name not in (corrupt_column, rescued_column)]
-    if [(one.name, one.dataType) for one in wanted] != [(name, T.VariantType())]:
-        raise ConfigurationError(
-            f"with singleVariantColumn the files fill one column, {name} VARIANT, not {schema.simpleString()}",
-            where="the schema of the stream",
-            state="the batch was not committed",
-            next_command=f"give .schema('{name} VARIANT'), or leave .schema(...) and cloudFiles.schemaHints out",
-        )
+    require_variant(schema, name, corrupt_column, rescued_column)
     found = _Documents(reader, path_at)
     if is_true(reader, "multiline"):
         found.read(data, 0)
@@ -92,6 +85,18 @@ def parse_variant_lines(
         for one in arrow
     ]
     return Rows(pa.Table.from_arrays(arrays, schema=arrow), np.array(found.records, np.int64))
+
+
+def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescued: str | None) -> None:
+    """Raises ``ConfigurationError`` where files shall fill other columns than the one that takes records whole."""
+    wanted = [one for one in schema.fields if one.name not in (corrupt, rescued)]
+    if [(one.name, one.dataType) for one in wanted] != [(name, T.VariantType())]:
+        raise ConfigurationError(
+            f"with singleVariantColumn the files fill one column, {name} VARIANT, not {schema.simpleString()}",
+            where="the schema of the stream",
+            state="the batch was not committed",
+            next_command=f"give .schema('{name} VARIANT'), or leave .schema(...) and cloudFiles.schemaHints out",
+        )
 
 
 @dataclass

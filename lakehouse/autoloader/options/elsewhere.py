@@ -141,9 +141,13 @@ OF_FORMATS: dict[str, dict[str, Elsewhere]] = {
         *warned("blocks are of a fixed size", "inputBufferSize"),
         *refused("cloudFiles.schemaEvolutionMode=failOnNewColumns does that", "failOnUnknownFields", same=_OFF),
         *refused("cloudFiles.schemaEvolutionMode says what a wider type does", "failOnWidenedFields", same=_OFF),
-        *refused(
-            "only JSON is read into one VARIANT here: read the file as text, or load columns", "singleVariantColumn"
-        ),
+        *refused("no VARIANT is made of CSV here: read the file as text, or load columns", "singleVariantColumn"),
+    ),
+    "xml": by_name(
+        *_TEXTS,
+        Elsewhere("multiLine", "documents are read whole, and several in a file one after another", (ANY,)),
+        Elsewhere("useLegacyXMLParser", "one parser reads XML, whatever this says", ("false",)),
+        *warned("it is an option of writers", "arrayElementName", "declaration", "indent", "rootTag", "validateName"),
     ),
     "parquet": by_name(
         *warned(_CALENDAR, "datetimeRebaseMode", "int96RebaseMode", same=("corrected",)),
@@ -168,17 +172,6 @@ OF_FORMATS: dict[str, dict[str, Elsewhere]] = {
 }
 """By format, options of its reader that nothing reads."""
 
-_NO_XML = "XML is not read here"
-OF_NO_FORMAT: dict[str, dict[str, Elsewhere]] = {
-    "xml": by_name(
-        *refused(_NO_XML, "rowTag", "samplingRatio", "excludeAttribute", "mode", "inferSchema", "attributePrefix"),
-        *refused(_NO_XML, "columnNameOfCorruptRecord", "valueTag", "encoding", "ignoreSurroundingSpaces"),
-        *refused(_NO_XML, "rowValidationXSDPath", "ignoreNamespace", "timestampFormat", "timestampNTZFormat"),
-        *refused(_NO_XML, "dateFormat", "locale", "nullValue", "readerCaseSensitive", "singleVariantColumn"),
-        *refused(_NO_XML, "useLegacyXMLParser", "wildcardColName", "arrayElementName"),
-    ),
-}
-"""Options of formats that are not read: refused with the format; with another format they are another's."""
 
 ALIASES = {
     "fileNamePattern": "pathGlobFilter",

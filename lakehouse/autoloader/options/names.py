@@ -13,7 +13,6 @@ from lakehouse.autoloader.options.elsewhere import (
     DATABRICKS_OPTIONS,
     KEYS,
     OF_FORMATS,
-    OF_NO_FORMAT,
     REGION,
     SPARK_OPTIONS,
 )
@@ -35,7 +34,6 @@ SECRET = re.compile(r"secret|passw|token|credential|connection.?string|(^|[._-])
 
 _OWNERS = {
     **{one: {*names, *(name.lower() for name in OF_FORMATS.get(one, {}))} for one, names in READER_NAMES.items()},
-    **{one: {name.lower() for name in names} for one, names in OF_NO_FORMAT.items()},
 }
 _MEANT = {
     "cloudfiles.inferschema": "cloudFiles.inferColumnTypes",

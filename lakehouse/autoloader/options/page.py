@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.autoloader.options.elsewhere import ALIASES, DATABRICKS_OPTIONS, OF_FORMATS, OF_NO_FORMAT, SPARK_OPTIONS
+from lakehouse.autoloader.options.elsewhere import ALIASES, DATABRICKS_OPTIONS, OF_FORMATS, SPARK_OPTIONS
 from lakehouse.autoloader.options.names import READER_OPTIONS
 from lakehouse.autoloader.options.parse import OPTIONS
 from lakehouse.autoloader.options.verdict import SUPPORTED, Elsewhere
@@ -23,6 +23,8 @@ _SUPPORTED = {
     "headerRows": "`0` or `1`",
     "maxWorkbookBytes": "ours, `512m` if not given: what a workbook may take in memory",
     "operation": "`readSheet` or `listSheets`",
+    "rowTag": "required",
+    "rowValidationXSDPath": "a path of the driver and all workers; needs the extra `[xml]`",
     "recursiveFileLookup": "folders are always read with all that is below them",
 }
 
@@ -41,8 +43,6 @@ def verdicts() -> dict[str, tuple[Row, ...]]:
         lower = one.name.lower()
         own = [(name, SUPPORTED, _SUPPORTED.get(name, "")) for name in READER_OPTIONS[lower]]
         found[one.name] = [*own, *_rows(OF_FORMATS.get(lower, {}).values())]
-    for name, options in OF_NO_FORMAT.items():
-        found[name] = _rows(options.values())
     return {name: tuple(rows) for name, rows in found.items()}
 
 

@@ -144,6 +144,8 @@ class CloudFilesOptions:
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
+        if format_ == "xml" and "rowtag" not in given:
+            problems.append("rowTag is missing: it names the elements of XML that are rows.")
         if "singlevariantcolumn" in reader:
             problems += _variant_problems(reader["singlevariantcolumn"], values)
         if problems:
@@ -212,9 +214,6 @@ def _checked_glob(text: str, compiled: Callable[[str], object]) -> None:
 
 
 def _format(text: str) -> str:
-    unread = {"xml": "XML is"}.get(text.strip().lower())
-    if unread:
-        raise ValueError(f"{unread} not read here, so have it converted to one of " + _FORMATS)
     return one_of(*FORMATS.names())(text).lower()
 
 

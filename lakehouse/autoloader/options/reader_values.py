@@ -91,6 +91,18 @@ def _read_by(parse: Callable[[str], object]) -> Callable[[str], Iterator[str]]:
     return check
 
 
+def _tag(value: str) -> Iterator[str]:
+    if not value.strip() or set(value) & set("<>"):
+        yield "write the name of an element, without < and >"
+
+
+def _schema_file(value: str) -> Iterator[str]:
+    from lakehouse.storage.local_paths import is_local, mapped
+
+    if not is_local(mapped(value)):
+        yield "write the path of a file that the driver and all workers have: /folder/name.xsd"
+
+
 _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     ("json", "linesep"): _known_ends,
     ("csv", "linesep"): _known_ends,
@@ -103,4 +115,6 @@ _CHECKS: dict[tuple[str, str], Callable[[str], Iterator[str]]] = {
     ("excel", "operation"): _one_of("readSheet", "listSheets"),
     ("excel", "dataaddress"): _read_by(parse_address),
     ("excel", "maxworkbookbytes"): _read_by(size_bytes),
+    **{("xml", name): _tag for name in ("rowtag", "valuetag", "wildcardcolname")},
+    ("xml", "rowvalidationxsdpath"): _schema_file,
 }

@@ -51,21 +51,18 @@ def test_formats(format_):
     assert parse(cloudFiles_format=format_).format == format_.lower()
 
 
-def test_xml_is_known_and_not_read():
-    assert problem(cloudFiles_format="xml") == (
-        "cloudFiles.format is 'xml': XML is not read here, so have it converted to one of json, csv, parquet, avro, "
-        "orc, text, binaryFile, excel."
-    )
-    # its reader's options are not held against it as well
-    assert len(problems({**BASE, "cloudFiles.format": "xml", "rowTag": "row", "multiLine": "true"})) == 1
+def test_xml_needs_the_name_of_the_elements_that_are_rows():
+    given = {**BASE, "cloudFiles.format": "XML"}
+    assert problems(given) == ["rowTag is missing: it names the elements of XML that are rows."]
+    assert CloudFilesOptions.parse({**given, "ROWTAG": "row"}).reader == {"rowtag": "row"}
 
 
 def test_all_problems_come_in_one_error():
     assert problems({"cloudFiles.maxFilesPerTrigger": "0", "cloudFiles.inferColumnTypes": "yes"}) == [
         "cloudFiles.inferColumnTypes is 'yes': write true or false.",
         "cloudFiles.maxFilesPerTrigger is '0': write a whole number from 1 to 2147483647.",
-        "cloudFiles.format is missing: it names what the files are, one of json, csv, parquet, avro, orc, text, "
-        "binaryFile, excel.",
+        "cloudFiles.format is missing: it names what the files are, one of json, csv, xml, parquet, avro, orc, "
+        "text, binaryFile, excel.",
         "path is missing: give load() a path such as s3a://bucket/folder/.",
     ]
 

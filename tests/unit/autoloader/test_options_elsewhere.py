@@ -11,7 +11,8 @@ from lakehouse.errors import ConfigurationError
 
 
 def given_of(format_, name, value):
-    return {**BASE, "cloudFiles.format": format_, name.replace("*", "Team.x"): value}
+    tag = {"rowTag": "row"} if format_ == "xml" else {}
+    return {**BASE, "cloudFiles.format": format_, **tag, name.replace("*", "Team.x"): value}
 
 
 ELSEWHERE = [
@@ -25,7 +26,7 @@ ELSEWHERE = [
 def test_documented_options_that_nothing_reads_are_accepted_without_effect_or_refused(owner, format_, one):
     for value in one.same:
         options = CloudFilesOptions.parse(given_of(format_, one.name, value.replace("*", "x").upper()))
-        assert (options.reader, options.notes) == ({}, ())
+        assert (options.reader.keys() - {"rowtag"}, options.notes) == (set(), ())
     other = given_of(format_, one.name, "kept-to-itself")
     name = one.name.replace("*", "Team.x")
     if one.of("kept-to-itself") == REFUSED:
@@ -65,6 +66,7 @@ VALUES = {
     "maxWorkbookBytes": "1g",
     "operation": "listSheets",
     "dataAddress": "'My Sheet'!A2:D5",
+    "rowValidationXSDPath": "/x.xsd",
     "unescapedQuoteHandling": "STOP_AT_DELIMITER",
     **dict.fromkeys(["sep", "delimiter", "quote", "escape", "comment", "charToEscapeQuoteEscaping"], "|"),
 }
@@ -89,10 +91,14 @@ def test_each_format_takes_its_reader_s_options(format_):
         ("csv", "quote", "\u201c\u201d", "one character is supported"),
         ("csv", "skipRows", "-1", "write a whole number of lines"),
         ("csv", "unescapedQuoteHandling", "RAISE_ERROR", "only STOP_AT_DELIMITER is had"),
+        ("xml", "rowTag", "<row>", "write the name of an element, without < and >"),
+        ("xml", "valueTag", " ", "write the name of an element"),
+        ("xml", "rowValidationXSDPath", "s3a://bucket/x.xsd", "write the path of a file that the driver and all"),
     ],
 )
 def test_values_that_a_reader_cannot_have_are_refused_before_a_file_is_read(format_, name, value, said):
-    assert said in problem(cloudFiles_format=format_, **{name: value})
+    tag = {"rowTag": "row"} if format_ == "xml" else {}
+    assert said in problem(cloudFiles_format=format_, **tag | {name: value})
 
 
 def test_reader_values_stay_as_they_are():
