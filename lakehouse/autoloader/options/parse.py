@@ -33,7 +33,6 @@ from lakehouse.autoloader.options.values import (
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
-from lakehouse.events.address import InboxAddress
 from lakehouse.storage.local_paths import foreign, mapped
 
 METADATA = "_metadata"
@@ -195,9 +194,13 @@ def _path(text: str) -> str:
 
 
 def _inbox(text: str) -> str:
-    address = InboxAddress.parse(text) if ":" in text else None
-    if address is not None and address.has_secret:
-        raise ValueError("a password is no option: Spark shows those; set LAKEHOUSE_EVENTS_INBOX where the driver runs")
+    if ":" in text:
+        from lakehouse.events.address import InboxAddress  # what a worker has no need of
+
+        if InboxAddress.parse(text).has_secret:
+            raise ValueError(
+                "a password is no option: Spark shows it; set LAKEHOUSE_EVENTS_INBOX where the driver runs"
+            )
     return some_text(text)
 
 
