@@ -1,4 +1,4 @@
-"""What a channel is told."""
+"""A message to a channel: that something goes wrong, that it is well again, or a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ News = Literal["begun", "recovered", "test"]
 
 @dataclass(frozen=True)
 class Message:
-    """One thing for one channel.
+    """A message.
 
     Attributes:
         channel: Its name.

@@ -1,4 +1,8 @@
-"""From what was found to what is told: each cause once until it is well again, and nothing is lost on the way."""
+"""Telling the channels what a round of alerts found: each cause once, until it is well again.
+
+A message is in the state before it is sent, and leaves the state after a channel took it. So a process that is killed
+in between loses none.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A checkpoint and a table that do not belong together any more: what can be done, and doing it.
+"""Repairing a stream whose checkpoint and table do not belong together any more.
 
-What the table of a ``cloudFiles`` stream holds is told by its rows: each has the number and the path of its file. So
-the checkpoint can be written anew behind the last of them, and a lost journal be restored under the same numbers.
+Each row of a ``cloudFiles`` table has the number and the path of its file. So the checkpoint can be written anew behind
+the last of those files, and a lost journal can be restored under the same numbers.
 """
 
 from __future__ import annotations

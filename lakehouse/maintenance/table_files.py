@@ -1,4 +1,4 @@
-"""All objects below a table's folder, and which of them its log names: those of the newest version, older ones, none.
+"""All objects below a table's folder, and which versions in its log name them.
 
 ``deltalake`` would list them for its own VACUUM. It does not say which it passes over and knows no readers, so the
 folder is listed here, once, and the log is read as it is.
