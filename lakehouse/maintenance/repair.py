@@ -23,7 +23,7 @@ from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.spark_log import offset_lines
+from lakehouse.checkpoints.spark_log import FINISHED, offset_lines
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
@@ -253,7 +253,7 @@ class _Stream:
         offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
         lake.store.write(bucket, f"{base}offsets/0", offset_lines(offset))
         lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
-        lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
+        lake.store.write(bucket, f"{base}commits/0", FINISHED)
         lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())
 
 
