@@ -1,4 +1,7 @@
-"""``ops.batches``: a row for each committed batch, for SQL and BI; written once a run, and it fails none."""
+"""``ops.batches``: a table with a row for each committed batch, for SQL and BI.
+
+A run writes its rows in a single commit. What cannot be written makes no run fail.
+"""
 
 from __future__ import annotations
 
@@ -66,7 +69,7 @@ class Recorder:
 
     Args:
         lake: Where the table is.
-        run_id: What ran; one of its own without it.
+        run_id: What ran; without it a new id.
         now: The time.
     """
 

@@ -207,16 +207,16 @@ class Lake:
         if "typeWidening" not in features or features - _READ_BY_ARROW:
             return opened.to_pyarrow_dataset()
         # deltalake reads no table whose columns were widened. All that it lacks is a cast, which the scanner makes
-        return _rows_of(opened, _paths(opened))
+        return _rows_of(opened, paths_of(opened))
 
     def added_since(self, table: str, version: int | None) -> Dataset | None:
         """The rows of data files that came after ``version`` (None: all files); None when the table does not exist."""
         opened = self.delta(table)
         if opened is None:
             return None
-        fresh = _paths(opened)
+        fresh = paths_of(opened)
         if version is not None:
-            old = set(_paths(LakeTable(self.settings.table_uri(table), self.endpoint, version)))
+            old = set(paths_of(LakeTable(self.settings.table_uri(table), self.endpoint, version)))
             fresh = [path for path in fresh if path not in old]
         return _rows_of(opened, fresh)
 
@@ -277,8 +277,8 @@ class Lake:
         return any(one["remove"].get("dataChange", True) for one in actions if "remove" in one)
 
 
-def _paths(opened: DeltaTable) -> list[str]:
-    # the log has them as URIs
+def paths_of(opened: DeltaTable) -> list[str]:
+    """Paths of a version's data files below the table's folder; the log has them with the escapes of a URI."""
     return [unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()]
 
 

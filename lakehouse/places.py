@@ -1,4 +1,4 @@
-"""The places of the declared streams: told, kept in backups, put back, given up, and handed on to other tables."""
+"""Where the declared streams stand: shown, backed up, restored, reset, and handed on to other tables."""
 
 from __future__ import annotations
 

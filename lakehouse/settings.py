@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     alerts: SecretStr | None = Field(
         None, description="addresses of the channels that are told what goes wrong, as Apprise writes them, or file://"
     )
+    dagster_url: str | None = Field(
+        None, description="where people open Dagster's pages: alerts link to a table's page"
+    )
     keep_batches: Length | None = Field(
         None, description="for how long the table ops.batches keeps a row for each batch; unset = it is not written"
     )
@@ -127,6 +130,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Settings:
         if (self.s3_access_key is None) != (self.s3_secret_key is None):
             raise ValueError("LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY belong together: set both or neither")
+        if self.dagster_url is not None and not re.fullmatch(r"https?://[^\s@]+", self.dagster_url):
+            raise ValueError("LAKEHOUSE_DAGSTER_URL must look like https://host:port, without a name or a password")
         if self.s3_endpoint is not None:
             if not re.fullmatch(r"https?://[^/\s]+/?", self.s3_endpoint):
                 raise ValueError("LAKEHOUSE_S3_ENDPOINT must look like http://host:port or https://host")

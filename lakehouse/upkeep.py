@@ -1,6 +1,6 @@
-"""Keeping the lake's tables in order: the declaration says what may be done to each, ``lakehouse.maintenance`` does it.
+"""Keeping the lake's tables in order, without Spark.
 
-Nothing here needs Spark.
+The declaration says what may be done to each table, and ``lakehouse.maintenance`` does it.
 """
 
 from __future__ import annotations

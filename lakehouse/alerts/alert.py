@@ -1,4 +1,4 @@
-"""What goes wrong, and what was looked at and is well."""
+"""The nouns of alerts: ``Alert`` is something that goes wrong, ``Round`` is a look at some tables and what it found."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What was told and what is still to be told: an object in the lake, or a file while the lake cannot be reached.
+"""The state of alerts: what is wrong and was told, and what is still to be told.
 
-It is only written over the version that was read, so that of two processes which find the same one tells it.
+It is an object in the lake, and a file while the lake cannot be reached. A process writes it only over the version that
+it has read. So when two processes find the same fault, only the first tells it.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class State:
 
     @classmethod
     def decoded(cls, content: bytes) -> State:
-        """The same again; a damaged one is an empty one: what is wrong is told once more."""
+        """From JSON. A damaged state counts as empty: what is wrong is told once more."""
         try:
             said: Mapping[str, Any] = json.loads(content)
             causes = {name: Open(**{**one, "alert": Alert.of_dict(one["alert"])}) for name, one in said["open"].items()}
@@ -164,7 +165,7 @@ class HomeBook:
 
 
 def read(book: Book) -> State:
-    """The state as it is; an empty one where none is kept."""
+    """The state as it is; empty where nothing is kept."""
     content, _ = book.read()
     return State() if content is None else State.decoded(content)
 

@@ -1,4 +1,4 @@
-"""Where alerts go: services that Apprise knows, and files. Their addresses hold keys, and are shown nowhere."""
+"""Where alerts go: services that Apprise knows, and files. Their addresses hold keys, so nothing here shows them."""
 
 from __future__ import annotations
 

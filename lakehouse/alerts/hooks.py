@@ -1,4 +1,4 @@
-"""How runs tell: nothing that goes wrong here makes a run fail."""
+"""The calls by which commands, services and Dagster tell what they found. None of them makes a run fail."""
 
 from __future__ import annotations
 

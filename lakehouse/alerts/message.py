@@ -1,4 +1,4 @@
-"""What a channel is told."""
+"""A message to a channel: that something goes wrong, that it is well again, or a test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ News = Literal["begun", "recovered", "test"]
 
 @dataclass(frozen=True)
 class Message:
-    """One thing for one channel.
+    """A message.
 
     Attributes:
         channel: Its name.
@@ -26,6 +26,7 @@ class Message:
         at: When it became news.
         id: Of this message, for programs that get it twice: it is sent again when nobody knows whether it came.
         tries: How often it was sent in vain.
+        page: Address of the table's page; empty where nobody has named one.
         claimed_until: Until when somebody sends it now, in seconds since 1970; 0 for nobody.
     """
 
@@ -37,6 +38,7 @@ class Message:
     at: str
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     tries: int = 0
+    page: str = ""
     claimed_until: float = 0.0
 
     @property
@@ -61,11 +63,19 @@ class Message:
         else:
             lines += [*self.alert.lines(), f"since: {self.since}"]
         lines += [f"owners: {', '.join(self.owners)}"] if self.owners else []
+        lines += [f"page: {self.page}"] if self.page else []
         return printable("\n".join(shortened(line, _MOST_CHARACTERS) for line in lines), lines=True)
 
     def as_dict(self) -> dict[str, Any]:
         """For a file: all that programs may want."""
-        own = {"at": self.at, "news": self.news, "title": self.title, "since": self.since, "id": self.id}
+        own = {
+            "at": self.at,
+            "news": self.news,
+            "title": self.title,
+            "since": self.since,
+            "id": self.id,
+            "page": self.page,
+        }
         return {**own, "owners": list(self.owners), **self.alert.as_dict(), "cause": self.alert.cause}
 
     def kept(self) -> dict[str, Any]:

@@ -1,4 +1,8 @@
-"""From what was found to what is told: each cause once until it is well again, and nothing is lost on the way."""
+"""Telling the channels what a round of alerts found: each cause once, until it is well again.
+
+A message is in the state before it is sent, and leaves the state after a channel took it. So a process that is killed
+in between loses none.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +74,7 @@ def tell(
     channels, told = Channels.of(settings, catalogue), Told()
     if not channels.every():
         return told
-    teller = _Teller(channels, catalogue, now, told)
+    teller = _Teller(channels, catalogue, now, told, (settings.dagster_url or "").rstrip("/"))
     home = HomeBook(settings)
     if lake is not None:
         try:
@@ -91,6 +95,7 @@ class _Teller:
     catalogue: Catalogue
     now: Callable[[], datetime]
     told: Told
+    pages: str
 
     def tell(self, book: Book, found: Round, every: Sequence[Alert] = ()) -> None:
         """Notes what is new, claims what is due, sends it, and notes what was taken."""
@@ -147,9 +152,11 @@ class _Teller:
         return changed
 
     def _messages(self, news: News, alert: Alert, since: str, at: str) -> Iterable[Message]:
-        owners = self.catalogue[alert.table].owners if alert.table in self.catalogue else ()
+        declared = alert.table in self.catalogue
+        owners = self.catalogue[alert.table].owners if declared else ()
+        page = f"{self.pages}/assets/{alert.table.replace('.', '/')}" if declared and self.pages else self.pages
         for channel in self._of(alert, owners):
-            yield Message(channel.name, news, alert, owners, since, at)
+            yield Message(channel.name, news, alert, owners, since, at, page=page)
 
     def _of(self, alert: Alert, owners: Iterable[str]) -> Sequence[Channel]:
         # what concerns all tables, and what no channel is for, concerns everybody

@@ -1,4 +1,4 @@
-"""Channels tried out with a test, and when each took one."""
+"""Testing the channels, and keeping when each took a test."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class CheckpointState:
 
 def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     """The state of the stream that writes ``table``, or None when it has no checkpoint yet."""
-    offsets, commits = _numbers(lake, table, "offsets"), _numbers(lake, table, "commits")
+    offsets, commits = batch_numbers(lake, table, "offsets"), batch_numbers(lake, table, "commits")
     keys = {info.key for info in lake.store.list(lake.settings.bucket, object_key(lake, table, "metadata"))}
     if not keys and not offsets:
         return None
@@ -71,7 +71,7 @@ def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     """
     takeover = Takeover(
         end_writes=lambda holder: end_writes(lake, table, holder),
-        signs_of_life=lambda: (_numbers(lake, table, "offsets")[-1:], _numbers(lake, table, "commits")[-1:]),
+        signs_of_life=lambda: (batch_numbers(lake, table, "offsets")[-1:], batch_numbers(lake, table, "commits")[-1:]),
     )
     engine = engine_in_use(lake.settings)
     key, bucket = lease_key(lake, table), lake.settings.bucket
@@ -110,7 +110,7 @@ def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
     if state.last_offset is None:
         return
     going_on_from = {state.last_offset} if state.last_offset == state.last_commit else {state.last_offset - 1}
-    for batch in {state.last_offset} | going_on_from & set(_numbers(lake, table, "offsets")):
+    for batch in {state.last_offset} | going_on_from & set(batch_numbers(lake, table, "offsets")):
         with _readable(lake, table, f"offsets/{batch}"):
             _, metadata, first, *more = _lines(lake, table, f"offsets/{batch}")
             for one in (metadata or "{}", first, *more):
@@ -289,7 +289,9 @@ def object_key(lake: Lake, table: str, name: str) -> str:
     return f"{lake.settings.user}/_checkpoints/{table}/{name}"
 
 
-def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
+def batch_numbers(lake: Lake, table: str, folder: str) -> list[int]:
+    """The batches that a checkpoint has in ``offsets`` or ``commits``, in order."""
+
     def found() -> Iterator[int]:
         for info in lake.store.list(lake.settings.bucket, object_key(lake, table, folder + "/")):
             name = info.key.rsplit("/", 1)[1]
@@ -328,7 +330,7 @@ def planned(lake: Lake, table: str, batch: int) -> PlannedBatch:
 
 def last_finished(lake: Lake, table: str) -> PlannedBatch | None:
     """The newest finished batch; None before the first."""
-    numbers = _numbers(lake, table, "commits")
+    numbers = batch_numbers(lake, table, "commits")
     return planned(lake, table, numbers[-1]) if numbers else None
 
 
@@ -338,7 +340,7 @@ def _lines(lake: Lake, table: str, name: str) -> list[str]:
 
 def newest_offset(lake: Lake, table: str, *, back: int = 0) -> dict[str, Any] | None:
     """What the newest planned batch, or one so many before it, says of its source; None before the first."""
-    numbers = _numbers(lake, table, "offsets")
+    numbers = batch_numbers(lake, table, "offsets")
     if len(numbers) <= back:
         return None
     lines = _lines(lake, table, f"offsets/{numbers[-1 - back]}")

@@ -19,7 +19,8 @@ from lakehouse.lake import Lake
 from lakehouse.storage import ObjectExists, ObjectMissing, ObjectStore
 
 _KEPT_BATCHES = 100
-_FINISHED = b'v1\n{"nextBatchWatermarkMs":0}'
+FINISHED = b'v1\n{"nextBatchWatermarkMs":0}'
+"""What ``commits/N`` holds without event times."""
 
 
 class SparkLog:
@@ -65,7 +66,7 @@ class SparkLog:
 
     def finish(self, batch: int) -> None:
         """Notes that a batch is in the table, and removes what is older than the last hundred."""
-        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)
+        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), FINISHED)
         if batch >= _KEPT_BATCHES:
             for folder in ("offsets", "commits"):
                 self._lake.store.delete(self._bucket, self._key(f"{folder}/{batch - _KEPT_BATCHES}"))
@@ -90,7 +91,7 @@ class SparkLog:
         if batch:  # Spark looks at the batch before the last, too
             self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), before)
         self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), offset_lines(end))
-        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), _FINISHED)
+        self._lake.store.write(self._bucket, self._key(f"commits/{batch}"), FINISHED)
         self._lake.store.write(self._bucket, self._key("metadata"), json.dumps({"id": query_id}).encode())
 
     def _conf(self, batch: int) -> dict[str, str]:

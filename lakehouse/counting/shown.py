@@ -1,4 +1,4 @@
-"""Rows as people see them: values as Spark hands them to Python."""
+"""Rows for people: Arrow's values as the Python values that Spark would give."""
 
 from __future__ import annotations
 

@@ -11,9 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote
 
-import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
@@ -25,7 +23,7 @@ from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table
+from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table, paths_of
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
 
@@ -194,8 +192,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
 
 
 def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
-    present = {unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()}
-    if not present.issuperset(one.path for one in removed):
+    if not set(paths_of(opened)).issuperset(one.path for one in removed):
         raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 

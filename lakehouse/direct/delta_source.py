@@ -1,4 +1,8 @@
-"""A Delta table as a stream, without Spark: its data files in the order of Delta's own source, by the same offsets."""
+"""A Delta table as the source of a stream, without Spark.
+
+Files come in the order of Delta's own streaming source, and places are spelled as its offsets. So the local engine and
+Spark can take turns on a checkpoint.
+"""
 
 from __future__ import annotations
 

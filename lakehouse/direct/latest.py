@@ -1,6 +1,6 @@
-"""Each key in its latest version, without Spark: ``deltalake`` merges what is new, Spark's checkpoint is kept.
+"""A ``latest`` table without Spark: ``deltalake`` merges new versions, so that each key has its latest.
 
-Offsets, transaction and definition are those of the Spark query into such a table, so that the two take turns on it.
+Offsets, transaction and definition are those of the Spark query into such a table. So the two engines take turns on it.
 """
 
 from __future__ import annotations

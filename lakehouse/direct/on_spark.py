@@ -1,6 +1,7 @@
-"""The direct road in a Spark query: its tasks write data files, and only their names pass through Spark to the commit.
+"""The direct road in a Spark query.
 
-Spark plans, hands out the work and keeps the checkpoint. The rows themselves never enter the JVM.
+Spark plans, hands out the work and keeps the checkpoint. Tasks write the data files. Only the names of those files pass
+through the JVM to the commit; the rows never enter it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A part of a batch: read as any task reads it, written as data files of the table. Runs in whichever process."""
+"""Reading a part of a batch and writing its rows as data files of the table.
+
+It runs in a worker of Spark, in a process of the local pool, or in the command itself.
+"""
 
 from __future__ import annotations
 

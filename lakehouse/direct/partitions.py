@@ -1,4 +1,4 @@
-"""Columns that make a table's folders: rows divided by their values, which are spelled as Hive and Delta do."""
+"""Dividing rows by the columns that make a table's folders, and spelling those folders as Hive and Delta do."""
 
 from __future__ import annotations
 

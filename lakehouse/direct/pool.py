@@ -1,4 +1,4 @@
-"""Who works on the parts of a batch: this process while they are small, else processes beside it."""
+"""The workers of the local engine: small batches are read in this process, larger ones by processes beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a table's stream can take the direct road; if not, why: then Spark writes it, and that is said."""
+"""Whether a stream can take the direct road. Where it cannot, the reason is said, and Spark writes the table."""
 
 from __future__ import annotations
 

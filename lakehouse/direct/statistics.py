@@ -1,4 +1,4 @@
-"""What Delta's log says of a data file, so that readers can leave the file out: from Parquet's own statistics."""
+"""The statistics of a data file in Delta's log, by which readers leave files out. They are made of Parquet's own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""A ``cloudFiles`` stream without Spark: it plans, reads and commits its batches, and keeps Spark's checkpoint.
+"""A ``cloudFiles`` stream without Spark: it plans, reads and commits batches.
 
-Journal, receipts, checkpoint and Delta's transaction are those of a Spark query. So the two take turns on a table, and
-each goes on with what the other left, also in the midst of a batch.
+Journal, receipts, checkpoint and Delta's transaction are those of a Spark query. So the two engines take turns on a
+table. Each goes on with what the other left, even in the middle of a batch.
 """
 
 from __future__ import annotations

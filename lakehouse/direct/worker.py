@@ -1,6 +1,6 @@
-"""A process that works on parts of batches: it is sent pickles on its standard input, and answers with pickles.
+"""A process that works on parts of batches. Parts come as pickles on its standard input, answers go out the same way.
 
-Started as a program of its own, not by ``multiprocessing``: that would import the user's script again.
+It is a program of its own. ``multiprocessing`` would import the user's script again.
 """
 
 from __future__ import annotations

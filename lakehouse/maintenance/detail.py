@@ -1,4 +1,4 @@
-"""What the log of a table says of its state, and what its statistics say of folders and of the order of its rows."""
+"""A table in detail, from its log alone: its state, its folders, and how well its rows are ordered for readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table that begins where another one stands: it gets only what comes after."""
+"""Forking a stream: a new table begins where another table stands, and gets only what comes after."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another stream has loaded, by its own books: Spark's file source, or Auto Loader's ``cloud_files_state``."""
+"""Reading which files a stream elsewhere has loaded: Spark's file source, or Auto Loader's ``cloud_files_state``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A stream that goes on where one elsewhere ended: the files that were loaded there come first in the journal here.
+"""A stream here that goes on where a stream elsewhere ended.
 
-The checkpoint is written as a fork's is: it begins behind those files. The next run loads what is not among them.
+The files that were loaded there come first in the journal here. The checkpoint begins behind those files, as a fork's
+does. The next run loads what is not among them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What was kept for tables that are neither declared nor there any more: listed, and removed by name."""
+"""Folders that were kept for tables which are neither declared nor there: listed, and removed by name."""
 
 from __future__ import annotations
 

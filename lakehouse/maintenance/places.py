@@ -1,4 +1,4 @@
-"""What lies below the user's folder in the lake's bucket, by what it is for."""
+"""How much lies below the user's folder in the lake's bucket, by purpose."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.lake import Lake
 from lakehouse.storage import Takeover, hold_lease
 from lakehouse.storage.lease_holder import Holder
@@ -48,7 +49,7 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
         table: ``layer.name``.
         sources: Whether to read what it says of its sources.
     """
-    offsets, commits = (_numbers(lake, table, folder) for folder in ("offsets", "commits"))
+    offsets, commits = (checkpoints.batch_numbers(lake, table, folder) for folder in ("offsets", "commits"))
     planned, finished = (max(some, default=None) for some in (offsets, commits))
     needs: dict[str, int] = {}
     said: list[dict[str, Any]] = []
@@ -79,7 +80,7 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
     A dead client whose Spark engine may go on counts as a writer.
     """
     try:
-        said = lake.store.read(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}.lease")
+        said = lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, table))
     except ObjectMissing:
         return None
     holder = Holder.decoded(said)
@@ -103,19 +104,13 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
         end_writes=lambda holder: holder.engine is None,
         signs_of_life=lambda: place_of(lake, table, sources=False),
     )
-    key = f"{lake.settings.user}/_checkpoints/{table}.lease"
+    key = checkpoints.lease_key(lake, table)
     with hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover):
         yield
 
 
-def _numbers(lake: Lake, table: str, folder: str) -> list[int]:
-    prefix = f"{lake.settings.user}/_checkpoints/{table}/{folder}/"
-    names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
-    return sorted(int(name) for name in names if name.isdigit())
-
-
 def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]]:
-    key = f"{lake.settings.user}/_checkpoints/{table}/offsets/{batch}"
+    key = checkpoints.object_key(lake, table, f"offsets/{batch}")
     try:
         lines = lake.store.read(lake.settings.bucket, key).decode().splitlines()[2:]
     except ObjectMissing:  # the stream went on meanwhile, and removed its oldest batch

@@ -1,7 +1,7 @@
-"""A checkpoint and a table that do not belong together any more: what can be done, and doing it.
+"""Repairing a stream whose checkpoint and table do not belong together any more.
 
-What the table of a ``cloudFiles`` stream holds is told by its rows: each has the number and the path of its file. So
-the checkpoint can be written anew behind the last of them, and a lost journal be restored under the same numbers.
+Each row of a ``cloudFiles`` table has the number and the path of its file. So the checkpoint can be written anew behind
+the last of those files, and a lost journal can be restored under the same numbers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.spark_log import offset_lines
+from lakehouse.checkpoints.spark_log import FINISHED, offset_lines
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
@@ -253,7 +253,7 @@ class _Stream:
         offset = {"v": 1, "seq": last, "segment": segment, "journal": self._uri, "stream": stream}
         lake.store.write(bucket, f"{base}offsets/0", offset_lines(offset))
         lake.store.write(bucket, base + checkpoints.REPAIRED, json.dumps({"batch": 0}).encode())
-        lake.store.write(bucket, f"{base}commits/0", b'v1\n{"nextBatchWatermarkMs":0}')
+        lake.store.write(bucket, f"{base}commits/0", FINISHED)
         lake.store.write(bucket, f"{base}metadata", json.dumps({"id": query}).encode())
 
 

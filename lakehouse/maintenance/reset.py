@@ -1,4 +1,4 @@
-"""Letting a stream begin anew: what it will read again, and what becomes of the rows that are there."""
+"""Resetting a stream, so that it begins anew. The caller chooses what becomes of the rows that are there."""
 
 from __future__ import annotations
 

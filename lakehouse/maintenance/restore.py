@@ -1,9 +1,9 @@
 """Putting a backup of a checkpoint back, so that nothing is lost and nothing doubled; or saying why that cannot be.
 
-Three cases. The stream has written nothing since: the checkpoint is put back as it was. A table of files whose last
-commit says where its stream stands: the next run brings the older checkpoint up to the table. Any other: the table has
-to go back, too, to the version of the backup, and what came after it is read again, under a new id, because Delta keeps
-the transactions of the old one.
+There are three cases. The stream has written nothing since: the checkpoint is put back as it was. The last commit of a
+table of files says where its stream stands: the next run brings the older checkpoint up to the table. Anything else:
+the table has to go back, too, to the version of the backup. What came after it is read again, under a new id, because
+Delta keeps the transactions of the old id.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""All objects below a table's folder, and which of them its log names: those of the newest version, older ones, none.
+"""All objects below a table's folder, and which versions in its log name them.
 
 ``deltalake`` would list them for its own VACUUM. It does not say which it passes over and knows no readers, so the
 folder is listed here, once, and the log is read as it is.
@@ -13,11 +13,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from urllib.parse import unquote
 
-import pyarrow as pa
-
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, paths_of
 from lakehouse.storage.store import ObjectInfo, ObjectMissing
 
 _THREADS = 16
@@ -152,11 +150,6 @@ class TableFiles:
             state="nothing was removed",
             next_command="a reader that stands there has to begin anew: lakehouse checkpoint restart READER",
         )
-
-
-def paths_of(opened: LakeTable) -> list[str]:
-    """Paths of a version's data files, as the folder has them."""
-    return [unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()]
 
 
 def unknown_features(opened: LakeTable) -> list[str]:

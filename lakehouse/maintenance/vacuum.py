@@ -13,9 +13,9 @@ from datetime import UTC, datetime, timedelta
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, paths_of
 from lakehouse.maintenance.positions import holder_of
-from lakehouse.maintenance.table_files import TableFiles, paths_of, size_of, unknown_features
+from lakehouse.maintenance.table_files import TableFiles, size_of, unknown_features
 from lakehouse.plain_text import counted
 from lakehouse.storage.store import ObjectInfo
 

@@ -26,10 +26,9 @@ from lakehouse.autoloader.outcomes.file_states import FileState, file_states, re
 from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import EMPTIED, FORGOTTEN, Lake, LakeTable, metadata_of
+from lakehouse.lake import EMPTIED, FORGOTTEN, Lake, LakeTable, metadata_of, paths_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
-from lakehouse.maintenance.table_files import paths_of
 from lakehouse.plain_text import counted
 
 Then = Literal["follow", "keep"]

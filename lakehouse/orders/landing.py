@@ -1,4 +1,4 @@
-"""What lies in the landing folder, by one listing."""
+"""The files in the orders' landing folder, by a single listing."""
 
 from __future__ import annotations
 

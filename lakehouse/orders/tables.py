@@ -13,10 +13,8 @@ DAILY_REVENUE = "gold.daily_revenue"
 
 TABLES = (BRONZE, SILVER, ORDERS, DAILY_REVENUE)
 """The pipeline, in the order of the data."""
-ALL_TABLES = (BASIC, AVAILABLE_NOW_TABLE, CHECKPOINT_DEMO, *TABLES)
 TOUR = (BASIC, BRONZE, AVAILABLE_NOW_TABLE, SILVER, CHECKPOINT_DEMO)
 """In the order in which they are taught: a first stream, cloudFiles, triggers, windows, checkpoints."""
-COMPUTED = (SILVER, ORDERS, DAILY_REVENUE)
 
 ORDER_FILES = "orders_stream_*.json"
 

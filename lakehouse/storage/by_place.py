@@ -1,4 +1,4 @@
-"""One store for all places: the bucket of a path decides which store has it."""
+"""A store for all places: the bucket of a path decides whether it is on the object store or on this machine."""
 
 from __future__ import annotations
 

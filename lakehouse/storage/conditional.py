@@ -1,7 +1,7 @@
-"""Whether a store keeps its word: leases, journals and commits rest on writes that it must refuse.
+"""Proving that a store refuses conditional writes when it has to. Leases, journals and commits rest on that.
 
-A server or a gateway that does not know ``If-None-Match`` or ``If-Match`` ignores the header and says that all is well.
-So each store is asked once, by writes whose right answer is known.
+A server or a gateway that does not know ``If-None-Match`` or ``If-Match`` ignores the header and reports success. So
+each store is asked once, by writes whose right answer is known.
 """
 
 from __future__ import annotations

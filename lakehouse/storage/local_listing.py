@@ -1,4 +1,4 @@
-"""What is a file, below a local folder: listed in the order of keys, as an S3 server lists, and never waited for.
+"""Listing the files below a local folder in the order of keys, as an S3 server lists. No file is ever waited for.
 
 Links are followed, but none that leads back to where it stands. A socket, a pipe, a device and a name that is not UTF-8
 are left out, each said once in the log.

@@ -1,4 +1,4 @@
-"""Paths of this machine, and paths of elsewhere that ``LAKEHOUSE_PATHS`` says the place of.
+"""Paths of this machine, and paths of other systems (``dbfs:/mnt``) for which ``LAKEHOUSE_PATHS`` names a place here.
 
 Every Spark worker imports this module: standard library only.
 """

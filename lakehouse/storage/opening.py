@@ -1,4 +1,4 @@
-"""From settings to a store that answers."""
+"""Opening the store that the settings name; the embedded server is started when it is needed."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Bronze and silver as functions from a session to a streaming DataFrame, and the runner that writes them."""
+"""Streams on Spark: how they are run, what commits their batches, and what their failures mean."""

@@ -1,4 +1,4 @@
-"""What a stateful stream was defined as when its checkpoint began: its state holds rows of that shape for ever."""
+"""The definition that a stateful stream began with. Its state holds rows of that shape, so it must not change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files a batch read, and how many wait: asked of the log of whichever source the stream has."""
+"""Which files a batch read, and how many wait: from the log of the stream's source."""
 
 from __future__ import annotations
 

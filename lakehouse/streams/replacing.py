@@ -78,15 +78,10 @@ class ReplacingWriter:
         writer.mode("overwrite").option("replaceWhere", f"{SEQUENCE} IN ({numbers})").save(self.table_uri)
 
     def _has(self, query_id: str, batch_id: int) -> bool:
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
+        from lakehouse.lake import open_table
 
-        options = endpoint_from_environment(self.profile).deltalake_options()
-        try:
-            table = DeltaTable(self.table_uri.replace("s3a://", "s3://", 1), storage_options=options)
-        except TableNotFoundError:
-            return False
-        last = table.transaction_version(query_id)
+        table = open_table(self.table_uri, endpoint_from_environment(self.profile))
+        last = None if table is None else table.transaction_version(query_id)
         return last is not None and last >= batch_id
 
 

@@ -1,4 +1,4 @@
-"""What a worker needs of windows: the writer of update mode."""
+"""The writer of a ``windows`` table in update mode. Little is imported here, because a worker of Spark loads it."""
 
 from __future__ import annotations
 

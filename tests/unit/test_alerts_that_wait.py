@@ -10,8 +10,9 @@ from lakehouse.alerts import telling
 from lakehouse.alerts.alert import Alert, Round
 from lakehouse.alerts.book import HomeBook, read
 from lakehouse.alerts.telling import tell
+from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
-from lakehouse.table import Alerting, Catalogue
+from lakehouse.table import Alerting, Catalogue, Table
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 YEAR = timedelta(days=365)
@@ -60,6 +61,16 @@ def test_what_was_sent_by_a_clock_of_next_year_does_not_silence_a_channel_for_a_
     story.tell(1, at=NOW + YEAR, most_an_hour=1)
     assert story.tell(1, 2, at=NOW, most_an_hour=1).delivered == 1
     assert story.told() == ["number 1", "number 2"]
+
+
+def test_a_message_links_to_the_page_of_its_table(story):
+    story.up()
+    story.settings = story.settings.model_copy(update={"dagster_url": "https://dagster.example:3000/"})
+    catalogue = Catalogue((Table("bronze.things", Files(path="s3a://landing/things/")),))
+    found = Round.of([Alert("damaged", table, f"doctor:{table}:1:", "broken") for table in ("bronze.things", "")], [])
+    tell(story.settings, catalogue, found, now=lambda: NOW)
+    pages = [json.loads(line)["page"] for line in story.file.read_text().splitlines()]
+    assert pages == ["https://dagster.example:3000/assets/bronze/things", "https://dagster.example:3000"]
 
 
 def test_of_messages_that_no_channel_takes_the_newest_thousand_wait_and_the_loss_is_said(story, monkeypatch):
