@@ -57,7 +57,7 @@ def test_every_lever_shows_a_whole_form_that_changes_nothing(room):
         job = made.resolve_job_def(lever.job)
         form = job.run_config["ops"][lever.step]["config"]
         fields = job.get_node_named(lever.step).definition.config_schema.config_type.fields
-        assert form["apply"] is False and [*form][-1] == "apply"
+        assert form["apply"] is False
         assert form.keys() == fields.keys()
         assert all(field.description for field in fields.values()), lever.job
         assert job.tags[LEVER_TAG] == lever.step

@@ -53,14 +53,8 @@ def lever_job(lever: Lever) -> dg.JobDefinition:
 
 
 def shown(config: LeverConfig) -> dict[str, Any]:
-    """A form as the launchpad has it: what is chosen first, whether to do it last."""
-    told = {name: _name(value) for name, value in dict(config).items()}
-    chosen = {name: told[name] for name in ("table", "tables") if name in told}
-    return (
-        chosen
-        | {name: value for name, value in told.items() if name not in (*chosen, "apply")}
-        | {"apply": told["apply"]}
-    )
+    """A form as the launchpad has it: whole, so that nobody has to know the names of its fields."""
+    return {name: _name(value) for name, value in dict(config).items()}
 
 
 def _name(value: Any) -> Any:
