@@ -13,6 +13,7 @@ from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.tables import brought_up_to_date
 from lakehouse.errors import LakehouseError
 from lakehouse.flows.files import Files
+from lakehouse.plain_text import counted
 from lakehouse.table import Catalogue, Table
 
 FIRST_DAY = date(2025, 1, 1)
@@ -84,12 +85,14 @@ def _load(
     asked = replay_files(opened, table.name, day=day, really=config.apply)
     files = [*asked.files, *asked.waiting]
     rows = [{"number": one.sequence, "state": one.ingestion_state, "rows": one.rows, "file": one.path} for one in files]
+    verb = "loaded again" if config.apply else "to be loaded again"
     told: dict[str, Any] = {
+        "what": f"{counted(len(files), 'file')} of {day} {verb}" if files else f"no file of {day} was loaded",
         "applied": config.apply and bool(files),
         "replayed_files": len(files),
         "replayed_rows": sum(one.rows or 0 for one in files),
         "files_gone": len(asked.gone),
-        "result": dg.MetadataValue.md(markdown(rows) or f"no file of {day} was loaded"),
+        **({"result": dg.MetadataValue.md(markdown(rows))} if rows else {}),
         "command": f"lakehouse replay --day {day} --table {table.name}" + (" --yes" if config.apply else ""),
     }
     if config.apply and files:  # the files that wait, too: a run before this one may have ended after it had asked

@@ -79,7 +79,7 @@ def of_run(
         **({"rescued_samples": records(rescued)} if rescued else {}),
         **tables(table, report, receipt),
         **_of_checkpoint(lake, table),
-        **(_of_table(lake, table, info, origins(versions)) if info else {}),
+        **(of_table(lake, table, info, origins(versions)) if info else {}),
     }
 
 
@@ -183,7 +183,15 @@ def _of_checkpoint(lake: Lake, table: Table) -> dict[str, int]:
     return {"checkpoint_bytes": found.size_bytes, "checkpoint_objects": found.objects} if found else {}
 
 
-def _of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -> dict[str, Any]:
+def of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -> dict[str, Any]:
+    """Metadata of the table as it is.
+
+    Args:
+        lake: Where it is.
+        table: Its declaration.
+        info: Its newest version.
+        since: By column that came later, in words, since when.
+    """
     rows = lake.rows(info.name) if info.rows else None
     preview = rows.head(_PREVIEW_ROWS).to_pylist() if rows else []
     told = {**meanings(table), **since}

@@ -17,12 +17,14 @@ import dagster as dg
 
 from lakehouse.dagster.failures import UNFINISHED
 from lakehouse.dagster.last_data import KEY as LAST_DATA
+from lakehouse.dagster.metadata import of_table
 from lakehouse.dagster.names import key_of
 from lakehouse.dagster.records import markdown
 from lakehouse.dagster.resources import LakeResource
+from lakehouse.dagster.schema_metadata import origins, versions_of
 from lakehouse.lake import Commit, Lake
 from lakehouse.plain_text import counted
-from lakehouse.table import Catalogue
+from lakehouse.table import Catalogue, Table
 
 SENSOR = "commits_from_elsewhere"
 _INTERVAL_SECONDS = 60
@@ -82,7 +84,7 @@ def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         "lakehouse ingest, a service, or anybody else.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        told, known = look(context.instance, lake.open(), names, Known.read(context.cursor), datetime.now(UTC))
+        told, known = look(context.instance, lake.open(), catalogue, Known.read(context.cursor), datetime.now(UTC))
         skip = None if told else f"nothing new in {counted(len(names), 'table')} but what Dagster's runs told"
         return dg.SensorResult(asset_events=told, skip_reason=skip, cursor=known.write())
 
@@ -90,17 +92,18 @@ def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
 
 
 def look(
-    instance: dg.DagsterInstance, lake: Lake, names: Sequence[str], known: Known, now: datetime
+    instance: dg.DagsterInstance, lake: Lake, catalogue: Catalogue, known: Known, now: datetime
 ) -> tuple[list[dg.AssetMaterialization | dg.AssetObservation], Known]:
     """What is to be told of the tables, and what is known then.
 
     Args:
         instance: Dagster's.
         lake: Where the tables are.
-        names: The tables.
+        catalogue: The tables.
         known: What is known.
         now: The moment.
     """
+    names = catalogue.names
     whole, start, began = known.is_old(now), names.index(known.first) if known.first in names else 0, time.monotonic()
     versions, left = dict(known.versions), ""
     moved: dict[str, int] = {}
@@ -120,7 +123,9 @@ def look(
         last = _last(instance, name)
         before = _said(last, versions.get(name))
         if before is None or before != version:
-            told.append(_event(lake, name, version, before if before is None or before < version else None, last))
+            told.append(
+                _event(lake, catalogue[name], version, before if before is None or before < version else None, last)
+            )
         versions[name] = version
     looked = now.isoformat(timespec="seconds") if whole and not left else known.whole
     return told, replace(known, versions=versions, whole=looked, first=left)
@@ -156,8 +161,9 @@ def _said(last: dg.AssetMaterialization | None, told: int | None) -> int | None:
 
 
 def _event(
-    lake: Lake, name: str, version: int, before: int | None, last: dg.AssetMaterialization | None
+    lake: Lake, table: Table, version: int, before: int | None, last: dg.AssetMaterialization | None
 ) -> dg.AssetMaterialization | dg.AssetObservation:
+    name = table.name
     commits, info = lake.commits_since(name, before, last=_MOST_COMMITS), lake.describe(name)
     listed = markdown([_row(one) for one in commits])
     metadata: dict[str, Any] = {
@@ -171,8 +177,8 @@ def _event(
             "rows_added": sum(one.rows_added for one in commits),
             "batches": sum(one.batch_id is not None for one in commits),
         }
-    if info is not None:
-        metadata |= {"dagster/row_count": info.rows, "table_files": info.files, "table_bytes": info.size_bytes}
+    if info is not None:  # of the version now: of a table that is written meanwhile it may be a later one
+        metadata = {**of_table(lake, table, info, origins(versions_of(lake, table))), **metadata}
     if last is not None and not any(map(_has_data, commits)):
         return dg.AssetObservation(key_of(name), metadata=metadata)
     if last is not None and "schema_version" in last.metadata:  # the next run shows what is new since then

@@ -9,6 +9,7 @@ from store.local_world import TABLE
 
 from lakehouse.dagster.names import key_of
 from lakehouse.dagster.outside import Known, look
+from lakehouse.declaration import read_catalogue
 
 KEY = key_of(TABLE)
 
@@ -20,7 +21,13 @@ class Watched(Room):
 
     def tick(self, **later):
         self.now += timedelta(minutes=1, **later)
-        told, known = look(self.instance, self.world.lake, [TABLE], Known.read(self.known.write()), self.now)
+        told, known = look(
+            self.instance,
+            self.world.lake,
+            read_catalogue(self.world.lake.settings),
+            Known.read(self.known.write()),
+            self.now,
+        )
         self.known = known
         for event in told:
             self.instance.report_runless_asset_event(event)
@@ -43,6 +50,7 @@ def test_commits_of_the_command_line_are_told_once_and_those_of_runs_never(room)
     [first] = room.tick(hours=2)
     assert isinstance(first, dg.AssetMaterialization)
     assert (numbers(first)["delta_version"], numbers(first)["dagster/row_count"]) == (0, 1)
+    assert [one.name for one in numbers(first)["dagster/column_schema"].columns][:1] == ["id"]
     assert room.tick() == []
     room.world.put("2.json", [{"id": "2"}, {"id": "3"}])
     room.world.load()

@@ -33,7 +33,7 @@ def told():
     return {
         "assets": assets,
         "jobs": {name: sorted(key.to_user_string() for key in keys) for name, keys in sorted(jobs.items())},
-        "sensors": {sensor.name: ", ".join(job.name for job in sensor.jobs) for sensor in made.sensors},
+        "sensors": {one.name: ", ".join(job.name for job in one.jobs) if one.has_jobs else "" for one in made.sensors},
         "schedules": {
             one.name: {"job": one.job.name, "cron": one.cron_schedule, "status": one.default_status.name}
             for one in made.schedules

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from lakehouse.dagster.levers.lever import Lever, LeverConfig, Pull, Pulled
 from lakehouse.dagster.names import LEVER_TAG
-from lakehouse.dagster.records import escaped, markdown
+from lakehouse.dagster.records import markdown
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.errors import LakehouseError
 
@@ -35,7 +35,7 @@ def lever_job(lever: Lever) -> dg.JobDefinition:
             raise dg.Failure(str(error), metadata=_plain(error), allow_retries=False) from None
         _tell(context, lever, done)
 
-    form = {"ops": {lever.step: {"config": shown(lever.config(apply=False))}}}
+    form = {"ops": {lever.step: {"config": whole(lever.config(apply=False))}}}
     described = f"{lever.does} Nothing is changed until apply is true. Needs {lever.needs}; in a shell: "
     described += f"lakehouse {lever.command}"
 
@@ -52,15 +52,9 @@ def lever_job(lever: Lever) -> dg.JobDefinition:
     return job
 
 
-def shown(config: LeverConfig) -> dict[str, Any]:
-    """A form as the launchpad has it: what is chosen first, whether to do it last."""
-    told = {name: _name(value) for name, value in dict(config).items()}
-    chosen = {name: told[name] for name in ("table", "tables") if name in told}
-    return (
-        chosen
-        | {name: value for name, value in told.items() if name not in (*chosen, "apply")}
-        | {"apply": told["apply"]}
-    )
+def whole(config: LeverConfig) -> dict[str, Any]:
+    """A form as the launchpad has it: whole, so that nobody has to know the names of its fields."""
+    return {name: _name(value) for name, value in dict(config).items()}
 
 
 def _name(value: Any) -> Any:
@@ -87,17 +81,12 @@ def _plain(error: LakehouseError) -> dict[str, str]:
 def _tell(context: dg.OpExecutionContext, lever: Lever, done: Pulled) -> None:
     for line in done.said:
         context.log.info(line)
-    told: dict[str, Any] = {
-        "applied": done.done,
-        "result": dg.MetadataValue.md(
-            "\n\n".join([*map(escaped, done.said), *([markdown(done.rows)] if done.rows else [])])
-        ),
-        "command": lever.told(done.arguments),
-    }
+    shown: dict[str, Any] = {"what": "; ".join(done.said), "applied": done.done, "command": lever.told(done.arguments)}
+    result = {"result": dg.MetadataValue.md(markdown(done.rows))} if done.rows else {}
     if done.done:
         for key, numbers in done.numbers.items():
-            context.log_event(dg.AssetObservation(key, metadata={"lever": lever.step, **numbers, **told}))
+            context.log_event(dg.AssetObservation(key, metadata={"lever": lever.step, **shown, **numbers, **result}))
+    told = {**shown, **done.totals(), **result}  # a run's page shows the first few
     if done.error is not None:
-        metadata = {**done.totals(), **told, **_plain(done.error)}
-        raise dg.Failure(str(done.error), metadata=metadata, allow_retries=False)
-    context.add_output_metadata({**done.totals(), **told})
+        raise dg.Failure(str(done.error), metadata={**_plain(done.error), **told}, allow_retries=False)
+    context.add_output_metadata(told)
