@@ -69,7 +69,7 @@ def guess(name: str, head: bytes, *, whole: bool) -> Guess:
         return Guess(marked, notes=_disagrees(named, marked))
     text = _text(head, whole)
     if text is None:
-        return Guess(named or "binaryFile")
+        return Guess(named or "binaryFile", {"headerRows": "1"} if named == "excel" else {})
     if json_ := _as_json(text, whole):
         return Guess("json", json_.options, _disagrees(named, "json"))
     table = _as_csv(text, tabs=name.lower().split(".")[-1] == "tsv" or ".tsv." in name.lower())
