@@ -71,7 +71,7 @@ def guess(name: str, head: bytes, *, whole: bool) -> Guess:
         return Guess(marked, notes=_disagrees(named, marked))
     text = _text(head, whole)
     if text is None:
-        return Guess(named or "binaryFile")
+        return Guess(named or "binaryFile", {"headerRows": "1"} if named == "excel" else {})
     if json_ := _as_json(text, whole):
         return Guess("json", json_.options, _disagrees(named, "json"))
     if (named == "xml" or text.lstrip().startswith("<?xml")) and (tag := _row_tag(head)):

@@ -64,6 +64,8 @@ class Package:
         self._limit = limit
         try:
             self._zip = ZipFile(file)
+        except NotImplementedError as error:
+            raise BadFile("DAMAGED_EXCEL", str(error)) from error
         except (BadZipFile, LargeZipFile, OSError, ValueError) as error:
             raise BadFile("TRUNCATED", f"the list of its parts, at its end, is missing: {error}") from error
         self._parts = {one.filename.lower(): one for one in self._zip.infolist()}

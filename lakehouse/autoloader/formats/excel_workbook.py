@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from shutil import copyfileobj
+from tempfile import NamedTemporaryFile
 from typing import IO, Any
 
 from lakehouse.autoloader.formats.excel_address import Address, parse_address
@@ -59,7 +61,7 @@ class Workbook:
 
     def __init__(self, file: IO[bytes], reader: Mapping[str, str]) -> None:
         with needing("excel", "cloudFiles.format=excel"):
-            from python_calamine import CalamineWorkbook, SheetTypeEnum
+            from python_calamine import SheetTypeEnum
         begin = file.read(len(_OLE))
         file.seek(0)
         limit = size_bytes(reader.get("maxworkbookbytes", MOST_BYTES))
@@ -75,7 +77,7 @@ class Workbook:
             raise BadFile("NOT_EXCEL", f"it begins with {begin!r}" if begin else "it is empty")
         file.seek(0)
         with _told():
-            self._book = CalamineWorkbook.from_filelike(file)
+            self._book = _opened(file, ".xlsx" if self._package else ".xls")
             known = self._book.sheets_metadata
         self.sheets = {number: one.name for number, one in enumerate(known) if one.typ == SheetTypeEnum.WorkSheet}
         """Names of the sheets with cells, by their places in the workbook."""
@@ -142,6 +144,19 @@ def _within(
         if number >= top:
             kept = [*before, *cells[first:]][:width]
             yield Row(number - top, kept + [""] * (width - len(kept)), of_row.get(number, {}))
+
+
+def _opened(file: IO[bytes], ending: str) -> Any:
+    from python_calamine import CalamineError, CalamineWorkbook
+
+    try:
+        return CalamineWorkbook.from_filelike(file)
+    except CalamineError:  # the kind was guessed, and nothing is said of what is wrong with it; a file's name tells it
+        file.seek(0)
+        with NamedTemporaryFile(suffix=ending) as named:
+            copyfileobj(file, named)
+            named.flush()
+            return CalamineWorkbook.from_path(named.name)
 
 
 def _safely(sheet: Any) -> Iterator[list[Cell]]:

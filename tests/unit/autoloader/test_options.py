@@ -7,9 +7,12 @@ import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pyspark.sql.types import StructType
 from unit.autoloader.given_options import BASE, DAY, parse, problem, problems
 
 from lakehouse.autoloader.options.parse import OPTIONS, CloudFilesOptions
+from lakehouse.autoloader.schema.versions import SchemaVersion, full_schema
+from lakehouse.autoloader.source import settled
 
 
 def test_two_options_are_enough():
@@ -55,6 +58,19 @@ def test_xml_needs_the_name_of_the_elements_that_are_rows():
     given = {**BASE, "cloudFiles.format": "XML"}
     assert problems(given) == ["rowTag is missing: it names the elements of XML that are rows."]
     assert CloudFilesOptions.parse({**given, "ROWTAG": "row"}).reader == {"rowtag": "row"}
+
+
+def test_columns_of_workbooks_do_not_grow():
+    excel = {"cloudFiles_format": "excel", "headerRows": "1"}
+    assert problem(**excel, cloudFiles_schemaEvolutionMode="addNewColumns") == (
+        "cloudFiles.schemaEvolutionMode addNewColumns: columns of excel do not grow: use none, or rescue."
+    )
+    for mode in ("none", "rescue"):
+        assert parse(**excel, cloudFiles_schemaEvolutionMode=mode).schema_evolution_mode == mode
+    inferred = full_schema(parse(**excel), SchemaVersion(0, StructType().add("a", "long"), StructType()))
+    assert inferred.names == ["a", "_rescued_data", "_metadata"]
+    assert settled(parse(**excel), inferred).schema_evolution_mode == "rescue"
+    assert settled(parse(**excel), StructType().add("a", "long")).schema_evolution_mode == "none"
 
 
 def test_all_problems_come_in_one_error():
