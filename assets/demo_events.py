@@ -1,6 +1,6 @@
 """``./dev demo --events``: files are dropped one at a time, and each is in bronze without a listing of their folder.
 
-It has a home of its own, with servers of its own: nothing of yours is touched. The store itself counts its LIST requests.
+It has a home and servers of its own: nothing of yours is touched. The store itself counts its LIST requests.
 """
 
 from __future__ import annotations

@@ -236,9 +236,8 @@ def demo(
                 next_command="run it in the folder of a clone: ./dev demo",
             )
     arguments = ["--json"] if as_json else []
-    raise typer.Exit(
-        subprocess.run([sys.executable, "-m", f"assets.demo{'_events' * by_events}", *arguments, *context.args], check=False).returncode
-    )
+    module = "assets.demo_events" if by_events else "assets.demo"
+    raise typer.Exit(subprocess.run([sys.executable, "-m", module, *arguments, *context.args], check=False).returncode)
 
 
 @app.command(hidden=True)
