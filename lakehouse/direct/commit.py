@@ -101,7 +101,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
 
     Args:
         table: Where.
-        opened: The table at the version that removed files were chosen from; without such ones it is brought up to date.
+        opened: The table at the version that removed files were chosen from; without such ones it is brought up to date
         batch: The batch.
         change: What it does.
 
