@@ -2,8 +2,9 @@
 
 A folder with many known files, MinIO and its receiver, all on this machine. ``told`` is from an object's time to its
 event's commit in the inbox; ``loaded`` from an object's time to the end of its batch, by a service without pauses on
-the local engine; ``found`` is one look for new files among the known ones, by events and by a listing, with the LIST
-requests that the store counted. Then the receiver is away while files come: what its store had kept, and what one
+the local engine; ``look`` is one look for new files among the known ones, by events and by a listing, with the LIST
+requests that the store counted; ``large`` the same by events, and a sensor's look, with a journal of many files that
+were never put, and events of some. Then the receiver is away while files come: what its store had kept, and what one
 listing finds.
 """
 
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.events_large import large_journal
 from benchmarks.own_lake import own_lake
 from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.files import told
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="./dev bench events", description=__doc__)
     parser.add_argument("--known", type=int, default=20_000, help="files in the folder")
     parser.add_argument("--new", type=int, default=1_000, help="files that a look finds")
+    parser.add_argument("--large", type=int, default=1_000_000, help="files in a journal that is written at once")
     parser.add_argument("--puts", type=int, default=60, help="files that the service loads, each alone")
     parser.add_argument("--outage", type=int, default=2_000, help="files that come while nobody receives")
     chosen = parser.parse_args(arguments)
@@ -57,9 +60,10 @@ def main(arguments: list[str] | None = None) -> None:
         settings.declaration.write_text(_DECLARATION)
         lake = replace(made, settings=settings)
         try:
-            setup.enable(settings, {_BUCKET: ["told/", "many/"]})
+            setup.enable(settings, {_BUCKET: ["told/", "many/", "large/"]})
             lake = replace(lake, endpoint=Lake.open(settings).endpoint)
             result = {"service": _service(lake, chosen.puts), "look": _look(lake, chosen.known, chosen.new)}
+            result["large"] = large_journal(lake, chosen.large, chosen.new)
             result["outage"] = _outage(lake, chosen.outage)
             print(json.dumps(result, indent=1))
         finally:
@@ -157,7 +161,8 @@ def _put(lake: Lake, keys: Iterable[str]) -> None:
 
 def _told(lake: Lake, prefix: str) -> list[float]:
     inbox = open_inbox(InboxAddress.of(lake.settings))
-    seconds = inbox.delays_seconds(_BUCKET, prefix)
+    events = inbox.read(_BUCKET, prefix, 0, inbox.last_number(), 1_000_000)
+    seconds = [(one.received - one.event.modified).total_seconds() for one in events if one.event.modified]
     inbox.close()
     return _percentiles(seconds)
 

@@ -19,7 +19,7 @@ RUN XDG_CACHE_HOME=/opt/cache python -c "from lakehouse.engine.jars import ensur
 
 FROM python:3.11-slim-bookworm
 RUN useradd --uid 10001 --no-create-home lakehouse \
-    && install -d -o lakehouse -g lakehouse /var/lib/lakehouse /var/lib/dagster /var/lib/scratch
+    && install -d -o lakehouse -g lakehouse /var/lib/lakehouse /var/lib/dagster /var/lib/events /var/lib/scratch
 COPY --from=environment /opt/venv /opt/venv
 COPY --from=environment /opt/cache /opt/cache
 COPY assets /opt/lakehouse/assets

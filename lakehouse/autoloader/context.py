@@ -64,12 +64,14 @@ class Source:
 
     Attributes:
         endpoint: The object store; None asks this process's environment, as Spark's processes do.
+        journals: Journals that are open, by their folders: who looks again and again reads only what came since.
     """
 
     options: CloudFilesOptions
     journal_root: str | None
     now: Callable[[], datetime] = utc_now
     endpoint: StoreEndpoint | None = None
+    journals: dict[str, Journal] = field(default_factory=dict)
     _looked: bool = field(default=False, init=False)
 
     @cached_property
@@ -135,7 +137,11 @@ class Source:
         Raises:
             ConfigurationError: it is of another bucket.
         """
-        made = Journal(self.store, *self.journal_place, now=self.now)
+        made = self.journals.get(self.journal_uri)
+        if made is None:
+            made = self.journals[self.journal_uri] = Journal(self.store, *self.journal_place, now=self.now)
+        else:
+            made.refresh()
         made.require_bucket(self.path.bucket)
         return made
 

@@ -77,9 +77,10 @@ class Stream:
         *,
         now: Callable[[], datetime] = utc_now,
         endpoint: StoreEndpoint | None = None,
+        journals: dict[str, Journal] | None = None,
     ) -> None:
         self._options = options
-        self._source = Source(options, journal_root, now, endpoint)
+        self._source = Source(options, journal_root, now, endpoint, {} if journals is None else journals)
         self._backlog: Backlog | None = None
         self._target: int | None = None
         self._read_upto = self._batches = 0

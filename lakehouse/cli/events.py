@@ -12,6 +12,7 @@ from lakehouse.plain_text import counted
 if TYPE_CHECKING:
     from lakehouse.settings import Settings
 
+HOST = "127.0.0.1"
 events = typer.Typer(
     help="New files are told of by the store: switch that on and off, see how it is, receive what is told.",
     no_args_is_help=True,
@@ -94,7 +95,10 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
 
 @events.command("serve")
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="on 127.0.0.1; 0: any that is free")] = 9009,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 9009,
+    host: Annotated[
+        str, typer.Option(help="where to listen; beside this machine only in a network of your own")
+    ] = HOST,
     as_json: bool = Json,
 ) -> None:
     """Receive events until Ctrl-C: a webhook that thanks for an event when it is on the disk."""
@@ -103,7 +107,7 @@ def serve(
 
     from lakehouse.events.address import InboxAddress
     from lakehouse.events.places import open_inbox
-    from lakehouse.events.receiver import HOST, Receiver
+    from lakehouse.events.receiver import Receiver
     from lakehouse.events.setup import token_of
     from lakehouse.settings import Settings
 
@@ -114,10 +118,10 @@ def serve(
         settings = Settings.load()
         token = token_of(settings).get_secret_value()
         address = InboxAddress.of(settings)
-        receiver = Receiver(open_inbox(address, create=True), token, port)
+        receiver = Receiver(open_inbox(address, create=True), token, port, host=host)
         signal.signal(signal.SIGTERM, end)
-        out.line(f"receiving events on http://{HOST}:{receiver.port}/ into {address.public}")
-        out.result({"url": f"http://{HOST}:{receiver.port}/", "inbox": address.public})
+        out.line(f"receiving events on http://{host}:{receiver.port}/ into {address.public}")
+        out.result({"url": f"http://{host}:{receiver.port}/", "inbox": address.public})
         receiver.run()
 
 

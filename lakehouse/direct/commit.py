@@ -100,7 +100,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
 
     Args:
         table: Where.
-        opened: The table at the version that removed files were chosen from; without such files it is opened anew.
+        opened: The table at the version that removed files were chosen from; without such ones it is brought up to date
         batch: The batch.
         change: What it does.
 
@@ -134,8 +134,10 @@ def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
 
 def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
     files, removed, folders = change.files, change.removed, list(change.partition_by) or None
-    if not removed:
-        opened = table.opened()  # what others added meanwhile is no conflict
+    if opened is None:
+        opened = table.opened()
+    elif not removed:
+        opened.update_incremental()  # what others added meanwhile is no conflict
     adds = [
         AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
         for one in files

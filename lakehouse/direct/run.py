@@ -17,6 +17,7 @@ from lakehouse.autoloader.files.told import opened_inbox
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
 from lakehouse.counting.data_files import OnlySpark
+from lakehouse.direct.kept import Kept
 from lakehouse.direct.latest import LatestStream, Merging
 from lakehouse.direct.pool import opened_pool
 from lakehouse.direct.reasons import NotDirect
@@ -57,7 +58,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     with checkpoints.writer_of(lake, table) as lease, alone as pool, listening as bell, explained(lake, table):
         before = settle(lake, table)
         checkpoints.clear_interrupted_start(lake, table)
-        files = CloudFilesLog(lake, loading.options)
+        open_still = Kept(lake, table)
+        files = CloudFilesLog(lake, loading.options, open_still.journals)
         kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         run.on_alive()
@@ -66,8 +68,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
             nonlocal loading
             if bell:
                 bell.listen()
-            # opened for each look: what a run that does not end remembers of its source stays small
-            for batch in DirectStream(lake, table, loading, pool).batches(once=run.trigger.name == "once"):
+            # made for each look: what a run that does not end remembers of its files stays small
+            for batch in DirectStream(lake, table, loading, pool, open_still).batches(once=run.trigger.name == "once"):
                 yield _told(table, batch, files)
             loading = replace(loading, options=replace(loading.options, list_on_start=False))
 
@@ -174,8 +176,8 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
 def _told(table: str, batch: Done, log: CloudFilesLog) -> tuple[BatchProgress, list[str]]:
     """The batch's numbers, and the keys of its files."""
     source: dict[str, Any] = {"startOffset": batch.start, "endOffset": batch.end, "latestOffset": batch.known}
-    files = log.of_batch({"sources": [source]})
     ended = datetime.now(UTC)
+    files = log.of_batch({"sources": [source]})
     milliseconds = {name: round(seconds * 1000) for name, seconds in batch.seconds.items()}
     progress = BatchProgress(
         table=table,

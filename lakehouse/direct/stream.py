@@ -25,6 +25,7 @@ from lakehouse.checkpoints.position import position_before
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct.commit import Batch, Change, Offset, TableAt, commit, is_committed, remove_unnamed
 from lakehouse.direct.data_files import DataFile, DataFiles
+from lakehouse.direct.kept import Kept
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
 from lakehouse.direct.reasons import NotDirect, require_direct, why_not
@@ -83,10 +84,12 @@ class DirectStream:
         table: The target.
         loading: What is loaded.
         pool: Who reads.
+        kept: What an earlier run has open.
     """
 
-    def __init__(self, lake: Lake, table: str, loading: Loading, pool: Pool) -> None:
+    def __init__(self, lake: Lake, table: str, loading: Loading, pool: Pool, kept: Kept | None = None) -> None:
         self._lake, self._table, self._loading = lake, table, loading
+        self._kept = kept or Kept(lake, table)
         self._log, self._pool = SparkLog(lake, table), pool
         self._place = TableAt(table, lake.settings.table_uri(table), lake.endpoint)
         self._open_source()
@@ -101,7 +104,7 @@ class DirectStream:
             LakehouseError: see ``Stream.read`` and ``commit``.
         """
         state = checkpoints.read_checkpoint(self._lake, self._table)
-        query = self._log.query_id()
+        query = (state.query_id if state else None) or self._log.query_id()
         number = 0 if state is None or state.last_offset is None else state.last_offset
         end = None if state is None or state.last_offset is None else self._log.planned(number)
         if end is not None and state is not None and state.last_commit == number:
@@ -145,8 +148,7 @@ class DirectStream:
         return start
 
     def _batch(self, batch: Batch, seconds: dict[str, float], *, planned: bool = False) -> Done:
-        lake, table = self._lake, self._table
-        opened = lake.delta(table)
+        opened = self._kept.opened()
         self._require_direct(opened)
         if batch.start is not None:
             self._stream.resume(batch.start, batch.end)
@@ -205,17 +207,18 @@ class DirectStream:
                 if before is None or self._source.schemas.newest == before:
                     raise
             self._open_source()
-            self._require_direct(self._lake.delta(self._table))
+            self._require_direct(self._kept.opened())
 
     def _open_source(self) -> None:
         endpoint = self._lake.endpoint
-        self._source = Source(self._loading.options, None, endpoint=endpoint)
+        journals = self._kept.journals
+        self._source = Source(self._loading.options, None, endpoint=endpoint, journals=journals)
         self._schema = self._loading.columns or schema_of(self._loading.options, None, endpoint)
         self._options = settled(self._loading.options, self._schema)
         loading = self._loading
         self._target = Target(self._place.uri, self._schema, loading.added, loading.partition_by, loading.expected)
         self._rows = self._target.rows
-        self._stream = Stream(self._options, None, endpoint=endpoint)
+        self._stream = Stream(self._options, None, endpoint=endpoint, journals=journals)
         self._stream.fix_target()
 
     def _require_direct(self, opened: LakeTable | None) -> None:

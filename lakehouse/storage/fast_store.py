@@ -6,11 +6,12 @@ It starts in milliseconds and needs a fraction of the SDK's time a request. It d
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import obstore
@@ -92,13 +93,19 @@ def with_e_tag(found: obstore.GetResult) -> str:
 
 
 def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60) -> S3Store:
-    """``obstore``'s client for one bucket: bounded waits, a few attempts.
+    """``obstore``'s client for one bucket: bounded waits, a few attempts; safe for threads, and made once a process.
 
     Args:
         endpoint: The server.
         bucket: Its name.
         timeout_seconds: How long one request may take.
     """
+    return _s3_bucket(endpoint, bucket, timeout_seconds, os.getpid())
+
+
+@lru_cache(maxsize=32)
+def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, process: int) -> S3Store:
+    """A client is dear to make, and keeps its connections; one of before a fork is not used after it."""
     token = {"session_token": endpoint.session_token.get_secret_value()} if endpoint.session_token else {}
     return S3Store(
         bucket,

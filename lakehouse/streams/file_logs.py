@@ -62,10 +62,10 @@ class SparkFileLog:
 
 
 class CloudFilesLog:
-    """The journal of a ``cloudFiles`` source."""
+    """The journal of a ``cloudFiles`` source; ``journals`` are those that are open already."""
 
-    def __init__(self, lake: Lake, options: CloudFilesOptions) -> None:
-        self._lake, self._options = lake, options
+    def __init__(self, lake: Lake, options: CloudFilesOptions, journals: dict[str, Journal] | None = None) -> None:
+        self._lake, self._options, self._journals = lake, options, {} if journals is None else journals
         self._backlog: Backlog | None = None
 
     def of_batch(self, progress: dict[str, Any]) -> BatchFiles:
@@ -83,7 +83,8 @@ class CloudFilesLog:
 
     def _opened(self, end: dict[str, Any]) -> Backlog:
         if self._backlog is None:
-            self._journal = Journal.at(self._lake.store, self._options.journal_location or "")
+            place = f"{(self._options.journal_location or '').rstrip('/')}/"
+            self._journal = self._journals.get(place) or Journal.at(self._lake.store, place)
             path = SourcePath.parse(self._options.path, strict=self._options.use_strict_globber)
             self._backlog = Backlog(self._journal, path, self._options, stream=end["stream"])
         if self._journal.high_water < end["seq"]:

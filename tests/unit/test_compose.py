@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import SecretStr
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"
@@ -43,7 +44,34 @@ def copied_files(dockerfile: Path) -> list[str]:
 
 
 def test_every_role_has_a_service() -> None:
-    assert set(SERVICES) == {"object-store", "bucket-setup", "postgres", "code-location", "webserver", "daemon"}
+    stay = {"object-store", "event-receiver", "postgres", "code-location", "webserver", "daemon"}
+    assert set(SERVICES) == stay | {"bucket-setup"}
+
+
+def test_the_store_sends_its_events_to_the_receiver_whose_inbox_the_code_location_reads() -> None:
+    from lakehouse.storage.webhook import Webhook
+
+    receiver, store = SERVICES["event-receiver"], SERVICES["object-store"]
+    given = {key: value for key, value in store["environment"].items() if key.startswith("MINIO_NOTIFY")}
+    url = f"http://event-receiver:{receiver['command'][-1]}/"
+    token = receiver["environment"]["LAKEHOUSE_EVENTS_TOKEN"]
+    # the targets of the embedded store
+    assert given == Webhook(url, SecretStr(token), Path("/events")).environment()
+    queue = {volume.split(":")[1] for volume in store["volumes"]}
+    assert queue == set(instructions(DOCKER / "object-store.Dockerfile", "RUN")[1][1:]) == {"/data", "/events"}
+    inboxes = [SERVICES[name]["environment"]["LAKEHOUSE_EVENTS_INBOX"] for name in ("event-receiver", "code-location")]
+    assert len(set(inboxes)) == 1
+    for name in ("event-receiver", "code-location"):
+        assert f"events:{Path(inboxes[0]).parent}" in SERVICES[name]["volumes"]
+
+
+def test_the_receiver_s_command_and_options_are_known() -> None:
+    command = SERVICES["event-receiver"]["command"]
+    done = subprocess.run(
+        [str(SCRIPTS / command[0]), *command[1:], "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    assert "events serve" in done.stdout
 
 
 def test_every_network_and_volume_that_a_service_uses_is_declared_and_used() -> None:
@@ -197,7 +225,7 @@ def test_folders_that_containers_write_to_belong_to_their_user() -> None:
     text = (DOCKER / "lakehouse.Dockerfile").read_text()
     mounts = {
         volume.split(":")[1]
-        for name in ("code-location", "webserver", "daemon")
+        for name in ("code-location", "event-receiver", "webserver", "daemon")
         for volume in SERVICES[name]["volumes"]
     }
     owned = re.search(r"install -d -o lakehouse -g lakehouse (.*)", text)

@@ -39,6 +39,8 @@ SCHEMA = pa.schema(
     ]
 )
 
+_LISTS = pa.schema([(field.name, pa.list_(field.type)) for field in SCHEMA])
+
 
 @dataclass(frozen=True)
 class FileVersion:
@@ -129,22 +131,16 @@ def version_hash(e_tag: str, size_bytes: int) -> int:
 def to_table(files: Sequence[FileVersion]) -> pa.Table:
     """The rows of a new segment."""
     # by way of JSON: pyarrow's own conversion of Python values imports pandas, which costs more than all the rest
-    rows = "\n".join(
-        json.dumps(
-            {
-                **one.__dict__,
-                "last_modified": one.last_modified.isoformat(),
-                "discovered": one.discovered.isoformat(),
-                "key_hash": key_hash(one.key),
-                "version_hash": version_hash(one.e_tag, one.size_bytes),
-            },
-            ensure_ascii=False,
-        )
-        for one in files
-    )
-    explicit = pj.ParseOptions(explicit_schema=SCHEMA, unexpected_field_behavior="error")
-    data = rows.encode("utf-8", "surrogatepass")
-    return pj.read_json(pa.BufferReader(data), pj.ReadOptions(use_threads=False, block_size=len(data) + 1), explicit)
+    columns: dict[str, list] = {name: [getattr(one, name) for one in files] for name in COLUMNS}
+    columns |= {name: [at.isoformat() for at in columns[name]] for name in ("last_modified", "discovered")}
+    columns["key_hash"] = [key_hash(one.key) for one in files]
+    columns["version_hash"] = [version_hash(one.e_tag, one.size_bytes) for one in files]
+    # one row of lists: a row for each file takes several times as long to write
+    data = json.dumps(columns, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    explicit = pj.ParseOptions(explicit_schema=_LISTS, unexpected_field_behavior="error")
+    options = pj.ReadOptions(use_threads=False, block_size=len(data) + 1)
+    lists = pj.read_json(pa.BufferReader(data), options, explicit)
+    return pa.table([lists[field.name].combine_chunks().flatten() for field in SCHEMA], schema=SCHEMA)
 
 
 def to_files(table: pa.Table) -> list[FileVersion]:

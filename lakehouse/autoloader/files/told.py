@@ -217,7 +217,10 @@ class _Look:
             if self.asked > self._most:
                 return False
             found = [*sure, *self._current(doubtful)]
-            self.found += journal.append(bucket, found, since)
+            added = journal.append(bucket, found, since)
+            self.found += added
+            if added == len(found):
+                return True
             # what others numbered meanwhile was left out: of that the store is asked, as of now
             left = journal.unseen(found)
             if not left:

@@ -1,0 +1,39 @@
+"""What the looks of a run that does not end have open: each reads only what came since the one before."""
+
+from __future__ import annotations
+
+from deltalake.exceptions import DeltaError
+
+from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.lake import Lake, LakeTable
+
+
+class Kept:
+    """Journals by their folders, and the table.
+
+    Args:
+        lake: Where they are.
+        table: The target.
+    """
+
+    def __init__(self, lake: Lake, table: str) -> None:
+        self.journals: dict[str, Journal] = {}
+        self._lake, self._name = lake, table
+        self._table: LakeTable | None = None
+
+    def opened(self) -> LakeTable | None:
+        """The table at its newest version, or None when there is none."""
+        if self._table is not None and self._is_there(self._table.version()):
+            try:
+                self._table.update_incremental()
+                return self._table
+            except DeltaError:  # its log is not what it was
+                pass
+        self._table = self._lake.delta(self._name)
+        return self._table
+
+    def _is_there(self, version: int) -> bool:
+        """Whether the log has that commit still: somebody may have removed the table, or begun another one."""
+        bucket, folder = split_uri(self._lake.settings.table_uri(self._name))
+        return self._lake.store.info(bucket, f"{folder.rstrip('/')}/_delta_log/{version:020d}.json") is not None
