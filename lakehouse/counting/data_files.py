@@ -84,7 +84,7 @@ class DataFiles:
         )
 
     def batches(self, paths: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """The rows of some files, those that the table had before among them; each batch with the path of its file.
+        """The rows of some files, each batch with its file's path. Files that only older versions have are read, too.
 
         Raises:
             DataFileMissing: a file is gone: somebody removed it, or VACUUM, where the table does not have it any more.
