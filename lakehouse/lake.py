@@ -207,13 +207,13 @@ class Lake:
         return self.rows_at(self.settings.table_uri(table))
 
     def rows_at(self, uri: str) -> Dataset | None:
-        """The same of the table at ``uri``."""
+        """The rows of the table at ``uri``; None when there is none."""
         opened = self.delta_at(uri)
         return None if opened is None else self.rows_of(opened)
 
     @staticmethod
     def rows_of(opened: LakeTable) -> Dataset:
-        """The same of a table that is open already.
+        """The rows of a table that is open already.
 
         Raises:
             DeltaProtocolError: it has features that Arrow does not know.
@@ -240,7 +240,7 @@ class Lake:
         return self.version_at(self.settings.table_uri(table))
 
     def version_at(self, uri: str) -> int | None:
-        """The same of the table at ``uri``."""
+        """Newest version of the table at ``uri``; None when there is none."""
         opened = self.delta_at(uri)
         return None if opened is None else opened.version()
 
@@ -250,7 +250,7 @@ class Lake:
         return None if opened is None else self.info_of(table, opened)
 
     def info_of(self, table: str, opened: LakeTable) -> TableInfo:
-        """The same of a table that is open already."""
+        """Numbers of a table that is open already."""
         adds = pa.table(opened.get_add_actions(flatten=True))
         return TableInfo(
             name=table,

@@ -31,7 +31,7 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
 
 
 def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
-    """The same, of which only those data files are read that were not counted before.
+    """The same counts, of which only new data files are read.
 
     What was counted is kept beside the tables: see ``lakehouse.counting.state``.
     """

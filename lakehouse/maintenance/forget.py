@@ -27,7 +27,7 @@ Then = Literal["ask", "follow", "keep"]
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed on purpose, or would be.
+    """What ``forget`` removed, or would remove.
 
     Attributes:
         table: The table.

@@ -120,7 +120,7 @@ def obstore_text(error: Exception) -> str:
 
 @contextmanager
 def sdk_answers() -> Iterator[None]:
-    """The same of the SDK.
+    """Turns the SDK's exceptions into those of the module.
 
     Raises:
         FileNotFoundError, FileExistsError, PermissionError, NotS3, Refused: see the module.
