@@ -13,8 +13,7 @@ def here(lake, tmp_path):
     settings = world.lake.settings
     for name in (f"{0:020}.json", f"{1:020}.json"):
         world.lake.store.write(settings.bucket, f"{settings.user}/bronze/things/_delta_log/{name}", b"no json")
-    names = ("home", "user", "bucket", "landing_prefix", "declaration")
-    return {f"LAKEHOUSE_{name.upper()}": str(getattr(settings, name)) for name in names}
+    return world.environment
 
 
 @pytest.mark.parametrize(
