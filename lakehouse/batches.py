@@ -87,7 +87,7 @@ class Recorder:
         return self._lake.settings.keep_batches is not None
 
     def noting(self, on_batch: OnBatch) -> OnBatch:
-        """The same listener, and each batch is noted."""
+        """Wraps a listener so that each batch is noted, too."""
 
         def listen(batch: BatchProgress) -> None:
             self.note(batch)

@@ -24,7 +24,7 @@ def parse_duration(text: str) -> timedelta:
 
 
 def spark_interval(length: timedelta) -> str:
-    """The same for Spark: in the largest unit that gives a whole number."""
+    """The length as Spark reads it, in the largest unit that gives a whole number."""
     milliseconds = length // timedelta(milliseconds=1)
     for name, seconds in reversed(_SECONDS.items()):
         count, rest = divmod(milliseconds, int(seconds * 1000))

@@ -12,10 +12,10 @@ from urllib.parse import quote, unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
 
-from lakehouse.errors import TransientError
+from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
@@ -134,12 +134,27 @@ class LakeTable(DeltaTable):
         return super().to_pyarrow_dataset(*args, **options)
 
 
+class TableUnreadable(TerminalError, DeltaError):
+    """The log of a table is damaged, or of a kind that ``deltalake`` does not read."""
+
+
 def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
-    """The table at ``uri`` at its newest version, or None when there is none."""
+    """The table at ``uri`` at its newest version, or None when there is none.
+
+    Raises:
+        TableUnreadable: its log cannot be read.
+    """
     try:
         return LakeTable(uri, endpoint)
     except TableNotFoundError:
         return None
+    except DeltaError as error:
+        raise TableUnreadable(
+            f"the Delta log of {uri.rstrip('/').rsplit('/', 1)[-1]} cannot be read: {str(error).splitlines()[0][:200]}",
+            where=f"{uri}/_delta_log/",
+            state="nothing was changed",
+            next_command="lakehouse doctor   (then bring the damaged object back from a copy)",
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -192,13 +207,13 @@ class Lake:
         return self.rows_at(self.settings.table_uri(table))
 
     def rows_at(self, uri: str) -> Dataset | None:
-        """The same of the table at ``uri``."""
+        """The rows of the table at ``uri``; None when there is none."""
         opened = self.delta_at(uri)
         return None if opened is None else self.rows_of(opened)
 
     @staticmethod
     def rows_of(opened: LakeTable) -> Dataset:
-        """The same of a table that is open already.
+        """The rows of a table that is open already.
 
         Raises:
             DeltaProtocolError: it has features that Arrow does not know.
@@ -225,7 +240,7 @@ class Lake:
         return self.version_at(self.settings.table_uri(table))
 
     def version_at(self, uri: str) -> int | None:
-        """The same of the table at ``uri``."""
+        """Newest version of the table at ``uri``; None when there is none."""
         opened = self.delta_at(uri)
         return None if opened is None else opened.version()
 
@@ -235,7 +250,7 @@ class Lake:
         return None if opened is None else self.info_of(table, opened)
 
     def info_of(self, table: str, opened: LakeTable) -> TableInfo:
-        """The same of a table that is open already."""
+        """Numbers of a table that is open already."""
         adds = pa.table(opened.get_add_actions(flatten=True))
         return TableInfo(
             name=table,

@@ -16,6 +16,7 @@ from lakehouse.extras import needing
 from lakehouse.lake import Lake
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS
+from lakehouse.storage.s3_errors import arrow_says_gone
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -26,7 +27,6 @@ BATCH_ROWS = 1000
 _NAMED = re.compile(rf'(?<![\w."])"?({"|".join((*LAYERS, "ops"))})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
 _ASKS_FOR_ALL = re.compile(r"\bshow\s+(all\s+)?tables\b|\binformation_schema\b|\bduckdb_(tables|views|columns)\b", re.I)
 _UNKNOWN = re.compile(r"Table with name \"?([^\"\s]+)\"? does not exist")
-_GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND", "Path does not exist")
 _READING = ("SELECT", "EXPLAIN", "MULTI")  # PIVOT is several statements
 _WHERE, _NOTHING = "lakehouse sql", "nothing was changed"
 _CLOSED = {
@@ -59,9 +59,9 @@ def sql(query: str, lake: Lake | None = None) -> pa.Table:
 
 @contextmanager
 def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
-    """The same, a batch of ``BATCH_ROWS`` at a time: what is not asked for is not read.
+    """The result of a query, a batch of ``BATCH_ROWS`` at a time: what is not asked for is not read.
 
-    Errors while rows are read are raised as those of ``sql``.
+    Errors while rows are read are those of ``sql``. What the caller does with the rows fails by itself.
     """
     with needing("sql", _WHERE):
         import duckdb
@@ -163,7 +163,7 @@ def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> Lakeh
             state=_NOTHING,
             next_command="ask for fewer columns, fewer rows, or sums of them",
         )
-    if any(one in said for one in _GONE):
+    if arrow_says_gone(error):
         return DataFileMissing(
             f"a data file is gone: {said.splitlines()[0][:300]}",
             where=lake.settings.lake_uri,

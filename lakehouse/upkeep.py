@@ -109,7 +109,7 @@ def vacuum_tables(
 
 
 def _needs(lake: Lake) -> Callable[[str], dict[str, int]]:
-    """For a table the streams and tables that read it, each with the version that it needs."""
+    """A function that gives the readers of a table, each with the version that it needs."""
     catalogue, of_streams = catalogue_or_none(lake.settings), readers(lake)
 
     def needs(name: str) -> dict[str, int]:

@@ -43,7 +43,7 @@ class Alert:
 
     @property
     def cause(self) -> str:
-        """What is told once."""
+        """The name of the fault: the same fault is told once."""
         return f"{self.group}{self.detail}"
 
     @property
@@ -62,7 +62,7 @@ class Alert:
 
     @classmethod
     def of_dict(cls, said: dict[str, Any]) -> Alert:
-        """The same again."""
+        """From ``as_dict``."""
         return cls(**{**said, "seen_by": tuple(said.get("seen_by", ()))})
 
 
@@ -85,7 +85,7 @@ class Round:
         return cls(tuple(found.values()), frozenset(looked) | {one.group for one in found.values()})
 
     def __add__(self, other: Round) -> Round:
-        """Both looks."""
+        """Both rounds together."""
         return Round.of((*self.alerts, *other.alerts), self.looked | other.looked)
 
     def covers(self, group: str) -> bool:

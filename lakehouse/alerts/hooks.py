@@ -36,9 +36,9 @@ def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: La
     """
     told = Told()
     try:
-        catalogue = Catalogue()
+        catalogue, readable = Catalogue(), False
         with suppress(LakehouseError):  # a wrong declaration is what may have to be told
-            catalogue = read_catalogue(settings)
+            catalogue, readable = read_catalogue(settings), True
         if Channels.of(settings, catalogue).every():
             from lakehouse.alerts.finding import with_doctor  # with the doctor and all that it knows
 
@@ -46,7 +46,7 @@ def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: La
             if lake is not None and found.alerts:
                 with suppress(LakehouseError):
                     found = with_doctor(lake, catalogue, found)
-            told = tell(settings, catalogue, found, lake)
+            told = tell(settings, catalogue, found, lake, readable=readable)
     except Exception as error:
         what = error.what if isinstance(error, LakehouseError) else type(error).__name__
         _log.warning("alerts could not be told: %s", what)

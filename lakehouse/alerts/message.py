@@ -43,20 +43,20 @@ class Message:
 
     @property
     def level(self) -> str:
-        """As Apprise names them."""
+        """How bad it is, in Apprise's words."""
         if self.news != "begun":
             return "success" if self.news == "recovered" else "info"
         return "failure" if self.alert.blocks else "warning"
 
     @property
     def title(self) -> str:
-        """A line."""
+        """The title, a line."""
         if self.news == "recovered":  # names of tables and kinds are ours: nothing in them is markup
             return f"RECOVERED {self.alert.table or 'the lake'}: {self.alert.kind}"
         return self.alert.title if self.news == "begun" else "TEST lakehouse alerts"
 
     def text(self, *, with_title: bool) -> str:
-        """What comes below."""
+        """The body, with the title above it where that is asked for."""
         lines = [self.title] if with_title else []
         if self.news == "recovered":
             lines += [f"It is well again. It was: {self.alert.what}", f"since: {self.since}"]
@@ -84,9 +84,9 @@ class Message:
 
     @classmethod
     def of_kept(cls, said: dict[str, Any]) -> Message:
-        """The same again."""
+        """From ``kept``."""
         return cls(**{**said, "owners": tuple(said["owners"]), "alert": Alert.of_dict(said["alert"])})
 
     def again(self) -> Message:
-        """The same, sent in vain once more."""
+        """The message after it was sent in vain."""
         return replace(self, tries=self.tries + 1, claimed_until=0.0)

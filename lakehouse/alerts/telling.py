@@ -55,6 +55,7 @@ def tell(
     found: Round,
     lake: Lake | None = None,
     *,
+    readable: bool = True,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Told:
     """Tells the channels what is new in a round, and what they did not take before.
@@ -66,6 +67,8 @@ def tell(
         catalogue: The tables and their owners.
         found: What goes wrong, and what was looked at.
         lake: Where the state is kept; None when it could not be opened.
+        readable: Whether the declaration could be read. Otherwise nobody knows which tables and owners there are: what
+            is known of them stays as it is.
         now: The time.
 
     Returns:
@@ -74,7 +77,7 @@ def tell(
     channels, told = Channels.of(settings, catalogue), Told()
     if not channels.every():
         return told
-    teller = _Teller(channels, catalogue, now, told, (settings.dagster_url or "").rstrip("/"))
+    teller = _Teller(channels, catalogue, now, told, (settings.dagster_url or "").rstrip("/"), readable)
     home = HomeBook(settings)
     if lake is not None:
         try:
@@ -96,6 +99,7 @@ class _Teller:
     now: Callable[[], datetime]
     told: Told
     pages: str
+    readable: bool
 
     def tell(self, book: Book, found: Round, every: Sequence[Alert] = ()) -> None:
         """Notes what is new, claims what is due, sends it, and notes what was taken."""
@@ -141,7 +145,7 @@ class _Teller:
             changed = True
         groups, causes = {one.group for one in bad}, {one.cause for one in bad}
         for cause, known in list(state.open.items()):
-            gone = known.alert.table and known.alert.table not in self.catalogue
+            gone = self.readable and known.alert.table and known.alert.table not in self.catalogue
             if not gone and (cause in causes or not found.covers(known.alert.group)):
                 continue
             del state.open[cause]
@@ -167,6 +171,8 @@ class _Teller:
         known = {one.name: one for one in self.channels.every()}
         claimed = []
         for number, one in enumerate(state.outbox):
+            if one.channel not in known and not self.readable:
+                continue
             name = one.channel if one.channel in known else next(iter(known))  # its channel is none any more
             sent = [at for at in state.sent.get(name, []) if now - _HOUR_SECONDS < at <= now + _APART_SECONDS]
             state.sent[name] = sent

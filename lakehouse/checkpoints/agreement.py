@@ -339,7 +339,7 @@ def _lines(lake: Lake, table: str, name: str) -> list[str]:
 
 
 def newest_offset(lake: Lake, table: str, *, back: int = 0) -> dict[str, Any] | None:
-    """What the newest planned batch, or one so many before it, says of its source; None before the first."""
+    """The offset of the newest planned batch, or of the batch so many before it; None before the first."""
     numbers = batch_numbers(lake, table, "offsets")
     if len(numbers) <= back:
         return None

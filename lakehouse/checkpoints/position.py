@@ -73,7 +73,7 @@ def settle(lake: Lake, table: str) -> int | None:
 
 
 def _other_position(lake: Lake, table: str) -> TablePosition | None:
-    """What the table says, where a checkpoint that has no finished batch yet is of another stream."""
+    """The table's own position, where the checkpoint is another stream's and has no finished batch yet."""
     state = checkpoints.read_checkpoint(lake, table)
     if state is None or state.query_id is None or state.last_commit is not None:
         return None
@@ -91,7 +91,7 @@ def _was_taken_back(lake: Lake, table: str, place: TablePosition) -> bool:
 
 
 def position_before(lake: Lake, table: str, query_id: str, batch: int) -> Offset:
-    """Where a stream stood before a batch, by the table: for a checkpoint that has the batch and not the one before.
+    """Where a stream stood before a batch, by the table. A checkpoint may have that batch and lack the batch before it.
 
     Raises:
         CheckpointMismatch: the table does not say it.

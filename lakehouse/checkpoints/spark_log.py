@@ -55,7 +55,7 @@ class SparkLog:
         self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), written, if_absent=True)
 
     def plan_first(self, batch: int, offset: dict[str, Any]) -> dict[str, Any]:
-        """The same; what another writer has planned first counts where no lease kept it out, and is returned."""
+        """Plans a batch and returns its end; another writer's, where that writer has planned it first."""
         try:
             self.plan(batch, offset)
         except ObjectExists:

@@ -28,7 +28,7 @@ _object = JSONDecoder(parse_int=str, parse_float=str, parse_constant=_no_json).r
 
 @dataclass(frozen=True)
 class Condition:
-    """What a row may fulfil.
+    """A condition of single rows.
 
     Attributes:
         says: What it is, in full: what was counted for it is found by that.
@@ -66,7 +66,7 @@ class Counts:
 
 
 def said(kind: str, schema: pa.Schema, columns: Iterable[str], *given: object) -> str:
-    """What a condition is: of which kind, of which columns and types, and with which values."""
+    """Spells a condition out: its kind, its columns with their types, and its values."""
     types = {name: str(schema.field(name).type) for name in columns}
     return json.dumps([kind, types, *given], default=str)
 

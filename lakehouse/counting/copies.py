@@ -45,7 +45,7 @@ class Key:
 
 @dataclass(frozen=True)
 class Copies:
-    """What stands there more than once.
+    """Keys that stand in a table more than once.
 
     Attributes:
         keys: So many keys.

@@ -12,6 +12,7 @@ import pyarrow.dataset as pads
 
 from lakehouse.errors import StoreUnavailable, TerminalError
 from lakehouse.lake import Lake, LakeTable
+from lakehouse.storage.s3_errors import arrow_says_gone
 
 _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck"}
 """Features of tables whose data files are plain Parquet; any other may hide rows, or rename columns."""
@@ -19,7 +20,6 @@ _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
 """What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
 _BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
 _ROW_BYTES = 32
-_MISSING = ("RESOURCE_NOT_FOUND", "NO_SUCH_KEY")
 
 
 class DataFileMissing(TerminalError):
@@ -84,7 +84,7 @@ class DataFiles:
         )
 
     def batches(self, paths: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """The rows of some files, those that the table had before among them; each batch with the path of its file.
+        """The rows of some files, each batch with its file's path. Files that only older versions have are read, too.
 
         Raises:
             DataFileMissing: a file is gone: somebody removed it, or VACUUM, where the table does not have it any more.
@@ -114,7 +114,7 @@ class DataFiles:
             raise OnlySpark(f"Arrow cannot read the table: {error}") from error
         except OSError as error:
             said = str(error).strip().splitlines()[0]
-            if isinstance(error, FileNotFoundError) or any(one in said for one in _MISSING):
+            if arrow_says_gone(error):
                 raise self._missing(f"a data file is gone: {said}") from None
             raise StoreUnavailable(
                 f"a data file cannot be read: {said}",

@@ -89,7 +89,7 @@ class _Index:
         return {one.name for one in (*self.parts, *self.later)}
 
     def manifest(self) -> dict[str, Any]:
-        """As it is kept."""
+        """The index as JSON, for the state."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, self.copies.worst.schema) as writer:
             writer.write_table(self.copies.worst)
@@ -227,7 +227,7 @@ class _Count:
         return rows, np.sort(np.concatenate(found))
 
     def _known(self, index: _Index, wanted: Hashes) -> Hashes:
-        """Those of some sorted hashes that the index has."""
+        """The hashes among some sorted ones that the index has."""
         times = np.zeros(len(wanted), np.int64)
         if not len(wanted):
             return wanted
@@ -264,7 +264,7 @@ class _Count:
         return np.array_equal(without(np.sort(np.concatenate([kept, came])), gone), sorted_)
 
     def _merged(self, index: _Index) -> _Index:
-        """The same index in fewer objects, where there are too many of what came later."""
+        """The index in fewer objects, once too many came beside its parts."""
         if len(index.later) <= _MOST_LATER:
             return index
         came, gone = self._later(index)

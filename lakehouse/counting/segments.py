@@ -64,7 +64,7 @@ class Segments:
             self.lake.store.delete(self.lake.settings.bucket, self.folder + name)
 
     def names(self) -> set[str]:
-        """What is there."""
+        """Names of the objects that are there."""
         found = self.lake.store.list(self.lake.settings.bucket, self.folder)
         return {one.key.removeprefix(self.folder) for one in found}
 
@@ -89,6 +89,6 @@ def doubled_in(sorted_: Hashes) -> Hashes:
 
 
 def part_of(sorted_: Hashes, number: int, bits: int) -> Hashes:
-    """Those of sorted hashes that begin with the ``bits`` bits of ``number``."""
+    """The sorted hashes that begin with the ``bits`` bits of ``number``."""
     first, end = number << (BITS - bits), (number + 1) << (BITS - bits)
     return sorted_[np.searchsorted(sorted_, np.uint64(first)) : np.searchsorted(sorted_, np.uint64(end))]

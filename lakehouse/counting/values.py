@@ -116,7 +116,7 @@ def _is_equal(values: pa.Array, given: Literal) -> pa.Array:
 
 
 def _meet(values: pa.Array, given: Literal) -> tuple[pa.Array, pa.Scalar]:
-    """Both in the type in which Spark compares them."""
+    """Casts both to the type in which Spark compares them."""
     type_, is_truth = values.type, isinstance(given, bool)
     if pa.types.is_boolean(type_) and is_truth:
         return values, pa.scalar(given)

@@ -32,7 +32,7 @@ Offset = dict[str, Any]
 
 @dataclass(frozen=True)
 class TableAt:
-    """A table by its place, for whoever has no lake: a worker of Spark.
+    """A table by its place. A worker of Spark has no ``Lake`` that would know it by name.
 
     Attributes:
         name: ``layer.name``, for messages.
@@ -51,7 +51,7 @@ class TableAt:
 
 @dataclass(frozen=True)
 class Batch:
-    """What a commit says of itself.
+    """A batch as its commit names it.
 
     Attributes:
         query_id: The checkpoint's own id; Delta keeps the last batch under it.
@@ -199,7 +199,7 @@ def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
 
 
 def _is_ours(table: TableAt, batch: Batch, files: Sequence[DataFile]) -> bool:
-    """Whether the commit of a batch that is in the table has these files; so, too, where its log does not tell."""
+    """Whether the commit that brought the batch into the table has these files; True where the log does not tell."""
     opened = table.opened()
     assert opened is not None
     versions = (entry["version"] for entry in opened.history() if batch_of(entry) == (batch.query_id, batch.number))

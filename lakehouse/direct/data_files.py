@@ -143,7 +143,7 @@ class _OpenFile:
 
 
 class _Upload:
-    """What Arrow takes for a file: an object that is not there before it is complete."""
+    """An upload that Arrow writes to as to a file. The object is not there before ``complete``."""
 
     closed = False
 

@@ -29,7 +29,7 @@ _PASSED_FOR = timedelta(days=1)
 
 
 class DeltaSource:
-    """What is to be read of a table, up to its version of now.
+    """A table as a source: what a stream has to read of it, up to its version of now.
 
     Args:
         lake: Where it is.
@@ -106,7 +106,7 @@ class DeltaSource:
         return written is not None and datetime.now(UTC) - written.last_modified >= _PASSED_FOR
 
     def _offset(self, version: int, index: int, *, snapshot: bool = False) -> Offset:
-        """As Delta's source spells it; an index of -1 is the place before a commit's first file."""
+        """An offset as Delta's source spells it. An index of -1 is the place before a commit's first file."""
         return {
             "sourceVersion": 1,
             "reservoirId": self._files.table_id,
@@ -130,7 +130,7 @@ class _Taken:
 
 
 class _Room:
-    """What a batch has still room for; the first file always fits."""
+    """How much more a batch takes. The first file always fits."""
 
     def __init__(self, once: bool) -> None:
         self._once, self.files, self._bytes = once, 0, 0

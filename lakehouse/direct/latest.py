@@ -43,7 +43,7 @@ _RANK, _VALUE, _NUMBER = "rank", "value", "_number"
 
 @dataclass(frozen=True)
 class Merging:
-    """What is merged.
+    """What a stream merges, by the table's declaration.
 
     Attributes:
         source: The table that has every version.
@@ -151,7 +151,7 @@ class LatestStream:
         return newest(pa.Table.from_batches(whole, self._schema), self._merging.key, self._merging.order), read
 
     def _commit(self, opened: LakeTable, batch: Batch, rows: pa.Table) -> None:
-        """Merges the rows, or notes that there were none to merge: the batch counts as done either way."""
+        """Merges the rows. Where nothing was merged, an empty commit notes that the batch is done."""
         before = opened.version()
         properties = CommitProperties(
             custom_metadata={"userMetadata": batch.said(False)},
@@ -187,7 +187,7 @@ class LatestStream:
             ) from None
 
     def _is_newer(self) -> str:
-        """Whether a version is newer than the table's: a NULL is lower than any value, NaN higher than any number."""
+        """SQL's condition that a version is newer than the table's. NULL is lower than any value, NaN is higher."""
         told = "false"
         for name in reversed(self._merging.order):
             new, old = (f'{side}."{name}"' for side in "st")
@@ -216,9 +216,9 @@ class LatestStream:
         return opened
 
     def _statistics(self) -> dict[str, str]:
-        """Leaves fractions out of a table's statistics: those that ``deltalake`` writes say nothing of a NaN.
+        """The property that leaves columns with fractions out of a table's statistics.
 
-        A reader that trusts them would pass over files that have one.
+        The statistics that ``deltalake`` writes do not count NaN. A reader that trusts them passes over files with NaN.
         """
         plain = [field.name for field in self._schema if not _has_fractions(field.type)]
         if len(plain) == len(self._schema):
@@ -245,7 +245,7 @@ class LatestStream:
 
 
 def newest(versions: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.Table:
-    """Each key once: the version that is highest by ``order``; as ``streams.latest.newest``.
+    """The newest version of each key, by ``order``. ``streams.latest.newest`` does the same in Spark.
 
     Args:
         versions: Rows whose key has no NULL.
@@ -263,7 +263,7 @@ def newest(versions: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.T
 
 
 def comparable_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
-    """Columns by which rows are compared, the first of them first: a NULL is lowest, then values, then NaN."""
+    """Columns that sort rows by ``order``: a NULL is lowest, then come values, then NaN."""
     columns = dict[str, Any]()
     for place, name in enumerate(order):
         values = rows[name]

@@ -71,12 +71,12 @@ class DirectSink:
 
     @classmethod
     def parse(cls, said: str) -> DirectSink:
-        """From the option of that name."""
+        """Reads the sink from the option that ``said`` was written to."""
         given = json.loads(said)
         return cls(**{**given, "partition_by": tuple(given["partition_by"])})
 
     def said(self) -> str:
-        """For the option."""
+        """The sink as text, for an option."""
         return json.dumps(asdict(self))
 
     def start(self, writer: Any) -> Any:
@@ -122,7 +122,7 @@ class DirectSink:
         commit(self.at(), None, batch, Change(files, (), columns, self.partition_by))
 
     def at(self) -> TableAt:
-        """The table, as this process finds it."""
+        """The table, with the endpoint that this process's environment names."""
         from lakehouse.direct.commit import TableAt
 
         return TableAt(self.table, self.table_uri, endpoint_from_environment())

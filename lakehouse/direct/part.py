@@ -24,7 +24,7 @@ from lakehouse.storage.store import StoreEndpoint
 
 @dataclass(frozen=True)
 class Target:
-    """What the rows of a stream become.
+    """The table that the rows of a stream become.
 
     Attributes:
         table_uri: The table.
@@ -53,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Part:
-    """A part and all that whoever reads it needs to know.
+    """A part of a batch, with all that a reader of it needs.
 
     Attributes:
         options: Of the stream, settled.
@@ -74,7 +74,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What became of parts.
+    """What came of reading parts.
 
     Attributes:
         files: Data files, complete, which no commit names yet.
@@ -128,13 +128,13 @@ def with_lineage(rows: pa.RecordBatch, added: Mapping[str, str], processing_time
 
 
 def evidence_counts(rows: pa.RecordBatch, expected: Sequence[str]) -> tuple[int, int]:
-    """How many rows have rescued values, and how many are no whole record: as ``lineage.is_invalid`` says."""
+    """How many rows have rescued values, and how many are invalid records by ``invalid_rows``."""
     rescued = len(rows) - rows.column(RESCUED_DATA).null_count if RESCUED_DATA in rows.schema.names else 0
     return rescued, pc.sum(invalid_rows(rows, expected)).as_py() or 0
 
 
 def invalid_rows(rows: pa.RecordBatch, expected: Sequence[str]) -> pa.BooleanArray:
-    """Whether each row is no whole record: as ``lineage.is_invalid``."""
+    """Whether each row is an invalid record. ``lineage.is_invalid`` says the same in Spark."""
     evidence = evidence_among(rows.schema.names)
     if evidence is None:
         return pa.repeat(pa.scalar(False), rows.num_rows)

@@ -18,10 +18,10 @@ _SMALL_BYTES = 16 << 20
 
 
 class Pool:
-    """Works on parts.
+    """Reads the parts of batches.
 
-    A file that kills its reader takes a process with it: its part is done again, and finds that file by the receipts.
-    A small batch is read here, where such a file ends the command; the next one finds it.
+    A file that kills its reader takes a process with it. Its part is read again, and the receipts tell which file it
+    was. A small batch is read in this process. There such a file ends the command, and the next run finds it.
 
     Args:
         endpoint: The store.
@@ -51,7 +51,7 @@ class Pool:
             return list(threads.map(self._write, sorted(parts, key=_size_bytes, reverse=True)))
 
     def close(self) -> None:
-        """Ends the processes."""
+        """Ends the processes, whatever they are at."""
         for worker in self._workers:
             worker.close()
         self._workers = []

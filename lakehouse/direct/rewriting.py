@@ -79,7 +79,7 @@ def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int,
 
 
 def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with the table's own types, whoever wrote the file."""
+    """The rows in the table's own types; another writer may have used narrower ones."""
     try:
         return table.cast(pa.schema([schema.field(name) for name in table.schema.names]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:

@@ -142,7 +142,7 @@ def _until_enough(
 
 @contextmanager
 def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
-    """What ends the pauses of a run that has no interval of its own and whose files events tell of."""
+    """A bell that ends the pauses of a run. Only a run without an interval, whose files come as events, has it."""
     options = loading.options
     if run.trigger.ends or run.trigger.interval or not options.by_events:
         yield None
@@ -153,7 +153,7 @@ def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
 
 @contextmanager
 def explained(lake: Lake, table: str) -> Iterator[None]:
-    """Turns what nobody expected into an error that tells what to do.
+    """Turns an exception of a library below into an error that tells what to do.
 
     Raises:
         StoreUnavailable: the store does not answer.

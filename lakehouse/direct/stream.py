@@ -174,7 +174,10 @@ class DirectStream:
         return Done(batch.number, batch.start, batch.end, known, tuple(written), seconds)
 
     def _changes(self, opened: LakeTable | None, batch: Batch) -> tuple[list[Written], list[Removed], list[DataFile]]:
-        """What comes, the data files that go, and what is kept of those: rows whose files were loaded again go."""
+        """What a batch changes: files that it read, data files that go, and files with the rows of those that stay.
+
+        Rows go when their file is loaded again.
+        """
         written = self._read(batch)
         places = self._replaced(batch)
         if not places:
@@ -225,7 +228,7 @@ class DirectStream:
         require_direct(opened, self._rows, self._loading.partition_by)
 
     def _replaced(self, batch: Batch) -> list[Place]:
-        """The files of a batch that take others' place, in a table whose rows say which file they are from."""
+        """The files of a batch that take the place of earlier ones; none where rows do not name their file."""
         if SEQUENCE not in self._loading.added or batch.start is None:
             return []
         overwrites = self._options.allow_overwrites == "replace"

@@ -18,11 +18,11 @@ from lakehouse.storage.store import StoreEndpoint
 
 
 class WorkerDied(Exception):
-    """The process ended without an answer; says how."""
+    """The process ended without an answer; the text says how."""
 
 
 class Worker:
-    """Such a process, from the side of who needs it; used by one thread at a time."""
+    """The caller's side of such a process. One thread uses it at a time."""
 
     def __init__(self, endpoint: StoreEndpoint) -> None:
         pipe = subprocess.PIPE
@@ -89,7 +89,7 @@ def _main() -> None:
 
 
 def _listen(asked: IO[bytes], parts: SimpleQueue[Part]) -> None:
-    """Hears at once when whoever asks is gone: what nobody waits for is not written beside those who come after."""
+    """Ends this process as soon as the caller is gone: else it would write files beside those of the next run."""
     while True:
         try:
             parts.put(pickle.load(asked))

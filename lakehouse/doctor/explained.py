@@ -69,6 +69,11 @@ _ERRORS = {
         "Another writer was faster.",
         _AGAIN,
     ),
+    "TableUnreadable": (
+        "The Delta log of a table cannot be read; nothing was changed.",
+        "An object in _delta_log is cut off or damaged, or the table was made by a newer Delta.",
+        "lakehouse doctor; then bring the damaged object back from a copy",
+    ),
     "NotS3": (
         "An answer came that no S3 server gives; the batch is done again.",
         "A proxy, an ingress or a login page stands before the store.",

@@ -100,7 +100,7 @@ class Backup:
 
 @dataclass(frozen=True)
 class _Look:
-    """What a backup is of, at one moment."""
+    """All that a backup copies, as it is at a moment."""
 
     objects: tuple[tuple[str, ObjectInfo], ...]
     delta: tuple[str, int] | None
@@ -208,7 +208,7 @@ def backup_key(lake: Lake, table: str, taken: str) -> str:
 
 
 def damage(lake: Lake, backup: Backup) -> str:
-    """What of a backup is not as it was written; empty when it is whole."""
+    """The first object of a backup that is missing or changed, in words; empty when the backup is whole."""
     folder = backup_key(lake, backup.table, backup.taken)
     there = {one.key.removeprefix(folder): one for one in lake.store.list(lake.settings.bucket, folder)}
     for one in backup.objects:

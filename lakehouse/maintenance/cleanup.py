@@ -35,7 +35,7 @@ class Doomed:
 
 @dataclass(frozen=True)
 class Cleanup:
-    """What goes, or would go.
+    """What a cleanup removes, or would remove.
 
     Attributes:
         folders: What is removed.
@@ -50,7 +50,7 @@ class Cleanup:
 
 @dataclass(frozen=True)
 class Chosen:
-    """What shall go.
+    """The choice of what a cleanup removes.
 
     Attributes:
         tables: Tables, and the rows that they do not count.

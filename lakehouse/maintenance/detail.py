@@ -80,7 +80,7 @@ def state(lake: Lake, table: str) -> TableState | None:
 
 
 def _place(lake: Lake, table: str, opened: LakeTable) -> StreamPlace:
-    """Where its stream stands: a listing of hundreds of batches is left out where the table's own number tells all."""
+    """Where its stream stands. Hundreds of batches are not listed where the table's own number tells all."""
     bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/"
     try:
         batch = opened.transaction_version(str(json.loads(lake.store.read(bucket, f"{base}metadata"))["id"]))

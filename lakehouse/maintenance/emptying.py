@@ -25,7 +25,7 @@ _PLAIN = frozenset(
 
 @dataclass(frozen=True)
 class Emptied:
-    """What was taken out, or would be.
+    """What emptying a table takes out, or would take out.
 
     Attributes:
         uri, version: The table, and its version that keeps it.

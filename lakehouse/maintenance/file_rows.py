@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +31,7 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
 
 
 def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
-    """The same, of which only those data files are read that were not counted before.
+    """The same counts, of which only new data files are read.
 
     What was counted is kept beside the tables: see ``lakehouse.counting.state``.
     """
@@ -78,6 +79,14 @@ def record_folder(lake: Lake, table: str) -> tuple[str, str]:
     return lake.settings.bucket, f"{lake.settings.user}/_forgotten/{table}/"
 
 
+def unfinished_records(lake: Lake, table: str, records: Collection[str]) -> list[str]:
+    """Those of some records whose commit has not come about: a record is named by the version that it is to be."""
+    _, folder = record_folder(lake, table)
+    newest = lake.version(table) if records else None
+    versions = {key: key.removeprefix(folder)[:20] for key in records}
+    return [key for key, one in versions.items() if newest is not None and one.isdigit() and int(one) > newest]
+
+
 @dataclass(frozen=True)
 class RemovedRows:
     """Rows that were removed on purpose, by the file's number and the batch that had loaded it."""
@@ -86,11 +95,12 @@ class RemovedRows:
 
     @classmethod
     def of(cls, lake: Lake, table: str) -> RemovedRows:
-        """Those of a table."""
+        """Those of a table. What a killed command noted before its commit, and has not removed, does not count."""
         bucket, folder = record_folder(lake, table)
         counts: Counter[tuple[int, int | None]] = Counter()
-        for info in lake.store.list(bucket, folder):
-            for one in json.loads(lake.store.read(bucket, info.key)):
+        records = {info.key for info in lake.store.list(bucket, folder)}
+        for key in sorted(records.difference(unfinished_records(lake, table, records))):
+            for one in json.loads(lake.store.read(bucket, key)):
                 counts[one["sequence"], one["batch_id"]] += one["rows"]
         return cls(counts)
 

@@ -16,7 +16,7 @@ from lakehouse.autoloader.outcomes.file_states import FileState, file_states, re
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import FORGOTTEN, Lake
-from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence
+from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ Then = Literal["ask", "follow", "keep"]
 
 @dataclass(frozen=True)
 class Forgotten:
-    """What was removed on purpose, or would be.
+    """What ``forget`` removed, or would remove.
 
     Attributes:
         table: The table.
@@ -72,6 +72,7 @@ def forget(
         ConfigurationError: there is no such table, no such column, or no row that fits.
     """
     with checkpoints.writer_of(lake, table):
+        _drop_unfinished(lake, table)
         version = lake.version(table)
         if version is None:
             raise _refused(f"there is no table {table}", "lakehouse tables lists them")
@@ -108,6 +109,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         ConfigurationError: no row is missing.
     """
     with checkpoints.writer_of(lake, table):
+        _drop_unfinished(lake, table)
         present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
         missing = {}
         for one in _loaded_files(lake, table):
@@ -127,6 +129,13 @@ def _loaded_files(lake: Lake, table: str) -> list[FileState]:
     if log is None:
         return []
     return [one for one in file_states(lake.store, location, log=log) if one.commit_time is not None]
+
+
+def _drop_unfinished(lake: Lake, table: str) -> None:
+    """Removes what a killed command noted and did not do: whoever holds the lease knows that it will not be done."""
+    bucket, folder = record_folder(lake, table)
+    for key in unfinished_records(lake, table, [info.key for info in lake.store.list(bucket, folder)]):
+        lake.store.delete(bucket, key)
 
 
 def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
+from lakehouse.maintenance.journals_in_use import JournalsOfCheckpoints
 from lakehouse.maintenance.positions import holder_of
 from lakehouse.maintenance.table_files import size_of
-from lakehouse.storage import ObjectMissing
 
 _OF_TABLES = ("_checkpoints", "_schemas", "_checks", "_forgotten", "_quarantine")
 _SCRATCH = ("_triggers", "_probe")
@@ -52,7 +50,7 @@ def orphans(
         journals: The journals that declared tables use, as URIs.
         now: The time.
     """
-    known, of_checkpoints = {*declared, *lake.table_names()}, _JournalsOfCheckpoints(lake)
+    known, of_checkpoints = {*declared, *lake.table_names()}, JournalsOfCheckpoints(lake)
     in_use = {one.rstrip("/").rsplit("/", 1)[-1] for one in (*journals, *of_checkpoints.uris)}
     return list(_found(lake, known, in_use, of_checkpoints.unreadable, now or datetime.now(UTC)))
 
@@ -123,33 +121,6 @@ def _doubt(lake: Lake, journal: Orphan, unreadable: Sequence[str], now: datetime
             f"it counts as ended after {_QUIET.days} days"
         )
     return ""
-
-
-class _JournalsOfCheckpoints:
-    """The journals that checkpoints name, and the checkpoints that nobody can read."""
-
-    def __init__(self, lake: Lake) -> None:
-        self.uris: set[str] = set()
-        self.unreadable: list[str] = []
-        bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/"
-        for name in lake.store.folders(bucket, base):
-            keys = [one.key for one in lake.store.list(bucket, f"{base}{name}/offsets/")]
-            numbered = [key for key in keys if key.rsplit("/", 1)[-1].isdigit()]
-            newest_first = sorted(numbered, key=lambda key: -int(key.rsplit("/", 1)[-1]))
-            for key in newest_first:
-                with suppress(ValueError, LookupError, TypeError, ObjectMissing):
-                    self.uris |= _journals_in(lake.store.read(bucket, key))
-                    break
-            else:
-                self.unreadable += [name] if newest_first else []
-
-
-def _journals_in(offsets: bytes) -> set[str]:
-    _, _, *sources = offsets.decode().splitlines()
-    said = [json.loads(line) for line in sources if line.startswith("{")]
-    if not sources:
-        raise ValueError("no source")
-    return {str(one["journal"]) for one in said if "journal" in one}
 
 
 def _refused(what: str, next_command: str) -> ConfigurationError:

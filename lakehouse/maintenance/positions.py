@@ -64,7 +64,7 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
 
 
 def readers(lake: Lake) -> dict[str, dict[str, int]]:
-    """By the id of a Delta table, the streams that read it, each with the version that it still needs."""
+    """The streams that read each Delta table, by the table's id; each stream with the version that it still needs."""
     names = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/")
     found: dict[str, dict[str, int]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -99,7 +99,7 @@ def holders(lake: Lake, tables: Iterable[str]) -> dict[str, Holder]:
 
 @contextmanager
 def alone(lake: Lake, table: str) -> Iterator[None]:
-    """Holds the lease of a table, as a run would; what a dead run left in an engine is waited out, not ended."""
+    """Holds the lease of a table, as a run would. What a dead run left in an engine is waited for, and not ended."""
     takeover = Takeover(
         end_writes=lambda holder: holder.engine is None,
         signs_of_life=lambda: place_of(lake, table, sources=False),

@@ -150,7 +150,7 @@ def quarantined(one: FileState) -> bool:
 
 
 def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
-    """Numbers of those files of which the journal has a newer version: where such are loaded, that one comes anyway."""
+    """Numbers of files of which the journal has a newer version: a stream that loads such takes it anyway."""
     newest = {(split_uri(one.path)[0], uri_key(one.path)): 0 for one in states}
     for part in journal.tables(0, journal.high_water, ["bucket", "key", "replaces"]):
         names = ("seq", "bucket", "key", "replaces")

@@ -121,7 +121,7 @@ def _require_usable(lake: Lake, backup: Backup) -> LakeTable | None:
 
 
 def _moved(lake: Lake, backup: Backup, opened: LakeTable | None) -> str:
-    """What has happened to the table since, for which its stream's place in the backup is not its place now."""
+    """What has moved the stream's place since the backup, in words; empty when nothing has."""
     if opened is None:
         return ""
     if backup.delta_version is None:

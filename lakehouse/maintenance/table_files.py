@@ -116,7 +116,7 @@ class TableFiles:
             return list(pool.map(self._commit, wanted))
 
     def named_by(self, versions: Iterable[int]) -> frozenset[str]:
-        """What some commits name, those among them that the log still has."""
+        """What some commits name; commits that the log has lost are left out."""
         with ThreadPoolExecutor(_THREADS) as pool:
             found = pool.map(self._commit_if_there, versions)
             return frozenset().union(*(one.paths for one in found if one is not None))
@@ -164,7 +164,7 @@ def size_of(infos: Iterable[ObjectInfo]) -> int:
 
 
 def _is_hidden(path: str) -> bool:
-    """As Spark hides names; a folder made by a column whose name begins so is none, nor is the change data feed."""
+    """Whether Spark hides the path. Folders of partition columns and the change data feed are not hidden."""
     parts = path.removeprefix("_change_data/").split("/")
     return any(one.startswith(("_", ".")) and "=" not in one for one in parts)
 

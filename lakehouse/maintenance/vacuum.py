@@ -154,7 +154,7 @@ def _oldest(files: TableFiles, limit: datetime, needs: Mapping[str, int]) -> tup
 
 
 def _of_old_versions(files: TableFiles, doomed: Mapping[str, ObjectInfo], oldest: int) -> set[str]:
-    """Those that a commit named once; all of them where the log is too long to be read for that."""
+    """Those of ``doomed`` that a commit named once; all of them where the log is too long to be read for that."""
     older = [version for version in files.commits if version <= oldest]
     if not doomed or len(older) > _MOST_COMMITS_READ:
         return set(doomed)

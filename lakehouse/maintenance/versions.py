@@ -158,7 +158,7 @@ def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTabl
 
 
 def _require_nothing_on_purpose(opened: LakeTable, version: int, table: str) -> None:
-    """What was taken out on purpose does not come back by the way.
+    """Makes sure that no rows come back that were removed on purpose.
 
     Raises:
         ConfigurationError: a commit after ``version`` did so.

@@ -43,7 +43,7 @@ def prove_conditional_writes(store: ObjectStore, settings: Settings, url: str) -
 
 
 def prove_once(store: ObjectStore, settings: Settings, url: str) -> None:
-    """The same for somebody else's server; its answer is kept in ``LAKEHOUSE_HOME``, so that it is asked once.
+    """Asks a server of somebody else, once: a good answer is kept in ``LAKEHOUSE_HOME``.
 
     Credentials that cannot write are let in: they cannot do harm.
 

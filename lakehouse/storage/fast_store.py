@@ -18,17 +18,9 @@ import obstore
 from obstore import exceptions as oe
 from obstore.store import S3Store
 
-from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.store import (
-    MISSING_CODES,
-    PRECONDITION_CODES,
-    BucketMissing,
-    ObjectExists,
-    ObjectInfo,
-    ObjectMissing,
-    ObjectStore,
-    StoreEndpoint,
-)
+from lakehouse.errors import StoreUnavailable
+from lakehouse.storage.s3_errors import UNKNOWN, NotS3, error_of, obstore_answers, obstore_text
+from lakehouse.storage.store import ObjectInfo, ObjectStore, StoreEndpoint
 
 if TYPE_CHECKING:
     from lakehouse.storage.minio_store import MinioStore
@@ -36,49 +28,9 @@ if TYPE_CHECKING:
 UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|^$|(^|/)\.\.?(/|$)")
 """What the fast client does not take, or alters: control characters, empty and dotted folder names. The SDK takes the
 control characters, and says what is wrong with the others."""
-
-
-_ANSWER = re.compile(r"Server returned non-2xx status code: (\d+)[^:]*: (.*)", re.DOTALL)
-_S3_ERROR = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<Error\b.*?<Code>(\w+)</Code>", re.DOTALL)
-
-
-class NotS3(OSError):
-    """An answer that no S3 server gives: a proxy, an ingress or a login page gave it."""
-
-
-@contextmanager
-def only_s3_answers() -> Iterator[None]:
-    """Lets a status code count only where S3's own error document explains it.
-
-    What stands between here and the store answers 404 for a store that restarts, and 403 or 412 for reasons of its
-    own. Those say nothing about an object.
-
-    Raises:
-        NotS3: in place of such an error.
-    """
-    try:
-        yield
-    except (oe.BaseError, FileNotFoundError, FileExistsError, PermissionError) as error:
-        text = str(error).split("\n\nDebug source")[0]
-        status, body = found.groups() if (found := _ANSWER.search(text)) else ("", "")
-        code = code_of(body)
-        match error:
-            case FileNotFoundError() | oe.NotFoundError():
-                told = code in (*MISSING_CODES, "NoSuchBucket")
-            case FileExistsError() | oe.AlreadyExistsError() | oe.PreconditionError() | oe.NotModifiedError():
-                told = code in PRECONDITION_CODES
-            case PermissionError() | oe.PermissionDeniedError() | oe.UnauthenticatedError():
-                told = bool(code) or not body.strip()
-            case _:
-                told = True
-        if told:
-            raise
-        raise NotS3(f"an answer with status {status} that is not one of an S3 server") from None
-
-
-def code_of(body: str) -> str:
-    """The code in S3's error document; empty where the text is none."""
-    return found[1] if (found := _S3_ERROR.match(body)) else ""
+_ODD_PATH = re.compile(r"invalid path|illegal character|parsing path", re.IGNORECASE)
+"""How a listing says that a key in it is such."""
+_OF_SPARK = "correct the keys in the environment of Spark's driver and workers, or the rights of that key"
 
 
 def with_e_tag(found: obstore.GetResult) -> str:
@@ -136,7 +88,7 @@ class FastStore(ObjectStore):
         last = start_after
         if not prefix or prefix.endswith("/"):
             try:
-                with _explained(self._where(bucket, prefix)):
+                with _explained(self._endpoint, bucket, prefix):
                     for page in obstore.list(self._bucket(bucket), prefix or None, offset=start_after):
                         for found in page:
                             if "\ufffd" in found["path"]:
@@ -161,7 +113,7 @@ class FastStore(ObjectStore):
         """See ``ObjectStore.read``."""
         if UNUSUAL_KEY.search(key):
             return self._sdk.read(bucket, key)
-        with _explained(self._where(bucket, key)):
+        with _explained(self._endpoint, bucket, key):
             found = obstore.get(self._bucket(bucket), key)
             with_e_tag(found)
             return bytes(found.bytes())
@@ -173,7 +125,7 @@ class FastStore(ObjectStore):
         if UNUSUAL_KEY.search(key):
             return self._sdk.write(bucket, key, data, if_absent=if_absent, if_match=if_match)
         mode: Any = {"e_tag": f'"{if_match}"'} if if_match else "create" if if_absent else "overwrite"
-        with _explained(self._where(bucket, key)):
+        with _explained(self._endpoint, bucket, key):
             done = obstore.put(self._bucket(bucket), key, data, mode=mode, use_multipart=False)
         return (done["e_tag"] or "").strip('"')
 
@@ -186,7 +138,7 @@ class FastStore(ObjectStore):
         if UNUSUAL_KEY.search(key):
             self._sdk.delete(bucket, key)
             return
-        with _explained(self._where(bucket, key)):
+        with _explained(self._endpoint, bucket, key):
             obstore.delete(self._bucket(bucket), key)
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
@@ -212,55 +164,26 @@ class FastStore(ObjectStore):
             self._buckets[bucket] = s3_bucket(self._endpoint, bucket)
         return self._buckets[bucket]
 
-    def _where(self, bucket: str, key: str) -> str:
-        return f"{self._endpoint.url}/{bucket}/{key}"
-
 
 class _UnusualKey(Exception):
     """A key that the fast client does not take."""
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
+def _explained(endpoint: StoreEndpoint, bucket: str, key: str) -> Iterator[None]:
+    where = f"{endpoint.url}/{bucket}/{key}"
     try:
-        with only_s3_answers():
+        with obstore_answers():
             yield
-    except NotS3 as error:
-        raise _unavailable(error, where) from None
-    except (FileNotFoundError, oe.NotFoundError, oe.GenericError) as error:
-        if "<Code>NoSuchBucket</Code>" in str(error):
-            raise BucketMissing(
-                "there is no such bucket",
-                where=where,
-                state=_UNCHANGED,
-                next_command="create it, or correct the path; Spark's driver and workers must reach the same endpoint",
-            ) from None
-        if isinstance(error, oe.GenericError):
-            raise _unavailable(error, where) from None
-        raise ObjectMissing("there is no such object", where=where, state=_UNCHANGED) from None
-    except (FileExistsError, oe.AlreadyExistsError, oe.PreconditionError):
-        raise ObjectExists("another version of the object is there", where=where, state=_UNCHANGED) from None
-    except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError):
-        raise AccessDenied(
-            "the object store refuses the keys of this Spark",
-            where=where,
-            state=_UNCHANGED,
-            next_command="correct the keys in the environment of Spark's driver and workers, or the rights of that key",
-        ) from None
+    except OSError as error:
+        raise error_of(error, where, bucket, keys=_OF_SPARK) from None
     except oe.BaseError as error:
-        raise _unavailable(error, where) from None
-
-
-def _unavailable(error: Exception, where: str) -> Exception:
-    text = str(error).split("\n\nDebug source")[0]
-    if "invalid path" in text.lower() or "illegal character" in text or "parsing path" in text.lower():
-        return _UnusualKey()
-    return StoreUnavailable(
-        f"the object store does not answer as it should: {text[:200]}",
-        where=where,
-        state="this call may or may not have taken effect: it is safe to repeat",
-        next_command="see whether the object store is well, then run the same again",
-    )
-
-
-_UNCHANGED = "nothing was changed by this call"
+        text = obstore_text(error)
+        if isinstance(error, oe.InvalidPathError) or _ODD_PATH.search(text):
+            raise _UnusualKey from None
+        raise StoreUnavailable(
+            f"the object store does not answer as it should: {text[:200]}",
+            where=where,
+            state=UNKNOWN,
+            next_command="see whether the object store is well, then run the same again",
+        ) from None

@@ -19,8 +19,8 @@ from minio.sse import Sse
 from urllib3 import BaseHTTPResponse
 
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.storage.s3_errors import explained
-from lakehouse.storage.store import PRECONDITION_CODES, ObjectInfo, ObjectMissing, StoreEndpoint
+from lakehouse.storage.s3_errors import NO_BUCKET, PRECONDITION_CODES, explained
+from lakehouse.storage.store import ObjectInfo, ObjectMissing, StoreEndpoint
 
 
 class _Condition(Sse):
@@ -188,7 +188,7 @@ class MinioStore:
             try:
                 next(iter(self._client.list_objects(bucket)), None)
             except S3Error as error:
-                if error.code == "NoSuchBucket":
+                if error.code == NO_BUCKET:
                     return False
                 if error.code != "AccessDenied":
                     raise

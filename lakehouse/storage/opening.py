@@ -45,7 +45,7 @@ def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: N
 
 
 def find_store(settings: Settings) -> StoreEndpoint:
-    """The same store, of which nothing is started, made or asked to be written.
+    """Finds the store of the settings, and starts, makes or writes nothing.
 
     Raises:
         StoreUnavailable: the embedded server does not run, or does not answer.

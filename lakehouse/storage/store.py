@@ -12,9 +12,6 @@ from pydantic import SecretStr
 
 from lakehouse.errors import TerminalError
 
-MISSING_CODES = ("NoSuchKey", "NoSuchVersion")
-PRECONDITION_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
-
 
 class BucketMissing(TerminalError):
     """There is no such bucket."""

@@ -29,7 +29,7 @@ class StopRequest:
         self._times = 0
 
     def ask(self) -> None:
-        """For signal handlers too: no two calls touch one lock."""
+        """Asks for the end. A signal handler may call it: two calls never touch the same lock."""
         self._times += 1
         (self.asked if self._times == 1 else self.at_once).set()
 

@@ -103,9 +103,9 @@ class Place:
 def decide(
     store: ObjectStore, log: StreamLog, end: int, places: Sequence[Place], batch_id: int
 ) -> tuple[set[int], set[int]]:
-    """Numbers of rows that go, and of rows that were read and do not come: their file could not be read whole.
+    """Which rows go, and which rows that were read are left out, by their numbers.
 
-    The receipts then say what the table holds.
+    Rows are left out when their file could not be read whole. The receipts then say what the table holds.
     """
     journal = split_uri(log.journal)
     read: dict[int, list[Receipt]] = {}

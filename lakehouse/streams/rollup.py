@@ -76,7 +76,7 @@ def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> l
 
 
 def _comparable(column: str, type_: str) -> Column:
-    """Spark groups by no map and no variant: as text it does."""
+    """The column as Spark can group by it: maps and variants become text."""
     value = F.col(name(column))
     return F.to_json(F.struct(value)) if "map<" in type_ or "variant" in type_ else value
 

@@ -42,6 +42,12 @@ class LocalWorld:
     def folder(self):
         return f"{self.lake.settings.landing_prefix}things/"
 
+    @property
+    def environment(self):
+        """The same lake and declaration for a command."""
+        names = ("home", "user", "bucket", "landing_prefix", "declaration")
+        return {f"LAKEHOUSE_{name.upper()}": str(getattr(self.lake.settings, name)) for name in names}
+
     def put(self, name, data):
         """Text, bytes, or rows for JSON lines."""
         if isinstance(data, list):

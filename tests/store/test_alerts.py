@@ -59,10 +59,8 @@ class Story:
 
     @property
     def environment(self):
-        names = ("home", "user", "bucket", "landing_prefix", "declaration")
-        told = {f"LAKEHOUSE_{name.upper()}": str(getattr(self.lake.settings, name)) for name in names}
         no_engine = {"LAKEHOUSE_SPARK_REMOTE": "sc://127.0.0.1:1"}
-        return {**told, **no_engine, **self.variables}
+        return {**self.world.environment, **no_engine, **self.variables}
 
     def run(self, *words):
         return lakehouse_here(self.environment, *words)

@@ -43,8 +43,7 @@ def versions(lake):
 
 
 def test_a_run_appends_its_batches_in_one_commit_that_sql_reads(things):
-    names = ("home", "user", "bucket", "landing_prefix", "declaration")
-    here = {f"LAKEHOUSE_{name.upper()}": str(getattr(things.lake.settings, name)) for name in names}
+    here = things.environment
     for number in range(3):
         things.put(f"{number}.json", [{"id": 1}] * (number + 1))
     assert lakehouse_here(here, "ingest").returncode == 0

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from lakehouse.alerts import telling
 from lakehouse.alerts.alert import Alert, Round
 from lakehouse.alerts.book import HomeBook, read
+from lakehouse.alerts.hooks import tell_safely
 from lakehouse.alerts.telling import tell
 from lakehouse.flows.files import Files
 from lakehouse.settings import Settings
@@ -83,3 +84,15 @@ def test_of_messages_that_no_channel_takes_the_newest_thousand_wait_and_the_loss
     story.tell(7)
     assert story.told()[-2:] == ["number 7", "number 6"], "it has begun, and the one before is well again"
     assert len(story.told()) == 10
+
+
+def test_while_the_declaration_cannot_be_read_no_table_counts_as_given_up(story, tmp_path):
+    story.up()
+    declaration = tmp_path / "lakehouse.yaml"
+    story.settings = story.settings.model_copy(update={"declaration": declaration})
+    good = json.dumps({"tables": {"bronze.things": {"files": {"path": "s3a://landing/things/"}}}})
+    bad = Round.of([Alert("damaged", "bronze.things", "doctor:bronze.things:1:", "broken")], [])
+    for text, found in ((good, bad), ("tables: [", Round()), (good, bad)):
+        declaration.write_text(text)
+        tell_safely(story.settings, lambda _, found=found: found, None)
+    assert story.told() == ["broken"], "it was wrong all the time"

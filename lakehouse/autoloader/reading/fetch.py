@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -16,17 +15,15 @@ from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES
 from lakehouse.autoloader.options.paths import key_uri
 from lakehouse.errors import AccessDenied, StoreUnavailable
-from lakehouse.storage.fast_store import UNUSUAL_KEY, NotS3, code_of, only_s3_answers, s3_bucket, with_e_tag
-from lakehouse.storage.store import MISSING_CODES, PRECONDITION_CODES, BucketMissing, StoreEndpoint
+from lakehouse.storage.fast_store import UNUSUAL_KEY, s3_bucket, with_e_tag
+from lakehouse.storage.s3_errors import NoBucket, NotS3, obstore_answers, sdk_answers
+from lakehouse.storage.store import BucketMissing, StoreEndpoint
 
 _ATTEMPTS = 6
 _CHUNK_BYTES = 1 << 20
 _TAIL_BYTES = 1 << 16
 
 _Answer = TypeVar("_Answer")
-
-
-DENIED_CODES = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden", "AllAccessDisabled")
 
 
 class Vanished(Exception):
@@ -86,7 +83,7 @@ class Fetcher:
         """The version that is there now, in place of the span's, as a listing has it."""
 
         def ask() -> Span:
-            with _by_its_codes(span):
+            with sdk_answers():
                 found = next(iter(self._client().list_objects(self._bucket, span.key, recursive=True)), None)
             if found is None or found.object_name != span.key:
                 raise FileNotFoundError(span.key)
@@ -140,7 +137,7 @@ class Fetcher:
         def ask_for_this_version() -> bytes:
             try:
                 return ask()
-            except (_Other, oe.PreconditionError) as error:
+            except (_Other, FileExistsError) as error:
                 if self.newest(span).e_tag != span.e_tag:
                     raise Changed(key_uri(self._bucket, span.key)) from error
                 # its own listing contradicts the answer, which may be that of something between here and the store
@@ -154,16 +151,16 @@ class Fetcher:
             for attempt in stamina.retry_context(on=_may_pass, attempts=_ATTEMPTS, timeout=120, wait_initial=0.1):
                 with attempt:
                     return ask()
-        except (FileNotFoundError, oe.NotFoundError) as error:
-            if "<Code>NoSuchBucket</Code>" in str(error):
-                raise BucketMissing(
-                    f"there is no bucket {self._bucket} on {self._endpoint.host}",
-                    where=where,
-                    state="the batch was not committed; the next run does it again",
-                    next_command="give Spark's workers the same endpoint as its driver, or restore the bucket",
-                ) from error
+        except NoBucket as error:
+            raise BucketMissing(
+                f"there is no bucket {self._bucket} on {self._endpoint.host}",
+                where=where,
+                state="the batch was not committed; the next run does it again",
+                next_command="give Spark's workers the same endpoint as its driver, or restore the bucket",
+            ) from error
+        except FileNotFoundError as error:
             raise Vanished(where) from error
-        except (oe.PermissionDeniedError, oe.UnauthenticatedError, PermissionError) as error:
+        except PermissionError as error:
             raise AccessDenied(
                 "the object store refuses to hand out a file",
                 where=where,
@@ -185,7 +182,7 @@ class Fetcher:
             if end <= start:
                 return b""
             options["range"] = (start, end)
-        with only_s3_answers():
+        with obstore_answers():
             found = obstore.get(self._fast, span.key, options=options)  # type: ignore[arg-type]
             if with_e_tag(found) != span.e_tag:
                 raise _Other
@@ -214,7 +211,7 @@ class Fetcher:
     def _by_sdk(self, span: Span, start: int, end: int | None) -> bytes:
         response = None
         try:
-            with _by_its_codes(span):
+            with sdk_answers():
                 response = self._client().get_object(
                     self._bucket,
                     span.key,
@@ -231,42 +228,6 @@ class Fetcher:
             if response is not None:
                 response.close()
                 response.release_conn()
-
-
-@contextmanager
-def _by_its_codes(span: Span) -> Iterator[None]:
-    """The SDK's errors as those of the fast client."""
-    from xml.etree.ElementTree import ParseError
-
-    import urllib3
-    from minio.error import InvalidResponseError, S3Error, ServerError
-
-    try:
-        yield
-    except S3Error as error:
-        raise _named(error.code or "", span) from None
-    except InvalidResponseError as error:  # the SDK asks for a type of content, too
-        status, _, body = error.__reduce__()[1]
-        if named := code_of(body or ""):
-            raise _named(named, span) from None
-        refused = status == 403 and not body
-        raise (PermissionError if refused else NotS3)(
-            f"an answer with status {status} that is not one of an S3 server"
-        ) from None
-    except (ParseError, ValueError) as error:
-        if isinstance(error, ValueError) and not str(error).startswith("XML element"):
-            raise  # the SDK's own look at keys
-        raise NotS3(f"the listing is not one of an S3 server ({type(error).__name__})") from None
-    except (ServerError, urllib3.exceptions.HTTPError) as error:
-        raise OSError(type(error).__name__) from None
-
-
-def _named(code: str, span: Span) -> Exception:
-    if code in PRECONDITION_CODES:
-        return oe.PreconditionError(span.key)
-    if code in (*MISSING_CODES, "NoSuchBucket"):
-        return FileNotFoundError(f"<Code>{code}</Code>")
-    return (PermissionError if code in DENIED_CODES else OSError)(code)
 
 
 def _may_pass(error: Exception) -> bool:
