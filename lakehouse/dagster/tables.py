@@ -8,6 +8,7 @@ from hashlib import sha256
 import dagster as dg
 
 from lakehouse.dagster.alerts import alerted_step
+from lakehouse.dagster.event_times import of_report
 from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
@@ -82,6 +83,7 @@ def _materialize(
     context.log.info(report.line())
     shown = _shown_schema_version(context)
     metadata = of_run(opened, table, report, versions_of(opened, table), shown)
+    metadata |= of_report(table, report, context.run.tags)
     if pictures and report.batches:
         metadata |= of_plots(pictures(opened))  # a quiet run draws nothing
     version = "none" if report.delta_version is None else str(report.delta_version)
