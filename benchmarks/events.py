@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import threading
 import time
 import urllib.request
@@ -42,6 +43,7 @@ tables:
       engine: local
       options: {cloudFiles.useNotifications: true}
 """
+_PARTS = ("service", "look", "large", "outage")
 _COUNT = "minio_bucket_api_total"
 _BUCKET, _PATIENCE_SECONDS = "landing", 1200.0
 
@@ -54,18 +56,24 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--large", type=int, default=1_000_000, help="files in a journal that is written at once")
     parser.add_argument("--puts", type=int, default=60, help="files that the service loads, each alone")
     parser.add_argument("--outage", type=int, default=2_000, help="files that come while nobody receives")
+    parser.add_argument("--only", choices=_PARTS, action="append", help="measure this alone; may be given again")
     chosen = parser.parse_args(arguments)
     with own_lake(engine="local") as made:
         settings = made.settings.model_copy(update={"declaration": made.settings.home / "lakehouse.yaml"})
         settings.declaration.write_text(_DECLARATION)
         lake = replace(made, settings=settings)
+        parts: dict[str, Callable[[], dict[str, Any]]] = {
+            "service": lambda: _service(lake, chosen.puts),
+            "look": lambda: _look(lake, chosen.known, chosen.new),
+            "large": lambda: large_journal(lake, chosen.large, chosen.new),
+            "outage": lambda: _outage(lake, chosen.outage),
+        }
         try:
             setup.enable(settings, {_BUCKET: ["told/", "many/", "large/"]})
             lake = replace(lake, endpoint=Lake.open(settings).endpoint)
-            result = {"service": _service(lake, chosen.puts), "look": _look(lake, chosen.known, chosen.new)}
-            result["large"] = large_journal(lake, chosen.large, chosen.new)
-            result["outage"] = _outage(lake, chosen.outage)
-            print(json.dumps(result, indent=1))
+            result = {name: measured() for name, measured in parts.items() if name in (chosen.only or _PARTS)}
+            load = [round(one, 1) for one in os.getloadavg()]
+            print(json.dumps({**result, "load_of_the_machine": load, "cores": os.cpu_count()}, indent=1))
         finally:
             setup.stop_receiver(settings)
 
@@ -118,6 +126,7 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
 
 def _outage(lake: Lake, files: int) -> dict[str, Any]:
     source = _source(lake, "a", events=True)
+    source.discover()
     before = source.journal.high_water
     setup.stop_receiver(lake.settings)
     names = [f"many/~{number:08d}.json" for number in range(files)]
@@ -135,6 +144,9 @@ def _outage(lake: Lake, files: int) -> dict[str, Any]:
     source = _source(lake, "a", events=True, listOnStart="true")
     source.discover()
     [reader] = [one for one in inbox.readers() if "/many/" in one.name]
+    entries = [one.key for one in source.journal.files(before, source.journal.high_water)]
+    if sorted(entries) != names:
+        raise SystemExit(f"{len(entries):,} entries of {len(set(entries)):,} files in the journal, not of {files:,}")
     return {
         "files": files,
         "told": len(inbox.has(_BUCKET, names)),

@@ -51,17 +51,18 @@ def large_journal(lake: Lake, known: int, new: int) -> dict[str, Any]:
     listed_at = (now - timedelta(minutes=1)).isoformat(timespec="seconds")
     told = inbox.last_number()
     seen = Seen(known=known, last_key=f"{_FOLDER}~", listed_at=listed_at, high=now.isoformat(), told=told)
-    looks, first, ticks, quiet = [], 0.0, [], []
+    looks, work, ticks, quiet = [], [], [], []
     for number in range(_ROUNDS + 1):
         moment = datetime.now(UTC)
         names = [f"{_FOLDER}{at * (known // new):08d}-{number}.json" for at in range(new)]
         inbox.put([Event(_BUCKET, key, f"{number:032x}", 9, moment, f"{number}", moment) for key in names], moment)
-        before, started = source.journal.high_water, time.perf_counter()
+        before, started, busy = source.journal.high_water, time.perf_counter(), time.process_time()
         source.discover()
-        seconds = time.perf_counter() - started
+        seconds, busy = time.perf_counter() - started, time.process_time() - busy
         if (found := source.journal.high_water - before) != new:
             raise SystemExit(f"{found:,} of {new:,} files were found")
         looks.append(seconds)
+        work.append(busy)
         cursor = Cursor().after(watched[0], seen)
         for times, wanted in ((ticks, new), (quiet, 0)):
             started = time.perf_counter()
@@ -79,6 +80,7 @@ def large_journal(lake: Lake, known: int, new: int) -> dict[str, Any]:
         "new": new,
         "first_look_seconds": round(first, 3),
         "look_best_median_worst_seconds": _spread(looks),
+        "look_processor_seconds_best_median_worst": _spread(work[1:]),
         "sensor_look_with_new_files_best_median_worst_seconds": _spread(ticks),
         "sensor_look_without_best_median_worst_seconds": _spread(quiet),
     }

@@ -22,6 +22,7 @@ from lakehouse.autoloader.files.discovery import FAST_FROM_FILES
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
 _PAGE = 1_000
+_TIMES = 10_000
 
 Loaded = Callable[[Sequence[ObjectInfo]], Collection[str]]
 """Tells the keys of those objects that every table of the folder has loaded."""
@@ -91,13 +92,14 @@ class Seen:
 
 @dataclass
 class Fresh:
-    """The files that are known to be new, summed up."""
+    """The files that are known to be new, summed up; ``written`` has the times of the first of them."""
 
     count: int = 0
     size_bytes: int = 0
     oldest: datetime | None = None
     last_key: str = ""
     newest: str = ""
+    written: list[datetime] = field(default_factory=list, repr=False)
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
 
     def add(self, one: ObjectInfo) -> None:
@@ -105,6 +107,8 @@ class Fresh:
         self.count += 1
         self.size_bytes += one.size_bytes
         self.oldest = min(self.oldest or one.last_modified, one.last_modified)
+        if len(self.written) < _TIMES:
+            self.written.append(one.last_modified)
         self.last_key, self.newest = one.key, max(self.newest, time_of(one))
         self._digest.update(f"{mark_of(one)}\n".encode())
 

@@ -9,6 +9,7 @@ from lakehouse.dagster.alerts import failure_sensor
 from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
 from lakehouse.dagster.days import FIRST_DAY, day_jobs
+from lakehouse.dagster.event_times import check_of
 from lakehouse.dagster.jobs import (
     INGEST,
     backup_job,
@@ -73,10 +74,11 @@ def definitions(
         asset_of(table, folders, settings, (pictures or {}).get(table.name), turns.get(table.name, 0))
         for table in catalogue
     ]
+    told = [check_of(folder) for folder in folders if folder.by_events]
     upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
-        ingest = ingest_job(job_name, every_run)
+        ingest = ingest_job(job_name, every_run, told)
         jobs.append(ingest)
         schedules.append(hourly(ingest))
         if fed := [folder for folder in folders if folder.fed]:
@@ -97,7 +99,10 @@ def definitions(
     jobs += [tour_job(name, [key_of(table) for table in tour]) for name, tour in (tours or {}).items()]
     return dg.Definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
-        asset_checks=[checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))],
+        asset_checks=[
+            *(checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))),
+            *told,
+        ],
         jobs=[*jobs, *map(lever_job, (*levers_of(catalogue), *levers)), *day_jobs(catalogue, first_day)],
         sensors=sensors,
         schedules=schedules,

@@ -13,11 +13,14 @@ if TYPE_CHECKING:
 INGEST = "ingest"
 
 
-def ingest_job(name: str, keys: Sequence[dg.AssetKey]) -> UnresolvedAssetJobDefinition:
-    """Brings tables up to date, each followed by its checks."""
+def ingest_job(
+    name: str, keys: Sequence[dg.AssetKey], told: Sequence[dg.AssetChecksDefinition] = ()
+) -> UnresolvedAssetJobDefinition:
+    """Brings tables up to date, each followed by its checks; ``told`` are those of the landing folders."""
+    selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
     return dg.define_asset_job(
         name,
-        selection=dg.AssetSelection.assets(*keys),
+        selection=selection | dg.AssetSelection.checks(*told) if told else selection,
         executor_def=dg.in_process_executor,
         description="Loads new files into their tables, then brings up to date what is computed from them; each table "
         "is checked before the next one reads it.",

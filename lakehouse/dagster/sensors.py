@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -9,11 +10,14 @@ import dagster as dg
 
 from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
+from lakehouse.dagster.event_times import loss, of_request, readers_of
 from lakehouse.dagster.failures import Retries, Runs
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.looking import Looked, look_around
 from lakehouse.dagster.resources import LakeResource
+from lakehouse.errors import LakehouseError
 from lakehouse.plain_text import counted
+from lakehouse.settings import Settings
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -54,8 +58,9 @@ def sensor_of(
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         runs, cursor, now = Runs(context.instance, job.name, every), Cursor.read(context.cursor), _now()
+        opened = lake.open()
         looked = look_around(
-            lake.open(),
+            opened,
             folders,
             cursor,
             now=now,
@@ -81,9 +86,11 @@ def sensor_of(
             return dg.SensorResult(skip_reason=said, cursor=cursor.write())
         wanted = {*retries.due}.union(*(readers[folder.name] for folder, _ in ready))
         return dg.SensorResult(
-            run_requests=[_request(context, job.name, ready, retries, [key for key in every if key in wanted], every)],
+            run_requests=[
+                _request(context, job.name, ready, retries, [key for key in every if key in wanted], every, now)
+            ],
             cursor=cursor.write(),
-            asset_events=[_observation(found, folder, now) for folder, found in ready],
+            asset_events=[_observation(found, folder, now, opened.settings) for folder, found in ready],
         )
 
     return sensor
@@ -96,6 +103,7 @@ def _request(
     retries: Retries,
     wanted: Sequence[dg.AssetKey],
     every: Sequence[dg.AssetKey],
+    now: datetime,
 ) -> dg.RunRequest:
     """A run for what was found.
 
@@ -114,6 +122,8 @@ def _request(
         asked = context.instance.get_runs_count(dg.RunsFilter(job_name=job, tags={_FILES_TAG: files}))
         tags |= {"landing_folders": _named([folder.name for folder, _ in ready]), _FILES_TAG: files}
         key = f"{files}-{asked}"
+        told = [at for folder, found in ready if folder.by_events and not found.whole for at in found.fresh.written]
+        tags |= {name: str(value) for name, value in of_request(told, now).items()}
     return dg.RunRequest(run_key=key, tags=tags, asset_selection=None if len(wanted) == len(every) else [*wanted])
 
 
@@ -160,7 +170,7 @@ def _time(iso: str) -> str:
     return f"{datetime.fromisoformat(iso):%Y-%m-%d %H:%M:%SZ}"
 
 
-def _observation(found: Look, folder: Folder, now: datetime) -> dg.AssetObservation:
+def _observation(found: Look, folder: Folder, now: datetime, settings: Settings) -> dg.AssetObservation:
     metadata: dict[str, int | float] = {
         "new_files": found.new,
         "new_bytes": found.fresh.size_bytes,
@@ -169,4 +179,7 @@ def _observation(found: Look, folder: Folder, now: datetime) -> dg.AssetObservat
     }
     if found.fresh.oldest:
         metadata["oldest_new_age_seconds"] = round((now - found.fresh.oldest).total_seconds(), 1)
+    if folder.by_events:
+        with suppress(LakehouseError):  # without an inbox the folder was listed, and that was said
+            metadata |= loss(readers_of(settings, folder))
     return dg.AssetObservation(folder.key, metadata=metadata)

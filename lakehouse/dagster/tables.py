@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.dagster.alerts import alerted_step
+from lakehouse.dagster.event_times import of_report
 from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.last_data import of_last_data
@@ -122,6 +123,7 @@ def brought_up_to_date(
     receipt = receipt_of(lake, table, report, before) if has_receipt(table) else None
     metadata = of_run(lake, table, report, versions_of(lake, table), _shown_schema_version(last), receipt)
     metadata |= of_last_data(report, receipt, last, context.run.run_id)
+    metadata |= of_report(table, report, context.run.tags)
     if pictures and report.batches:
         metadata |= of_plots(pictures(lake))  # a quiet run draws nothing
     version = "none" if report.delta_version is None else str(report.delta_version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -90,15 +91,10 @@ class InboxAddress:
             ValueError: it is no address.
         """
         found = cls.parse(public)
-        whole = _secrets.get(found.public) or os.environ.get(VARIABLE, "")
-        return known if whole and (known := cls._parsed(whole)) and known.public == found.public else found
-
-    @classmethod
-    def _parsed(cls, text: str) -> InboxAddress | None:
-        try:
-            return cls.parse(text)
-        except ValueError:
-            return None
+        with suppress(ValueError):
+            known = cls.parse(_secrets.get(found.public) or os.environ.get(VARIABLE, "."))
+            return known if known.public == found.public else found
+        return found
 
     @property
     def has_secret(self) -> bool:

@@ -6,68 +6,19 @@ Events are hints. The inbox may lose all of them, or have some twice: a reader t
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from lakehouse.events.event import Event
+from lakehouse.events.reader import Reader, Told
+
+__all__ = ["KEPT_AT_LEAST", "KEPT_AT_MOST", "MOST_EVENTS", "Inbox", "Reader", "Told"]
 
 KEPT_AT_LEAST = timedelta(hours=1)
 """An event that all readers have read stays so long: whoever only looks for new ones sees it, too."""
 KEPT_AT_MOST = timedelta(days=7)
 MOST_EVENTS = 1_000_000
 """About 300 MB; what is older goes, and a reader that has not read it lists its folder."""
-
-
-@dataclass(frozen=True)
-class Told:
-    """An event in the inbox.
-
-    Attributes:
-        number: Its number, which grows in the order of commits.
-        event: What it says.
-        received: When it was put, UTC.
-    """
-
-    number: int
-    event: Event
-    received: datetime
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How far one journal has read one folder.
-
-    Attributes:
-        name: Names journal and folder.
-        upto: Number of the last event that is in the journal.
-        seq: Number of the journal's newest file then.
-        segment: Id of the write that numbered it.
-        listed_at: When the folder was listed whole.
-        interval_seconds: How long until it is listed again; 0 for as long as the options say.
-        told: Files that events brought since that listing.
-        told_in_all: Files that events brought, ever.
-        lost_in_all: Files that listings found and no event had told of, ever.
-        told_before: Files that events had brought in the time that the last listing measured.
-        lost_before: Files that it found and no event had told of.
-    """
-
-    name: str
-    upto: int
-    seq: int
-    segment: str
-    listed_at: datetime
-    interval_seconds: float = 0.0
-    told: int = 0
-    told_in_all: int = 0
-    lost_in_all: int = 0
-    told_before: int = 0
-    lost_before: int = 0
-
-    @property
-    def loss_rate(self) -> float:
-        """Share of files that no event told of, as the last listing measured it."""
-        return self.lost_before / max(self.lost_before + self.told_before, 1)
 
 
 class Inbox(Protocol):

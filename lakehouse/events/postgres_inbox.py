@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import select
 import threading
-import time
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, fields
@@ -91,12 +90,10 @@ class PostgresInbox:
             self._connection.notifies.clear()
         if self.last_number() > beyond:
             return True
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            with self._running():
-                if self._connection.notifies or select.select([self._connection], [], [], left)[0]:
-                    self._connection.poll()
-                    break
+        with self._running():
+            if not self._connection.notifies and not select.select([self._connection], [], [], seconds)[0]:
+                return False
+            self._connection.poll()
         return self.last_number() > beyond
 
     def last_number(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -15,8 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 
 from lakehouse.errors import TransientError
 from lakehouse.events.address import InboxAddress
-from lakehouse.events.event import Event, Malformed, events_of
+from lakehouse.events.event import Event, Malformed
 from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.events.sqs_message import events_of_message
 from lakehouse.extras import needing
 
 with needing("events", "an inbox beside a queue of SQS"):
@@ -143,24 +143,6 @@ class SqsInbox(SqliteInbox):
 def _client_of(endpoint: str, region: str | None) -> Any:
     """A client is safe for threads, and dear to make."""
     return boto3.session.Session().client("sqs", endpoint_url=endpoint, region_name=region, config=_PATIENCE)
-
-
-def events_of_message(body: str) -> list[Event]:
-    """What a message of S3 says, sent to the queue itself or by way of SNS.
-
-    Raises:
-        Malformed: it is another kind of message.
-    """
-    try:
-        said = json.loads(body)
-        if said.get("Type") == "Notification" and "Records" not in said:
-            body = said["Message"]
-            said = json.loads(body)
-        if said.get("Event") == "s3:TestEvent":  # S3 tries a new rule with it
-            return []
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise Malformed(type(error).__name__) from None
-    return events_of(body.encode())[0]
 
 
 @contextmanager

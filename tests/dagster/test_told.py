@@ -1,20 +1,26 @@
 """What the sensor finds by events: a real inbox, and a listing only where it is due."""
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
+from lakehouse.dagster import definitions
 from lakehouse.dagster.arrivals import Seen, look
+from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request
 from lakehouse.dagster.landing import landing_folders
+from lakehouse.dagster.resources import LakeResource
 from lakehouse.dagster.told import look_by_events
 from lakehouse.declaration import read_catalogue
 from lakehouse.events.event import Event
-from lakehouse.events.inbox import KEPT_AT_MOST
+from lakehouse.events.inbox import KEPT_AT_MOST, Reader
 from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.settings import Settings
 from lakehouse.storage.store import ObjectInfo
+from lakehouse.streams.progress import BatchProgress, StreamReport
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 EVENTS = {"cloudFiles.useNotifications": True}
@@ -114,3 +120,45 @@ def test_a_folder_is_listed_while_a_table_of_it_has_no_events(tmp_path):
         watched.look()
         assert watched.store.requests == requests
     watched.inbox.close()
+
+
+def test_the_check_of_a_landing_folder_says_what_share_of_files_no_event_told_of(watched):
+    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
+    check = check_of(watched.folder)
+    assert check(lake=resource).passed, "nobody has read yet"
+    name = watched.folder.uri
+    watched.inbox.listed(Reader(f"{name} 1", 9, 9, "x", NOON, told_in_all=97, lost_in_all=0, told_before=97))
+    assert check(lake=resource).passed
+    watched.inbox.listed(
+        Reader(f"{name} 2", 9, 9, "x", NOON, told_in_all=9, lost_in_all=3, told_before=97, lost_before=3)
+    )
+    watched.inbox.listed(Reader(f"{name}other/ 3", 9, 9, "x", NOON, lost_in_all=50, lost_before=50))
+    found = check(lake=resource)
+    assert not found.passed
+    assert found.severity == dg.AssetCheckSeverity.WARN
+    said = {key: value.value for key, value in found.metadata.items()}
+    assert said == {"loss_rate": 0.03, "files_by_events": 97, "files_not_told_of": 3}
+    watched.inbox.close()
+    Path(watched.settings.inbox.get_secret_value()).unlink()
+    assert "no inbox" in check(lake=resource).description
+
+
+def test_latencies_are_numbers_with_names_that_stay_where_events_tell_of_files(watched):
+    [table] = watched.folder.tables
+    tags = of_request([NOON - timedelta(seconds=n) for n in range(101)], NOON)
+    assert tags == {"put_to_run_request_p50_seconds": 50.0, "put_to_run_request_p95_seconds": 95.0}
+    batch = BatchProgress(table.name, 4, 500, 1.0, files=2, latencies_seconds=tuple(map(float, range(201))))
+    report = StreamReport(table.name, (batch,), 500, 3, 4, 1.5)
+    told = of_report(table, report, {name: str(value) for name, value in tags.items()} | {"other": "x"})
+    assert told == {**tags, "put_to_commit_p50_seconds": 100.0, "put_to_commit_p95_seconds": 190.0}
+    assert of_report(table, dataclasses.replace(report, batches=()), tags) == of_request([], NOON) == {}
+    listing = dataclasses.replace(table, flow=table.flow.model_copy(update={"options": {}}))
+    assert of_report(listing, report, tags) == {}
+
+
+def test_definitions_have_the_check_and_the_run_of_all_tables_includes_it(watched):
+    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
+    made = definitions(lake=resource)
+    dg.Definitions.validate_loadable(made)
+    selected = made.resolve_job_def("ingest").asset_layer.asset_graph.asset_check_keys
+    assert dg.AssetCheckKey(watched.folder.key, CHECK) in selected

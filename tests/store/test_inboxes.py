@@ -8,20 +8,23 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote_plus, urlsplit
 
+import boto3
 import pytest
 from store.inboxes import KINDS, Servers, body_of
 from unit.autoloader.memory_store import MemoryStore
 from unit.autoloader.test_discovery import SOURCE, opened
 
 from lakehouse.autoloader.files import told as told_module
-from lakehouse.autoloader.files.told import Folder, discover_told
+from lakehouse.autoloader.files.told import Folder, discover_told, opened_inbox
 from lakehouse.errors import TransientError
+from lakehouse.events import setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.bell import Bell
 from lakehouse.events.event import Event, events_of
 from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, Reader
 from lakehouse.events.places import open_inbox
 from lakehouse.processes import free_port
+from lakehouse.settings import Settings
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 KEYS = ["f/a b+c%é.json", "f/~&=?#", "f/x", "f_/x", "F/x", "f/" + "k" * 1000, "f/\\'\"$1%s"]
@@ -280,3 +283,22 @@ def test_a_server_that_is_away_is_told_without_its_password(place, inbox):
             other.close()
     assert "sec" not in str(failed.value)
     assert gone.public in str(failed.value)
+
+
+def test_a_bucket_s_rule_sends_what_lands_in_a_folder_to_the_queue(servers, tmp_path):
+    place = servers.make("sqs")
+    s3 = boto3.client("s3", endpoint_url=servers.sqs, region_name="us-east-1")
+    for bucket in ("landing", "lakehouse"):
+        s3.create_bucket(Bucket=bucket)
+    given = {"s3_endpoint": servers.sqs, "s3_access_key": "nobody", "s3_secret_key": "nothing"}
+    settings = Settings.load(home=tmp_path, **given, events_inbox=place.address.public.partition("&file=")[0])
+    endpoint = setup.enable(settings, {"landing": ["things/"]})
+    for key in ("things/0.json", "other/1.json", "things/deep/2 é+%.json"):
+        s3.put_object(Bucket="landing", Key=key, Body=b"{}")
+    with opened_inbox(InboxAddress.of(settings).public) as inbox:
+        inbox.gather()
+        assert keys_of(inbox) == ["things/0.json", "things/deep/2 é+%.json"]
+    assert place.left() == 0
+    assert setup.status(settings, endpoint, {"landing": []}).told == {"landing": {"things/"}}
+    setup.disable(settings, {"landing": ["things/"]}, all_of_it=True)
+    assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket="landing")
