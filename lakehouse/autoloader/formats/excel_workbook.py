@@ -71,12 +71,9 @@ class Workbook:
         self._package: Package | None = None
         if begin.startswith(_ZIP):
             self._package = Package(file, limit)
-        elif begin.startswith(_OLE):
-            if _ENCRYPTED in file.read():
-                raise BadFile("ENCRYPTED", "a password opens it: save it without one")
         elif _OF_TEXTS.match(begin):
             raise BadFile("NOT_EXCEL", "it is text under the name of a workbook: read it as xml, csv or text")
-        else:
+        elif not begin.startswith(_OLE):
             raise BadFile("NOT_EXCEL", f"it begins with {begin!r}" if begin else "it is empty")
         file.seek(0)
         with _told():
@@ -152,11 +149,14 @@ def _within(
 
 
 def _opened(file: IO[bytes], ending: str) -> Any:
-    from python_calamine import CalamineError, CalamineWorkbook
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
         return CalamineWorkbook.from_filelike(file)
     except CalamineError:  # the kind was guessed, and nothing is said of what is wrong with it; a file's name tells it
+        file.seek(0)
+        if ending == ".xls" and _ENCRYPTED in file.read():  # an .xlsx file with a password looks like this
+            raise PasswordError from None
         file.seek(0)
         with NamedTemporaryFile(suffix=ending) as named:
             copyfileobj(file, named)
