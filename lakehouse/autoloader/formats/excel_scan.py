@@ -35,6 +35,7 @@ _ERROR = re.compile(
     re.DOTALL,
 )
 _VALUE = re.compile(rb"<(?:\w+:)?v>([^<]*)<")
+_TEXT = re.compile(rb"<(?:\w+:)?si(?=[\s/>])")
 _SHEET = re.compile(rb"""<(?:\w+:)?sheet\s[^>]*?\b\w+:id\s*=\s*["']([^"']*)["']""")
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\s[^>]*>")
 _OF_RELATION = re.compile(rb"""\b(Id|Target)\s*=\s*["']([^"']*)["']""")
@@ -117,8 +118,8 @@ class Package:
         if part is None or not used:
             return 0
         data = b"".join(self._chunks(part))
-        begins = [one.start() for one in re.finditer(rb"<(?:\w+:)?si(?=[\s/>])", data)]
-        lengths = np.diff(np.array([*begins, len(data)]))
+        begins = np.fromiter((one.start() for one in _TEXT.finditer(data)), np.int64)
+        lengths = np.diff(begins, append=len(data))
         known = np.concatenate(used)
         if len(known) and int(known.max()) >= len(lengths):
             raise BadFile("DAMAGED_EXCEL", "a cell names a text that the workbook does not have")
