@@ -2,7 +2,9 @@
 
 import io
 import json
+from datetime import datetime
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +29,14 @@ def parquet():
     return made.getvalue()
 
 
+def workbook():
+    made, file = openpyxl.Workbook(), io.BytesIO()
+    for row in (["id", "at", "more"], [1, datetime(2026, 1, 2, 3, 4, 5, 678000)], ["x", None, 1], [2.5, "2026-01-02"]):
+        made.active.append(row)
+    made.save(file)
+    return file.getvalue()
+
+
 CASES = {
     "json": ({"options": {"cloudFiles.inferColumnTypes": True}, "hints": {"a": "INT"}}, "1.json", "\n".join(NESTED)),
     "json_by_day": ({"schema": "a INT, d DATE, p DECIMAL(10,2)", "partition_by": ["d"]}, "1.json", "\n".join(NESTED)),
@@ -41,6 +51,15 @@ CASES = {
     "csv": ({"format": "csv", "options": {"header": True, "cloudFiles.inferColumnTypes": True}}, "1.csv", CSV),
     "csv_given": ({"format": "csv", "schema": "id INT, name STRING", "options": {"header": True}}, "1.csv", CSV),
     "parquet": ({"format": "parquet"}, "1.parquet", parquet()),
+    "excel": (
+        {
+            "format": "excel",
+            "schema": "id INT, at TIMESTAMP_NTZ",
+            "options": {"headerRows": 1, "rescuedDataColumn": "_rescued_data"},
+        },
+        "1.xlsx",
+        workbook(),
+    ),
 }
 
 

@@ -307,3 +307,23 @@ def test_the_name_of_the_file_is_in_metadata_and_asking_spark_for_it_is_refused(
     with pytest.raises(ConfigurationError, match="input_file_name"):
         start("input_file_name()")
     assert start("_metadata.file_path") == f"{folder}/in.txt"
+
+
+def test_metadata_and_the_rescued_column_are_beside_a_given_schema_and_the_target_gets_what_is_selected(lake, spark):
+    folder = put(lake, "landing/given", b'{"a": 1}\n{"a": "x"}\n')
+
+    def columns(name, *selected):
+        place = f"{lake.settings.lake_uri}/{name}"
+        frame = spark.readStream.format("cloudFiles").option("cloudFiles.format", "json").schema("a INT")
+        frame = frame.option("rescuedDataColumn", "_r").load(folder)
+        writer = frame.select(*selected).writeStream.format("delta").trigger(availableNow=True)
+        writer.option("checkpointLocation", f"{place}/checkpoint").start(f"{place}/table").awaitTermination()
+        return spark.read.format("delta").load(f"{place}/table")
+
+    found = columns("star", "*", f.col("_metadata.file_name").alias("name"))
+    assert found.columns == ["a", "_r", "name"]
+    assert [(row.a, row._r is None, row.name) for row in found.orderBy("a").collect()] == [
+        (None, False, "in.txt"),
+        (1, True, "in.txt"),
+    ]
+    assert columns("once", "*", "_metadata").columns == ["a", "_r", "_metadata"]

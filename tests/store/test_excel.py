@@ -86,6 +86,7 @@ def test_times_of_workbooks_have_no_zone(orders):
     orders.put("2.xlsx", workbook([["at"], [datetime(2026, 2, 2, 3, 4, 5, 678000)]]))
     assert orders.load_rows() == 1
     assert orders.rows("at") == [(datetime(2026, 1, 2, 3, 4, 5),), (datetime(2026, 2, 2, 3, 4, 5, 678000),)]
+    assert not orders.failed_checks()
     table = orders.lake.delta(TABLE)
     assert str(table.schema().fields[0].type) == 'PrimitiveType("timestamp_ntz")'
     later = [("at", ">", datetime(2026, 1, 31))]

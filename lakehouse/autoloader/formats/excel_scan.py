@@ -24,6 +24,8 @@ CELL_BYTES = 32
 
 _CHUNK_BYTES = 4 << 20
 _CELL = re.compile(rb"<(?:\w+:)?c(?=[\s/>])[^>]*>")
+_BEGINS = tuple(begin + end for begin in (b"<c", b":c") for end in (b" ", b">", b"/", b"\t", b"\r", b"\n"))
+"""However a cell begins; they may stand for something else, too."""
 _USUAL = re.compile(rb'<c r="([A-Z]{1,4})([0-9]{1,8})"')
 _UNUSUAL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Z]+)([0-9]+)["']""")
 _ROW = re.compile(rb"""<(?:\w+:)?row(?=[\s/>])(?:[^>]*?\br\s*=\s*["']([0-9]+)["'])?""")
@@ -33,6 +35,7 @@ _ERROR = re.compile(
     re.DOTALL,
 )
 _VALUE = re.compile(rb"<(?:\w+:)?v>([^<]*)<")
+_TEXT = re.compile(rb"<(?:\w+:)?si(?=[\s/>])")
 _SHEET = re.compile(rb"""<(?:\w+:)?sheet\s[^>]*?\b\w+:id\s*=\s*["']([^"']*)["']""")
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\s[^>]*>")
 _OF_RELATION = re.compile(rb"""\b(Id|Target)\s*=\s*["']([^"']*)["']""")
@@ -98,7 +101,7 @@ class Package:
             rows, columns = max(rows, tall), max(columns, wide)
             if rows > MOST_ROWS or columns > MOST_COLUMNS:
                 raise BadFile("DAMAGED_EXCEL", f"a cell is beyond {MOST_ROWS:,} rows or {MOST_COLUMNS:,} columns")
-            if found := _SHARED.findall(data):
+            if (b'"s"' in data or b"'s'" in data) and (found := _SHARED.findall(data)):
                 shared.append(np.array(found).astype(np.int64))
             if b'"e"' in data or b"'e'" in data:
                 for letters, row, inner in _ERROR.findall(data):
@@ -115,8 +118,8 @@ class Package:
         if part is None or not used:
             return 0
         data = b"".join(self._chunks(part))
-        begins = [one.start() for one in re.finditer(rb"<(?:\w+:)?si(?=[\s/>])", data)]
-        lengths = np.diff(np.array([*begins, len(data)]))
+        begins = np.fromiter((one.start() for one in _TEXT.finditer(data)), np.int64)
+        lengths = np.diff(begins, append=len(data))
         known = np.concatenate(used)
         if len(known) and int(known.max()) >= len(lengths):
             raise BadFile("DAMAGED_EXCEL", "a cell names a text that the workbook does not have")
@@ -164,15 +167,16 @@ class Package:
 
 def _extent(data: bytes, before: int) -> tuple[int, int]:
     """The last row and the last column of a piece of a sheet, both at least; ``before`` rows came before it."""
-    cells = len(_CELL.findall(data))
     places = _USUAL.findall(data)
+    cells = sum(map(data.count, _BEGINS))
     if len(places) < cells:
-        places = _UNUSUAL.findall(data)
+        cells, places = len(_CELL.findall(data)), _UNUSUAL.findall(data)
     begins = [one.start() for one in _ROW.finditer(data)]
     numbers = [int(one) for one in _ROW.findall(data) if one]
     rows = max(numbers, default=0) + before * (len(numbers) < len(begins)) + len(begins) - len(numbers)
-    rows = max(rows, max(map(int, {row for _, row in places}), default=0))
-    columns = max((column_number(one.decode()) + 1 for one in {letters for letters, _ in places}), default=0)
+    letters, of_cells = map(set, zip(*places, strict=True)) if places else (set(), set())
+    rows = max(rows, max(map(int, of_cells), default=0))
+    columns = max((column_number(one.decode()) + 1 for one in letters), default=0)
     if len(places) < cells:  # a cell without a place follows the one before it
         most = max((len(_CELL.findall(data, one, end)) for one, end in pairwise([0, *begins, len(data)])), default=0)
         columns += most

@@ -18,6 +18,14 @@ from lakehouse.autoloader.formats.text import values_of
 _EXACT = 1 << 53
 """Up to here a cell's number, which is a DOUBLE, is exact as an integer."""
 
+_ALONE: dict[type[DataType], frozenset[type]] = {
+    spark.DoubleType: frozenset({float}),
+    spark.BooleanType: frozenset({bool}),
+    spark.DateType: frozenset({date}),
+    spark.TimestampNTZType: frozenset({datetime}),
+}
+"""Columns in which cells of a kind alone are values as they are."""
+
 
 def text_of(cell: Any) -> str:
     """A cell as text: whole numbers without a point, dates and times as ISO 8601 writes them."""
@@ -49,28 +57,38 @@ def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str])
     Raises:
         ConfigurationError: no cell can have a value of that type.
     """
+    values = [None if one == "" else one for one in cells]
+    kinds = set(map(type, values)) - {type(None)}
     if isinstance(wanted, spark.StringType):
-        return pa.array([text_of(one) if one != "" else None for one in cells], pa.string()), []
+        texts = values if kinds <= {str} else [None if one is None else text_of(one) for one in values]
+        return pa.array(texts, pa.string()), []
     values_of(pa.array([], pa.string()), wanted, reader)
     arrow = to_arrow_type(wanted, timezone="UTC")
-    values: list[Any] = []
-    written: list[str | None] = []
-    for one in cells:
-        value = None if isinstance(one, str) else _native(one, wanted)
-        values.append(value)
-        written.append(one if isinstance(one, str) and one != "" else _digits(one, wanted) if value is None else None)
-    found = pa.array(values, arrow)
-    if any(one is not None for one in written):
-        texts = values_of(pa.array(written, pa.string()), wanted, reader).cast(arrow)
-        found = pc.coalesce(found, texts)
-    empty = np.array([isinstance(one, str) and one == "" for one in cells], bool)
-    return found, np.flatnonzero(found.is_null().to_numpy(False) & ~empty).tolist()
+    if kinds <= _ALONE.get(type(wanted), frozenset()):
+        return pa.array(values, arrow), []
+    if isinstance(wanted, spark.IntegralType) and kinds == {float}:
+        found = _whole(pa.array(values, pa.float64()), arrow)
+    else:
+        found = pa.array([_native(one, wanted) for one in values], arrow)
+        written = pa.array([_written(one, wanted) for one in values], pa.string())
+        if written.null_count < len(written):
+            found = pc.coalesce(found, values_of(written, wanted, reader).cast(arrow))
+    missing = found.is_null().to_numpy(zero_copy_only=False)
+    return found, [row for row in np.flatnonzero(missing).tolist() if values[row] is not None]
 
 
-def _digits(cell: Any, wanted: DataType) -> str | None:
-    """A number as text, for a column of DECIMAL: its digits are those that Excel shows."""
-    number = isinstance(cell, float | int) and not isinstance(cell, bool)
-    return text_of(cell) if number and isinstance(wanted, spark.DecimalType) else None
+def _whole(numbers: pa.Array, arrow: pa.DataType) -> pa.Array:
+    """Those that are whole, and not beyond the type."""
+    values = numbers.fill_null(0.5).to_numpy()
+    fit = (values == np.trunc(values)) & (np.abs(values) < min(_EXACT, 1 << arrow.bit_width - 1))
+    return pa.array(np.where(fit, values, 0).astype(np.int64), mask=~fit).cast(arrow)
+
+
+def _written(cell: Any, wanted: DataType) -> str | None:
+    """What is read as text: texts, and numbers for a column of DECIMAL, whose digits are those that Excel shows."""
+    if isinstance(wanted, spark.DecimalType) and isinstance(cell, float | int) and not isinstance(cell, bool):
+        return text_of(cell)
+    return cell if isinstance(cell, str) else None
 
 
 def _native(cell: Any, wanted: DataType) -> Any:

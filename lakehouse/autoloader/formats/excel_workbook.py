@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from shutil import copyfileobj
 from tempfile import NamedTemporaryFile
 from typing import IO, Any
@@ -28,7 +28,10 @@ Cell = Any
 """What a cell holds: bool, float, str, date, datetime, time or timedelta; "" for nothing."""
 
 
-@dataclass(frozen=True)
+_NONE: Mapping[int, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """Cells of one row of the range that is read.
 
@@ -40,12 +43,12 @@ class Row:
 
     number: int
     cells: list[Cell]
-    errors: Mapping[int, str] = field(default_factory=dict)
+    errors: Mapping[int, str]
 
     @property
     def blank(self) -> bool:
         """Whether no cell has anything."""
-        return not self.errors and all(isinstance(one, str) and not one for one in self.cells)
+        return not self.errors and self.cells.count("") == len(self.cells)
 
 
 class Workbook:
@@ -68,12 +71,9 @@ class Workbook:
         self._package: Package | None = None
         if begin.startswith(_ZIP):
             self._package = Package(file, limit)
-        elif begin.startswith(_OLE):
-            if _ENCRYPTED in file.read():
-                raise BadFile("ENCRYPTED", "a password opens it: save it without one")
         elif _OF_TEXTS.match(begin):
             raise BadFile("NOT_EXCEL", "it is text under the name of a workbook: read it as xml, csv or text")
-        else:
+        elif not begin.startswith(_OLE):
             raise BadFile("NOT_EXCEL", f"it begins with {begin!r}" if begin else "it is empty")
         file.seek(0)
         with _told():
@@ -142,16 +142,21 @@ def _within(
     for number in range(last + 1):
         cells = next(rows, [])
         if number >= top:
-            kept = [*before, *cells[first:]][:width]
-            yield Row(number - top, kept + [""] * (width - len(kept)), of_row.get(number, {}))
+            if before or first or len(cells) != width:
+                cells = [*before, *cells[first:]][:width]
+                cells += [""] * (width - len(cells))
+            yield Row(number - top, cells, of_row.get(number, _NONE))
 
 
 def _opened(file: IO[bytes], ending: str) -> Any:
-    from python_calamine import CalamineError, CalamineWorkbook
+    from python_calamine import CalamineError, CalamineWorkbook, PasswordError
 
     try:
         return CalamineWorkbook.from_filelike(file)
     except CalamineError:  # the kind was guessed, and nothing is said of what is wrong with it; a file's name tells it
+        file.seek(0)
+        if ending == ".xls" and _ENCRYPTED in file.read():  # an .xlsx file with a password looks like this
+            raise PasswordError from None
         file.seek(0)
         with NamedTemporaryFile(suffix=ending) as named:
             copyfileobj(file, named)

@@ -132,6 +132,7 @@ def test_several_columns_are_a_key():
         ("a.txt", b"a,b\nc,d\n", "text", {}),
         ("a", b"just words\nand more\n", "text", {}),
         ("a", b"", "text", {}),
+        ("a.xlsx", b"PK\x03\x04\x14\x00\x00\x00\x08\x00\xe2\x9c", "excel", {"headerRows": "1"}),
         ("a.png", b"\x89PNG\r\n\x1a\n\x00", "binaryFile", {}),
         ("a.bin", b"\x00\x01", "binaryFile", {}),
     ],
