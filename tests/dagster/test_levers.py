@@ -8,6 +8,7 @@ from dagster_rooms import Room, command_exists
 from store.local_world import TABLE, no_session
 
 from assets.samples import sample_lever
+from lakehouse.checkpoints.agreement import writer_of
 from lakehouse.dagster.levers import Pull, levers_of
 from lakehouse.dagster.names import LEVER_TAG
 from lakehouse.declaration import read_catalogue
@@ -50,6 +51,16 @@ def test_a_form_that_cannot_be_is_refused_in_plain_words(room):
     for form in ({"table": "bronze.nobody"}, {"tabel": TABLE}, {"apply": "yes"}):
         with pytest.raises(dg.DagsterInvalidConfigError):
             room.launch("replay", **form)
+
+
+def test_a_lever_leaves_a_table_alone_that_is_written_now(room):
+    room.world.put("a.json", [{"id": 1}])
+    room.world.load()
+    with writer_of(room.world.lake, TABLE):
+        refused = room.launch("replay", files=["a.json"], apply=True, fails=True)
+        assert room.launch("replay", files=["a.json"])["replayed_files"] == 1
+    assert refused.metadata["error"].value == "LeaseHeld"
+    assert room.world.load_rows() == 0, "nothing was asked for"
 
 
 def test_every_lever_shows_a_whole_form_that_changes_nothing(room):
