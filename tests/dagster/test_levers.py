@@ -106,6 +106,7 @@ def test_a_checkpoint_is_copied_begun_anew_and_put_back(room):
     assert room.world.checkpoint().keys() >= before.keys()
 
 
+@pytest.mark.soak("the levers of data files, and a check that fails in one")
 def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     for number in range(3):
         room.world.put(f"{number}.json", [{"id": f"{number}"}])
@@ -123,6 +124,7 @@ def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     assert lost.metadata["checks_failed"].value == 1 and "| FAIL |" in lost.metadata["result"].value
 
 
+@pytest.mark.soak("the levers of schemas; test_files_are_loaded_again has a lever's whole way")
 def test_a_column_that_waits_is_approved_and_taken_back(room):
     room.world.declare(options={"cloudFiles.schemaEvolutionMode": "rescue"})
     room.world.put("1.json", [{"id": "1"}])
@@ -139,6 +141,7 @@ def test_a_column_that_waits_is_approved_and_taken_back(room):
     assert wrong.value.next_command == "name one of 0 to 2"
 
 
+@pytest.mark.soak("the lever of rows that are forgotten")
 def test_rows_that_somebody_removed_are_recorded_and_a_wrong_wish_is_refused(room):
     room.world.put("1.json", [{"id": "1"}, {"id": "2"}])
     room.world.load()
