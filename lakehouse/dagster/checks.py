@@ -58,12 +58,39 @@ def checks_of(table: Table, turn: int = 0) -> dg.AssetChecksDefinition | None:
     return checks
 
 
+def log_checks(context: dg.OpExecutionContext, lake: Lake, spark: SparkResource, table: Table) -> int:
+    """Examines a table that a step has just written, and tells it on the pages of its checks.
+
+    Returns:
+        How many checks failed.
+    """
+    from lakehouse.pipeline import check_table
+
+    shown = {check.called for check in table.checks if check.on_failure != "off"}
+    findings = [one for one in check_table(lambda: spark.spark_session, lake, table.name) if one.check in shown]
+    for finding in findings:
+        context.log.info(finding.line())
+        told: Any = dg.AssetCheckEvaluation(  # the types of log_event leave out what it takes
+            asset_key=key_of(table.name),
+            check_name=finding.check,
+            passed=finding.passed,
+            severity=_severity(finding),
+            metadata=of_finding(finding),
+        )
+        context.log_event(told)
+    return sum(not one.passed for one in findings)
+
+
+def _severity(finding: Finding) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if finding.blocks else dg.AssetCheckSeverity.WARN
+
+
 def _result(finding: Finding, key: dg.AssetKey, more: dict[str, Any]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(
         passed=finding.passed,
         asset_key=key,
         check_name=finding.check,
-        severity=dg.AssetCheckSeverity.ERROR if finding.blocks else dg.AssetCheckSeverity.WARN,
+        severity=_severity(finding),
         metadata=of_finding(finding) | more,
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from lakehouse.dagster.checks import log_checks
 from lakehouse.dagster.names import LEVER_TAG, key_of, pool, step_of
 from lakehouse.dagster.records import markdown
 from lakehouse.dagster.resources import LakeResource, SparkResource
@@ -106,4 +107,5 @@ def _load(
             )
         )
         told["rows_added"] = loaded.rows_added
+        told["checks_failed"] = log_checks(context, opened, spark, table)
     context.add_output_metadata(told)

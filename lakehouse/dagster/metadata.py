@@ -156,22 +156,24 @@ def _changed(table: Table, report: StreamReport) -> dict[str, int]:
     return {"rows_updated": report.rows_updated, "rows_removed": report.rows_removed}
 
 
-def tables(table: Table, report: StreamReport, receipt_: Receipt | None = None) -> dict[str, Any]:
-    """The receipt, and the last batches."""
+def tables(table: Table, report: StreamReport, receipt: Receipt | None = None) -> dict[str, Any]:
+    """What came in and what went out, and the last batches."""
     left = (report.batches[-1].backlog_files or 0) if report.batches else 0
-    files = {"files_offered": len(report.source_files) + left, "files_loaded": len(report.source_files)}
-    receipt: dict[str, Any] = {
+    counts = receipt.numbers() if receipt else {"files_offered": len(report.source_files) + left}
+    files = {"files_offered": counts["files_offered"], "files_loaded": len(report.source_files)}
+    quarantined = {name: counts[name] for name in ("files_quarantined", "rows_quarantined") if name in counts}
+    told = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
         **(files if isinstance(table.flow, Files) else {}),
         "rows_read": report.input_rows,
         "rows_committed": report.rows_added,
+        **quarantined,
         **_changed(table, report),
+        **({"journal": f"{receipt.journal_from} to {receipt.journal_to}"} if receipt else {}),
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,
         "delta_version_after": "none" if report.delta_version is None else report.delta_version,
     }
-    if receipt_:
-        receipt |= receipt_.numbers()
-    shown: dict[str, Any] = {"exactly_once_receipt": records([receipt])}
+    shown: dict[str, Any] = {"exactly_once_receipt": records([told])}
     if report.batches:
         shown["micro_batches"] = records(batch_rows(report.batches))
     return shown

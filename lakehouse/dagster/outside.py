@@ -178,7 +178,7 @@ def _event(
             "batches": sum(one.batch_id is not None for one in commits),
         }
     if info is not None:  # of the version now: of a table that is written meanwhile it may be a later one
-        metadata = {**of_table(lake, table, info, origins(versions_of(lake, table))), **metadata}
+        metadata |= of_table(lake, table, info, origins(versions_of(lake, table))) | {"delta_version": version}
     if last is not None and not any(map(_has_data, commits)):
         return dg.AssetObservation(key_of(name), metadata=metadata)
     if last is not None and "schema_version" in last.metadata:  # the next run shows what is new since then

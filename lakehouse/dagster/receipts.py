@@ -15,6 +15,7 @@ from lakehouse.autoloader.outcomes.file_states import by_file
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts
 from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.errors import LakehouseError
 from lakehouse.flows.files import Files
 from lakehouse.lake import Lake
 from lakehouse.streams.progress import BatchProgress, StreamReport
@@ -78,14 +79,19 @@ def has_receipt(table: Table) -> bool:
     return isinstance(table.flow, Files) and table.flow.source == "cloudFiles"
 
 
-def place_of(lake: Lake, table: str) -> int:
-    """Number of the last file that a table has loaded; 0 before the first."""
-    finished = checkpoints.last_finished(lake, table)
-    return int((finished.offset if finished else {}).get("seq", 0))
+def place_of(lake: Lake, table: str) -> int | None:
+    """Number of the last file that a table has loaded, 0 before the first; None of a checkpoint that is damaged."""
+    try:
+        finished = checkpoints.last_finished(lake, table)
+        return int(finished.offset["seq"]) if finished else 0
+    except (LakehouseError, ValueError, KeyError, TypeError):
+        return None  # the run mends it, or says what is wrong
 
 
-def receipt_of(lake: Lake, table: Table, report: StreamReport, before: int, now: datetime | None = None) -> Receipt:
-    """The receipt of a run.
+def receipt_of(
+    lake: Lake, table: Table, report: StreamReport, before: int | None, now: datetime | None = None
+) -> Receipt | None:
+    """The receipt of a run; None where it cannot be told from which file on the run has read.
 
     Args:
         lake: Where the table is.
@@ -94,18 +100,21 @@ def receipt_of(lake: Lake, table: Table, report: StreamReport, before: int, now:
         before: Its place before the run.
         now: The moment.
     """
+    if not report.batches:
+        return None if before is None else Receipt(before, before, Counter(), 0, 0, 0)
+    began = _began(lake, table.name, report.batches[0].batch_id, before)
     finished = checkpoints.last_finished(lake, table.name)
-    if finished is None or not report.batches:
-        return Receipt(before, before, Counter(), 0, 0, 0)
+    if began is None or finished is None:
+        return None
     offset = finished.offset
     place, upto = split_uri(offset["journal"]), int(offset["seq"])
-    written = read_receipts(lake.store, *place, offset["stream"], first_end=before + 1)
+    written = read_receipts(lake.store, *place, offset["stream"], first_end=began + 1)
     every = by_file(one for one in written if one.end <= upto).values()
-    receipts = [one.receipt for one in every if one.receipt.seq > before]  # others are of files that were replaced
+    receipts = [one.receipt for one in every if one.receipt.seq > began]  # others are of files that were replaced
     bad = sum(one.bad_records for one in receipts)
     left = report.batches[-1].backlog_files or 0
     return Receipt(
-        before,
+        began,
         upto,
         Counter(one.state for one in receipts),
         sum(one.rows for one in receipts) + bad,
@@ -114,6 +123,16 @@ def receipt_of(lake: Lake, table: Table, report: StreamReport, before: int, now:
         left,
         _oldest_seconds(lake, table, offset, now or datetime.now(UTC)) if left else 0.0,
     )
+
+
+def _began(lake: Lake, table: str, first_batch: int, before: int | None) -> int | None:
+    """Where the run began: behind the batch before its first, which is truer than a checkpoint that the run mended."""
+    if first_batch == 0:
+        return 0
+    try:
+        return int(checkpoints.planned(lake, table, first_batch - 1).offset["seq"])
+    except (LakehouseError, ValueError, KeyError, TypeError):  # a checkpoint keeps its last hundred batches
+        return before
 
 
 def _oldest_seconds(lake: Lake, table: Table, offset: dict[str, Any], now: datetime) -> float:

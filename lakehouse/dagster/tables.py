@@ -114,15 +114,15 @@ def brought_up_to_date(
 
     recorder = Recorder(lake, context.run.run_id)
     run = Run(on_batch=recorder.noting(lambda batch: context.log.info(batch.line())))
-    before = place_of(lake, table.name) if has_receipt(table) else 0
+    before = place_of(lake, table.name) if has_receipt(table) else None
     steps = alerted_step(context, lake, table.name), examined_on_failure(context, lake, table.name)
     with steps[0], recorder.flushing(), steps[1]:
         report = run_table(lambda: spark.spark_session, lake, table.name, run)
     context.log.info(report.line())
     last = _last(context.instance, table)
     receipt = receipt_of(lake, table, report, before) if has_receipt(table) else None
-    metadata = of_run(lake, table, report, versions_of(lake, table), _shown_schema_version(last), receipt)
-    metadata |= of_last_data(report, receipt, last, context.run.run_id)
+    metadata = of_last_data(report, receipt, last, context.run.run_id)  # first: of a quiet run it is what says anything
+    metadata |= of_run(lake, table, report, versions_of(lake, table), _shown_schema_version(last), receipt)
     metadata |= of_report(table, report, context.run.tags)
     if pictures and report.batches:
         metadata |= of_plots(pictures(lake))  # a quiet run draws nothing

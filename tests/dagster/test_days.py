@@ -2,6 +2,7 @@
 
 from datetime import date
 
+import dagster as dg
 import pytest
 from dagster_rooms import Room
 from store.local_world import TABLE
@@ -41,6 +42,9 @@ def test_the_files_of_a_day_are_loaded_again_and_no_others_and_no_row_twice(room
     told, [made] = load_again(room, "2026-01-31")
     assert (told["replayed_files"], told["replayed_rows"], told["rows_added"]) == (2, 4, 3)
     assert made.asset_key == key_of(TABLE) and made.metadata["rows_unaccounted"].value == 0
+    check = dg.AssetCheckKey(key_of(TABLE), "every_file_loaded")
+    [examined] = room.instance.event_log_storage.get_asset_check_execution_history(check, limit=5)
+    assert (told["checks_failed"], examined.status.value) == (0, "SUCCEEDED")
     after = [("1",), ("1 again",), ("3",), ("3 again",), ("corrected",)]
     assert sorted(room.world.rows("id")) == after
     load_again(room, "2026-01-31")

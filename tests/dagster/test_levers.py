@@ -8,6 +8,7 @@ from dagster_rooms import Room, command_exists
 from store.local_world import TABLE, no_session
 
 from assets.samples import sample_lever
+from lakehouse.checkpoints.agreement import writer_of
 from lakehouse.dagster.levers import Pull, levers_of
 from lakehouse.dagster.names import LEVER_TAG
 from lakehouse.declaration import read_catalogue
@@ -50,6 +51,16 @@ def test_a_form_that_cannot_be_is_refused_in_plain_words(room):
     for form in ({"table": "bronze.nobody"}, {"tabel": TABLE}, {"apply": "yes"}):
         with pytest.raises(dg.DagsterInvalidConfigError):
             room.launch("replay", **form)
+
+
+def test_a_lever_leaves_a_table_alone_that_is_written_now(room):
+    room.world.put("a.json", [{"id": 1}])
+    room.world.load()
+    with writer_of(room.world.lake, TABLE):
+        refused = room.launch("replay", files=["a.json"], apply=True, fails=True)
+        assert room.launch("replay", files=["a.json"])["replayed_files"] == 1
+    assert refused.metadata["error"].value == "LeaseHeld"
+    assert room.world.load_rows() == 0, "nothing was asked for"
 
 
 def test_every_lever_shows_a_whole_form_that_changes_nothing(room):
@@ -95,6 +106,7 @@ def test_a_checkpoint_is_copied_begun_anew_and_put_back(room):
     assert room.world.checkpoint().keys() >= before.keys()
 
 
+@pytest.mark.soak("the levers of data files, and a check that fails in one")
 def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     for number in range(3):
         room.world.put(f"{number}.json", [{"id": f"{number}"}])
@@ -112,6 +124,7 @@ def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     assert lost.metadata["checks_failed"].value == 1 and "| FAIL |" in lost.metadata["result"].value
 
 
+@pytest.mark.soak("the levers of schemas; test_files_are_loaded_again has a lever's whole way")
 def test_a_column_that_waits_is_approved_and_taken_back(room):
     room.world.declare(options={"cloudFiles.schemaEvolutionMode": "rescue"})
     room.world.put("1.json", [{"id": "1"}])
@@ -128,6 +141,7 @@ def test_a_column_that_waits_is_approved_and_taken_back(room):
     assert wrong.value.next_command == "name one of 0 to 2"
 
 
+@pytest.mark.soak("the lever of rows that are forgotten")
 def test_rows_that_somebody_removed_are_recorded_and_a_wrong_wish_is_refused(room):
     room.world.put("1.json", [{"id": "1"}, {"id": "2"}])
     room.world.load()

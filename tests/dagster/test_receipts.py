@@ -30,6 +30,13 @@ def test_a_receipt_accounts_for_every_file_and_row_and_a_quiet_run_keeps_it(room
     [later] = room.materialize()
     assert (later.metadata["journal_from"].value, later.metadata["journal_to"].value) == (3, 4)
     assert later.metadata["rows_unaccounted"].value == 0
+    taken = world.checkpoint()
+    world.put("5.json", [{"id": 5}, {"id": 6}])
+    world.load()
+    world.set_checkpoint(taken)  # of another day: the run brings it up to the table first
+    world.put("6.json", [{"id": 7}])
+    [mended] = room.materialize()
+    assert (mended.metadata["journal_from"].value, mended.metadata["rows_in"].value) == (5, 1)
 
 
 def test_checks_can_be_executed_without_a_run_of_their_table(room):

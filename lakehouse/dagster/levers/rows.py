@@ -116,7 +116,7 @@ def replay_late(pull: Pull) -> Pulled:
     else:
         said = f"would count {rows}"
     numbers = {"late_rows": done.late_rows, "windows": done.windows, "windows_changed": done.windows_changed}
-    return Pulled([said], done.done and pull.really, [pull.table, *pull.yes], of_table(pull.table, **numbers))
+    return Pulled([said], done.done and bool(done.late_rows), [pull.table, *pull.yes], of_table(pull.table, **numbers))
 
 
 def forget(pull: Pull) -> Pulled:
