@@ -36,7 +36,7 @@ from lakehouse.autoloader.formats.xml_records import Element, Record, records
 from lakehouse.autoloader.formats.xml_values import Item, Shape, Values
 from lakehouse.errors import ConfigurationError
 
-_CHUNK_ROWS, _CHUNK_BYTES = 10_000, 4 << 20
+_CHUNK_ROWS, _CHUNK_BYTES = 2_000, 4 << 20
 _VARIANT = "singlevariantcolumn"
 
 
