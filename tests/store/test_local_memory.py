@@ -89,6 +89,26 @@ def test_a_packed_file_is_loaded_in_bounded_memory(things):
     assert max([said["here"], *said["readers"]]) < BOUND_MB
 
 
+@pytest.mark.soak("XML of 200 MB, where tests/unit/autoloader/test_xml.py has 16 MB and no store")
+def test_a_large_file_of_xml_is_loaded_in_bounded_memory(things):
+    record = '<book id="{0}"><title>title {0}</title><tag>a</tag><tag>b</tag><text lang="en">{1}</text></book>\n'
+    things.declare(
+        format="xml", options={"rowTag": "book"}, schema={"_id": "INT", "title": "STRING", "tag": "ARRAY<STRING>"}
+    )
+    bucket = s3_bucket(things.lake.endpoint, things.bucket)
+    number = 0
+    with obstore.open_writer(bucket, f"{things.folder}large.xml") as upload:
+        upload.write(b"<books>")
+        while number < 100_000:
+            some = "".join(record.format(n, f"{n:08x}" * 250) for n in range(number, number + 5_000))
+            upload.write(some.encode())
+            number += 5_000
+        upload.write(b"</books>")
+    said = measured(things)
+    assert said["rows"] == 100_000
+    assert max([said["here"], *said["readers"]]) < BOUND_MB
+
+
 @pytest.mark.soak("twenty thousand files in one batch")
 def test_many_small_files_are_loaded_in_bounded_memory(things):
     things.declare(options={"cloudFiles.inferColumnTypes": True, "cloudFiles.maxFilesPerTrigger": 20_000})

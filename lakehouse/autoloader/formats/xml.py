@@ -8,6 +8,7 @@ Differences from Spark's own reader, all intended:
 - *declarations* within a DOCTYPE, and entities that are declared elsewhere, are refused; Spark passes over both.
 - *a value of a wrong type* costs only itself; Spark loses its place and with it what follows in the record. What is
   kept in the corrupt record is the record; Spark keeps the whole file.
+- *an empty attribute* of a column that is no STRING is NULL, as an empty element is; to Spark its record is malformed.
 - *numbers with text behind them* in DOUBLE and FLOAT are mismatches; Spark reads ``12abc`` as 12.
 - *comments and processing instructions* within a text do not divide it; Spark makes two values of it.
 - *repeated elements* of a column that is no array are rescued but for the last, as are attributes of one that is no
@@ -35,7 +36,7 @@ from lakehouse.autoloader.formats.xml_records import Element, Record, records
 from lakehouse.autoloader.formats.xml_values import Item, Shape, Values
 from lakehouse.errors import ConfigurationError
 
-_CHUNK_ROWS, _CHUNK_BYTES = 10_000, 4 << 20
+_CHUNK_ROWS, _CHUNK_BYTES = 2_000, 4 << 20
 _VARIANT = "singlevariantcolumn"
 
 

@@ -11,7 +11,7 @@ from lakehouse.autoloader.formats.json_infer import Inference, decimal_of, struc
 from lakehouse.autoloader.formats.json_text import is_true
 from lakehouse.autoloader.formats.text import parser_of
 from lakehouse.autoloader.formats.xml_records import Element
-from lakehouse.autoloader.formats.xml_values import DATES, Item, Shape
+from lakehouse.autoloader.formats.xml_values import BLANKS, DATES, Item, Shape
 
 _LEVELS = 30  # as for JSON
 _LONG_DIGITS = 40
@@ -56,12 +56,13 @@ class XmlInference(Inference):
             return T.StringType()
         simple = all(type(part) is str for part in item.parts)
         if simple and not self._shape.has_attributes(item):
-            return self._of_text("".join(item.parts))  # type: ignore[arg-type]
+            text = "".join(item.parts)  # type: ignore[arg-type]
+            return self._of_text(text) if text.strip(BLANKS) else T.NullType()
         return self._members(item, level)
 
     def _of_text(self, text: str) -> T.DataType:
         value = self._shape.trimmed(text)
-        if not value or not value.strip():
+        if not value:
             return T.NullType()
         if number := self._number(value, value[1:] if value[0] in "+-" else value):
             return number

@@ -20,7 +20,7 @@ from lakehouse.autoloader.formats.rows import BadFile
 MAX_DEPTH = 250
 """Elements within elements: Woodstox, which reads for Spark, has 1,000."""
 
-_PIECE_BYTES = 256 << 10
+_PIECE_BYTES = 64 << 10
 _TEXT_BYTES = 64 << 10  # expat hands out a text that is longer in parts
 _ELEMENT_BYTES = 250
 _HEAD_BYTES = 1024

@@ -137,11 +137,9 @@ class Values:
                     return None
                 else:
                     return BAD
-                if not item.strip(BLANKS):
-                    return None
             assert type(item) is str
             text = shape.trimmed(item)
-            if text is None:
+            if text is None or not text.strip(BLANKS):
                 return None
             try:
                 value = parse(text)

@@ -15,7 +15,8 @@ from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
 from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
-from lakehouse.autoloader.options.paths import HOW_TO_WRITE, SourcePath, glob_regex, resolved, split_uri
+from lakehouse.autoloader.options.paths import SourcePath, split_uri
+from lakehouse.autoloader.options.places import glob, inbox, path, place
 from lakehouse.autoloader.options.reader_values import problems as reader_problems
 from lakehouse.autoloader.options.reader_values import shown_name
 from lakehouse.autoloader.options.values import (
@@ -33,7 +34,6 @@ from lakehouse.autoloader.options.values import (
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.local_paths import foreign, mapped
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -47,7 +47,6 @@ UNKNOWN = "no option is called so"
 """How a note of an option begins that nobody knows, after its name."""
 
 _FORMATS = ", ".join(FORMATS.names())
-_PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -176,54 +175,14 @@ class Option:
     read: Callable[[str], Any]
 
 
-def _place(text: str) -> str:
-    uri = mapped(text)
-    try:
-        if _PLACE.fullmatch(place := resolved(uri)):
-            return place
-    except ConfigurationError:
-        pass
-    cure = foreign(uri) or f"write it as {HOW_TO_WRITE}"
-    raise ValueError(f"it must be on the object store or on this machine: {cure}")
-
-
-def _path(text: str) -> str:
-    place = _place(text)
-    _checked_glob(place, SourcePath.parse)
-    return place
-
-
-def _inbox(text: str) -> str:
-    if ":" in text:
-        from lakehouse.events.address import InboxAddress  # what a worker has no need of
-
-        if InboxAddress.parse(text).has_secret:
-            raise ValueError(
-                "a password is no option: Spark shows it; set LAKEHOUSE_EVENTS_INBOX where the driver runs"
-            )
-    return some_text(text)
-
-
-def _glob(text: str) -> str:
-    _checked_glob(some_text(text), lambda glob: re.compile(glob_regex(glob)))
-    return text
-
-
-def _checked_glob(text: str, compiled: Callable[[str], object]) -> None:
-    try:
-        compiled(text)
-    except (ConfigurationError, re.error):
-        raise ValueError("its glob has a brace or a bracket that does not fit") from None
-
-
 def _format(text: str) -> str:
     return one_of(*FORMATS.names())(text).lower()
 
 
 OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.format", "format", _format),
-    Option("path", "path", _path),
-    Option("cloudFiles.schemaLocation", "schema_location", _place),
+    Option("path", "path", path),
+    Option("cloudFiles.schemaLocation", "schema_location", place),
     Option("cloudFiles.inferColumnTypes", "infer_column_types", flag),
     Option(
         "cloudFiles.schemaEvolutionMode",
@@ -237,7 +196,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.allowOverwrites", "allow_overwrites", overwrites),
     Option("cloudFiles.cleanSource", "clean_source", one_of("OFF", "MOVE", "DELETE")),
     Option("cloudFiles.cleanSource.retentionDuration", "clean_source_retention_seconds", seconds),
-    Option("cloudFiles.cleanSource.moveDestination", "clean_source_move_destination", _place),
+    Option("cloudFiles.cleanSource.moveDestination", "clean_source_move_destination", place),
     Option("cloudFiles.partitionColumns", "partition_columns", columns),
     Option("cloudFiles.useStrictGlobber", "use_strict_globber", flag),
     Option("cloudFiles.validateOptions", "validate_options", flag),
@@ -245,18 +204,18 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.useNotifications", "use_notifications", flag),
     Option("cloudFiles.useManagedFileEvents", "use_managed_file_events", flag),
     Option("cloudFiles.listOnStart", "list_on_start", flag),
-    Option("pathGlobFilter", "path_glob_filter", _glob),
+    Option("pathGlobFilter", "path_glob_filter", glob),
     Option("modifiedAfter", "modified_after", moment),
     Option("modifiedBefore", "modified_before", moment),
     Option("recursiveFileLookup", "", flag),
     Option("ignoreMissingFiles", "ignore_missing_files", flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", flag),
     Option("rescuedDataColumn", "rescued_data_column", some_text),
-    Option("badRecordsPath", "bad_records_path", _place),
+    Option("badRecordsPath", "bad_records_path", place),
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
-    Option("cloudFiles.journalLocation", "journal_location", _place),
-    Option("cloudFiles.eventsInbox", "events_inbox", _inbox),
+    Option("cloudFiles.journalLocation", "journal_location", place),
+    Option("cloudFiles.eventsInbox", "events_inbox", inbox),
     Option("cloudFiles.profile", "profile", some_text),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),

@@ -235,8 +235,8 @@ def test_several_documents_in_a_file_are_read_one_after_another():
     data = b'<?xml version="1.0"?><row><a>1</a></row>\n<?xml version="1.0"?>\n<r><row><a>2</a></row></r><row/>'
     assert rows(data, "a INT") == [(1,), (2,), (None,)]
     many = parts(b"<row><a>7</a></row>\n" * 12_000, "a INT")
-    assert [one.table.num_rows for one in many] == [10_000, 2_000]
-    assert many[1].records.tolist()[:2] == [10_000, 10_001]
+    assert [one.table.num_rows for one in many] == [2_000] * 6
+    assert many[1].records.tolist()[:2] == [2_000, 2_001]
 
 
 @pytest.mark.parametrize("data", [b"", b" \n", b"<r/>", b"<r><other/></r>"])

@@ -1,0 +1,60 @@
+"""The same XML read by our format and by Spark's own reader: its columns, and every row."""
+
+import io
+
+import pytest
+from pyspark.sql import types as t
+from spark.test_formats_like_spark import ours, plain, put
+from spark.xml_corpus import documents
+
+from lakehouse.autoloader.formats.xml import infer_xml, parse_xml
+
+OPTIONS = [
+    {},
+    {"attributePrefix": "@", "valueTag": "text", "ignoreNamespace": "true"},
+    {"ignoreSurroundingSpaces": "false"},
+    {"excludeAttribute": "true", "prefersDecimal": "true", "nullValue": "x"},
+    {"preferDate": "false", "nullValue": ""},
+]
+
+
+def differences(lake, spark, name, data, given):
+    """Fields of the schema that differ, and rows that differ."""
+    options = {"rowTag": "row", "timeZone": "UTC", **given}
+    reader = {one.lower(): value for one, value in options.items()}
+    theirs = spark.read.format("xml").options(**options).load(put(lake, name, data))
+    schema = infer_xml([io.BytesIO(data)], reader=reader, infer_column_types=True)
+    fields = [{one.name: one.dataType.simpleString() for one in some.fields} for some in (schema, theirs.schema)]
+    columns = [(one, *(some.get(one) for some in fields)) for one in sorted(fields[0].keys() | fields[1].keys())]
+    wrong = [one for one in columns if one[1] != one[2]]
+    mine = [plain(row) for row in ours(parse_xml, data, theirs.schema, options)]
+    rows = [plain(row) for row in theirs.collect()]
+    assert len(mine) == len(rows)
+    cells = [
+        (one, row[one], other[one])
+        for row, other in zip(mine, rows, strict=True)
+        for one in row
+        if row[one] != other[one]
+    ]
+    return wrong, cells
+
+
+def test_forty_documents(lake, spark):
+    assert differences(lake, spark, "_xml", documents(7, 40), {}) == ([], [])
+
+
+@pytest.mark.soak("700 documents and the options of the reader")
+@pytest.mark.parametrize("given", OPTIONS, ids=str)
+def test_many_documents(lake, spark, given):
+    for seed in range(7):
+        found = differences(lake, spark, f"_xml{seed}", documents(seed, 20), given)
+        assert (seed, *found) == (seed, [], [])
+
+
+def test_a_record_is_the_variant_that_spark_makes_of_it(lake, spark):
+    data = documents(8, 30)
+    options = {"rowTag": "row", "singleVariantColumn": "v"}
+    theirs = spark.read.format("xml").options(**options).load(put(lake, "_xml_variants", data))
+    schema = t.StructType().add("v", t.VariantType())
+    mine = [t.VariantVal(**row["v"]).toJson() for row in ours(parse_xml, data, schema, options)]
+    assert mine == [row["v"].toJson() for row in theirs.collect()]
