@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from pyspark.sql import types as t
 from spark.test_formats_like_spark import ours, plain, put
 from spark.xml_corpus import documents
 
@@ -49,12 +48,3 @@ def test_many_documents(lake, spark, given):
     for seed in range(7):
         found = differences(lake, spark, f"_xml{seed}", documents(seed, 20), given)
         assert (seed, *found) == (seed, [], [])
-
-
-def test_a_record_is_the_variant_that_spark_makes_of_it(lake, spark):
-    data = documents(8, 30)
-    options = {"rowTag": "row", "singleVariantColumn": "v"}
-    theirs = spark.read.format("xml").options(**options).load(put(lake, "_xml_variants", data))
-    schema = t.StructType().add("v", t.VariantType())
-    mine = [t.VariantVal(**row["v"]).toJson() for row in ours(parse_xml, data, schema, options)]
-    assert mine == [row["v"].toJson() for row in theirs.collect()]
