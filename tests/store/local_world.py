@@ -74,7 +74,11 @@ class LocalWorld:
         return [field.name for field in self.lake.delta(TABLE).schema().fields]
 
     def failed_checks(self):
-        return {one.check for one in check_table(no_session, self.lake, TABLE) if not one.passed}
+        return {one.check for one in self.failures()}
+
+    def failures(self):
+        """The findings that did not pass, with their numbers and offending rows."""
+        return [one for one in check_table(no_session, self.lake, TABLE) if not one.passed]
 
     def file_states(self):
         """What ``lakehouse files`` says of every file."""

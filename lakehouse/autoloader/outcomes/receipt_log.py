@@ -2,7 +2,8 @@
 
 Without folds a check would read an object for each task that ever ran. A fold has the receipts of consecutive batches,
 each under the name that its object had; it is written before those objects go. An object that is there beside the fold
-is what a batch that was done again has said since, and counts.
+is what a batch that was done again has said since, and counts. One that says nothing hides nothing: it is of an attempt
+that has not ended, or ended in vain.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ FOLDED_BATCHES = 64
 """So many finished batches are folded at once: what is read object by object stays below that."""
 _FOLD_BYTES = 4 << 20
 """A fold of that size is left as it is, and the next one begins."""
+_LEFT_SECONDS = 3600.0
+"""So old is what an attempt has left for good, when others have written since."""
 _THREADS = 8
 _SCHEMA = pa.schema(
     [
@@ -122,7 +125,8 @@ def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: 
     covered = folds[-1].last if folds else 0
     fresh = {end: infos for end, infos in finished.items() if end > covered}
     with suppress(ObjectMissing):  # somebody else folds, too
-        log.remove_folded({end: infos for end, infos in finished.items() if end <= covered})
+        newest = max(info.last_modified for infos in finished.values() for info in infos)  # the store's own clock
+        log.remove_folded({end: infos for end, infos in finished.items() if end <= covered}, newest)
         if len(fresh) >= FOLDED_BATCHES:
             log.fold(fresh, folds[-1] if folds and folds[-1].size_bytes < _FOLD_BYTES else None)
             return len(fresh)
@@ -182,7 +186,7 @@ class _Log:
                 yield waiting
                 waiting = next(folded, None)
             if waiting is not None and waiting[0] == end:
-                objects = dict(sorted({**waiting[1], **objects}.items()))
+                objects = dict(sorted({**waiting[1], **_spoken(objects)}.items()))
                 waiting = next(folded, None)
             yield end, objects
         while waiting is not None:
@@ -221,11 +225,19 @@ class _Log:
             key = f"{self._folds}{first:020d}-{last:020d}.parquet"
             self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
 
-    def remove_folded(self, batches: Mapping[int, list[ObjectInfo]]) -> None:
-        """Removes objects that a fold has, where whoever wrote it was killed before that."""
+    def remove_folded(self, batches: Mapping[int, list[ObjectInfo]], now: datetime) -> None:
+        """Removes objects that a fold has, where whoever wrote it was killed before that, or wrote them once more."""
         for end, objects in self._folded(min(batches)) if batches else ():
-            infos = batches.get(end, ())
-            self.delete(one.key for one in infos if objects.get(_stem(one), (None,))[0] == one.last_modified)
+            beside = []
+            for one in batches.get(end, ()):
+                if objects.get(_stem(one), (None,))[0] == one.last_modified:
+                    self._store.delete(self._bucket, one.key)
+                else:
+                    beside.append(one)
+            if all((now - one.last_modified).total_seconds() >= _LEFT_SECONDS for one in beside) and all(
+                self._content(one) in ((), objects.get(_stem(one), (None, ()))[1]) for one in beside
+            ):
+                self.delete(one.key for one in beside)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Removes objects."""
@@ -300,12 +312,21 @@ def _receipts(columns: Mapping[str, list[object]]) -> Iterator[Receipt]:
         yield Receipt(seq, start, rows, State(state), error, batch_id, bad_records)
 
 
+def _spoken(objects: Objects) -> Objects:
+    return {name: said for name, said in objects.items() if said[1]}
+
+
 def _of_last_plan(objects: Objects) -> Objects:
-    """Without the objects of plans that another one came after; what is no task's stays."""
+    """Without the objects of plans that another one came after; what is no task's stays.
+
+    A plan of which a task has said nothing is passed over while another has said all: its batch can be in the table.
+    """
     plans = {name: _plan(name) for name in objects}
-    if len({plan for plan in plans.values() if plan is not None}) < 2:
+    of_tasks = {plan for plan in plans.values() if plan is not None}
+    if len(of_tasks) < 2:
         return objects
-    last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan is not None)[1]]
+    whole = of_tasks - {plans[name] for name, said in objects.items() if not said[1]}
+    last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan in (whole or of_tasks))[1]]
     return {name: said for name, said in objects.items() if plans[name] in (None, last)}
 
 

@@ -8,7 +8,7 @@ import pytest
 from unit.autoloader.memory_store import Crash, MemoryStore
 
 from lakehouse.autoloader.outcomes import receipt_log
-from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, forget_receipts, read_receipts
+from lakehouse.autoloader.outcomes.receipt_log import fold_receipts, forget_receipts, read_receipts, receipts_table
 from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Earlier, Receipt, State, TaskReceipts
 
 PLACE = ("lake", "journal/")
@@ -18,6 +18,7 @@ NOON, SECONDS = datetime(2026, 1, 1, 12, tzinfo=UTC), count()
 @pytest.fixture(autouse=True)
 def folded_soon(monkeypatch):
     monkeypatch.setattr(receipt_log, "FOLDED_BATCHES", 4)
+    monkeypatch.setattr(receipt_log, "_LEFT_SECONDS", 1.0)
 
 
 def write(store, end, part, receipts, plan="p"):
@@ -206,3 +207,56 @@ def test_what_an_attempt_has_said_stays_when_a_later_one_fails_or_dies():
     assert [one.receipt for one in read(store)] == [said]
     later.finish([said])
     assert task().begin() == Earlier(receipts=(said,))
+
+
+def late_attempt(store, end, ends_with, part="00000", plan="p"):
+    """Somebody who does not know that the batch is in the table reads it once more, and does not come to the end."""
+    task = TaskReceipts(store, *PLACE, "stream", end, part, plan)
+    task.begin()
+    if ends_with == "an error":
+        task.give_up()
+    key = ("lake", task._key)
+    store.objects[key] = (store.objects[key][0], NOON + timedelta(seconds=next(SECONDS)))
+
+
+@pytest.mark.parametrize("ends_with", ["nothing yet", "an error"])
+def test_an_attempt_that_says_nothing_after_the_fold_hides_nothing_and_leaves_nothing(ends_with):
+    store = MemoryStore()
+    for end in range(1, 6):
+        batch(store, end)
+    before = read(store)
+    fold(store, 4)
+    late_attempt(store, 3, ends_with)
+    assert read(store) == before
+    for end in range(6, 9):
+        batch(store, end)
+    fold(store, 7)
+    assert read(store)[: len(before)] == before
+    fold(store, 7)
+    assert receipts_table(store, *PLACE, "stream") is not None, "all of it is in columns again"
+
+
+@pytest.mark.parametrize("ends_with", ["nothing yet", "an error"])
+def test_a_later_plan_whose_attempt_says_nothing_hides_no_earlier_one(ends_with):
+    store = MemoryStore()
+    for end in range(1, 6):
+        batch(store, end)
+    before = read(store)
+    late_attempt(store, 5, ends_with, plan="other")
+    assert read(store) == before
+    fold(store, 5)
+    assert read(store) == before
+
+
+def test_a_batch_that_is_done_again_after_its_fold_as_before_leaves_nothing_beside_it():
+    store = MemoryStore()
+    for end in range(1, 6):
+        batch(store, end)
+    fold(store, 4)
+    batch(store, 3)
+    told = [one.receipt for one in read(store)]
+    for end in range(6, 9):
+        batch(store, end)
+    fold(store, 7)
+    assert receipts_table(store, *PLACE, "stream") is not None
+    assert [one.receipt for one in read(store)][: len(told)] == told
