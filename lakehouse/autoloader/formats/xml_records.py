@@ -27,6 +27,8 @@ _HEAD_BYTES = 1024
 _BLANK = b" \t\r\n"
 _DECLARED = re.compile(rb"""<\?xml[^>]*?\sencoding\s*=\s*["']([^"'>]+)["']""")
 _DOCTYPE = b"<!DOCTYPE"
+_TAG = re.compile(rb"""<(?:"[^"]*"|'[^']*'|[^>"'])*""")
+_ENTITY = re.compile(rb"&(?!(?:amp|lt|gt|quot|apos);)([^#;][^;]*);")
 _MARKS = {
     codecs.BOM_UTF8: "utf-8",
     codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16, whose mark it begins with
@@ -103,7 +105,7 @@ class _Reader:
         self._begin = self._elements = 0
         self._window, self._at = bytearray(), 0
         self._base = self._fed = 0
-        self._in_head = True
+        self._in_head, self._names_dtd = True, False
         self._parser = self._new_parser()
 
     def _new_parser(self) -> Any:
@@ -112,7 +114,7 @@ class _Reader:
         parser.ordered_attributes = True
         parser.StartElementHandler, parser.EndElementHandler = self._start, self._finish
         parser.CharacterDataHandler = self._data
-        parser.StartDoctypeDeclHandler = _refuse_declarations
+        parser.StartDoctypeDeclHandler = self._doctype
         parser.SkippedEntityHandler = _refuse_entity
         return parser
 
@@ -181,7 +183,16 @@ class _Reader:
             end = self._window.index(b">", end) + 1
         return self._window[begin:end].decode()
 
+    def _doctype(self, name: str, system_id: str | None, public_id: str | None, declares: int) -> None:
+        if declares:
+            raise BadFile("HAS_DTD", f"the DOCTYPE {name} declares something, such as entities; that is never read")
+        self._names_dtd = True
+
     def _start(self, name: str, attributes: list[str]) -> None:
+        if self._names_dtd and attributes:  # of an entity in an attribute expat says nothing, and leaves it out
+            tag = _TAG.match(self._parser.GetInputContext() or b"")
+            if tag and (found := _ENTITY.search(tag[0])):
+                _refuse_entity(found[1].decode(errors="replace"), False)
         if len(self._open) + len(self._around) >= MAX_DEPTH:
             raise BadFile("NOT_XML", f"elements are nested more than {MAX_DEPTH} deep")
         if self._open:
@@ -215,11 +226,6 @@ class _Reader:
                 parts[-1] += data
             else:
                 parts.append(data)
-
-
-def _refuse_declarations(name: str, system_id: str | None, public_id: str | None, declares: int) -> None:
-    if declares:
-        raise BadFile("HAS_DTD", f"the DOCTYPE {name} declares something, such as entities; that is never read")
 
 
 def _refuse_entity(name: str, is_parameter: bool) -> None:

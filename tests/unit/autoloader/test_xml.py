@@ -250,6 +250,7 @@ REFUSED = [
     ('<!DOCTYPE r [<!ENTITY a SYSTEM "file:///etc/passwd">]><r><row><a>&a;</a></row></r>', "HAS_DTD"),
     ("<!DOCTYPE r [<!ELEMENT r ANY>]><r><row/></r>", "HAS_DTD"),
     ('<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd"><r><row><a>&named;</a></row></r>', "HAS_DTD"),
+    ('<!DOCTYPE r SYSTEM "http://127.0.0.1:1/x.dtd"><r><row a="1 &named; 2"/></r>', "HAS_DTD"),
     ("<r><row><a>&named;</a></row></r>", "NOT_XML"),
     ("<r><row><a></row></r>", "NOT_XML"),
     ("<r><row/></r> and more", "NOT_XML"),
