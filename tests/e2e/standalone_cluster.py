@@ -51,7 +51,8 @@ def standalone_cluster(folder, endpoint, bucket):
             server = Server(folder / name)
             running.callback(server.stop)
             scratch = str(private_folder(server.folder / "scratch"))
-            environment = java.environment({**environment, "TMPDIR": scratch, "SPARK_LOCAL_DIRS": scratch})
+            places = {"SPARK_HOME": str(java.SPARK_HOME), "TMPDIR": scratch, "SPARK_LOCAL_DIRS": scratch}
+            environment = java.environment({**environment, **places})
 
             def is_ready():
                 with suppress(OSError, LookupError):  # a page that is not there, or not whole yet
