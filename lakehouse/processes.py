@@ -208,6 +208,7 @@ class Server:
             self.log.replace(self.log.with_suffix(".log.1"))
         with self.log.open("ab") as log:
             log.write(f"{_STARTED} {time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())}\n".encode())
+            log.flush()  # before anything that the server prints
             copier = self._copier(log, hidden) if hidden else None
             printed = copier.stdin if copier else log
             child = subprocess.Popen(

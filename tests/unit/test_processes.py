@@ -2,6 +2,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -29,14 +30,14 @@ def is_alive(pid):
         return False
 
 
-def start(server, command=SLEEPER, **record):
+def start(server, command=SLEEPER, timeout_seconds=20, **record):
     with server.lock():
         return server.running() or server.start(
             command,
             environment=dict(os.environ),
             record=record,
             ready=lambda: "ready" in server.log_tail(),
-            timeout_seconds=20,
+            timeout_seconds=timeout_seconds,
         )
 
 
@@ -68,6 +69,21 @@ def test_a_server_hears_sigterm_though_its_starter_ignores_it(server, tmp_path):
 def test_many_starters_make_one_server(server):
     with ThreadPoolExecutor(8) as pool:
         assert len({running.pid for running in pool.map(lambda _: start(server), range(8))}) == 1
+
+
+def test_what_a_server_prints_before_its_starter_goes_on_is_behind_the_line_of_its_start(server, monkeypatch):
+    plain = subprocess.Popen
+
+    def slowly(*arguments, **options):
+        child = plain(*arguments, **options)
+        deadline = time.monotonic() + 10
+        while not (server.log.exists() and b"ready" in server.log.read_bytes()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return child
+
+    monkeypatch.setattr(subprocess, "Popen", slowly)
+    assert start(server, timeout_seconds=1)
+    assert server.log_tail().strip().endswith("ready")
 
 
 def test_a_killed_server_is_not_running(server):
