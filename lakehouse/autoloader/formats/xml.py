@@ -15,7 +15,9 @@ Differences from Spark's own reader, all intended:
   struct; Spark drops them.
 - *names* are told apart by case, as Auto Loader does, unless ``readerCaseSensitive`` is false.
 - *nesting*: more than 250 levels are refused; more than 30 are inferred as STRING.
-- *inference*: a time of day is a string; so is what fits no other type, whatever the mode.
+- *inference*: a time of day is a string; so is what fits no other type, whatever the mode. What ``nullValue`` names has
+  no type (to Spark 4.2 it is a string, to later versions not), ``preferDate=false`` is heeded, and with
+  ``ignoreSurroundingSpaces=false`` a time between blanks is a string.
 - *encoding*: it decides where it is given; else the file's own declaration.
 """
 
