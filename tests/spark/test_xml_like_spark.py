@@ -14,7 +14,7 @@ OPTIONS = [
     {"excludeAttribute": "true", "prefersDecimal": "true"},
     {"mode": "DROPMALFORMED", "samplingRatio": "1.0"},
 ]
-"""Not ``nullValue``, ``preferDate=false``, ``ignoreSurroundingSpaces=false``: inference differs, see ``formats.xml``."""
+"""Not ``nullValue``, ``preferDate=false``, ``ignoreSurroundingSpaces=false``: inference differs."""
 
 
 def differences(lake, spark, name, data, given):
