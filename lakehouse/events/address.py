@@ -8,12 +8,13 @@ import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, unquote, urlencode, urlsplit, urlunsplit
 
 from pydantic import SecretStr
 
-from lakehouse.settings import Settings
+if TYPE_CHECKING:  # a reader of files has no need of settings
+    from lakehouse.settings import Settings
 
 VARIABLE = "LAKEHOUSE_EVENTS_INBOX"
 HOW = "a file's whole path, sqlite:/path, postgresql://user:password@host/database, or sqs://host/account/queue"
