@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -147,8 +147,9 @@ def run_stream(
                 done.append((batch, files.keys if files else []))
                 _log.debug("%s", progress)
                 run.on_batch(batch)
-        if run.stop.asked.is_set() and isinstance(writer, Sink):
-            for batch, keys in finish_cut_off(lake, table, before, file_log):
+        if run.stop.asked.is_set():
+            told = {batch.batch_id for batch, _ in done}
+            for batch, keys in cut_off(lake, table, before, file_log, told, finish=isinstance(writer, Sink)):
                 done.append((batch, keys))
                 run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
@@ -156,33 +157,40 @@ def run_stream(
         return report_of(lake, table, done, before, started, ignored_files)
 
 
-def finish_cut_off(
-    lake: Lake, table: str, before: int | None, file_log: FileLog | None
+def cut_off(
+    lake: Lake, table: str, before: int | None, file_log: FileLog | None, told: Container[int], *, finish: bool
 ) -> Iterator[tuple[BatchProgress, list[str]]]:
-    """Finishes a batch that is in the table when its query was ended before Spark noted and told it.
+    """The last batch, when it is in the table and its query was ended before Spark told it.
 
-    For sinks whose transaction says what is in the table, and sources without event times. Otherwise the next run would
-    do the batch again, and find nothing to do for rows that no run has told.
+    Spark notes a batch as finished first and tells it then; ended before the note, it does the batch again and finds
+    nothing to do. Either way no run would tell the rows.
 
     Args:
         lake: Where the table is.
         table: The target.
         before: The table's version before the run.
         file_log: Where the source remembers its files.
+        told: Batches that the run has told.
+        finish: Whether a batch that Spark has not noted is noted here, and waited for: the sink's transaction says what
+            is in the table, and the source has no event times. Otherwise the next run tells such a batch.
     """
     state = checkpoints.read_checkpoint(lake, table)
-    if state is None or state.last_offset is None or state.last_offset == state.last_commit:
+    if state is None or state.last_offset is None or state.last_offset in told:
         return
-    log, number = SparkLog(lake, table), state.last_offset
+    log, number, noted = SparkLog(lake, table), state.last_offset, state.last_offset == state.last_commit
+    if not (noted or finish):
+        return
     query = log.query_id()
-    for _ in range(_COMMIT_LOOKS):
+    for _ in range(1 if noted else _COMMIT_LOOKS):
         written = [one for one in lake.commits_since(table, before, last=_COMMIT_LOOKS) if one.query_id == query]
         if written and written[-1].batch_id == number:
             break
-        time.sleep(_POLL_SECONDS)  # the engine's worker may be in the midst of the commit
+        if not noted:
+            time.sleep(_POLL_SECONDS)  # the engine's worker may be in the midst of the commit
     else:
         return
-    log.finish(number)
+    if not noted:
+        log.finish(number)
     offsets = {"startOffset": log.planned(number - 1), "endOffset": log.planned(number)}
     files = file_log.of_batch({"sources": [offsets]}) if file_log else None
     seconds = 0.0  # nobody has told how long it took
