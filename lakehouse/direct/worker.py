@@ -28,7 +28,7 @@ class Worker:
         pipe = subprocess.PIPE
         command = [sys.executable, "-m", __name__]
         # in a session of its own: Ctrl-C is for who asked, and lets the batch that runs be finished
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True)
+        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True, env=_variables())
         self._send(endpoint)  # keys go through the pipe: neither the command line nor a log shows them
 
     def write(self, part: Part) -> Written:
@@ -63,6 +63,11 @@ class Worker:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise WorkerDied(f"exit code {self._process.wait()}") from None
+
+
+def _variables() -> dict[str, str]:
+    # Arrow's own allocator keeps freed blocks: 20 to 40 MB more at the peak for a large file, for no less CPU time
+    return {"ARROW_DEFAULT_MEMORY_POOL": "system", **os.environ}
 
 
 def _answer(part: Part, endpoint: StoreEndpoint) -> Written | BaseException:
