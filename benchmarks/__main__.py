@@ -21,6 +21,7 @@ from pathlib import Path
 from benchmarks.memory import PeakMemory
 
 _OTHERS = ("ingest", "growth", "small_files", "schema", "silver", "batch", "events")
+_WITHOUT_SPARK = ("bronze.orders_autoloader", "silver.orders", "gold.daily_revenue")
 _LAKEHOUSE = [sys.executable, "-m", "lakehouse.cli.main"]
 
 
@@ -32,23 +33,28 @@ def _run(home: Path, *arguments: str, **variables: str) -> str:
     return done.stdout
 
 
-def _measure(home: Path, **variables: str) -> dict[str, float]:
-    """One ``ingest`` of twelve new files."""
+def _measure(home: Path, *chosen: str, **variables: str) -> dict[str, float]:
+    """One ``ingest`` of twelve new files; of the chosen tables, or of all."""
     _run(home, "generate", "--json")
     with PeakMemory(home) as memory:
         started = time.monotonic()
-        report = json.loads(_run(home, "ingest", "--json", **variables))
+        report = json.loads(_run(home, "ingest", *chosen, "--json", **variables))
         seconds = time.monotonic() - started
     tables = {table["table"]: table for table in report["tables"]}
     bronze = tables["bronze.orders_autoloader"]
     if bronze["rows_added"] != 3000:
         raise SystemExit(f"expected 3000 rows, got {bronze['rows_added']}")
+    windows = tables.get("silver.orders_windowed_aggregates")
     return {
         "seconds": round(seconds, 2),
         "bronze_seconds": round(bronze["duration_seconds"], 2),
-        "silver_seconds": round(tables["silver.orders_windowed_aggregates"]["duration_seconds"], 2),
+        **({"silver_seconds": round(windows["duration_seconds"], 2)} if windows else {}),
         **memory.megabytes(),
     }
+
+
+def _median(runs: list[dict[str, float]]) -> dict[str, float]:
+    return {name: round(statistics.median(one[name] for one in runs), 2) for name in runs[0]}
 
 
 def main() -> None:
@@ -64,19 +70,26 @@ def main() -> None:
             _run(home, "env")
             cold = _measure(home)
             warm = [_measure(home) for _ in range(runs)]
+            local = [_measure(home, LAKEHOUSE_ENGINE="local") for _ in range(runs)]
             nothing = time.monotonic()
             _run(home, "ingest")
             nothing_seconds = round(time.monotonic() - nothing, 2)
+            _run(home, "down", "--all")
+            _run(home, "env")  # the store alone
+            without = [_measure(home, *_WITHOUT_SPARK, LAKEHOUSE_ENGINE="local") for _ in range(runs)]
+            bronze = [_measure(home, _WITHOUT_SPARK[0], LAKEHOUSE_ENGINE="local") for _ in range(runs)]
             _run(home, "generate")
             in_process = _measure_in_process(home)
         finally:
             _run(home, "down", "--all")
-    median = {name: round(statistics.median(one[name] for one in warm), 2) for name in warm[0]}
     result = {
         "machine": {"cpus": os.cpu_count(), "system": platform.platform(), "python": platform.python_version()},
         "ingest_12_files_3000_rows": {
             "engine_cold": cold,
-            "engine_warm_median": median,
+            "engine_warm_median": _median(warm),
+            "engine_local_and_windows_median": _median(local),
+            "without_spark_median": _median(without),
+            "bronze_without_spark_median": _median(bronze),
             "engine_warm_runs_seconds": [one["seconds"] for one in warm],
             "in_process": in_process,
             "nothing_new_seconds": nothing_seconds,

@@ -15,11 +15,12 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
 
+from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
-from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint
+from lakehouse.storage import ObjectStore, StoreEndpoint
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -31,6 +32,7 @@ EMPTIED, FORGOTTEN, REPLACES, PLACE = "emptied", "forgotten", "replaces", "cloud
 """Keys of a commit's metadata: why a table was emptied; what becomes of rows computed from those removed; that rows
 took the place of others; where the source stood before the commit's batch and after it."""
 
+_MOST_SINGLE_COMMITS = 30
 _READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
 """Features of tables whose data files are plain Parquet for the columns that are asked for."""
 
@@ -106,6 +108,7 @@ class LakeTable(DeltaTable):
 
     def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
         self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
+        self._transactions: dict[tuple[int, str], int | None] = {}
         super().__init__(f"s3://{quote(self._folder)}", version, storage_options=endpoint.deltalake_options())
 
     @cached_property
@@ -126,6 +129,13 @@ class LakeTable(DeltaTable):
             retry_strategy=AwsStandardS3RetryStrategy(max_attempts=5),
         )
         return SubTreeFileSystem(self._folder, store)
+
+    def transaction_version(self, app_id: str) -> int | None:
+        """Like ``DeltaTable``'s, which reads each commit since the last checkpoint whenever it is asked."""
+        key = (self.version(), app_id)
+        if key not in self._transactions:
+            self._transactions[key] = super().transaction_version(app_id)
+        return self._transactions[key]
 
     def to_pyarrow_dataset(self, *args: Any, **options: Any) -> Dataset:
         """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
@@ -241,8 +251,7 @@ class Lake:
 
     def version_at(self, uri: str) -> int | None:
         """Newest version of the table at ``uri``; None when there is none."""
-        opened = self.delta_at(uri)
-        return None if opened is None else opened.version()
+        return newest_version(self.store, uri)
 
     def describe(self, table: str) -> TableInfo | None:
         """Numbers of the table's newest version, or None when it does not exist."""
@@ -266,30 +275,27 @@ class Lake:
         """Every table of the lake."""
         return [info for info in map(self.describe, self.table_names()) if info is not None]
 
-    def commits_since(self, table: str, version: int | None, *, last: int | None = None) -> list[Commit]:
-        """Commits newer than ``version`` (None: all that the log has), oldest first; or only the ``last`` of them."""
-        opened = self.delta(table)
-        if opened is None:
-            return []
-        newest = opened.version()
-        limit = newest - version if version is not None else None
-        if last is not None:
-            limit = last if limit is None else min(limit, last)
-        if limit == 0:
-            return []
-        return [
-            _commit(entry, partial(self._takes_out, table, entry["version"]))
-            for entry in reversed(opened.history(limit))
-        ]
+    def commits_since(
+        self, table: str, version: int | None, *, last: int | None = None, newest: int | None = None
+    ) -> list[Commit]:
+        """Commits newer than ``version`` (None: all that the log has), oldest first; or only the ``last`` of them.
 
-    def _takes_out(self, table: str, version: int) -> bool:
-        """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
-        key = f"{self.settings.table_uri(table)}/_delta_log/{version:020d}.json".split("/", 3)[3]
-        try:
-            actions = map(json.loads, self.store.read(self.settings.bucket, key).splitlines())
-        except ObjectMissing:
-            return True
-        return any(one["remove"].get("dataChange", True) for one in actions if "remove" in one)
+        ``newest`` is the newest version, where it is known.
+        """
+        newest, uri = self.version(table) if newest is None else newest, self.settings.table_uri(table)
+        if newest is None:
+            return []
+        limit = newest - version if version is not None else newest + 1
+        if last is not None:
+            limit = min(limit, last)
+        if limit <= 0:
+            return []
+        if limit <= _MOST_SINGLE_COMMITS:
+            entries = commit_entries(self.store, uri, newest - limit + 1, newest)
+        else:  # deltalake reads many at a time
+            opened = self.delta(table)
+            entries = opened.history(limit) if opened else []
+        return [_commit(one, partial(takes_rows_out, self.store, uri, one["version"])) for one in reversed(entries)]
 
 
 def paths_of(opened: DeltaTable) -> list[str]:
@@ -337,7 +343,8 @@ def _rows_added(metrics: dict[str, Any]) -> int:
     inserted = _number(metrics.get("numTargetRowsInserted", metrics.get("num_target_rows_inserted")))
     if inserted is not None:
         return inserted
-    return (_number(metrics.get("numOutputRows")) or 0) - (_number(metrics.get("numCopiedRows")) or 0)
+    written = _number(metrics.get("numOutputRows", metrics.get("num_added_rows")))
+    return (written or 0) - (_number(metrics.get("numCopiedRows")) or 0)
 
 
 _ADDING = ("WRITE", "STREAMING UPDATE")

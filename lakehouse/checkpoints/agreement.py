@@ -19,7 +19,7 @@ from deltalake import DeltaTable
 from lakehouse.checkpoints.taken_back import content, last_batch
 from lakehouse.engine import end_writes, engine_in_use
 from lakehouse.errors import TerminalError
-from lakehouse.lake import EMPTIED, Lake, batch_of, metadata_of
+from lakehouse.lake import EMPTIED, Lake, LakeTable, batch_of, metadata_of
 from lakehouse.storage import Lease, ObjectMissing, Takeover, hold_lease
 
 
@@ -118,29 +118,37 @@ def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
                     json.loads(one)
 
 
-def verify(lake: Lake, table: str) -> int | None:
-    """Compares what the checkpoint says with what the table says, before a stream writes.
-
-    Delta keeps the last batch of each checkpoint, by the checkpoint's id, in the table's log. A table that was ahead
-    would silently skip new batches, one that is behind has lost rows, and a new checkpoint would load all again.
+def verify(lake: Lake, table: str) -> LakeTable | None:
+    """Compares what the checkpoint says with what the table says, before a stream writes: see ``verified``.
 
     Returns:
-        The table's Delta version; None when it does not exist yet.
+        The table at its newest version; None when it does not exist yet.
 
     Raises:
         CheckpointMismatch: naming which of the two is older, and the command that mends it.
     """
+    return verified(lake, table)[1]
+
+
+def verified(lake: Lake, table: str) -> tuple[CheckpointState | None, LakeTable | None]:
+    """Where a stream stands, and the table at its newest version, when the two agree.
+
+    Delta keeps the last batch of each checkpoint, by the checkpoint's id, in the table's log. A table that was ahead
+    would silently skip new batches, one that is behind has lost rows, and a new checkpoint would load all again.
+
+    Raises:
+        CheckpointMismatch: they do not.
+    """
     state, delta = read_checkpoint(lake, table), lake.delta(table)
-    version = None if delta is None else delta.version()
     if state is None or state.query_id is None:
         if delta is not None and _streamed(lake, table):
             raise _mismatch(lake, table, "the checkpoint is gone, but the table holds rows of a stream")
-        return version
+        return state, delta
     _require_readable(lake, table, state)
     if delta is None:
         if state.last_commit is not None and not _begins_anew(lake, table, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
-        return None
+        return state, None
     require_not_taken_back(delta, state.query_id, table, lake.settings.checkpoint_uri(table))
     written = delta.transaction_version(state.query_id)
     if written is not None and (state.last_offset is None or written > state.last_offset):
@@ -152,7 +160,7 @@ def verify(lake: Lake, table: str) -> int | None:
         has = "no batch" if written is None else f"batches up to {written}"
         text = f"the checkpoint has finished batch {state.last_commit}, but the table holds {has} of it"
         raise _mismatch(lake, table, f"{text}: the table was replaced or restored, or the checkpoint is another's")
-    return version
+    return state, delta
 
 
 def require_not_taken_back(opened: DeltaTable, query_id: str, table: str, where: str) -> None:

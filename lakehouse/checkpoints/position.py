@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.agreement import CheckpointMismatch
+from lakehouse.checkpoints.agreement import CheckpointMismatch, CheckpointState
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.lake import EMPTIED, PLACE, Lake, metadata_of
+from lakehouse.lake import EMPTIED, PLACE, Lake, LakeTable, metadata_of
 
 Offset = dict[str, Any]
 
@@ -51,18 +51,18 @@ def position_of(lake: Lake, table: str) -> TablePosition | None:
     return None
 
 
-def settle(lake: Lake, table: str) -> int | None:
-    """Makes checkpoint and table agree, before a stream writes; the table's Delta version, None before there is one.
+def settle(lake: Lake, table: str) -> LakeTable | None:
+    """Makes checkpoint and table agree, before a stream writes; the table as it is now, None before there is one.
 
     Raises:
         CheckpointMismatch: they do not, and the table does not say where its stream stands; or it was taken back to an
             older version, so that only a person can say whether what came after it shall come again.
     """
     try:
-        version = checkpoints.verify(lake, table)
-        place = _other_position(lake, table) if version is not None else None
+        state, opened = checkpoints.verified(lake, table)
+        place = _other_position(lake, table, state) if opened is not None else None
         if place is None:
-            return version
+            return opened
     except CheckpointMismatch:
         place = position_of(lake, table)
         if place is None or _was_taken_back(lake, table, place):
@@ -72,9 +72,8 @@ def settle(lake: Lake, table: str) -> int | None:
     return checkpoints.verify(lake, table)
 
 
-def _other_position(lake: Lake, table: str) -> TablePosition | None:
+def _other_position(lake: Lake, table: str, state: CheckpointState | None) -> TablePosition | None:
     """The table's own position, where the checkpoint is another stream's and has no finished batch yet."""
-    state = checkpoints.read_checkpoint(lake, table)
     if state is None or state.query_id is None or state.last_commit is not None:
         return None
     place = position_of(lake, table)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.checks.groups_here import TOLERANCE, groups_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.rollup import LEFT_OUT, Rollup
 from lakehouse.flows.sql_text import Kind, tokens
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
     from pyspark.sql.types import DataType
 
-_TOLERANCE = 1e-9
 _SOURCE, _TABLE, _ROWS, _N = "_source_", "_table_", "_rows_", "_n_"
 
 
@@ -49,13 +49,17 @@ def groups_of(at: At, flow: Rollup) -> Groups:
     it cancels, and ``avg(x)`` by 1e-9 of ``avg(abs(x))``. Of any other expression nobody knows what it adds: it may be
     off by 1e-9 of its value, or of 1 where the value is smaller.
     """
+    scales = {one: scale for one, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
+    return groups_here(at, flow, scales) or _compare(at, flow, scales)
+
+
+def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
     from pyspark.sql import functions as F  # noqa: N812
 
     from lakehouse.streams.rollup import rolled_up
     from lakehouse.streams.sql import name, within
 
     source = at.spark.read.format("delta").load(at.lake.settings.table_uri(flow.of))
-    scales = {one: scale for one, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
     more = [F.expr(sql).alias(_scale(one)) for one, sql in scales.items()]
     whole = rolled_up(source, flow.group, flow.aggregates, F.count(F.lit(1)).alias(_ROWS), *more)
     types = {one: whole.schema[one].dataType for one in flow.aggregates}
@@ -141,7 +145,7 @@ def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
     off = F.abs(expected - found)
     scale = F.col(f"{_SOURCE}.{name(_scale(aggregate))}") if has_scale else F.greatest(F.abs(expected), F.lit(1.0))
     # an infinite scale allows nothing: such a sum is infinite or no number, and the same however it is added
-    return same | (off < float("inf")) & (off <= F.lit(_TOLERANCE) * scale)
+    return same | (off < float("inf")) & (off <= F.lit(TOLERANCE) * scale)
 
 
 def _parts_ahead(at: At, flow: Rollup) -> list[Any]:

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.autoloader.lineage import FILE, RECORD, evidence_among
+from lakehouse.autoloader.lineage import FILE, RECORD
+from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
 from lakehouse.table import SAMPLE_ROWS, At
 
@@ -29,8 +30,6 @@ def keys_here(at: At, flow: Latest) -> Keys | None:
     from lakehouse.counting.data_files import DataFiles, OnlySpark
 
     settings = at.lake.settings
-    if flow.columns or flow.refuse or flow.event_time:
-        return None
     try:
         source, target = DataFiles.of(at.lake, flow.of), DataFiles.of(at.lake, at.table.name)
         if source is None or target is None:
@@ -47,6 +46,7 @@ class _Comparison:
     def __init__(self, at: At, flow: Latest, source: DataFiles, target: DataFiles) -> None:
         from lakehouse.checkpoints import agreement as checkpoints
         from lakehouse.checkpoints.delta_offsets import Place, files_between
+        from lakehouse.direct.versions import Versions
 
         lake = at.lake
         self._source, self._target = source, target
@@ -55,15 +55,16 @@ class _Comparison:
         folder = source.uri.rstrip("/") + "/"
         self._read = [uri.removeprefix(folder) for uri in read]
         self._keeps = bool(checkpoints.kept_removals(lake, at.table.name))
-        self._expected = flow.expected(at.catalogue)
         names = source.schema.names
         spelled = {name.lower(): name for name in names}
-        self._key = [spelled[name.lower()] for name in flow.key]
-        self._order = [spelled[name.lower()] for name in flow.compared(names)]
-        left_out = flow.left_out(names)
-        self._fields = [name for name in names if name not in left_out]
-        self._evidence = evidence_among(names)
-        self._told = [one for one in dict.fromkeys((FILE, RECORD, *self._key, *self._order)) if one in self._fields]
+        self._key = [spelled.get(name.lower(), name) for name in flow.key]
+        self._order = [spelled.get(name.lower(), name) for name in flow.compared(names)]
+        needed = frozenset((*self._key, *self._order))
+        self._versions_of = Versions(source.schema, flow.believed(at.catalogue), needed)
+        self._schema = self._versions_of.result
+        self._fields = self._schema.names
+        told = dict.fromkeys((FILE, RECORD, *self._key, *self._order, EVENT_TIME))
+        self._told = [one for one in told if one in self._fields]
 
     def result(self, parts: int) -> Keys:
         from lakehouse.checks.keys import Keys
@@ -88,17 +89,13 @@ class _Comparison:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        from lakehouse.direct.part import invalid_rows
-
-        schema = pa.schema([self._source.schema.field(name) for name in self._fields])
         named, unnamed = [], []
-        wanted = [*self._fields, *([self._evidence] if self._evidence and self._evidence not in self._fields else [])]
-        for _, batch in self._source.batches(self._read, wanted):
-            good = batch.filter(pc.invert(invalid_rows(batch, self._expected))).select(self._fields)
+        for _, batch in self._source.batches(self._read, self._versions_of.read):
+            good = self._versions_of.of(batch)
             mine, has_key = self._of_part(good, part, parts)
             named.append(good.filter(pc.and_(mine, has_key)))
             unnamed.append(good.filter(pc.invert(has_key)))
-        return pa.Table.from_batches(named, schema), pa.Table.from_batches(unnamed, schema)
+        return pa.Table.from_batches(named, self._schema), pa.Table.from_batches(unnamed, self._schema)
 
     def _kept(self, part: int, parts: int) -> pa.Table:
         """The table's rows in the columns of the source; a column that it lacks is NULL."""
@@ -108,7 +105,6 @@ class _Comparison:
 
         known = {name.lower(): name for name in self._target.schema.names}
         there = {name: known[name.lower()] for name in self._fields if name.lower() in known}
-        schema = pa.schema([self._source.schema.field(name) for name in self._fields])
         found = []
         for _, batch in self._target.batches(list(self._target.sizes), list(there.values())):
             try:
@@ -116,13 +112,13 @@ class _Comparison:
                     batch.column(there[field.name]).cast(field.type)
                     if field.name in there
                     else pa.nulls(batch.num_rows, field.type)
-                    for field in schema
+                    for field in self._schema
                 ]
             except pa.ArrowInvalid as error:
                 raise OnlySpark(str(error)) from error
-            rows = pa.RecordBatch.from_arrays(columns, schema=schema)
+            rows = pa.RecordBatch.from_arrays(columns, schema=self._schema)
             found.append(rows.filter(self._of_part(rows, part, parts)[0]))
-        return pa.Table.from_batches(found, schema)
+        return pa.Table.from_batches(found, self._schema)
 
     def _of_part(self, rows: pa.RecordBatch, part: int, parts: int) -> tuple[pa.BooleanArray, pa.BooleanArray]:
         """Which rows are looked at in this part, and which have a key; those without one are in the first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -122,6 +123,33 @@ class DataFiles:
                 state="nothing was changed",
                 next_command="see that the object store runs: lakehouse up",
             ) from None
+
+    @property
+    def opened(self) -> LakeTable:
+        """The table at that version."""
+        return self._opened
+
+    def columns(self, names: Sequence[str]) -> pa.Schema:
+        """Some of the columns."""
+        return pa.schema([self.schema.field(name) for name in names])
+
+    def that_may_have(self, column: str, values: pa.Array) -> list[str]:
+        """Files whose statistics do not rule out that the column has one of the values; NULL may be among them."""
+        names = [f"{kind}.{column}" for kind in ("min", "max", "null_count")]
+        if not set(names) <= set(self._adds.column_names):
+            return list(self.sizes)
+        wanted = sorted(value for value in values.to_pylist() if value is not None)
+        lowest, highest, nulls = (self._adds[name].to_pylist() for name in names)
+        found = []
+        for number, path in enumerate(self.sizes):
+            least, most = lowest[number], highest[number]
+            if least is None or most is None or (values.null_count and nulls[number] != 0):
+                found.append(path)  # nothing is known of it, or all its values are NULL
+                continue
+            place = bisect_left(wanted, least)
+            if place < len(wanted) and wanted[place] <= most:
+                found.append(path)
+        return found
 
     def _missing(self, what: str) -> DataFileMissing:
         return DataFileMissing(

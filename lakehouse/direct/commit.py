@@ -19,6 +19,7 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.agreement import require_not_taken_back
+from lakehouse.delta_log import CHECKPOINT_INTERVAL
 from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
@@ -173,6 +174,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
             mode="error",
             partition_by=folders,
             storage_options=options,
+            configuration=CHECKPOINT_INTERVAL,
             commit_properties=properties,
         )
         return True

@@ -65,8 +65,8 @@ class DeltaSource:
         Raises:
             SourceChanged: rows were changed or taken out, or the table is another one now.
         """
-        if start is not None and start["reservoirId"] != self._files.table_id:
-            raise self._changed("is another table now")
+        if start is not None:
+            require_same_table(self._files, start, self._table, self._reader)
         newest, room = self._files.version, _Room(once)
         place = Place(newest, -1, snapshot=True) if start is None else Place.of(start)
         if place.snapshot:
@@ -106,22 +106,41 @@ class DeltaSource:
         return written is not None and datetime.now(UTC) - written.last_modified >= _PASSED_FOR
 
     def _offset(self, version: int, index: int, *, snapshot: bool = False) -> Offset:
-        """An offset as Delta's source spells it. An index of -1 is the place before a commit's first file."""
-        return {
-            "sourceVersion": 1,
-            "reservoirId": self._files.table_id,
-            "reservoirVersion": version,
-            "index": index,
-            "isStartingVersion": snapshot,
-        }
+        return offset_at(self._files, version, index, snapshot=snapshot)
 
     def _changed(self, what: str) -> SourceChanged:
-        return SourceChanged(
-            f"{self._table} {what}, and {self._reader} is computed from it",
-            where=self._files.uri,
-            state="batches committed before stay committed",
-            next_command="run the same again: it begins anew where that is needed",
-        )
+        return source_changed(self._files, self._table, what, self._reader)
+
+
+def offset_at(files: DataFiles, version: int, index: int = -1, *, snapshot: bool = False) -> Offset:
+    """An offset as Delta's source spells it. An index of -1 is the place before a commit's first file."""
+    return {
+        "sourceVersion": 1,
+        "reservoirId": files.table_id,
+        "reservoirVersion": version,
+        "index": index,
+        "isStartingVersion": snapshot,
+    }
+
+
+def require_same_table(files: DataFiles, start: Offset, table: str, reader: str) -> None:
+    """Makes sure that an offset is of this table.
+
+    Raises:
+        SourceChanged: another one is in its place.
+    """
+    if start["reservoirId"] != files.table_id:
+        raise source_changed(files, table, "is another table now", reader)
+
+
+def source_changed(files: DataFiles, table: str, what: str, reader: str) -> SourceChanged:
+    """The error that a source is not any more what was read of it."""
+    return SourceChanged(
+        f"{table} {what}, and {reader} is computed from it",
+        where=files.uri,
+        state="batches committed before stay committed",
+        next_command="run the same again: it begins anew where that is needed",
+    )
 
 
 class _Taken:

@@ -15,12 +15,13 @@ class Kept:
     Args:
         lake: Where they are.
         table: The target.
+        opened: The target, where somebody has opened it already.
     """
 
-    def __init__(self, lake: Lake, table: str) -> None:
+    def __init__(self, lake: Lake, table: str, opened: LakeTable | None = None) -> None:
         self.journals: dict[str, Journal] = {}
         self._lake, self._name = lake, table
-        self._table: LakeTable | None = None
+        self._table = opened
 
     def opened(self) -> LakeTable | None:
         """The table at its newest version, or None when there is none."""

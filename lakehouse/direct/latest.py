@@ -7,36 +7,28 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
-from deltalake.exceptions import DeltaError
+from deltalake import CommitProperties, Schema
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.lineage import ABOUT_THE_ROW, evidence_among
-from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.position import position_before
-from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.direct.commit import Batch, is_committed
+from lakehouse.direct.commit import Batch
 from lakehouse.direct.delta_source import DeltaSource, Offset
-from lakehouse.direct.part import invalid_rows
+from lakehouse.direct.following import HOOKS, FollowingStream, opened_or_made
 from lakehouse.direct.reasons import NotDirect, require_direct
-from lakehouse.errors import TransientError
+from lakehouse.direct.versions import Believed, Versions
 from lakehouse.lake import Lake, LakeTable
-from lakehouse.streams.progress import BatchProgress
 
 _KEYS = (
     *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date),
     *(pa.types.is_timestamp, pa.types.is_binary),
 )
 """Types of which deltalake and Spark agree what is equal; they do not of the zeros and NaNs of a fraction."""
-_STATISTICS, _MOST_STATISTICS = "delta.dataSkippingStatsColumns", 32
 _UNSPEAKABLE = re.compile(r"[\"'`\\\x00-\x1f]")
 _RANK, _VALUE, _NUMBER = "rank", "value", "_number"
 
@@ -49,7 +41,7 @@ class Merging:
         source: The table that has every version.
         key: Columns that name a row, as the source spells them.
         order: Columns by which versions are compared, the first of them first.
-        expected: Columns whose value makes a row an invalid one when it is of another type.
+        believed: Which rows are believed, and what is added to them; without the source's columns.
         skip_changes: Whether commits of the source that take rows out are passed over.
         change_data_feed: Whether a new table tells what changed.
     """
@@ -57,12 +49,12 @@ class Merging:
     source: str
     key: tuple[str, ...]
     order: tuple[str, ...]
-    expected: tuple[str, ...]
+    believed: Believed
     skip_changes: bool
     change_data_feed: bool
 
 
-class LatestStream:
+class LatestStream(FollowingStream):
     """One run of a stream into a ``latest`` table, under its lease.
 
     Args:
@@ -76,115 +68,43 @@ class LatestStream:
     """
 
     def __init__(self, lake: Lake, table: str, merging: Merging) -> None:
-        self._lake, self._table, self._merging = lake, table, merging
-        self._log = SparkLog(lake, table)
+        super().__init__(lake, table)
+        self._merging = merging
         self._source = DeltaSource(lake, merging.source, reader=table, skip_changes=merging.skip_changes)
-        names = self._source.schema.names
-        needed = {*merging.key, *merging.order}
-        self._columns = [one for one in names if one not in ABOUT_THE_ROW or one in needed]
-        self._evidence = evidence_among(names)
-        self._schema = pa.schema([self._source.schema.field(one) for one in self._columns])
+        needed = frozenset((*merging.key, *merging.order))
+        self._versions = Versions(self._source.schema, merging.believed, needed)
+        self._schema = self._versions.result
         self._require_mergeable(lake.delta(table))
 
-    def batches(self, *, once: bool = False) -> Iterator[BatchProgress]:
-        """Batches until nothing is left of what was there at the start; ``once``: all of it in a single batch.
+    def _next_end(self, start: Offset | None, *, once: bool) -> Offset | None:
+        return self._source.next_end(start, once=once)
 
-        Raises:
-            NotDirect, OnlySpark: only Spark can go on; nothing of the batch is committed.
-            CheckpointMismatch: a planned batch cannot be done again, see ``position_before``; or the table was taken
-                back to an older version while the stream ran.
-            SourceChanged: rows of the source were changed or taken out.
-            TransientError: another writer was faster.
-        """
-        state = checkpoints.read_checkpoint(self._lake, self._table)
-        query = self._log.query_id()
-        number = 0 if state is None or state.last_offset is None else state.last_offset
-        start, end = None, None if state is None or state.last_offset is None else self._log.planned(number)
-        if end is not None and state is not None and state.last_commit == number:
-            start, number, end = end, number + 1, None
-        elif end is not None:  # a batch that was planned and not finished is done again
-            start = self._before(query, number)
-        while True:
-            began = time.monotonic()
-            planned, end = end is not None, end or self._source.next_end(start, once=once)
-            if end is None:
-                return
-            progress, start = self._batch(Batch(query, number, start, end), began, planned)
-            yield progress
-            number, end = number + 1, None
-
-    def _before(self, query: str, number: int) -> Offset | None:
-        if number == 0:
-            return None
-        return self._log.planned(number - 1) or position_before(self._lake, self._table, query, number)
-
-    def _batch(self, batch: Batch, began: float, planned: bool) -> tuple[BatchProgress, Offset]:
-        marks = {"latestOffset": began, "walCommit": time.monotonic()}
-        if not planned:
-            end = self._log.plan_first(batch.number, batch.end)
-            batch = Batch(batch.query_id, batch.number, batch.start, end)
-        marks["addBatch"] = time.monotonic()
-        read, opened = 0, self._opened()
-        if not is_committed(opened, batch):
-            where = self._lake.settings.table_uri(self._table)
-            checkpoints.require_not_taken_back(opened, batch.query_id, self._table, where)
-            rows, read = self._newest(batch)
-            self._commit(opened, batch, rows)
-        marks["commitOffsets"] = time.monotonic()
-        self._log.finish(batch.number)
-        ends = [*list(marks.values())[1:], time.monotonic()]
-        phases = {name: round((end - at) * 1000) for (name, at), end in zip(marks.items(), ends, strict=True)}
-        seconds = round(time.monotonic() - began, 3)
-        phases["triggerExecution"] = round(seconds * 1000)
-        return BatchProgress(self._table, batch.number, read, seconds, phases_milliseconds=phases), batch.end
-
-    def _newest(self, batch: Batch) -> tuple[pa.Table, int]:
+    def _load(self, batch: Batch) -> tuple[pa.Table, int]:
         """The batch's newest version of each key, and how many rows it read."""
-        wanted = [*self._columns, *([self._evidence] if self._evidence not in (None, *self._columns) else [])]
         read, whole = 0, []
-        for rows in self._source.rows(batch.start, batch.end, wanted):
+        for rows in self._source.rows(batch.start, batch.end, self._versions.read):
             read += rows.num_rows
-            keep = pc.invert(invalid_rows(rows, self._merging.expected))
+            good = self._versions.of(rows)
+            keep = pa.repeat(pa.scalar(True), good.num_rows)
             for name in self._merging.key:  # a row without a key cannot be told from another
-                keep = pc.and_(keep, rows.column(name).is_valid())
-            whole.append(rows.select(self._columns).filter(keep))
+                keep = pc.and_(keep, good.column(name).is_valid())
+            whole.append(good.filter(keep))
         return newest(pa.Table.from_batches(whole, self._schema), self._merging.key, self._merging.order), read
 
-    def _commit(self, opened: LakeTable, batch: Batch, rows: pa.Table) -> None:
-        """Merges the rows. Where nothing was merged, an empty commit notes that the batch is done."""
-        before = opened.version()
-        properties = CommitProperties(
-            custom_metadata={"userMetadata": batch.said(False)},
-            max_commit_retries=0,  # what was compared must be what is replaced
-            app_transactions=[Transaction(batch.query_id, batch.number)],
+    def _write(self, opened: LakeTable, brought: pa.Table, properties: CommitProperties) -> None:
+        if not brought.num_rows:
+            return
+        same = " AND ".join(f't."{one}" = s."{one}"' for one in self._merging.key)
+        merging = opened.merge(
+            brought,
+            same,
+            source_alias="s",
+            target_alias="t",
+            merge_schema=True,
+            commit_properties=properties,
+            post_commithook_properties=HOOKS,
         )
-        hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
-        try:
-            if rows.num_rows:
-                same = " AND ".join(f't."{one}" = s."{one}"' for one in self._merging.key)
-                merging = opened.merge(
-                    rows,
-                    same,
-                    source_alias="s",
-                    target_alias="t",
-                    merge_schema=True,
-                    commit_properties=properties,
-                    post_commithook_properties=hooks,
-                )
-                merging.when_matched_update_all(self._is_newer()).when_not_matched_insert_all().execute()
-            if opened.version() == before:
-                opened.create_write_transaction(
-                    [], "append", opened.schema(), commit_properties=properties, post_commithook_properties=hooks
-                )
-        except (DeltaError, OSError) as error:
-            if is_committed(self._opened(), batch):  # the reply was lost, and the commit not
-                return
-            raise TransientError(
-                f"the batch of {self._table} is not committed: {str(error).splitlines()[0][:300]}",
-                where=self._lake.settings.table_uri(self._table),
-                state="nothing of the batch is in the table",
-                next_command="run the same again: the batch is done again",
-            ) from None
+        merging.when_matched_update_all(self._is_newer()).when_not_matched_insert_all().execute()
 
     def _is_newer(self) -> str:
         """SQL's condition that a version is newer than the table's. NULL is lower than any value, NaN is higher."""
@@ -199,31 +119,8 @@ class LatestStream:
         return told
 
     def _opened(self) -> LakeTable:
-        """The table, made when there is none."""
-        opened = self._lake.delta(self._table)
-        if opened is None:
-            feed = {"delta.enableChangeDataFeed": "true"} if self._merging.change_data_feed else {}
-            DeltaTable.create(
-                self._lake.settings.table_uri(self._table).replace("s3a://", "s3://", 1),
-                Schema.from_arrow(self._schema),
-                configuration={**feed, **self._statistics()},
-                storage_options=self._lake.endpoint.deltalake_options(),
-            )
-            opened = self._lake.delta(self._table)
-            assert opened is not None
-        elif (wanted := self._statistics()) and _STATISTICS not in opened.metadata().configuration:
-            opened.alter.set_table_properties(wanted)
-        return opened
-
-    def _statistics(self) -> dict[str, str]:
-        """The property that leaves columns with fractions out of a table's statistics.
-
-        The statistics that ``deltalake`` writes do not count NaN. A reader that trusts them passes over files with NaN.
-        """
-        plain = [field.name for field in self._schema if not _has_fractions(field.type)]
-        if len(plain) == len(self._schema):
-            return {}
-        return {_STATISTICS: ",".join(f"`{name}`" for name in plain[:_MOST_STATISTICS])}
+        feed = {"delta.enableChangeDataFeed": "true"} if self._merging.change_data_feed else {}
+        return opened_or_made(self._lake, self._table, self._schema, **feed)
 
     def _require_mergeable(self, opened: LakeTable | None) -> None:
         """Makes sure that ``deltalake`` merges these rows as Spark would.
@@ -231,7 +128,7 @@ class LatestStream:
         Raises:
             NotDirect: it does not.
         """
-        for name in self._columns:
+        for name in self._schema.names:
             if _UNSPEAKABLE.search(name):
                 raise NotDirect(f"the name of column {name!r} cannot be said in its SQL")
         for name in self._merging.key:
@@ -275,9 +172,3 @@ def comparable_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
             values = pc.add(pc.if_else(nan, zero, values), zero)  # the two zeros are one
         columns |= {f"{_RANK}{place}": rank, f"{_VALUE}{place}": values}
     return pa.table(columns)
-
-
-def _has_fractions(type_: pa.DataType) -> bool:
-    if pa.types.is_floating(type_):
-        return True
-    return any(_has_fractions(type_.field(number).type) for number in range(type_.num_fields))

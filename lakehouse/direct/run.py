@@ -17,8 +17,8 @@ from lakehouse.autoloader.files.told import opened_inbox
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import settle
 from lakehouse.counting.data_files import OnlySpark
+from lakehouse.direct.following import FollowingStream
 from lakehouse.direct.kept import Kept
-from lakehouse.direct.latest import LatestStream, Merging
 from lakehouse.direct.pool import opened_pool
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.stream import DirectStream, Done, Loading
@@ -56,9 +56,10 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
     alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
     listening = _bell_of(run, loading)
     with checkpoints.writer_of(lake, table) as lease, alone as pool, listening as bell, explained(lake, table):
-        before = settle(lake, table)
+        found = settle(lake, table)
+        before = None if found is None else found.version()
         checkpoints.clear_interrupted_start(lake, table)
-        open_still = Kept(lake, table)
+        open_still = Kept(lake, table, found)
         files = CloudFilesLog(lake, loading.options, open_still.journals)
         kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
@@ -78,34 +79,37 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
         return report_of(lake, table, done, before, started)
 
 
-def run_latest(run: Run, lake: Lake, table: str, merging: Merging, definition: dict[str, Any]) -> StreamReport:
-    """Merges what is there, or as ``run`` says, without Spark.
+def run_following(
+    run: Run, lake: Lake, table: str, stream: Callable[[], FollowingStream], definition: dict[str, Any]
+) -> StreamReport:
+    """Computes what is new in another table, or as ``run`` says, without Spark.
 
     Args:
         run: Trigger, listeners, and the way to stop it.
         lake: Where both tables and the checkpoint are.
         table: The target.
-        merging: What is merged.
+        stream: Makes the stream, for each look at the source.
         definition: What a checkpoint of the table is begun with, see ``keep_definition``.
 
     Raises:
-        NotDirect: only Spark can merge what comes; batches before it are committed.
+        NotDirect: only Spark can do what comes; batches before it are committed.
         LeaseHeld: another process writes to the table now.
         CheckpointMismatch: the table and its checkpoint do not belong together.
         ConfigurationError: the checkpoint was begun with another definition.
-        LakehouseError: see ``LatestStream.batches``.
+        LakehouseError: see ``FollowingStream.batches``.
     """
     run.trigger.require_batches(table)
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
-        before = settle(lake, table)
+        found = settle(lake, table)
+        before = None if found is None else found.version()
         checkpoints.clear_interrupted_start(lake, table)
         keep_definition(lake, table, definition)
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=None if run.trigger.ends else KEPT_BATCHES)
         run.on_alive()
 
         def told() -> Iterator[tuple[BatchProgress, list[str]]]:
-            for batch in LatestStream(lake, table, merging).batches(once=run.trigger.name == "once"):
+            for batch in stream().batches(once=run.trigger.name == "once"):
                 yield batch, []
 
         try:

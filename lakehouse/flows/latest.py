@@ -11,12 +11,13 @@ from pydantic import Field
 from lakehouse.autoloader.lineage import ABOUT_THE_ROW, RECORD, SEQUENCE
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME, Judged
-from lakehouse.table import CHECKS, At, Check, Names
+from lakehouse.table import CHECKS, At, Catalogue, Check, Names
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
     from lakehouse.direct.latest import Merging
+    from lakehouse.direct.versions import Believed
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.streams.progress import StreamReport
@@ -36,7 +37,7 @@ class Latest(Judged):
         columns: Further columns: name to SQL expression over the source's columns and ``event_time``.
         change_data_feed: Whether the table tells what changed, which a rollup of it needs.
         engine: ``spark``, or ``local``: merged without a JVM; None for what ``LAKEHOUSE_ENGINE`` says. What is told in
-            Spark's SQL (``columns``, ``refuse``, ``event_time``) is merged by Spark on either.
+            Spark's SQL (``columns``, ``refuse``) and is not surely the same without Spark is merged by it on either.
     """
 
     kind: ClassVar[str] = "latest"
@@ -48,8 +49,8 @@ class Latest(Judged):
     engine: Literal["spark", "local"] | None = None
 
     def needs_spark(self, settings: Settings) -> bool:
-        """Not on the local engine, where nothing is told in Spark's SQL."""
-        return bool((self.engine or settings.engine) == "spark" or self.columns or self.refuse or self.event_time)
+        """Not on the local engine."""
+        return (self.engine or settings.engine) == "spark"
 
     def default_checks(self) -> tuple[Check, ...]:
         """The table is held against its source, and rows without a key are counted."""
@@ -99,11 +100,13 @@ class Latest(Judged):
             keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
             return nothing_to_do(lake, name)
         if not self.needs_spark(lake.settings):
+            from lakehouse.direct.latest import LatestStream
             from lakehouse.direct.reasons import NotDirect
-            from lakehouse.direct.run import run_latest
+            from lakehouse.direct.run import run_following
 
+            merging = self._merging(at, order, skip)
             try:
-                return run_latest(run, lake, name, self._merging(at, order, skip), definition)
+                return run_following(run, lake, name, lambda: LatestStream(lake, name, merging), definition)
             except NotDirect as reason:
                 _log.info("%s is merged by Spark: %s", name, reason)
         return self._by_spark(at, run, order, skip, definition)
@@ -145,8 +148,18 @@ class Latest(Judged):
 
         opened = at.lake.delta(self.of)
         spelled = {} if opened is None else {field.name.lower(): field.name for field in opened.schema().fields}
-        key, order = (tuple(spelled[one.lower()] for one in names) for names in (self.key, order))
-        return Merging(self.of, key, order, self.expected(at.catalogue), skip, self.change_data_feed)
+        key, order = (tuple(spelled.get(one.lower(), one) for one in names) for names in (self.key, order))
+        believed = self.believed(at.catalogue)
+        return Merging(self.of, key, order, believed, skip, self.change_data_feed)
+
+    def believed(self, catalogue: Catalogue) -> Believed:
+        """The same as ``versions`` for the local engine."""
+        from lakehouse.direct.versions import Believed, When
+
+        told, when = self.event_time, None
+        if told is not None:
+            when = When(told.column, told.format, told.zone, told.earliest, told.future_limit)
+        return Believed(self.expected(catalogue), when, self.refuse, self.columns)
 
     def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:
         """By what versions are compared; makes sure that the source has what is needed."""

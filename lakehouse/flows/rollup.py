@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -13,9 +14,11 @@ from lakehouse.table import CHECKS, At, Check, Flow, TableName
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
 
+    from lakehouse.settings import Settings
     from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
 
+_log = logging.getLogger(__name__)
 LEFT_OUT = tuple(LINEAGE)
 """Columns of a source that say where a row is from: a row that came again from another file is no other row."""
 
@@ -31,6 +34,8 @@ class Rollup(Flow):
         group: Name to SQL expression over the columns of ``of``; the first is the one by which parts of the table are
             replaced. It gives a DATE, a TIMESTAMP, a STRING, a BOOLEAN or a whole number.
         aggregates: Name to SQL aggregate.
+        engine: ``spark``, or ``local``: computed without a JVM; None for what ``LAKEHOUSE_ENGINE`` says. An expression
+            that is not surely the same without Spark is computed by Spark on either.
     """
 
     kind: ClassVar[str] = "rollup"
@@ -38,6 +43,11 @@ class Rollup(Flow):
     of: TableName
     group: dict[str, str] = Field(min_length=1)
     aggregates: dict[str, str] = Field(min_length=1)
+    engine: Literal["spark", "local"] | None = None
+
+    def needs_spark(self, settings: Settings) -> bool:
+        """Not on the local engine."""
+        return (self.engine or settings.engine) == "spark"
 
     @model_validator(mode="after")
     def _each_name_once(self) -> Rollup:
@@ -65,14 +75,11 @@ class Rollup(Flow):
         """Computes the groups anew whose rows changed."""
         from lakehouse.flows import following
         from lakehouse.streams.definition import keep_definition
-        from lakehouse.streams.latest import create_table
-        from lakehouse.streams.rollup import RollupWriter, changes_of, rolled_up
-        from lakehouse.streams.run import nothing_to_do, run_stream
+        from lakehouse.streams.run import nothing_to_do
         from lakehouse.streams.trigger import AVAILABLE_NOW
-        from lakehouse.streams.widening import widen_table
 
         lake, name = at.lake, at.table.name
-        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
+        source = lake.settings.table_uri(self.of)
         opened = lake.delta(self.of)
         if opened is None:
             return nothing_to_do(lake, name)
@@ -88,6 +95,29 @@ class Rollup(Flow):
         if run.trigger == AVAILABLE_NOW and following.has_read_all(lake, self.of, reader=at.table):
             keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
             return nothing_to_do(lake, name)
+
+        if not self.needs_spark(lake.settings):
+            from lakehouse.direct.reasons import NotDirect
+            from lakehouse.direct.rollup import Rolling, RollupStream
+            from lakehouse.direct.run import run_following
+
+            rolling = Rolling(self.of, self.group, self.aggregates)
+            try:
+                return run_following(run, lake, name, lambda: RollupStream(lake, name, rolling), definition)
+            except NotDirect as reason:
+                _log.info("%s is computed by Spark: %s", name, reason)
+        return self._by_spark(at, run, definition)
+
+    def _by_spark(self, at: At, run: Run, definition: dict[str, Any]) -> StreamReport:
+        from lakehouse.flows import following
+        from lakehouse.streams.definition import keep_definition
+        from lakehouse.streams.latest import create_table
+        from lakehouse.streams.rollup import RollupWriter, changes_of, rolled_up
+        from lakehouse.streams.run import run_stream
+        from lakehouse.streams.widening import widen_table
+
+        lake, name = at.lake, at.table.name
+        source, target = lake.settings.table_uri(self.of), lake.settings.table_uri(name)
 
         def frame() -> DataFrame:
             keep_definition(lake, name, definition)

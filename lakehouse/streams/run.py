@@ -120,7 +120,8 @@ def run_stream(
     run.trigger.require_batches(table)
     started = time.monotonic()
     with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
-        before = settle(lake, table)
+        found = settle(lake, table)
+        before = None if found is None else found.version()
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         checkpoints.clear_interrupted_start(lake, table)
         # a run that does not end must not grow: what it did is told batch by batch
@@ -217,14 +218,15 @@ def report_of(
         ignored_files: Objects that are no input.
     """
     ids = {batch.batch_id for batch, _ in done}
-    newest = lake.commits_since(table, before, last=2 * done.maxlen if done.maxlen else None)
+    version = lake.version(table)
+    newest = lake.commits_since(table, before, last=2 * done.maxlen if done.maxlen else None, newest=version)
     commits = [commit for commit in newest if commit.batch_id in ids]
     return StreamReport(
         table=table,
         batches=tuple(batch for batch, _ in done),
         rows_added=sum(commit.rows_added for commit in commits),
         delta_version_before=before,
-        delta_version=lake.version(table),
+        delta_version=version,
         duration_seconds=time.monotonic() - started,
         source_files=tuple(key for _, keys in done for key in keys),
         ignored_files=ignored_files,

@@ -1,4 +1,4 @@
-"""Kills of the local engine at exact points, of the command and of the processes that read for it, on both its tables.
+"""Kills of the local engine at exact points, of the command and of the processes that read for it, on its three tables.
 
 ``python -m e2e.local_kills --kills 150 --seed 1 --home FOLDER`` runs as many as asked for, each followed by a clean run
 and an audit, and prints a JSON line a kill. With ``--spark`` every other clean run is Spark's.
@@ -38,6 +38,11 @@ tables:
       options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2, minPartitions: 2}
   silver.newest:
     latest: {of: bronze.orders_autoloader, key: payment_method}
+  gold.by_quantity:
+    rollup:
+      of: silver.newest
+      group: {quantity: quantity}
+      aggregates: {methods: count(*), revenue: sum(total_amount), newest_file: max(_source_sequence)}
 """
 FIRST = {
     "metadata": rb"PUT /\S+/_checkpoints/\S+/metadata[ ?]",
@@ -52,6 +57,13 @@ LATEST = {
     "latest_commits": rb"PUT /\S+/_checkpoints/silver\.newest/commits/\d+[ ?]",
 }
 """What the table of latest versions asks for, behind bronze."""
+ROLLUP = {
+    "rollup_offsets": rb"PUT /\S+/_checkpoints/gold\.by_quantity/offsets/\d+[ ?]",
+    "rollup_data": rb"PUT /\S+/gold/by_quantity/part-\S+\.parquet",
+    "rollup_delta": rb"PUT /\S+/gold/by_quantity/_delta_log/\d+\.json",
+    "rollup_commits": rb"PUT /\S+/_checkpoints/gold\.by_quantity/commits/\d+[ ?]",
+}
+"""The same of the rollup behind that."""
 TARGETS = ("here", "beside", "reader")
 """The command that reads by itself; the command, its readers beside it; a reader alone."""
 READER_POINTS = ("read", "receipt", "data")
@@ -166,8 +178,8 @@ def is_good(outcome):
 
 
 def arm_more_points():
-    """Lets ``arm`` know the points of a first run, and of the table behind, too."""
-    POINTS.update({**FIRST, **LATEST})
+    """Lets ``arm`` know the points of a first run, and of the tables behind, too."""
+    POINTS.update({**FIRST, **LATEST, **ROLLUP})
 
 
 def main():
@@ -179,7 +191,7 @@ def main():
     parser.add_argument("--spark", action="store_true", help="every other clean run is Spark's")
     chosen = parser.parse_args()
     dice = random.Random(chosen.seed)
-    points = sorted([*POINTS, *LATEST])
+    points = sorted([*POINTS, *LATEST, *ROLLUP])
     arm_more_points()
     proxy = killing_proxy(chosen.home)
     outcomes, orphaned = [], 0

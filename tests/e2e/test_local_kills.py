@@ -5,7 +5,7 @@ import re
 
 import pytest
 from e2e.kill_matrix import POINTS, killing_proxy
-from e2e.local_kills import FIRST, LATEST, TABLE, LocalKills, is_good
+from e2e.local_kills import FIRST, LATEST, ROLLUP, TABLE, LocalKills, is_good
 
 from lakehouse.orders.samples import file_name
 
@@ -53,18 +53,18 @@ def test_every_row_is_there_once_after_a_kill(kills, point, before, target):
     assert is_good(outcome), outcome
 
 
-@pytest.mark.parametrize(("point", "before"), [("latest_delta", False)])
-def test_each_latest_version_is_there_once_after_a_kill(kills, monkeypatch, point, before):
-    monkeypatch.setitem(POINTS, point, LATEST[point])
+@pytest.mark.parametrize(("point", "before"), [("latest_delta", False), ("rollup_delta", False)])
+def test_computed_tables_are_exact_after_a_kill(kills, monkeypatch, point, before):
+    monkeypatch.setitem(POINTS, point, (LATEST | ROLLUP)[point])
     outcome = kills.kill(point, before, "here")
     assert outcome["fired"], outcome
     assert is_good(outcome), outcome
 
 
-@pytest.mark.soak("a kill before and after each kind of request of a MERGE")
-def test_each_latest_version_is_there_once_after_a_kill_at_any_request(kills, monkeypatch):
-    for point, before in itertools.product(LATEST, (True, False)):
-        monkeypatch.setitem(POINTS, point, LATEST[point])
+@pytest.mark.soak("a kill before and after each kind of request of a MERGE, and of a rollup")
+def test_computed_tables_are_exact_after_a_kill_at_any_request(kills, monkeypatch):
+    for point, before in itertools.product(LATEST | ROLLUP, (True, False)):
+        monkeypatch.setitem(POINTS, point, (LATEST | ROLLUP)[point])
         outcome = kills.kill(point, before, "here")
         assert outcome["fired"], outcome
         assert is_good(outcome), outcome

@@ -120,6 +120,12 @@ tables:
       options: {cloudFiles.inferColumnTypes: true, cloudFiles.maxFilesPerTrigger: 2}
   silver.turns:
     latest: {of: bronze.turns, key: fifth, engine: ENGINE}
+  gold.turns:
+    rollup:
+      of: silver.turns
+      group: {even: "if(fifth IN (0, 2, 4), 'even', 'odd')"}
+      aggregates: {rows: count(*), sum: sum(id), last: max(id)}
+      engine: ENGINE
 """
 
 
@@ -141,6 +147,8 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
         if road == "local" or turn == len(turns) - 1:
             assert run_table(spark, lake, "bronze.turns").batches == ()
             run_table(spark, lake, "silver.turns")
+            assert len(run_table(spark, lake, "gold.turns").batches) == 1, (turn, merging)
+            assert not [one.check for one in check_table(spark, lake, "gold.turns") if not one.passed]
         if road == "spark":  # killed right after its commit; what its last file is now counts no more
             last = max(batch.batch_id for batch in lake_batches(lake))
             lake.store.delete(lake.settings.bucket, object_key(lake, "bronze.turns", f"commits/{last}"))
@@ -152,6 +160,9 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
         assert rows.where("turn5 = 17").count() == 1
         assert rows.where("fifth IS NULL").count() == 0
         assert not [one.check for one in check_table(spark, lake, table) if not one.passed]
+    sums = spark.read.format("delta").load(lake.settings.table_uri("gold.turns")).orderBy("even").collect()
+    assert [tuple(row) for row in sums] == [("even", 3, 13 + 15 + 17, 17), ("odd", 2, 14 + 16, 16)]
+    assert [one.batch_id for one in lake.commits_since("gold.turns", None) if one.batch_id is not None] == [0, 1, 2]
     commits = lake.commits_since("silver.turns", None)
     assert [one.batch_id for one in commits if one.batch_id is not None] == [0, 1, 2]
     versions = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)

@@ -13,7 +13,7 @@ from deltalake import write_deltalake
 from store.local_world import NeedsSpark, no_session
 
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.direct import delta_source
+from lakehouse.direct import delta_source, following
 from lakehouse.direct import latest as merging
 from lakehouse.errors import TransientError
 from lakehouse.flows.following import RowsRemoved
@@ -230,9 +230,9 @@ def test_a_batch_that_was_cut_is_done_once(world, monkeypatch, at):
         raise ConnectionError("the process is gone")
 
     owner, name = {
-        "plan": (merging.LatestStream, "_newest"),
+        "plan": (merging.LatestStream, "_load"),
         "merge": (merging.LakeTable, "merge"),
-        "finish": (merging.SparkLog, "finish"),
+        "finish": (following.SparkLog, "finish"),
     }[at]
     with monkeypatch.context() as patched:
         patched.setattr(owner, name, die)
@@ -280,12 +280,54 @@ def test_rows_that_the_source_took_out_are_asked_about_and_followed(world):
     assert world.findings()["matches"].passed
 
 
+def test_rows_are_judged_and_columns_are_made_by_the_declaration(world):
+    told = {"event_time": {"column": "sku", "format": "yyyy-MM-dd HH:mm:ss", "earliest": "2020-01-01"}}
+    world.declare(
+        **told,
+        key="shop",
+        refuse={"no_number": "isnan(amount) OR abs(amount) > 1e3"},
+        columns={"day": "to_date(event_time)", "double": "amount * 2"},
+    )
+    texts = [
+        "2026-01-31 23:59:59",
+        "2019-12-31 00:00:00",
+        "2026-02-01 23:00:00",
+        "2026-02-03 00:00:00",
+        "nothing",
+        None,
+    ]
+    rows = [state(number, text, 1.0, number, amount=1.5) for number, text in enumerate(texts)]
+    rows += [state(10 + number, texts[0], 1.0, 10, amount=it) for number, it in enumerate([math.nan, -1e4, 1e3, None])]
+    rows += [state(12, texts[2], 0.5, 20, amount=7.0), state(None, texts[0], 1.0, 21)]
+    world.write(rows)
+    assert world.merge().batches[0].input_rows == len(rows)
+    found = {row["Shop"]: row for row in world.lake.delta(TABLE).to_pyarrow_table().to_pylist()}
+    assert set(found) == {0, 2, 12, 13}
+    first = found[0]
+    assert (first["event_time"], str(first["day"]), first["double"]) == (
+        datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC),
+        "2026-01-31",
+        3.0,
+    )
+    assert [found[number]["double"] for number in (12, 13)] == [2e3, None]
+    findings = world.findings()
+    assert findings["matches"].passed
+    assert findings["matches"].numbers["keys_in_source"] == 4
+    assert findings["keyed"].numbers == {"rows_without_key": 1}
+    [keyless] = findings["keyed"].sample
+    assert keyless["event_time"] == datetime(2026, 1, 31, 23, 59, 59, tzinfo=UTC)
+    world.lake.delta(TABLE).update(updates={"day": "'2026-02-02'"}, predicate='"Shop" = 0')
+    assert not world.findings()["matches"].passed
+
+
 def test_what_only_spark_can_merge_asks_for_a_session(world):
     world.write([state(1, "a", 1.0, 1)])
     for latest in (
-        {"columns": {"half": "amount / 2"}},
-        {"refuse": {"cheap": "amount < 1"}},
-        {"event_time": {"column": "_processing_time"}},
+        {"columns": {"half": "round(amount)"}},
+        {"columns": {"sku": "'x'"}},
+        {"refuse": {"cheap": "sku RLIKE 'a'"}},
+        {"event_time": {"column": "sku"}},
+        {"event_time": {"column": "sku", "format": "yyyy", "zone": "Europe/Berlin"}},
         {"key": ["sku", "amount"]},
         {"order": "of"},
         {"engine": "spark"},

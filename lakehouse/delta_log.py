@@ -1,0 +1,80 @@
+"""A Delta log read object by object: what a commit says, and which is the newest, without the state of the table.
+
+To open a table costs some requests for each commit since its last checkpoint. These cost what is asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from lakehouse.storage import ObjectMissing, ObjectStore
+
+CHECKPOINT_INTERVAL = {"delta.checkpointInterval": "10"}
+"""Spark's own interval, in commits. That of ``deltalake`` is 100, and whoever opens the table reads all since then."""
+_COMMIT = re.compile(r"(\d{20})\.json")
+
+
+def newest_version(store: ObjectStore, uri: str) -> int | None:
+    """The newest version of a table, or None when there is none: two requests, whatever the table's age.
+
+    Args:
+        store: Where it is.
+        uri: Its folder.
+    """
+    bucket, log = _place(uri)
+    checkpoint = _last_checkpoint(store, bucket, log)
+    after = None if checkpoint is None else f"{log}{checkpoint:020d}"
+    newest = checkpoint
+    for one in store.list(bucket, log, start_after=after):
+        found = _COMMIT.fullmatch(one.key.removeprefix(log))
+        if found:
+            newest = max(int(found[1]), newest or 0)
+    return newest
+
+
+def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[dict[str, Any]]:
+    """What commits say of themselves, the newest first, as ``DeltaTable.history`` gives it; a request a commit.
+
+    Args:
+        store: Where the table is.
+        uri: Its folder.
+        first: The oldest version; those before that the log has lost are left out.
+        last: The newest one.
+    """
+    found = []
+    for version in range(last, first - 1, -1):
+        try:
+            told = next((one["commitInfo"] for one in _actions(store, uri, version) if "commitInfo" in one), None)
+        except ObjectMissing:
+            break
+        if told is not None:
+            found.append({**told, "version": version})
+    return found
+
+
+def takes_rows_out(store: ObjectStore, uri: str, version: int) -> bool:
+    """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
+    try:
+        removed = [one["remove"] for one in _actions(store, uri, version) if "remove" in one]
+    except ObjectMissing:
+        return True
+    return any(one.get("dataChange", True) for one in removed)
+
+
+def _actions(store: ObjectStore, uri: str, version: int) -> list[dict[str, Any]]:
+    bucket, log = _place(uri)
+    return [json.loads(line) for line in store.read(bucket, f"{log}{version:020d}.json").splitlines() if line.strip()]
+
+
+def _last_checkpoint(store: ObjectStore, bucket: str, log: str) -> int | None:
+    try:
+        return int(json.loads(store.read(bucket, f"{log}_last_checkpoint"))["version"])
+    except (ObjectMissing, ValueError, KeyError, TypeError):
+        return None
+
+
+def _place(uri: str) -> tuple[str, str]:
+    bucket, _, folder = uri.partition("://")[2].partition("/")
+    return bucket, f"{folder.rstrip('/')}/_delta_log/"
