@@ -27,7 +27,8 @@ def tables(as_json: bool = Json) -> None:
 
     with command(as_json) as out:
         lake, now = Lake.open(say=out.say), datetime.now(UTC)
-        limits = {table.name: table.freshness for table in catalogue_or_none(lake.settings) if table.freshness}
+        declared = catalogue_or_none(lake.settings)
+        limits = {table.name: table.freshness for table in declared if table.freshness}
         told = []
         for one in states(lake, lake.table_names()):
             limit = limits.get(one.name)
@@ -35,6 +36,7 @@ def tables(as_json: bool = Json) -> None:
             told.append(
                 {
                     **asdict(one),
+                    "declared": one.name in declared.names,
                     "age_seconds": None if age is None else round(age),
                     "freshness_seconds": limit.total_seconds() if limit else None,
                     "fresh": None if limit is None or age is None else age <= limit.total_seconds(),
@@ -54,6 +56,8 @@ def tables(as_json: bool = Json) -> None:
         out.table(["table", "rows", "version", "files", "MB", "batch", "last write", "fresh", "where"], rows)
         if not told:
             out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
+        if declared.names and (others := [one["name"] for one in told if not one["declared"]]):
+            out.line(f"not declared, so nothing fills them; their data stay: {', '.join(others)}")
         out.result({"lake": lake.settings.lake_uri, "tables": told})
         if broken := [one for one in told if one["problem"]]:
             raise TerminalError(
