@@ -19,8 +19,9 @@ from lakehouse.checks.accounts_for_rows import missed_windows, same_window, wait
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME
-from lakehouse.flows.windowing import ROW, named, quoted
+from lakehouse.flows.windowing import ROW
 from lakehouse.flows.windows import Windows
+from lakehouse.spark_sql import named, quoted
 from lakehouse.streams.set_aside import LATE, quarantined
 from lakehouse.table import At, Catalogue, Table
 

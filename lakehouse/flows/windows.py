@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files, schema_of
-from lakehouse.flows.windowing import Windowing, quoted
+from lakehouse.flows.windowing import Windowing
+from lakehouse.spark_sql import quoted
 from lakehouse.table import CHECKS, At, Check
 
 if TYPE_CHECKING:
