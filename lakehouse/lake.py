@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -20,6 +20,7 @@ from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint
+from lakehouse.storage.store import deltalake_uri
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -106,7 +107,7 @@ class LakeTable(DeltaTable):
 
     def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
         self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
-        super().__init__(f"s3://{quote(self._folder)}", version, storage_options=endpoint.deltalake_options())
+        super().__init__(deltalake_uri(uri), version, storage_options=endpoint.deltalake_options())
 
     @cached_property
     def data_files(self) -> FileSystem:

@@ -29,6 +29,7 @@ from lakehouse.direct.part import invalid_rows
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake, LakeTable
+from lakehouse.storage.store import deltalake_uri
 from lakehouse.streams.progress import BatchProgress
 
 _KEYS = (
@@ -204,7 +205,7 @@ class LatestStream:
         if opened is None:
             feed = {"delta.enableChangeDataFeed": "true"} if self._merging.change_data_feed else {}
             DeltaTable.create(
-                self._lake.settings.table_uri(self._table).replace("s3a://", "s3://", 1),
+                deltalake_uri(self._lake.settings.table_uri(self._table)),
                 Schema.from_arrow(self._schema),
                 configuration={**feed, **self._statistics()},
                 storage_options=self._lake.endpoint.deltalake_options(),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import SecretStr
 
@@ -56,6 +56,12 @@ class StoreEndpoint:
             "AWS_ALLOW_HTTP": str(not self.secure).lower(),
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
         }
+
+
+def deltalake_uri(uri: str) -> str:
+    """A folder's full path as the ``deltalake`` library takes it: ``%``, ``#`` and ``?`` are escaped."""
+    scheme, _, folder = uri.partition("://")
+    return f"{'file' if scheme == 'file' else 's3'}://{quote(folder)}"
 
 
 @dataclass(frozen=True)

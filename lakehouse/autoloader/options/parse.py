@@ -16,7 +16,7 @@ from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
 from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
-from lakehouse.autoloader.options.places import glob, inbox, path, place
+from lakehouse.autoloader.options.places import glob, inbox, path, place, table_place
 from lakehouse.autoloader.options.reader_values import problems as reader_problems
 from lakehouse.autoloader.options.reader_values import shown_name
 from lakehouse.autoloader.options.values import (
@@ -211,7 +211,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("ignoreMissingFiles", "ignore_missing_files", flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", flag),
     Option("rescuedDataColumn", "rescued_data_column", some_text),
-    Option("badRecordsPath", "bad_records_path", place),
+    Option("badRecordsPath", "bad_records_path", table_place),
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", place),

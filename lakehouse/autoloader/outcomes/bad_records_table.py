@@ -19,7 +19,7 @@ from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import STAGED, FinishedBatch
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.storage.local_paths import LOCAL
-from lakehouse.storage.store import StoreEndpoint
+from lakehouse.storage.store import StoreEndpoint, deltalake_uri
 
 _TRIES = 10
 _WITH_STATISTICS = "file_path,sequence,quarantined_at"  # those of the texts would fill the log
@@ -39,7 +39,7 @@ class QuarantineTable:
         self._uri, (bucket, key) = uri, split_uri(uri)
         local = bucket == LOCAL
         self._options = {} if local else server().deltalake_options()
-        self._address = plain_uri(bucket, key) if local else f"s3://{bucket}/{key}"
+        self._address = deltalake_uri(plain_uri(bucket, key))
 
     def append_once(self, app_id: str, batches: Sequence[FinishedBatch], now: datetime) -> None:
         """Appends what the table does not have yet, in one commit.
