@@ -23,7 +23,7 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake, metadata_of, open_table
 from lakehouse.settings import Settings
-from lakehouse.storage.store import deltalake_uri
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress, OnBatch
 
 TABLE = "ops.batches"

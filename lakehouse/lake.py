@@ -15,12 +15,13 @@ from deltalake import DeltaTable
 from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectMissing, ObjectStore, StoreEndpoint
-from lakehouse.storage.store import deltalake_uri
+from lakehouse.storage.delta_paths import commit_uri, deltalake_uri, log_uri
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -152,7 +153,7 @@ def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
     except DeltaError as error:
         raise TableUnreadable(
             f"the Delta log of {uri.rstrip('/').rsplit('/', 1)[-1]} cannot be read: {str(error).splitlines()[0][:200]}",
-            where=f"{uri}/_delta_log/",
+            where=log_uri(uri),
             state="nothing was changed",
             next_command="lakehouse doctor   (then bring the damaged object back from a copy)",
         ) from error
@@ -285,7 +286,7 @@ class Lake:
 
     def _takes_out(self, table: str, version: int) -> bool:
         """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
-        key = f"{self.settings.table_uri(table)}/_delta_log/{version:020d}.json".split("/", 3)[3]
+        _, key = split_uri(commit_uri(self.settings.table_uri(table), version))
         try:
             actions = map(json.loads, self.store.read(self.settings.bucket, key).splitlines())
         except ObjectMissing:

@@ -246,6 +246,13 @@ class Server:
             start_new_session=True,
         )
 
+    def end(self) -> bool:
+        """Stops the server unless another command is starting or stopping it; True when one was running."""
+        if not self.folder.exists():
+            return False
+        with self.lock():
+            return self.stop()
+
     def stop(self, timeout_seconds: float = 20) -> bool:
         """Asks the server to end, then insists; True when one was running."""
         running = self.running()

@@ -24,8 +24,9 @@ from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
 from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table, paths_of
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.storage.store import StoreEndpoint, deltalake_uri
+from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
 

@@ -29,7 +29,7 @@ from lakehouse.direct.part import invalid_rows
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake, LakeTable
-from lakehouse.storage.store import deltalake_uri
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress
 
 _KEYS = (

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import TerminalError
 from lakehouse.lake import EMPTIED, Lake
+from lakehouse.storage.delta_paths import commit_uri
 
 _PLAIN = frozenset(
     {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns", "columnMapping"}
@@ -115,6 +116,6 @@ def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
         for path, size in zip(*(column.to_pylist() for column in adds.columns), strict=True)
     ]
     lines = [json.dumps({"commitInfo": about}), *(json.dumps({"remove": one}) for one in removes)]
-    bucket, log = split_uri(f"{uri}/_delta_log/{found.version + 1:020d}.json")
+    bucket, log = split_uri(commit_uri(uri, found.version + 1))
     lake.store.write(bucket, log, ("\n".join(lines) + "\n").encode(), if_absent=True)
     return found

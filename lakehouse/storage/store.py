@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
@@ -23,6 +23,10 @@ class ObjectMissing(TerminalError):
 
 class ObjectExists(TerminalError):
     """A write that asked for an absent (or an unchanged) object found another."""
+
+
+UNCHANGED = "nothing was changed by this call"
+"""The state that an error tells where a store has refused a call."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +60,6 @@ class StoreEndpoint:
             "AWS_ALLOW_HTTP": str(not self.secure).lower(),
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
         }
-
-
-def deltalake_uri(uri: str) -> str:
-    """A folder's full path as the ``deltalake`` library takes it: ``%``, ``#`` and ``?`` are escaped."""
-    scheme, _, folder = uri.partition("://")
-    return f"{'file' if scheme == 'file' else 's3'}://{quote(folder)}"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""CSV records: where one ends and the next begins, by Spark's quoting rules."""
+"""Where records of CSV begin and end, by Spark's rules for quotes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Dialect:
         self.special = re.compile("[" + re.escape(self.quote + self.escape + self.escape_escape) + "]|\\Z")
 
     def record(self, text: str, at: int) -> tuple[Tokens, int]:
-        """The values of the record that begins at ``at``, and where the next one begins."""
+        """The values of the record that begins at ``at``, and where the next record begins."""
         values: Tokens = []
         quoted = False
         while True:
@@ -61,7 +61,7 @@ class Dialect:
             while self.leading and at < len(text) and text[at] <= " " and not text.startswith(self.after, at):
                 at += 1
             if at >= len(text) or text.startswith(self.after, at):
-                # as Spark's parser: blanks at the very end are a value when a quoted one came before
+                # as Spark's parser: blanks at the very end are a value when a quoted value came before
                 values.append(self.empty if quoted and start < at == len(text) else None)
             elif text[at] == self.quote:
                 end = text.find(self.quote, at + 1)
@@ -117,7 +117,7 @@ class Dialect:
         return "".join(out), min(after, len(text))
 
     def _escaped(self, text: str, at: int, before: str, out: list[str]) -> tuple[str, int]:
-        """Takes a quote or an escape; what the next character has before it, and where that is."""
+        """Takes a quote or an escape. Returns what is before the next character, and where that is."""
         char = text[at]
         if char == self.escape and before and before == self.escape_escape:
             out.append(self.escape)
@@ -133,7 +133,7 @@ class Dialect:
         return char, at + 1
 
     def _unquoted(self, text: str, at: int, out: list[str]) -> int:
-        """Takes what follows a closing quote and an escape; where the value's separator is."""
+        """Takes what follows a closing quote and an escape. Returns where the value's separator is."""
         before = self.escape
         while at < len(text) and not text.startswith(self.after, at):
             if text[at] in (self.quote, self.escape):
@@ -151,7 +151,7 @@ class Dialect:
         return value.rstrip(_BLANK) if self.trailing else value, stop
 
     def skips(self, line: str) -> bool:
-        """Whether a line is none of the records."""
+        """Whether a line is no record: it is blank, or a comment."""
         return not line.strip(_BLANK) or bool(self.comment and line.startswith(self.comment))
 
     def records(self, data: bytes) -> Iterator[tuple[Tokens, str, int]]:
@@ -174,7 +174,7 @@ class Dialect:
             at, first = end, False
 
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """Whole records: of lines in blocks, else all at once, with the ends of lines that the first one has.
+        """Blocks of whole records. With ``multiline`` the file is one block, with line feeds for its line ends.
 
         The first lines are left out as ``skiprows`` says, whatever they are.
         """

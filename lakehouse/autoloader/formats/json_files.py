@@ -37,7 +37,7 @@ def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
 
 
 def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
-    """The columns of all files; with ``singleVariantColumn`` that one, and no file is looked at."""
+    """The columns of all files; with ``singleVariantColumn`` that column alone, and no file is read."""
     if column := reader.get(_VARIANT):
         return StructType().add(column, VariantType())
     from lakehouse.autoloader.formats.json import infer_json
@@ -47,7 +47,7 @@ def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], i
 
 
 def _in_utf8(data: bytes, reader: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
-    """The text in the encoding that the parsers read, and the options without another."""
+    """The text in UTF-8, and the options without its former encoding."""
     if not (encoding := encoding_of(reader)):
         return data, reader
     others = {name: value for name, value in reader.items() if name not in ("encoding", "charset")}

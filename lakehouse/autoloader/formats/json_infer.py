@@ -141,7 +141,7 @@ class Inference:
         return T.StringType()
 
     def final(self, found: T.DataType) -> T.DataType | None:
-        """Without structs that have no field, and with strings for what was always null."""
+        """The type without structs that have no field; what was always null is a string."""
         if isinstance(found, T.ArrayType):
             element = self.final(found.elementType)
             return None if element is None else T.ArrayType(element)

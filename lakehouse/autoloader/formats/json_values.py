@@ -244,7 +244,7 @@ def _texts(parse: Parse, otherwise: Parse = lambda text: None) -> Converter:
 
 
 def _days(text: str) -> int | None:
-    """Spark still takes a day's number in a string, where it is too short for a year."""
+    """The number of a day in a string: Spark reads it where it is too short for a year."""
     return int(text) if re.fullmatch(r"[+-]?[0-9]{1,3}", text) else None
 
 

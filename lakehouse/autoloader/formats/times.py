@@ -1,4 +1,4 @@
-"""Timestamps and dates in the text of CSV and JSON, as Spark reads them: without a pattern, and by the common ones."""
+"""Timestamps and dates in the text of CSV and JSON, as Spark reads them: without a pattern, or by a common one."""
 
 from __future__ import annotations
 

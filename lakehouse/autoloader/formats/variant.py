@@ -57,10 +57,10 @@ def parse_variant_lines(
     corrupt_column: str | None = None,
     rescued_column: str | None = None,
 ) -> Rows:
-    """One row a line that is not blank, or with the reader option ``multiline`` one of all; see ``parse_json_lines``.
+    """A row for each line that is not blank; with the reader option ``multiline`` one row. See ``parse_json_lines``.
 
     A line that is no JSON, has a name twice in an object, is nested more than 1,000 deep or grows past 128 MiB, is
-    malformed: NULL, and its text in the corrupt record column, else in the rescued one.
+    malformed: NULL, and its text in the corrupt record column, else in the rescued column.
 
     Raises:
         ConfigurationError: another column than these is asked for, or an option that would be ignored.
@@ -88,7 +88,7 @@ def parse_variant_lines(
 
 
 def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescued: str | None) -> None:
-    """Raises ``ConfigurationError`` where files shall fill other columns than the one that takes records whole."""
+    """Raises ``ConfigurationError`` where the schema has other columns of files than the VARIANT of a whole record."""
     wanted = [one for one in schema.fields if one.name not in (corrupt, rescued)]
     if [(one.name, one.dataType) for one in wanted] != [(name, T.VariantType())]:
         raise ConfigurationError(
@@ -101,7 +101,7 @@ def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescue
 
 @dataclass
 class _Documents:
-    """What lines gave: for each row its variant, the text of a line that did not become one, and its record."""
+    """What lines gave: for each row its variant, the text where a line became no variant, and its record."""
 
     reader: Mapping[str, str]
     path_at: PathAt

@@ -67,7 +67,7 @@ def parse_xml(file: IO[bytes], target: Target) -> Iterator[Rows]:
 
 
 def infer_xml(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
-    """The columns of all files that are whole; with ``singleVariantColumn`` that one, and no file is looked at."""
+    """The columns of all files that are whole; with ``singleVariantColumn`` that column alone, and no file is read."""
     if column := reader.get(_VARIANT):
         return StructType().add(column, VariantType())
     inference = XmlInference(reader, Shape(reader), infer_column_types=infer_column_types)

@@ -68,7 +68,7 @@ class XmlInference(Inference):
             return number
         for of_time, parse in self._times:
             if of_time == T.TimestampType() and not self._any_moment and not value[:4].isdigit():
-                continue  # of a time of day alone Spark makes one of today
+                continue  # Spark makes a time of day a timestamp of today
             try:
                 if parse(value) is not None:
                     return of_time
@@ -94,7 +94,7 @@ class XmlInference(Inference):
             return None
 
     def merge(self, one: T.DataType, other: T.DataType) -> T.DataType:
-        """See ``Inference``; a value is an array of one, and the text of an element that has more."""
+        """See ``Inference``. A value counts as an array of one element, and as the text of an element that has more."""
         for left, right in ((one, other), (other, one)):
             if isinstance(left, T.ArrayType) and not isinstance(right, T.ArrayType | T.NullType):
                 return T.ArrayType(self.merge(left.elementType, right))

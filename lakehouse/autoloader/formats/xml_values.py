@@ -56,11 +56,11 @@ class Shape:
                 yield self.value_tag, part
 
     def has_attributes(self, element: Element) -> bool:
-        """Whether it has some that count."""
+        """Whether it has attributes, and attributes are read."""
         return bool(element.attributes) and self._attributes
 
     def trimmed(self, text: str) -> str | None:
-        """The text without what counts for nothing; None where it stands for NULL."""
+        """The text without blanks that count for nothing; None where it stands for NULL."""
         if self.trims:
             text = text.strip(BLANKS)
         return None if text == self.null else text

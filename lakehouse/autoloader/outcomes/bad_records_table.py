@@ -18,8 +18,9 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import STAGED, FinishedBatch
 from lakehouse.errors import TerminalError, TransientError
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.local_paths import LOCAL
-from lakehouse.storage.store import StoreEndpoint, deltalake_uri
+from lakehouse.storage.store import StoreEndpoint
 
 _TRIES = 10
 _WITH_STATISTICS = "file_path,sequence,quarantined_at"  # those of the texts would fill the log
