@@ -1,4 +1,4 @@
-"""Removing rows of a declared table on purpose: which may be, by what they are known, and what follows for others."""
+"""Removing rows of a declared table on purpose: which rows may go, and what computed tables do about it."""
 
 from __future__ import annotations
 

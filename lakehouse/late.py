@@ -54,7 +54,7 @@ def table_of_windows(catalogue: Catalogue, name: str | None = None) -> Table:
     """The table of windows of that name; the only one where no name is given.
 
     Raises:
-        ConfigurationError: there is none, or no such one, or one of several has to be chosen.
+        ConfigurationError: there is no such table, or one of several has to be chosen.
     """
     known = [table for table in catalogue if isinstance(table.flow, Windows)]
     found = [table for table in known if name in (None, table.name)]

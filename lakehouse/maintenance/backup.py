@@ -1,4 +1,4 @@
-"""A backup of a stream's place: checkpoint, versions of its schema, and which versions of its tables belong to them.
+"""A backup of a stream's place: its checkpoint, its schema's versions, and the versions of its tables.
 
 It is at ``_backups/<table>/<UTC time>/`` in the lake, and complete when its manifest is there. The journal is not
 copied: it only grows, several streams read by it, and the manifest says the place in it. Receipts and the place in
