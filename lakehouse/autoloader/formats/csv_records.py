@@ -13,11 +13,11 @@ from pyarrow import csv
 
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
+from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.options.reader_values import MOST_CHARACTERS, separator
 from lakehouse.errors import ConfigurationError
 
-_BLANK = "".join(map(chr, range(33)))
-_BLANK_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
+BLANKS_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
 _FIXED = {"unescapedquotehandling": "STOP_AT_DELIMITER"}
 _END = re.compile(rb"\r\n|\n|\r")
 Tokens = list[str | None]
@@ -72,7 +72,7 @@ class Dialect:
             else:
                 quoted = False
                 stop = self._stop(text, at)
-                value = text[at:stop].rstrip(_BLANK) if self.trailing else text[at:stop]
+                value = text[at:stop].rstrip(BLANKS) if self.trailing else text[at:stop]
                 values.append(value or (None if stop < len(text) else self.empty))
                 at = stop
             if at >= len(text) or text[at] == "\n":
@@ -148,11 +148,11 @@ class Dialect:
         value = self.quote + "".join(out) + self.quote + text[at:stop]
         if after > at and stop == len(text) and text[after + 1 : after + 2] == self.quote:
             value += self.quote  # as Spark's parser does at the end of its input
-        return value.rstrip(_BLANK) if self.trailing else value, stop
+        return value.rstrip(BLANKS) if self.trailing else value, stop
 
     def skips(self, line: str) -> bool:
         """Whether a line is no record: it is blank, or a comment."""
-        return not line.strip(_BLANK) or bool(self.comment and line.startswith(self.comment))
+        return not line.strip(BLANKS) or bool(self.comment and line.startswith(self.comment))
 
     def records(self, data: bytes) -> Iterator[tuple[Tokens, str, int]]:
         """Values, text and end of each record of whole lines (with ``multiline``, of a whole file)."""
@@ -201,7 +201,7 @@ class Dialect:
             return None
         if self.comment and (data.startswith(self.comment.encode()) or b"\n" + self.comment.encode() in data):
             return None
-        if not self.multi and (width == 1 or self.sep <= " ") and _BLANK_LINE.search(data):
+        if not self.multi and (width == 1 or self.sep <= " ") and BLANKS_LINE.search(data):
             return None
         if quote in data and not self._plainly_quoted(data, sep, quote):
             return None
@@ -230,7 +230,7 @@ class Dialect:
         columns = [column.combine_chunks() for column in table.columns]
         if self.leading:
             trim = pc.utf8_trim if self.trailing else pc.utf8_ltrim
-            columns = [trim(column, _BLANK) for column in columns]
+            columns = [trim(column, BLANKS) for column in columns]
         empty = None if self.leading else self.empty
         return [pc.if_else(pc.equal(one, ""), empty, one) for one in columns] if empty != "" else columns
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SINGLE_VARIANT = "singlevariantcolumn"
+"""The reader's option that names the column for whole records."""
 Reader = Mapping[str, str]
 """Options of a format's reader, their names in lower case."""
 
@@ -19,9 +21,9 @@ def words(*texts: str) -> tuple[str, ...]:
     return tuple(sorted(" ".join(texts).split(), key=str.lower))
 
 
-def is_true(reader: Reader, name: str) -> bool:
-    """Whether an option of the reader is there and true."""
-    return reader.get(name, "").lower() == "true"
+def is_true(reader: Reader, name: str, default: bool = False) -> bool:
+    """Whether an option of the reader is true; ``default`` where it is not given."""
+    return reader.get(name, str(default)).strip().lower() == "true"
 
 
 def encoding_of(reader: Reader) -> str:

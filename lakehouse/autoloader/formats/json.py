@@ -30,10 +30,10 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.encoding import refuse_wide
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_fast import FastReader
 from lakehouse.autoloader.formats.json_infer import infer_json
 from lakehouse.autoloader.formats.json_rows import Part, RowReader, in_order
-from lakehouse.autoloader.formats.json_text import is_true
 from lakehouse.autoloader.formats.rows import PathAt, Rows
 
 __all__ = ["infer_json", "parse_json_lines"]

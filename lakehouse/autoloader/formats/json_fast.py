@@ -12,7 +12,8 @@ import pyarrow.json as pj
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lakehouse.autoloader.formats.json_text import MAX_DEPTH, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import MAX_DEPTH
 
 _TYPES = (
     *(T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType),

@@ -9,10 +9,8 @@ from typing import IO
 from pyspark.sql.types import StructType, VariantType
 
 from lakehouse.autoloader.formats.encoding import to_utf8
-from lakehouse.autoloader.formats.format import encoding_of
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT, encoding_of
 from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
-
-_VARIANT = "singlevariantcolumn"
 
 
 def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
@@ -27,7 +25,7 @@ def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
 def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
     """Rows of whole lines. Errors as ``json.parse_json_lines``."""
     columns = {"corrupt_column": target.corrupt, "rescued_column": target.rescued}
-    if _VARIANT in target.reader:
+    if SINGLE_VARIANT in target.reader:
         from lakehouse.autoloader.formats.variant import parse_variant_lines
 
         return parse_variant_lines(data, target.schema, reader=target.reader, path_at=path_at, **columns)
@@ -38,7 +36,7 @@ def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
 
 def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
     """The columns of all files; with ``singleVariantColumn`` that column alone, and no file is read."""
-    if column := reader.get(_VARIANT):
+    if column := reader.get(SINGLE_VARIANT):
         return StructType().add(column, VariantType())
     from lakehouse.autoloader.formats.json import infer_json
 

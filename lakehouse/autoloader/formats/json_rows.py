@@ -10,19 +10,19 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.collected import Collector, Part
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_text import (
+    BLANK,
     LineScanner,
     Malformed,
     Members,
     Spelling,
     SpellingNeeded,
-    is_true,
 )
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
 from lakehouse.autoloader.formats.rows import QUARANTINE, PathAt
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 
-_BLANK = " \t\r\n"
 _BOM = "\ufeff"
 
 
@@ -163,7 +163,7 @@ class RowReader(Collector):
                 self.document(part, record)
             return
         line = line.removeprefix(_BOM)
-        text = line.lstrip(_BLANK)
+        text = line.lstrip(BLANK)
         if not text:
             return
         try:

@@ -12,6 +12,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
+from lakehouse.autoloader.formats.format import is_true
+
+BLANK = " \t\r\n"
+"""The white space of JSON."""
 MAX_DEPTH = 1000
 MAX_DIGITS = 1000
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -75,11 +79,6 @@ class Spelling(Enum):
     NONE = "none"
     FIELDS = "those that are a field of the document"
     ALL = "all"
-
-
-def is_true(reader: Mapping[str, str], option: str, default: bool = False) -> bool:
-    """A boolean reader option."""
-    return reader.get(option, str(default)).strip().lower() == "true"
 
 
 def integer(text: str) -> Integer:

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError

@@ -20,7 +20,9 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT, is_true
 from lakehouse.autoloader.formats.json_text import (
+    BLANK,
     MAX_DEPTH,
     Float,
     Integer,
@@ -28,18 +30,15 @@ from lakehouse.autoloader.formats.json_text import (
     Malformed,
     Members,
     Spelling,
-    is_true,
 )
 from lakehouse.autoloader.formats.json_values import NON_FINITE, check_options
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 from lakehouse.errors import ConfigurationError
 
-OPTION = "singlevariantcolumn"
 SIZE_LIMIT = 128 << 20
 """Spark's limit for a value's bytes, and for those of its field names."""
 
-_BLANK = " \t\r\n"
 _NULL, _TRUE, _FALSE = b"\x00", b"\x04", b"\x08"
 _SHORT = [bytes([size << 2 | 1]) for size in range(64)]
 _LONG_STRING = b"\x40"
@@ -67,7 +66,7 @@ def parse_variant_lines(
         BadFile: in the mode FAILFAST a record is malformed.
     """
     check_options(reader)
-    name = reader[OPTION]
+    name = reader[SINGLE_VARIANT]
     require_variant(schema, name, corrupt_column, rescued_column)
     found = _Documents(reader, path_at)
     if is_true(reader, "multiline"):
@@ -116,7 +115,7 @@ class _Documents:
     def read(self, data: bytes, record: int) -> None:
         """Takes in a document; blank text is none."""
         line = data.decode(errors="replace").removeprefix("\ufeff")
-        text = line.lstrip(_BLANK)
+        text = line.lstrip(BLANK)
         if not text:
             return
         value, rest = None, False

@@ -7,11 +7,12 @@ from decimal import InvalidOperation
 
 from pyspark.sql import types as T  # noqa: N812
 
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_infer import Inference, decimal_of, struct_of
-from lakehouse.autoloader.formats.json_text import is_true
 from lakehouse.autoloader.formats.text import parser_of
+from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.formats.xml_records import Element
-from lakehouse.autoloader.formats.xml_values import BLANKS, DATES, Item, Shape
+from lakehouse.autoloader.formats.xml_values import DATES, Item, Shape
 
 _LEVELS = 30  # as for JSON
 _LONG_DIGITS = 40
