@@ -285,7 +285,7 @@ class Lake:
         ]
 
     def _takes_out(self, table: str, version: int) -> bool:
-        """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
+        """Whether a commit removes files for what is in them; a commit that the log has lost counts as such."""
         _, key = split_uri(commit_uri(self.settings.table_uri(table), version))
         try:
             actions = map(json.loads, self.store.read(self.settings.bucket, key).splitlines())

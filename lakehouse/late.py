@@ -51,7 +51,7 @@ class LateReplay:
 
 
 def table_of_windows(catalogue: Catalogue, name: str | None = None) -> Table:
-    """The table of windows of that name; the only one where no name is given.
+    """The table of windows of that name; without a name the only table of windows.
 
     Raises:
         ConfigurationError: there is no such table, or one of several has to be chosen.

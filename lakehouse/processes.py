@@ -27,7 +27,7 @@ from filelock import FileLock
 from lakehouse.errors import ConfigurationError
 
 _STARTED = "--- started"
-_LOG_LIMIT_BYTES = 20_000_000  # one old log is kept beside the new one, so a folder never holds more than twice this
+_LOG_LIMIT_BYTES = 20_000_000  # an old log is kept beside the new log, so a folder never holds more than twice this
 
 
 def free_port() -> int:

@@ -183,7 +183,7 @@ def existing(lake: Lake, names: Sequence[str]) -> list[str]:
     """The tables of these names; all that are there when none is named.
 
     Raises:
-        ConfigurationError: one is not there.
+        ConfigurationError: a table is not there.
     """
     for name in names:
         require_name(name)
@@ -213,7 +213,7 @@ def _is_rewritten(lake: Lake, catalogue: Catalogue, name: str) -> bool:
 
 
 def _whole_reads(lake: Lake, catalogue: Catalogue, name: str) -> dict[str, int]:
-    """Tables that are computed as a whole from this one, each with the version that it was computed from last."""
+    """Tables that are computed as a whole from this table, each with the version that it was computed from last."""
     found = {}
     for reader in catalogue.readers(name):
         opened = lake.delta(reader.name) if getattr(reader.flow, "mode", "") == "recompute" else None

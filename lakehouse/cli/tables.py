@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.cli.output import Json, Output, command
+from lakehouse.plain_text import sized
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lake, LakeTable
@@ -132,15 +133,15 @@ def detail(table: Named, as_json: bool = Json) -> None:
         lines: dict[str, Any] = {
             "where": found.uri,
             "version": found.version,
-            "rows": f"{found.rows:,} in {found.files:,} files, {(found.size_bytes or 0) / 1e6:,.2f} MB",
+            "rows": f"{found.rows:,} in {found.files:,} files, {sized(found.size_bytes or 0)}",
             "newest batch": _batch(found.last_batch, found.planned_batch) or "none: no stream writes it",
             "last write": _moment(found.last_write),
             "written now by": holder.described() if holder else "nobody",
-            "file sizes": f"{how.smallest_bytes / 1e6:,.2f} to {how.largest_bytes / 1e6:,.2f} MB, half of them up to "
-            f"{how.median_bytes / 1e6:,.2f} MB; {how.small_files:,} below {how.target_bytes / 1e6:,.0f} MB",
-            "older versions": f"{share.old.objects:,} files, {share.old.size_bytes / 1e6:,.2f} MB",
-            "never committed": f"{share.unnamed.objects:,} files, {share.unnamed.size_bytes / 1e6:,.2f} MB",
-            "log": f"{share.log.objects:,} objects, {share.log.size_bytes / 1e6:,.2f} MB",
+            "file sizes": f"{sized(how.smallest_bytes)} to {sized(how.largest_bytes)}, half of them up to "
+            f"{sized(how.median_bytes)}; {how.small_files:,} below {sized(how.target_bytes)}",
+            "older versions": f"{share.old.objects:,} files, {sized(share.old.size_bytes)}",
+            "never committed": f"{share.unnamed.objects:,} files, {sized(share.unnamed.size_bytes)}",
+            "log": f"{share.log.objects:,} objects, {sized(share.log.size_bytes)}",
             "read by": ", ".join(
                 f"{name} (has read up to version {version})" for name, version in sorted(needs.items())
             )

@@ -42,7 +42,7 @@ def load(folder: Path, name: str) -> ModuleType:
 
 
 def text_of(module: ModuleType) -> str:
-    """The text of a module; empty for one that has none."""
+    """The text of a module; empty where it has none."""
     file = getattr(module, "__file__", None)
     return Path(file).read_text() if file and file.endswith(".py") else ""
 
@@ -50,7 +50,7 @@ def text_of(module: ModuleType) -> str:
 def with_plain_text(rows: DataFrame) -> DataFrame:
     """The same rows, without the collation that Spark Connect gives to the text that a function of Python returns.
 
-    It is the one that all text has anyway. But Spark writes it out in the table's log, and then nobody but Spark can
+    All text has that collation anyway. But Spark writes it out in the table's log, and then nobody but Spark can
     open the table.
     """
     from lakehouse.autoloader.schema.hints import written

@@ -120,7 +120,7 @@ class Windows(Windowing):
 
 
 def _create(spark: SparkSession, table_uri: str, schema: StructType) -> None:
-    """Makes the table, empty: a MERGE needs one. Leaves one that exists alone."""
+    """Makes the table, empty, because a MERGE needs a table. A table that exists is left alone."""
     from pyspark.sql.types import StructField, StructType
 
     columns = StructType([StructField(one.name, one.dataType) for one in schema.fields])

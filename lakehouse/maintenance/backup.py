@@ -167,7 +167,7 @@ def backups(lake: Lake, table: str) -> list[Backup]:
 
 
 def chosen(lake: Lake, table: str, taken: str | None) -> Backup:
-    """The backup of that name, or the one that begins so; the newest when none is named.
+    """The backup whose name is, or begins with, the given text; the newest without a text.
 
     Raises:
         ConfigurationError: there is none, or more than one begins so.

@@ -15,6 +15,7 @@ import pyarrow as pa
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import TerminalError
 from lakehouse.lake import EMPTIED, Lake
+from lakehouse.plain_text import sized
 from lakehouse.storage.delta_paths import commit_uri
 
 _PLAIN = frozenset(
@@ -42,7 +43,7 @@ class Emptied:
     def step(self, table: str) -> str:
         """A sentence for the user."""
         return (
-            f"empty {table}: its {self.rows:,} rows in {self.files:,} files ({self.size_bytes / 1e6:,.1f} MB) stay in "
+            f"empty {table}: its {self.rows:,} rows in {self.files:,} files ({sized(self.size_bytes)}) stay in "
             f"version {self.version}; until a VACUUM removes it, RESTORE TABLE {table} TO VERSION AS OF {self.version} "
             "brings them back"
         )
@@ -84,7 +85,7 @@ def require_emptiable(lake: Lake, uri: str) -> None:
 
 
 def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
-    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
+    """Empties the table at ``uri`` in one commit, also a table without rows; None when there is no table.
 
     Raises:
         TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.

@@ -55,7 +55,7 @@ def forget(
     then: Then = "ask",
     really: bool = False,
 ) -> Forgotten:
-    """Removes the rows that a condition names; or, without one, all but the newest copy of each key.
+    """Removes the rows that a condition names; without a condition, all but the newest copy of each key.
 
     Args:
         spark: A session.

@@ -29,7 +29,7 @@ from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
 from lakehouse.maintenance.file_rows import record_folder
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import counted, sized
 from lakehouse.storage.delta_paths import commit_uri
 
 _log = logging.getLogger(__name__)
@@ -220,7 +220,7 @@ def _steps(
     if objects_of(lake, table):
         steps.append("keep the checkpoint as it is now in a backup of its own")
     at = "before its first batch" if backup.finished is None else f"at batch {backup.finished}"
-    size = f"{counted(len(backup.objects), 'object')}, {backup.size_bytes / 1e3:,.1f} kB"
+    size = f"{counted(len(backup.objects), 'object')}, {sized(backup.size_bytes)}"
     steps.append(f"put the checkpoint of {backup.taken} back: it stands {at} ({size})")
     if back and opened is not None and backup.delta_version is not None:
         steps.append(

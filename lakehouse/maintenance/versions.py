@@ -43,7 +43,7 @@ class TakenBack:
         version: The older version.
         newest: The version before it was done.
         rows_before: Rows of the newest version.
-        rows_after: Rows of the older one: the next run adds those of the files that came after it.
+        rows_after: Rows of the older version: the next run adds those of the files that came after it.
         again: Files that the next run loads again.
         again_rows: The rows that they gave.
         readers: Tables that are computed from it.

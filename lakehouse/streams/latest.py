@@ -70,7 +70,7 @@ def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = Fa
         rows: Not a stream.
         table_uri: Where.
         change_data_feed: Whether the table tells what changed, from its first row on.
-        anew: Whether the table exists, was emptied, and may get other columns. Otherwise one that exists is left alone.
+        anew: Whether the table exists, was emptied, and may get other columns. Otherwise a table is left alone.
     """
     empty = rows.limit(0).write.format("delta")
     if not anew:

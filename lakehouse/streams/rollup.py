@@ -86,7 +86,7 @@ class RollupWriter:
     """For ``foreachBatch`` of ``changes_of``: computes the parts that changed anew, and replaces them.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and what changed after the batch names its part again in a later one.
+    are then, and what changed after the batch names its part again in a later batch.
 
     Attributes:
         source_uri: The table that is read.

@@ -1,4 +1,4 @@
-"""Wider columns for a table whose stream got wider ones: Delta widens some by itself, and others only when told."""
+"""Widens the columns of a table whose stream got wider columns. Delta widens some by itself, others only when told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table at ``badRecordsPath``: a row for each record that gave none, exactly once.
+"""The table at ``badRecordsPath``: a row for each record that the stream's table has not, exactly once.
 
 Each append carries Delta's transaction of its stream with the number of the batch's last file as its version. So it is
 in the table once, whoever repeats it and whenever.
@@ -29,7 +29,7 @@ _SCHEMA = pa.schema([*STAGED, ("batch_end", pa.int64()), ("quarantined_at", pa.t
 
 
 class QuarantineTable:
-    """A Delta table of bad records; several streams may share one.
+    """A Delta table of bad records; several streams may share it.
 
     Args:
         uri: Its folder, as ``badRecordsPath`` says.
