@@ -23,6 +23,7 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake, metadata_of, open_table
 from lakehouse.settings import Settings
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress, OnBatch
 
 TABLE = "ops.batches"
@@ -174,7 +175,7 @@ def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
     for attempt in range(_TRIES):
         try:
             write_deltalake(
-                uri.replace("s3a://", "s3://", 1),
+                deltalake_uri(uri),
                 data,
                 partition_by=["day"],
                 mode="append",

@@ -9,7 +9,9 @@ import json
 import re
 from typing import Any
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.storage import ObjectMissing, ObjectStore
+from lakehouse.storage.delta_paths import commit_uri, log_uri
 
 CHECKPOINT_INTERVAL = {"delta.checkpointInterval": "10"}
 """Spark's own interval, in commits. That of ``deltalake`` is 100, and whoever opens the table reads all since then."""
@@ -23,7 +25,7 @@ def newest_version(store: ObjectStore, uri: str) -> int | None:
         store: Where it is.
         uri: Its folder.
     """
-    bucket, log = _place(uri)
+    bucket, log = split_uri(log_uri(uri))
     checkpoint = _last_checkpoint(store, bucket, log)
     after = None if checkpoint is None else f"{log}{checkpoint:020d}"
     newest = checkpoint
@@ -64,8 +66,7 @@ def takes_rows_out(store: ObjectStore, uri: str, version: int) -> bool:
 
 
 def _actions(store: ObjectStore, uri: str, version: int) -> list[dict[str, Any]]:
-    bucket, log = _place(uri)
-    return [json.loads(line) for line in store.read(bucket, f"{log}{version:020d}.json").splitlines() if line.strip()]
+    return [json.loads(line) for line in store.read(*split_uri(commit_uri(uri, version))).splitlines() if line.strip()]
 
 
 def _last_checkpoint(store: ObjectStore, bucket: str, log: str) -> int | None:
@@ -73,8 +74,3 @@ def _last_checkpoint(store: ObjectStore, bucket: str, log: str) -> int | None:
         return int(json.loads(store.read(bucket, f"{log}_last_checkpoint"))["version"])
     except (ObjectMissing, ValueError, KeyError, TypeError):
         return None
-
-
-def _place(uri: str) -> tuple[str, str]:
-    bucket, _, folder = uri.partition("://")[2].partition("/")
-    return bucket, f"{folder.rstrip('/')}/_delta_log/"

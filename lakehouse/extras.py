@@ -1,4 +1,4 @@
-"""Parts of the library that are installed only when asked for, and what to say when one is missing."""
+"""Parts of the library that are installed only on demand, and what to say when a part is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removing rows of a declared table on purpose: which may be, by what they are known, and what follows for others."""
+"""Removing rows of a declared table on purpose: which rows may go, and what computed tables do about it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, cast, get_args
 from lakehouse.checks.unique import Unique
 from lakehouse.declaration import read_catalogue
 from lakehouse.engine.conf import TRANSACTION
-from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.forget import Forgotten, Then, accept_removals, forget
+from lakehouse.maintenance.forget import Forgotten, Then, accept_removals, forget, no_forgetting
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -19,11 +18,7 @@ if TYPE_CHECKING:
 def require_named_rows(where: str | None, duplicates: bool, already_removed: bool) -> None:
     """Raises ConfigurationError unless rows to be forgotten are named in exactly one way."""
     if [where is not None, duplicates, already_removed].count(True) != 1:
-        raise _no_forgetting("say which rows", "give one of --where CONDITION, --duplicates, --already-removed")
-
-
-def _no_forgetting(what: str, next_command: str) -> ConfigurationError:
-    return ConfigurationError(what, where="lakehouse forget", state="nothing was changed", next_command=next_command)
+        raise no_forgetting("say which rows", "give one of --where CONDITION, --duplicates, --already-removed")
 
 
 def forget_rows(
@@ -59,13 +54,13 @@ def forget_rows(
     require_named_rows(where, duplicates, already_removed)
     table_ = read_catalogue(lake.settings)[table]
     if table_.flow.reads:
-        raise _no_forgetting(
+        raise no_forgetting(
             f"{table} is computed from another table, and would have the rows again",
             "remove them from the bronze table, with --then follow",
         )
     choice = then or ("follow" if duplicates else lake.settings.after_removals)
     if choice not in get_args(Then):
-        raise _no_forgetting(f"--then {choice} is no choice", "give one of ask, follow, keep")
+        raise no_forgetting(f"--then {choice} is no choice", "give one of ask, follow, keep")
     if already_removed:
         return accept_removals(lake, table, really=really), choice
     key = next((check.columns for check in table_.checks if isinstance(check, Unique)), ())

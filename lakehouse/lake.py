@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import pyarrow as pa
 from deltalake import DeltaTable
@@ -21,6 +21,7 @@ from lakehouse.events.setup import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint
+from lakehouse.storage.delta_paths import deltalake_uri, log_uri
 
 if TYPE_CHECKING:
     from pyarrow.dataset import Dataset
@@ -109,7 +110,7 @@ class LakeTable(DeltaTable):
     def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
         self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
         self._transactions: dict[tuple[int, str], int | None] = {}
-        super().__init__(f"s3://{quote(self._folder)}", version, storage_options=endpoint.deltalake_options())
+        super().__init__(deltalake_uri(uri), version, storage_options=endpoint.deltalake_options())
 
     @cached_property
     def data_files(self) -> FileSystem:
@@ -161,7 +162,7 @@ def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
     except DeltaError as error:
         raise TableUnreadable(
             f"the Delta log of {uri.rstrip('/').rsplit('/', 1)[-1]} cannot be read: {str(error).splitlines()[0][:200]}",
-            where=f"{uri}/_delta_log/",
+            where=log_uri(uri),
             state="nothing was changed",
             next_command="lakehouse doctor   (then bring the damaged object back from a copy)",
         ) from error

@@ -19,8 +19,9 @@ from lakehouse.checks.accounts_for_rows import missed_windows, same_window, wait
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME
-from lakehouse.flows.windowing import ROW, named, quoted
+from lakehouse.flows.windowing import ROW
 from lakehouse.flows.windows import Windows
+from lakehouse.spark_sql import named, quoted
 from lakehouse.streams.set_aside import LATE, quarantined
 from lakehouse.table import At, Catalogue, Table
 
@@ -50,10 +51,10 @@ class LateReplay:
 
 
 def table_of_windows(catalogue: Catalogue, name: str | None = None) -> Table:
-    """The table of windows of that name; the only one where no name is given.
+    """The table of windows of that name; without a name the only table of windows.
 
     Raises:
-        ConfigurationError: there is none, or no such one, or one of several has to be chosen.
+        ConfigurationError: there is no such table, or one of several has to be chosen.
     """
     known = [table for table in catalogue if isinstance(table.flow, Windows)]
     found = [table for table in known if name in (None, table.name)]

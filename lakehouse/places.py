@@ -48,12 +48,12 @@ class Place:
 
 
 def has_stream(table: Table) -> bool:
-    """Whether a table has a checkpoint once it is run: one that is computed anew each time has none."""
+    """Whether a table has a checkpoint once it is run: a table that is computed anew each time has none."""
     return not (isinstance(table.flow, Computed) and table.flow.mode == "recompute")
 
 
 def streams(catalogue: Catalogue) -> tuple[str, ...]:
-    """Names of the tables that have one, in the order of the data."""
+    """Names of the tables that have a checkpoint, in the order of the data."""
     return tuple(table.name for table in catalogue if has_stream(table))
 
 
@@ -92,7 +92,7 @@ def back_up_all(
     *,
     on_backup: Callable[[Backup], None] = lambda one: None,
 ) -> BackedUp:
-    """Backs tables up, one after the other; one that cannot be does not keep the others from it.
+    """Backs tables up, one after the other. A table that cannot be backed up does not stop the others.
 
     Args:
         lake: Where they are.

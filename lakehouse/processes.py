@@ -27,7 +27,7 @@ from filelock import FileLock
 from lakehouse.errors import ConfigurationError
 
 _STARTED = "--- started"
-_LOG_LIMIT_BYTES = 20_000_000  # one old log is kept beside the new one, so a folder never holds more than twice this
+_LOG_LIMIT_BYTES = 20_000_000  # an old log is kept beside the new log, so a folder never holds more than twice this
 
 
 def free_port() -> int:
@@ -245,6 +245,13 @@ class Server:
             cwd=self.folder,
             start_new_session=True,
         )
+
+    def end(self) -> bool:
+        """Stops the server unless another command is starting or stopping it; True when one was running."""
+        if not self.folder.exists():
+            return False
+        with self.lock():
+            return self.stop()
 
     def stop(self, timeout_seconds: float = 20) -> bool:
         """Asks the server to end, then insists; True when one was running."""

@@ -32,7 +32,7 @@ def _length(given: object) -> object:
     return parse_duration(given) if isinstance(given, str) else given
 
 
-Length = Annotated[timedelta, BeforeValidator(_length)]
+Length = Annotated[timedelta, BeforeValidator(_length, json_schema_input_type=str)]
 BucketName = Annotated[
     str, _matching(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", "a bucket name (S3's rules: 3-63 of a-z 0-9 . -)")
 ]

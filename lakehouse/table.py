@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
-from lakehouse.settings import LAYERS
+from lakehouse.settings import LAYERS, Length
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -60,10 +59,6 @@ def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
 
-def _as_duration(given: Any) -> Any:
-    return parse_duration(given) if isinstance(given, str) else given
-
-
 def _as_reaction(given: Any) -> Any:
     return "warn" if given == "drop" else given  # what comes after leaves duplicates out by itself
 
@@ -71,7 +66,7 @@ def _as_reaction(given: Any) -> Any:
 TableName = Annotated[str, AfterValidator(_table_name)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])]
 """Names of columns: a list, or a single name."""
-Duration = Annotated[timedelta, BeforeValidator(_as_duration, json_schema_input_type=str)]
+Duration = Length
 Reaction = Annotated[Literal["block", "warn", "off"], BeforeValidator(_as_reaction)]
 
 

@@ -131,16 +131,16 @@ def restore(lake: Lake, table: str, version: int, *, then: str = "follow", reall
         CheckpointMismatch: the table and its checkpoint do not belong together.
         ConfigurationError: it cannot be done so that every file is in the table exactly once afterwards.
     """
-    from lakehouse.maintenance.versions import take_back
+    from lakehouse.maintenance.versions import not_taken_back, take_back
 
     catalogue = read_catalogue(lake.settings)
     flow = catalogue[table].flow
     if then not in ("follow", "keep"):
-        raise _refused(f"--then {then} is no choice", "give one of follow, keep")
+        raise not_taken_back(f"--then {then} is no choice", "give one of follow, keep")
     if not isinstance(flow, Files):
-        raise _refused(f"{table} is computed from other tables", f"lakehouse checkpoint restart {table}")
+        raise not_taken_back(f"{table} is computed from other tables", f"lakehouse checkpoint restart {table}")
     if not flow.replaces:
-        raise _refused(f"rows of {table} do not say which file they are from", "RESTORE TABLE, in Spark")
+        raise not_taken_back(f"rows of {table} do not say which file they are from", "RESTORE TABLE, in Spark")
     readers_ = [one.name for one in catalogue.readers(table)]
     options = flow.cloud_files(lake.settings, table)
     return take_back(lake, table, version, options, readers=readers_, then=then, really=really)  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def existing(lake: Lake, names: Sequence[str]) -> list[str]:
     """The tables of these names; all that are there when none is named.
 
     Raises:
-        ConfigurationError: one is not there.
+        ConfigurationError: a table is not there.
     """
     for name in names:
         require_name(name)
@@ -213,7 +213,7 @@ def _is_rewritten(lake: Lake, catalogue: Catalogue, name: str) -> bool:
 
 
 def _whole_reads(lake: Lake, catalogue: Catalogue, name: str) -> dict[str, int]:
-    """Tables that are computed as a whole from this one, each with the version that it was computed from last."""
+    """Tables that are computed as a whole from this table, each with the version that it was computed from last."""
     found = {}
     for reader in catalogue.readers(name):
         opened = lake.delta(reader.name) if getattr(reader.flow, "mode", "") == "recompute" else None
@@ -228,9 +228,3 @@ def _whole_reads(lake: Lake, catalogue: Catalogue, name: str) -> dict[str, int]:
 def _sources_of(entry: dict[str, Any]) -> dict[str, Any]:
     sources = metadata_of(entry).get("sources")
     return sources if isinstance(sources, dict) else {}
-
-
-def _refused(what: str, next_command: str) -> ConfigurationError:
-    return ConfigurationError(
-        what, where="lakehouse maintain restore-version", state="nothing was changed", next_command=next_command
-    )

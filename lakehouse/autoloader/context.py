@@ -38,7 +38,7 @@ from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
 def new_stream_id() -> str:
-    """The name of a stream that begins now: its checkpoint's own, because the offsets there carry it on.
+    """The id of a stream that begins now. It belongs to the checkpoint alone, whose offsets carry it on.
 
     Options do not name a stream: two checkpoints with the same options are two streams.
     """
@@ -46,13 +46,13 @@ def new_stream_id() -> str:
 
 
 def shared_stream_id(options: CloudFilesOptions) -> str:
-    """What streams were named before: checkpoints with the same options may share it."""
+    """The id that older releases gave a stream: checkpoints with the same options may share it."""
     told = (options.path, options.format, options.schema_location, options.path_glob_filter)
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
-    """The options by which columns are inferred: Auto Loader takes CSV files to have headers then; Spark does not."""
+    """The options for inferring columns. Auto Loader then takes CSV files to have headers; Spark does not."""
     if not FORMATS[options.format].has_header:
         return options
     return replace(options, reader={"header": "true", **options.reader})
@@ -64,7 +64,7 @@ class Source:
 
     Attributes:
         endpoint: The object store; None asks this process's environment, as Spark's processes do.
-        journals: Journals that are open, by their folders: who looks again and again reads only what came since.
+        journals: Open journals by their folders: a repeated look reads only what came since the last.
     """
 
     options: CloudFilesOptions

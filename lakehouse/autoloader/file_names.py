@@ -1,7 +1,7 @@
 """``input_file_name()`` over a ``cloudFiles`` stream: Spark would answer "" for every row, so the stream is refused.
 
-Spark knows the file only where its own readers, in the JVM, say so; a Python data source cannot, and is not shown the
-query either. The client is: it sends the plan when a stream starts.
+Spark learns the file from its own readers in the JVM. A Python data source cannot tell it, and does not see the query.
+The client sees the query: it sends the plan when a stream starts.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 from google.protobuf.message import Message
 from pyspark.sql.connect.proto import ExecutePlanRequest, Relation, WithRelations
 
+from lakehouse.autoloader.option_notes import add_hook
 from lakehouse.errors import ConfigurationError
 
 _NAMES = ("input_file_name", "input_file_block_start", "input_file_block_length")
@@ -51,13 +52,11 @@ def refuse_file_names(request: ExecutePlanRequest) -> None:
 
 def watch_file_names(spark: Any) -> None:
     """Has a session's streams looked at; only Spark Connect shows them, a classic session is left as it is."""
-    hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(isinstance(one, RefuseFileNames) for one in hooks):
-        hooks.append(RefuseFileNames())
+    add_hook(spark, RefuseFileNames)
 
 
 def _seen(message: Message, of_query: bool = False) -> tuple[bool, bool]:
-    """Whether it reads ``cloudFiles``, and whether it calls one of the functions over such a reading.
+    """Whether a part reads ``cloudFiles``, and whether it calls ``input_file_name()`` or its kin over such a reading.
 
     Args:
         message: Any part of a plan.

@@ -15,7 +15,7 @@ from typing import Any
 from pyspark.sql.connect.proto import Drop, ExecutePlanRequest, Expression, Project, Read, Relation
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.option_notes import messages, sources
+from lakehouse.autoloader.option_notes import add_hook, messages, sources
 from lakehouse.autoloader.options.parse import METADATA
 from lakehouse.autoloader.schema.hints import columns_of
 from lakehouse.autoloader.schema.rescued import with_rescued
@@ -63,7 +63,7 @@ def _offer_metadata(plan: Relation) -> None:
 
 
 def _name_metadata_once(plan: Relation) -> None:
-    """Of ``select("*", "_metadata")`` the star alone: the source has it as a column, so that it is in the star."""
+    """Leaves the star alone of ``select("*", "_metadata")``: the source has ``_metadata`` as a column."""
     for project in messages(plan, Project):
         below = project.input
         while (kind := below.WhichOneof("rel_type")) in _KEEP_COLUMNS:
@@ -111,6 +111,4 @@ def _parsed(text: str) -> StructType | None:
 
 def complete_schemas(spark: Any) -> None:
     """Has the schemas of a session's streams completed; only Spark Connect shows them."""
-    hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(isinstance(one, CompleteSchemas) for one in hooks):
-        hooks.append(CompleteSchemas())
+    add_hook(spark, CompleteSchemas)

@@ -1,4 +1,4 @@
-"""Where a row is from: the columns that a table of files has beside those of its files, and what they keep of it."""
+"""Where a row is from: the columns that a table of files has beside the columns of its files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def evidence_column(rows: DataFrame) -> str | None:
 
 
 def evidence_among(columns: Iterable[str]) -> str | None:
-    """The same of the columns' names."""
+    """The same for a table of which only the columns' names are known."""
     there = set(columns)
     return next((name for name in (RESCUED_DATA, CORRUPT_RECORD) if name in there), None)
 

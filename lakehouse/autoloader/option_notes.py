@@ -1,13 +1,13 @@
 """Options of a ``cloudFiles`` stream that are without effect, told where the stream is started.
 
-The source itself is asked by Spark's driver, whose standard error a Spark Connect client does not see. The client sends
-the plan when a stream starts, and is told of it here.
+The source runs in Spark's driver, whose standard error a client of Spark Connect does not see. The client sends the
+plan when a stream starts, so the warning is given there.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -49,9 +49,19 @@ def notes_of_plan(plan: Message) -> list[str]:
 
 def watch_options(spark: Any) -> None:
     """Has a session's streams looked at; only Spark Connect shows them, and a classic session's driver is here."""
+    add_hook(spark, TellOfOptions)
+
+
+def add_hook(spark: Any, hook: Callable[[], Any]) -> None:
+    """Adds a hook to a session of Spark Connect, once; a classic session has no hooks and is left as it is.
+
+    Args:
+        spark: The session.
+        hook: The class of the hook.
+    """
     hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(isinstance(one, TellOfOptions) for one in hooks):
-        hooks.append(TellOfOptions())
+    if hooks is not None and not any(type(one) is hook for one in hooks):
+        hooks.append(hook())
 
 
 def sources(plan: Message) -> list[Read.DataSource]:

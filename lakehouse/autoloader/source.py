@@ -55,7 +55,7 @@ class CloudFiles(DataSource):
         return with_locations(CloudFilesOptions.parse(dict(self.options)), self.journal_root)
 
     def reader(self, schema: StructType) -> DataSourceReader:
-        """There is no batch read; as on Databricks."""
+        """Refuses: there is no batch read, as on Databricks."""
         raise ConfigurationError(
             "cloudFiles is a streaming source: spark.read cannot use it",
             where="spark.read.format('cloudFiles')",
@@ -90,7 +90,7 @@ def schema_of(
 
 
 def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
-    """The options, with what was not said and depends on whether the schema was inferred or given."""
+    """The options, with defaults that depend on whether the schema was inferred or given."""
     told = (schema[METADATA].metadata or {}) if METADATA in schema.names else {}
     inferred = INFERRED in told
     options = replace(options, schema_evolution_mode=_mode(options, inferred))
@@ -111,8 +111,8 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
 def _without_lost_rescue(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
     """The options, with a note where nothing is rescued because the given schema has no column for it.
 
-    A source cannot add one; nor does Databricks, where the mode alone asks for it. One that is named is added there:
-    here a stream ends at the first value that would need it, see ``reading.unrescued``.
+    A source cannot add the column. Databricks adds it only where an option names it. Here a stream with such an option
+    ends at the first value that needs the column, see ``reading.unrescued``.
 
     Raises:
         ConfigurationError: a column for it is named, and the schema has it with another type.
@@ -148,7 +148,7 @@ def _rescued(options: CloudFilesOptions) -> str:
 
 
 def _mode(options: CloudFilesOptions, inferred: bool) -> str:
-    """The evolution mode: without a word ``addNewColumns`` for an inferred schema, ``none`` for a given one.
+    """The evolution mode; its default is ``addNewColumns`` for an inferred schema, ``none`` for a given schema.
 
     Where columns of the format do not grow, what is new is rescued.
 

@@ -1,4 +1,4 @@
-"""One stream's life between two offsets: what the next batch is, who reads what, and the reading itself."""
+"""A stream between two offsets: what the next batch is, which task reads what, and the reading itself."""
 
 from __future__ import annotations
 
@@ -65,9 +65,9 @@ class Task:
 
 
 class Stream:
-    """What ``cloudFiles`` does, in the words of files; ``source`` puts it into Spark's.
+    """What ``cloudFiles`` does, in terms of files; ``source`` translates it into Spark's terms.
 
-    What a stream passes over (another version of a known key, a filtered name) it passes over for ever.
+    A file that a stream passes over (another version of a known key, a filtered name) is passed over for ever.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class Stream:
         return {"v": 1, "seq": target, **self._backlog.outstanding(self._read_upto)}
 
     def resume(self, start: Offset, end: Offset) -> None:
-        """Takes note of a batch that an earlier run has planned; of one that this run did, it knows."""
+        """Takes note of a batch that an earlier run has planned."""
         if self._backlog is None:
             self._pending(start["seq"], end["stream"])
             self._read_upto = end["seq"]
@@ -207,7 +207,7 @@ class Stream:
             receipts: Gets what became of each span.
             after: Number of the last file before the batch, where the spans are a part of one.
             staged: Gets the bad records.
-            careful: Files of other parts that are looked at, too, are probed first: one may kill its reader.
+            careful: Files of other parts that are looked at, too, are probed first: a file may kill its reader.
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.
@@ -230,7 +230,7 @@ class Stream:
             raise source.unknown_fields(learner)
 
     def _look_back(self, spans: list[Span], schema: StructType, learner: Learner, after: int, careful: bool) -> None:
-        """Looks at earlier files of the batch, which other tasks read: one of them may have a new column first."""
+        """Looks at earlier files of the batch, which other tasks read: a new column may be in them first."""
         own = {span.seq for span in spans}
         files = self._source.backlog(after).files(after, max(own))
         earlier = within_sample((one for one in files if one.seq not in own), self._options)
@@ -248,7 +248,7 @@ class Stream:
         learner.take_over(other, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
 
     def look_ahead(self, schema: StructType) -> StructType:
-        """The stream's columns, with those that are new in files which wait: the oldest, as many as inference looks at.
+        """The stream's columns, with the new columns of waiting files: of the oldest, as many as inference looks at.
 
         A file is looked at once. What is left out here is met when it is read.
         """
@@ -273,7 +273,7 @@ class Stream:
         return source.inferred_schema()
 
     def _chosen(self, columns: Columns) -> ChosenFormat:
-        """The format with the columns that files fill, and the named one for what does not fit: it may be no column."""
+        """The format with the columns that files fill, and the column for rescued data that is named and lacking."""
         unplaced = without_place(self._options, columns.data.names)
         fields = [*columns.data.fields, *([StructField(unplaced, StringType())] if unplaced else [])]
         return ChosenFormat(self._options, StructType(fields))

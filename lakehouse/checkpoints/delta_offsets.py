@@ -20,6 +20,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import SOME_TABLE, TerminalError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage import ObjectMissing
+from lakehouse.storage.delta_paths import commit_uri
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -121,7 +122,7 @@ def files_of_commit(lake: Lake, table: str, version: int) -> list[Listed] | None
         TerminalError: it is not in the table's log any more.
     """
     uri = lake.settings.table_uri(table)
-    bucket, key = split_uri(f"{uri}/_delta_log/{version:020d}.json")
+    bucket, key = split_uri(commit_uri(uri, version))
     try:
         actions = [json.loads(line) for line in lake.store.read(bucket, key).splitlines() if line.strip()]
     except ObjectMissing:

@@ -1,4 +1,4 @@
-"""The table is the truth: a checkpoint that was lost, or is another day's, is written anew from what the table says."""
+"""Writes a checkpoint anew from what its table says, where the checkpoint was lost or is older than the table."""
 
 from __future__ import annotations
 

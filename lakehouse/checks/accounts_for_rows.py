@@ -7,8 +7,9 @@ from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.windowing import PROBLEM, named
+from lakehouse.flows.windowing import PROBLEM
 from lakehouse.flows.windows import Windows
+from lakehouse.spark_sql import named, quoted
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
 
 if TYPE_CHECKING:
@@ -130,8 +131,6 @@ def missed_windows(flow: Windows, late: DataFrame) -> DataFrame:
 def same_window(flow: Windows, left: str, right: str) -> Column:
     """Whether two aliased frames name the same window; NULL is a key, too."""
     from pyspark.sql import functions as F  # noqa: N812
-
-    from lakehouse.flows.windowing import quoted
 
     pairs = ((F.col(f"{side}.{quoted(name)}") for side in (left, right)) for name in flow.names_of_row)
     return reduce(and_, (one.eqNullSafe(other) for one, other in pairs))

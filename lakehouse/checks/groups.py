@@ -10,6 +10,7 @@ from lakehouse.checks.groups_here import TOLERANCE, groups_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.rollup import LEFT_OUT, Rollup
 from lakehouse.flows.sql_text import Kind, tokens
+from lakehouse.spark_sql import named, quoted, within
 from lakehouse.table import SAMPLE_ROWS, At
 
 if TYPE_CHECKING:
@@ -57,21 +58,20 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
     from pyspark.sql import functions as F  # noqa: N812
 
     from lakehouse.streams.rollup import rolled_up
-    from lakehouse.streams.sql import name, within
 
     source = at.spark.read.format("delta").load(at.lake.settings.table_uri(flow.of))
     more = [F.expr(sql).alias(_scale(one)) for one, sql in scales.items()]
     whole = rolled_up(source, flow.group, flow.aggregates, F.count(F.lit(1)).alias(_ROWS), *more)
     types = {one: whole.schema[one].dataType for one in flow.aggregates}
-    group = [F.col(name(one)) for one in flow.group]
+    group = [named(one) for one in flow.group]
     # aggregates that are maps are compared as text: Spark knows no order of them
     own: list[Column] = [*(_measure(whole, one, type_) for one, type_ in types.items()), F.col(_ROWS)]
-    own += [F.col(name(_scale(one))) for one in scales]
+    own += [named(_scale(one)) for one in scales]
     expected = whole.select(*group, F.struct(*own).alias(_SOURCE))
     kept = rows_of(at)
     found = kept.select(*group, F.struct(*(_measure(kept, one, type_) for one, type_ in types.items())).alias(_TABLE))
     ahead = _parts_ahead(at, flow)
-    judged = ~F.coalesce(F.expr(within(name(flow.part[0]), ahead, most=None) or "false"), F.lit(False))
+    judged = ~F.coalesce(F.expr(within(quoted(flow.part[0]), ahead, most=None) or "false"), F.lit(False))
     groups = (
         expected.unionByName(found, allowMissingColumns=True)
         .where(judged)
@@ -89,7 +89,7 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
         F.count(F.when(wrong, 1)).alias("wrong"),
     ).collect()
     sides = [
-        F.col(f"{side}.{name(one)}").alias(f"{one}_{where}")
+        F.col(f"{side}.{quoted(one)}").alias(f"{one}_{where}")
         for one in flow.aggregates
         for side, where in ((_SOURCE, "of_source"), (_TABLE, "in_table"))
     ]
@@ -125,10 +125,8 @@ def _scale(aggregate: str) -> str:
 def _measure(rows: DataFrame, aggregate: str, type_: DataType) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
-    from lakehouse.streams.sql import name
-
     there = aggregate.lower() in {one.lower() for one in rows.columns}
-    value = F.col(name(aggregate)).cast(type_) if there else F.lit(None).cast(type_)
+    value = named(aggregate).cast(type_) if there else F.lit(None).cast(type_)
     text = any(kind in type_.simpleString() for kind in ("map<", "variant"))
     return (F.to_json(F.struct(value)) if text else value).alias(aggregate)
 
@@ -136,14 +134,12 @@ def _measure(rows: DataFrame, aggregate: str, type_: DataType) -> Column:
 def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
-    from lakehouse.streams.sql import name
-
-    expected, found = F.col(f"{_SOURCE}.{name(aggregate)}"), F.col(f"{_TABLE}.{name(aggregate)}")
+    expected, found = F.col(f"{_SOURCE}.{quoted(aggregate)}"), F.col(f"{_TABLE}.{quoted(aggregate)}")
     same = expected.eqNullSafe(found)
     if type_.typeName() not in ("double", "float"):
         return same
     off = F.abs(expected - found)
-    scale = F.col(f"{_SOURCE}.{name(_scale(aggregate))}") if has_scale else F.greatest(F.abs(expected), F.lit(1.0))
+    scale = F.col(f"{_SOURCE}.{quoted(_scale(aggregate))}") if has_scale else F.greatest(F.abs(expected), F.lit(1.0))
     # an infinite scale allows nothing: such a sum is infinite or no number, and the same however it is added
     return same | (off < float("inf")) & (off <= F.lit(TOLERANCE) * scale)
 

@@ -10,6 +10,7 @@ from lakehouse.checks.keys_here import keys_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
+from lakehouse.spark_sql import named
 from lakehouse.table import SAMPLE_ROWS, At
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _compare(at: At, flow: Latest) -> Keys:
     # it keeps what the source forgot: then it may have more keys, and later versions of them
     keeps = bool(checkpoints.kept_removals(at.lake, at.table.name))
     versions = flow.versions(read, flow.expected(at.catalogue))
-    order, fields, key = flow.compared(read.columns), versions.schema.fields, [_column(one) for one in flow.key]
+    order, fields, key = flow.compared(read.columns), versions.schema.fields, [named(one) for one in flow.key]
     sides = [
         _prints(rows, fields, flow.key, order).withColumn(_SENT, F.lit(sent))
         for rows, sent in ((versions, True), (rows_of(at), False))
@@ -81,16 +82,16 @@ def _compare(at: At, flow: Latest) -> Keys:
         F.sum(_VERSIONS).alias(_VERSIONS),
         F.sum(_ROWS).alias(_ROWS),
     )
-    named = _named(key)
+    with_key = _named(key)
     same = F.col(_SENT).isNotNull() & F.col(_SENT).eqNullSafe(F.col(_BOTH))
     if keeps:
         same = same | F.col(_SENT).isNull() | F.coalesce(F.col(_KEPT) > F.col(_SENT), F.lit(False))
-    wrong = F.when(named, ~(same & (F.col(_ROWS) == 1))).otherwise(F.col(_ROWS) > 0)
+    wrong = F.when(with_key, ~(same & (F.col(_ROWS) == 1))).otherwise(F.col(_ROWS) > 0)
     [totals] = keys.agg(
-        F.count(F.when(named, F.col(_SENT))).alias("in_source"),
+        F.count(F.when(with_key, F.col(_SENT))).alias("in_source"),
         F.coalesce(F.sum(_ROWS), F.lit(0)).alias("rows"),
         F.count(F.when(wrong, 1)).alias("wrong"),
-        F.coalesce(F.sum(F.when(~named, F.col(_VERSIONS))), F.lit(0)).alias("keyless"),
+        F.coalesce(F.sum(F.when(~with_key, F.col(_VERSIONS))), F.lit(0)).alias("keyless"),
     ).collect()
     # samples are worth another pass only when there is something to show
     places = [
@@ -101,7 +102,7 @@ def _compare(at: At, flow: Latest) -> Keys:
     counts = [F.col(_VERSIONS).alias("versions"), F.col(_ROWS).alias("rows_in_table")]
     shown = keys.where(wrong).orderBy(*key).select(*key, *counts, *places)
     told = [one for one in dict.fromkeys((FILE, RECORD, *flow.key, *flow.order, EVENT_TIME)) if one in versions.columns]
-    keyless = versions.where(~named).select(*map(_column, told))
+    keyless = versions.where(~with_key).select(*map(named, told))
     return Keys(
         int(totals["in_source"]),
         int(totals["rows"]),
@@ -121,7 +122,7 @@ def _prints(rows: DataFrame, fields: list[StructField], key: tuple[str, ...], or
 
     def value(name: str) -> Column:
         type_ = types[name.lower()]
-        return _column(name).cast(type_) if name.lower() in there else F.lit(None).cast(type_)
+        return named(name).cast(type_) if name.lower() in there else F.lit(None).cast(type_)
 
     hashed: list[Column] = []
     for field in fields:
@@ -142,12 +143,6 @@ def _named(key: list[Column]) -> Column:
     for condition in rest:
         first = first & condition
     return first
-
-
-def _column(name: str) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.col("`" + name.replace("`", "``") + "`")
 
 
 def _sample(rows: DataFrame) -> tuple[dict[str, Any], ...]:

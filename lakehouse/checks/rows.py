@@ -18,6 +18,7 @@ from lakehouse.checks.cures import correct_and_replay, recompute
 from lakehouse.checks.kept import compared, data_files_of
 from lakehouse.counting.names import has_column
 from lakehouse.errors import ConfigurationError
+from lakehouse.spark_sql import named
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def _offending_for_spark(check: RowCheck, at: At, counted: _Counted) -> _Offendi
         place = [name for name in (FILE, RECORD) if name in rows.columns]
         what = [shown for shown in check.shown(rows) if not (isinstance(shown, str) and shown in place)]
         names = set(rows.columns)
-        what = [_named(shown) if isinstance(shown, str) and shown in names else shown for shown in what]
+        what = [named(shown) if isinstance(shown, str) and shown in names else shown for shown in what]
         return tuple(row.asDict() for row in rows.where(wrong).select(*place, *what).limit(SAMPLE_ROWS).collect())
 
     return _Offending(counts[check.called], counts["examined_rows"], look)
@@ -370,12 +371,6 @@ def _any(conditions: list[Column]) -> Column:
     for condition in rest:
         first = first | condition
     return first
-
-
-def _named(column: str) -> Column:
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.col("`" + column.replace("`", "``") + "`")
 
 
 def _line(rows: DataFrame) -> list[str | Column]:

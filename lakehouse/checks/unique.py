@@ -13,6 +13,7 @@ from lakehouse.checks.cures import correct_and_replay, recompute
 from lakehouse.checks.kept import compared, data_files_of
 from lakehouse.checks.rows import columns_of, need_columns, rows_of
 from lakehouse.counting.names import parts_of
+from lakehouse.spark_sql import quoted
 from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Unique(Check):
         copies = rows.groupBy(*self.columns).agg(
             F.count(F.lit(1)).alias("copies"), F.sort_array(F.collect_set(file)).alias("source_files")
         )
-        names = [f"`{name}`" for name in map(_quoted, copies.columns[: len(self.columns)])]
+        names = [*map(quoted, copies.columns[: len(self.columns)])]
         named = F.lit(True)
         for name in names:
             named = named & F.col(name).isNotNull()
@@ -127,7 +128,3 @@ class Unique(Check):
 
 def _told(keys: Keys) -> str:
     return f"{keys.examined} rows, {keys.copies.keys} keys in {keys.copies.rows} of them"
-
-
-def _quoted(name: str) -> str:
-    return name.replace("`", "``")

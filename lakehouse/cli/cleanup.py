@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.output import Json, Yes, command
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import counted, sized
 
 
 def cleanup(
@@ -49,7 +49,7 @@ def cleanup(
         for one in done.left:
             out.line(f"stays: {one}", style="yellow")
         objects, size = (sum(getattr(one, name) for one in done.folders) for name in ("objects", "size_bytes"))
-        told = f"{counted(objects, 'object')}, {size / 1e6:,.2f} MB"
+        told = f"{counted(objects, 'object')}, {sized(size)}"
         if yes:
             out.line(f"removed {told}")
         else:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lakehouse.cli.output import Json, Yes, command
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import counted, sized
 
 maintain = typer.Typer(help="Keep the tables in order; each command only says what it would do without --yes.")
 
@@ -101,7 +101,7 @@ def vacuum(
                 out.line(f"{one.table}: {one.refused}", style="yellow")
         files = sum(one.files_before - one.files_after for one in found)
         size = sum(one.bytes_before - one.bytes_after for one in found)
-        told = f"{counted(files, 'file')}, {size / 1e6:,.2f} MB"
+        told = f"{counted(files, 'file')}, {sized(size)}"
         out.line(f"removed {told}" if yes else f"would remove {told}" + ("; --yes does it" if files else ""))
         values = [{**asdict(one), "files_after": one.files_after, "bytes_after": one.bytes_after} for one in found]
         out.result({"done": yes, "files": files, "size_bytes": size, "tables": values})
@@ -174,6 +174,6 @@ def orphans(
                 for one in found
             ],
         )
-        told = f"{counted(len(found), 'folder')}, {sum(one.size_bytes for one in found) / 1e6:,.2f} MB"
+        told = f"{counted(len(found), 'folder')}, {sized(sum(one.size_bytes for one in found))}"
         out.line(f"removed {told}" if yes else f"{told} of nothing that is declared or there; NAME --yes removes one")
         out.result({"done": yes, "orphans": [asdict(one) for one in found]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.cli.output import Json, Output, command
+from lakehouse.plain_text import sized
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lake, LakeTable
@@ -27,7 +28,8 @@ def tables(as_json: bool = Json) -> None:
 
     with command(as_json) as out:
         lake, now = Lake.open(say=out.say), datetime.now(UTC)
-        limits = {table.name: table.freshness for table in catalogue_or_none(lake.settings) if table.freshness}
+        declared = catalogue_or_none(lake.settings)
+        limits = {table.name: table.freshness for table in declared if table.freshness}
         told = []
         for one in states(lake, lake.table_names()):
             limit = limits.get(one.name)
@@ -35,6 +37,7 @@ def tables(as_json: bool = Json) -> None:
             told.append(
                 {
                     **asdict(one),
+                    "declared": one.name in declared.names,
                     "age_seconds": None if age is None else round(age),
                     "freshness_seconds": limit.total_seconds() if limit else None,
                     "fresh": None if limit is None or age is None else age <= limit.total_seconds(),
@@ -54,6 +57,8 @@ def tables(as_json: bool = Json) -> None:
         out.table(["table", "rows", "version", "files", "MB", "batch", "last write", "fresh", "where"], rows)
         if not told:
             out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
+        if declared.names and (others := [one["name"] for one in told if not one["declared"]]):
+            out.line(f"not declared, so nothing fills them; their data stay: {', '.join(others)}")
         out.result({"lake": lake.settings.lake_uri, "tables": told})
         if broken := [one for one in told if one["problem"]]:
             raise TerminalError(
@@ -128,15 +133,15 @@ def detail(table: Named, as_json: bool = Json) -> None:
         lines: dict[str, Any] = {
             "where": found.uri,
             "version": found.version,
-            "rows": f"{found.rows:,} in {found.files:,} files, {(found.size_bytes or 0) / 1e6:,.2f} MB",
+            "rows": f"{found.rows:,} in {found.files:,} files, {sized(found.size_bytes or 0)}",
             "newest batch": _batch(found.last_batch, found.planned_batch) or "none: no stream writes it",
             "last write": _moment(found.last_write),
             "written now by": holder.described() if holder else "nobody",
-            "file sizes": f"{how.smallest_bytes / 1e6:,.2f} to {how.largest_bytes / 1e6:,.2f} MB, half of them up to "
-            f"{how.median_bytes / 1e6:,.2f} MB; {how.small_files:,} below {how.target_bytes / 1e6:,.0f} MB",
-            "older versions": f"{share.old.objects:,} files, {share.old.size_bytes / 1e6:,.2f} MB",
-            "never committed": f"{share.unnamed.objects:,} files, {share.unnamed.size_bytes / 1e6:,.2f} MB",
-            "log": f"{share.log.objects:,} objects, {share.log.size_bytes / 1e6:,.2f} MB",
+            "file sizes": f"{sized(how.smallest_bytes)} to {sized(how.largest_bytes)}, half of them up to "
+            f"{sized(how.median_bytes)}; {how.small_files:,} below {sized(how.target_bytes)}",
+            "older versions": f"{share.old.objects:,} files, {sized(share.old.size_bytes)}",
+            "never committed": f"{share.unnamed.objects:,} files, {sized(share.unnamed.size_bytes)}",
+            "log": f"{share.log.objects:,} objects, {sized(share.log.size_bytes)}",
             "read by": ", ".join(
                 f"{name} (has read up to version {version})" for name, version in sorted(needs.items())
             )

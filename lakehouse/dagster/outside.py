@@ -15,6 +15,7 @@ from typing import Any
 
 import dagster as dg
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.dagster.failures import UNFINISHED
 from lakehouse.dagster.last_data import KEY as LAST_DATA
 from lakehouse.dagster.metadata import of_table
@@ -24,6 +25,7 @@ from lakehouse.dagster.resources import LakeResource
 from lakehouse.dagster.schema_metadata import origins, versions_of
 from lakehouse.lake import Commit, Lake
 from lakehouse.plain_text import counted
+from lakehouse.storage.delta_paths import commit_uri
 from lakehouse.table import Catalogue, Table
 
 SENSOR = "commits_from_elsewhere"
@@ -133,7 +135,7 @@ def look(
 
 def _version(lake: Lake, name: str, known: int | None) -> int | None:
     if known is not None:
-        key = f"{lake.settings.table_uri(name)}/_delta_log/{known + 1:020d}.json".split("/", 3)[3]
+        _, key = split_uri(commit_uri(lake.settings.table_uri(name), known + 1))
         if lake.store.info(lake.settings.bucket, key) is None:
             return known
     return lake.version(name)

@@ -65,12 +65,17 @@ class Drafts:
         self.lines: dict[str, Lines] = {}
         self.broken: set[str] = set()
         self.alerts = Alerting()
+        self._spelled: dict[str, tuple[str, int]] = {}
 
     def add(self, name: str, line: int, node: Node) -> None:
         """Makes the table ``name``; what is wrong with it is noted."""
         noted = len(self._problems)
         lines: Lines = {(): line}
         self._check_name(name, line)
+        first, where = self._spelled.setdefault(name.lower(), (name, line))
+        if first != name:
+            said = f"{name} is spelled as {first} in line {where} but for its case: to SQL both are one table"
+            self._problems.add(line, f"{said}, give one of them another name")
         body = self._values.of(node, lines)
         lines[()] = line
         if not isinstance(body, dict):

@@ -25,6 +25,7 @@ from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
 from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table, paths_of
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
 
@@ -165,10 +166,9 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
     )
     wanted = Schema.from_json(change.schema.json())
     if opened is None:
-        uri = "s3://" + table.uri.partition("://")[2]
         options = table.endpoint.deltalake_options()
         create_table_with_add_actions(
-            uri,
+            deltalake_uri(table.uri),
             wanted,
             adds,
             mode="error",

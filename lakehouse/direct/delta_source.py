@@ -16,6 +16,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.delta_offsets import Listed, Place, files_between, files_of_commit, files_of_snapshot
 from lakehouse.counting.data_files import DataFiles
 from lakehouse.lake import Lake
+from lakehouse.storage.delta_paths import commit_uri
 from lakehouse.streams.failures import SourceChanged
 
 Offset = dict[str, Any]
@@ -101,7 +102,7 @@ class DeltaSource:
             yield batch
 
     def _is_old(self, version: int) -> bool:
-        bucket, key = split_uri(f"{self._files.uri}/_delta_log/{version:020d}.json")
+        bucket, key = split_uri(commit_uri(self._files.uri, version))
         written = self._lake.store.info(bucket, key)
         return written is not None and datetime.now(UTC) - written.last_modified >= _PASSED_FOR
 

@@ -22,6 +22,7 @@ from lakehouse.direct.commit import Batch, is_committed
 from lakehouse.direct.delta_source import Offset
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake, LakeTable
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress
 
 _STATISTICS, _MOST_STATISTICS = "delta.dataSkippingStatsColumns", 32
@@ -145,7 +146,7 @@ def opened_or_made(lake: Lake, table: str, columns: pa.Schema, **configuration: 
     opened = lake.delta(table)
     if opened is None:
         DeltaTable.create(
-            lake.settings.table_uri(table).replace("s3a://", "s3://", 1),
+            deltalake_uri(lake.settings.table_uri(table)),
             Schema.from_arrow(columns),
             configuration={**CHECKPOINT_INTERVAL, **configuration},
             storage_options=lake.endpoint.deltalake_options(),

@@ -7,6 +7,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.lake import Lake, LakeTable
+from lakehouse.storage.delta_paths import commit_uri
 
 
 class Kept:
@@ -36,5 +37,5 @@ class Kept:
 
     def _is_there(self, version: int) -> bool:
         """Whether the log has that commit still: somebody may have removed the table, or begun another one."""
-        bucket, folder = split_uri(self._lake.settings.table_uri(self._name))
-        return self._lake.store.info(bucket, f"{folder.rstrip('/')}/_delta_log/{version:020d}.json") is not None
+        commit = split_uri(commit_uri(self._lake.settings.table_uri(self._name), version))
+        return self._lake.store.info(*commit) is not None

@@ -20,6 +20,7 @@ from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.flows.files import Files
 from lakehouse.lake import LakeTable
 from lakehouse.storage import ObjectInfo, ObjectMissing, ObjectStore
+from lakehouse.storage.delta_paths import log_uri
 from lakehouse.storage.lease_holder import Holder
 from lakehouse.table import Catalogue, Table
 
@@ -127,7 +128,7 @@ class Patient:
         """The newest objects of Delta's log: those of the last hundreds of versions."""
         if self.opened is None:
             return ()
-        bucket, folder = split_uri(f"{self.settings.table_uri(self.name)}/_delta_log/")
+        bucket, folder = split_uri(log_uri(self.settings.table_uri(self.name)))
         since = f"{folder}{max(self.opened.version() - _LOG_VERSIONS, 0):020d}"
         return tuple(self.store.list(bucket, folder, start_after=since))
 

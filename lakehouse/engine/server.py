@@ -131,11 +131,7 @@ def ensure_engine(
 
 def stop_engine(settings: Settings) -> bool:
     """Stops the engine; True when one was running. What streams committed stays; the next run goes on from there."""
-    folder = server(settings)
-    if not folder.folder.exists():
-        return False
-    with folder.lock():
-        return folder.stop()
+    return server(settings).end()
 
 
 def explain(settings: Settings, problem: BaseException, pid: int | None = None) -> LakehouseError | None:

@@ -14,6 +14,7 @@ from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.extras import require
 from lakehouse.lake import Lake
 from lakehouse.settings import LAYERS, Settings
+from lakehouse.spark_sql import literal, quoted
 from lakehouse.storage.lease_holder import EngineUse, birth_of
 
 if TYPE_CHECKING:
@@ -240,7 +241,7 @@ def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None
     found = lake.table_names()
     for layer in LAYERS:
         location = f"{lake.settings.lake_uri}/{layer}"
-        session.sql(f"CREATE DATABASE IF NOT EXISTS {layer} LOCATION {_text(location)}")
+        session.sql(f"CREATE DATABASE IF NOT EXISTS {layer} LOCATION {literal(location)}")
         rows = session.sql(f"DESCRIBE DATABASE {layer}").collect()
         actual = next(row[1] for row in rows if row[0] == "Location")
         if actual.rstrip("/") != location:
@@ -256,15 +257,5 @@ def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None
             if not _TABLE_NAME.fullmatch(name):
                 say(f"{location}/{name} has no name in Spark: {name!r} cannot be a table's; read it by its path")
             elif name.lower() not in known:
-                place = _text(f"{location}/{name}")
-                session.sql(f"CREATE TABLE IF NOT EXISTS {layer}.{_name(name)} USING delta LOCATION {place}")
-
-
-def _name(text: str) -> str:
-    """As a name in SQL."""
-    return "`" + text.replace("`", "``") + "`"
-
-
-def _text(text: str) -> str:
-    """As a string in SQL."""
-    return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+                place = literal(f"{location}/{name}")
+                session.sql(f"CREATE TABLE IF NOT EXISTS {layer}.{quoted(name)} USING delta LOCATION {place}")

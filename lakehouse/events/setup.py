@@ -132,11 +132,7 @@ def ensure_receiver(settings: Settings) -> None:
 
 def stop_receiver(settings: Settings) -> bool:
     """Ends the receiver; True when one was running. Events wait at the store."""
-    server = receiver_server(settings)
-    if not server.folder.exists():
-        return False
-    with server.lock():
-        return server.stop()
+    return receiver_server(settings).end()
 
 
 def counts_of(webhook: Webhook) -> Mapping[str, int] | None:

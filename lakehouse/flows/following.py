@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from lakehouse.errors import TerminalError
+from lakehouse.errors import ConfigurationError, TerminalError
 
 if TYPE_CHECKING:
     from lakehouse.lake import Commit, Lake
-    from lakehouse.table import Table
+    from lakehouse.table import At, Table
 
 
 class RowsRemoved(TerminalError):
@@ -125,3 +125,13 @@ def not_read(lake: Lake, source: str, *, reader: Table, back: int = 0) -> list[C
     # the offset names the commit that is read next, or the version of a snapshot
     read = offset["reservoirVersion"] - (0 if offset.get("isStartingVersion") else 1)
     return lake.commits_since(source, read)
+
+
+def refused(at: At, what: str, cure: str) -> ConfigurationError:
+    """The error for a table whose declaration does not fit its source; it names the line of the declaration."""
+    return ConfigurationError(
+        what,
+        where=f"{at.catalogue.where}:{at.table.line}",
+        state="nothing was read or written",
+        next_command=cure,
+    )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from lakehouse.autoloader.lineage import ABOUT_THE_ROW, RECORD, SEQUENCE
-from lakehouse.errors import ConfigurationError
+from lakehouse.flows.following import refused
 from lakehouse.flows.judged import EVENT_TIME, Judged
 from lakehouse.table import CHECKS, At, Catalogue, Check, Names
 
@@ -175,9 +175,4 @@ class Latest(Judged):
         if not missing:
             what = f"nothing tells which of two rows of {self.of} is the later version: it has no lineage"
             cure = "name the columns that tell, the highest wins; order: updated_at"
-        raise ConfigurationError(
-            what,
-            where=f"{at.catalogue.where}:{at.table.line}",
-            state="nothing was read or written",
-            next_command=cure,
-        )
+        raise refused(at, what, cure)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.flows.following import refused
 from lakehouse.flows.sql_text import defines, tables_read, with_tables_named
 from lakehouse.table import At, Flow, Names
 
@@ -150,7 +150,7 @@ class Python(Computed):
 
         made = self._found(at)(*frames.values())
         if not (hasattr(made, "write") and hasattr(made, "schema")):
-            raise self._refused(at, f"{self.function} returned a {type(made).__name__}", "return a DataFrame")
+            raise refused(at, f"{self.function} returned a {type(made).__name__}", "return a DataFrame")
         yield with_plain_text(made)
 
     def _found(self, at: At) -> Callable[..., Any]:
@@ -162,15 +162,7 @@ class Python(Computed):
             found = getattr(load(folder, module), name, None)
         except Exception as error:
             what = f"{module} cannot be imported: {type(error).__name__}: {error}"
-            raise self._refused(at, what, f"correct it; modules are looked for in {folder}, too") from error
+            raise refused(at, what, f"correct it; modules are looked for in {folder}, too") from error
         if not callable(found):
-            raise self._refused(at, f"{module} has no function {name}", "name a function of that module")
+            raise refused(at, f"{module} has no function {name}", "name a function of that module")
         return found
-
-    def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
-        return ConfigurationError(
-            what,
-            where=f"{at.catalogue.where}:{at.table.line}",
-            state="nothing was read or written",
-            next_command=cure,
-        )

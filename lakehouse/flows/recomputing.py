@@ -95,7 +95,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
 
 
 def due(at: At, flow: Computed) -> Due | None:
-    """The commit that is to be made; None when the table is what its sources give, or one of them is not there yet.
+    """The commit that is to be made; None when the table is what its sources give, or when a source is not there yet.
 
     Raises:
         ConfigurationError: the table has rows that this flow did not write.
@@ -118,7 +118,7 @@ def due(at: At, flow: Computed) -> Due | None:
 
 
 def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
-    """Makes the commit; one that the table has already is left out."""
+    """Makes the commit; a commit that the table has already is left out."""
     from lakehouse.streams.progress import BatchProgress
 
     started, uri = time.monotonic(), at.lake.settings.table_uri

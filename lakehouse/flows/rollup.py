@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from lakehouse.autoloader.lineage import LINEAGE
-from lakehouse.errors import ConfigurationError
+from lakehouse.flows.following import refused
 from lakehouse.table import CHECKS, At, Check, Flow, TableName
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ class Rollup(Flow):
         if opened is None:
             return nothing_to_do(lake, name)
         if opened.metadata().configuration.get("delta.enableChangeDataFeed") != "true":
-            raise self._refused(
+            raise refused(
                 at,
                 f"{self.of} does not tell what changes in it: it has no change data feed",
                 f"in Spark: ALTER TABLE delta.`{source}` SET TBLPROPERTIES (delta.enableChangeDataFeed = true)"
@@ -137,16 +137,8 @@ class Rollup(Flow):
         column, expression = self.part
         type_ = groups.schema[column].dataType.simpleString()
         if type_ not in PART_TYPES:
-            raise self._refused(
+            raise refused(
                 at,
                 f"{column} is {type_}: parts of a table cannot be replaced by it",
                 f"let the first of group be of another type ({', '.join(PART_TYPES)}): CAST({expression} AS STRING)",
             )
-
-    def _refused(self, at: At, what: str, cure: str) -> ConfigurationError:
-        return ConfigurationError(
-            what,
-            where=f"{at.catalogue.where}:{at.table.line}",
-            state="nothing was read or written",
-            next_command=cure,
-        )

@@ -9,9 +9,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from lakehouse.spark_sql import named
+
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
-    from pyspark.sql.types import DataType
 
 _loaded: dict[str, str] = {}
 
@@ -41,7 +42,7 @@ def load(folder: Path, name: str) -> ModuleType:
 
 
 def text_of(module: ModuleType) -> str:
-    """The text of a module; empty for one that has none."""
+    """The text of a module; empty where it has none."""
     file = getattr(module, "__file__", None)
     return Path(file).read_text() if file and file.endswith(".py") else ""
 
@@ -49,36 +50,19 @@ def text_of(module: ModuleType) -> str:
 def with_plain_text(rows: DataFrame) -> DataFrame:
     """The same rows, without the collation that Spark Connect gives to the text that a function of Python returns.
 
-    It is the one that all text has anyway. But Spark writes it out in the table's log, and then nobody but Spark can
+    All text has that collation anyway. But Spark writes it out in the table's log, and then nobody but Spark can
     open the table.
     """
-    from pyspark.sql import functions as F  # noqa: N812
+    from lakehouse.autoloader.schema.hints import written
 
     if not any("string" in field.dataType.simpleString() for field in rows.schema.fields):
         return rows
     columns = []
     for field in rows.schema.fields:
-        column = F.col(_quoted(field.name))
+        column = named(field.name)
         has_text = "string" in field.dataType.simpleString()
-        columns.append(column.cast(_written_out(field.dataType)).alias(field.name) if has_text else column)
+        columns.append(column.cast(written(field.dataType)).alias(field.name) if has_text else column)
     return rows.select(*columns)
-
-
-def _written_out(type_: DataType) -> str:
-    from pyspark.sql.types import ArrayType, MapType, StructType
-
-    if isinstance(type_, StructType):
-        fields = (f"{_quoted(field.name)}: {_written_out(field.dataType)}" for field in type_.fields)
-        return f"STRUCT<{', '.join(fields)}>"
-    if isinstance(type_, ArrayType):
-        return f"ARRAY<{_written_out(type_.elementType)}>"
-    if isinstance(type_, MapType):
-        return f"MAP<{_written_out(type_.keyType)}, {_written_out(type_.valueType)}>"
-    return str(type_.simpleString())
-
-
-def _quoted(name: str) -> str:
-    return "`" + name.replace("`", "``") + "`"
 
 
 def _hash(module: ModuleType) -> str:

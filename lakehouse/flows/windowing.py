@@ -13,6 +13,7 @@ from lakehouse.autoloader.lineage import RECORD, SEQUENCE
 from lakehouse.durations import spark_interval
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.judged import EVENT_TIME, EventTime, Judged
+from lakehouse.spark_sql import named
 from lakehouse.table import Duration, Names
 
 if TYPE_CHECKING:
@@ -247,18 +248,6 @@ class Windowing(Judged):
                 whole = whole & one.isNotNull()
             key = F.when(whole, F.to_json(F.struct(*columns)))
         return rows.withColumn(ROW, F.coalesce(key, F.concat_ws("/", F.lit(""), SEQUENCE, RECORD)))
-
-
-def named(column: str) -> Column:
-    """The column of that name, whatever signs are in it."""
-    from pyspark.sql import functions as F  # noqa: N812
-
-    return F.col(quoted(column))
-
-
-def quoted(column: str) -> str:
-    """The name as SQL has it."""
-    return "`" + column.replace("`", "``") + "`"
 
 
 def _counts_rows(aggregate: str) -> bool:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files, schema_of
-from lakehouse.flows.windowing import Windowing, quoted
+from lakehouse.flows.windowing import Windowing
+from lakehouse.spark_sql import quoted
 from lakehouse.table import CHECKS, At, Check
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ class Windows(Windowing):
 
 
 def _create(spark: SparkSession, table_uri: str, schema: StructType) -> None:
-    """Makes the table, empty: a MERGE needs one. Leaves one that exists alone."""
+    """Makes the table, empty, because a MERGE needs a table. A table that exists is left alone."""
     from pyspark.sql.types import StructField, StructType
 
     columns = StructType([StructField(one.name, one.dataType) for one in schema.fields])

@@ -1,4 +1,4 @@
-"""A backup of a stream's place: checkpoint, versions of its schema, and which versions of its tables belong to them.
+"""A backup of a stream's place: its checkpoint, its schema's versions, and the versions of its tables.
 
 It is at ``_backups/<table>/<UTC time>/`` in the lake, and complete when its manifest is there. The journal is not
 copied: it only grows, several streams read by it, and the manifest says the place in it. Receipts and the place in
@@ -167,7 +167,7 @@ def backups(lake: Lake, table: str) -> list[Backup]:
 
 
 def chosen(lake: Lake, table: str, taken: str | None) -> Backup:
-    """The backup of that name, or the one that begins so; the newest when none is named.
+    """The backup whose name is, or begins with, the given text; the newest without a text.
 
     Raises:
         ConfigurationError: there is none, or more than one begins so.

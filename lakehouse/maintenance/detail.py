@@ -40,8 +40,8 @@ class TableState:
         size_bytes: Their size.
         columns: Column name to Delta type.
         last_write: When rows came or went last; None where the newest commits only kept the table in order.
-        last_batch: The newest batch that its stream has finished; None for a table without one.
-        planned_batch: The newest that was planned: a larger number is a batch under way, or one that a crash left.
+        last_batch: The newest batch that its stream has finished; None for a table without a stream.
+        planned_batch: The newest that was planned: a larger number is a batch under way, or a batch that a crash left.
         problem: Why the table cannot be read; then its numbers are None.
     """
 

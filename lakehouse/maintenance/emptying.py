@@ -15,6 +15,8 @@ import pyarrow as pa
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import TerminalError
 from lakehouse.lake import EMPTIED, Lake
+from lakehouse.plain_text import sized
+from lakehouse.storage.delta_paths import commit_uri
 
 _PLAIN = frozenset(
     {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns", "columnMapping"}
@@ -41,7 +43,7 @@ class Emptied:
     def step(self, table: str) -> str:
         """A sentence for the user."""
         return (
-            f"empty {table}: its {self.rows:,} rows in {self.files:,} files ({self.size_bytes / 1e6:,.1f} MB) stay in "
+            f"empty {table}: its {self.rows:,} rows in {self.files:,} files ({sized(self.size_bytes)}) stay in "
             f"version {self.version}; until a VACUUM removes it, RESTORE TABLE {table} TO VERSION AS OF {self.version} "
             "brings them back"
         )
@@ -83,7 +85,7 @@ def require_emptiable(lake: Lake, uri: str) -> None:
 
 
 def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
-    """Empties the table at ``uri`` in one commit, also one that has no rows; None when there is no table.
+    """Empties the table at ``uri`` in one commit, also a table without rows; None when there is no table.
 
     Raises:
         TerminalError: the table has a feature with which that is not so simple, or somebody else writes it now.
@@ -115,6 +117,6 @@ def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
         for path, size in zip(*(column.to_pylist() for column in adds.columns), strict=True)
     ]
     lines = [json.dumps({"commitInfo": about}), *(json.dumps({"remove": one}) for one in removes)]
-    bucket, log = split_uri(f"{uri}/_delta_log/{found.version + 1:020d}.json")
+    bucket, log = split_uri(commit_uri(uri, found.version + 1))
     lake.store.write(bucket, log, ("\n".join(lines) + "\n").encode(), if_absent=True)
     return found

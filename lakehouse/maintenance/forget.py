@@ -55,7 +55,7 @@ def forget(
     then: Then = "ask",
     really: bool = False,
 ) -> Forgotten:
-    """Removes the rows that a condition names; or, without one, all but the newest copy of each key.
+    """Removes the rows that a condition names; without a condition, all but the newest copy of each key.
 
     Args:
         spark: A session.
@@ -75,7 +75,7 @@ def forget(
         _drop_unfinished(lake, table)
         version = lake.version(table)
         if version is None:
-            raise _refused(f"there is no table {table}", "lakehouse tables lists them")
+            raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
         uri = lake.settings.table_uri(table)
         rows = spark.read.format("delta").load(uri)
         doomed = _surplus(rows, table, list(unique)) if where is None else _matching(rows, where)
@@ -84,7 +84,7 @@ def forget(
             files = {int(seq or 0): n for seq, n in doomed.groupBy(SEQUENCE).count().collect()}
         found = Forgotten(table, sum(files.values()) if SEQUENCE in rows.columns else doomed.count(), files)
         if not found.rows:
-            raise _refused("no row fits: there is nothing to forget", "look at the rows first, then name them")
+            raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
         if not really:
             return found
         _record(lake, table, f"{version + 1:020d}", files)  # first: a row that is gone is never taken for lost
@@ -117,7 +117,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
             if short > 0:
                 missing[one.sequence] = short
         if not missing:
-            raise _refused("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
+            raise no_forgetting("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
         if really:
             _record(lake, table, f"{lake.version(table) or 0:020d}-accepted", missing)
         return Forgotten(table, sum(missing.values()), missing, done=really)
@@ -153,7 +153,7 @@ def _matching(rows: DataFrame, where: str) -> DataFrame:
         _ = found.schema  # over Connect a condition is looked at only now
     except (AnalysisException, ParseException) as error:
         said = str(error).strip().split("\n")[0]
-        raise _refused(f"the condition is none for this table: {said}", "correct --where") from None
+        raise no_forgetting(f"the condition is none for this table: {said}", "correct --where") from None
     return found
 
 
@@ -162,11 +162,11 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     from pyspark.sql import functions as F  # noqa: N812
 
     if not key:
-        raise _refused(
+        raise no_forgetting(
             f"nothing says what a row of {table} is known by", "declare a check of it: unique: ...; or use --where"
         )
     if not {*key, SEQUENCE, RECORD} <= set(rows.columns):
-        raise _refused(
+        raise no_forgetting(
             f"rows of {table} do not say which file and record they are from",
             f"lakehouse checkpoint restart {table}   (after the files were corrected)",
         )
@@ -180,5 +180,6 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
 
 
-def _refused(what: str, next_command: str) -> ConfigurationError:
+def no_forgetting(what: str, next_command: str) -> ConfigurationError:
+    """The error of a command that names no rows, or rows that cannot be forgotten."""
     return ConfigurationError(what, where="lakehouse forget", state="nothing was changed", next_command=next_command)

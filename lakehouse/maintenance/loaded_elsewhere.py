@@ -101,7 +101,7 @@ def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
 
 
 def _lines(store: ObjectStore, bucket: str, key: str) -> list[str]:
-    """The lines of an object of a checkpoint, behind the one that names the version of its format."""
+    """The lines of an object of a checkpoint, without the first, which names the version of its format."""
     version, *lines = store.read(bucket, key).decode().splitlines()
     if version != "v1":
         raise ValueError(version)

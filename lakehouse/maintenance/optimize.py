@@ -20,6 +20,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.lake import Lake, LakeTable, metadata_of
 from lakehouse.maintenance.positions import alone
+from lakehouse.storage.delta_paths import commit_uri
 
 TARGET_BYTES = 128_000_000
 LEAST_FEWER = 8
@@ -197,10 +198,10 @@ def _rows_of(opened: LakeTable) -> tuple[list[str], list[int | None]]:
 
 def _require_same_rows(lake: Lake, table: str, before: int, newest: int, rows: dict[str, int | None]) -> None:
     """Holds the rows of the files that went against those that came, by the commits' own words."""
-    bucket, folder = split_uri(lake.settings.table_uri(table))
-    keys = [f"{folder}/_delta_log/{version:020d}.json" for version in range(before + 1, newest + 1)]
+    uri = lake.settings.table_uri(table)
+    commits = [split_uri(commit_uri(uri, version)) for version in range(before + 1, newest + 1)]
     with ThreadPoolExecutor(4) as pool:
-        texts = list(pool.map(lambda key: lake.store.read(bucket, key), keys))
+        texts = list(pool.map(lambda commit: lake.store.read(*commit), commits))
     for version, text in enumerate(texts, before + 1):
         actions = [json.loads(line) for line in text.splitlines() if line.strip()]
         if not any((one.get("commitInfo") or {}).get("operation") == "OPTIMIZE" for one in actions):
@@ -212,7 +213,7 @@ def _require_same_rows(lake: Lake, table: str, before: int, newest: int, rows: d
         if sum(n or 0 for n in came) != sum(n or 0 for n in went):
             raise TerminalError(
                 f"the files of {table} have other rows after they were joined than before",
-                where=lake.settings.table_uri(table),
+                where=uri,
                 state=f"version {version - 1} has the rows as they were",
                 next_command=f"in Spark: RESTORE TABLE {table} TO VERSION AS OF {version - 1}",
             )

@@ -52,7 +52,7 @@ class TableShare:
         name: The table.
         live: Data files of the newest version.
         old: Data files that only older versions need.
-        unnamed: Data files that no commit names: a killed run wrote them, or one that has not ended.
+        unnamed: Data files that no commit names: a killed run wrote them, or a run that has not ended.
         log: Delta's log.
         other: What is none of these.
     """

@@ -54,7 +54,7 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
     needs: dict[str, int] = {}
     said: list[dict[str, Any]] = []
     if sources and offsets:
-        # a planned batch is read again from where the finished one before it ended
+        # a planned batch is read again from where the finished batch before it ended
         said = _sources(lake, table, finished if finished in offsets else min(offsets[-2:]))
         for offset in said:
             if "reservoirId" in offset:

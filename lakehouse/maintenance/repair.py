@@ -24,6 +24,7 @@ from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_wit
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.spark_log import FINISHED, offset_lines
+from lakehouse.checkpoints.standing import disagreement
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
@@ -71,7 +72,7 @@ def repair(
         stream = _Stream(lake, table, options) if options else None
         for other in stream.others() if stream else ():
             held.enter_context(checkpoints.writer_of(lake, other))
-        reason = _mismatch(lake, table) or (stream.mismatch() if stream else "")
+        reason = disagreement(lake, table) or (stream.mismatch() if stream else "")
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
         if stream is None and not computed:
@@ -115,14 +116,6 @@ def start_over_steps(lake: Lake, table: str) -> tuple[str, ...]:
         if found is not None and found.files:
             steps.append(found.step(name))
     return (*steps, f"remove the checkpoint of {table}; the next run computes it from all that its source has")
-
-
-def _mismatch(lake: Lake, table: str) -> str:
-    try:
-        checkpoints.verify(lake, table)
-    except checkpoints.CheckpointMismatch as error:
-        return error.what
-    return ""
 
 
 class _Stream:

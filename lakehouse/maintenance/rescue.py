@@ -19,7 +19,7 @@ from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.schema.evolve import FORBIDDEN, Learner, changes, evolved
-from lakehouse.autoloader.schema.hints import Hint, parse_hints, quoted, types_of, with_hints
+from lakehouse.autoloader.schema.hints import Hint, dotted, parse_hints, types_of, with_hints
 from lakehouse.autoloader.schema.promote import PROMOTED, Promoter
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.checkpoints import agreement as checkpoints
@@ -196,7 +196,7 @@ class RescuedData:
     def _hint(self, text: str, waiting: dict[str, WaitingColumn]) -> Hint:
         if text in waiting:
             one = waiting[text]
-            return parse_hints(f"{quoted(one.name)} {one.type}")[0]
+            return parse_hints(f"{dotted(one.name)} {one.type}")[0]
         if " " not in text.strip():
             raise _refused(f"no column {text} waits in the rescued data of {self.table}", sorted(waiting))
         [hint] = parse_hints(text)

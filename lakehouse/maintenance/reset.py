@@ -30,7 +30,7 @@ class Reset:
         rows: What becomes of the rows that are there.
         steps: What is done, one sentence each.
         gone: Files whose rows are there, and which cannot be read again.
-        kept_as: Backup of the checkpoint as it was; empty without one.
+        kept_as: Backup of the checkpoint as it was; empty without a backup.
         done: Whether it was done.
     """
 

@@ -29,7 +29,8 @@ from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
 from lakehouse.maintenance.file_rows import record_folder
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import counted, sized
+from lakehouse.storage.delta_paths import commit_uri
 
 _log = logging.getLogger(__name__)
 
@@ -200,8 +201,7 @@ def _not_there_to_read(lake: Lake, backup: Backup, source: str | None) -> str:
         first = place["reservoirVersion"] + bool(place.get("isStartingVersion"))
         if first > opened.version():
             return ""
-        key = lake.settings.table_uri(source).split("/", 3)[3] + f"/_delta_log/{first:020d}.json"
-        if lake.store.info(lake.settings.bucket, key) is None:
+        if lake.store.info(*split_uri(commit_uri(lake.settings.table_uri(source), first))) is None:
             return f"version {first} is not in the log of {source} any more"
         return ""
     return "nothing says which files its source has read since" if backup.finished is not None else ""
@@ -220,7 +220,7 @@ def _steps(
     if objects_of(lake, table):
         steps.append("keep the checkpoint as it is now in a backup of its own")
     at = "before its first batch" if backup.finished is None else f"at batch {backup.finished}"
-    size = f"{counted(len(backup.objects), 'object')}, {backup.size_bytes / 1e3:,.1f} kB"
+    size = f"{counted(len(backup.objects), 'object')}, {sized(backup.size_bytes)}"
     steps.append(f"put the checkpoint of {backup.taken} back: it stands {at} ({size})")
     if back and opened is not None and backup.delta_version is not None:
         steps.append(

@@ -109,7 +109,7 @@ class TableFiles:
         """The commits after a version up to the newest, in order.
 
         Raises:
-            TerminalError: the log has lost one of them.
+            TerminalError: the log has lost one of these versions.
         """
         wanted = range(after + 1, self.opened.version() + 1)
         with ThreadPoolExecutor(_THREADS) as pool:

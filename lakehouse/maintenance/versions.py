@@ -43,7 +43,7 @@ class TakenBack:
         version: The older version.
         newest: The version before it was done.
         rows_before: Rows of the newest version.
-        rows_after: Rows of the older one: the next run adds those of the files that came after it.
+        rows_after: Rows of the older version: the next run adds those of the files that came after it.
         again: Files that the next run loads again.
         again_rows: The rows that they gave.
         readers: Tables that are computed from it.
@@ -94,7 +94,7 @@ def take_back(
         _require_nothing_on_purpose(opened, version, table)
         again = _again(lake, table, older)
         if then == "keep" and readers and again:
-            raise _refused(
+            raise not_taken_back(
                 f"{', '.join(readers)} would keep what they have, and get {counted(len(again), 'file')} twice",
                 f"lakehouse maintain restore-version {table} {version} --then follow",
             )
@@ -123,7 +123,7 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
         if lake.version(table) != newest:  # the reply was lost, and the commit not
             return
         lake.store.write(bucket, key, metadata)
-        raise _refused(
+        raise not_taken_back(
             f"{table} was not taken back: {str(error).splitlines()[0][:300]}", "run the same again, or RESTORE in Spark"
         ) from None
 
@@ -131,26 +131,26 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
 def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTable]:
     opened = lake.delta(table)
     if opened is None:
-        raise _refused(f"there is no table {table}", "lakehouse tables   (lists them)")
+        raise not_taken_back(f"there is no table {table}", "lakehouse tables   (lists them)")
     if not 0 <= version < opened.version():
-        raise _refused(
+        raise not_taken_back(
             f"{table} has no older version {version}: its newest is {opened.version()}", f"lakehouse history {table}"
         )
     uri = lake.settings.table_uri(table)
     if reason := only_spark(opened):
-        raise _refused(
+        raise not_taken_back(
             f"{table} is not taken back here: {reason}", "RESTORE TABLE ... in Spark, and then: lakehouse check"
         )
     try:
         older = LakeTable(uri, lake.endpoint, version)
     except (DeltaError, OSError):
-        raise _refused(
+        raise not_taken_back(
             f"version {version} is not in the log of {table} any more", f"lakehouse history {table}"
         ) from None
     bucket, folder = split_uri(uri)
     there = {info.key.removeprefix(f"{folder}/") for info in lake.store.list(bucket, f"{folder}/")}
     if gone := [path for path in paths_of(older) if path not in there]:
-        raise _refused(
+        raise not_taken_back(
             f"version {version} lacks {counted(len(gone), 'data file')}: a vacuum removed what it needs",
             f"lakehouse history {table}   (a newer version may do)",
         )
@@ -166,7 +166,7 @@ def _require_nothing_on_purpose(opened: LakeTable, version: int, table: str) -> 
     for entry in opened.history(opened.version() - version):
         said = metadata_of(entry)
         if (FORGOTTEN in said and entry.get("operation") != "RESTORE") or EMPTIED in said:
-            raise _refused(
+            raise not_taken_back(
                 f"version {entry['version']} removed rows of {table} on purpose; version {version} has them",
                 f"name a version from {entry['version']} on",
             )
@@ -181,7 +181,7 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
-        raise _refused(f"{table} has no checkpoint of a cloudFiles stream", f"lakehouse checkpoint show {table}")
+        raise not_taken_back(f"{table} has no checkpoint of a cloudFiles stream", f"lakehouse checkpoint show {table}")
     last = _last_file(older)
     loaded = [
         one
@@ -197,7 +197,7 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
         if one.rows and (file is None or now is None or now.e_tag != file.e_tag):
             missing.append(one)
     if missing:
-        raise _refused(
+        raise not_taken_back(
             f"the bucket does not have {counted(len(missing), 'later file')} any more as loaded, "
             f"{missing[0].path} among them: their rows would be lost",
             "put them back, or name a newer version",
@@ -221,7 +221,8 @@ def _rows(opened: LakeTable) -> int:
     return sum(count or 0 for count in adds["num_records"].to_pylist())
 
 
-def _refused(what: str, next_command: str) -> ConfigurationError:
+def not_taken_back(what: str, next_command: str) -> ConfigurationError:
+    """The error for a version that a table cannot be taken back to."""
     return ConfigurationError(
         what, where="lakehouse maintain restore-version", state="nothing was changed", next_command=next_command
     )

@@ -20,6 +20,7 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.durations import spark_interval
 from lakehouse.flows.windows import Windows
 from lakehouse.lake import Lake
+from lakehouse.orders.samples import DATE_FORMAT
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable, shortened
 from lakehouse.storage import ObjectMissing
@@ -29,7 +30,6 @@ from lakehouse.streams.set_aside import LATE
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 _MOST_POINTS = 200
 _METHOD_CHARACTERS = 30
-_EVENT_TIME = "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _file_times(lake: Lake) -> dict[str, tuple[datetime, datetime]]:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        return datetime.strptime(text or "", _EVENT_TIME).replace(tzinfo=UTC)
+        return datetime.strptime(text or "", DATE_FORMAT).replace(tzinfo=UTC)
     except ValueError:
         return None
 

@@ -218,7 +218,7 @@ def serve(health: ServiceHealth, port: int) -> Iterator[str]:
 
     Args:
         health: What is told.
-        port: 0 takes a free one.
+        port: 0 takes a free port.
 
     Raises:
         ConfigurationError: somebody else has the port.

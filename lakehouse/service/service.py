@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _BACKOFF = wait_random_exponential(multiplier=1, min=1, max=60)
 _LONGEST_WAIT = timedelta(seconds=30)
-_JOIN_SECONDS = 0.5  # a signal that another thread receives is handled when this one wakes
+_JOIN_SECONDS = 0.5  # a signal that another thread receives is handled when this thread wakes
 
 
 class Service:
@@ -122,7 +122,7 @@ class Service:
 
     def _run(self, table: str, state: RetryCallState) -> None:
         def committed(batch: BatchProgress) -> None:
-            state.attempt_number = 1  # it works again: the next failure is a first one
+            state.attempt_number = 1  # it works again: the next failure is a first failure
             self.health.batch(batch)
             self._on_batch(batch)
 

@@ -82,11 +82,7 @@ def embedded_endpoint(settings: Settings) -> StoreEndpoint | None:
 
 def stop_store(settings: Settings) -> bool:
     """Stops the embedded server; True when one was running. Data stays."""
-    server = store_server(settings)
-    if not server.folder.exists():
-        return False
-    with server.lock():
-        return server.stop()
+    return store_server(settings).end()
 
 
 def store_status(settings: Settings) -> StoreStatus | None:

@@ -57,7 +57,7 @@ def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 
 
 @lru_cache(maxsize=32)
 def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, process: int) -> S3Store:
-    """A client is dear to make, and keeps its connections; one of before a fork is not used after it."""
+    """A client is dear to make, and keeps its connections. A client from before a fork is not used after it."""
     token = {"session_token": endpoint.session_token.get_secret_value()} if endpoint.session_token else {}
     return S3Store(
         bucket,

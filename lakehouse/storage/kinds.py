@@ -1,4 +1,4 @@
-"""What a server that can be embedded has to say: how it is launched so that it stays on this machine."""
+"""What an embedded server has to provide: how it is launched so that only this machine reaches it."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def this_host() -> str:
 
 
 def birth_of(pid: int) -> str | None:
-    """When a living process began, in ticks since boot where the system tells; None for a dead one.
+    """When a living process began, in ticks since boot where the system tells; None for a dead process.
 
     Not the time of day: when somebody sets the clock, a living holder would look like another process.
     """

@@ -21,12 +21,11 @@ from pathlib import Path
 
 from lakehouse.errors import AccessDenied, StoreUnavailable, TerminalError
 from lakehouse.storage.local_listing import HIDDEN, folders_in, info_of, listed
-from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
+from lakehouse.storage.store import UNCHANGED, ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
 
 _BATCH_FOLDER = re.compile(r"[0-9]{20}")  # only journals have such: left empty, they would grow many
 _LOCK_SECONDS = 30.0
 _TRIES = 20
-_UNCHANGED = "nothing was changed by this call"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES)
 
 
@@ -140,7 +139,7 @@ def opened(path: Path) -> Iterator[int]:
 
 def _path(key: str) -> Path:
     if "\0" in key or ".." in key.split("/"):
-        raise TerminalError("not a path of a file", where=repr(f"/{key}"), state=_UNCHANGED)
+        raise TerminalError("not a path of a file", where=repr(f"/{key}"), state=UNCHANGED)
     return Path(f"/{key}")
 
 
@@ -259,9 +258,9 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except FileExistsError:
-        raise ObjectExists("another version of the file is there", where=where, state=_UNCHANGED) from None
+        raise ObjectExists("another version of the file is there", where=where, state=UNCHANGED) from None
     except FileNotFoundError:
-        raise ObjectMissing("there is no such file", where=where, state=_UNCHANGED) from None
+        raise ObjectMissing("there is no such file", where=where, state=UNCHANGED) from None
     except OSError as error:
         raise explanation(error, where) from None
 
@@ -274,16 +273,16 @@ def explanation(error: OSError, where: str) -> Exception:
             return AccessDenied(
                 f"this process may not read or write here ({error.strerror})",
                 where=at,
-                state=_UNCHANGED,
+                state=UNCHANGED,
                 next_command="give the user of Spark's processes the rights, or name another folder",
             )
         case errno.ENOTDIR | errno.EISDIR:
             stands = "a file stands where a folder" if error.errno == errno.ENOTDIR else "a folder stands where a file"
             return TerminalError(
-                f"{stands} is needed", where=at, state=_UNCHANGED, next_command="remove it, or name another folder"
+                f"{stands} is needed", where=at, state=UNCHANGED, next_command="remove it, or name another folder"
             )
         case errno.ELOOP | errno.ENAMETOOLONG:
-            return TerminalError(f"no path that can be followed ({error.strerror})", where=at, state=_UNCHANGED)
+            return TerminalError(f"no path that can be followed ({error.strerror})", where=at, state=UNCHANGED)
         case errno.ENOSPC | errno.EDQUOT:
             cure = "make room on the disk, then run the same again"
         case errno.EAGAIN:

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from obstore import exceptions as oe
 
 from lakehouse.errors import AccessDenied, LakehouseError, StoreUnavailable, TerminalError
-from lakehouse.storage.store import BucketMissing, ObjectExists, ObjectMissing
+from lakehouse.storage.store import UNCHANGED, BucketMissing, ObjectExists, ObjectMissing
 
 NO_BUCKET = "NoSuchBucket"
 MISSING_CODES = ("NoSuchKey", "NoSuchVersion")
@@ -32,7 +32,6 @@ _CURES = {
         "choose another key: MinIO takes no // and no name over 255 bytes between slashes",
     ),
 }
-UNCHANGED = "nothing was changed by this call"
 UNKNOWN = "this call may or may not have taken effect: it is safe to repeat"
 _BUCKETS = "create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)"
 _KEYS = "correct LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY, or the rights of that key"

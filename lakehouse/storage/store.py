@@ -25,6 +25,10 @@ class ObjectExists(TerminalError):
     """A write that asked for an absent (or an unchanged) object found another."""
 
 
+UNCHANGED = "nothing was changed by this call"
+"""The state that an error tells where a store has refused a call."""
+
+
 @dataclass(frozen=True)
 class StoreEndpoint:
     """How to reach an S3 server."""

@@ -29,7 +29,7 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
         return
     other = [name for name in sorted(begun) if begun[name] != definition.get(name)]
     state = checkpoints.read_checkpoint(lake, table)
-    if other and (state is None or state.last_offset is None):  # no batch was planned by that one
+    if other and (state is None or state.last_offset is None):  # no batch was planned by that definition
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
     if other:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from pyspark.sql import Window
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.sql import name
+from lakehouse.spark_sql import quoted
 from lakehouse.streams.transaction import merge, transaction
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def newest(versions: DataFrame, key: Sequence[str], order: Sequence[str]) -> Dat
 
     Rows with a NULL in the key cannot be told from each other: they are left out, and the check ``keyed`` counts them.
     """
-    highest_first = Window.partitionBy(*map(name, key)).orderBy(*(F.desc_nulls_last(name(one)) for one in order))
-    keyed = versions.where(" AND ".join(f"{name(one)} IS NOT NULL" for one in key))
+    highest_first = Window.partitionBy(*map(quoted, key)).orderBy(*(F.desc_nulls_last(quoted(one)) for one in order))
+    keyed = versions.where(" AND ".join(f"{quoted(one)} IS NOT NULL" for one in key))
     return keyed.withColumn(_PLACE, F.row_number().over(highest_first)).where(f"{_PLACE} = 1").drop(_PLACE)
 
 
@@ -53,8 +53,8 @@ class LatestWriter:
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Commits the batch; a batch that the table has already is left out."""
-        same = " AND ".join(f"t.{name(one)} = s.{name(one)}" for one in self.key)
-        theirs, ours = (", ".join(f"{side}.{name(one)}" for one in self.order) for side in "st")
+        same = " AND ".join(f"t.{quoted(one)} = s.{quoted(one)}" for one in self.key)
+        theirs, ours = (", ".join(f"{side}.{quoted(one)}" for one in self.order) for side in "st")
         clauses = f"""
             ON {same}
             WHEN MATCHED AND struct({theirs}) > struct({ours}) THEN UPDATE SET *
@@ -70,7 +70,7 @@ def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = Fa
         rows: Not a stream.
         table_uri: Where.
         change_data_feed: Whether the table tells what changed, from its first row on.
-        anew: Whether the table exists, was emptied, and may get other columns. Otherwise one that exists is left alone.
+        anew: Whether the table exists, was emptied, and may get other columns. Otherwise a table is left alone.
     """
     empty = rows.limit(0).write.format("delta")
     if not anew:

@@ -39,7 +39,7 @@ def queries(
     schema_version: Callable[[], int | None],
     watch: Callable[[StreamingQuery], Iterator[Progress]],
 ) -> Iterator[Iterator[Progress]]:
-    """The progress of one query after the other: a new one as often as the schema has grown below the last."""
+    """The progress of a stream's queries, one after the other: a new query begins where the schema has grown."""
     ended = False
 
     def progress() -> Iterator[Progress]:
@@ -104,7 +104,7 @@ def batches(
 
 
 def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterator[Progress]:
-    """Batches after ``seen``; Spark's list of them is long, so it is asked for only when the last one is not enough."""
+    """Batches after ``seen``; Spark's list of them is long, so it is asked for only when the last is not enough."""
     newest = _newest(last, seen)
     if last is None or newest == seen:
         return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql import functions as F  # noqa: N812
 
-from lakehouse.streams.sql import name, within
+from lakehouse.spark_sql import named, quoted, within
 from lakehouse.streams.transaction import transaction
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> l
 
 def _comparable(column: str, type_: str) -> Column:
     """The column as Spark can group by it: maps and variants become text."""
-    value = F.col(name(column))
+    value = named(column)
     return F.to_json(F.struct(value)) if "map<" in type_ or "variant" in type_ else value
 
 
@@ -86,7 +86,7 @@ class RollupWriter:
     """For ``foreachBatch`` of ``changes_of``: computes the parts that changed anew, and replaces them.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and what changed after the batch names its part again in a later one.
+    are then, and what changed after the batch names its part again in a later batch.
 
     Attributes:
         source_uri: The table that is read.
@@ -111,7 +111,7 @@ class RollupWriter:
         source = frame.sparkSession.read.format("delta").load(self.source_uri)
         groups = rolled_up(source, self.group, self.aggregates, where=within(f"({part})", parts))
         writer = groups.write.format("delta").options(**transaction(self.checkpoint_uri, batch_id))
-        replaced = within(name(column), parts)
+        replaced = within(quoted(column), parts)
         if parts and replaced is not None:
             writer = writer.option("replaceWhere", replaced)
         writer.mode("overwrite" if parts else "append").save(self.table_uri)

@@ -38,7 +38,7 @@ KEPT_BATCHES = 100
 
 
 class BatchWriter(Protocol):
-    """Commits a batch; one that the table has already it leaves out."""
+    """Commits a batch; a batch that the table has already is left out."""
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Called by ``foreachBatch``."""

@@ -17,6 +17,7 @@ from lakehouse.autoloader.lineage import CORRUPT_RECORD, FILE, PROCESSING_TIME, 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.delta_offsets import Place, files_between, rows_of_files
 from lakehouse.lake import Lake
+from lakehouse.spark_sql import named
 from lakehouse.storage import ObjectMissing
 from lakehouse.streams.run import observed
 from lakehouse.streams.widening import widen_table
@@ -165,7 +166,7 @@ class SetAside:
         if self._windows.session_gap is None:
             return valid.withColumn("_window", self._windows.window_column())
         # a session is made of all rows of its batch before it is held against the watermark
-        keys = {f"_key_{number}": _column(name) for number, name in enumerate(self._windows.keys)}
+        keys = {f"_key_{number}": named(name) for number, name in enumerate(self._windows.keys)}
         window = self._windows.window_column().alias("_window")
         sessions = valid.groupBy(window, *(key.alias(name) for name, key in keys.items())).agg(F.count("*"))
         within = (F.col(EVENT_TIME) >= F.col("_window.start")) & (F.col(EVENT_TIME) < F.col("_window.end"))
@@ -177,7 +178,7 @@ class SetAside:
         counts = {row["reason"]: int(row["count"]) for row in missed.groupBy("reason").count().collect()}
         if counts:
             when = F.lit(batch).cast("bigint"), F.lit(datetime.now(UTC)), F.lit(None).cast("timestamp")
-            row = (_column(name) for name in missed.columns[len(_WHY) :])
+            row = (named(name) for name in missed.columns[len(_WHY) :])
             kept = missed.select(*_WHY, *_aliased(when, _WHEN), *row)
             if self._lake.version_at(self._uri) is not None:
                 widen_table(kept, self._uri)
@@ -230,15 +231,11 @@ def _row(rows: DataFrame) -> list[Column]:
     there = rows.columns
     fields = [name for name in there if name not in (*_ABOUT, PROBLEM)]
     names = [*fields, *(name for name in _ABOUT if name in there)]
-    return [_column(name).alias(kept_name(name)) for name in names]
+    return [named(name).alias(kept_name(name)) for name in names]
 
 
 def _aliased(columns: tuple[Column, ...], names: tuple[str, ...]) -> list[Column]:
     return [column.alias(name) for column, name in zip(columns, names, strict=True)]
-
-
-def _column(name: str) -> Column:
-    return F.col("`" + name.replace("`", "``") + "`")
 
 
 def rows_of_data_files(spark: SparkSession, lake: Lake, source: str) -> RowsOfBatch:

@@ -1,11 +1,11 @@
-"""Wider columns for a table whose stream got wider ones: Delta widens some by itself, and others only when told."""
+"""Widens the columns of a table whose stream got wider columns. Delta widens some by itself, others only when told."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from lakehouse.autoloader.schema.evolve import changes
-from lakehouse.autoloader.schema.hints import quoted
+from lakehouse.autoloader.schema.hints import dotted
 from lakehouse.autoloader.schema.wider import wider
 
 if TYPE_CHECKING:
@@ -26,6 +26,6 @@ def widen_table(frame: DataFrame, table_uri: str) -> list[str]:
             continue
         if not said:
             spark.sql(f"ALTER TABLE delta.`{table_uri}` SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
-        spark.sql(f"ALTER TABLE delta.`{table_uri}` ALTER COLUMN {quoted(name)} TYPE {new.simpleString()}")
+        spark.sql(f"ALTER TABLE delta.`{table_uri}` ALTER COLUMN {dotted(name)} TYPE {new.simpleString()}")
         said.append(f"{name} {old.simpleString()} to {new.simpleString()}")
     return said

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WindowsWriter:
-    """For ``foreachBatch`` in update mode: each window that a batch changed takes the place of the one before.
+    """For ``foreachBatch`` in update mode: each window that a batch changed takes the place of its earlier state.
 
     Attributes:
         table_uri: The table; it must exist.

@@ -71,6 +71,19 @@ def test_records_that_give_no_row_are_in_the_table_with_place_text_and_reason(wo
     assert len(kept.rows()) == 5
 
 
+@pytest.mark.parametrize("local", [False, True])
+def test_the_table_is_where_it_was_asked_for_whatever_signs_are_in_its_name(world, kept, tmp_path, local):
+    name = "bad of 5% #1?/ä"
+    uri = f"file://{tmp_path}/{name}" if local else f"{kept.uri}/{name}"
+    world.put("one.json", b"no json")
+    assert world.run(badRecordsPath=uri) == []
+    table = quarantine.QuarantineTable(uri, lambda: world.lake.endpoint)
+    assert [row["raw"] for row in table.newest(5)] == ["no json"]
+    log = "_delta_log/00000000000000000000.json"
+    found = {str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*.json")} if local else kept.below("bad/")
+    assert f"{name}/{log}" in found
+
+
 def test_nothing_bad_makes_no_table(world, kept):
     world.put("one.json")
     assert len(world.run(badRecordsPath=kept.uri)) == 1

@@ -1,11 +1,13 @@
-"""A table whose declaration names another folder than its checkpoint knows."""
+"""A declaration that changes: to another folder than the checkpoint knows, and under a run."""
 
 import json
 
 import pytest
+from store.local_world import LocalWorld
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.checkpoints.agreement import object_key
+from lakehouse.declaration import DeclarationInvalid
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.streams.run import Run
@@ -29,3 +31,18 @@ def test_it_is_told_from_which_folder_to_which(lake, folder, below):
         other.flow.bring_up_to_date(At(None, lake, other, Catalogue((other,))), Run())
     uri = settings.landing_uri
     assert caught.value.what == f"the folder of {name} changed from {uri}{folder}/ to {uri}halls/"
+
+
+def test_a_run_goes_on_as_its_table_was_declared_when_it_began(lake, tmp_path):
+    things = LocalWorld(lake, tmp_path).declare(options={"cloudFiles.maxFilesPerTrigger": 1})
+    for name in ("a.json", "b.json"):
+        things.put(name, [{"id": 1}])
+    file = things.lake.settings.declaration
+    done = things.load(on_batch=lambda batch: file.write_text("tables: {bronze.things: {files: {pth: x}}}"))
+    assert (len(done.batches), done.rows_added) == (2, 2)
+    with pytest.raises(DeclarationInvalid, match="did you mean path"):
+        things.load()
+    file.write_text("tables: {bronze.others: {files: {path: s3a://landing/others/}}}")
+    with pytest.raises(ConfigurationError, match=r"no table bronze\.things is declared"):
+        things.load()
+    assert things.rows("id") == [("1",), ("1",)]

@@ -361,7 +361,11 @@ def test_the_commands_say_the_same_as_the_library_and_remove_nothing_by_themselv
     stray(things)
     [table] = lakehouse_json_here(told, "tables")["tables"]
     assert (table["rows"], table["files"], table["version"], table["last_batch"]) == (6, 2, 1, 1)
-    assert 0 <= table["age_seconds"] < 600 and table["fresh"] is None
+    assert 0 <= table["age_seconds"] < 600 and table["fresh"] is None and table["declared"]
+    renamed = things.tmp / "renamed.yaml"
+    renamed.write_text("tables: {bronze.renamed: {files: {path: s3a://landing/things/}}}")
+    listed = lakehouse_here({**told, "LAKEHOUSE_DECLARATION": str(renamed)}, "tables").stdout
+    assert f"not declared, so nothing fills them; their data stay: {TABLE}" in listed
     newest, first = lakehouse_json_here(told, "history", TABLE)["versions"]
     assert (newest["version"], newest["batch"], newest["rows_added"], first["version"]) == (1, 1, 3, 0)
     detail = lakehouse_json_here(told, "detail", TABLE)

@@ -25,7 +25,7 @@ class FileFilter:
         self._name = re.compile(glob_regex(glob), re.DOTALL) if glob else None
 
     def takes(self, one: FileVersion | ObjectInfo) -> bool:
-        """Whether they name this one."""
+        """Whether the options name this file."""
         options = self._options
         if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
             return False
@@ -37,7 +37,7 @@ class FileFilter:
 
 
 class Backlog:
-    """Numbers and sizes of the files after a place: 16 bytes each, so a backlog of a million is held in 16 MB.
+    """Numbers and sizes of the files after a place. Each file takes 16 bytes, so a million files take 16 MB.
 
     Args:
         journal: Where the files are numbered.
@@ -104,7 +104,7 @@ class Backlog:
                 yield one
 
     def batch(self, after: int, upto: int) -> list[FileVersion]:
-        """The files of a range as one batch reads them: a place that several entries would fill is filled once."""
+        """The files of a range as one batch reads them. Rows that several entries stand for are read once."""
         files = list(self.files(after, upto))
         again = {one.replaces: one.seq for one in files if one.replaces}
         newest = {one.key: one.seq for one in files if not one.replaces}

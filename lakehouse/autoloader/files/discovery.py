@@ -57,11 +57,11 @@ def discover(
 ) -> Discovery:
     """Brings the journal up to date with the bucket, page by page.
 
-    All keys under the source's root are journalled, whatever glob or filter one stream has: several may share it. Those
-    of the journal itself are not, or each look would find the segment of the one before it.
+    All keys under the source's root are journalled, whatever glob or filter a stream has: several streams may share the
+    journal. The journal's own objects are not journalled, or each look would find the segment of the last look.
 
     Where more than ``FAST_FROM_FILES`` files are known and the last full listing found that new keys came only after
-    all older ones, just what follows the last key is listed. A full listing at least every ``audit_interval_seconds``
+    all older keys, only what follows the last key is listed. A full listing at least every ``audit_interval_seconds``
     finds what arrived behind it, and ends the fast way when something did.
 
     Args:

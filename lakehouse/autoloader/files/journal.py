@@ -4,12 +4,13 @@ A journal is a folder of immutable segments on the object store. A discoverer gi
 writes them as the next segment with ``If-None-Match: *``: of two who try the same place one wins, and the other looks
 again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
 
-Segments are merged as they grow many; a merged one holds the same rows, and the place of those it was made of is free.
-Who slept meanwhile can write there, which must count for nobody. Two rules see to that:
+Segments are merged as they grow many. A merged segment holds the same rows, and the places of its parts are free again.
+A writer that slept meanwhile can write to a free place, and that must count for nobody. Two rules see to it:
 
-- The segment of the last ordinal is removed only when there is a later one. So whoever has not all of the journal sees
-  that there is more, and what is written behind the last one is part of the journal.
-- A segment names the write before it. So whoever follows from there to the last one has no foreign one between.
+- The segment of the last ordinal is removed only when there is a later segment. So a reader that lacks a part of the
+  journal sees that there is more, and what is written behind the last segment is part of the journal.
+- A segment names the write before it. So a reader that follows these names to the last segment meets no foreign
+  segment.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class Journal(JournalReader):
             self.refresh()
             if self.position(seq).segment == segment:  # others came after it, or the reply to the write was lost
                 return len(fresh)
-            if written:  # the place was free because the segment there was merged: nobody counts this one
+            if written:  # the place was free because the segment there was merged: nobody counts this segment
                 self._store.delete(self._bucket, self._key(name))
         raise TransientError(
             "could not number new files: others wrote to the journal every time",

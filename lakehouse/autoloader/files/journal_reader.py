@@ -32,11 +32,11 @@ class JournalMismatch(TerminalError):
 
 
 class JournalUnsettled(TransientError):
-    """Segments of a journal do not join: others merge them at this moment, or one in between was lost."""
+    """Segments of a journal do not join: others merge them at this moment, or a segment in between was lost."""
 
 
 def utc_now() -> datetime:
-    """The clock of everything here that is given no other."""
+    """The clock of whatever here is given no other clock."""
     return datetime.now(UTC)
 
 
@@ -46,7 +46,7 @@ class Position:
 
     Attributes:
         seq: Number of the last file before it; 0 at the beginning.
-        segment: Id of the write that numbered that file: tells a restored journal from the one that was used.
+        segment: Id of the write that numbered that file: tells a restored journal from the journal that was used.
     """
 
     seq: int
@@ -61,7 +61,7 @@ class JournalReader:
         bucket: Its bucket.
         prefix: Its folder.
         now: The clock, for ``discovered``.
-        fan_in: How many segments become one.
+        fan_in: How many segments are merged into one segment.
     """
 
     def __init__(
@@ -173,7 +173,7 @@ class JournalReader:
         return Position(seq, found[0] if found else "")
 
     def verify(self, position: Position) -> None:
-        """Makes sure that a checkpoint's place is one of this journal.
+        """Makes sure that this journal has the place that a checkpoint names.
 
         Raises:
             JournalMismatch: it is not: going on would lose files or load them twice.
@@ -211,7 +211,7 @@ class JournalReader:
         return self._segments[-1].id if self._segments else ""
 
     def _later(self) -> list[tuple[int, int]]:
-        """Ordinals of the segments after the last one, the widest first where several begin alike."""
+        """Ordinals of the segments after the last segment, the widest first where several begin alike."""
         start_after = self._key(segments.name_of(self._last, self._last)) if self._last else None
         names = [
             info.key.removeprefix(self._folder)
@@ -220,19 +220,19 @@ class JournalReader:
         return sorted((segments.ordinals_of(name) for name in names), key=lambda span: (span[0], -span[1]))
 
     def _follow(self) -> bool:
-        """Adds the segments after the last one; False when they do not join.
+        """Adds the segments after the last segment; False when they do not join.
 
         What was read may be foreign until a later look finds nothing more: then the last segment was there all the
-        time, and those before it are the ones it follows.
+        time, and it follows those before it.
         """
         while spans := self._later():
             for first, final in spans:
                 name = segments.name_of(first, final)
                 if final <= self._last:
-                    self._covered.add(name)  # its rows are in a merged one
+                    self._covered.add(name)  # its rows are in a merged segment
                     continue
                 if first != self._last + 1:
-                    return False  # the ones between were merged into a name that sorts before
+                    return False  # those between were merged into a name that sorts before
                 data = self._store.read(self._bucket, self._key(name))
                 head, opened = segments.open_segment(name, data)
                 if head.previous not in (self._id, None):

@@ -64,7 +64,7 @@ class KnownVersions:
         return fresh
 
     def _resolve(self, hashes: dict[str, int]) -> dict[str, int | None]:
-        """The newest version of each of these keys; looked up once, until there is a newer one."""
+        """The newest version of each of these keys; looked up once, until there is a newer version."""
         missing = [key for key, hash_ in hashes.items() if key not in self._looked_up.get(hash_, ())]
         held = self._newest_of(missing) if missing else {}
         for key in missing:

@@ -35,7 +35,7 @@ class Span:
 
     @property
     def sequence(self) -> int:
-        """The number that its rows carry: a file that is loaded again keeps the one of its first load."""
+        """The number that its rows carry: a file that is loaded again keeps the number of its first load."""
         return self.replaces or self.seq
 
     @property
@@ -56,10 +56,10 @@ def plan(
 
     Args:
         files: The batch.
-        lines: Whether the format is one of lines: then uncompressed files over ``max_partition_bytes`` are split.
+        lines: Whether the format has lines as records: then uncompressed files over ``max_partition_bytes`` are split.
         min_partitions: As many parts at least, if there are as many files.
         max_partition_bytes: Roughly the most that one part reads.
-        may_split: Asked for each large file: one that was replaced since it was found stays in one part, which alone
+        may_split: Asked for each large file. A file that was replaced since it was found stays in one part, which alone
             can tell what to do about it.
     """
     spans = [span for one in files for span in _spans(one, lines, max_partition_bytes, may_split)]

@@ -24,7 +24,7 @@ class StreamPosition:
         journal_prefix: The journal's folder.
         stream_id: The stream.
         now: The clock.
-        schema_location: Where the stream keeps its schema; empty without one.
+        schema_location: Where the stream keeps its schema; empty without a schema.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class StreamPosition:
         self._store.write(self._bucket, self._key, json.dumps(said).encode())
 
     def committed_for(self, seconds: float) -> int:
-        """Number of the last file that this stream committed at least so long ago, and every other stream at all."""
+        """Number of the last file that all streams have committed, this stream at least so long ago."""
         limit = self._now() - timedelta(seconds=seconds)
         own = max((seq for seq, at in self._marks if at <= limit), default=0)
         return min([own, *(self._newest(info.key) for info in self._store.list(self._bucket, self._folder))])

@@ -1,4 +1,4 @@
-"""Replays in a journal: requests of one stream to load files again, each an entry that names the file's first one."""
+"""Replays in a journal: a stream's requests to load files again. Each is an entry that names the file's first entry."""
 
 from __future__ import annotations
 

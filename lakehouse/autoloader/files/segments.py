@@ -56,8 +56,8 @@ class FileVersion:
         discovered: When it was found, UTC.
         first: Whether no other version of the key was found before.
         segment: Id of the write that gave it its number.
-        replaces: Number of the entry whose rows this one takes the place of, after a replay; 0 for none.
-        stream: Id of the one stream that asked for it, after a replay; empty for a discovery, which is for all.
+        replaces: After a replay the number of the entry whose rows are replaced; else 0.
+        stream: After a replay the id of the stream that asked for it; empty for a discovery, which is for all streams.
     """
 
     seq: int
@@ -108,7 +108,7 @@ class Segment:
 
 
 def name_of(first: int, last: int) -> str:
-    """Names sort in the order of the ordinals; a merged segment comes before the ones it replaces."""
+    """Names sort in the order of the ordinals; a merged segment comes before those that it replaces."""
     return f"{first:010d}.parquet" if first == last else f"{first:010d}-{last:010d}.parquet"
 
 

@@ -1,4 +1,4 @@
-"""Arrow columns of a file made columns of the schema: what Parquet, ORC and Avro share."""
+"""Arrow columns of a file become columns of the schema. Parquet, ORC and Avro share this."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _WIDER = {
 
 
 def castable(have: pa.DataType, want: pa.DataType) -> bool:
-    """Whether every value of a flat type is one of the other: only then are values taken over."""
+    """Whether every value of a flat type is a value of the other type, too: only then values are taken over."""
     if have == want or kinds.is_null(have) or str(want) in _WIDER.get(str(have), ()):
         return True
     if kinds.is_decimal(want) and (kinds.is_decimal(have) or str(have) in _DIGITS):
@@ -54,7 +54,7 @@ def castable(have: pa.DataType, want: pa.DataType) -> bool:
 
 @dataclass
 class Conversion:
-    """Makes arrays others of another type: fields of structs by name, NULL for what is missing or does not fit.
+    """Converts arrays to another type: fields of structs by name, NULL for what is missing or does not fit.
 
     Attributes:
         leaf: Changes every flat array first; None leaves them as they are.
@@ -132,7 +132,7 @@ def is_variant(type_: pa.DataType) -> bool:
 
 
 def _refuse_shredded(array: pa.StructArray) -> None:
-    """Raises where values of a VARIANT are not all in ``value``: they, or parts of them, are in ``typed_value``."""
+    """Raises where a VARIANT is shredded: a value, or a part of it, is in ``typed_value`` and not in ``value``."""
     names = [one.name for one in array.type]
     whole = {"metadata", "value"} <= set(names)
     for name in ("metadata", "value", "typed_value") if whole else ():
@@ -153,7 +153,7 @@ def _one(value: pa.Scalar, want: pa.DataType) -> Any:
 
 
 def _fits(have: pa.DataType, want: pa.DataType) -> bool:
-    """Whether all of a column is read: then no row needs to be looked at."""
+    """Whether the schema's column takes all of the file's column: then no row needs to be looked at."""
     if kinds.is_struct(have) and kinds.is_struct(want):
         names = [field.name for field in want]
         return all(one.name in names and _fits(one.type, want.field(one.name).type) for one in have)

@@ -95,7 +95,7 @@ def infer_avro(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_co
 
 
 def given_schema(reader: Mapping[str, str]) -> Any:
-    """The schema of ``avroSchema`` that files are read by, as fastavro has it; None where each is read by its own.
+    """The option ``avroSchema`` as a schema of fastavro; None without it: then each file is read by its own schema.
 
     Raises:
         ConfigurationError: it is no Avro schema.

@@ -1,4 +1,4 @@
-"""Avro's types as Arrow's, and values as those have them: a union of several types is a struct, as in Spark."""
+"""Avro's types and values as Arrow has them. A union of several types is a struct, as in Spark."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ Convert = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Column:
-    """A column, or a part of one.
+    """A column, or a part of a column.
 
     Attributes:
-        type: Arrow's.
-        python: What fastavro makes of its values.
-        convert: From such a value to one for Arrow; None where they are the same.
+        type: Its type in Arrow.
+        python: The type of Python that fastavro gives its values.
+        convert: Makes Arrow's value of such a value; None where both are the same.
     """
 
     type: pa.DataType
@@ -63,7 +63,7 @@ class Column:
 
 
 def columns_of(fields: Mapping[str, Any], reader: Reader, wanted: Container[str] | None = None) -> dict[str, Column]:
-    """The columns that fields are; None wants all.
+    """The columns of a record's fields; ``wanted`` names them, and None asks for all.
 
     Raises:
         ConfigurationError: one of them has a type that no column holds.
@@ -86,7 +86,7 @@ class _Types:
     named: dict[str, Any] = field(default_factory=dict)
 
     def note(self, type_: Any) -> None:
-        """Notes the types that are named within one: what comes later may refer to them."""
+        """Notes the named types within a type: later types may refer to them."""
         if isinstance(type_, list):
             for one in type_:
                 self.note(one)
@@ -99,7 +99,7 @@ class _Types:
                 self.note(part)
 
     def column(self, type_: Any, where: str, within: frozenset[str] = frozenset()) -> Column:
-        """The column of a type; ``within`` are the named types that it stands in."""
+        """The column of a type; ``within`` has the named types around it."""
         if isinstance(type_, list):
             return self._union([one for one in type_ if one != "null"], where, within)
         kind = type_.get("type") if isinstance(type_, dict) else type_
@@ -119,11 +119,11 @@ class _Types:
             if type_["precision"] > 38:
                 raise _refused(f"the column {where} has decimals of {type_['precision']} digits, over 38")
             return Column(pa.decimal128(type_["precision"], type_.get("scale", 0)), Decimal)
-        if kind in _FLAT and logical not in _TIMES:  # as in Spark, what nobody knows of a type says nothing
+        if kind in _FLAT and logical not in _TIMES:  # as in Spark, an unknown logical type says nothing
             of_python = _PYTHON_LOGICAL.get((kind, logical)) or _PYTHON.get(kind)
             return Column(_LOGICAL.get((kind, logical), _FLAT[kind]), of_python)
         known = self.named.get(kind) if isinstance(kind, str) else None
-        if known is not None and known["name"] not in within:  # a type within itself has no end
+        if known is not None and known["name"] not in within:  # a type that contains itself has no end
             return self.column(known, where, within)
         raise _refused(f"the column {where} has the Avro type {logical or kind}, which is not supported")
 

@@ -1,4 +1,4 @@
-"""Rows that are collected a record at a time, and what becomes of a record that is malformed."""
+"""Collects rows a record at a time, and says what becomes of a malformed record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CSV as Spark reads it. Plain blocks take Arrow's parser, the others one that follows Spark's rules for quotes."""
+"""CSV as Spark reads it. Arrow parses plain blocks; ``csv_records`` parses the others by Spark's rules for quotes."""
 
 from __future__ import annotations
 

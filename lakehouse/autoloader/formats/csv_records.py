@@ -1,4 +1,4 @@
-"""CSV records: where one ends and the next begins, by Spark's quoting rules."""
+"""Where records of CSV begin and end, by Spark's rules for quotes."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pyarrow import csv
 
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
+from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.options.reader_values import MOST_CHARACTERS, separator
 from lakehouse.errors import ConfigurationError
 
-_BLANK = "".join(map(chr, range(33)))
-_BLANK_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
+BLANKS_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
 _FIXED = {"unescapedquotehandling": "STOP_AT_DELIMITER"}
 _END = re.compile(rb"\r\n|\n|\r")
 Tokens = list[str | None]
@@ -53,7 +53,7 @@ class Dialect:
         self.special = re.compile("[" + re.escape(self.quote + self.escape + self.escape_escape) + "]|\\Z")
 
     def record(self, text: str, at: int) -> tuple[Tokens, int]:
-        """The values of the record that begins at ``at``, and where the next one begins."""
+        """The values of the record that begins at ``at``, and where the next record begins."""
         values: Tokens = []
         quoted = False
         while True:
@@ -61,7 +61,7 @@ class Dialect:
             while self.leading and at < len(text) and text[at] <= " " and not text.startswith(self.after, at):
                 at += 1
             if at >= len(text) or text.startswith(self.after, at):
-                # as Spark's parser: blanks at the very end are a value when a quoted one came before
+                # as Spark's parser: blanks at the very end are a value when a quoted value came before
                 values.append(self.empty if quoted and start < at == len(text) else None)
             elif text[at] == self.quote:
                 end = text.find(self.quote, at + 1)
@@ -72,7 +72,7 @@ class Dialect:
             else:
                 quoted = False
                 stop = self._stop(text, at)
-                value = text[at:stop].rstrip(_BLANK) if self.trailing else text[at:stop]
+                value = text[at:stop].rstrip(BLANKS) if self.trailing else text[at:stop]
                 values.append(value or (None if stop < len(text) else self.empty))
                 at = stop
             if at >= len(text) or text[at] == "\n":
@@ -117,7 +117,7 @@ class Dialect:
         return "".join(out), min(after, len(text))
 
     def _escaped(self, text: str, at: int, before: str, out: list[str]) -> tuple[str, int]:
-        """Takes a quote or an escape; what the next character has before it, and where that is."""
+        """Takes a quote or an escape. Returns what is before the next character, and where that is."""
         char = text[at]
         if char == self.escape and before and before == self.escape_escape:
             out.append(self.escape)
@@ -133,7 +133,7 @@ class Dialect:
         return char, at + 1
 
     def _unquoted(self, text: str, at: int, out: list[str]) -> int:
-        """Takes what follows a closing quote and an escape; where the value's separator is."""
+        """Takes what follows a closing quote and an escape. Returns where the value's separator is."""
         before = self.escape
         while at < len(text) and not text.startswith(self.after, at):
             if text[at] in (self.quote, self.escape):
@@ -148,11 +148,11 @@ class Dialect:
         value = self.quote + "".join(out) + self.quote + text[at:stop]
         if after > at and stop == len(text) and text[after + 1 : after + 2] == self.quote:
             value += self.quote  # as Spark's parser does at the end of its input
-        return value.rstrip(_BLANK) if self.trailing else value, stop
+        return value.rstrip(BLANKS) if self.trailing else value, stop
 
     def skips(self, line: str) -> bool:
-        """Whether a line is none of the records."""
-        return not line.strip(_BLANK) or bool(self.comment and line.startswith(self.comment))
+        """Whether a line is no record: it is blank, or a comment."""
+        return not line.strip(BLANKS) or bool(self.comment and line.startswith(self.comment))
 
     def records(self, data: bytes) -> Iterator[tuple[Tokens, str, int]]:
         """Values, text and end of each record of whole lines (with ``multiline``, of a whole file)."""
@@ -174,7 +174,7 @@ class Dialect:
             at, first = end, False
 
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
-        """Whole records: of lines in blocks, else all at once, with the ends of lines that the first one has.
+        """Blocks of whole records. With ``multiline`` the file is one block, with line feeds for its line ends.
 
         The first lines are left out as ``skiprows`` says, whatever they are.
         """
@@ -201,7 +201,7 @@ class Dialect:
             return None
         if self.comment and (data.startswith(self.comment.encode()) or b"\n" + self.comment.encode() in data):
             return None
-        if not self.multi and (width == 1 or self.sep <= " ") and _BLANK_LINE.search(data):
+        if not self.multi and (width == 1 or self.sep <= " ") and BLANKS_LINE.search(data):
             return None
         if quote in data and not self._plainly_quoted(data, sep, quote):
             return None
@@ -230,7 +230,7 @@ class Dialect:
         columns = [column.combine_chunks() for column in table.columns]
         if self.leading:
             trim = pc.utf8_trim if self.trailing else pc.utf8_ltrim
-            columns = [trim(column, _BLANK) for column in columns]
+            columns = [trim(column, BLANKS) for column in columns]
         empty = None if self.leading else self.empty
         return [pc.if_else(pc.equal(one, ""), empty, one) for one in columns] if empty != "" else columns
 

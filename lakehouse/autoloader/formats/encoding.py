@@ -30,7 +30,7 @@ def to_utf8(data: bytes, encoding: str) -> bytes:
 
 
 def refuse_binary(start: bytes) -> None:
-    """Raises ``BadFile`` where a file begins as one of a binary format."""
+    """Raises ``BadFile`` where a file begins as files of a binary format do."""
     for magic, name in _MAGIC.items():
         if start.startswith(magic):
             raise BadFile("NOT_TEXT", f"the file begins as {name}, not as text")
@@ -65,5 +65,5 @@ def _reads_as(start: bytes, encoding: str) -> bool:
     plain = [character.isascii() and (character.isprintable() or character in "\t\r\n") for character in text]
     if len(text) < 2 or not all(plain[:2]) or "\0" in text:
         return False
-    # any two bytes are some character of UTF-16, but few groups of four are one of UTF-32
+    # any two bytes are a character of UTF-16, but few groups of four bytes are a character of UTF-32
     return encoding.startswith("UTF-32") or 2 * sum(plain) >= len(plain)

@@ -25,7 +25,7 @@ _SHEETS = {"sheetIndex": spark.LongType(), "sheetName": spark.StringType()}
 
 
 def parse_excel(file: IO[bytes], target: Target) -> Iterator[Rows]:
-    """Rows of the sheet and range of ``dataAddress``; a row without a value is none.
+    """Rows of the sheet and range of ``dataAddress``; a row without a value is left out.
 
     With ``headerRows`` columns go by the names in the first row; without, by their place: ``_c1``, ``_c2`` and so on.
 
@@ -92,7 +92,7 @@ def _chained(first: Row, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _names(header: Row) -> list[str]:
-    """Names of columns: an empty one is called by its place, and one that is there twice has its place at its end."""
+    """Names of columns. An empty name becomes the column's place; a repeated name gets its place at its end."""
     texts = [text_of(one) for one in header.cells]
     lower = [one.lower() for one in texts]
     return [

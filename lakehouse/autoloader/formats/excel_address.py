@@ -20,7 +20,7 @@ class Address:
     """Cells of a sheet; rows and columns count from 0, and None is no limit.
 
     Attributes:
-        sheet: Its name; None for the first one.
+        sheet: Its name; None for the first sheet.
         top: First row.
         left: First column.
         bottom: Last row.
@@ -35,10 +35,10 @@ class Address:
 
 
 def parse_address(text: str) -> Address:
-    """An address: empty, a sheet, a range such as ``A2:D5``, ``A:D`` or ``2:5``, or ``Sheet1!A2:D5``.
+    """Parses an address: empty, a sheet, a range such as ``A2:D5``, ``A:D`` or ``2:5``, or ``Sheet1!A2:D5``.
 
     Raises:
-        ValueError: it is none; the text says what to write.
+        ValueError: it is no address; the text says what to write.
     """
     text = text.strip()
     if not text:

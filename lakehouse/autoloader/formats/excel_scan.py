@@ -1,7 +1,7 @@
-"""Workbooks as they are packed, looked at before anything is parsed: a small file can stand for any number of cells.
+"""A packed workbook is looked at before it is parsed: a small file can stand for any number of cells.
 
 The parser fills the whole rectangle between a sheet's first and last cell, copies each text that cells share, and
-gives nothing for a cell with an error. So a sheet is gone through here first, for its size and for its errors.
+gives nothing for a cell with an error. So a sheet is scanned here first, for its size and for its errors.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Package:
         self._size = sum(one.file_size for one in always)
         if self._size > limit:
             raise too_large(self._size, limit)
-        for one in always:  # what is longer than it says is told by its checksum
+        for one in always:  # the checksum tells when a part is longer than it says
             for _ in self._chunks(one):
                 pass
 
@@ -139,7 +139,7 @@ class Package:
         return part
 
     def _cells(self, part: ZipInfo) -> Iterator[bytes]:
-        """Pieces of a sheet, cut before a row, or before a cell of a very long one."""
+        """Pieces of a sheet, cut before a row, or before a cell of a very long row."""
         rest, first = b"", True
         for chunk in self._chunks(part):
             if first and (chunk[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in chunk[:4]):
@@ -166,7 +166,7 @@ class Package:
 
 
 def _extent(data: bytes, before: int) -> tuple[int, int]:
-    """The last row and the last column of a piece of a sheet, both at least; ``before`` rows came before it."""
+    """How far a piece of a sheet reaches at least: its last row and column. ``before`` rows came before the piece."""
     places = _USUAL.findall(data)
     cells = sum(map(data.count, _BEGINS))
     if len(places) < cells:
@@ -177,7 +177,7 @@ def _extent(data: bytes, before: int) -> tuple[int, int]:
     letters, of_cells = map(set, zip(*places, strict=True)) if places else (set(), set())
     rows = max(rows, max(map(int, of_cells), default=0))
     columns = max((column_number(one.decode()) + 1 for one in letters), default=0)
-    if len(places) < cells:  # a cell without a place follows the one before it
+    if len(places) < cells:  # a cell without a place follows the cell before it
         most = max((len(_CELL.findall(data, one, end)) for one, end in pairwise([0, *begins, len(data)])), default=0)
         columns += most
     return rows, columns

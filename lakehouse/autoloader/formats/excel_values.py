@@ -1,4 +1,4 @@
-"""Cells of workbooks made values of columns, and the types that columns of cells have."""
+"""Makes values of columns from cells of workbooks, and finds the types of columns of cells."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def plain(cell: Any) -> Any:
 
 
 def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str]) -> tuple[pa.Array, list[int]]:
-    """Values of a column, and where a cell has none of its type.
+    """The values of a column, and the places whose cell has no value of its type.
 
     Raises:
         ConfigurationError: no cell can have a value of that type.
@@ -78,21 +78,21 @@ def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str])
 
 
 def _whole(numbers: pa.Array, arrow: pa.DataType) -> pa.Array:
-    """Those that are whole, and not beyond the type."""
+    """The numbers that are whole and within the type; NULL for the others."""
     values = numbers.fill_null(0.5).to_numpy()
     fit = (values == np.trunc(values)) & (np.abs(values) < min(_EXACT, 1 << arrow.bit_width - 1))
     return pa.array(np.where(fit, values, 0).astype(np.int64), mask=~fit).cast(arrow)
 
 
 def _written(cell: Any, wanted: DataType) -> str | None:
-    """What is read as text: texts, and numbers for a column of DECIMAL, whose digits are those that Excel shows."""
+    """The text of a cell that is parsed: a text; for DECIMAL a number, too, with the digits that Excel shows."""
     if isinstance(wanted, spark.DecimalType) and isinstance(cell, float | int) and not isinstance(cell, bool):
         return text_of(cell)
     return cell if isinstance(cell, str) else None
 
 
 def _native(cell: Any, wanted: DataType) -> Any:
-    """The cell's own value as one of that type; None where it is none."""
+    """The cell's own value in that type; None where it has no such value."""
     if isinstance(cell, bool):
         return cell if isinstance(wanted, spark.BooleanType) else None
     if isinstance(cell, float | int):
@@ -117,7 +117,7 @@ def _native(cell: Any, wanted: DataType) -> Any:
 
 
 def type_of(cells: Iterable[Any], known: DataType | None = None) -> DataType | None:
-    """The narrowest type for the values of cells and of those that made ``known``; None without any."""
+    """The narrowest type for cells, and for the earlier cells whose type ``known`` is; None without a value."""
     for one in cells:
         if isinstance(known, spark.StringType):
             break

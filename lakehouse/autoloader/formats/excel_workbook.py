@@ -59,7 +59,7 @@ class Workbook:
         reader: Options of the reader, their names in lower case.
 
     Raises:
-        BadFile: it is none, is encrypted, cut off, damaged, or takes more memory than it may.
+        BadFile: it is no workbook, is encrypted, cut off, damaged, or takes more memory than it may.
     """
 
     def __init__(self, file: IO[bytes], reader: Mapping[str, str]) -> None:
@@ -125,7 +125,7 @@ def _within(
     errors: Mapping[tuple[int, int], str],
     address: Address,
 ) -> Iterator[Row]:
-    """The rows of a range. Those of the parser begin with the sheet's first row, and with the first column in use."""
+    """The rows of a range. The parser's rows begin with the sheet's first row, and with the first column in use."""
     places = [*errors, start, end]
     top = address.top if address.top is not None else min(row for row, _ in places)
     left = address.left if address.left is not None else min(column for _, column in places)
@@ -153,7 +153,7 @@ def _opened(file: IO[bytes], ending: str) -> Any:
 
     try:
         return CalamineWorkbook.from_filelike(file)
-    except CalamineError:  # the kind was guessed, and nothing is said of what is wrong with it; a file's name tells it
+    except CalamineError:  # a guessed kind gives no reason; the ending of a name gives one
         file.seek(0)
         if ending == ".xls" and _ENCRYPTED in file.read():  # an .xlsx file with a password looks like this
             raise PasswordError from None
@@ -171,7 +171,7 @@ def _safely(sheet: Any) -> Iterator[list[Cell]]:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """What the parser says of a file, as the reason why it is left out."""
+    """Makes what the parser raises the reason why a file is left out."""
     from python_calamine import CalamineError, PasswordError
 
     try:
@@ -181,6 +181,6 @@ def _told() -> Iterator[None]:
     except (CalamineError, OSError, ValueError, OverflowError) as error:
         raise BadFile("DAMAGED_EXCEL", str(error) or type(error).__name__) from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of the parser's own language; no Exception
+        if type(error).__name__ != "PanicException":  # of Rust, in which the parser is written; no Exception
             raise
         raise BadFile("DAMAGED_EXCEL", f"its parser ended: {error}"[:300]) from None

@@ -1,4 +1,4 @@
-"""What ``cloudFiles`` has to know of a format before a file is read: the parsers are imported by whoever reads one.
+"""What ``cloudFiles`` knows of a format before a file is read. Only what reads files imports the parsers.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -10,25 +10,27 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SINGLE_VARIANT = "singlevariantcolumn"
+"""The reader's option that names the column for whole records."""
 Reader = Mapping[str, str]
 """Options of a format's reader, their names in lower case."""
 
 
 def words(*texts: str) -> tuple[str, ...]:
-    """The words of texts, sorted whatever their case."""
+    """The words of some texts, sorted without regard to case."""
     return tuple(sorted(" ".join(texts).split(), key=str.lower))
 
 
-def is_true(reader: Reader, name: str) -> bool:
-    """Whether an option of the reader is there and true."""
-    return reader.get(name, "").lower() == "true"
+def is_true(reader: Reader, name: str, default: bool = False) -> bool:
+    """Whether an option of the reader is true; ``default`` where it is not given."""
+    return reader.get(name, str(default)).strip().lower() == "true"
 
 
 def encoding_of(reader: Reader) -> str:
     """The encoding of text, as Python calls it; "" for UTF-8, and for ASCII, which is some of it.
 
     Raises:
-        LookupError: there is none of this name.
+        LookupError: there is no encoding of this name.
     """
     name = codecs.lookup(reader.get("encoding", reader.get("charset", "UTF-8")).strip()).name
     return "" if name in ("utf-8", "ascii") else name
@@ -48,9 +50,9 @@ class Format:
         is_lines: Whether files are independent lines, with these options of the reader.
         suffixes: How names of its files end, in lower case.
         mark: What its files begin with; empty where nothing marks them.
-        options: What its reader can be told, as Spark spells it, beside the flags.
+        options: The options of its reader, as Spark spells them, without the flags.
         flags: Those of the reader's options that are true or false.
-        has_fields: Whether records have fields, so that there can be new ones, and something to rescue.
+        has_fields: Whether records have fields: then fields can be new, and values can be rescued.
         has_header: Whether the first line of a file may name its columns (the option ``header``).
         infers_types: Whether types are found in the values, and only with ``cloudFiles.inferColumnTypes``.
         rescues_text: Whether what is rescued is the text of a value, and not JSON.
@@ -76,7 +78,7 @@ class Format:
 
     @property
     def reader_options(self) -> tuple[str, ...]:
-        """Everything that its reader can be told."""
+        """All options of its reader, the flags too."""
         return words(*self.options, *self.flags)
 
 
@@ -111,7 +113,7 @@ class Formats:
         return self._by_name.get(name.lower())
 
     def names(self, having: Callable[[Format], bool] = lambda one: True) -> tuple[str, ...]:
-        """The names of those for which ``having`` is true."""
+        """The names of the formats for which ``having`` is true."""
         return tuple(one.name for one in self if having(one))
 
     def of_suffix(self, suffix: str) -> Format | None:

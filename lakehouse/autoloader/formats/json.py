@@ -15,7 +15,8 @@ Differences from Spark's own reader, all intended:
 - *base64*: text in a BINARY column that is none is a mismatch of that column; Spark loses the row's other values.
 - *deep nesting*: what is nested more than 30 levels deep is inferred as STRING, because a client of Spark Connect
   cannot read a schema much deeper. In the rescued column values of some hundred levels are a string of their text.
-- *names*: of columns whose names differ only by case one is inferred; Spark refuses the files. See ``evolve.possible``.
+- *names*: columns whose names differ only by case are inferred as one column; Spark refuses the files. See
+  ``evolve.possible``.
 - *inference*: with prefersDecimal, numbers that are not finite or have a positive exponent are DOUBLE; Spark ignores
   the record or fails. What is no timestamp here, as a year after 9999, is a string.
 """
@@ -29,10 +30,10 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.encoding import refuse_wide
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_fast import FastReader
 from lakehouse.autoloader.formats.json_infer import infer_json
 from lakehouse.autoloader.formats.json_rows import Part, RowReader, in_order
-from lakehouse.autoloader.formats.json_text import is_true
 from lakehouse.autoloader.formats.rows import PathAt, Rows
 
 __all__ = ["infer_json", "parse_json_lines"]
@@ -82,7 +83,7 @@ def parse_json_lines(
 
 
 def _parts(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Iterator[Part]:
-    """Reads fast what can be, in parts of ``data`` as large as possible."""
+    """Reads ``data`` in parts as large as possible, each by the fast path where that may read it."""
     read = fast.read(data, line)
     if read is not None and len(read[2]) < read[0].num_rows:
         table, records, again = read
@@ -106,7 +107,7 @@ def _parts(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Iterato
 
 
 def _without_misfits(data: bytes, line: int, fast: FastReader, rows: RowReader) -> Part | None:
-    """Reads a part of which few lines do not fit: those by Spark's rules, the others fast."""
+    """Reads a part in which few lines do not fit: these by Spark's rules, the others by the fast path."""
     if not (misfits := fast.misfits(data)):
         return None
     lines = data.removesuffix(b"\n").split(b"\n")

@@ -12,7 +12,8 @@ import pyarrow.json as pj
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
-from lakehouse.autoloader.formats.json_text import MAX_DEPTH, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import MAX_DEPTH
 
 _TYPES = (
     *(T.StringType, T.BooleanType, T.ByteType, T.ShortType, T.IntegerType, T.LongType, T.FloatType, T.DoubleType),
@@ -54,7 +55,7 @@ class FastReader:
         self._parse_options = pj.ParseOptions(explicit_schema=self._explicit, unexpected_field_behavior="infer")
 
     def worth_trying(self, data: bytes) -> bool:
-        """Whether smaller parts of what could not be read may be readable: samples of it are."""
+        """Whether smaller parts of an unreadable part may be readable: a sample of its lines is."""
         if not self._possible:
             return False
         for start in range(0, len(data), len(data) // 4 + 1):
@@ -84,7 +85,7 @@ class FastReader:
         return self._columns(table.combine_chunks(), line)
 
     def misfits(self, data: bytes) -> list[int]:
-        """Numbers of the lines for whose sake ``read`` refuses a part; none when they are many, or cannot be told."""
+        """Numbers of the lines that make ``read`` refuse a part; empty when they are many, or cannot be told."""
         data = data.removesuffix(b"\n")
         ends = np.flatnonzero(np.frombuffer(data, np.uint8) == ord("\n"))
         if not self._is_plain(data, len(ends)):
@@ -99,7 +100,7 @@ class FastReader:
                 if not (row := _ROW.search(str(error))):
                     return []
             found.append(first + int(row[1]))
-            if found[-1] >= len(ends):  # beyond the last line: a line has two documents
+            if found[-1] >= len(ends):  # a row beyond the last line: some line has two documents
                 return found if found[-1] == len(ends) else []
             first, start = found[-1] + 1, int(ends[found[-1]]) + 1
         return []
@@ -162,7 +163,7 @@ def _possible(data_type: T.DataType) -> bool:
 
 
 def _from_text(field: T.StructField, reader: Mapping[str, str]) -> bool:
-    """Whether the column is a time of which one spelling means the same to Arrow and to Spark."""
+    """Whether the column is a time that has a spelling which Arrow and Spark read alike."""
     kind = type(field.dataType)
     if kind is T.TimestampType:
         return "timestampformat" not in reader and reader.get("timezone", "UTC") in ("UTC", "Etc/UTC", "Z")
@@ -180,7 +181,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _is_deep(data: bytes) -> bool:
-    """Whether a line may be nested deeper than Jackson's limit, for which it must be at least that long."""
+    """Whether a line may be nested deeper than Jackson's limit: then it is at least that long."""
     for start in range(0, len(data) - _WINDOW, _WINDOW):
         if data.find(b"\n", start, start + _WINDOW) < 0:
             return any(_depth(line) > MAX_DEPTH for line in data.split(b"\n") if len(line) > _WINDOW)
@@ -198,7 +199,7 @@ def _depth(line: bytes) -> int:
 
 
 def _same_numbers(column: pa.ChunkedArray | pa.Array) -> bool:
-    """Whether no float is one that pyarrow and Spark may read differently: NaN, the infinities, minus zero."""
+    """Whether pyarrow and Spark read all floats alike: none is NaN, infinite or minus zero."""
     for array in column.chunks if isinstance(column, pa.ChunkedArray) else (column,):
         kind = array.type
         if pa.types.is_floating(kind):

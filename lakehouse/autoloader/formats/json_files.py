@@ -9,10 +9,8 @@ from typing import IO
 from pyspark.sql.types import StructType, VariantType
 
 from lakehouse.autoloader.formats.encoding import to_utf8
-from lakehouse.autoloader.formats.format import encoding_of
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT, encoding_of
 from lakehouse.autoloader.formats.rows import PathAt, Rows, Target
-
-_VARIANT = "singlevariantcolumn"
 
 
 def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
@@ -27,7 +25,7 @@ def parse_json(file: IO[bytes], target: Target) -> Iterator[Rows]:
 def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
     """Rows of whole lines. Errors as ``json.parse_json_lines``."""
     columns = {"corrupt_column": target.corrupt, "rescued_column": target.rescued}
-    if _VARIANT in target.reader:
+    if SINGLE_VARIANT in target.reader:
         from lakehouse.autoloader.formats.variant import parse_variant_lines
 
         return parse_variant_lines(data, target.schema, reader=target.reader, path_at=path_at, **columns)
@@ -37,8 +35,8 @@ def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:
 
 
 def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
-    """The columns of all files; with ``singleVariantColumn`` that one, and no file is looked at."""
-    if column := reader.get(_VARIANT):
+    """The columns of all files; with ``singleVariantColumn`` that column alone, and no file is read."""
+    if column := reader.get(SINGLE_VARIANT):
         return StructType().add(column, VariantType())
     from lakehouse.autoloader.formats.json import infer_json
 
@@ -47,7 +45,7 @@ def infer_json_files(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], i
 
 
 def _in_utf8(data: bytes, reader: Mapping[str, str]) -> tuple[bytes, Mapping[str, str]]:
-    """The text in the encoding that the parsers read, and the options without another."""
+    """The text in UTF-8, and the options without its former encoding."""
     if not (encoding := encoding_of(reader)):
         return data, reader
     others = {name: value for name, value in reader.items() if name not in ("encoding", "charset")}

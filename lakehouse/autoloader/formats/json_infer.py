@@ -8,10 +8,18 @@ from typing import Any
 
 from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse.autoloader.formats.json_text import Float, Integer, LineScanner, Malformed, Members, Spelling, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import (
+    BLANK,
+    Float,
+    Integer,
+    LineScanner,
+    Malformed,
+    Members,
+    Spelling,
+)
 from lakehouse.autoloader.formats.json_values import Converters
 
-_BLANK = " \t\r\n"
 _LONG = T.DecimalType(20, 0)
 _LEVELS = 30  # a client of Spark Connect reads messages nested 100 deep: a schema of 33 structs
 
@@ -32,7 +40,7 @@ def infer_json(samples: Iterable[bytes], *, reader: Mapping[str, str], infer_col
     for sample in samples:
         for line in [sample] if multi_line else sample.replace(b"\r", b"\n").split(b"\n"):
             try:
-                text = line.decode().removeprefix("\ufeff").lstrip(_BLANK)
+                text = line.decode().removeprefix("\ufeff").lstrip(BLANK)
                 if not text:
                     continue
                 value, _ = scanner.scan(text, Spelling.NONE)
@@ -141,7 +149,7 @@ class Inference:
         return T.StringType()
 
     def final(self, found: T.DataType) -> T.DataType | None:
-        """Without structs that have no field, and with strings for what was always null."""
+        """The type without structs that have no field; what was always null is a string."""
         if isinstance(found, T.ArrayType):
             element = self.final(found.elementType)
             return None if element is None else T.ArrayType(element)

@@ -1,4 +1,4 @@
-"""Rows from JSON by Spark's rules, one document at a time: what the fast path leaves over."""
+"""Reads JSON by Spark's rules, a document at a time: all that the fast path leaves over."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.collected import Collector, Part
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_text import (
+    BLANK,
     LineScanner,
     Malformed,
     Members,
     Spelling,
     SpellingNeeded,
-    is_true,
 )
 from lakehouse.autoloader.formats.json_values import BAD, TEXTS, Converters, as_string
 from lakehouse.autoloader.formats.rows import QUARANTINE, PathAt
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 
-_BLANK = " \t\r\n"
 _BOM = "\ufeff"
 
 
@@ -105,7 +105,7 @@ class RowReader(Collector):
     def _together(
         self, names: tuple[str, ...], rows: list[tuple[Any, ...]], numbers: list[int], first_line: int
     ) -> tuple[pa.Table | None, list[int]]:
-        """A table of rows with the same fields, less those that do not convert: their numbers come with it."""
+        """A table of the rows that convert, all with the same fields, and the numbers of the rows that do not."""
         if len(rows) < _FEW or self._any_case or len(set(names)) < len(names):
             return None, numbers
         columns = dict(zip(names, zip(*rows, strict=True), strict=True))
@@ -151,7 +151,7 @@ class RowReader(Collector):
     def document(self, data: bytes | str, record: int) -> None:
         """Reads a document, or without ``multiline`` a line; blank text has no row.
 
-        A carriage return alone ends a line too, though it does not count as one.
+        A carriage return alone ends a line, too, but the line after it has no number of its own.
         """
         try:
             line = data if isinstance(data, str) else data.decode()
@@ -163,7 +163,7 @@ class RowReader(Collector):
                 self.document(part, record)
             return
         line = line.removeprefix(_BOM)
-        text = line.lstrip(_BLANK)
+        text = line.lstrip(BLANK)
         if not text:
             return
         try:
@@ -189,7 +189,7 @@ class RowReader(Collector):
         corrupt = mismatch is not None
         if mismatch is not None and self._leaves_out(mismatch, line, record):
             return
-        # What follows the document is nothing to Spark; here it is kept where there is a column for it.
+        # Spark drops what follows the document; here it is kept where there is a column for it.
         rest = self.mode in ("PERMISSIVE", QUARANTINE) and not self._scanner.ends(text, end)
         if rest and (not rows or self.mode == QUARANTINE):
             raise Malformed("text after the document")

@@ -12,6 +12,10 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
+from lakehouse.autoloader.formats.format import is_true
+
+BLANK = " \t\r\n"
+"""The white space of JSON."""
 MAX_DEPTH = 1000
 MAX_DIGITS = 1000
 _BLANKS = re.compile(r"[ \t\n\r]*")
@@ -47,13 +51,13 @@ class Float(str):
 
 
 class _Spelled:
-    """``place``: the text of the input, where the value begins and where it ends; None where the reader kept it not."""
+    """``place``: the text of the input, where the value begins and where it ends; None where it was not kept."""
 
     place: tuple[str, int, int] | None = None
 
     @property
     def text(self) -> str | None:
-        """The spelling: cut out when it is asked for, because a thousand that are nested would be a thousand copies."""
+        """The spelling. It is cut out on demand: a thousand nested values would be a thousand copies."""
         return None if self.place is None else self.place[0][self.place[1] : self.place[2]]
 
 
@@ -66,7 +70,7 @@ class Members(_Spelled, list[tuple[str, Any]]):
 
 
 class SpellingNeeded(Exception):
-    """What is wanted is the spelling of an object or array that was read without it."""
+    """An object or array was read without its spelling, and the spelling is needed."""
 
 
 class Spelling(Enum):
@@ -75,11 +79,6 @@ class Spelling(Enum):
     NONE = "none"
     FIELDS = "those that are a field of the document"
     ALL = "all"
-
-
-def is_true(reader: Mapping[str, str], option: str, default: bool = False) -> bool:
-    """A boolean reader option."""
-    return reader.get(option, str(default)).strip().lower() == "true"
 
 
 def integer(text: str) -> Integer:
@@ -148,7 +147,7 @@ class Reader:
         }
 
     def read(self, text: str) -> tuple[Any, int]:
-        """The first document of a text that has one, and where it ends."""
+        """The first document of a text that is not blank, and where it ends."""
         blanks = self._blanks
         stack: list[tuple[Any, int, str | None]] = []
         position = blanks.match(text).end()  # type: ignore[union-attr]
@@ -268,7 +267,7 @@ class LineScanner:
         return position == len(text) or self._reader.ends(text, position)
 
     def _spelled(self, text: str) -> tuple[Any, int]:
-        """An object of whose fields the spelling is wanted: the C scanner tells where each ends."""
+        """An object whose fields need their spelling: the C scanner tells where each ends."""
         members, position, separator = Members(), 0, "{"
         while separator != "}":
             if separator not in ("{", ","):

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
@@ -244,7 +245,7 @@ def _texts(parse: Parse, otherwise: Parse = lambda text: None) -> Converter:
 
 
 def _days(text: str) -> int | None:
-    """Spark still takes a day's number in a string, where it is too short for a year."""
+    """The number of a day in a string: Spark reads it where it is too short for a year."""
     return int(text) if re.fullmatch(r"[+-]?[0-9]{1,3}", text) else None
 
 

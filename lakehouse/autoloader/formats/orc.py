@@ -1,4 +1,4 @@
-"""ORC, and what it shares with Parquet and Avro: one schema from those of several files."""
+"""Reads ORC. Parquet and Avro share ``merged``, which makes one schema of several files' schemas."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def parse_orc(file: BinaryIO, target: Target) -> Iterator[Rows]:
     done = 0
     for number in range(opened.nstripes):
         try:
-            # without a column there are still rows: the first one then only counts them
+            # without a wanted column there are still rows: the file's first column counts them
             stripe = opened.read_stripe(number, columns=[opened.schema.names[n] for n in read or [0]])
         except UNREADABLE as error:
             raise BadFile("DAMAGED_ORC", f"after {done:,} rows: {error}") from error
@@ -119,7 +119,7 @@ def _floored(array: pa.Array) -> pa.Array:
 
 
 def _julian(array: pa.Array) -> pa.Array:
-    """The same, and days of the Julian calendar as the days of that name in ours."""
+    """The same, and days of the Julian calendar become the days of the same date in ours."""
     if not kinds.is_date32(array.type) or not pc.any(pc.less(array, pa.scalar(_REFORM_DAY, pa.date32()))).as_py():
         return _floored(array)
     days = array.cast(pa.int32()).fill_null(0).to_numpy().astype(np.int64)
@@ -156,7 +156,7 @@ def _instants(type_: pa.DataType) -> pa.DataType:
 
 
 def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]) -> StructType:
-    """The union of the files' columns, each with the wider of its types; files that cannot be read count nothing.
+    """The union of the files' columns, each with the wider of its types; files that cannot be read do not count.
 
     Raises:
         ConfigurationError: Spark has no type for a column, or its types do not go together.
@@ -180,7 +180,7 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
 
 
 def spark_type(type_: pa.DataType, where: str) -> DataType:
-    """Spark's type for one of Arrow; ``where`` names column and file for the error.
+    """Spark's type for a type of Arrow; ``where`` names column and file for the error.
 
     Raises:
         ConfigurationError: there is none.

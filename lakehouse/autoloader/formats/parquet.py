@@ -1,4 +1,4 @@
-"""Parquet: columns by name, values only where every one of the file's type is one of the column's."""
+"""Reads Parquet: columns by name, and values only where the column takes every value of the file's type."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ class Target:
         schema: The columns, in order.
         reader: Options of the format's reader, their names in lower case.
         path: The file, for errors and for what is rescued.
-        corrupt: Column for a record that is malformed, as it came; None without one.
-        rescued: Column for JSON of what fits no other; None without one.
+        corrupt: Column for the text of a malformed record; None where there is no such column.
+        rescued: Column for what fits no other column, as JSON; None where there is no such column.
         modified: When the file was written; None where it is not known, or the records are of several files.
         max_record_bytes: How much memory a record may take, where that is found out while it is read.
     """
@@ -92,7 +92,7 @@ class Rows:
         table: Exactly the columns that were asked for, in that order, with the Arrow types of
             ``pyspark.sql.pandas.types.to_arrow_schema(schema, timezone="UTC")``.
         records: For each row the number (from 0) of the record it came from: the line of the input for formats of
-            lines, the row of the file for the others. A line can give no row (a blank one) or several.
+            lines, the row of the file for the others. A blank line gives no row, and a line can give several.
         new_fields: Names of top-level fields that the input has and the schema lacks.
         bad: In the mode ``QUARANTINE`` the records that gave no row, see ``bad_table``; None without any.
     """
@@ -134,7 +134,7 @@ _ASKED = re.compile(r"alloc of size (\d+) failed")
 
 
 def raise_if_environment(error: BaseException, where: str) -> None:
-    """Tells what this machine lacks from what is wrong with a file: its disk, its memory, its open files.
+    """Raises where this machine is at fault, and not the file: its disk, its memory, its open files.
 
     An error of a system call has a number; what decoders say about bytes has none, but for a seek to a place that the
     bytes name and that cannot be. Bytes can also ask for more memory than any machine has.
@@ -168,7 +168,7 @@ def raise_if_environment(error: BaseException, where: str) -> None:
 
 
 def refuse_large(table: pa.Table, limit: int) -> None:
-    """Raises where one row is larger than that in memory; halves are looked at only where the whole is.
+    """Raises where a row takes more than ``limit`` bytes. Halves are looked at only where the whole takes more.
 
     A few KB of Parquet can hold a value of a gigabyte. This process bears it, Spark's heap does not.
 

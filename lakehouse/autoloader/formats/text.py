@@ -138,7 +138,7 @@ def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> p
         try:
             return pc.cast(texts, arrow)
         except pa.ArrowInvalid:
-            pass  # one of them is out of range: each is looked at below
+            pass  # a text is out of range: each is looked at below
     known = texts.dictionary_encode()
 
     def value(text: str | None) -> Any:
@@ -151,7 +151,7 @@ def values_of(texts: pa.Array, wanted: DataType, reader: Mapping[str, str]) -> p
 
 
 def parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[str], Any], str | None, pa.DataType]:
-    """How one text parses; which texts Arrow's own cast reads alike; the Arrow type."""
+    """The parser of a text, a pattern of the texts that Arrow's cast reads alike, and the Arrow type."""
     if isinstance(wanted, spark.IntegralType):
         bits = {"byte": 8, "short": 16, "integer": 32, "long": 64}[wanted.typeName()]
         return lambda text: _integer(text, bits), r"-?[0-9]{1,18}", getattr(pa, f"int{bits}")()

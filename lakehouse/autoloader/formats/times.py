@@ -1,4 +1,4 @@
-"""Timestamps and dates in the text of CSV and JSON, as Spark reads them: without a pattern, and by the common ones."""
+"""Timestamps and dates in the text of CSV and JSON, as Spark reads them: without a pattern, or by a common one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _DAY = re.compile(_DATE + r"(?:[ T].*)?)?)?", re.ASCII | re.DOTALL)
 _OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d|\d\d(?:(:?)\d\d(?:\3\d\d)?)?)", re.ASCII)
 _SHORT_HOUR = re.compile(r"([+-])(\d):", re.ASCII)
 _SHORT_MINUTE = re.compile(r"([+-])(\d\d):(\d)$", re.ASCII)
-_BLANK = "".join(map(chr, range(33))) + "\x7f"
+BLANKS = "".join(map(chr, range(33)))
+"""What Java's ``trim`` takes away."""
+_BLANK = BLANKS + "\x7f"
 _EPOCH, _FIRST_DAY = datetime(1970, 1, 1), date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
 _PATTERN = re.compile(r"('(?:[^']|'')*')|([A-Za-z])\2*|([^A-Za-z'{}#])")
@@ -123,7 +125,7 @@ def timestamp_parser(pattern: str | None, default_zone: str, *, ntz: bool = Fals
                 *(int(year), int(month or 1), int(day or 1), int(hour or 0), int(minute or 0), int(second or 0)),
                 int(((fraction or "") + "000000")[:6]),
             )
-            return _microseconds(moment, zone(named.strip(_BLANK[:33])) if named else local)
+            return _microseconds(moment, zone(named.strip(BLANKS)) if named else local)
         except (ValueError, KeyError, OverflowError, OSError):
             return None
 

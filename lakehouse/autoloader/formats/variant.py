@@ -20,7 +20,9 @@ import pyarrow as pa
 from pyspark.sql import types as T  # noqa: N812
 from pyspark.sql.pandas.types import to_arrow_schema
 
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT, is_true
 from lakehouse.autoloader.formats.json_text import (
+    BLANK,
     MAX_DEPTH,
     Float,
     Integer,
@@ -28,18 +30,15 @@ from lakehouse.autoloader.formats.json_text import (
     Malformed,
     Members,
     Spelling,
-    is_true,
 )
 from lakehouse.autoloader.formats.json_values import NON_FINITE, check_options
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 from lakehouse.errors import ConfigurationError
 
-OPTION = "singlevariantcolumn"
 SIZE_LIMIT = 128 << 20
 """Spark's limit for a value's bytes, and for those of its field names."""
 
-_BLANK = " \t\r\n"
 _NULL, _TRUE, _FALSE = b"\x00", b"\x04", b"\x08"
 _SHORT = [bytes([size << 2 | 1]) for size in range(64)]
 _LONG_STRING = b"\x40"
@@ -57,17 +56,17 @@ def parse_variant_lines(
     corrupt_column: str | None = None,
     rescued_column: str | None = None,
 ) -> Rows:
-    """One row a line that is not blank, or with the reader option ``multiline`` one of all; see ``parse_json_lines``.
+    """A row for each line that is not blank; with the reader option ``multiline`` one row. See ``parse_json_lines``.
 
     A line that is no JSON, has a name twice in an object, is nested more than 1,000 deep or grows past 128 MiB, is
-    malformed: NULL, and its text in the corrupt record column, else in the rescued one.
+    malformed: NULL, and its text in the corrupt record column, else in the rescued column.
 
     Raises:
         ConfigurationError: another column than these is asked for, or an option that would be ignored.
         BadFile: in the mode FAILFAST a record is malformed.
     """
     check_options(reader)
-    name = reader[OPTION]
+    name = reader[SINGLE_VARIANT]
     require_variant(schema, name, corrupt_column, rescued_column)
     found = _Documents(reader, path_at)
     if is_true(reader, "multiline"):
@@ -88,7 +87,7 @@ def parse_variant_lines(
 
 
 def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescued: str | None) -> None:
-    """Raises ``ConfigurationError`` where files shall fill other columns than the one that takes records whole."""
+    """Raises ``ConfigurationError`` where the schema has other columns of files than the VARIANT of a whole record."""
     wanted = [one for one in schema.fields if one.name not in (corrupt, rescued)]
     if [(one.name, one.dataType) for one in wanted] != [(name, T.VariantType())]:
         raise ConfigurationError(
@@ -101,7 +100,7 @@ def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescue
 
 @dataclass
 class _Documents:
-    """What lines gave: for each row its variant, the text of a line that did not become one, and its record."""
+    """What lines gave: for each row its variant, the text where a line became no variant, and its record."""
 
     reader: Mapping[str, str]
     path_at: PathAt
@@ -116,7 +115,7 @@ class _Documents:
     def read(self, data: bytes, record: int) -> None:
         """Takes in a document; blank text is none."""
         line = data.decode(errors="replace").removeprefix("\ufeff")
-        text = line.lstrip(_BLANK)
+        text = line.lstrip(BLANK)
         if not text:
             return
         value, rest = None, False

@@ -30,6 +30,7 @@ from typing import IO, Any
 from pyspark.sql.types import StructType, VariantType
 
 from lakehouse.autoloader.formats.collected import Collector
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.json_text import Malformed
 from lakehouse.autoloader.formats.json_values import BAD
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target, raise_if_environment
@@ -39,7 +40,6 @@ from lakehouse.autoloader.formats.xml_values import Item, Shape, Values
 from lakehouse.errors import ConfigurationError
 
 _CHUNK_ROWS, _CHUNK_BYTES = 2_000, 4 << 20
-_VARIANT = "singlevariantcolumn"
 
 
 def parse_xml(file: IO[bytes], target: Target) -> Iterator[Rows]:
@@ -67,8 +67,8 @@ def parse_xml(file: IO[bytes], target: Target) -> Iterator[Rows]:
 
 
 def infer_xml(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
-    """The columns of all files that are whole; with ``singleVariantColumn`` that one, and no file is looked at."""
-    if column := reader.get(_VARIANT):
+    """The columns of all files that are whole; with ``singleVariantColumn`` that column alone, and no file is read."""
+    if column := reader.get(SINGLE_VARIANT):
         return StructType().add(column, VariantType())
     inference = XmlInference(reader, Shape(reader), infer_column_types=infer_column_types)
     merged: Any = StructType([])
@@ -105,7 +105,7 @@ class _RowReader(Collector):
         super().__init__(target.schema, target.reader, lambda record: target.path, target.corrupt, target.rescued)
         self._shape = Shape(target.reader)
         self._variant: Callable[[Element, Shape], Any] | None = None
-        if name := target.reader.get(_VARIANT):
+        if name := target.reader.get(SINGLE_VARIANT):
             from lakehouse.autoloader.formats.variant import require_variant
             from lakehouse.autoloader.formats.xml_variant import variant_of
 

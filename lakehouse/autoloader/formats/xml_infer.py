@@ -7,11 +7,12 @@ from decimal import InvalidOperation
 
 from pyspark.sql import types as T  # noqa: N812
 
+from lakehouse.autoloader.formats.format import is_true
 from lakehouse.autoloader.formats.json_infer import Inference, decimal_of, struct_of
-from lakehouse.autoloader.formats.json_text import is_true
 from lakehouse.autoloader.formats.text import parser_of
+from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.formats.xml_records import Element
-from lakehouse.autoloader.formats.xml_values import BLANKS, DATES, Item, Shape
+from lakehouse.autoloader.formats.xml_values import DATES, Item, Shape
 
 _LEVELS = 30  # as for JSON
 _LONG_DIGITS = 40
@@ -68,7 +69,7 @@ class XmlInference(Inference):
             return number
         for of_time, parse in self._times:
             if of_time == T.TimestampType() and not self._any_moment and not value[:4].isdigit():
-                continue  # of a time of day alone Spark makes one of today
+                continue  # Spark makes a time of day a timestamp of today
             try:
                 if parse(value) is not None:
                     return of_time
@@ -94,7 +95,7 @@ class XmlInference(Inference):
             return None
 
     def merge(self, one: T.DataType, other: T.DataType) -> T.DataType:
-        """See ``Inference``; a value is an array of one, and the text of an element that has more."""
+        """See ``Inference``. A value counts as an array of one element, and as the text of an element that has more."""
         for left, right in ((one, other), (other, one)):
             if isinstance(left, T.ArrayType) and not isinstance(right, T.ArrayType | T.NullType):
                 return T.ArrayType(self.merge(left.elementType, right))

@@ -1,7 +1,7 @@
 """The records of an XML file, one after another: expat reads a piece of the file at a time and no tree of it is built.
 
-No file says what is read beside it: a DOCTYPE is passed over as Spark passes it over, nothing that it names is
-fetched, and declarations of its own, entities above all, make the file one that is refused.
+No file says what is read beside it. A DOCTYPE is passed over, as Spark passes it over, and nothing that it names is
+fetched. A file with declarations of its own, entities above all, is refused.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ class _Reader:
 
     def _text(self, element: Element, begin: int, end: int) -> str:
         begin, end = begin - self._at, end - self._at
-        if element.parts or self._window[end - 2 : end] != b"/>":  # else expat names the end of the one tag
+        if element.parts or self._window[end - 2 : end] != b"/>":  # of <a/> expat gives the end itself
             end = self._window.index(b">", end) + 1
         return self._window[begin:end].decode()
 
@@ -274,4 +274,4 @@ def _said_encoding(head: bytes) -> str:
         found = codecs.lookup(name).name
     except (LookupError, ValueError):
         raise BadFile("NOT_UTF8", f"it says that it is in {name!r}, which nobody knows: the option encoding") from None
-    return "utf-8" if found.startswith(_WIDE) else found  # the declaration itself is not in that, so it is wrong
+    return "utf-8" if found.startswith(_WIDE) else found  # a declaration in ASCII is not in UTF-16

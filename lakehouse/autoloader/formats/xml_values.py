@@ -8,13 +8,14 @@ from typing import Any
 
 from pyspark.sql import types as T  # noqa: N812
 
-from lakehouse.autoloader.formats.json_text import Items, Members, is_true
+from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.json_text import Items, Members
 from lakehouse.autoloader.formats.json_values import BAD
 from lakehouse.autoloader.formats.text import parser_of
+from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.formats.xml_records import Element
 from lakehouse.errors import ConfigurationError
 
-BLANKS = "".join(map(chr, range(33)))
 """What Java trims."""
 
 DATES = "yyyy-MM-dd"
@@ -56,11 +57,11 @@ class Shape:
                 yield self.value_tag, part
 
     def has_attributes(self, element: Element) -> bool:
-        """Whether it has some that count."""
+        """Whether it has attributes, and attributes are read."""
         return bool(element.attributes) and self._attributes
 
     def trimmed(self, text: str) -> str | None:
-        """The text without what counts for nothing; None where it stands for NULL."""
+        """The text without blanks that count for nothing; None where it stands for NULL."""
         if self.trims:
             text = text.strip(BLANKS)
         return None if text == self.null else text

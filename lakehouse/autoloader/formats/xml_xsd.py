@@ -39,7 +39,7 @@ def _checked_by(path: str) -> Callable[[Record], str]:
     parser = etree.XMLParser(no_network=True, resolve_entities=False, huge_tree=True)
 
     def check(record: Record) -> str:
-        spaces = dict(record.namespaces)  # the last of a name is the inner one
+        spaces = dict(record.namespaces)  # the last attribute of a name is of the inner element
         head = etree.Element("x", nsmap={name.partition(":")[2] or None: uri for name, uri in spaces.items() if uri})
         opened = etree.tostring(head).decode().removesuffix("/>")
         try:

@@ -49,7 +49,7 @@ def is_readers(lower: str, format_: str | None) -> bool:
 
 
 def judge(lower: str, name: str, value: str, format_: str | None) -> tuple[str, str] | None:
-    """The verdict on an option that is documented and not read here, with the sentence to say; None for an unknown one.
+    """The verdict on an option that is documented and not read here, and the sentence to say; None where it is unknown.
 
     Args:
         lower: Its name in lower case.
@@ -88,7 +88,7 @@ def _said(known: Elsewhere, name: str, owner: str, value: str) -> tuple[str, str
 
 
 def nearest(lower: str, ours: Iterable[str], format_: str | None) -> list[str]:
-    """The names that were meant by one that nobody knows, with or without ``cloudFiles.`` before them."""
+    """Known names that an unknown name was perhaps meant for, with or without ``cloudFiles.`` before them."""
     from difflib import get_close_matches  # only errors need it
 
     if meant := _MEANT.get(lower):

@@ -16,7 +16,7 @@ from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
 from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
-from lakehouse.autoloader.options.places import glob, inbox, path, place
+from lakehouse.autoloader.options.places import glob, inbox, path, place, table_place
 from lakehouse.autoloader.options.reader_values import problems as reader_problems
 from lakehouse.autoloader.options.reader_values import shown_name
 from lakehouse.autoloader.options.values import (
@@ -57,10 +57,10 @@ class CloudFilesOptions:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
         path: The argument of ``load()``: ``s3a://bucket/folder/``, ``s3://`` or ``s3n://``; or ``file:///folder/``.
         sample_files: Inference looks at so many of the newest files, or at ``sample_bytes``, whichever comes first.
-        schema_evolution_mode: In Databricks' spelling; None was not given.
+        schema_evolution_mode: In Databricks' spelling; None where it was not given.
         clean_source: ``OFF``, ``MOVE`` or ``DELETE``.
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
-        partition_columns: None was not given; empty drops them.
+        partition_columns: None where they were not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
         use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
@@ -211,7 +211,7 @@ OPTIONS: tuple[Option, ...] = (
     Option("ignoreMissingFiles", "ignore_missing_files", flag),
     Option("ignoreCorruptFiles", "ignore_corrupt_files", flag),
     Option("rescuedDataColumn", "rescued_data_column", some_text),
-    Option("badRecordsPath", "bad_records_path", place),
+    Option("badRecordsPath", "bad_records_path", table_place),
     Option("cloudFiles.schemaInference.sampleSize.numFiles", "sample_files", count),
     Option("cloudFiles.schemaInference.sampleSize.numBytes", "sample_bytes", size_bytes),
     Option("cloudFiles.journalLocation", "journal_location", place),
@@ -274,7 +274,7 @@ def _is_without_prefix(bare: str, format_: str | None) -> bool:
 
 
 def _is_harmless(lower: str, value: str, values: Mapping[str, Any]) -> bool:
-    """Whether an option that nothing reads asks for what the others make of it."""
+    """Whether an option that nothing reads asks for what the other options give anyway."""
     format_ = values.get("cloudFiles.format")
     if lower == "inferschema" and format_:
         wanted = bool(values.get("cloudFiles.inferColumnTypes"))
@@ -311,7 +311,7 @@ def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
-    """Options that are well each and cannot be together. A value that was refused already is None."""
+    """Options that are right by themselves and wrong together. A value that was refused already is None."""
     mode, path = values.get("cloudFiles.cleanSource"), values.get("path")
     keep = values.get("cloudFiles.cleanSource.retentionDuration")
     if mode == "DELETE" and keep is not None and keep <= 7 * DAY_SECONDS:

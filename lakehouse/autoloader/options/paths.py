@@ -73,10 +73,10 @@ class SourcePath:
 
 
 def require_there(source: SourcePath, path: str) -> None:
-    """Makes sure that a local path exists: a store has a folder when a file is in it, a disk has it or is another's.
+    """Makes sure that a local path exists. Without it the name is wrong, or it is another machine's.
 
     Raises:
-        ConfigurationError: it does not.
+        ConfigurationError: it does not exist.
     """
     if source.bucket != LOCAL or Path(f"/{source.root}").is_dir() or (source.file and Path(f"/{source.file}").exists()):
         return
@@ -119,7 +119,7 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def resolved(uri: str) -> str:
-    """The path as all here spell it, mapped where ``LAKEHOUSE_PATHS`` says so: a checkpoint keeps it.
+    """The path in the spelling that checkpoints keep, mapped where ``LAKEHOUSE_PATHS`` says so.
 
     Raises:
         ConfigurationError: see ``split_uri``.

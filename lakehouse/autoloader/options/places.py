@@ -11,6 +11,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.storage.local_paths import foreign, mapped
 
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
+_ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
 
 
 def place(text: str) -> str:
@@ -23,6 +24,14 @@ def place(text: str) -> str:
         pass
     cure = foreign(uri) or f"write it as {HOW_TO_WRITE}"
     raise ValueError(f"it must be on the object store or on this machine: {cure}")
+
+
+def table_place(text: str) -> str:
+    """A place for a Delta table. ``deltalake`` unescapes its name twice, so it would look elsewhere than it writes."""
+    found = place(text)
+    if _ESCAPE.search(found):
+        raise ValueError("a table cannot have % and two hexadecimal digits in the name of its folder")
+    return found
 
 
 def path(text: str) -> str:

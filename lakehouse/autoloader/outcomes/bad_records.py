@@ -115,7 +115,7 @@ class FinishedBatch:
     def tables(self) -> Iterator[pa.Table]:
         """The records, an object at a time."""
         for key in self.keys:
-            # without Arrow's threads: one that frees what it read while the interpreter ends takes the process down
+            # without Arrow's threads: a thread that frees its rows while the interpreter ends takes the process down
             opened = pq.ParquetFile(io.BytesIO(self.store.read(self.bucket, key)))
             yield opened.read(use_threads=False).cast(STAGED)
 

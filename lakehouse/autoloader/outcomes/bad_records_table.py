@@ -1,4 +1,4 @@
-"""The table at ``badRecordsPath``: a row for each record that gave none, exactly once.
+"""The table at ``badRecordsPath``: a row for each record that the stream's table has not, exactly once.
 
 Each append carries Delta's transaction of its stream with the number of the batch's last file as its version. So it is
 in the table once, whoever repeats it and whenever.
@@ -18,6 +18,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import STAGED, FinishedBatch
 from lakehouse.errors import TerminalError, TransientError
+from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.local_paths import LOCAL
 from lakehouse.storage.store import StoreEndpoint
 
@@ -28,7 +29,7 @@ _SCHEMA = pa.schema([*STAGED, ("batch_end", pa.int64()), ("quarantined_at", pa.t
 
 
 class QuarantineTable:
-    """A Delta table of bad records; several streams may share one.
+    """A Delta table of bad records; several streams may share it.
 
     Args:
         uri: Its folder, as ``badRecordsPath`` says.
@@ -39,7 +40,7 @@ class QuarantineTable:
         self._uri, (bucket, key) = uri, split_uri(uri)
         local = bucket == LOCAL
         self._options = {} if local else server().deltalake_options()
-        self._address = plain_uri(bucket, key) if local else f"s3://{bucket}/{key}"
+        self._address = deltalake_uri(plain_uri(bucket, key))
 
     def append_once(self, app_id: str, batches: Sequence[FinishedBatch], now: datetime) -> None:
         """Appends what the table does not have yet, in one commit.

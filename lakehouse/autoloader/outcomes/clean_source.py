@@ -34,7 +34,7 @@ class SourceCleaner:
 
         Raises:
             AccessDenied: the store lets nothing be removed. What was loaded stays loaded.
-            ConfigurationError: another checkpoint may have the stream's name, and not have read what this one has.
+            ConfigurationError: another checkpoint may have the stream's name, and not have read what this stream has.
         """
         source, position = self._source, self._position
         if position.stream == shared_stream_id(source.options):
@@ -76,7 +76,7 @@ class SourceCleaner:
         return well - badly
 
     def _archive(self, one: FileVersion) -> Archived | None:
-        """Moves or deletes one version; None when another one has taken its place."""
+        """Moves or deletes a version; None when another version has taken its place."""
         store, mode = self._source.store, self._source.options.clean_source
         current = store.info(one.bucket, one.key)
         if current is not None and current.e_tag != one.e_tag:

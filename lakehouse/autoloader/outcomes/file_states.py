@@ -266,7 +266,7 @@ def _state(
 
 
 def by_file(written: Iterable[Written]) -> dict[int, Written]:
-    """One receipt a file: the parts of a large one are summed; the newest batch wins."""
+    """One receipt for each file: the parts of a large file are summed, and the newest batch wins."""
     found: dict[int, Written] = {}
     for one in written:
         seq, before = one.receipt.seq, found.get(one.receipt.seq)

@@ -1,4 +1,4 @@
-"""Files of which journal, receipts and table say the same are told in sums, the rest one by one.
+"""Sums over the files of which journal, receipts and table say the same; the other files stand one by one.
 
 So behind a million files a check builds a record for a few of them. Whatever is out of the ordinary is told singly: a
 file that was not loaded whole, that was loaded again, that has other rows in the table than were read of it.
@@ -124,7 +124,7 @@ def _states(journal: Journal, log: StreamLog, numbers: Numbers, receipts: pa.Tab
 
 
 def _double(versions: Sequence[tuple[Numbers, npt.NDArray[np.uint64]]]) -> Numbers:
-    """Numbers under which a file version has rows that it has under another one, too."""
+    """Numbers under which a file version has rows that it has under another number, too."""
     if not versions:
         return np.empty(0, np.int64)
     numbers, hashes = (np.concatenate(some) for some in zip(*versions, strict=True))

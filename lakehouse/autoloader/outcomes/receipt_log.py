@@ -90,7 +90,7 @@ def receipts_table(store: ObjectStore, bucket: str, journal_prefix: str, stream:
             table = log.read(fold)
             tables.append(table.filter(pc.greater(table["end"], upto)))
             upto = fold.last
-    except ObjectMissing:  # it was folded into another one meanwhile
+    except ObjectMissing:  # it was folded into another object meanwhile
         return None
     tables.append(_to_table((end, _of_last_plan(objects)) for end, objects in log.contents(own)))
     return pa.concat_tables(tables)
@@ -165,7 +165,7 @@ class _Log:
         return {end: list(infos) for end, infos in groupby(listed, key=self._end)}
 
     def folds(self) -> list[_Fold]:
-        """In the order of batches; what another one has is left out."""
+        """In the order of batches; what another fold has is left out."""
         found = []
         for info in self._store.list(self._bucket, self._folds):
             first, _, last = info.key.removeprefix(self._folds).removesuffix(".parquet").partition("-")
@@ -177,7 +177,7 @@ class _Log:
         return chosen
 
     def batches(self, first_end: int) -> Iterator[tuple[int, Objects]]:
-        """Each batch from that one on, with its objects by name."""
+        """Each batch from that batch on, with its objects by name."""
         own = self.own(first_end)  # before the folds: what goes from here meanwhile is there
         folded = self._folded(first_end)
         waiting = next(folded, None)
@@ -255,7 +255,7 @@ class _Log:
                                 yield end, objects
                                 after = end
                 return
-            except ObjectMissing:  # it was folded into another one meanwhile
+            except ObjectMissing:  # it was folded into another object meanwhile
                 continue
 
     def read(self, fold: _Fold) -> pa.Table:
@@ -317,7 +317,7 @@ def _spoken(objects: Objects) -> Objects:
 
 
 def _of_last_plan(objects: Objects) -> Objects:
-    """Without the objects of plans that another one came after; what is no task's stays.
+    """Without the objects of plans that a later plan replaced; what is of no task stays.
 
     A plan of which a task has said nothing is passed over while another has said all: its batch can be in the table.
     """

@@ -32,7 +32,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Receipt:
-    """What one task made of one file, or of its part of a large one.
+    """What a task made of a file, or of its part of a large file.
 
     Attributes:
         seq: The file's number in the journal.
@@ -55,7 +55,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the attempt before this one left.
+    """What the attempt before this attempt left.
 
     Attributes:
         died: Whether it never came to its end, good or bad.
@@ -89,14 +89,14 @@ class TaskReceipts:
     _left: bytes = field(default=b"\n", repr=False)
 
     def begin(self) -> Earlier:
-        """Notes that an attempt has begun; returns what became of the one before it."""
+        """Notes that an attempt has begun; returns what became of the attempt before it."""
         try:
             self._e_tag = self.store.write(self.bucket, self._key, b"", if_absent=True)
         except ObjectExists:
             found = self.store.read(self.bucket, self._key)
             if not found:
                 return Earlier(died=True)
-            # what an attempt has said stays until this one has: its batch may be in the table
+            # what the last attempt has said stays until this attempt has said its own: its batch may be in the table
             self._left = found.removesuffix(_BEGAN)
             self._e_tag = self.store.write(self.bucket, self._key, self._left + _BEGAN)
             return Earlier(died=found.endswith(_BEGAN), receipts=tuple(decoded(found)))
@@ -125,7 +125,7 @@ _EMPTY_E_TAG = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
 def decoded(content: bytes) -> Iterator[Receipt]:
-    """What an object of receipts has; empty for one whose task has not ended."""
+    """What an object of receipts has; empty where its task has not ended."""
     for line in content.decode().splitlines():
         if line and not line.startswith("#"):
             said = json.loads(line)

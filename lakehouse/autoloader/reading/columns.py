@@ -55,7 +55,7 @@ class Columns:
         root: Folder below which partition folders are looked for.
 
     Raises:
-        ConfigurationError: the schema has a type that Arrow has not.
+        ConfigurationError: the schema has a type that Arrow does not have.
     """
 
     def __init__(self, schema: StructType, partitions: frozenset[str], bucket: str, root: str) -> None:
@@ -73,7 +73,7 @@ class Columns:
         self.data = StructType([one for one in schema.fields if not self._added(one.name)])
 
     def batches(self, loaded: Loaded) -> Iterator[pa.RecordBatch]:
-        """Arrow batches of at most 20,000 rows and, where they have more than one, about 32 MB."""
+        """Arrow batches of at most 20,000 rows, and of about 32 MB unless a single row is larger."""
         arrays = [self._column(field, loaded) for field in self._arrow]
         table = pa.Table.from_arrays(arrays, schema=self._arrow)
         rows = max(1, min(_BATCH_ROWS, _BATCH_BYTES * table.num_rows // max(table.nbytes, 1)))

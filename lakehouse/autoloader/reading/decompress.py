@@ -27,7 +27,7 @@ def compression_of(key: str) -> str | None:
 
 
 def refuse_disguised(data: bytes, path: str) -> None:
-    """Raises ``BadFile`` for what is no UTF-8: compressed bytes under a name that says nothing of it, and UTF-16."""
+    """Raises ``BadFile`` for bytes that are no UTF-8: UTF-16, or compressed under a name that does not say so."""
     refuse_wide(data, path)
     for magic, name in _MAGIC.items():
         if data.startswith(magic):

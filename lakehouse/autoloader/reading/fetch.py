@@ -80,7 +80,7 @@ class Fetcher:
         return self._get(span, 0, min(BEGINNING_BYTES, span.size_bytes))
 
     def newest(self, span: Span) -> Span:
-        """The version that is there now, in place of the span's, as a listing has it."""
+        """The span with the version that is there now, as a listing has it."""
 
         def ask() -> Span:
             with sdk_answers():
@@ -97,7 +97,7 @@ class Fetcher:
 
         Returns:
             The lines, where in the file they begin, and where a line begins that is longer than ``max_line_bytes``
-            (None without one): that line is left out.
+            and left out (None where no line is).
         """
         if span.whole:
             return self.whole(span), 0, None
@@ -231,7 +231,7 @@ class Fetcher:
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same request may be answered otherwise in a moment."""
+    """Whether the same request may succeed in a moment."""
     for_good = isinstance(error, (FileNotFoundError, PermissionError))
     return isinstance(error, (oe.GenericError, _Short, OSError)) and not for_good
 

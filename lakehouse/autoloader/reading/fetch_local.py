@@ -1,4 +1,4 @@
-"""Bytes of one version of a local file: refused when the file is no longer the one that was listed."""
+"""Bytes of one version of a local file: refused when the file has changed since it was listed."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class LocalFetcher(Fetcher):
 
 
 def fetcher_of(bucket: str, server: Callable[[], StoreEndpoint]) -> Fetcher:
-    """What reads the files of that bucket; ``server`` is asked where they are not local."""
+    """The fetcher of a bucket's files; ``server`` is asked for only where they are not local."""
     return LocalFetcher() if bucket == LOCAL else Fetcher(server(), bucket)
 
 

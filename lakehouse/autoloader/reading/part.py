@@ -1,6 +1,6 @@
 """One task's part of a batch: fetched ahead, parsed in large pieces, handed to Spark as Arrow batches.
 
-Memory stays bounded whatever the files' sizes: what is fetched ahead, one piece of lines and its rows.
+Memory stays bounded whatever the files' sizes. It holds what is fetched ahead, a piece of lines, and the piece's rows.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Format(Protocol):
         ...
 
     def knowing(self, columns: StructType) -> Format:
-        """The same with these columns of files, for rows that nobody is handed."""
+        """The same format with these columns of files, to look at rows that nobody gets."""
         ...
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
@@ -64,8 +64,8 @@ class Piece:
     Attributes:
         span: The file.
         data: Whole lines, each with its line feed.
-        lines: How many those are.
-        first_line: Number in its span of the first of them.
+        lines: How many lines those are.
+        first_line: The number of the first line in its span.
     """
 
     span: Span
@@ -135,7 +135,7 @@ class PartReader:
         return self.options.max_decompressed_bytes
 
     def _unpacked_large(self, span: Span, codec: str) -> tuple[Span, IO[bytes]]:
-        """What does not fit into memory; like ``_whole`` its successor when it was replaced."""
+        """A file that does not fit into memory; of a replaced file the newest version, as in ``_whole``."""
         while True:
             try:
                 return span, unpack(self.fetcher.stream(span), codec, self._max_unpacked)
@@ -145,7 +145,7 @@ class PartReader:
                 span = self.fetcher.newest(span)
 
     def _lines_of(self, span: Span) -> tuple[bytes, Span, int, int | None]:
-        """The lines, whose they are, where they begin, and where one begins that is left out."""
+        """The lines, the span they are of, where they begin, and where a line begins that is left out."""
         if span.whole:
             data, current = self._whole(span)
             return data, current, 0, None
@@ -165,7 +165,7 @@ class PartReader:
         return data, span, begin, too_long
 
     def _whole(self, span: Span) -> tuple[bytes, Span]:
-        """The file; its successor when it was replaced, because the successor alone would not be loaded."""
+        """The file; of a replaced file the newest version, which no later batch would load."""
         while True:
             try:
                 return self.fetcher.whole(span), span
@@ -239,7 +239,7 @@ class PartReader:
         return [int(count) for count in np.bincount(owners, minlength=len(spans))]
 
     def _parse(self, pieces: list[Piece]) -> Iterator[Loaded]:
-        """Parses joined pieces; when that fails, each alone, so that one cannot spoil the others."""
+        """Parses joined pieces. When that fails, it parses each alone, so that a bad piece cannot spoil the others."""
         try:
             loaded = self._joined(pieces)
         except (LakehouseError, *_NOT_THE_FILES_FAULT):
@@ -279,7 +279,7 @@ class PartReader:
                 lambda row: (path_at(int(rows.records[row])), int(records[row])),
                 lambda hits: lines_of(data, rows.records[hits].tolist()),
             )
-            if self.learner.introduced:  # the rest is read for what else is new; what is known by now costs nothing
+            if self.learner.introduced:  # the rest may have further new columns; known columns cost nothing
                 self.format = self.format.knowing(self.learner.grown)
         loaded = Loaded(rows.table, [piece.span for piece in pieces], owners, records)
         if rows.bad is None:
@@ -367,7 +367,7 @@ class PartReader:
         )
 
     def _ahead(self, spans: Sequence[Span], fetch: Callable[[Span], Callable]) -> Iterator[tuple[Span, Future]]:
-        """Each span with its running or finished fetch: some ahead, never more than the memory for them."""
+        """Each span with its running or finished fetch. Spans are fetched ahead as far as there is memory for them."""
         queue: deque[tuple[Span, Future]] = deque()
         todo = deque(spans)
         ahead_bytes = 0
@@ -385,7 +385,7 @@ class PartReader:
 
 
 def _after_line_feed(file: IO[bytes]) -> tuple[bytes, int]:
-    """Skips the rest of a line; what follows it in the last block read, and how many bytes were skipped."""
+    """Skips the rest of a line. Returns what follows it in the last block, and how many bytes were skipped."""
     skipped = 0
     while block := file.read(_PIECE_BYTES):
         cut = block.find(b"\n")

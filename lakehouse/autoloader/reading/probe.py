@@ -52,7 +52,7 @@ class InferenceProbe:
 
 
 def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]) -> list[T]:
-    """Those that nobody survives reading, each alone and twice: a process can die of something else once."""
+    """The candidates that kill their reader. Each is read alone and twice: a process can die once of something else."""
     if not candidates or survives(candidates):
         return []
     if len(candidates) == 1:
@@ -63,7 +63,7 @@ def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]
 
 @contextmanager
 def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
-    """Notes that the body runs, and says whether an earlier one died in it: then files have to be probed first."""
+    """Notes that the body runs, and says whether an earlier attempt died: then files have to be probed first."""
     try:
         store.write(bucket, key, b"", if_absent=True)
         died = False

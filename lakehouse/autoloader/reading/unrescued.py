@@ -20,7 +20,7 @@ from lakehouse.errors import StreamFailed
 
 
 def without_place(options: CloudFilesOptions, columns: Container[str]) -> str | None:
-    """The column that is named for what does not fit and that a stream's columns lack; None where all is well."""
+    """The column for rescued data that the options name and the stream's columns lack; None where nothing is amiss."""
     name = options.rescued_data_column
     return None if name is None or name in columns or not FORMATS[options.format].has_fields else name
 
@@ -29,7 +29,7 @@ def refuse_unrescued(loaded: Loaded, column: str, bucket: str) -> None:
     """Raises where a row has a value for ``column``, which was read beside the stream's own.
 
     Raises:
-        StreamFailed: there is one.
+        StreamFailed: there is such a row.
     """
     texts = loaded.table[column]
     if texts.null_count == len(texts):

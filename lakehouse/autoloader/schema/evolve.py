@@ -57,7 +57,7 @@ class Learner:
         hints = parse_hints(options.schema_hints) if options.schema_hints else []
         self._pinned = hinted_names(hints)
         self._taken = self._others | frozenset(map(str.lower, known.names))
-        # where a new column has to stop the stream, the one beyond the limit has to as well
+        # where a new column stops the stream, a column beyond the limit stops it, too
         self._most = None if options.schema_evolution_mode == "failOnNewColumns" else options.max_columns
         self._full = self._most is not None and leaves(known) >= self._most and not self._widening
         self.beyond = 0
@@ -68,7 +68,7 @@ class Learner:
         Args:
             rows: With the rescued column.
             place_of: Says where a row comes from.
-            sample: The input of some rows, or of more than them.
+            sample: The input of the rows with these numbers; it may have more rows.
         """
         if self._rescued not in rows.table.column_names:
             if rows.table.num_rows:
@@ -101,7 +101,7 @@ class Learner:
         self.grown = grown
 
     def take_over(self, other: Learner, order: Mapping[str, int]) -> None:
-        """Joins what another learned; each place is the one in the earlier file, by the files' numbers in ``order``."""
+        """Joins what another learned. Each place is that in the earlier file, by the files' numbers in ``order``."""
         before = self.grown
         grown = evolved(before, other.grown, widens=self._widens if self._widening else _never)
         self.grown = self._within_limit(grown)
@@ -147,7 +147,7 @@ def evolved(
 ) -> StructType:
     """``known`` with what ``found`` has beside it.
 
-    A name that is there in another case is the same column: its values are rescued, not loaded into a second one.
+    A name that is there in another case is the same column: its values are rescued, not loaded into a second column.
 
     Args:
         known: The columns that there are.
@@ -170,7 +170,7 @@ def evolved(
 def possible(found: StructType) -> StructType:
     """Columns that a Delta table can have, at every depth; the rest of what was found is rescued.
 
-    Of names that differ only by case it is the first, unless a hint spells another; a name with a blank or one of
+    Of names that differ only by case the first counts, unless a hint spells another. A name with a blank or any of
     ``,;{}()=`` needs column mapping, so it is a column only where a hint names it.
     """
     first: dict[str, StructField] = {}
@@ -208,7 +208,7 @@ def leaves(type_: DataType) -> int:
 
 
 def limited(known: StructType, grown: StructType, most: int) -> StructType:
-    """``grown`` with as much of what ``known`` lacks as makes at most ``most`` leaf columns; ``known`` stays whole."""
+    """``grown`` cut to at most ``most`` leaf columns: all of ``known``, and new columns while there is room."""
     room = [max(most - leaves(known), 0)] if known.fields else [most]
     return StructType(_fitting(known, grown, room))
 
@@ -220,7 +220,7 @@ def _fitting(known: DataType | None, grown: StructType, room: list[int]) -> list
 
 
 def _fit(known: DataType | None, grown: DataType, room: list[int]) -> DataType | None:
-    """What of a type fits into the room, which shrinks by it; None for nothing."""
+    """The part of a type that fits into the room, which shrinks by it; None where nothing fits."""
     match grown:
         case StructType() if grown.fields:
             fields = _fitting(known, grown, room)

@@ -27,6 +27,7 @@ from pyspark.sql.types import (
 )
 
 from lakehouse.errors import ConfigurationError
+from lakehouse.spark_sql import quoted
 
 _ATOMIC: dict[str, type[DataType]] = {
     "boolean": BooleanType,
@@ -85,14 +86,14 @@ def with_hints(schema: StructType, hints: Sequence[Hint]) -> StructType:
 
 def types_of(schema: StructType) -> dict[str, str]:
     """For each column, its name quoted, the type as ``parse_hints`` and Spark's SQL read it."""
-    return {_quote(one.name): written(one.dataType) for one in schema.fields}
+    return {quoted(one.name): written(one.dataType) for one in schema.fields}
 
 
 def written(type_: DataType) -> str:
     """A type as ``parse_hints`` and Spark's SQL read it, names quoted."""
     match type_:
         case StructType():
-            return f"STRUCT<{', '.join(f'{_quote(one.name)}: {written(one.dataType)}' for one in type_.fields)}>"
+            return f"STRUCT<{', '.join(f'{quoted(one.name)}: {written(one.dataType)}' for one in type_.fields)}>"
         case ArrayType():
             return f"ARRAY<{written(type_.elementType)}>"
         case MapType():
@@ -100,14 +101,10 @@ def written(type_: DataType) -> str:
     return type_.simpleString().upper()
 
 
-def _quote(name: str) -> str:
-    return f"`{name.replace('`', '``')}`"
-
-
-def quoted(name: str) -> str:
+def dotted(name: str) -> str:
     """A dotted name, as ``evolve.changes`` writes it, as Spark's SQL and the hints have it."""
     path = name.replace("[]", ".element").replace("{}", ".value")
-    return ".".join(map(_quote, path.split(".")))
+    return ".".join(map(quoted, path.split(".")))
 
 
 def hinted_names(hints: Sequence[Hint]) -> frozenset[str]:

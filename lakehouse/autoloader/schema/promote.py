@@ -134,7 +134,7 @@ def _only_text(members: Members, name: str) -> str | None:
 
 
 def _extends(new: Any, old: Any) -> bool:
-    """Whether a value says all that the present one says: a promotion never overwrites another value."""
+    """Whether a value has all that the present value has: a promotion never overwrites another value."""
     if old is None:
         return True
     if isinstance(old, dict) and isinstance(new, dict):

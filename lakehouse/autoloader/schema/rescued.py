@@ -12,7 +12,7 @@ _NAMES = ("rescueddatacolumn", "cloudfiles.rescueddatacolumn")
 
 
 def named_rescued(options: Mapping[str, str]) -> str | None:
-    """The column that a stream's options, as they were given, name for what does not fit; None for none."""
+    """The column for rescued data that a stream's options name, as they were given; None where they name none."""
     lower = {name.lower(): value for name, value in options.items()}
     format_ = FORMATS.get(lower.get("cloudfiles.format", "").strip())
     named = next((lower[name].strip() for name in _NAMES if name in lower), "")

@@ -117,13 +117,13 @@ class SchemaLocation:
         *,
         max_columns: int | None = None,
     ) -> SchemaVersion:
-        """Adds what ``data`` has beside the latest version, as a new one; the latest when that is nothing.
+        """Adds a version with what ``data`` has beside the latest version. Returns the latest where that is nothing.
 
         Args:
             data: The columns.
             introduced: See ``SchemaVersion``.
             reason: See ``SchemaVersion``.
-            max_columns: With these, what would make more leaf columns is left out.
+            max_columns: Leaf columns beyond this number are left out; None sets no limit.
         """
 
         def columns(latest: SchemaVersion) -> StructType:
@@ -179,7 +179,7 @@ class SchemaLocation:
         return SchemaVersion(version, data, partitions, introduced, said.get("reason", ""), header=said.get("header"))
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
-        """Adds a version; when somebody else was faster, theirs is the answer."""
+        """Adds a version. Returns the version of somebody else who was faster."""
         schemas = (version.data, version.partitions)
         said: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
         if version.introduced:
@@ -294,7 +294,7 @@ def _sample_spans(options: CloudFilesOptions, files: list[FileVersion]) -> Itera
 
 
 def _fetch_sample(options: CloudFilesOptions, fetcher: Fetcher, span: Span) -> Iterable[bytes]:
-    """The bytes; of what does not fit into memory the requests themselves, made when its turn has come."""
+    """Fetches the bytes. A file that does not fit into memory is requested only when its turn has come."""
     if span.whole and span.length > _AHEAD_BYTES:
         return fetcher.stream(span)
     return [fetcher.lines(span, options.max_line_bytes)[0]]

@@ -8,6 +8,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.delta_offsets import Place
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient, in_seconds
+from lakehouse.storage.delta_paths import commit_uri
 
 ABOUT, OF, ORDER = "a computed table follows its source", "table", 45
 
@@ -35,7 +36,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if behind <= 0:
         yield Seen(None, f"it has read all of {sources[0]}", uri, evidence)
         return
-    bucket, key = split_uri(f"{uri}/_delta_log/{place.last_commit + 1:020d}.json")
+    bucket, key = split_uri(commit_uri(uri, place.last_commit + 1))
     oldest = patient.store.info(bucket, key)
     evidence |= {
         "commits_waiting": behind,

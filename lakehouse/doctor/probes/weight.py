@@ -10,6 +10,7 @@ from typing import Any
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
 from lakehouse.plain_text import sized
+from lakehouse.storage.delta_paths import log_uri
 
 ABOUT, OF, ORDER = "no small files, no long log, no large state", "table", 60
 _SMALL_BYTES, _SMALL_FILES = 32 << 20, 200
@@ -81,7 +82,7 @@ def _of_table(patient: Patient) -> Iterator[Seen]:
     behind = patient.opened.version() - _summed_up(patient)
     if behind > _LOG_VERSIONS:
         told = {"version": patient.opened.version(), "versions_since_summed_up": behind}
-        yield Seen(LONG_LOG, f"{behind:,} versions since Delta's log was summed up", f"{uri}/_delta_log/", told)
+        yield Seen(LONG_LOG, f"{behind:,} versions since Delta's log was summed up", log_uri(uri), told)
     yield from _deleted(patient, uri)
 
 

@@ -67,6 +67,8 @@ def test_files_without_fields_rescue_nothing():
 def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
     assert parse(badRecordsPath="s3a://lake/bad").bad_records_path == "s3a://lake/bad"
     assert problem(badRecordsPath="tmp/bad").startswith("badRecordsPath is 'tmp/bad': it must be on the object store")
+    assert parse(badRecordsPath="s3a://lake/5% #1?").bad_records_path == "s3a://lake/5% #1?"
+    assert "two hexadecimal digits" in problem(badRecordsPath="s3a://lake/bad%20records")
     for place in ("s3a://landing/orders", "s3a://landing/orders/bad/"):
         assert problem(badRecordsPath=place).startswith("badRecordsPath is below the load path, where its table would")
     assert parse(badRecordsPath="s3a://landing/orders/_bad")

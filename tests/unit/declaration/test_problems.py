@@ -137,6 +137,11 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
         ),
         (table("latest: 5"), 4, "latest of silver.a has to be a mapping with"),
         ("tables:\n  bronze.a: 5\n", 2, "bronze.a has to be a mapping with the key of a flow"),
+        (
+            f"tables:\n  bronze.a: {FILES}\n  bronze.A: {FILES}\n",
+            3,
+            "bronze.A is spelled as bronze.a in line 2 but for its case: to SQL both are one table",
+        ),
         (f"tables:\n  brnze.a: {FILES}\n", 2, "'brnze.a' is no table name: it has to begin with bronze."),
         (f"tables:\n  brnze.a: {FILES}\n", 2, "(did you mean bronze.a?)"),
         (f"tables:\n  bronze.a-b: {FILES}\n", 2, "'bronze.a-b' is no table name"),

@@ -1,18 +1,28 @@
-"""Names and values written out in SQL, so that no name of a column and no value of a row is taken for SQL."""
+"""Names and values written out in Spark's SQL: no name of a column and no value of a row is taken for SQL."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column
 
 MOST_NAMED = 500
 """Values that a condition names one by one, where a range would do as well."""
 
 
-def name(column: str) -> str:
-    """A column, whatever its name has in it."""
-    return "`" + column.replace("`", "``") + "`"
+def quoted(name: str) -> str:
+    """A name of a column or a table, whatever signs are in it."""
+    return "`" + name.replace("`", "``") + "`"
+
+
+def named(name: str) -> Column:
+    """The column of a name, whatever signs are in it."""
+    from pyspark.sql import functions as F  # noqa: N812
+
+    return F.col(quoted(name))
 
 
 def literal(value: Any) -> str:
