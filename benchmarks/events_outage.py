@@ -1,7 +1,7 @@
 """An outage of the inbox: files come while nobody takes their events; then every file is in the journal, once.
 
-Each kind of inbox with its own server. SQLite: the receiver is away; PostgreSQL: the server is away; both times MinIO
-keeps what its folder can hold. SQS: readers are away, the queue keeps all; S3's part is played by its messages, of which
+Each kind of inbox with its own server. SQLite: the receiver is away; PostgreSQL: the server is away; each time MinIO
+keeps what its folder can hold. SQS: readers are away, the queue keeps all; messages play the part of S3, and
 every ``_UNSENT``-th is not sent, so that there is a loss to report.
 """
 
