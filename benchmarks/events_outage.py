@@ -176,7 +176,9 @@ def _queue(server: str) -> Place:
     def tell(lake: Lake, keys: Sequence[str]) -> None:
         wanted = set(keys)
         sent = [one for one in lake.store.list(BUCKET, FOLDER) if one.key in wanted]
-        bodies = [_body(one) for at, one in enumerate(sent) if (at + 1) % _UNSENT]
+        records = [_record(one) for at, one in enumerate(sent) if (at + 1) % _UNSENT]
+        # ten in a message: each call of this server costs as much as its queue is long
+        bodies = [json.dumps({"Records": records[start : start + 10]}) for start in range(0, len(records), 10)]
         for start in range(0, len(bodies), 10):
             some = bodies[start : start + 10]
             client.send_message_batch(
@@ -186,12 +188,11 @@ def _queue(server: str) -> Place:
     return Place(SecretStr(f"sqs+{url}?region=us-east-1"), lambda lake: None, lambda lake: None, tell)
 
 
-def _body(one: ObjectInfo) -> str:
+def _record(one: ObjectInfo) -> dict[str, Any]:
     said = {"key": quote_plus(one.key), "size": one.size_bytes, "eTag": one.e_tag, "sequencer": "00"}
-    record = {
+    return {
         "eventSource": "aws:s3",
         "eventTime": one.last_modified.isoformat(),
         "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": BUCKET}, "object": said},
     }
-    return json.dumps({"Records": [record]})
