@@ -4,8 +4,8 @@ A folder with many known files, MinIO and its receiver, all on this machine. ``t
 event's commit in the inbox; ``loaded`` from an object's time to the end of its batch, by a service without pauses on
 the local engine; ``look`` is one look for new files among the known ones, by events and by a listing, with the LIST
 requests that the store counted; ``large`` the same by events, and a sensor's look, with a journal of many files that
-were never put, and events of some. Then the receiver is away while files come: what its store had kept, and what one
-listing finds.
+were never put, and events of some. Then the inbox is away while files come: what was kept for it, and what one listing
+finds.
 """
 
 from __future__ import annotations
@@ -16,18 +16,15 @@ import os
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from benchmarks.events_large import large_journal
+from benchmarks.events_outage import BUCKET, FOLDER, KINDS, outage, place_of, put, source_of, until
 from benchmarks.own_lake import own_lake
-from lakehouse.autoloader.context import Source
-from lakehouse.autoloader.files import told
-from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.events import setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.places import open_inbox
@@ -45,7 +42,6 @@ tables:
 """
 _PARTS = ("service", "look", "large", "outage")
 _COUNT = "minio_bucket_api_total"
-_BUCKET, _PATIENCE_SECONDS = "landing", 1200.0
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,9 +52,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--large", type=int, default=1_000_000, help="files in a journal that is written at once")
     parser.add_argument("--puts", type=int, default=60, help="files that the service loads, each alone")
     parser.add_argument("--outage", type=int, default=2_000, help="files that come while nobody receives")
+    parser.add_argument("--inbox", choices=KINDS, default="sqlite", help="of the outage; the other parts have a file")
     parser.add_argument("--only", choices=_PARTS, action="append", help="measure this alone; may be given again")
     chosen = parser.parse_args(arguments)
-    with own_lake(engine="local") as made:
+    wanted = set(chosen.only or _PARTS)
+    if chosen.inbox != "sqlite" and wanted != {"outage"}:
+        parser.error("another inbox than a file is only for --only outage")
+    with place_of(chosen.inbox) as place, own_lake(engine="local", events_inbox=place.inbox) as made:
         settings = made.settings.model_copy(update={"declaration": made.settings.home / "lakehouse.yaml"})
         settings.declaration.write_text(_DECLARATION)
         lake = replace(made, settings=settings)
@@ -66,12 +66,13 @@ def main(arguments: list[str] | None = None) -> None:
             "service": lambda: _service(lake, chosen.puts),
             "look": lambda: _look(lake, chosen.known, chosen.new),
             "large": lambda: large_journal(lake, chosen.large, chosen.new),
-            "outage": lambda: _outage(lake, chosen.outage),
+            "outage": lambda: {"inbox": chosen.inbox, **outage(lake, place, chosen.outage)},
         }
         try:
-            setup.enable(settings, {_BUCKET: ["told/", "many/", "large/"]})
+            if chosen.inbox != "sqs":  # to which the embedded store sends nothing
+                setup.enable(settings, {BUCKET: ["told/", FOLDER, "large/"]})
             lake = replace(lake, endpoint=Lake.open(settings).endpoint)
-            result = {name: measured() for name, measured in parts.items() if name in (chosen.only or _PARTS)}
+            result = {name: measured() for name, measured in parts.items() if name in wanted}
             load = [round(one, 1) for one in os.getloadavg()]
             print(json.dumps({**result, "load_of_the_machine": load, "cores": os.cpu_count()}, indent=1))
         finally:
@@ -80,7 +81,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _service(lake: Lake, puts: int) -> dict[str, Any]:
     latencies: list[float] = []
-    _put(lake, ["told/0.json"])
+    put(lake, ["told/0.json"])
     service = Service(
         lake,
         ["bronze.told"],
@@ -89,27 +90,27 @@ def _service(lake: Lake, puts: int) -> dict[str, Any]:
     )
     running = threading.Thread(target=service.run)
     running.start()
-    _until(lambda: len(latencies) >= 1, lambda: f"the first batch; {service.health.as_dict()}")
+    until(lambda: len(latencies) >= 1, lambda: f"the first batch; {service.health.as_dict()}")
     latencies.clear()
     for number in range(puts):
-        _put(lake, [f"told/{number:05d}.json"])
+        put(lake, [f"told/{number:05d}.json"])
         time.sleep(0.3)
-    _until(lambda: len(latencies) >= puts, lambda: f"{len(latencies)} of {puts} files; {service.health.as_dict()}")
+    until(lambda: len(latencies) >= puts, lambda: f"{len(latencies)} of {puts} files; {service.health.as_dict()}")
     service.stop.ask()
     running.join()
     return {"files": puts, "loaded_seconds": _percentiles(latencies), "told_seconds": _told(lake, "told/")}
 
 
 def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
-    lists = {"told": _source(lake, "a", events=True), "listed": _source(lake, "b", events=False)}
-    _put(lake, [f"many/{number:08d}.json" for number in range(known)])
+    lists = {"told": source_of(lake, "a", events=True), "listed": source_of(lake, "b", events=False)}
+    put(lake, [f"many/{number:08d}.json" for number in range(known)])
     for source in lists.values():
         source.discover()
     # behind known keys, so that no look may begin after the last one
     names = [f"many/{number * (known // new):08d}-new.json" for number in range(new)]
-    _put(lake, names)
+    put(lake, names)
     inbox = open_inbox(InboxAddress.of(lake.settings))
-    _until(lambda: len(inbox.has(_BUCKET, names)) == new, lambda: f"{inbox.size()} events")
+    until(lambda: len(inbox.has(BUCKET, names)) == new, lambda: f"{inbox.size()} events")
     inbox.close()
     result: dict[str, Any] = {"known": known, "new": new}
     for name, source in lists.items():
@@ -124,56 +125,9 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
     return result
 
 
-def _outage(lake: Lake, files: int) -> dict[str, Any]:
-    source = _source(lake, "a", events=True)
-    source.discover()
-    before = source.journal.high_water
-    setup.stop_receiver(lake.settings)
-    names = [f"many/~{number:08d}.json" for number in range(files)]
-    _put(lake, names)
-    setup.ensure_receiver(lake.settings)
-    webhook = setup.webhook_of(setup.store_server(lake.settings).folder)
-    assert webhook is not None
-    _until(lambda: webhook.waiting() == 0, lambda: f"{webhook.waiting()} events wait", every_seconds=1.0)
-    told.GRACE = told.timedelta(0)
-    inbox = open_inbox(InboxAddress.of(lake.settings))
-    started = time.monotonic()
-    source.discover()
-    seconds = time.monotonic() - started
-    by_look = source.journal.high_water - before
-    source = _source(lake, "a", events=True, listOnStart="true")
-    source.discover()
-    [reader] = [one for one in inbox.readers() if "/many/" in one.name]
-    entries = [one.key for one in source.journal.files(before, source.journal.high_water)]
-    if sorted(entries) != names:
-        raise SystemExit(f"{len(entries):,} entries of {len(set(entries)):,} files in the journal, not of {files:,}")
-    return {
-        "files": files,
-        "told": len(inbox.has(_BUCKET, names)),
-        "found_by_the_first_look": by_look,
-        "seconds_of_the_first_look": round(seconds, 1),
-        "found_in_all": source.journal.high_water - before,
-        "told_of_by_no_event": reader.lost_in_all,
-    }
-
-
-def _source(lake: Lake, journal: str, *, events: bool, **options: str) -> Source:
-    given = {"useNotifications": str(events).lower(), "journalLocation": f"{lake.settings.lake_uri}/{journal}/"}
-    given |= {"format": "json", "eventsInbox": InboxAddress.of(lake.settings).public, **options}
-    parsed = CloudFilesOptions.parse(
-        {"path": f"s3a://{_BUCKET}/many/", **{f"cloudFiles.{name}": value for name, value in given.items()}}
-    )
-    return Source(parsed, None, endpoint=lake.endpoint)
-
-
-def _put(lake: Lake, keys: Iterable[str]) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda key: lake.store.write(_BUCKET, key, b'{"a": 1}\n'), keys))
-
-
 def _told(lake: Lake, prefix: str) -> list[float]:
     inbox = open_inbox(InboxAddress.of(lake.settings))
-    events = inbox.read(_BUCKET, prefix, 0, inbox.last_number(), 1_000_000)
+    events = inbox.read(BUCKET, prefix, 0, inbox.last_number(), 1_000_000)
     seconds = [(one.received - one.event.modified).total_seconds() for one in events if one.event.modified]
     inbox.close()
     return _percentiles(seconds)
@@ -181,21 +135,13 @@ def _told(lake: Lake, prefix: str) -> list[float]:
 
 def _lists(lake: Lake) -> float:
     """LIST requests for the bucket, as the store counted them."""
-    with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{_BUCKET}") as said:
+    with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{BUCKET}") as said:
         lines = said.read().decode().splitlines()
     return sum(float(one.rsplit(" ", 1)[1]) for one in lines if one.startswith(_COUNT) and "ListObjects" in one)
 
 
 def _percentiles(seconds: list[float]) -> list[float]:
     return [round(one, 3) for one in np.percentile(seconds, [50, 95]).tolist()]
-
-
-def _until(condition: Callable[[], bool], what: Callable[[], str], every_seconds: float = 0.02) -> None:
-    deadline = time.monotonic() + _PATIENCE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            raise SystemExit(f"not in time: {what()}")
-        time.sleep(every_seconds)
 
 
 if __name__ == "__main__":

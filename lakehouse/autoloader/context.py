@@ -157,11 +157,17 @@ class Source:
         if not self.options.by_events:
             discover(self.store, self.path, self.journal, audit, now=self.now, audit_interval_seconds=seconds)
             return
+        opened_now = "journal" not in vars(self)
         folder = Folder(self.store, self.path, self.journal, audit)
         first, self._looked = not self._looked, True
         with opened_inbox(self.options.events_inbox) as inbox:
             discover_told(
-                folder, inbox, now=self.now, interval_seconds=seconds, listing=first and self.options.list_on_start
+                folder,
+                inbox,
+                now=self.now,
+                interval_seconds=seconds,
+                listing=first and self.options.list_on_start,
+                refreshed=opened_now,
             )
 
     def backlog(self, after: int = 0, stream: str = "") -> Backlog:

@@ -33,6 +33,7 @@ class SparkLog:
 
     def __init__(self, lake: Lake, table: str) -> None:
         self._lake, self._table, self._bucket = lake, table, lake.settings.bucket
+        self._planned: tuple[int, dict[str, str]] | None = None
 
     def query_id(self) -> str:
         """The checkpoint's id, made when it has none."""
@@ -51,8 +52,11 @@ class SparkLog:
         Raises:
             ObjectExists: another writer has planned it.
         """
-        written = offset_lines(offset, self._conf(batch - 1))
+        known = self._planned
+        conf = known[1] if known is not None and known[0] == batch - 1 else self._conf(batch - 1)
+        written = offset_lines(offset, conf)
         self._lake.store.write(self._bucket, self._key(f"offsets/{batch}"), written, if_absent=True)
+        self._planned = batch, conf
 
     def plan_first(self, batch: int, offset: dict[str, Any]) -> dict[str, Any]:
         """Plans a batch and returns its end; another writer's, where that writer has planned it first."""

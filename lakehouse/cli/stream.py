@@ -20,14 +20,19 @@ if TYPE_CHECKING:
     from lakehouse.streams.queries import StopRequest
 
 _FLUSH_SECONDS = 60.0
+_TRIGGER = "processing-time=10s"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stream(
     tables: Annotated[list[str], typer.Argument(help="layer.name of each; one query each")],
     trigger: Annotated[
-        str, typer.Option(help="processing-time=10s, or default: the next batch at once")
-    ] = "processing-time=10s",
+        str | None,
+        typer.Option(
+            help="processing-time=10s, or default: the next batch at once; without it processing-time=10s, and at once "
+            "where an event tells the local engine of a file"
+        ),
+    ] = None,
     health_port: Annotated[
         int, typer.Option(min=0, max=65535, help="of /health and /metrics on 127.0.0.1; 0 = a free one")
     ] = 0,
@@ -50,7 +55,7 @@ def stream(
         with needing("engine", "lakehouse stream"):
             from lakehouse.service.health import serve
             from lakehouse.service.service import Service
-        chosen, limit, settings = Trigger.parse(trigger), _limit(stale_after), Settings.load()
+        chosen, limit, settings = Trigger.parse(trigger or _TRIGGER), _limit(stale_after), Settings.load()
         for table in tables:
             require_declared(settings, table)
         watch = stack.enter_context(alerted(settings, out.warn))
@@ -58,7 +63,8 @@ def stream(
         recorder = Recorder(lake)
         stack.enter_context(recorder.flushing(_FLUSH_SECONDS))
         listen = recorder.noting(lambda batch: out.line(batch.line()))
-        service = Service(lake, tables, chosen, say=out.say, on_batch=listen, stale_after=limit)
+        woken = trigger is None
+        service = Service(lake, tables, chosen, say=out.say, on_batch=listen, woken=woken, stale_after=limit)
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):

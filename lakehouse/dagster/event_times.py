@@ -18,6 +18,7 @@ from lakehouse.streams.progress import StreamReport
 from lakehouse.table import Table
 
 REQUEST, COMMIT = "put_to_run_request", "put_to_commit"
+AT, AFTER = "run_requested_at", "run_request_to_commit_seconds"
 CHECK = "events_told_of_every_file"
 
 
@@ -26,18 +27,35 @@ def of_request(written: Iterable[datetime], now: datetime) -> dict[str, float]:
     return _percentiles(REQUEST, [max((now - at).total_seconds(), 0.0) for at in written])
 
 
-def of_report(table: Table, report: StreamReport, tags: Mapping[str, str]) -> dict[str, float]:
-    """The same, and from the writing of files to the end of their batch; nothing where no event told of a file.
+def tags_of_request(written: Iterable[datetime], now: datetime) -> dict[str, str]:
+    """The same as tags, with the time of the request; none where no event told of a file."""
+    asked = of_request(written, now)
+    return {name: str(value) for name, value in asked.items()} | ({AT: now.isoformat()} if asked else {})
+
+
+def of_report(table: Table, report: StreamReport, tags: Mapping[str, str], now: datetime) -> dict[str, float]:
+    """The same, from the request to the table's commit, and from the writing of files to it.
+
+    For a table that reads files they are the files of its batches. For one behind it, silver or gold, they are those
+    that the run was asked for. Nothing where no event told of a file.
 
     Args:
         table: Its declaration.
         report: What the run did.
         tags: Of the run.
+        now: When the table was committed.
     """
-    if not isinstance(table.flow, Files) or not table.flow.by_events or not report.batches:
+    flow = table.flow
+    if not report.batches or (isinstance(flow, Files) and not flow.by_events):
         return {}
     asked = {name: float(tags[name]) for name in _percentiles(REQUEST, [0.0]) if name in tags}
-    return asked | _percentiles(COMMIT, [one for batch in report.batches for one in batch.latencies_seconds])
+    after = round(max((now - datetime.fromisoformat(tags[AT])).total_seconds(), 0.0), 3) if AT in tags else None
+    found = asked | ({} if after is None else {AFTER: after})
+    if isinstance(flow, Files):
+        return found | _percentiles(COMMIT, [one for batch in report.batches for one in batch.latencies_seconds])
+    if after is None:
+        return {}
+    return found | {name.replace(REQUEST, COMMIT): round(value + after, 3) for name, value in asked.items()}
 
 
 def check_of(folder: Folder) -> dg.AssetChecksDefinition:

@@ -10,7 +10,7 @@ import dagster as dg
 
 from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
-from lakehouse.dagster.event_times import loss, of_request, readers_of
+from lakehouse.dagster.event_times import loss, readers_of, tags_of_request
 from lakehouse.dagster.failures import Retries, Runs
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.looking import Looked, look_around
@@ -123,7 +123,7 @@ def _request(
         tags |= {"landing_folders": _named([folder.name for folder, _ in ready]), _FILES_TAG: files}
         key = f"{files}-{asked}"
         told = [at for folder, found in ready if folder.by_events and not found.whole for at in found.fresh.written]
-        tags |= {name: str(value) for name, value in of_request(told, now).items()}
+        tags |= tags_of_request(told, now)
     return dg.RunRequest(run_key=key, tags=tags, asset_selection=None if len(wanted) == len(every) else [*wanted])
 
 

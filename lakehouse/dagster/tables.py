@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -123,7 +123,7 @@ def brought_up_to_date(
     receipt = receipt_of(lake, table, report, before) if has_receipt(table) else None
     metadata = of_last_data(report, receipt, last, context.run.run_id)  # first: of a quiet run it is what says anything
     metadata |= of_run(lake, table, report, versions_of(lake, table), _shown_schema_version(last), receipt)
-    metadata |= of_report(table, report, context.run.tags)
+    metadata |= of_report(table, report, context.run.tags, datetime.now(UTC))
     if pictures and report.batches:
         metadata |= of_plots(pictures(lake))  # a quiet run draws nothing
     version = "none" if report.delta_version is None else str(report.delta_version)

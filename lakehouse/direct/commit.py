@@ -21,6 +21,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.agreement import require_not_taken_back
 from lakehouse.delta_log import CHECKPOINT_INTERVAL
 from lakehouse.direct.data_files import DataFile
+from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
@@ -74,9 +75,11 @@ class Batch:
         return json.dumps({**said, REPLACES: True} if removes else said)
 
 
-def is_committed(table: DeltaTable | None, batch: Batch) -> bool:
-    """Whether the table has the batch, or one after it."""
-    last = None if table is None else table.transaction_version(batch.query_id)
+def is_committed(table: DeltaTable | None, batch: Batch, own: OwnCommits | None = None) -> bool:
+    """Whether the table has the batch, or one after it; ``own`` are commits that this run knows."""
+    last = own.last(table, batch.query_id) if own and table is not None else None
+    if last is None and table is not None:
+        last = table.transaction_version(batch.query_id)
     return last is not None and last >= batch.number
 
 
@@ -97,7 +100,9 @@ class Change:
     partition_by: tuple[str, ...] = ()
 
 
-def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+def commit(
+    table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits | None = None
+) -> bool:
     """Makes a batch visible; a table is made when there is none, and gets its new columns first.
 
     Args:
@@ -105,6 +110,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
         opened: The table at the version that removed files were chosen from; without such ones it is brought up to date
         batch: The batch.
         change: What it does.
+        own: Commits of the run that keeps the table open.
 
     Returns:
         False when the table has the batch already: the files are removed then, nothing names them.
@@ -116,7 +122,7 @@ def commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chang
     """
     files = change.files
     try:
-        done = _commit(table, opened, batch, change)
+        done = _commit(table, opened, batch, change, own or OwnCommits())
     except (DeltaError, OSError) as error:
         if not is_committed(table.opened(), batch):  # the reply may be lost, and the commit not
             raise _failed(table, error) from None
@@ -134,7 +140,7 @@ def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
         store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
 
 
-def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change) -> bool:
+def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits) -> bool:
     files, removed, folders = change.files, change.removed, list(change.partition_by) or None
     if opened is None:
         opened = table.opened()
@@ -178,9 +184,10 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
             commit_properties=properties,
         )
         return True
-    if is_committed(opened, batch):
+    if is_committed(opened, batch, own):
         return False
-    require_not_taken_back(opened, batch.query_id, table.name, table.uri)
+    if own.last(opened, batch.query_id) is None:
+        require_not_taken_back(opened, batch.query_id, table.name, table.uri)
     require_direct(
         opened, change.schema, change.partition_by
     )  # somebody may have changed the table while the batch was read
@@ -191,7 +198,9 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
         opened.update_incremental()
     if goes:
         _require_present(opened, removed)
+    before = opened.version()
     opened.create_write_transaction([*adds, *goes], "append", opened.schema(), folders, commit_properties=properties)
+    own.note(opened, before, batch.query_id, batch.number)
     return True
 
 

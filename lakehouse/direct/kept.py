@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints.spark_log import SparkLog
+from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage.delta_paths import commit_uri
 
 
+@dataclass(frozen=True)
+class At:
+    """Where a stream stands behind a batch that is finished.
+
+    Attributes:
+        query: The checkpoint's own id.
+        number: The next batch.
+        start: Where it begins.
+    """
+
+    query: str
+    number: int
+    start: dict[str, Any]
+
+
 class Kept:
-    """Journals by their folders, and the table.
+    """Journals by their folders, the table, the checkpoint, and where the run stands: under its lease it alone moves.
 
     Args:
         lake: Where they are.
@@ -21,6 +41,8 @@ class Kept:
 
     def __init__(self, lake: Lake, table: str, opened: LakeTable | None = None) -> None:
         self.journals: dict[str, Journal] = {}
+        self.own, self.log = OwnCommits(), SparkLog(lake, table)
+        self.place: At | None = None
         self._lake, self._name = lake, table
         self._table = opened
 

@@ -146,9 +146,9 @@ def _until_enough(
 
 @contextmanager
 def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
-    """A bell that ends the pauses of a run. Only a run without an interval, whose files come as events, has it."""
+    """A bell that ends the pauses of a run whose files come as events; an interval that was asked for stays."""
     options = loading.options
-    if run.trigger.ends or run.trigger.interval or not options.by_events:
+    if run.trigger.ends or (run.trigger.interval and not run.woken) or not options.by_events:
         yield None
         return
     with opened_inbox(options.events_inbox) as inbox:

@@ -22,10 +22,9 @@ from lakehouse.autoloader.source import schema_of, settled
 from lakehouse.autoloader.stream import Stream
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import position_before
-from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct.commit import Batch, Change, Offset, TableAt, commit, is_committed, remove_unnamed
 from lakehouse.direct.data_files import DataFile, DataFiles
-from lakehouse.direct.kept import Kept
+from lakehouse.direct.kept import At, Kept
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
 from lakehouse.direct.reasons import NotDirect, require_direct, why_not
@@ -90,7 +89,7 @@ class DirectStream:
     def __init__(self, lake: Lake, table: str, loading: Loading, pool: Pool, kept: Kept | None = None) -> None:
         self._lake, self._table, self._loading = lake, table, loading
         self._kept = kept or Kept(lake, table)
-        self._log, self._pool = SparkLog(lake, table), pool
+        self._log, self._pool = self._kept.log, pool
         self._place = TableAt(table, lake.settings.table_uri(table), lake.endpoint)
         self._open_source()
 
@@ -103,6 +102,9 @@ class DirectStream:
             CheckpointMismatch: a planned batch cannot be done again, see ``position_before``.
             LakehouseError: see ``Stream.read`` and ``commit``.
         """
+        if (place := self._kept.place) is not None:
+            yield from self._from(place, once=once)
+            return
         state = checkpoints.read_checkpoint(self._lake, self._table)
         query = (state.query_id if state else None) or self._log.query_id()
         number = 0 if state is None or state.last_offset is None else state.last_offset
@@ -119,6 +121,13 @@ class DirectStream:
                 done = self._batch(Batch(query, number, start, start), {})
                 yield done
                 start, number = done.end, number + 1
+        yield from self._from(At(query, number, start), once=once)
+
+    def _from(self, place: At, *, once: bool) -> Iterator[Done]:
+        """Batches behind a place."""
+        query, number, start = place.query, place.number, place.start
+        if number:  # before the first batch a look begins at what is there then
+            self._kept.place = place
         while True:
             began = time.monotonic()
             most = (None, None) if once else (self._options.max_files_per_trigger, self._options.max_bytes_per_trigger)
@@ -126,7 +135,9 @@ class DirectStream:
             if end is start or end["seq"] == start["seq"]:
                 return
             seconds = {"latestOffset": time.monotonic() - began}
+            self._kept.place = None
             done = self._batch(Batch(query, number, start, end), seconds)
+            self._kept.place = At(query, number + 1, done.end)
             yield done
             start, number = done.end, number + 1  # another writer's end, where that one was first to plan the batch
 
@@ -160,11 +171,11 @@ class DirectStream:
         seconds["walCommit"] = time.monotonic() - began
         began = time.monotonic()
         written: list[Written] = []
-        if not is_committed(opened, batch):
+        if not is_committed(opened, batch, self._kept.own):
             written, removed, kept = self._changes(opened, batch)
             files = [*(file for part in written for file in part.files), *kept]
             change = Change(files, removed, self._rows, self._loading.partition_by)
-            if not commit(self._place, opened, batch, change):
+            if not commit(self._place, opened, batch, change, self._kept.own):
                 written = []
         seconds["addBatch"] = time.monotonic() - began
         began = time.monotonic()

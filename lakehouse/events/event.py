@@ -14,6 +14,9 @@ CREATED = "ObjectCreated:"
 
 _BY_MINIO = "minio:s3"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_BYTES = 1 << 50
+"""More than any store takes for an object."""
+_YEARS = range(1970, 9999)
 _LATE = timedelta(minutes=5)
 """MinIO makes the event of an object right after it has written it: another distance is not MinIO's."""
 
@@ -92,10 +95,12 @@ def _read(records: list[dict[str, Any]]) -> Iterator[Event]:
         texts = (bucket, key, e_tag, sequencer)
         if not all(isinstance(one, str) for one in texts) or not bucket or not key or "\x00" in "".join(texts):
             raise Malformed("names")
-        key.encode()  # half a character is no key
-        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 1 << 63:
+        "".join(texts).encode()  # half a character is no name: no inbox could keep it
+        if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _MOST_BYTES:
             raise Malformed("size")
         at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)
+        if at.year not in _YEARS:  # its seconds would be no time when they are read again
+            raise Malformed("time")
         modified = _modified(sequencer, at) if record.get("eventSource") == _BY_MINIO else None
         yield Event(bucket, key, e_tag, size, at, sequencer, modified)
 

@@ -234,10 +234,10 @@ class SqliteInbox:
             self._opened.execute("BEGIN IMMEDIATE")
             try:
                 yield self._opened
-            except BaseException:
-                self._opened.execute("ROLLBACK")
-                raise
-            self._opened.execute("COMMIT")
+                self._opened.execute("COMMIT")
+            finally:
+                if self._opened.in_transaction:  # a disk that is full has ended it already
+                    self._opened.execute("ROLLBACK")
 
 
 def _reader(row: Sequence) -> Reader:

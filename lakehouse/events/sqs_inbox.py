@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from lakehouse.errors import TransientError
+from lakehouse.errors import LakehouseError, TransientError
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.event import Event, Malformed
 from lakehouse.events.sqlite_inbox import SqliteInbox
@@ -59,7 +59,7 @@ class SqsInbox(SqliteInbox):
         self._queue, self._name = f"{scheme}://{parts.netloc}{parts.path}", address.public
         self._client = _client_of(f"{scheme}://{parts.netloc}", given[0])
         self._stop: threading.Event | None = None
-        self._failure: TransientError | None = None
+        self._failure: LakehouseError | None = None
 
     def gather(self, patience_seconds: float = 0.0) -> None:
         """See ``Inbox``."""
@@ -103,8 +103,9 @@ class SqsInbox(SqliteInbox):
         try:
             while not stop.is_set():
                 self._take(_LONG_POLL_SECONDS, stop)
-        except TransientError as error:
-            self._failure, self._stop = error, None
+        except LakehouseError as error:
+            if not stop.is_set():  # else the file was closed meanwhile; what was taken comes again
+                self._failure, self._stop = error, None
         finally:
             _followed.discard(self._name)
 

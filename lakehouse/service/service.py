@@ -46,6 +46,7 @@ class Service:
         trigger: When batches are made.
         say: Told what is not a batch: waits, failures, restarts.
         on_batch: Told about each committed batch, by the thread of its table.
+        woken: Whether an event of a new file ends the pause of the trigger's interval, too.
         stale_after: How long a stream may give no sign of life, beside the trigger's own pauses, and still be well.
 
     Raises:
@@ -60,6 +61,7 @@ class Service:
         *,
         say: Callable[[str], None] = lambda text: None,
         on_batch: OnBatch = lambda batch: None,
+        woken: bool = False,
         stale_after: timedelta = timedelta(seconds=STALE_AFTER_SECONDS),
     ) -> None:
         _check(read_catalogue(lake.settings).names, tables, trigger)
@@ -67,6 +69,7 @@ class Service:
         self.health = ServiceHealth(tables, stale_after_seconds=(stale_after + pause).total_seconds())
         self.stop = StopRequest()
         self._lake, self._trigger, self._say, self._on_batch = lake, trigger, say, on_batch
+        self._woken = woken
         self._connecting = threading.Lock()
         self._error: Exception | None = None
 
@@ -127,7 +130,7 @@ class Service:
             self._on_batch(batch)
 
         health = self.health.streams[table]
-        run = Run(self._trigger, committed, health.alive, self.stop)
+        run = Run(self._trigger, committed, health.alive, self.stop, self._woken)
         while not self.stop.asked.is_set():
             with self._connecting:
                 lake = Lake.open(self._lake.settings, say=self._say)

@@ -63,12 +63,14 @@ class Run:
         on_batch: Told about each committed batch, in order.
         on_alive: Told when the query has begun, and whenever it has worked or looked for input.
         stop: Ends the run between two batches.
+        woken: Whether an event of a new file ends the pause of an interval, too.
     """
 
     trigger: Trigger = AVAILABLE_NOW
     on_batch: OnBatch = lambda batch: None
     on_alive: Callable[[], None] = lambda: None
     stop: StopRequest = field(default_factory=StopRequest)
+    woken: bool = False
 
 
 def run_stream(

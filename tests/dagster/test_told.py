@@ -10,7 +10,7 @@ import pytest
 
 from lakehouse.dagster import definitions
 from lakehouse.dagster.arrivals import Seen, look
-from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request
+from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request, tags_of_request
 from lakehouse.dagster.landing import landing_folders
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.dagster.told import look_by_events
@@ -149,11 +149,18 @@ def test_latencies_are_numbers_with_names_that_stay_where_events_tell_of_files(w
     assert tags == {"put_to_run_request_p50_seconds": 50.0, "put_to_run_request_p95_seconds": 95.0}
     batch = BatchProgress(table.name, 4, 500, 1.0, files=2, latencies_seconds=tuple(map(float, range(201))))
     report = StreamReport(table.name, (batch,), 500, 3, 4, 1.5)
-    told = of_report(table, report, {name: str(value) for name, value in tags.items()} | {"other": "x"})
-    assert told == {**tags, "put_to_commit_p50_seconds": 100.0, "put_to_commit_p95_seconds": 190.0}
-    assert of_report(table, dataclasses.replace(report, batches=()), tags) == of_request([], NOON) == {}
+    said = tags_of_request([NOON - timedelta(seconds=n) for n in range(101)], NOON) | {"other": "x"}
+    later = NOON + timedelta(seconds=8)
+    told = of_report(table, report, said, later)
+    both = {**tags, "run_request_to_commit_seconds": 8.0}
+    assert told == {**both, "put_to_commit_p50_seconds": 100.0, "put_to_commit_p95_seconds": 190.0}
+    assert of_report(table, dataclasses.replace(report, batches=()), said, later) == of_request([], NOON) == {}
+    behind = dataclasses.replace(table, flow=None)
+    found = of_report(behind, report, said, later)
+    assert found == {**both, "put_to_commit_p50_seconds": 58.0, "put_to_commit_p95_seconds": 103.0}
+    assert of_report(behind, report, {"other": "x"}, later) == tags_of_request([], NOON) == {}
     listing = dataclasses.replace(table, flow=table.flow.model_copy(update={"options": {}}))
-    assert of_report(listing, report, tags) == {}
+    assert of_report(listing, report, said, later) == {}
 
 
 def test_definitions_have_the_check_and_the_run_of_all_tables_includes_it(watched):

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import threading
 import time
 import uuid
 from urllib.parse import urlsplit
@@ -22,6 +23,8 @@ from lakehouse.settings import Settings
 from lakehouse.storage import MinioStore, ensure_store, stop_store
 from lakehouse.storage.bucket_rules import BucketRules
 from lakehouse.storage.webhook import WEBHOOKS
+from lakehouse.streams.queries import StopRequest
+from lakehouse.streams.trigger import Trigger
 
 
 class Crash(BaseException):
@@ -90,6 +93,20 @@ def test_events_that_were_lost_are_found_by_one_listing_which_says_how_many(thin
     assert things.load_rows() == 3
     assert things.rows("a") == rows_of(0, 1, 2, 3, 4)
     assert (things.reader().lost_in_all, things.reader().loss_rate) == (3, 0.75)
+
+
+def test_an_event_ends_the_pause_of_an_interval_that_nobody_asked_for(things):
+    alive, loaded, stop = [], threading.Event(), StopRequest()
+    run = {"trigger": Trigger.parse("processing-time=1h"), "woken": True, "stop": stop}
+    run |= {"on_alive": lambda: alive.append(1), "on_batch": lambda batch: loaded.set()}
+    running = threading.Thread(target=things.load, kwargs=run)
+    running.start()
+    until(lambda: len(alive) > 1)  # it has looked, and waits
+    things.put("1.json", [{"a": 1}])
+    assert loaded.wait(60)
+    stop.ask()
+    running.join()
+    assert things.rows("a") == rows_of(0, 1)
 
 
 @pytest.mark.soak("a restart of the store, and its look into its queue every three seconds")

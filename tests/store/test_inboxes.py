@@ -10,6 +10,7 @@ from urllib.parse import quote_plus, urlsplit
 
 import boto3
 import pytest
+from postgres import running_postgres
 from store.inboxes import KINDS, Servers, body_of
 from unit.autoloader.memory_store import MemoryStore
 from unit.autoloader.test_discovery import SOURCE, opened
@@ -230,6 +231,10 @@ def test_messages_that_are_no_events_stay_in_the_queue_and_hold_up_none(servers)
     removed = body_of("removed", name="ObjectRemoved:Delete")
     good = [json.dumps(one).encode() for one in (tried, by_topic)]
     bad = [b"{", b"[]", b"1", b'{"Records": 1}', b'{"Type": "Notification"}', b'{"order": 17}', body_of("x", size=-1)]
+    bad += [
+        body_of("x", eTag="\ud800"),
+        body_of("x").replace(b"2026-11-26T15:40:47.016", b"9999-12-31T23:59:59.999999"),
+    ]
     place.send([*bad, *good, removed, body_of("last")], NOW)
     with closing(open_inbox(place.address)) as inbox:
         inbox.gather()
@@ -283,6 +288,24 @@ def test_a_server_that_is_away_is_told_without_its_password(place, inbox):
             other.close()
     assert "sec" not in str(failed.value)
     assert gone.public in str(failed.value)
+
+
+def test_a_database_that_starts_again_amid_reads_is_read_on_and_rings_again():
+    with running_postgres() as server, closing(open_inbox(InboxAddress.parse(server.address), create=True)) as inbox:
+        inbox.put([Event("landing", "k0", "e", 1, NOW)], NOW)
+        assert not inbox.wait(1, 0.01)  # it listens
+        server.stop()
+        for ask in (lambda: keys_of(inbox), lambda: inbox.wait(1, 0.01), lambda: inbox.advance("a", 1, 0, "", 0)):
+            with pytest.raises(TransientError, match="cannot be used now"):
+                ask()
+        server.start()
+        assert keys_of(inbox) == ["k0"]
+        bell, stop = Bell(inbox), threading.Event()
+        bell.listen()
+        with closing(open_inbox(InboxAddress.parse(server.address))) as other:
+            threading.Timer(0.1, other.put, ([Event("landing", "k1", "e", 1, NOW)], NOW)).start()
+            assert bell.wait(stop, 600) is False
+        assert keys_of(inbox) == ["k0", "k1"]
 
 
 def test_a_bucket_s_rule_sends_what_lands_in_a_folder_to_the_queue(servers, tmp_path):

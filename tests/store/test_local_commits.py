@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 
 import pyarrow as pa
 import pytest
@@ -41,6 +42,26 @@ def play(lake, tmp_path, rounds, seed):
 
 def test_two_writers_who_both_believe_to_be_alone_double_nothing(lake, tmp_path):
     play(lake, tmp_path, 10, 1)
+
+
+def test_a_run_asks_the_log_of_its_table_no_more_often_the_more_batches_it_makes(things, monkeypatch):
+    asked = []
+
+    def counted(name, plain):
+        return lambda *given, **named: asked.append(name) or plain(*given, **named)
+
+    for name in ("history", "transaction_version"):
+        monkeypatch.setattr(LakeTable, name, counted(name, getattr(LakeTable, name)))
+    things.declare(options={"cloudFiles.maxFilesPerTrigger": 1})
+    counts = []
+    for files in (1, 2, 5):  # the first run makes the table
+        for number in range(files):
+            things.put(f"{files}-{number}.json", [{"a": number}])
+        asked.clear()
+        assert len(things.load().batches) == files
+        counts.append(Counter(asked))
+    assert counts[2] == counts[1]
+    assert sorted(int(a) for (a,) in things.rows("a")) == [0, 0, 0, 1, 1, 2, 3, 4]
 
 
 def test_a_batch_that_another_writer_planned_first_ends_where_that_one_said(things, monkeypatch):

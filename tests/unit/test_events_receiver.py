@@ -72,6 +72,11 @@ def test_a_sequencer_that_is_no_time_of_that_moment_says_none(sequencer):
         *(body_of(size="5"), body_of(size=-1), body_of(size=True), body_of(size=1 << 63), body_of(size=1e400)),
         *(body_of(key=5), body_of(key=""), body_of(key="%FF"), body_of(key="a%00b"), body_of(key="\ud800")),
         *(body_of(eTag=None), body_of(bucket=""), body_of().replace(b"2026-11", b"2026-13")),
+        *(body_of(eTag="\ud800"), body_of(sequencer="\ud800"), body_of(bucket="\ud800"), body_of(size=1 << 50)),
+        *(
+            body_of().replace(b"2026-11-26T15:40:47.016", time)
+            for time in (b"9999-12-31T23:59:59.999999", b"0001-01-01")
+        ),
         body_of().replace(b'"eventTime"', b'"time"'),
     ],
 )

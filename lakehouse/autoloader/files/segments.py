@@ -7,8 +7,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import groupby
+from operator import attrgetter
 
 import numpy as np
 import pyarrow as pa
@@ -19,6 +21,7 @@ import pyarrow.parquet as pq
 from lakehouse.errors import SOME_TABLE, TerminalError
 
 _PREVIOUS = b"previous"
+_HASHED = 16_384  # a page of new files is looked up, looked up again before it is written, and written
 _TIME = pa.timestamp("us", tz="UTC")
 
 SCHEMA = pa.schema(
@@ -75,6 +78,7 @@ class FileVersion:
 
 COLUMNS = [one.name for one in fields(FileVersion)]
 """The columns of a file version, without the hashes."""
+_VALUES = attrgetter(*COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -118,11 +122,13 @@ def ordinals_of(name: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
+@lru_cache(maxsize=_HASHED)
 def key_hash(key: str) -> int:
     """64 bits of a key."""
     return int.from_bytes(blake2b(key.encode("utf-8", "surrogateescape"), digest_size=8).digest(), "little")
 
 
+@lru_cache(maxsize=_HASHED)
 def version_hash(e_tag: str, size_bytes: int) -> int:
     """64 bits of a version."""
     return int.from_bytes(blake2b(f"{e_tag}:{size_bytes}".encode(), digest_size=8).digest(), "little")
@@ -131,7 +137,8 @@ def version_hash(e_tag: str, size_bytes: int) -> int:
 def to_table(files: Sequence[FileVersion]) -> pa.Table:
     """The rows of a new segment."""
     # by way of JSON: pyarrow's own conversion of Python values imports pandas, which costs more than all the rest
-    columns: dict[str, list] = {name: [getattr(one, name) for one in files] for name in COLUMNS}
+    rows = list(map(_VALUES, files))
+    columns: dict[str, list] = {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
     columns |= {name: [at.isoformat() for at in columns[name]] for name in ("last_modified", "discovered")}
     columns["key_hash"] = [key_hash(one.key) for one in files]
     columns["version_hash"] = [version_hash(one.e_tag, one.size_bytes) for one in files]

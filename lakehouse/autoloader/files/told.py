@@ -117,6 +117,7 @@ def discover_told(
     now: Callable[[], datetime],
     interval_seconds: float,
     listing: bool = False,
+    refreshed: bool = False,
 ) -> ToldDiscovery:
     """Brings the journal up to date with the inbox; and with the bucket, when a listing is due.
 
@@ -126,14 +127,16 @@ def discover_told(
         now: The clock.
         interval_seconds: Longest time between two listings.
         listing: Everything is listed now.
+        refreshed: The journal was opened or refreshed just now.
 
     Raises:
         ConfigurationError: the journal is of another bucket.
         TransientError: others wrote to the journal every time.
     """
     journal = folder.journal
-    journal.refresh()
-    journal.require_bucket(folder.path.bucket)
+    if not refreshed:
+        journal.refresh()
+        journal.require_bucket(folder.path.bucket)
     inbox.gather(_PATIENCE_SECONDS)
     reader, upto = inbox.reader(folder.reader), inbox.last_number()
     unknown = _not_comparable(reader, journal, inbox)
@@ -246,12 +249,13 @@ class _Look:
 
     def _ask(self, event: Event) -> ObjectInfo | None:
         store, bucket = self._folder.store, self._folder.path.bucket
-        there = store.info(bucket, event.key)
-        if there is None:
-            return None
-        said = (event.e_tag, event.size_bytes, event.modified.replace(microsecond=0) if event.modified else None)
-        if (there.e_tag, there.size_bytes, there.last_modified.replace(microsecond=0)) == said:
-            return _info(event)
+        if event.modified is not None:
+            there = store.info(bucket, event.key)
+            if there is None:
+                return None
+            said = (event.e_tag, event.size_bytes, event.modified.replace(microsecond=0))
+            if (there.e_tag, there.size_bytes, there.last_modified.replace(microsecond=0)) == said:
+                return _info(event)
         # the answer for one object has seconds, a listing has the milliseconds that a row's lineage shows
         listed = next(iter(store.list(bucket, event.key)), None)
         return listed if listed is not None and listed.key == event.key else None
