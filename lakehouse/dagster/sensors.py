@@ -58,8 +58,8 @@ def sensor_of(
         "failed in the last run; else says why not.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
-        for run in end_dead_runs(context.instance):
-            context.log.warning(f"run {run} was ended: its process is gone")
+        for dead in end_dead_runs(context.instance):
+            context.log.warning(f"run {dead} was ended: its process is gone")
         runs, cursor, now = Runs(context.instance, job.name, every), Cursor.read(context.cursor), _now()
         opened = lake.open()
         looked = look_around(

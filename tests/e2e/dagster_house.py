@@ -18,7 +18,7 @@ from lakehouse.processes import free_port
 ROOT = Path(__file__).resolve().parents[2]
 NEWEST = "silver.things"
 JOB = "ingest"
-_PATIENCE_SECONDS = 240
+_PATIENCE_SECONDS = 600
 _PLACE = "repositoryLocationName: $place, repositoryName: $repository"
 PLACES = "{ repositoriesOrError { ... on RepositoryConnection { nodes { name location { name } } } } }"
 LAUNCH = (
@@ -68,7 +68,11 @@ class House:
         self.landed, self._servers = 0, None
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop(hard=True)
+            raise
         return self
 
     def __exit__(self, *error):

@@ -110,7 +110,7 @@ def main():
     name = f"struck-{uuid.uuid4().hex[:8]}"
     settings = Settings.load(home=asked.home, user="struck", bucket=name, landing_prefix=f"{name}/")
     failed = 0
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         with House(Lake.open(settings), Path(folder), soon=not asked.slowly) as house:
             strikes = Strikes(house, asked.seed)
             for number in range(asked.strikes):
