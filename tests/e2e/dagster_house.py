@@ -52,16 +52,16 @@ class House:
         self.world, self.folder, self.port = LocalWorld(lake, folder), folder, free_port()
         files = {"path": "{landing}/things/", "engine": "local", "options": {"cloudFiles.maxFilesPerTrigger": 1}}
         newest = {"of": TABLE, "key": "id", "order": ["id"], "engine": "local"}
-        tables = {TABLE: {"files": {**files, "hints": {"id": "BIGINT"}}}, NEWEST: {"latest": newest}}
+        two = {TABLE: {"files": {**files, "hints": {"id": "BIGINT"}}}, NEWEST: {"latest": newest}}
         self.world.lake.settings.declaration.write_text(
-            json.dumps({"tables": tables}).replace("{landing}", self.world.lake.settings.landing_uri.rstrip("/"))
+            json.dumps({"tables": two}).replace("{landing}", self.world.lake.settings.landing_uri.rstrip("/"))
         )
         (folder / "definitions.py").write_text("from lakehouse.dagster import definitions\n\ndefs = definitions()\n")
         self.home = folder / "dagster"
         self.home.mkdir()
         config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
         if soon:
-            config["run_monitoring"] |= {"poll_interval_seconds": 1, "free_slots_after_run_end_seconds": 1}
+            config["run_monitoring"] |= {"poll_interval_seconds": 5, "free_slots_after_run_end_seconds": 5}
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(config))
         self.environment = {**os.environ, **self.world.environment, "DAGSTER_HOME": str(self.home)}
         self.instance = dg.DagsterInstance.from_config(str(self.home))
