@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import uuid
 from contextlib import suppress
 from pathlib import Path
 
 import dagster as dg
-from dagster._core.events import JobFailureData, RunFailureReason
+from dagster._core.events import DagsterEventType, JobFailureData, RunFailureReason
 
 from lakehouse.storage.lease_holder import UNKNOWN, birth_of, this_host
 
 PROCESS_TAG = "lakehouse/process"
 _GOING_ON = [dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
-_MOST = 200
+_MOST, _EVENTS = 200, 20
+_STARTED = re.compile(r"Started process for run \(pid: (\d+)\)")
 
 
 def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
@@ -39,12 +41,14 @@ def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Ends the runs that are in no process any more; their ids.
 
-    A run of another machine or container, or one that has noted nothing, is left alone. One that failed so may be tried
-    again by Dagster, as after any crash.
+    A run of another machine or container, or one that has noted nothing, is left alone, and so is one whose steps have
+    processes of their own: those end while the run goes on. One that failed so may be tried again by Dagster, as after
+    any crash.
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON), limit=_MOST):
-        if _is_dead(run.run_id, run.tags.get(PROCESS_TAG)):
+        gone = _gone(run.run_id, run.tags.get(PROCESS_TAG))
+        if gone is not None and gone == _started_in(instance, run.run_id):
             said = "its process is gone: the machine went down, or everything was killed at once"
             if run.status == dg.DagsterRunStatus.CANCELING:
                 instance.report_run_canceled(run, said)
@@ -55,18 +59,30 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     return ended
 
 
-def _is_dead(run_id: str, tag: str | None) -> bool:
+def _gone(run_id: str, tag: str | None) -> int | None:
+    """The process that a run has noted, where it does not live any more."""
     try:
         said = json.loads(tag or "")
         run, host, machine = str(said["run"]), str(said["host"]), str(said["machine"])
         pid, born = int(said["pid"]), said["born"]
     except (ValueError, KeyError, TypeError):
-        return False
+        return None
     if run != run_id:  # a run that is tried again begins with the tags of the first
-        return False
+        return None
     if host == this_host():
-        return birth_of(pid) not in (born, UNKNOWN)
-    return machine == _machine() and _boot(host) != _boot(this_host())  # it was booted since then
+        return pid if birth_of(pid) not in (born, UNKNOWN) else None
+    booted = machine == _machine() and _boot(host) != _boot(this_host())
+    return pid if booted else None
+
+
+def _started_in(instance: dg.DagsterInstance, run_id: str) -> int | None:
+    """The process in which the run itself was started, as its server tells; None where nothing tells it."""
+    of_engine = instance.get_records_for_run(run_id, of_type=DagsterEventType.ENGINE_EVENT, limit=_EVENTS).records
+    for record in of_engine:
+        found = _STARTED.match(record.event_log_entry.message)
+        if found:
+            return int(found[1])
+    return None
 
 
 def _boot(host: str) -> list[str]:

@@ -34,11 +34,12 @@ def instance(request):
 def begun(instance):
     """A run under way that has noted this process, with what is changed of that."""
 
-    def make(status=STARTED, **changes):
+    def make(status=STARTED, started_in=None, **changes):
         run = instance.create_run_for_job(nothing, status=status)
         note_process(instance, run.run_id)
-        said = json.loads(instance.get_run_by_id(run.run_id).tags[PROCESS_TAG])
-        instance.add_run_tags(run.run_id, {PROCESS_TAG: json.dumps(said | changes)})
+        said = json.loads(instance.get_run_by_id(run.run_id).tags[PROCESS_TAG]) | changes
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: json.dumps(said)})
+        instance.report_engine_event(f"Started process for run (pid: {started_in or said['pid']}).", run)
         return run.run_id
 
     return make
@@ -72,6 +73,7 @@ def test_a_run_of_before_the_machine_was_booted_is_ended(begun, instance):
         {"host": "elsewhere/boot/space", "pid": 1, "machine": "elsewhere/7", "born": None},
         {"run": "the run of which this is the second try", "born": "1"},
         {"pid": "none"},
+        {"born": "1", "started_in": 7},  # a process of a step
     ],
 )
 def test_what_cannot_be_told_from_here_is_left_alone(begun, instance, changes):

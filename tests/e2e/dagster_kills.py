@@ -76,13 +76,17 @@ class Strikes:
 
     def _do(self, kind, run):
         if kind == "cancel":
-            self.house.ask(STOP, run=run)
+            wait_for(lambda: self._stopped(run), "the run to be stopped: one that just starts cannot be")
         elif kind == "power cut":
             self.house.stop(hard=True)
             self.house.start()
         elif process := self.house.process(run):
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGSEGV)
+
+    def _stopped(self, run):
+        said = self.house.ask(STOP, run=run)["terminateRun"]["__typename"]
+        return said == "TerminateRunSuccess" or self.house.status(run) in ENDED
 
     def _quiet(self):
         """Waits until no run is under way, also none that Dagster tries again, and every pool is free."""
