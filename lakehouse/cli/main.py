@@ -25,6 +25,7 @@ from lakehouse.cli.forget import forget
 from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
+from lakehouse.cli.metrics import metrics
 from lakehouse.cli.output import Json, command, full_disk_told, require_declared
 from lakehouse.cli.policies import policies
 from lakehouse.cli.put import put
@@ -281,6 +282,7 @@ app.command()(watermark)
 app.command()(report)
 app.command()(sql)
 app.command()(stream)
+app.command()(metrics)
 app.command("copy-into")(copy_into)
 app.add_typer(alerts, name="alerts")
 app.add_typer(checkpoint, name="checkpoint")

@@ -34,7 +34,13 @@ def stream(
         ),
     ] = None,
     health_port: Annotated[
-        int, typer.Option(min=0, max=65535, help="of /health and /metrics on 127.0.0.1; 0 = a free one")
+        int,
+        typer.Option(
+            *("--health-port", "--metrics-port"),
+            min=0,
+            max=65535,
+            help="of /health and of /metrics for Prometheus, on 127.0.0.1; 0 = a free one",
+        ),
     ] = 0,
     stale_after: Annotated[
         str,

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.dagster.dead_runs import end_dead_runs
 from lakehouse.dagster.failures import UNFINISHED
 from lakehouse.dagster.last_data import KEY as LAST_DATA
 from lakehouse.dagster.metadata import of_table
@@ -86,6 +87,7 @@ def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         "lakehouse ingest, a service, or anybody else.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        end_dead_runs(context.instance)  # here, too: there may be no other sensor
         told, known = look(context.instance, lake.open(), catalogue, Known.read(context.cursor), datetime.now(UTC))
         skip = None if told else f"nothing new in {counted(len(names), 'table')} but what Dagster's runs told"
         return dg.SensorResult(asset_events=told, skip_reason=skip, cursor=known.write())

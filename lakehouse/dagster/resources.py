@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 from dagster_pyspark import LazyPySparkResource
 
+from lakehouse.dagster.dead_runs import note_process
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 
@@ -24,6 +25,11 @@ class LakeResource(dg.ConfigurableResource):
     bucket: str | None = None
     landing_bucket: str | None = None
     landing_prefix: str | None = None
+
+    def setup_for_execution(self, context: dg.InitResourceContext) -> None:
+        """Notes in which process a run is: the sensors end one whose process is gone."""
+        if context.run is not None and context.instance is not None:
+            note_process(context.instance, context.run.run_id)
 
     def settings(self) -> Settings:
         """The environment's settings with the fields that are set.

@@ -10,6 +10,7 @@ import dagster as dg
 
 from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
+from lakehouse.dagster.dead_runs import end_dead_runs
 from lakehouse.dagster.event_times import loss, readers_of, tags_of_request
 from lakehouse.dagster.failures import Retries, Runs
 from lakehouse.dagster.landing import Folder
@@ -57,6 +58,8 @@ def sensor_of(
         "failed in the last run; else says why not.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
+        for dead in end_dead_runs(context.instance):
+            context.log.warning(f"run {dead} was ended: its process is gone")
         runs, cursor, now = Runs(context.instance, job.name, every), Cursor.read(context.cursor), _now()
         opened = lake.open()
         looked = look_around(

@@ -1,25 +1,25 @@
-"""How a service is: what each of its streams did last, as JSON and for Prometheus, on a port of this machine."""
+"""How a service is: what each of its streams did last, as JSON and for Prometheus."""
 
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, StateSetMetricFamily
+from prometheus_client import CollectorRegistry, Histogram, generate_latest
+from prometheus_client.core import Metric, StateSetMetricFamily
 from prometheus_client.registry import Collector
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.service import families
+from lakehouse.service.pages import Page, serving
 from lakehouse.streams.progress import BatchProgress
 
 STALE_AFTER_SECONDS = 900.0
@@ -51,7 +51,7 @@ class StreamHealth:
         table: What it writes.
         state: What it does now.
         begun: Whether its query has ever run.
-        batches, rows, files: Sums over all batches.
+        batches, rows, files, sums: Sums over all batches; in ``sums`` only what was measured.
         restarts: How often it was started again after a failure.
         last: The newest batch; None before the first.
         error: What stopped it last; empty when nothing did since it last worked.
@@ -69,12 +69,16 @@ class StreamHealth:
     restarts: int = 0
     last: BatchProgress | None = None
     error: str = ""
+    sums: dict[str, int] = field(default_factory=lambda: {"input_rows": 0})
     latencies_seconds: deque[float] = field(default_factory=lambda: deque(maxlen=_LATENCIES))
     stale_after_seconds: float = STALE_AFTER_SECONDS
     now: Callable[[], float] = time.monotonic
 
     def __post_init__(self) -> None:
         self._heard = self.now()
+        self._began: float | None = None
+        self._per_second: float | None = None
+        self._ended: datetime | None = None
 
     def alive(self) -> None:
         """The query has begun, has worked, or has looked and found nothing."""
@@ -82,7 +86,13 @@ class StreamHealth:
 
     def batch(self, batch: BatchProgress) -> None:
         """A batch is committed."""
-        self._heard = self.now()
+        self._heard, self._ended = self.now(), datetime.now(UTC)
+        began = self._heard - batch.duration_seconds
+        since = began - self._began if self._began is not None else 0.0
+        self._began, self._per_second = began, batch.input_rows / since if since > 0 else None
+        for name in families.BATCHES:
+            if (counted := getattr(batch, name)) is not None:
+                self.sums[name] = self.sums.get(name, 0) + counted
         self.batches += 1
         self.rows += batch.input_rows
         self.files += batch.files or 0
@@ -102,6 +112,22 @@ class StreamHealth:
     def stale(self) -> bool:
         """Whether it has given no sign of life for too long: its engine may be frozen, and answer nothing."""
         return self.now() - self._heard > self.stale_after_seconds
+
+    def last_batch(self) -> dict[str, Any]:
+        """The newest batch with the names of its metrics; empty before the first."""
+        last, ended, now = self.last, self._ended, datetime.now(UTC)
+        if last is None or ended is None:
+            return {}
+        mark = datetime.fromisoformat(last.watermark) if last.watermark else None
+        return {
+            **asdict(last),
+            "number": last.batch_id,
+            "input_rows_per_second": self._per_second,
+            "processed_rows_per_second": last.input_rows / last.duration_seconds if last.duration_seconds else None,
+            "ended_timestamp_seconds": ended.timestamp(),
+            "watermark_timestamp_seconds": mark.timestamp() if mark else None,
+            "watermark_lag_seconds": (now - mark).total_seconds() if mark else None,
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """For ``GET /health`` and ``--json``."""
@@ -137,6 +163,7 @@ class ServiceHealth(Collector):
         tables: What they write.
         stale_after_seconds: How long a stream may give no sign of life and still be well.
         now: Seconds of a clock that nobody sets.
+        also: Gives further metrics at every scrape.
     """
 
     def __init__(
@@ -145,7 +172,9 @@ class ServiceHealth(Collector):
         *,
         stale_after_seconds: float = STALE_AFTER_SECONDS,
         now: Callable[[], float] = time.monotonic,
+        also: Callable[[], Iterable[Metric]] = lambda: (),
     ) -> None:
+        self._also = also
         self.streams: Mapping[str, StreamHealth] = {
             table: StreamHealth(table, stale_after_seconds=stale_after_seconds, now=now) for table in tables
         }
@@ -157,11 +186,19 @@ class ServiceHealth(Collector):
             buckets=_BUCKETS,
             registry=self._registry,
         )
+        self._duration = Histogram(
+            "lakehouse_batch_duration_seconds",
+            "From the trigger of a batch to its commit",
+            ["table"],
+            buckets=_BUCKETS,
+            registry=self._registry,
+        )
         self._registry.register(self)
 
     def batch(self, batch: BatchProgress) -> None:
         """A batch of one of the streams is committed."""
         self.streams[batch.table].batch(batch)
+        self._duration.labels(batch.table).observe(batch.duration_seconds)
         for seconds in batch.latencies_seconds:
             self._latency.labels(batch.table).observe(seconds)
 
@@ -181,17 +218,12 @@ class ServiceHealth(Collector):
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at every scrape."""
         said = [one.as_dict() for one in self.streams.values()]
-        for name, help_ in _COUNTERS.items():
-            counter = CounterMetricFamily(f"lakehouse_stream_{name}", help_, labels=["table"])
-            for one in said:
-                counter.add_metric([one["table"]], one[name])
-            yield counter
-        for name, help_ in _GAUGES.items():
-            gauge = GaugeMetricFamily(f"lakehouse_stream_{name}", help_, labels=["table"])
-            for one in said:
-                if one[name] is not None:
-                    gauge.add_metric([one["table"]], one[name])
-            yield gauge
+        yield from families.counters("lakehouse_stream", _COUNTERS, said)
+        yield from families.gauges("lakehouse_stream", _GAUGES, said)
+        sums = [{"table": table, **one.sums} for table, one in self.streams.items()]
+        yield from families.counters("lakehouse_batch", families.BATCHES, sums)
+        yield from families.last_batches([last for one in self.streams.values() if (last := one.last_batch())])
+        yield from self._also()
         states = StateSetMetricFamily("lakehouse_stream_state", "What the stream does now", labels=["table"])
         for one in said:
             states.add_metric([one["table"]], {state.value: state.value == one["state"] for state in State})
@@ -224,39 +256,10 @@ def serve(health: ServiceHealth, port: int) -> Iterator[str]:
         ConfigurationError: somebody else has the port.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if self.path == "/health":
-                status = HTTPStatus.OK if health.well else HTTPStatus.SERVICE_UNAVAILABLE
-                self._answer(status, "application/json", json.dumps(health.as_dict()).encode())
-            elif self.path == "/metrics":
-                self._answer(HTTPStatus.OK, CONTENT_TYPE_LATEST, health.metrics())
-            else:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"/health or /metrics\n")
+    def told() -> Page:
+        status = HTTPStatus.OK if health.well else HTTPStatus.SERVICE_UNAVAILABLE
+        return Page(json.dumps(health.as_dict()).encode(), "application/json", status)
 
-        def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", kind)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: Any) -> None:
-            """Scrapes are no news."""
-
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot listen on 127.0.0.1:{port}: {error.strerror}",
-            where="--health-port",
-            state="nothing was started",
-            next_command="name another port, or 0 for a free one",
-        ) from None
-    thread = threading.Thread(target=server.serve_forever, name="health", daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
+    pages = {"/health": told, "/metrics": lambda: Page(health.metrics(), families.CONTENT_TYPE)}
+    with serving(pages, port, where="--health-port") as address:
+        yield address

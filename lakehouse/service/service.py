@@ -17,6 +17,7 @@ from lakehouse.engine import connect
 from lakehouse.errors import ConfigurationError, LakehouseError, LeaseHeld, TransientError
 from lakehouse.lake import Lake
 from lakehouse.pipeline import run_table
+from lakehouse.service.event_metrics import event_metrics
 from lakehouse.service.health import STALE_AFTER_SECONDS, ServiceHealth, State
 from lakehouse.storage import ensure_store, store_status
 from lakehouse.streams.progress import BatchProgress, OnBatch
@@ -66,7 +67,8 @@ class Service:
     ) -> None:
         _check(read_catalogue(lake.settings).names, tables, trigger)
         pause = trigger.interval or timedelta()
-        self.health = ServiceHealth(tables, stale_after_seconds=(stale_after + pause).total_seconds())
+        limit = (stale_after + pause).total_seconds()
+        self.health = ServiceHealth(tables, stale_after_seconds=limit, also=lambda: event_metrics(lake.settings))
         self.stop = StopRequest()
         self._lake, self._trigger, self._say, self._on_batch = lake, trigger, say, on_batch
         self._woken = woken

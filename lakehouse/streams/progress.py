@@ -25,6 +25,7 @@ class BatchProgress:
         backlog_bytes: Their size; None where the source does not know it.
         watermark: The event-time watermark in force, ISO 8601 UTC; None without one.
         state_rows: Rows held in the state store; None for a stateless stream.
+        state_memory_bytes: Memory of the state store; None for a stateless stream.
         late_rows: Rows that came after their window was closed, counted once a window; None where not measured.
         set_aside_rows: Rows that are not counted for another reason; None where not measured.
         phases_milliseconds: Spark's ``durationMs``: ``latestOffset`` is discovery, ``addBatch`` is work.
@@ -43,6 +44,7 @@ class BatchProgress:
     backlog_bytes: int | None = None
     watermark: str | None = None
     state_rows: int | None = None
+    state_memory_bytes: int | None = None
     late_rows: int | None = None
     set_aside_rows: int | None = None
     phases_milliseconds: dict[str, int] = field(default_factory=dict)

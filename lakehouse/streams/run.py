@@ -325,6 +325,7 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
         backlog_bytes=files.backlog_bytes if files else None,
         watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,
         state_rows=sum(one["numRowsTotal"] for one in operators) if operators else None,
+        state_memory_bytes=sum(one.get("memoryUsedBytes") or 0 for one in operators) if operators else None,
         phases_milliseconds={name: int(millis) for name, millis in progress["durationMs"].items()},
         latencies_seconds=tuple(max((ended - at).total_seconds(), 0.0) for at in (files.landed if files else ())),
     )

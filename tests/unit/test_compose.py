@@ -19,6 +19,7 @@ COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 VARIABLE = re.compile(r"\$\{(\w+)([^}]*)\}")
 SCRIPTS = Path(sys.executable).parent  # the environment's own dagster, not one from PATH
+METRICS = {"lake-metrics", "prometheus", "grafana"}
 DOCKERFILES = sorted(DOCKER.glob("*.Dockerfile"))
 
 
@@ -45,7 +46,7 @@ def copied_files(dockerfile: Path) -> list[str]:
 
 def test_every_role_has_a_service() -> None:
     stay = {"object-store", "event-receiver", "postgres", "code-location", "webserver", "daemon"}
-    assert set(SERVICES) == stay | {"bucket-setup"}
+    assert set(SERVICES) == stay | METRICS | {"bucket-setup"}
 
 
 def test_the_store_sends_its_events_to_the_receiver_whose_inbox_the_code_location_reads() -> None:
@@ -65,18 +66,20 @@ def test_the_store_sends_its_events_to_the_receiver_whose_inbox_the_code_locatio
         assert f"events:{Path(inboxes[0]).parent}" in SERVICES[name]["volumes"]
 
 
-def test_the_receiver_s_command_and_options_are_known() -> None:
-    command = SERVICES["event-receiver"]["command"]
+@pytest.mark.parametrize("name", ["event-receiver", "lake-metrics"])
+def test_the_commands_of_ours_and_their_options_are_known(name: str) -> None:
+    command = SERVICES[name]["command"]
     done = subprocess.run(
         [str(SCRIPTS / command[0]), *command[1:], "--help"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert "events serve" in done.stdout
+    assert " ".join(one for one in command[:3] if one.isalpha()) in done.stdout
 
 
 def test_every_network_and_volume_that_a_service_uses_is_declared_and_used() -> None:
     volumes = [volume.split(":")[0] for service in SERVICES.values() for volume in service.get("volumes", [])]
-    assert set(volumes) == set(COMPOSE["volumes"])
+    assert {name for name in volumes if not name.startswith(".")} == set(COMPOSE["volumes"])
+    assert all((ROOT / name).exists() for name in volumes if name.startswith("."))
     assert {network for service in SERVICES.values() for network in service["networks"]} == set(COMPOSE["networks"])
 
 
@@ -97,9 +100,22 @@ def test_every_service_that_stays_has_a_health_check() -> None:
 
 def test_published_ports_are_on_loopback_only() -> None:
     ports = [port for service in SERVICES.values() for port in service.get("ports", [])]
-    assert len(ports) == 3
+    assert len(ports) == 5
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+:\d+", port) for port in ports)
     assert not any("network_mode" in service or service.get("privileged") for service in SERVICES.values())
+
+
+def test_metrics_are_asked_of_the_address_that_serves_them_and_start_when_they_are_wanted() -> None:
+    assert {name for name, service in SERVICES.items() if service.get("profiles") == ["metrics"]} == METRICS
+    [job] = yaml.safe_load((DOCKER / "prometheus/prometheus.yml").read_text())["scrape_configs"]
+    port = SERVICES["lake-metrics"]["command"][-1]
+    assert job["static_configs"] == [{"targets": [f"lake-metrics:{port}"]}]
+    [source] = yaml.safe_load((DOCKER / "grafana/provisioning/datasources/prometheus.yml").read_text())["datasources"]
+    assert source["url"] == "http://prometheus:9090"
+    mounted = [volume.split(":") for name in METRICS for volume in SERVICES[name]["volumes"] if volume[0] == "."]
+    assert all(access == "ro" for *_, access in mounted)
+    [provider] = yaml.safe_load((DOCKER / "grafana/provisioning/dashboards/lakehouse.yml").read_text())["providers"]
+    assert provider["options"]["path"] in {inside for _, inside, _ in mounted}
 
 
 def test_a_published_service_is_on_a_network_that_the_host_can_reach() -> None:
@@ -136,7 +152,7 @@ def test_the_readme_command_makes_every_variable_the_file_needs(tmp_path: Path) 
 
 def test_only_the_services_that_use_the_store_get_its_keys() -> None:
     with_keys = {name for name, service in SERVICES.items() if "LAKEHOUSE_S3_SECRET_KEY" in service["environment"]}
-    assert with_keys == {"bucket-setup", "code-location"}
+    assert with_keys == {"bucket-setup", "code-location", "lake-metrics"}
 
 
 def test_the_store_is_the_version_that_the_embedded_one_is() -> None:

