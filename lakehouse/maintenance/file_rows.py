@@ -29,7 +29,7 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     counts: Counter[int] = Counter()
     if rows is not None:
         for batch in rows.to_batches(columns=[SEQUENCE]):
-            counts.update(_counted(batch.column(0)))
+            counts.update(counted_sequences(batch.column(0)))
     return dict(counts)
 
 
@@ -50,7 +50,7 @@ def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     fresh = [path for path in files.sizes if path not in there]
     found: dict[str, Counter[int]] = {path: Counter() for path in fresh}
     for path, batch in files.batches(fresh, [SEQUENCE]):
-        found[path].update(_counted(batch.column(0)))
+        found[path].update(counted_sequences(batch.column(0)))
     lines = [(path, number, rows) for path, each in found.items() for number, rows in (each or {-1: 0}).items()]
     new = pa.table(
         {
@@ -72,7 +72,8 @@ def forget_kept_rows(lake: Lake, table: str) -> None:
     lake.store.delete(lake.settings.bucket, f"{state_folder(lake, table)}{_NAME}.parquet")
 
 
-def _counted(sequences: pa.Array) -> dict[int, int]:
+def counted_sequences(sequences: pa.Array) -> dict[int, int]:
+    """How often each number of a file is there."""
     values, times = np.unique(sequences.drop_null().to_numpy(zero_copy_only=False), return_counts=True)
     return dict(zip(values.tolist(), times.tolist(), strict=True))
 
