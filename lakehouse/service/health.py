@@ -75,6 +75,7 @@ class StreamHealth:
 
     def __post_init__(self) -> None:
         self._heard = self.now()
+        self._done: float | None = None
 
     def alive(self) -> None:
         """The query has begun, has worked, or has looked and found nothing."""
@@ -82,7 +83,7 @@ class StreamHealth:
 
     def batch(self, batch: BatchProgress) -> None:
         """A batch is committed."""
-        self._heard = self.now()
+        self._heard = self._done = self.now()
         self.batches += 1
         self.rows += batch.input_rows
         self.files += batch.files or 0
@@ -109,8 +110,10 @@ class StreamHealth:
         return {
             "table": self.table,
             "state": self.state.value,
+            "begun": self.begun,
             "last_batch_id": last.batch_id if last else None,
             "seconds_since_progress": round(self.now() - self._heard, 1),
+            "seconds_since_batch": None if self._done is None else round(self.now() - self._done, 1),
             "stale": self.stale,
             "batches": self.batches,
             "rows": self.rows,
