@@ -19,7 +19,7 @@ from lakehouse.table import Catalogue, Finding
 if TYPE_CHECKING:
     from lakehouse.pipeline import Ingested
 
-QUICK = ("backlog", "following", "leases", "services")
+QUICK = ("log", "backlog", "following", "leases", "services")
 """Probes of the doctor that look for what no run tells: files that wait, and writers that are gone."""
 _STALE = "fresh_within"
 _MOST_EXAMINED, _MOST_SEEN = 10, 3

@@ -12,7 +12,7 @@ from lakehouse.doctor.patient import Patient, Ward
 from lakehouse.doctor.probes import PROBES, Probe
 from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, TableUnreadable
 from lakehouse.storage import StoreEndpoint
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.fast_store import FastStore
@@ -107,12 +107,19 @@ def _all(probes: Iterable[Probe], whom: Patient | Ward, table: str) -> list[Find
     return [one.finding(probe.name, table) for probe in probes for one in _looked(probe, whom)]
 
 
+def _is_of(patient: Patient, error: LakehouseError) -> bool:
+    return error.where.startswith(f"{patient.settings.table_uri(patient.name)}/")
+
+
 def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
     """What a probe saw; its own failure is a finding, and no other probe is left out for it."""
     try:
         return list(probe.examine(whom))
     except LakehouseError as error:
-        seen = Seen(UNSEEN, f"{probe.about}: {error.what}", error.where, {"error": type(error).__name__})
+        if isinstance(error, TableUnreadable) and isinstance(whom, Patient) and _is_of(whom, error):
+            return []  # the probe of the log tells it, once
+        told = {"error": type(error).__name__}
+        seen = Seen(UNSEEN, f"{probe.about}: {error.what}", error.where, told, command=error.next_command)
     except Exception as error:
         seen = Seen(UNSEEN, f"{probe.about}: {type(error).__name__}: {str(error)[:200]}")
     return [seen]
