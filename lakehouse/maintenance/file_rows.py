@@ -125,8 +125,11 @@ class RemovedRows:
         bucket, folder = record_folder(lake, table)
         counts: Counter[tuple[int, int | None]] = Counter()
         records = {info.key for info in lake.store.list(bucket, folder)}
-        for key in sorted(records.difference(unfinished_records(lake, table, records))):
-            for one in json.loads(lake.store.read(bucket, key)):
+        finished = sorted(records.difference(unfinished_records(lake, table, records)))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            said = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
+        for text in said:
+            for one in json.loads(text):
                 counts[one["sequence"], one["batch_id"]] += one["rows"]
         return cls(counts)
 

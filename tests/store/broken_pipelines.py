@@ -262,6 +262,7 @@ BROKEN = [
     (writer_killed, "writer_dead", "warn"),
     (file_in_quarantine, "files_quarantined", "warn"),
     (files_that_nobody_loads, "no_progress", "fail"),
+    (newest_commit_cut_off, "log_damaged", "fail"),
 ]
 BROKEN_OTHERWISE = [
     (commit_emptied, "checkpoint_unreadable", "fail"),
@@ -273,7 +274,6 @@ BROKEN_OTHERWISE = [
     (schema_cut_off, "schema_unreadable", "fail"),
     (many_small_files, "small_files", "warn"),
     (many_versions, "long_log", "warn"),
-    (newest_commit_cut_off, "log_damaged", "fail"),
     (newest_commit_emptied, "checkpoint_ahead", "fail"),
     (summary_of_the_log_cut_off, "log_damaged", "fail"),
     (data_file_gone, "data_missing", "fail"),

@@ -213,6 +213,9 @@ def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_t
     [finding] = one.examine()
     assert (finding.sign, finding.what) == ("backlog_grows", "files that waited after each batch: 1, 3, 6")
     assert finding.evidence["bound"] in ("finding", "loading")
+    one.run(finding.command)
+    assert one.examine() == []
+    one.assert_exact()
 
 
 def test_two_streams_that_take_turns_in_one_table_are_told(pipeline):
