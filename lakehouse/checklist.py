@@ -23,6 +23,7 @@ from lakehouse.maintenance.restore import missing_files
 from lakehouse.places import has_stream
 from lakehouse.plain_text import counted
 from lakehouse.storage import ObjectExists, ObjectMissing
+from lakehouse.streams.services import service_of
 from lakehouse.table import Table
 
 _SOURCE_LIMIT = 1000
@@ -93,6 +94,11 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
         else "no run took its lease"
     )
     yield line("one_writer_at_a_time", lease is not None, said, f"lakehouse ingest {name}")
+    service = service_of(lake.store, lake, name, datetime.now(UTC))
+    said = "no service: it is loaded by runs" if service is None else service.described()
+    lost = service is not None and (service.dead or service.silent)
+    said = f"{'dead' if service and service.dead else 'silent'}: {said}" if lost else said
+    yield line("services_are_alive", not lost, said, service.command if service else "")
     live = [check for check in table.checks if check.on_failure != "off"]
     blocking = sum(check.blocking for check in live)
     said = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"

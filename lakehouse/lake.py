@@ -329,7 +329,10 @@ def _commit(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         query_id=query,
         rows_added=_rows_added(metrics),
         rows_updated=_number(metrics.get("numTargetRowsUpdated", metrics.get("num_target_rows_updated"))) or 0,
-        rows_removed=_number(metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows"))) or 0,
+        rows_removed=_number(
+            metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", metrics.get("num_deleted_rows")))
+        )
+        or 0,
         promoted=frozenset(one for one in promoted if isinstance(one, str))
         if isinstance(promoted, list)
         else frozenset(),

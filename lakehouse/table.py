@@ -273,6 +273,20 @@ def _register(known: dict[str, Any], kind: str, cls: type) -> None:
     known[kind] = cls
 
 
+class Retention(Declared):
+    """How long a table of files keeps its rows: ``lakehouse maintain retention`` removes older ones.
+
+    Attributes:
+        column: A TIMESTAMP or DATE; a row without a value stays.
+        keep: For how long, such as ``90 days``.
+        then: What tables computed from it do: ``keep`` what they have, ``follow`` (computed again), ``ask``.
+    """
+
+    column: str
+    keep: Annotated[Duration, Field(gt=timedelta())]
+    then: Literal["ask", "follow", "keep"] = "keep"
+
+
 @dataclass(frozen=True)
 class Table:
     """A declared table.
@@ -286,6 +300,7 @@ class Table:
         freshness: How old its newest data may be; None for any age.
         after_removals: What becomes of it when rows are removed from its source; None for the setting's choice.
         on_demand: Whether it is brought up to date only when it is named.
+        retention: How long its rows are kept; None for ever.
         line: Where it stands in the file; 0 for a table made in Python.
     """
 
@@ -297,6 +312,7 @@ class Table:
     freshness: timedelta | None = None
     after_removals: Literal["ask", "follow", "keep"] | None = None
     on_demand: bool = False
+    retention: Retention | None = None
     line: int = 0
 
     @property

@@ -6,6 +6,7 @@ The declaration says what may be done to each table, and ``lakehouse.maintenance
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from deltalake.exceptions import DeltaError
@@ -13,13 +14,14 @@ from deltalake.exceptions import DeltaError
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.declaration import read_catalogue
-from lakehouse.errors import ConfigurationError, TerminalError
+from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.flows.files import Files
 from lakehouse.lake import Lake, metadata_of
 from lakehouse.maintenance.cleanup import Chosen, Cleanup, cleanup
 from lakehouse.maintenance.optimize import Optimized, Thresholds, optimize
 from lakehouse.maintenance.orphans import Orphan, orphans, remove
 from lakehouse.maintenance.positions import place_of, readers
+from lakehouse.maintenance.retention import Expired, expire
 from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
 from lakehouse.settings import Settings
 from lakehouse.table import Catalogue, require_name
@@ -106,6 +108,53 @@ def vacuum_tables(
             done = Vacuum(name, retention_hours, 0, 0, refused=why)
         found += [done] if done else []
     return found
+
+
+def remove_old_rows(
+    lake: Lake,
+    names: Sequence[str] = (),
+    *,
+    really: bool = False,
+    now: datetime | None = None,
+    on_table: Callable[[str], None] = lambda table: None,
+) -> list[Expired]:
+    """Removes the rows of tables that are older than their ``retention``; see ``maintenance.retention``.
+
+    Args:
+        lake: Where they are.
+        names: Which; default all that have a retention and are there.
+        really: Do it.
+        now: The time that ages are counted to.
+        on_table: Told of each table before it is looked at.
+
+    Raises:
+        ConfigurationError: a table that was named has no retention, or its column has no times.
+    """
+    catalogue, found = read_catalogue(lake.settings), []
+    for name in names or [table.name for table in catalogue if table.retention]:
+        retention = catalogue[name].retention
+        if retention is None:
+            raise ConfigurationError(
+                f"nothing says how long {name} keeps its rows",
+                where=catalogue.where,
+                state="nothing was changed",
+                next_command="declare it: retention: {column: ordered_at, keep: 90 days}",
+            )
+        on_table(name)
+        before = _before(now or datetime.now(UTC), retention.keep)
+        try:
+            done = expire(lake, name, retention.column, before, then=retention.then, really=really)
+        except (LeaseHeld, TransientError) as error:  # the other tables are none the worse for it
+            done = Expired(name, retention.column, before.isoformat(timespec="seconds"), refused=error.what)
+        found += [done] if done else []
+    return found
+
+
+def _before(now: datetime, age: timedelta) -> datetime:
+    try:
+        return now - age
+    except OverflowError:  # nothing is so old
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def _needs(lake: Lake) -> Callable[[str], dict[str, int]]:

@@ -1,6 +1,7 @@
 """A gateway on loopback before an S3 server that forgets headers: it signs each request anew, without them."""
 
 import threading
+import time
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,8 +16,8 @@ _NOT_PASSED_ON = ("host", "authorization", "content-length", "connection", "tran
 
 
 @contextmanager
-def forgetful_proxy(endpoint, *forgotten):
-    """The address of a gateway before ``endpoint`` that drops the headers ``forgotten``."""
+def forgetful_proxy(endpoint, *forgotten, ahead_seconds=0):
+    """The address of a gateway before ``endpoint`` that drops the headers ``forgotten``; its clock may be ahead."""
     dropped = {name.lower() for name in (*forgotten, *_NOT_PASSED_ON)}
     keys = Credentials(endpoint.access_key.get_secret_value(), endpoint.secret_key.get_secret_value())
     pool = urllib3.PoolManager(retries=False)
@@ -24,6 +25,9 @@ def forgetful_proxy(endpoint, *forgotten):
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+
+        def date_time_string(self, timestamp=None):
+            return super().date_time_string(time.time() + ahead_seconds)
 
         def passed_on(self):
             asked.append(self.command)

@@ -11,7 +11,7 @@ from lakehouse.doctor.examining import UNSEEN, examine
 from lakehouse.doctor.explained import explanation_of
 from lakehouse.doctor.finding import Finding as Seen
 from lakehouse.doctor.finding import Verdict
-from lakehouse.doctor.probes import backlog, following, leases
+from lakehouse.doctor.probes import backlog, following, leases, services
 from lakehouse.errors import CheckFailed, LakehouseError, LeaseHeld
 from lakehouse.lake import Lake
 from lakehouse.table import Catalogue, Finding
@@ -19,7 +19,7 @@ from lakehouse.table import Catalogue, Finding
 if TYPE_CHECKING:
     from lakehouse.pipeline import Ingested
 
-QUICK = ("backlog", "following", "leases")
+QUICK = ("log", "backlog", "following", "leases", "services")
 """Probes of the doctor that look for what no run tells: files that wait, and writers that are gone."""
 _STALE = "fresh_within"
 _MOST_EXAMINED, _MOST_SEEN = 10, 3
@@ -31,6 +31,8 @@ _KINDS: dict[str, Kind] = {
     backlog.GROWING.name: "backlog grows",
     leases.DEAD.name: "service down",
     leases.SILENT.name: "service down",
+    services.DEAD.name: "service down",
+    services.SILENT.name: "service down",
 }
 
 

@@ -107,6 +107,45 @@ def vacuum(
         out.result({"done": yes, "files": files, "size_bytes": size, "tables": values})
 
 
+@maintain.command("retention")
+def retention(
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLE]...", help="layer.name; default: all with a retention")
+    ] = None,
+    yes: Yes = False,
+    as_json: bool = Json,
+) -> None:
+    """Remove rows that are older than their table's retention in the declaration, and record it as forget does.
+
+    The rows stay in the table's older versions until a vacuum. The exit code is 1 when --yes left a table as it was.
+    """
+    from dataclasses import asdict
+
+    from lakehouse.lake import Lake
+    from lakehouse.upkeep import remove_old_rows
+
+    with command(as_json) as out:
+        lake = Lake.open(say=out.say)
+        found = remove_old_rows(
+            *(lake, tables or ()), really=yes, on_table=lambda table: out.doing(f"{table}: counting old rows")
+        )
+        out.table(
+            ["table", "column", "before", "rows", "old", "without a time", "version"],
+            [
+                [one.table, one.column, one.before, one.rows_before, one.rows, one.timeless_rows, one.version]
+                for one in found
+            ],
+        )
+        refused = [one for one in found if one.refused]
+        for one in refused:
+            out.line(f"{one.table}: {one.refused}", style="yellow")
+        told = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
+        out.line(f"removed {told}" if yes else f"would remove {told}; --yes does it")
+        out.result({"done": yes, "refused": len(refused), "tables": [asdict(one) for one in found]})
+    if yes and refused:
+        raise typer.Exit(1)
+
+
 @maintain.command("restore-version")
 def restore_version(
     table: Annotated[str, typer.Argument(help="layer.name of a table that files fill")],

@@ -6,7 +6,7 @@ import faulthandler
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,6 +46,9 @@ def stream(
         str,
         typer.Option(help="/health is 503 when a stream gives no sign of life for so long, beside the trigger's pause"),
     ] = "15 minutes",
+    dead: Annotated[
+        bool, typer.Option("--forget-dead", help="start nothing: remove what dead services of the tables left")
+    ] = False,
     as_json: bool = Json,
 ) -> None:
     """Keep tables up to date until SIGTERM or Ctrl-C: the batch that runs is finished; a second one stops at once."""
@@ -55,6 +58,7 @@ def stream(
     from lakehouse.engine import connect, disconnect
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
+    from lakehouse.streams.services import forget_dead, leaving_marks
     from lakehouse.streams.trigger import Trigger
 
     with command(as_json) as out, ExitStack() as stack:
@@ -64,6 +68,13 @@ def stream(
         chosen, limit, settings = Trigger.parse(trigger or _TRIGGER), _limit(stale_after), Settings.load()
         for table in tables:
             require_declared(settings, table)
+        if dead:
+            gone = forget_dead(Lake.open(settings, say=out.say), tables, datetime.now(UTC))
+            for one in gone:
+                out.line(f"{one.mark.table}: {one.mark.holder.described()} is forgotten")
+            out.line(f"{len(gone):,} dead services of {len(tables):,} tables")
+            out.result({"forgotten": [one.mark.table for one in gone]})
+            return
         watch = stack.enter_context(alerted(settings, out.warn))
         lake = watch.lake = Lake.open(settings, say=out.say)
         recorder = Recorder(lake)
@@ -71,6 +82,10 @@ def stream(
         listen = recorder.noting(lambda batch: out.line(batch.line()))
         woken = trigger is None
         service = Service(lake, tables, chosen, say=out.say, on_batch=listen, woken=woken, stale_after=limit)
+
+        def told() -> list[dict[str, Any]]:
+            return list(service.health.as_dict()["tables"])
+
         with serve(service.health, health_port) as address:
             out.say(f"{chosen}: {', '.join(tables)}   health: {address}/health   metrics: {address}/metrics")
             if any(require_declared(settings, table).flow.needs_spark(settings) for table in tables):
@@ -79,11 +94,12 @@ def stream(
             with _stopped_by_signals(service.stop, out):
                 watch.find = lambda catalogue: Round()  # from here on its own watch tells
                 try:
-                    with watched(lake, lambda: service.health.as_dict()["tables"], out.warn):
+                    marks = leaving_marks(lake, told, str(chosen), limit + (chosen.interval or timedelta()))
+                    with watched(lake, told, out.warn), marks:
                         service.run()
                 finally:
                     disconnect()
-                    _report(out, service.health.as_dict()["tables"], at_once=service.stop.at_once.is_set())
+                    _report(out, told(), at_once=service.stop.at_once.is_set())
 
 
 def _limit(text: str) -> timedelta:

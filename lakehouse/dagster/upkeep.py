@@ -1,4 +1,4 @@
-"""Small files joined and old ones removed, every night: an asset for each table, in the job ``maintenance``."""
+"""Old rows removed, small files joined and old ones removed: an asset each for a table, in the job ``maintenance``."""
 
 from collections.abc import Iterator
 
@@ -8,20 +8,22 @@ from lakehouse.dagster.names import key_of, pool
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.table import Catalogue, Table
 
-UPKEEP = "join_and_remove_files"
+UPKEEP, RETENTION = "join_and_remove_files", "remove_old_rows"
 
 
 def upkeep_of(catalogue: Catalogue) -> Iterator[dg.AssetsDefinition]:
-    """For each table that every run brings up to date."""
+    """For each table that every run brings up to date; and for each that keeps its rows for some time only."""
     for table in catalogue:
+        if table.retention:
+            yield _retention(table)
         if not table.on_demand:
             yield _upkeep(table)
 
 
 def _upkeep(table: Table) -> dg.AssetsDefinition:
     @dg.asset(
-        key=dg.AssetKey(["maintenance", UPKEEP, *table.name.split(".")]),
-        deps=[key_of(table.name)],
+        key=_key(UPKEEP, table),
+        deps=[_key(RETENTION, table) if table.retention else key_of(table.name)],
         group_name="maintenance",
         kinds={"deltalake"},
         owners=list(table.owners),
@@ -58,3 +60,35 @@ def _upkeep(table: Table) -> dg.AssetsDefinition:
         )
 
     return upkeep
+
+
+def _retention(table: Table) -> dg.AssetsDefinition:
+    assert table.retention is not None
+    kept, days = table.retention, table.retention.keep.total_seconds() / 86_400
+
+    @dg.asset(
+        key=_key(RETENTION, table),
+        deps=[key_of(table.name)],
+        group_name="maintenance",
+        kinds={"deltalake"},
+        owners=list(table.owners),
+        description=f"Removes rows of {table.name} whose {kept.column} is over {days:,g} days ago, and records it: "
+        "no check takes them for lost.",
+        code_version="1",
+        pool=pool(table.name),
+    )
+    def retention(context: dg.AssetExecutionContext, lake: LakeResource) -> dg.MaterializeResult:
+        from lakehouse.upkeep import remove_old_rows
+
+        for done in remove_old_rows(lake.open(), [table.name], really=True):
+            if done.refused:
+                raise dg.Failure(done.refused)
+            context.log.info(f"removed {done.rows:,} of {done.rows_before:,} rows: {done.column} before {done.before}")
+            return dg.MaterializeResult(metadata={"rows_expired": done.rows, "rows_without_time": done.timeless_rows})
+        return dg.MaterializeResult(metadata={"rows_expired": 0, "rows_without_time": 0})
+
+    return retention
+
+
+def _key(what: str, table: Table) -> dg.AssetKey:
+    return dg.AssetKey(["maintenance", what, *table.name.split(".")])

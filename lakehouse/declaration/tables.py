@@ -13,7 +13,7 @@ from lakehouse.declaration.nodes import Mapped, Node, Scalar
 from lakehouse.declaration.problems import Problems, meant, nearest
 from lakehouse.declaration.values import Lines, Values
 from lakehouse.settings import LAYERS
-from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Table, TableName
+from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Retention, Table, TableName
 
 _NAME = TypeAdapter(TableName)
 _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -40,6 +40,7 @@ class TableKeys(Declared):
         after_removals: What becomes of the table when rows are removed from its source: ``ask`` stops and tells,
             ``follow`` computes it again, ``keep`` leaves it as it is; without it ``LAKEHOUSE_AFTER_REMOVALS`` says so.
         on_demand: ``true``: the table is brought up to date only when it is named.
+        retention: How long its rows are kept: ``{column: ordered_at, keep: 90 days}``; of a table of ``files``.
     """
 
     description: str = ""
@@ -47,6 +48,7 @@ class TableKeys(Declared):
     freshness: Duration | None = None
     after_removals: Literal["ask", "follow", "keep"] | None = None
     on_demand: bool = False
+    retention: Retention | None = None
 
 
 class Drafts:
@@ -95,6 +97,9 @@ class Drafts:
         flow = self._flow(name, kinds[0], body[kinds[0]], lines) if len(kinds) == 1 else None
         checks = self._checks(name, kinds, body.get("checks"), lines)
         keys = self._keys(name, {key: body[key] for key in key_names(TableKeys) if key in body}, lines)
+        if flow is not None and keys is not None and keys.retention and flow.kind != "files":
+            cure = "declare it of the table that files fill, with then: follow"
+            self._problems.add(lines[("retention",)], f"{name} is computed, and would have its old rows again: {cure}")
         if flow is None or keys is None or len(self._problems) > noted:
             self.broken.add(name)
         if flow is not None and keys is not None:

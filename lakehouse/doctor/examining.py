@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.doctor.finding import Finding, Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient, Ward
 from lakehouse.doctor.probes import PROBES, Probe
 from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake
-from lakehouse.storage import StoreEndpoint
+from lakehouse.lake import Lake, TableUnreadable
+from lakehouse.plain_text import printable
+from lakehouse.storage import ObjectMissing, StoreEndpoint
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.table import Catalogue
@@ -104,7 +106,25 @@ def _ward(lake: Lake, endpoint: StoreEndpoint, catalogue: Catalogue, named: bool
 
 
 def _all(probes: Iterable[Probe], whom: Patient | Ward, table: str) -> list[Finding]:
-    return [one.finding(probe.name, table) for probe in probes for one in _looked(probe, whom)]
+    found: list[Finding] = []
+    blind: dict[tuple[str, str], int] = {}
+    for probe in probes:
+        for seen in _looked(probe, whom):
+            why = str(seen.evidence.get("error")), seen.what
+            if seen.sign is UNSEEN and why in blind:  # one reason is told once, with all who met it
+                first = found[blind[why]]
+                about = f"{first.evidence['not_looked_at']}; {probe.about}"
+                found[blind[why]] = replace(first, evidence={**first.evidence, "not_looked_at": about})
+                continue
+            if seen.sign is UNSEEN:
+                blind[why] = len(found)
+                seen = replace(seen, evidence={**seen.evidence, "not_looked_at": probe.about})
+            found.append(seen.finding(probe.name, table))
+    return found
+
+
+def _is_of(patient: Patient, error: LakehouseError) -> bool:
+    return error.where.startswith(f"{patient.settings.table_uri(patient.name)}/")
 
 
 def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
@@ -112,7 +132,32 @@ def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
     try:
         return list(probe.examine(whom))
     except LakehouseError as error:
-        seen = Seen(UNSEEN, f"{probe.about}: {error.what}", error.where, {"error": type(error).__name__})
+        if isinstance(error, TableUnreadable) and isinstance(whom, Patient) and _is_of(whom, error):
+            return []  # the probe of the log tells it, once
+        return [_unseen(error)]
+    except OSError as error:
+        return [_unseen(_reason_of(whom) or error)]
     except Exception as error:
-        seen = Seen(UNSEEN, f"{probe.about}: {type(error).__name__}: {str(error)[:200]}")
-    return [seen]
+        return [_unseen(error)]
+
+
+def _reason_of(whom: Patient | Ward) -> LakehouseError | None:
+    """Why the store gives nothing of a table: ``deltalake`` says it in words alone, our own client in a class."""
+    if not isinstance(whom, Patient):
+        return None
+    bucket, folder = split_uri(f"{whom.settings.table_uri(whom.name)}/_delta_log/")
+    try:
+        whom.ward.unwatched.read(bucket, f"{folder}_last_checkpoint")
+    except ObjectMissing:
+        return None
+    except LakehouseError as error:
+        return error
+    return None
+
+
+def _unseen(error: Exception) -> Seen:
+    told = {"error": type(error).__name__}
+    if isinstance(error, LakehouseError):
+        return Seen(UNSEEN, error.what, error.where, told, command=error.next_command)
+    said = next(iter(str(error).splitlines()), "")
+    return Seen(UNSEEN, f"{type(error).__name__}: {printable(said)[:200]}", evidence=told)

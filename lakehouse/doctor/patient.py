@@ -22,6 +22,7 @@ from lakehouse.lake import LakeTable
 from lakehouse.storage import ObjectInfo, ObjectMissing, ObjectStore
 from lakehouse.storage.delta_paths import log_uri
 from lakehouse.storage.lease_holder import Holder
+from lakehouse.streams.services import Service, service_of
 from lakehouse.table import Catalogue, Table
 
 
@@ -143,6 +144,11 @@ class Patient:
         with suppress(ObjectMissing):
             return Holder.decoded(self.store.read(self.settings.bucket, self.lease_key))
         return None
+
+    @cached_property
+    def service(self) -> Service | None:
+        """The service that keeps it up to date, or that ended without being asked to."""
+        return service_of(self.store, self.lake, self.name, self.ward.now)
 
     @property
     def lease_key(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,9 +16,11 @@ from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.outcomes.file_states import FileState
 from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.state import State, read_state, state_folder, write_state
-from lakehouse.lake import Lake
+from lakehouse.lake import FORGOTTEN, Lake, metadata_of
+from lakehouse.storage import ObjectMissing
 
 _NAME, _SEQUENCE, _ROWS = "files", "sequence", "rows"
+_THREADS = 16
 
 
 def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
@@ -26,7 +29,7 @@ def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     counts: Counter[int] = Counter()
     if rows is not None:
         for batch in rows.to_batches(columns=[SEQUENCE]):
-            counts.update(_counted(batch.column(0)))
+            counts.update(counted_sequences(batch.column(0)))
     return dict(counts)
 
 
@@ -47,7 +50,7 @@ def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     fresh = [path for path in files.sizes if path not in there]
     found: dict[str, Counter[int]] = {path: Counter() for path in fresh}
     for path, batch in files.batches(fresh, [SEQUENCE]):
-        found[path].update(_counted(batch.column(0)))
+        found[path].update(counted_sequences(batch.column(0)))
     lines = [(path, number, rows) for path, each in found.items() for number, rows in (each or {-1: 0}).items()]
     new = pa.table(
         {
@@ -69,7 +72,8 @@ def forget_kept_rows(lake: Lake, table: str) -> None:
     lake.store.delete(lake.settings.bucket, f"{state_folder(lake, table)}{_NAME}.parquet")
 
 
-def _counted(sequences: pa.Array) -> dict[int, int]:
+def counted_sequences(sequences: pa.Array) -> dict[int, int]:
+    """How often each number of a file is there."""
     values, times = np.unique(sequences.drop_null().to_numpy(zero_copy_only=False), return_counts=True)
     return dict(zip(values.tolist(), times.tolist(), strict=True))
 
@@ -80,11 +84,33 @@ def record_folder(lake: Lake, table: str) -> tuple[str, str]:
 
 
 def unfinished_records(lake: Lake, table: str, records: Collection[str]) -> list[str]:
-    """Those of some records whose commit has not come about: a record is named by the version that it is to be."""
+    """Those of some records whose commit has not come about: a record is named by the version that it is to be.
+
+    Another commit may have become that version: one that removes rows on purpose says so.
+    """
     _, folder = record_folder(lake, table)
     newest = lake.version(table) if records else None
-    versions = {key: key.removeprefix(folder)[:20] for key in records}
-    return [key for key, one in versions.items() if newest is not None and one.isdigit() and int(one) > newest]
+    if newest is None:
+        return []
+    versions = {key: key.removeprefix(folder).removesuffix(".json") for key in records}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        mine = {key: int(one) for key, one in versions.items() if one.isdigit()}
+        others = pool.map(
+            lambda version: version > newest or not removes_on_purpose(lake, table, version), mine.values()
+        )
+        unfinished = {key for key, other in zip(mine, others, strict=True) if other}
+    accepted = {key: int(one[:20]) for key, one in versions.items() if key not in mine and one[:20].isdigit()}
+    return sorted(unfinished | {key for key, version in accepted.items() if version > newest})
+
+
+def removes_on_purpose(lake: Lake, table: str, version: int) -> bool:
+    """Whether a commit says so of itself; True where the log has lost it: what was unfinished then is long gone."""
+    key = f"{lake.settings.table_uri(table)}/_delta_log/{version:020d}.json".split("/", 3)[3]
+    try:
+        actions = map(json.loads, lake.store.read(lake.settings.bucket, key).splitlines())
+    except ObjectMissing:
+        return True
+    return any(FORGOTTEN in metadata_of(one["commitInfo"]) for one in actions if "commitInfo" in one)
 
 
 @dataclass(frozen=True)
@@ -99,8 +125,11 @@ class RemovedRows:
         bucket, folder = record_folder(lake, table)
         counts: Counter[tuple[int, int | None]] = Counter()
         records = {info.key for info in lake.store.list(bucket, folder)}
-        for key in sorted(records.difference(unfinished_records(lake, table, records))):
-            for one in json.loads(lake.store.read(bucket, key)):
+        finished = sorted(records.difference(unfinished_records(lake, table, records)))
+        with ThreadPoolExecutor(_THREADS) as pool:
+            said = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
+        for text in said:
+            for one in json.loads(text):
                 counts[one["sequence"], one["batch_id"]] += one["rows"]
         return cls(counts)
 

@@ -6,7 +6,8 @@ A record says of each file how many of its rows went, and in which load they had
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -14,7 +15,7 @@ from lakehouse.autoloader.lineage import RECORD, SEQUENCE
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.lake import FORGOTTEN, Lake
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
 from lakehouse.streams.transaction import merge
@@ -72,7 +73,7 @@ def forget(
         ConfigurationError: there is no such table, no such column, or no row that fits.
     """
     with checkpoints.writer_of(lake, table):
-        _drop_unfinished(lake, table)
+        drop_unfinished(lake, table)
         version = lake.version(table)
         if version is None:
             raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
@@ -87,18 +88,35 @@ def forget(
             raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
         if not really:
             return found
-        _record(lake, table, f"{version + 1:020d}", files)  # first: a row that is gone is never taken for lost
-        about = {"userMetadata": json.dumps({FORGOTTEN: then})}
-        if where is None:
-            place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
-            merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", about, keys)
-        else:
-            spark.conf.set(keys["userMetadata"], about["userMetadata"])
-            try:
-                spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
-            finally:
-                spark.conf.unset(keys["userMetadata"])
+        with on_purpose(lake, table, version, files, then) as said:
+            if where is None:
+                place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
+                merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", {"userMetadata": said}, keys)
+            else:
+                spark.conf.set(keys["userMetadata"], said)
+                try:
+                    spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
+                finally:
+                    spark.conf.unset(keys["userMetadata"])
         return Forgotten(table, found.rows, files, lake.version(table), done=True)
+
+
+@contextmanager
+def on_purpose(lake: Lake, table: str, version: int, files: dict[int, int], then: Then) -> Iterator[str]:
+    """Records rows that the body removes in the commit after ``version``; the caller holds the table's lease.
+
+    Yields what that commit has to say as its ``userMetadata``. A body that ends with an error, and has removed nothing,
+    leaves no record.
+    """
+    # first: a row that is gone is never taken for lost
+    key = _record(lake, table, f"{version + 1:020d}", files)
+    try:
+        yield json.dumps({FORGOTTEN: then})
+    except BaseException:
+        with suppress(LakehouseError):  # what cannot be asked for now, the next command that removes rows looks at
+            if unfinished_records(lake, table, [key]):
+                lake.store.delete(lake.settings.bucket, key)
+        raise
 
 
 def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotten:
@@ -109,7 +127,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         ConfigurationError: no row is missing.
     """
     with checkpoints.writer_of(lake, table):
-        _drop_unfinished(lake, table)
+        drop_unfinished(lake, table)
         present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
         missing = {}
         for one in _loaded_files(lake, table):
@@ -131,18 +149,19 @@ def _loaded_files(lake: Lake, table: str) -> list[FileState]:
     return [one for one in file_states(lake.store, location, log=log) if one.commit_time is not None]
 
 
-def _drop_unfinished(lake: Lake, table: str) -> None:
+def drop_unfinished(lake: Lake, table: str) -> None:
     """Removes what a killed command noted and did not do: whoever holds the lease knows that it will not be done."""
     bucket, folder = record_folder(lake, table)
     for key in unfinished_records(lake, table, [info.key for info in lake.store.list(bucket, folder)]):
         lake.store.delete(bucket, key)
 
 
-def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> None:
+def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> str:
     batches = {one.sequence: one.batch_id for one in _loaded_files(lake, table)}
     said = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
     bucket, folder = record_folder(lake, table)
     lake.store.write(bucket, f"{folder}{name}.json", json.dumps(said).encode())
+    return f"{folder}{name}.json"
 
 
 def _matching(rows: DataFrame, where: str) -> DataFrame:

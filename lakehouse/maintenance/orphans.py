@@ -80,7 +80,7 @@ def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Or
     for one in chosen:
         lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/{one.name}/")
         if one.name.startswith("_checkpoints/"):
-            for suffix in (".lease", ".kept.json"):
+            for suffix in (".lease", ".service", ".kept.json"):
                 lake.store.delete(lake.settings.bucket, f"{lake.settings.user}/{one.name}{suffix}")
     return chosen
 

@@ -137,7 +137,7 @@ def area_of(key: str) -> str:
     first, _, rest = key.partition("/")
     if first in LAYERS:
         return "tables"
-    if first == "_checkpoints" and key.endswith(".lease"):
+    if first == "_checkpoints" and key.endswith((".lease", ".service")):
         return "leases"
     if first == "_journal" and rest.partition("/")[2].startswith(("receipts/", "folded_receipts/")):
         return "receipts"

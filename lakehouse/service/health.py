@@ -79,6 +79,7 @@ class StreamHealth:
         self._began: float | None = None
         self._per_second: float | None = None
         self._ended: datetime | None = None
+        self._done: float | None = None
 
     def alive(self) -> None:
         """The query has begun, has worked, or has looked and found nothing."""
@@ -86,7 +87,8 @@ class StreamHealth:
 
     def batch(self, batch: BatchProgress) -> None:
         """A batch is committed."""
-        self._heard, self._ended = self.now(), datetime.now(UTC)
+        self._heard = self._done = self.now()
+        self._ended = datetime.now(UTC)
         began = self._heard - batch.duration_seconds
         since = began - self._began if self._began is not None else 0.0
         self._began, self._per_second = began, batch.input_rows / since if since > 0 else None
@@ -135,8 +137,10 @@ class StreamHealth:
         return {
             "table": self.table,
             "state": self.state.value,
+            "begun": self.begun,
             "last_batch_id": last.batch_id if last else None,
             "seconds_since_progress": round(self.now() - self._heard, 1),
+            "seconds_since_batch": None if self._done is None else round(self.now() - self._done, 1),
             "stale": self.stale,
             "batches": self.batches,
             "rows": self.rows,

@@ -221,6 +221,24 @@ def first_offset_half_written(one):
     one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
 
 
+def newest_commit_cut_off(one):
+    one.land(3).load().cut(f"{one.user}/bronze/things/_delta_log/{2:020}.json")
+
+
+def newest_commit_emptied(one):
+    one.land(3).load().lake.store.write(one.bucket, f"{one.user}/bronze/things/_delta_log/{2:020}.json", b"")
+
+
+def summary_of_the_log_cut_off(one):
+    one.land(3).load().lake.delta(TABLE).create_checkpoint()
+    one.cut(f"{one.user}/bronze/things/_delta_log/{2:020}.checkpoint.parquet")
+
+
+def data_file_gone(one):
+    one.land(3).load()
+    one.lake.store.delete(one.bucket, next(key for key in one.objects("bronze/things/") if key.endswith(".parquet")))
+
+
 def many_versions(one):
     one.land(3).load()
     one.patch.setattr(weight, "_LOG_VERSIONS", 1)
@@ -244,6 +262,7 @@ BROKEN = [
     (writer_killed, "writer_dead", "warn"),
     (file_in_quarantine, "files_quarantined", "warn"),
     (files_that_nobody_loads, "no_progress", "fail"),
+    (newest_commit_cut_off, "log_damaged", "fail"),
 ]
 BROKEN_OTHERWISE = [
     (commit_emptied, "checkpoint_unreadable", "fail"),
@@ -255,6 +274,9 @@ BROKEN_OTHERWISE = [
     (schema_cut_off, "schema_unreadable", "fail"),
     (many_small_files, "small_files", "warn"),
     (many_versions, "long_log", "warn"),
+    (newest_commit_emptied, "checkpoint_ahead", "fail"),
+    (summary_of_the_log_cut_off, "log_damaged", "fail"),
+    (data_file_gone, "data_missing", "fail"),
     (first_offset_half_written, "checkpoint_half_written", "warn"),
 ]
 BY_A_PERSON = {file_in_quarantine: file_corrected}

@@ -1,15 +1,18 @@
 """``lakehouse checklist``: a line is red when what it is about is wrong, and no other is."""
 
 import json
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from command import lakehouse_here
 from declared import with_declaration
 from store.local_world import TABLE, LocalWorld
 
+from lakehouse.errors import LakehouseError
 from lakehouse.maintenance.backup import back_up, backup_key
 from lakehouse.maintenance.optimize import Thresholds
+from lakehouse.streams.services import forget_dead, leaving_marks
 from lakehouse.upkeep import optimize_tables
 
 OPTIONS = {"cloudFiles.maxFilesPerTrigger": 1, "cloudFiles.schemaEvolutionMode": "addNewColumns"}
@@ -70,6 +73,16 @@ class Production(LocalWorld):
         self.declare(options=OPTIONS)
 
     @contextmanager
+    def with_dead_service(self):
+        """A service of the table ended with an error."""
+        told = {"table": TABLE, "state": "failed", "begun": True, "last_error": "no", "batches": 1, "restarts": 0}
+        told |= {"seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 1}
+        with suppress(LakehouseError), leaving_marks(self.lake, lambda: [told], "", timedelta(minutes=15)):
+            raise LakehouseError("it ended", where="", state="", next_command="")
+        yield
+        assert forget_dead(self.lake, [TABLE], datetime.now(UTC))
+
+    @contextmanager
     def told_at(self, alerts):
         before, self.alerts = self.alerts, alerts
         yield
@@ -102,6 +115,7 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
                 f"_checkpoints/{TABLE}/offsets/1", f"_checkpoints/{TABLE}/commits/1"
             ),
             "one_writer_at_a_time": world.without(f"_checkpoints/{TABLE}.lease"),
+            "services_are_alive": world.with_dead_service(),
             "checks_are_declared": world.declared(options=OPTIONS, checks=NO_CHECKS),
             "batches_are_limited": world.declared(
                 source="spark", schema="a BIGINT", checks=[{"row_count": {"min": 1}}]

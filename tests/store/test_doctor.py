@@ -69,10 +69,14 @@ def break_and_mend(pipeline, breaks, sign, verdict):
 TABLES = 50
 ASKS = """
 import sys
-import psutil
+started = []
+sys.addaudithook(lambda event, _: started.append(event) if event in STARTS else None)
+STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 from lakehouse.cli.main import app
-app(["doctor", "--json"], standalone_mode=False)
-assert psutil.Process().children() == []
+for command in ("doctor", "tables"):
+    app([command, "--json"], standalone_mode=False)
+    print("====" if command == "doctor" else "", flush=True)
+assert started == [], started
 assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
 """
 
@@ -98,7 +102,7 @@ def fifty_tables(one):
         one.put_back(part if TABLE in part or "things" in part else "nothing/", {})
 
 
-def test_fifty_tables_are_looked_at_without_a_jvm_and_with_few_requests(pipeline):
+def test_doctor_and_tables_look_at_fifty_tables_without_another_process_and_with_few_requests(pipeline):
     fifty_tables(pipeline)
     began, before = time.monotonic(), os.times()
     done = subprocess.run(
@@ -108,9 +112,10 @@ def test_fifty_tables_are_looked_at_without_a_jvm_and_with_few_requests(pipeline
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     print(f"{TABLES} tables: {time.monotonic() - began:.2f} s, {spent:.2f} s of them computing, with Python's start")
     assert done.returncode == 0, done.stdout + done.stderr
-    said = json.loads(done.stdout)
+    said, told = (json.loads(one) for one in done.stdout.split("====\n"))
     bad = [one for one in said["findings"] if one["table"] and one["verdict"] != "pass"]
     assert (said["tables"], bad) == (TABLES, [])
+    assert [(one["rows"], one["problem"]) for one in told["tables"]] == [(6, "")] * TABLES
     print(f"{said['requests']} requests beside those that open Delta tables")
     assert said["requests"] <= 14 * TABLES
 
@@ -208,6 +213,9 @@ def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_t
     [finding] = one.examine()
     assert (finding.sign, finding.what) == ("backlog_grows", "files that waited after each batch: 1, 3, 6")
     assert finding.evidence["bound"] in ("finding", "loading")
+    one.run(finding.command)
+    assert one.examine() == []
+    one.assert_exact()
 
 
 def test_two_streams_that_take_turns_in_one_table_are_told(pipeline):

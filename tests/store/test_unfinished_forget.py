@@ -25,3 +25,12 @@ def test_what_a_killed_command_noted_and_did_not_remove_is_not_counted_as_remove
     assert "every_file_loaded" in things.failed_checks()
     accept_removals(things.lake, TABLE, really=True)
     assert things.failed_checks() == set()
+
+
+def test_a_note_of_rows_that_stayed_hides_no_loss_when_another_commit_takes_its_version(things):
+    _record(things.lake, TABLE, f"{things.lake.version(TABLE) + 1:020d}", {1: 2})
+    things.put("1.json", [{"a": 2}])
+    things.load()  # the version that the killed command was to make
+    assert RemovedRows.of(things.lake, TABLE).files == set()
+    things.lake.delta(TABLE).delete("a = '1'")
+    assert "every_file_loaded" in things.failed_checks()

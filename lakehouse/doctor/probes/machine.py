@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +31,7 @@ VERSIONS = Sign(
     Verdict.WARN,
     "errors that nobody else has",
     "libraries have other versions than those that were tested together",
-    "python -m pip install --no-deps --require-hashes -r requirements.lock",
+    "python -m pip install --no-deps --require-hashes -r {lock}",
 )
 SIGNS = (DISK, VERSIONS)
 
@@ -57,7 +58,8 @@ def examine(ward: Ward) -> Iterator[Seen]:
         if has is not None and name in pinned and pinned[name] != has:
             other[name] = f"{has}, not {pinned[name]}"
     if other:
-        yield Seen(VERSIONS, f"other versions than tested: {some(other)}", str(_LOCK), other)
+        told = {"lock": shlex.quote(str(_LOCK))}
+        yield Seen(VERSIONS, f"other versions than tested: {some(other)}", str(_LOCK), other, told)
     else:
         yield Seen(None, "libraries have the tested versions", str(_LOCK), {"checked": len(_CHECKED)})
 

@@ -11,6 +11,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checks.evidence import RescueRate
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient, some
+from lakehouse.storage import ObjectMissing
 
 ABOUT, OF, ORDER = "schema and table have the same columns", "table", 55
 _SHARE = 0.1
@@ -26,7 +27,8 @@ TYPES = Sign(
     "types_differ",
     Verdict.WARN,
     "a column has another type in the table than in the schema's newest version",
-    "values are cast or rescued; a run that cannot write them fails",
+    "values are cast or rescued; a run that cannot write them fails. Where the table can become as wide, a run in "
+    "Spark makes it so; else the stream takes the types of an older version again",
     "lakehouse schema history --table {table}",
 )
 RESCUED = Sign(
@@ -63,8 +65,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     key = f"{prefix}{versions[-1]}"
     where = f"s3a://{bucket}/{key}"
     try:
-        said = json.loads(patient.store.read(bucket, key).split(b"\n", 1)[1])
-        columns = {one["name"]: one["type"] for one in json.loads(said["dataSchemaJson"])["fields"]}
+        columns = _columns(patient, key)
     except (ValueError, LookupError, TypeError):
         told = {"place": f"'{bucket}', '{key}'"}
         yield Seen(UNREADABLE, f"version {versions[-1]} of the schema cannot be read", where, filled=told)
@@ -77,9 +78,29 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if new:
         yield Seen(AHEAD, f"columns that the table lacks: {some(new)}", where, evidence)
     elif other:
-        yield Seen(TYPES, f"columns of another type in the table: {some(other)}", where, evidence)
+        cure = _with_the_types_of(patient, prefix, versions[:-1], has)
+        yield Seen(TYPES, f"columns of another type in the table: {some(other)}", where, evidence, command=cure)
     else:
         yield Seen(None, "schema and table have the same columns", where, evidence)
+
+
+def _columns(patient: Patient, key: str) -> dict[str, Any]:
+    """Names and types of a version's columns; raises ValueError, LookupError, TypeError where it is damaged."""
+    said = json.loads(patient.store.read(patient.settings.bucket, key).split(b"\n", 1)[1])
+    return {one["name"]: one["type"] for one in json.loads(said["dataSchemaJson"])["fields"]}
+
+
+def _with_the_types_of(patient: Patient, prefix: str, versions: list[int], has: dict[str, Any]) -> str:
+    """What gives the stream the newest version whose types are the table's; empty where there is none."""
+    for version in reversed(versions):
+        try:
+            columns = _columns(patient, f"{prefix}{version}")
+        except (ValueError, LookupError, TypeError, ObjectMissing):
+            continue
+        if not any(_differs(type_, has.get(name.lower())) for name, type_ in columns.items()):
+            back = f"lakehouse schema rollback {version} --table {patient.name} --yes"
+            return f"{back}   (or, where the table shall have the new types: lakehouse ingest {patient.name})"
+    return ""
 
 
 def _differs(type_: Any, there: Any) -> bool:

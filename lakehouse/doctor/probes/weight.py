@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
@@ -93,15 +94,14 @@ def _summed_up(patient: Patient) -> int:
 
 
 def _deleted(patient: Patient, uri: str) -> Iterator[Seen]:
-    names = [name for name in patient.adds.column_names if name.lower().endswith(("cardinality", "deletion_vector"))]
+    assert patient.opened is not None
+    if "deletionVectors" not in (patient.opened.protocol().reader_features or ()):
+        return
     deleted = 0
-    for value in (value for name in names for value in patient.adds[name].to_pylist() if value):
-        deleted += value if isinstance(value, int) else int(_as_dict(value).get("cardinality") or 0)
-    rows = sum(one or 0 for one in patient.adds["num_records"].to_pylist()) if deleted else 0
+    for batch in pa.RecordBatchReader.from_stream(patient.opened.deletion_vectors()):
+        kept = pc.list_flatten(batch["selection_vector"])
+        deleted += len(kept) - (pc.sum(kept).as_py() or 0)
+    rows = sum(one or 0 for one in patient.adds["num_records"].to_pylist())
     if rows and deleted / rows > _DELETED_SHARE:
         evidence = {"rows": rows, "deleted_rows": deleted, "share": round(deleted / rows, 3)}
         yield Seen(DELETED, f"{deleted:,} of {rows:,} rows are marked as deleted", uri, evidence)
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else dict(json.loads(value)) if isinstance(value, str) else {}

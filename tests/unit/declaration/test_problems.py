@@ -153,6 +153,16 @@ def test_all_problems_come_at_once_the_first_ten_of_them_with_their_lines(read) 
             5,
             "is 'folow': write one of ask, follow, keep (did you mean follow?)",
         ),
+        (
+            table("latest: {of: bronze.src, key: id}\nretention: {column: at, keep: 9 days}"),
+            5,
+            "silver.a is computed, and would have its old rows again: declare it of the table that files fill",
+        ),
+        (
+            table("latest: {of: bronze.src, key: id}\nretention: {column: at, keep: 0 days}"),
+            5,
+            "retention",
+        ),
         (table("python: {of: bronze.src, function: my_module}"), 4, "'my_module' names no function"),
         (table("latest: {of: bronze.src, key: id}\nchecks: {a: b}"), 5, "checks of silver.a have to be a list"),
         (

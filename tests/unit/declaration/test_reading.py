@@ -22,6 +22,7 @@ tables:
     freshness: 2 hours
     after_removals: keep
     on_demand: true
+    retention: {column: at, keep: 90 days, then: follow}
     files: {path: s3a://landing/orders/, format: csv, schema: {id: BIGINT, city: STRING}}
     checks:
       - one_row_each: id
@@ -38,6 +39,11 @@ tables:
     )
     assert made.freshness is not None and made.freshness.total_seconds() == 7200
     assert (made.after_removals, made.on_demand) == ("keep", True)
+    assert made.retention is not None and made.retention.model_dump(mode="json") == {
+        "column": "at",
+        "keep": "P90D",
+        "then": "follow",
+    }
     assert isinstance(made.flow, Files)
     assert (made.flow.format, made.flow.columns) == ("csv", "id BIGINT, city STRING")
     assert [(one.called, one.kind, one.blocking) for one in made.checks[:2]] == [

@@ -1,0 +1,254 @@
+"""What services leave in the lake: for each table that one keeps up to date an object that says who, since when, how.
+
+It lies beside the table's lease, and is written now and then. A service that ends because it was asked to takes it
+away: what is left without a living process is of one that was killed, or that ended with an error.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from lakehouse.errors import LakehouseError
+from lakehouse.lake import Lake
+from lakehouse.storage import ObjectMissing, ObjectStore
+from lakehouse.storage.lease_holder import Holder, birth_of, this_host
+
+_EVERY_SECONDS = 60.0
+_MISSED = 3
+_NOT_YET = ("starting",)
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ServiceMark:
+    """What a service said of a table last.
+
+    Attributes:
+        table: The table.
+        tables: All that the service keeps up to date.
+        trigger: When it makes batches.
+        holder: Its process.
+        every_seconds: How often it says so.
+        stale_after_seconds: How long its stream may give no sign of life.
+        state: What the stream did: ``running``, ``waiting``, ``restarting``, ``failed``, ``stopped``.
+        seconds_since_look: Since the stream had worked, or looked for input, when this was said.
+        seconds_since_batch: Since its last batch then; None before the first.
+        last_batch_id: That batch.
+        batches, restarts: Since the service began.
+        last_error: What stopped the stream last; empty when it works.
+        ended: The error that ended the service; empty while it runs.
+    """
+
+    table: str
+    tables: tuple[str, ...]
+    trigger: str
+    holder: Holder
+    every_seconds: float
+    stale_after_seconds: float
+    state: str
+    seconds_since_look: float
+    seconds_since_batch: float | None = None
+    last_batch_id: int | None = None
+    batches: int = 0
+    restarts: int = 0
+    last_error: str = ""
+    ended: str = ""
+
+    def encoded(self) -> bytes:
+        """As it is kept."""
+        return json.dumps(asdict(self)).encode()
+
+    @classmethod
+    def decoded(cls, content: bytes) -> ServiceMark | None:
+        """What was kept; None when it is something else."""
+        try:
+            said = dict(json.loads(content))
+            holder = Holder.decoded(json.dumps(said["holder"]).encode())
+            known = {one.name: said[one.name] for one in fields(cls) if one.name in said}
+            mark = cls(**{**known, "tables": tuple(map(str, said["tables"])), "holder": holder})
+            numbers = (mark.every_seconds, mark.stale_after_seconds, mark.seconds_since_look)
+            return mark if holder is not None and sum(numbers) >= 0 else None
+        except (ValueError, TypeError, KeyError):
+            return None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service of a table, as it looks from here.
+
+    Attributes:
+        mark: What it said last.
+        said_seconds: How long ago that was, by the store's clock.
+    """
+
+    mark: ServiceMark
+    said_seconds: float
+
+    @property
+    def look_seconds(self) -> float:
+        """How long ago its stream had worked, or looked for input."""
+        return self.said_seconds + self.mark.seconds_since_look
+
+    @property
+    def batch_seconds(self) -> float | None:
+        """How long ago its last batch was; None before the first."""
+        since = self.mark.seconds_since_batch
+        return None if since is None else self.said_seconds + since
+
+    @property
+    def dead(self) -> bool:
+        """Whether it ended, and nobody had asked it to."""
+        return bool(self.mark.ended) or self.mark.holder.lives() is False
+
+    @property
+    def silent(self) -> bool:
+        """Whether it says nothing, or its stream does nothing; elsewhere that is all that is known of a dead one."""
+        quiet = self.said_seconds > _MISSED * self.mark.every_seconds
+        return quiet or self.look_seconds > self.mark.stale_after_seconds
+
+    @property
+    def command(self) -> str:
+        """What starts it again."""
+        trigger = f" --trigger {self.mark.trigger}" if self.mark.trigger else ""
+        return f"lakehouse stream {' '.join(self.mark.tables)}{trigger}"
+
+    def described(self) -> str:
+        """``pid 7 on lake1 since ..., looked 3 s ago, batch 41 12 s ago``."""
+        batch = "no batch yet"
+        if self.batch_seconds is not None:
+            batch = f"batch {self.mark.last_batch_id} {self.batch_seconds:,.0f} s ago"
+        return f"{self.mark.holder.described()}, looked {self.look_seconds:,.0f} s ago, {batch}"
+
+    def evidence(self) -> dict[str, Any]:
+        """Figures, with their units."""
+        mark, since = self.mark, self.batch_seconds
+        return {
+            "pid": mark.holder.pid,
+            "host": mark.holder.host.split("/")[0],
+            "state": mark.state,
+            "said_seconds": round(self.said_seconds),
+            "last_look_seconds": round(self.look_seconds),
+            "last_batch": mark.last_batch_id,
+            "last_batch_seconds": None if since is None else round(since),
+            "batches": mark.batches,
+            "restarts": mark.restarts,
+            "last_error": mark.last_error[:200] or None,
+        }
+
+
+def service_of(store: ObjectStore, lake: Lake, table: str, now: datetime) -> Service | None:
+    """The service that keeps a table up to date, or that ended without being asked to; None without one."""
+    bucket, key = lake.settings.bucket, _key(lake, table)
+    info = next((one for one in store.list(bucket, key) if one.key == key), None)
+    if info is None:
+        return None
+    try:
+        mark = ServiceMark.decoded(store.read(bucket, key))
+    except ObjectMissing:  # it ended meanwhile
+        return None
+    return None if mark is None else Service(mark, max((now - info.last_modified) / timedelta(seconds=1), 0.0))
+
+
+def forget_dead(lake: Lake, tables: Iterable[str], now: datetime) -> list[Service]:
+    """Removes what dead services left of these tables, and silent ones of other machines; gives those."""
+    found = [one for table in tables if (one := service_of(lake.store, lake, table, now)) is not None]
+    gone = [one for one in found if one.dead or (one.silent and one.mark.holder.lives() is None)]
+    for one in gone:
+        lake.store.delete(lake.settings.bucket, _key(lake, one.mark.table))
+    return gone
+
+
+@contextmanager
+def leaving_marks(
+    lake: Lake,
+    health: Callable[[], Sequence[Mapping[str, Any]]],
+    trigger: str,
+    stale_after: timedelta,
+    *,
+    every_seconds: float = _EVERY_SECONDS,
+) -> Iterator[None]:
+    """Says in the lake, while the body runs, how its streams are. Nothing of it makes a service fail.
+
+    Args:
+        lake: Where the tables are.
+        health: What ``StreamHealth.as_dict`` says of each stream.
+        trigger: When batches are made.
+        stale_after: How long a stream may give no sign of life.
+        every_seconds: How often.
+    """
+    end, pid = threading.Event(), os.getpid()
+    holder = Holder(uuid.uuid4().hex, "", this_host(), pid, birth_of(pid) or "", time.time(), _MISSED * every_seconds)
+    ours: set[str] = set()
+
+    def say(ended: str = "") -> None:
+        streams = health()
+        for one in streams:
+            if one["state"] in _NOT_YET or not (one["begun"] or one["table"] in ours):
+                continue  # the table may be another's
+            mark = ServiceMark(
+                table=one["table"],
+                tables=tuple(other["table"] for other in streams),
+                trigger=trigger,
+                holder=replace(holder, owner=one["table"]),
+                every_seconds=every_seconds,
+                stale_after_seconds=stale_after.total_seconds(),
+                state=one["state"],
+                seconds_since_look=one["seconds_since_progress"],
+                seconds_since_batch=one["seconds_since_batch"],
+                last_batch_id=one["last_batch_id"],
+                batches=one["batches"],
+                restarts=one["restarts"],
+                last_error=one["last_error"] or "",
+                ended=ended,
+            )
+            lake.store.write(lake.settings.bucket, _key(lake, one["table"]), mark.encoded())
+            ours.add(one["table"])
+
+    def safely(do: Callable[[], None]) -> None:
+        try:
+            do()
+        except LakehouseError as error:
+            _log.warning("what this service is doing is not in the lake: %s", error.what)
+
+    def run() -> None:
+        pause = min(1.0, every_seconds)  # the first is said soon
+        while not end.wait(pause):
+            safely(say)
+            pause = every_seconds if ours else pause
+
+    def take_away() -> None:
+        for table in ours:
+            there = service_of(lake.store, lake, table, datetime.now(UTC))
+            if there is not None and there.mark.holder.id == holder.id:  # another may have come, and be alive
+                lake.store.delete(lake.settings.bucket, _key(lake, table))
+
+    thread = threading.Thread(target=run, name="service marks", daemon=True)
+    thread.start()
+    try:
+        yield
+    except BaseException as error:
+        why = error.what if isinstance(error, LakehouseError) else type(error).__name__
+        end.set()
+        thread.join(every_seconds)
+        safely(lambda: say(why))
+        raise
+    else:
+        end.set()
+        thread.join(every_seconds)
+        safely(take_away)
+    finally:
+        end.set()
+
+
+def _key(lake: Lake, table: str) -> str:
+    return f"{lake.settings.user}/_checkpoints/{table}.service"

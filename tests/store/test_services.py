@@ -1,0 +1,130 @@
+"""What services leave in the lake: they are told from runs, and a dead one is found and mended by what is printed."""
+
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from command import lakehouse_here, start_lakehouse
+from store.broken_pipelines import Pipeline
+from store.local_world import TABLE
+from store.told_world import until
+
+from lakehouse.errors import TransientError
+from lakehouse.service.service import Service
+from lakehouse.streams.services import ServiceMark, forget_dead, leaving_marks, service_of
+from lakehouse.streams.trigger import Trigger
+
+KEY = f"_checkpoints/{TABLE}.service"
+STALE = timedelta(minutes=15)
+
+
+@pytest.fixture
+def pipeline(lake, tmp_path, environment, monkeypatch):
+    return Pipeline(lake, tmp_path, environment, monkeypatch)
+
+
+def signs(one):
+    return [found.sign for found in one.examine()]
+
+
+def seen(one, later=timedelta()):
+    return service_of(one.lake.store, one.lake, TABLE, datetime.now(UTC) + later)
+
+
+def change(one, process=None, **changed):
+    """What the service said, said otherwise."""
+    mark = seen(one).mark
+    mark = replace(mark, **changed, holder=replace(mark.holder, **(process or {})))
+    one.lake.store.write(one.bucket, f"{one.user}/{KEY}", mark.encoded())
+
+
+def test_a_service_is_told_from_runs_and_a_dead_one_is_a_finding_until_it_is_forgotten(pipeline):
+    one = pipeline.land(2).load()
+    assert seen(one) is None and signs(one) == []
+    service = Service(one.lake, [TABLE], Trigger.parse("processing-time=50ms"))
+    with leaving_marks(one.lake, lambda: service.health.as_dict()["tables"], "t=1s", STALE, every_seconds=0.05):
+        thread = threading.Thread(target=service.run)
+        thread.start()
+        one.land(2)
+        until(lambda: seen(one) is not None and seen(one).mark.batches == 2)
+        there = seen(one)
+        kept = one.objects(KEY)
+        service.stop.ask()
+        thread.join()
+    assert not there.dead and f"looked 0 s ago, batch {there.mark.last_batch_id} 0 s ago" in there.described()
+    assert (there.mark.state, there.mark.restarts, there.mark.last_error) == ("running", 0, "")
+    assert seen(one) is None, "a service that is stopped takes it away"
+    one.put_back(KEY, kept)
+    change(one, every_seconds=60.0)
+    assert signs(one) == []
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    for process, changed, later, sign in (
+        ({"pid": gone.pid, "started": "1"}, {}, 0, "service_dead"),
+        ({"host": "elsewhere/1/"}, {}, 2, ""),
+        ({"host": "elsewhere/1/"}, {}, 4, "service_silent"),
+        ({}, {"ended": "the store is gone"}, 0, "service_dead"),
+        ({}, {"seconds_since_look": 901.0}, 0, "service_silent"),
+    ):
+        one.put_back(KEY, kept)
+        change(one, process, **{"every_seconds": 60.0, **changed})
+        one.later = timedelta(minutes=later)
+        assert signs(one) == [sign][: bool(sign)], (process, changed)
+    assert forget_dead(one.lake, [TABLE], datetime.now(UTC)) == [], "its process lives, and may go on"
+    change(one, ended="it was the store")
+    one.later = timedelta()
+    [finding] = one.examine()
+    assert finding.command.startswith(f"lakehouse stream {TABLE} --trigger t=1s   ")
+    assert lakehouse_here(one.environment, "stream", TABLE, "--forget-dead").returncode == 0
+    assert seen(one) is None and signs(one) == []
+    one.lake.store.write(one.bucket, f"{one.user}/{KEY}", b'{"tables": 5}')
+    assert signs(one) == [], "what nobody can read says nothing"
+    one.land().load().assert_exact()
+
+
+def test_a_service_that_ends_with_an_error_says_so_and_none_ends_because_it_cannot_say(pipeline):
+    one = pipeline.land().load()
+    told = {"table": TABLE, "state": "failed", "begun": True, "seconds_since_progress": 1.0, "last_error": "no"}
+    told |= {"seconds_since_batch": None, "last_batch_id": None, "batches": 0, "restarts": 0}
+    with suppress(TransientError), leaving_marks(one.lake, lambda: [told], "", STALE):
+        raise TransientError("the store is gone", where="s3a://x", state="", next_command="lakehouse up")
+    assert seen(one).mark.ended == "the store is gone" and signs(one) == ["service_dead"]
+    with leaving_marks(one.lake, lambda: [{**told, "begun": False}], "", STALE):
+        pass
+    assert seen(one).mark.ended, "a service that never had the table takes away what is of another"
+
+    def refuse(*_, **__):
+        raise TransientError("no", where="", state="", next_command="")
+
+    one.patch.setattr(type(one.lake.store), "write", refuse)
+    asked = []
+    with leaving_marks(one.lake, lambda: asked.append(1) or [told], "", STALE, every_seconds=0.01):
+        until(lambda: len(asked) > 2)
+    assert seen(one).mark.ended == "the store is gone", "it goes on, and nothing new is said"
+
+
+def test_what_was_kept_is_read_again(pipeline):
+    assert ServiceMark.decoded(b"no") is None and ServiceMark.decoded(b"[]") is None
+
+
+@pytest.mark.soak("a service's process, killed, and started again by what is printed; in this process it is stopped")
+def test_a_killed_service_is_started_again_by_the_command_that_the_doctor_prints(pipeline):
+    one = pipeline.land(2)
+    first = start_lakehouse(one.environment | one.world.environment, "stream", TABLE, "--trigger", "processing-time=1s")
+    until(lambda: seen(one) is not None)
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    assert signs(one)[-2:] == ["writer_dead", "service_dead"], "and perhaps a batch that it had begun"
+    words = shlex.split(one.examine()[-1].command.split("   ")[0])
+    one.land(2)
+    second = start_lakehouse(one.environment | one.world.environment, *words[1:])
+    until(lambda: signs(one) == [] and len(one.world.rows()) == 12)
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(60) == 0 and seen(one) is None and signs(one) == []
+    one.assert_exact()
