@@ -26,7 +26,10 @@ def copy_into(
     ] = None,
     as_json: bool = Json,
 ) -> None:
-    """Load files into a table, each once, in one commit: what a batch does where a stream is too much."""
+    """Load files into a table, each once, in one commit: what a batch does where a stream is too much.
+
+    LAKEHOUSE_ENGINE=local loads them in this process, without Spark.
+    """
     from lakehouse.copy_into import copy as copies
     from lakehouse.engine import connect
     from lakehouse.errors import CheckFailed, ConfigurationError
@@ -55,7 +58,8 @@ def copy_into(
         copy.check()
         lake = Lake.open(say=out.say)
         if validate is None:
-            done = copies.copy_into(connect(lake, out.say), lake, copy)
+            here = lake.settings.engine == "local"
+            done = copies.copy_into(None if here else connect(lake, out.say), lake, copy)
             _say_report(out, done)
             _require_some(len(done.files) + done.already_loaded, copy)
             return
