@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.cli.output import Json, Output, command
+from lakehouse.cli.output import Json, Output, command, in_lake
 
 
 def copy_into(
-    table: Annotated[str, typer.Argument(help="layer.name; made when it is missing")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name; made when it is missing")],
     path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ or /folder/ of the files")],
     format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS.names()))],
     pattern: Annotated[str | None, typer.Option(help="only files of this glob, from the folder on")] = None,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import needing
@@ -24,7 +24,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stream(
-    tables: Annotated[list[str], typer.Argument(help="layer.name of each; one query each")],
+    tables: Annotated[list[str], typer.Argument(callback=in_lake, help="layer.name of each; one query each")],
     trigger: Annotated[
         str, typer.Option(help="processing-time=10s, or default: the next batch at once")
     ] = "processing-time=10s",

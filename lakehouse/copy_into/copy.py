@@ -66,6 +66,7 @@ def copy_into(spark: SparkSession | None, lake: Lake, copy: Copy) -> CopyReport:
         EngineUnavailable: the engine died; the message says why.
     """
     started = time.monotonic()
+    copy = replace(copy, table=lake.settings.table_name(copy.table))
     copy.check()
     with checkpoints.writer_of(lake, copy.table) as lease, _explained(lake, copy):
         _refuse_streamed(lake, copy.table)
@@ -107,6 +108,7 @@ def validate_copy(lake: Lake, copy: Copy, rows: int | None = None) -> Validation
     Raises:
         ConfigurationError: the copy contradicts itself.
     """
+    copy = replace(copy, table=lake.settings.table_name(copy.table))
     copy.check()
     _refuse_streamed(lake, copy.table)
     chosen, _, _ = _choose(lake, copy, CopiedFiles(lake, copy.table))

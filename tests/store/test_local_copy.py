@@ -92,7 +92,7 @@ def test_what_does_not_fit_fails_the_call_and_leaves_no_data_file(files, monkeyp
     monkeypatch.setattr("lakehouse.direct.data_files._FILE_BYTES", 1)
     files.put("2", [{"a": 2}])
     files.put("3", [{"a": "many"}])
-    with pytest.raises(CopyFailed, match="does not fit the table: a = \"many\""):
+    with pytest.raises(CopyFailed, match='does not fit the table: a = "many"'):
         files.copy()
     assert (files.rows(), files.objects()) == ([(1,)], before)
     files.put("4.gz", b"no gzip")
