@@ -31,9 +31,11 @@ from lakehouse.autoloader.options.values import (
     seconds,
     size_bytes,
     some_text,
+    web_address,
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.role_names import NO_ROLE, role_counts
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -63,6 +65,10 @@ class CloudFilesOptions:
         partition_columns: None was not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
+        profile: Of the AWS configuration: whose keys reach the files.
+        role_arn: The role that is taken on for the files; nothing else is read or written with it.
+        role_external_id, role_session_name: What its owner is told.
+        sts_endpoint: The address of who hands out its keys; None for Amazon.
         use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
         events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
@@ -101,6 +107,10 @@ class CloudFilesOptions:
     bad_records_path: str | None = None
     journal_location: str | None = None
     profile: str | None = None
+    role_arn: str | None = None
+    role_external_id: str | None = None
+    role_session_name: str | None = None
+    sts_endpoint: str | None = None
     min_partitions: int = 2
     max_partition_bytes: int = 32 << 20
     max_decompressed_bytes: int = 8 << 30
@@ -139,6 +149,8 @@ class CloudFilesOptions:
             elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
                 (problems if said[0] == REFUSED else notes).append(said[1])
         notes += _left_out(values)
+        if values.get("cloudFiles.roleArn") and not role_counts(values.get("cloudFiles.stsEndpoint")):
+            notes.append(f"cloudFiles.roleArn is without effect: {NO_ROLE}.")
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
@@ -217,6 +229,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.journalLocation", "journal_location", place),
     Option("cloudFiles.eventsInbox", "events_inbox", inbox),
     Option("cloudFiles.profile", "profile", some_text),
+    Option("cloudFiles.roleArn", "role_arn", some_text),
+    Option("cloudFiles.roleExternalId", "role_external_id", some_text),
+    Option("cloudFiles.roleSessionName", "role_session_name", some_text),
+    Option("cloudFiles.stsEndpoint", "sts_endpoint", web_address),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),
     Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", size_bytes),
