@@ -33,7 +33,7 @@ from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.environment import endpoint_from_environment, keys_of_profile, role_of
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.storage.local_paths import LOCAL
+from lakehouse.storage.local_paths import LOCAL, cloud_of
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
@@ -104,17 +104,19 @@ class Source:
         return server.with_keys(server.key_source.of_role(role)) if role else server
 
     @property
+    def _on_server(self) -> bool:
+        return self.path.bucket != LOCAL and not cloud_of(self.path.bucket)
+
+    @property
     def server_of_probes(self) -> StoreEndpoint | None:
         """The same for a process that only reads files; None where those are local."""
-        return None if self.path.bucket == LOCAL else self.server
+        return self.server if self._on_server else None
 
     @cached_property
     def store(self) -> ObjectStore:
         """The object store, and this machine's disks."""
         own = self.options.role_arn or (self.endpoint and self.options.profile)
-        others = (
-            {self.path.bucket: lambda: FastStore(self.server_of_files)} if own and self.path.bucket != LOCAL else {}
-        )
+        others = {self.path.bucket: lambda: FastStore(self.server_of_files)} if own and self._on_server else {}
         return PlacedStore(lambda: FastStore(self.server), others)
 
     @cached_property
@@ -226,7 +228,7 @@ class Source:
                 )
             bucket, prefix = split_uri(location)
             with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
-                keys = None if self.path.bucket == LOCAL else self.server_of_files
+                keys = self.server_of_files if self._on_server else None
                 survives = InferenceProbe(self.options, self.path.root, self.path.bucket, keys)
                 deadly = find_deadly(newest, survives) if died else []
                 version = schemas.write(self._first_version([one for one in newest if one not in deadly]))

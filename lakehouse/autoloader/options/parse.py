@@ -35,6 +35,7 @@ from lakehouse.autoloader.options.values import (
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.local_paths import cloud_of
 from lakehouse.storage.role_names import NO_ROLE, role_counts
 
 METADATA = "_metadata"
@@ -343,6 +344,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if not path:
         return
     source = SourcePath.parse(path, strict=bool(values.get("cloudFiles.useStrictGlobber")))
+    if (cloud := cloud_of(source.bucket)) and mode in ("MOVE", "DELETE"):
+        yield f"cloudFiles.cleanSource {mode}: buckets of {cloud}: are only read."
+        return
     if destination := values.get("cloudFiles.cleanSource.moveDestination"):
         bucket, folder = split_uri(destination)
         if bucket != source.bucket:

@@ -88,7 +88,7 @@ def test_paths(path):
     assert parse(path=path).path == path
 
 
-@pytest.mark.parametrize("path", ["", "data", "file://h/x", "s3a://", "s3a:///x", "hdfs://b/x", "abfss://c@a/x"])
+@pytest.mark.parametrize("path", ["", "data", "file://h/x", "s3a://", "s3a:///x", "hdfs://b/x", "wasbs://c@a/x"])
 def test_other_places_are_no_paths(path):
     assert "must be on the object store" in problem(path=path)
     assert "must be on the object store" in problem(cloudFiles_schemaLocation=path)
