@@ -9,10 +9,9 @@ import pytest
 from command import lakehouse_here, lakehouse_json_here
 from deltalake import write_deltalake
 
-from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.copy_into import copy as copies
 from lakehouse.copy_into.copy import Copy, copy_into
-from lakehouse.errors import CopyFailed, LeaseHeld
+from lakehouse.errors import CopyFailed
 
 TABLE = "bronze.copied"
 
@@ -117,26 +116,6 @@ def test_a_table_with_folders_gets_its_rows_in_them_and_one_that_only_spark_writ
     assert caught.value.next_command == "LAKEHOUSE_ENGINE=spark, and the same again"
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_a_call_that_died_before_or_after_its_commit_has_loaded_nothing_or_all(files, monkeypatch, when):
-    files.put("1", [{"a": 1}])
-    files.put("2", [{"a": 2}])
-    write = copies._write
-
-    def dies(*arguments):
-        if when == "after":
-            write(*arguments)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(copies, "_write", dies)
-        with pytest.raises(KeyboardInterrupt):
-            files.copy(files=["1"])
-    done = files.copy()
-    assert (done.rows, done.already_loaded) == ((2, 0) if when == "before" else (1, 1))
-    assert files.rows() == [(1,), (2,)]
-
-
 def test_of_two_attempts_at_one_copy_the_table_takes_one(files, monkeypatch):
     for number in (1, 2):
         files.put(str(number), [{"a": number}])
@@ -160,13 +139,6 @@ def test_of_two_attempts_at_one_copy_the_table_takes_one(files, monkeypatch):
         done = files.copy()
     assert (done.rows, done.already_loaded) == (1, 1)
     assert files.rows() == [(1,), (2,)]
-
-
-def test_one_call_at_a_time(files):
-    files.put("1", [{"a": 1}])
-    with checkpoints.writer_of(files.lake, TABLE), pytest.raises(LeaseHeld):
-        files.copy()
-    assert files.copy().rows == 1
 
 
 def test_the_command_needs_no_spark(files, environment):

@@ -149,6 +149,11 @@ class CloudFilesOptions:
                 reader[lower] = value.strip().lower() if lower in FLAGS else value
             elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
                 (problems if said[0] == REFUSED else notes).append(said[1])
+        notes += [
+            f"{second} is without effect: {first} is given, too, and says otherwise."
+            for first, second in _SECOND_NAMES.items()
+            if second in reader and reader[second] != reader.get(first, reader[second])
+        ]
         notes += _left_out(values)
         if values.get("cloudFiles.roleArn") and not role_counts(values.get("cloudFiles.stsEndpoint")):
             notes.append(f"cloudFiles.roleArn is without effect: {NO_ROLE}.")
@@ -247,6 +252,9 @@ _FORMAT = "cloudfiles.format"
 _NAMES = frozenset(one.name.lower() for one in OPTIONS)
 _LOWER_FORMATS = frozenset(name.lower() for name in FORMATS.names())
 _ALIASES = {second.lower(): first.lower() for second, first in ALIASES.items()}
+
+_SECOND_NAMES = {"sep": "delimiter", "encoding": "charset"}
+"""Options of readers with two names, of which Spark takes the first where both are given."""
 
 _REQUIRED = {
     "cloudFiles.format": "it names what the files are, one of " + _FORMATS,
