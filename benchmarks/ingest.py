@@ -5,7 +5,8 @@ whose tasks write the data files; ``table_by_local`` the same on the engine with
 
 Prints one JSON object. Each case is warmed by an unmeasured run; ratios are of medians. ``requests_per_file`` counts
 every request that reached the object store, those of Delta and of the checkpoint included; ``of_which_reading`` is the
-same into a sink that keeps nothing, once. ``--peers`` adds dlt and a
+same into a sink that keeps nothing, once. ``--local`` loads the same files from local paths and from S3, on the engine
+without a JVM alone. ``--peers`` adds dlt and a
 bare loop of Polars and deltalake, each measured after its imports; a ``ratio`` is theirs to the seconds of cloudFiles.
 """
 
@@ -52,7 +53,15 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--known", type=int, default=1_000_000, help="files in the journal of the last case")
     parser.add_argument("--peers", action="store_true", help="others beside ours, installed when first asked for")
     parser.add_argument("--divide", type=int, default=1, help="of the files of each case, one in so many: a quick look")
+    parser.add_argument(
+        "--local", action="store_true", help="local paths beside S3, on the engine local, without Spark"
+    )
     chosen = parser.parse_args(arguments)
+    if chosen.local:
+        with own_lake() as lake:
+            found = {name: _local_case(lake, name, *size, runs=chosen.runs) for name, size in _cases(chosen.divide)}
+        print(json.dumps(found, indent=2))
+        return
     if chosen.peers:
         peers.ensure_environment()  # before anything is measured
     cases = dict(_cases(chosen.divide))
@@ -128,6 +137,29 @@ def _case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[st
     }
 
 
+def _local_case(lake: Lake, name: str, files: int, rows: int, *, runs: int) -> dict[str, float]:
+    """A declared table on the engine ``local``, from the store and from a local folder; the lake is on the store."""
+    put_orders(lake, name, range(files), rows)
+    folder = lake.settings.home / "landed" / name
+    folder.mkdir(parents=True)
+    for number in range(files):
+        lines = "".join(order_line(number * rows + row) for row in range(rows))
+        (folder / f"{number:05d}.json").write_text(lines)
+    paths = {"s3": f"s3a://{lake.settings.landing_bucket}/{name}/", "local": f"{folder}/"}
+    seconds: dict[str, list[float]] = {way: [] for way in paths}
+    for run in range(runs + 1):
+        for way, path in paths.items():
+            took = _load_table(lake, name, "local", files, files * rows, path)
+            if run:
+                seconds[way].append(took)
+    medians = {way: statistics.median(measured) for way, measured in seconds.items()}
+    return {
+        **{f"{way}_seconds": round(took, 2) for way, took in medians.items()},
+        **{f"{way}_rows_per_second": round(files * rows / took) for way, took in medians.items()},
+        "ratio": round(medians["s3"] / medians["local"], 2),
+    }
+
+
 def put_orders(lake: Lake, folder: str, numbers: Iterable[int], rows: int) -> None:
     """Writes the files of these numbers into a folder of the landing bucket, each of so many orders."""
 
@@ -184,11 +216,13 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: s
     return seconds
 
 
-def _load_table(lake: Lake, name: str, engine: Literal["spark", "local"], files: int, rows: int) -> float:
-    """The same into a declared table."""
+def _load_table(
+    lake: Lake, name: str, engine: Literal["spark", "local"], files: int, rows: int, path: str | None = None
+) -> float:
+    """The same into a declared table; ``path`` in place of the landing bucket's folder."""
     table = f"bronze.{name}_{time.time_ns()}"
     flow = Files(
-        path=f"s3a://{lake.settings.landing_bucket}/{name}/",
+        path=path or f"s3a://{lake.settings.landing_bucket}/{name}/",
         columns=_DDL,
         lineage=False,
         engine=engine,

@@ -18,6 +18,7 @@ MODULES = {
     "sql": ("duckdb",),
     "xml": ("lxml",),
     "excel": ("python_calamine",),
+    "aws": ("botocore",),
     "events": ("psycopg2", "boto3"),
 }
 """For each extra, modules that come with it and that this library imports."""

@@ -117,10 +117,11 @@ class LakeTable(DeltaTable):
         """The table's folder, for Arrow."""
         from pyarrow.fs import AwsStandardS3RetryStrategy, S3FileSystem, SubTreeFileSystem
 
-        token = self._endpoint.session_token
+        now = self._endpoint.current
+        token = now.session_token
         store = S3FileSystem(
-            access_key=self._endpoint.access_key.get_secret_value(),
-            secret_key=self._endpoint.secret_key.get_secret_value(),
+            access_key=now.access_key.get_secret_value(),
+            secret_key=now.secret_key.get_secret_value(),
             session_token=token.get_secret_value() if token else None,
             region=self._endpoint.region,
             scheme="https" if self._endpoint.secure else "http",

@@ -14,7 +14,7 @@ from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.settings import LAYERS, Settings
-from lakehouse.storage.local_paths import LOCAL
+from lakehouse.storage.local_paths import LOCAL, cloud_of
 from lakehouse.storage.policies import Grant, Right, below, document
 from lakehouse.table import Catalogue
 
@@ -57,7 +57,9 @@ def policy(role: str, settings: Settings, catalogue: Catalogue) -> dict[str, Any
             state="no policy was made",
             next_command=f"name one of them: {', '.join(ROLES)}",
         )
-    return document(one for one in ROLES[role].grants(settings, catalogue) if one.bucket != LOCAL)
+    return document(
+        one for one in ROLES[role].grants(settings, catalogue) if one.bucket != LOCAL and not cloud_of(one.bucket)
+    )
 
 
 def _writer(settings: Settings, catalogue: Catalogue) -> Iterator[Grant]:

@@ -43,6 +43,11 @@ STORES = tuple(one.name for one in iter_modules([str(Path(__file__).parent / "st
 StoreName = Annotated[str, _matching("|".join(STORES), f"one of {', '.join(STORES)}")]
 LAYERS = ("bronze", "silver", "gold")
 """First parts of the names of tables."""
+_CATALOG = rf"\w[\w-]*(\.\w[\w-]*=({'|'.join(LAYERS)}))?"
+Catalogs = Annotated[
+    str,
+    _matching(rf"{_CATALOG}(,{_CATALOG})*", "a list of catalogs, such as main or main.sales=bronze,main.raw=bronze"),
+]
 
 _warned: set[str] = set()
 _OF_THIS_NETWORK = (".localhost", ".local", ".internal", ".lan", ".home.arpa")
@@ -109,6 +114,10 @@ class Settings(BaseSettings):
     alerts: SecretStr | None = Field(
         None, description="addresses of the channels that are told what goes wrong, as Apprise writes them, or file://"
     )
+    catalogs: Catalogs = Field(
+        "lakehouse,spark_catalog",
+        description="catalogs of names with three parts: main, whose schemas are the layers; or main.sales=bronze",
+    )
     dagster_url: str | None = Field(
         None, description="where people open Dagster's pages: alerts link to a table's page"
     )
@@ -168,6 +177,29 @@ class Settings(BaseSettings):
         if settings.minio_binary is not None:
             folders["minio_binary"] = settings.minio_binary
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
+
+    def table_name(self, given: str) -> str:
+        """``layer.name`` for a name of three parts, ``catalog.schema.table``; others are as they are.
+
+        Raises:
+            ConfigurationError: the lake has no such catalog, or no layer for its schema.
+        """
+        catalog, _, rest = given.partition(".")
+        schema, dot, name = rest.partition(".")
+        if not dot or "." in name:
+            return given
+        known = dict(one.lower().partition("=")[::2] for one in self.catalogs.split(","))
+        layer = known.get(f"{catalog}.{schema}".lower()) or (schema.lower() if catalog.lower() in known else "")
+        if layer in LAYERS:
+            return f"{layer}.{name}"
+        entry = catalog if schema.lower() in LAYERS else f"{catalog}.{schema}=bronze"
+        raise ConfigurationError(
+            f"{given} names no table of the lake: "
+            + (f"its catalog {catalog} has no schema {schema}" if layer else f"it has no catalog {catalog}"),
+            where=f"LAKEHOUSE_CATALOGS={self.catalogs}",
+            state="nothing was read or written",
+            next_command=f"name it as bronze.{name}; or add {entry} to LAKEHOUSE_CATALOGS",
+        )
 
     @property
     def inbox(self) -> SecretStr:

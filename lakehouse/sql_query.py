@@ -5,18 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
+from lakehouse.autoloader.outcomes.file_states import as_table, file_states
 from lakehouse.counting.data_files import DataFileMissing
 from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
 from lakehouse.extras import needing
 from lakehouse.lake import Lake
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS
+from lakehouse.sql_names import in_lake
+from lakehouse.storage.local_paths import is_local
 from lakehouse.storage.s3_errors import arrow_says_gone
+from lakehouse.table import require_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -68,6 +73,7 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
     with duckdb.connect(":memory:", config={**_CLOSED, "temp_directory": str(lake.settings.home / "sql")}) as opened:
         missing: list[str] = []
         try:
+            query = in_lake(query, lake.settings, _States(opened, lake).named)
             _require_reading(opened, query)
             missing += [name for name in _names(lake, query) if not _add(opened, lake, name)]
             opened.execute("SET TimeZone = 'UTC'")
@@ -84,6 +90,33 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
 
         with result:  # what the caller does with the rows fails by itself
             yield pa.RecordBatchReader.from_batches(result.schema, batches())
+
+
+@dataclass
+class _States:
+    """The states of files, as relations of DuckDB."""
+
+    opened: DuckDBPyConnection
+    lake: Lake
+
+    def named(self, asked: str) -> str:
+        """The relation with the states of a table's files, or of those of a checkpoint's address."""
+        lake, place, versions = self.lake, asked, {}
+        if is_local(asked):
+            raise ConfigurationError(
+                f"{asked} is on this machine, whose files are closed to queries",
+                where=_WHERE,
+                state=_NOTHING,
+                next_command=f"lakehouse files --checkpoint {asked}",
+            )
+        if "/" not in asked:
+            require_name(asked)
+            place = lake.settings.checkpoint_uri(asked)
+            commits = lake.commits_since(asked, None)
+            versions = {one.batch_id: one.version for one in commits if one.batch_id is not None}
+        name = f"states of {asked}"
+        self.opened.register(name, as_table(file_states(lake.store, place, versions=versions)))
+        return _quoted(name)
 
 
 def _names(lake: Lake, query: str) -> list[str]:
@@ -183,6 +216,7 @@ def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> Lakeh
 def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
     from lakehouse.declaration.problems import nearest  # who makes no slip waits for no declaration
 
+    lake.settings.table_name(said)
     known = lake.table_names()
     name = next((one for one in missing if one.lower().endswith(said.split(".")[-1].lower())), said)
     near = nearest(name, known) or next((one for one in known if one.split(".")[1] == name.split(".")[-1]), None)

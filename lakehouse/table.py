@@ -51,8 +51,17 @@ def require_name(given: str) -> None:
         _table_name(given)
     except ValueError as error:
         raise ConfigurationError(
-            str(error), where=given, state="nothing was read or written", next_command="write it as bronze.customers"
+            str(error), where=given, state="nothing was read or written", next_command=_written(given)
         ) from None
+
+
+def _written(given: str) -> str:
+    """How a name is to be written that is none."""
+    if given.count(".") != 2:
+        return "write it as bronze.customers"
+    catalog, schema, name = given.split(".")
+    entry = catalog if schema in LAYERS else f"{catalog}.{schema}=bronze"
+    return f"name it as bronze.{name}; or add {entry} to LAKEHOUSE_CATALOGS"
 
 
 def _as_list(given: Any) -> Any:
@@ -378,7 +387,11 @@ class Catalogue:
             f"no table {name} is declared",
             where=self.where,
             state="nothing was read or written",
-            next_command=f"name one of: {known}" if known else "lakehouse init   (writes a first lakehouse.yaml)",
+            next_command=_written(name)
+            if name.count(".") == 2
+            else f"name one of: {known}"
+            if known
+            else "lakehouse init   (writes a first lakehouse.yaml)",
         )
 
     @property

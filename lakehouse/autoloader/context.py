@@ -31,9 +31,9 @@ from lakehouse.autoloader.schema.evolve import Learner, changes
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, full_schema, infer_version
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.by_place import PlacedStore
-from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.environment import endpoint_from_environment, keys_of_profile, role_of
 from lakehouse.storage.fast_store import FastStore
-from lakehouse.storage.local_paths import LOCAL
+from lakehouse.storage.local_paths import LOCAL, cloud_of
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
@@ -88,20 +88,41 @@ class Source:
         """
         return self.endpoint or endpoint_from_environment(self.options.profile)
 
+    @cached_property
+    def server_of_files(self) -> StoreEndpoint:
+        """The same for the bucket of the load path, with the keys of the profile and the role that options name.
+
+        Raises:
+            ConfigurationError, AccessDenied, StoreUnavailable: nobody hands out keys for them.
+        """
+        options, server = self.options, self.server
+        if self.endpoint is not None and options.profile:
+            server = keys_of_profile(self.endpoint, options.profile)
+        role = role_of(
+            server, options.role_arn, options.role_external_id, options.role_session_name, options.sts_endpoint
+        )
+        return server.with_keys(server.key_source.of_role(role)) if role else server
+
+    @property
+    def _on_server(self) -> bool:
+        return self.path.bucket != LOCAL and not cloud_of(self.path.bucket)
+
     @property
     def server_of_probes(self) -> StoreEndpoint | None:
         """The same for a process that only reads files; None where those are local."""
-        return None if self.path.bucket == LOCAL else self.server
+        return self.server if self._on_server else None
 
     @cached_property
     def store(self) -> ObjectStore:
         """The object store, and this machine's disks."""
-        return PlacedStore(lambda: FastStore(self.server))
+        own = self.options.role_arn or (self.endpoint and self.options.profile)
+        others = {self.path.bucket: lambda: FastStore(self.server_of_files)} if own and self._on_server else {}
+        return PlacedStore(lambda: FastStore(self.server), others)
 
     @cached_property
     def fetcher(self) -> Fetcher:
         """For the files themselves."""
-        return fetcher_of(self.path.bucket, lambda: self.server)
+        return fetcher_of(self.path.bucket, lambda: self.server_of_files)
 
     @cached_property
     def journal_place(self) -> tuple[str, str]:
@@ -213,7 +234,8 @@ class Source:
                 )
             bucket, prefix = split_uri(location)
             with attempt(self.store, bucket, f"{prefix.rstrip('/')}/_inferring") as died:
-                survives = InferenceProbe(self.options, self.path.root, self.path.bucket, self.server_of_probes)
+                keys = self.server_of_files if self._on_server else None
+                survives = InferenceProbe(self.options, self.path.root, self.path.bucket, keys)
                 deadly = find_deadly(newest, survives) if died else []
                 version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 
 alerts = typer.Typer(help="Tell people what goes wrong, once, until it is well again: docs/alerts.md.")
 
@@ -89,7 +89,9 @@ def show(as_json: bool = Json) -> None:
 
 @alerts.command("look")
 def look(
-    tables: Annotated[list[str] | None, typer.Argument(help="layer.name of each; default: all declared")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(callback=in_lake, help="layer.name of each; default: all declared")
+    ] = None,
     as_json: bool = Json,
 ) -> None:
     """Have the doctor look at all tables and tell what it finds: for a timer, beside runs that tell themselves."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Output, Yes, command, open_table, require_declared
+from lakehouse.cli.output import Json, Output, Yes, command, in_lake, open_table, require_declared
 from lakehouse.plain_text import counted, sized
 
 if TYPE_CHECKING:
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def backup(
-    tables: Annotated[list[str] | None, typer.Argument(metavar="[TABLES]", help="layer.name of each")] = None,
+    tables: Annotated[
+        list[str] | None, typer.Argument(metavar="[TABLES]", callback=in_lake, help="layer.name of each")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="of every declared table that has a stream")] = False,
     only_list: Annotated[bool, typer.Option("--list", help="list the backups that there are; makes none")] = False,
     keep: Annotated[
@@ -87,7 +89,7 @@ def _list(out: Output, lake: Lake, names: tuple[str, ...]) -> None:
 
 
 def restore_(
-    table: Annotated[str, typer.Argument(metavar="TABLE", help="layer.name")],
+    table: Annotated[str, typer.Argument(metavar="TABLE", callback=in_lake, help="layer.name")],
     taken: Annotated[
         str | None,
         typer.Option("--from", metavar="TIME", help="name of a backup, or its beginning; default: the newest"),

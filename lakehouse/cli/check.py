@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 
 if TYPE_CHECKING:
     from lakehouse.table import Finding
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def check(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="layer.name of each; default: all but those on demand")
+        list[str] | None, typer.Argument(callback=in_lake, help="layer.name of each; default: all but those on demand")
     ] = None,
     full: Annotated[
         bool, typer.Option("--full", help="count all rows again, and hold what was kept of earlier counts against it")

@@ -6,13 +6,15 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.cli.output import Json, command, in_lake, require_declared
 
 
 def checklist(
     tables: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TABLES]", help="layer.name of each; default: all but those on demand"),
+        typer.Argument(
+            metavar="[TABLES]", callback=in_lake, help="layer.name of each; default: all but those on demand"
+        ),
     ] = None,
     max_backup_age: Annotated[str, typer.Option(help="how old the newest backup of a table may be")] = "24 hours",
     as_json: bool = Json,

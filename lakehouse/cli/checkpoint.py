@@ -15,6 +15,7 @@ from lakehouse.cli.output import (
     Yes,
     begun,
     command,
+    in_lake,
     open_own,
     open_table,
     require_declared,
@@ -30,7 +31,7 @@ checkpoint = typer.Typer(
 checkpoint.command("backup")(backup)
 checkpoint.command("restore")(restore_)
 
-StreamArgument = Annotated[str, typer.Argument(metavar="TABLE", help="layer.name")]
+StreamArgument = Annotated[str, typer.Argument(metavar="TABLE", callback=in_lake, help="layer.name")]
 
 
 @checkpoint.command("list")
@@ -264,7 +265,7 @@ def repair_(named: FilesArgument = None, yes: Yes = False, as_json: bool = Json)
 
 @checkpoint.command("restart")
 def restart(
-    table: Annotated[str, typer.Argument(help="layer.name of a table that is computed from another")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name of a table that is computed from another")],
     yes: Yes = False,
     as_json: bool = Json,
 ) -> None:

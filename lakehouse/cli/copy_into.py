@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import typer
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.cli.output import Json, Output, command
+from lakehouse.cli.output import Json, Output, command, in_lake
 
 
 def copy_into(
-    table: Annotated[str, typer.Argument(help="layer.name; made when it is missing")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name; made when it is missing")],
     path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ or /folder/ of the files")],
     format_: Annotated[str, typer.Option("--format", help=", ".join(FORMATS.names()))],
     pattern: Annotated[str | None, typer.Option(help="only files of this glob, from the folder on")] = None,
@@ -26,7 +26,10 @@ def copy_into(
     ] = None,
     as_json: bool = Json,
 ) -> None:
-    """Load files into a table, each once, in one commit: what a batch does where a stream is too much."""
+    """Load files into a table, each once, in one commit: what a batch does where a stream is too much.
+
+    LAKEHOUSE_ENGINE=local loads them in this process, without Spark.
+    """
     from lakehouse.copy_into import copy as copies
     from lakehouse.engine import connect
     from lakehouse.errors import CheckFailed, ConfigurationError
@@ -55,7 +58,8 @@ def copy_into(
         copy.check()
         lake = Lake.open(say=out.say)
         if validate is None:
-            done = copies.copy_into(connect(lake, out.say), lake, copy)
+            here = lake.settings.engine == "local"
+            done = copies.copy_into(None if here else connect(lake, out.say), lake, copy)
             _say_report(out, done)
             _require_some(len(done.files) + done.already_loaded, copy)
             return

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.cli.output import Json, Output, Yes, command
+from lakehouse.cli.output import Json, Output, Yes, command, in_lake
 from lakehouse.plain_text import counted, sized
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def init(
 
 
 def add(
-    table: Annotated[str, typer.Argument(help="layer.name of the table, such as bronze.customers")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name of the table, such as bronze.customers")],
     path: Annotated[str, typer.Argument(help="s3a://bucket/folder/ or /folder/ of its files; may have wildcards")],
     format_: Annotated[
         str | None, typer.Option("--format", help=f"{', '.join(FORMATS.names())}; default: guessed")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 
 if TYPE_CHECKING:
     from lakehouse.doctor.examining import Examination
@@ -16,7 +16,8 @@ _STYLES = {"fail": "red", "warn": "yellow", "pass": ""}
 
 def doctor(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="layer.name of each, looked at closely; default: all that are declared")
+        list[str] | None,
+        typer.Argument(callback=in_lake, help="layer.name of each, looked at closely; default: all that are declared"),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="show what is well, too")] = False,
     as_json: bool = Json,

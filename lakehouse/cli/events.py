@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 from lakehouse.plain_text import counted
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ events = typer.Typer(
     help="New files are told of by the store: switch that on and off, see how it is, receive what is told.",
     no_args_is_help=True,
 )
-Tables = Annotated[list[str] | None, typer.Argument(help="layer.name of each; default: all that read files")]
+Tables = Annotated[
+    list[str] | None, typer.Argument(callback=in_lake, help="layer.name of each; default: all that read files")
+]
 
 
 @events.command("enable")

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Yes, command, open_table
+from lakehouse.cli.output import Json, Yes, command, in_lake, open_table
 
 
 def forget(
-    table: Annotated[str, typer.Argument(help="layer.name of a table that files fill")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name of a table that files fill")],
     where: Annotated[str | None, typer.Option(help="SQL condition: the rows that it names are removed")] = None,
     duplicates: Annotated[bool, typer.Option("--duplicates", help="all but the newest copy of each key")] = False,
     already_removed: Annotated[

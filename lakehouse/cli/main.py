@@ -26,7 +26,7 @@ from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
 from lakehouse.cli.metrics import metrics
-from lakehouse.cli.output import Json, command, full_disk_told, require_declared
+from lakehouse.cli.output import Json, command, full_disk_told, in_lake, require_declared
 from lakehouse.cli.policies import policies
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
@@ -176,7 +176,8 @@ def generate(
 @app.command()
 def ingest(
     tables: Annotated[
-        list[str] | None, typer.Argument(help="layer.name of each, in order; default: all but those on demand")
+        list[str] | None,
+        typer.Argument(callback=in_lake, help="layer.name of each, in order; default: all but those on demand"),
     ] = None,
     trigger: Annotated[str, typer.Option(help="availableNow, or once: all in one batch")] = "availableNow",
     as_json: bool = Json,

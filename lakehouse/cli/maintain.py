@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Yes, command
+from lakehouse.cli.output import Json, Yes, command, in_lake
 from lakehouse.plain_text import counted, sized
 
 maintain = typer.Typer(help="Keep the tables in order; each command only says what it would do without --yes.")
 
-Tables = Annotated[list[str] | None, typer.Argument(metavar="[TABLE]...", help="layer.name; default: all in the lake")]
+Tables = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[TABLE]...", callback=in_lake, help="layer.name; default: all in the lake"),
+]
 
 
 @maintain.command("optimize")
@@ -148,7 +151,7 @@ def retention(
 
 @maintain.command("restore-version")
 def restore_version(
-    table: Annotated[str, typer.Argument(help="layer.name of a table that files fill")],
+    table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name of a table that files fill")],
     version: Annotated[int, typer.Argument(help="the version that it shall have again; lakehouse history lists them")],
     then: Annotated[
         str, typer.Option(help="tables computed from it: follow (computed again), keep (as they are)")

@@ -25,13 +25,35 @@ if TYPE_CHECKING:
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+
+def in_lake(given: Any) -> Any:
+    """Names of tables as the lake has them: ``main.bronze.orders`` is ``bronze.orders``.
+
+    Whoever looks for the table says what is wrong with a name that stays.
+    """
+    if isinstance(given, list | tuple):
+        return [in_lake(one) for one in given]
+    if not isinstance(given, str) or given.count(".") != 2 or "/" in given:
+        return given
+    from lakehouse.settings import Settings
+
+    try:
+        return Settings.load().table_name(given)
+    except ConfigurationError:
+        return given
+
+
 Json = typer.Option(False, "--json", help="print one JSON object instead of text")
 Yes = Annotated[bool, typer.Option("--yes", help="do it; without it the command only says what it would do")]
 FilesArgument = Annotated[
-    str | None, typer.Argument(metavar="[TABLE]", help="layer.name; default: the first that files fill")
+    str | None,
+    typer.Argument(metavar="[TABLE]", callback=in_lake, help="layer.name; default: the first that files fill"),
 ]
 FilesTable = Annotated[
-    str | None, typer.Option("--table", help="the table that the stream writes; default: the first that files fill")
+    str | None,
+    typer.Option(
+        "--table", callback=in_lake, help="the table that the stream writes; default: the first that files fill"
+    ),
 ]
 
 Checkpoint = Annotated[

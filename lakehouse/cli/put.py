@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, command, require_declared
+from lakehouse.cli.output import Json, command, in_lake, require_declared
 from lakehouse.errors import ConfigurationError
 from lakehouse.plain_text import counted
 
@@ -32,7 +32,10 @@ class _Upload:
 
 def put(
     files: Annotated[list[Path], typer.Argument(help="files, or folders with all that is in them")],
-    table: Annotated[str, typer.Argument(help="layer.name of a table of files, or s3a://bucket/folder/ or /folder/")],
+    table: Annotated[
+        str,
+        typer.Argument(callback=in_lake, help="layer.name of a table of files, or s3a://bucket/folder/ or /folder/"),
+    ],
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="also over objects of that name that have other content")
     ] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lakehouse.cli.output import Checkpoint, FilesTable, Json, Output, Yes, command, open_own, open_table
+from lakehouse.cli.output import Checkpoint, FilesTable, Json, Output, Yes, command, in_lake, open_own, open_table
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
@@ -218,7 +218,9 @@ def contract(
 
 @schema.command("export")
 def export(
-    named: Annotated[str, typer.Argument(metavar="TABLE", help="layer.name of any table that is there")],
+    named: Annotated[
+        str, typer.Argument(metavar="TABLE", callback=in_lake, help="layer.name of any table that is there")
+    ],
     as_json: bool = Json,
 ) -> None:
     """Print a table's present columns as a contract of the Open Data Contract Standard."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, require_declared
+from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 from lakehouse.durations import parse_duration
 from lakehouse.errors import ConfigurationError
 from lakehouse.extras import needing
@@ -25,7 +25,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def stream(
-    tables: Annotated[list[str], typer.Argument(help="layer.name of each; one query each")],
+    tables: Annotated[list[str], typer.Argument(callback=in_lake, help="layer.name of each; one query each")],
     trigger: Annotated[
         str | None,
         typer.Option(

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command
+from lakehouse.cli.output import Json, Output, command, in_lake
 from lakehouse.plain_text import sized
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lake, LakeTable
 
 _CURE = "look at its folder _delta_log: an object is missing, or is no log; put it back from a copy"
-Named = Annotated[str, typer.Argument(metavar="TABLE", help="layer.name")]
+Named = Annotated[str, typer.Argument(metavar="TABLE", callback=in_lake, help="layer.name")]
 
 
 def tables(as_json: bool = Json) -> None:

@@ -20,7 +20,7 @@ _log = logging.getLogger(__name__)
 MAX_FILES = 1000
 _OF_STREAMS = re.compile(
     r"path|badRecordsPath|singleVariantColumn|cloudFiles\.(format|schemaLocation|schemaEvolutionMode|journalLocation|"
-    r"includeExistingFiles|max(Files|Bytes)PerTrigger|allowOverwrites|backfillInterval|cleanSource.*)",
+    r"includeExistingFiles|role.*|stsEndpoint|max(Files|Bytes)PerTrigger|allowOverwrites|backfillInterval|cleanSource.*)",
     re.IGNORECASE,
 )
 

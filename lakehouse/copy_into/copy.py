@@ -21,6 +21,7 @@ from lakehouse.autoloader.files.backlog import FileFilter
 from lakehouse.autoloader.files.discovery import listed_files
 from lakehouse.autoloader.files.journal import utc_now
 from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import glob_regex, key_uri, split_uri
@@ -31,6 +32,7 @@ from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.copy_into.call import Copy, CopyReport, Validation, refused
 from lakehouse.copy_into.ledger import Attempt, CopiedFiles
+from lakehouse.copy_into.local import write_here
 from lakehouse.copy_into.reader import CopyFiles, CopyStream
 from lakehouse.declaration import read_catalogue
 from lakehouse.engine import explain
@@ -47,10 +49,15 @@ PREVIEW_ROWS = 50
 _ERRORS = 100
 
 
-def copy_into(spark: SparkSession, lake: Lake, copy: Copy) -> CopyReport:
+def copy_into(spark: SparkSession | None, lake: Lake, copy: Copy) -> CopyReport:
     """Loads the files that the table has not, in one commit.
 
     Exactly once: see ``copied``. A call that was killed has loaded all or nothing, and the next one knows which.
+
+    Args:
+        spark: The session; None loads them in this process, without a JVM.
+        lake: Where the table is.
+        copy: The call.
 
     Raises:
         ConfigurationError: the copy contradicts itself, or a stream writes the table.
@@ -59,6 +66,7 @@ def copy_into(spark: SparkSession, lake: Lake, copy: Copy) -> CopyReport:
         EngineUnavailable: the engine died; the message says why.
     """
     started = time.monotonic()
+    copy = replace(copy, table=lake.settings.table_name(copy.table))
     copy.check()
     with checkpoints.writer_of(lake, copy.table) as lease, _explained(lake, copy):
         _refuse_streamed(lake, copy.table)
@@ -100,6 +108,7 @@ def validate_copy(lake: Lake, copy: Copy, rows: int | None = None) -> Validation
     Raises:
         ConfigurationError: the copy contradicts itself.
     """
+    copy = replace(copy, table=lake.settings.table_name(copy.table))
     copy.check()
     _refuse_streamed(lake, copy.table)
     chosen, _, _ = _choose(lake, copy, CopiedFiles(lake, copy.table))
@@ -205,12 +214,18 @@ def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], lim
     return seen
 
 
-def _write(spark: SparkSession, lake: Lake, copy: Copy, target: _Target, attempt: Attempt) -> None:
+def _write(spark: SparkSession | None, lake: Lake, copy: Copy, target: _Target, attempt: Attempt) -> None:
+    mode = "addNewColumns" if target.may_grow else "failOnNewColumns"
+    if not FORMATS[copy.format.lower()].grows:  # what is new does not fit then, as what has another type
+        mode = "rescue"
+    own = {"journalLocation": attempt.uri, "schemaLocation": attempt.uri, "schemaEvolutionMode": mode}
+    told = {**copy.told, **{f"cloudFiles.{name}": value for name, value in own.items()}}
+    if spark is None:
+        write_here(lake, copy.table, target.columns, CloudFilesOptions.parse(told), attempt)
+        return
     spark.dataSource.register(CopyFiles)
     reader = spark.read.format(CopyFiles.name()).schema(target.columns)
-    mode = "addNewColumns" if target.may_grow else "failOnNewColumns"
-    own = {"journalLocation": attempt.uri, "schemaLocation": attempt.uri, "schemaEvolutionMode": mode}
-    for name, value in {**copy.told, **{f"cloudFiles.{name}": value for name, value in own.items()}}.items():
+    for name, value in told.items():
         reader = reader.option(name, value) if name != "path" else reader
     writer = reader.load(copy.path).write.format("delta").mode("append")
     for name, value in attempt.delta_options().items():

@@ -74,6 +74,10 @@ class Batch:
         said = {"epochId": self.number, "queryId": self.query_id, PLACE: place}
         return json.dumps({**said, REPLACES: True} if removes else said)
 
+    def require_held(self, opened: LakeTable, table: TableAt) -> None:
+        """Makes sure that the table has the rows of the batches before it: see ``require_not_taken_back``."""
+        require_not_taken_back(opened, self.query_id, table.name, table.uri)
+
 
 def is_committed(table: DeltaTable | None, batch: Batch, own: OwnCommits | None = None) -> bool:
     """Whether the table has the batch, or one after it; ``own`` are commits that this run knows."""
@@ -187,7 +191,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
     if is_committed(opened, batch, own):
         return False
     if own.last(opened, batch.query_id) is None:
-        require_not_taken_back(opened, batch.query_id, table.name, table.uri)
+        batch.require_held(opened, table)
     require_direct(
         opened, change.schema, change.partition_by
     )  # somebody may have changed the table while the batch was read

@@ -27,7 +27,7 @@ from lakehouse.direct.data_files import DataFile, DataFiles
 from lakehouse.direct.kept import At, Kept
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
-from lakehouse.direct.reasons import NotDirect, require_direct, why_not
+from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed, rewrite_without
 from lakehouse.errors import UnknownFieldException
 from lakehouse.lake import Lake, LakeTable
@@ -254,8 +254,6 @@ def target_of(lake: Lake, table: str, loading: Loading) -> Target:
         NotDirect: only Spark can write them.
         ConfigurationError: see ``require_direct``.
     """
-    if reason := why_not(loading.options):
-        raise NotDirect(reason)
     schema = loading.columns or schema_of(loading.options, None, lake.endpoint)
     target = Target(
         lake.settings.table_uri(table), schema, loading.added, tuple(loading.partition_by), tuple(loading.expected)

@@ -246,13 +246,11 @@ class Files(Flow):
 
     def _by_processes(self, at: At, run: Run, options: CloudFilesOptions) -> StreamReport:
         """By the local engine; from the batch on that it cannot write, by Spark."""
-        from lakehouse.direct.reasons import NotDirect, why_not
+        from lakehouse.direct.reasons import NotDirect
         from lakehouse.direct.run import run_direct
 
         loading = self.loading(options)
         try:
-            if reason := why_not(options):
-                raise NotDirect(reason)
             return run_direct(run, at.lake, at.table.name, loading)
         except NotDirect as reason:
             _log.info("%s is loaded by Spark: %s", at.table.name, reason)
@@ -283,7 +281,7 @@ class Files(Flow):
 def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> StreamReport:
     """Runs the ``cloudFiles`` stream of a table; where rows may have to go, with the writer that takes them out."""
     from lakehouse.direct.on_spark import DirectSink, written_files
-    from lakehouse.direct.reasons import NotDirect
+    from lakehouse.direct.reasons import NotDirect, why_not
     from lakehouse.direct.stream import target_of
     from lakehouse.maintenance.replay import pending_replays
     from lakehouse.streams.file_logs import CloudFilesLog
@@ -305,6 +303,8 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
             writer = ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
         elif flow.sink == "direct":
             try:
+                if reason := why_not(options):
+                    raise NotDirect(reason)
                 target = target_of(lake, table, flow.loading(options))
                 writer = DirectSink(table, uri, checkpoint, target.rows.json(), flow.partition_by)
                 return written_files(at.spark, flow.reader_options(lake.settings, table), target, writer)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from lakehouse.storage.local_paths import LOCAL
+from lakehouse.storage.local_paths import LOCAL, cloud_of
 from lakehouse.storage.local_store import LocalStore
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
@@ -15,16 +15,32 @@ class PlacedStore(ObjectStore):
 
     Args:
         remote: Makes the client of the object store when it is first needed: local paths need no keys.
+        others: The same for buckets that need another client.
     """
 
-    def __init__(self, remote: Callable[[], ObjectStore]) -> None:
-        self._make_remote, self._local = remote, LocalStore()
+    def __init__(
+        self, remote: Callable[[], ObjectStore], others: Mapping[str, Callable[[], ObjectStore]] | None = None
+    ) -> None:
+        self._make_remote, self._local, self._make_other = remote, LocalStore(), others or {}
+        self._others: dict[str, ObjectStore] = {}
 
     @cached_property
     def _remote(self) -> ObjectStore:
         return self._make_remote()
 
+    @cached_property
+    def _cloud(self) -> ObjectStore:
+        from lakehouse.storage.cloud_store import CloudStore  # few have such buckets
+
+        return CloudStore()
+
     def _of(self, bucket: str) -> ObjectStore:
+        if bucket in self._make_other:
+            if bucket not in self._others:
+                self._others[bucket] = self._make_other[bucket]()
+            return self._others[bucket]
+        if cloud_of(bucket):
+            return self._cloud
         return self._local if bucket == LOCAL else self._remote
 
     def list(self, bucket: str, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectInfo]:

@@ -58,12 +58,16 @@ def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 
 @lru_cache(maxsize=32)
 def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, process: int) -> S3Store:
     """A client is dear to make, and keeps its connections. A client from before a fork is not used after it."""
-    token = {"session_token": endpoint.session_token.get_secret_value()} if endpoint.session_token else {}
+    keys: dict[str, Any] = {
+        "access_key_id": endpoint.access_key.get_secret_value(),
+        "secret_access_key": endpoint.secret_key.get_secret_value(),
+        **({"session_token": endpoint.session_token.get_secret_value()} if endpoint.session_token else {}),
+    }
+    if endpoint.renewed is not None:
+        keys = {"credential_provider": endpoint.renewed.for_obstore()}
     return S3Store(
         bucket,
         endpoint=endpoint.url,
-        access_key_id=endpoint.access_key.get_secret_value(),
-        secret_access_key=endpoint.secret_key.get_secret_value(),
         region=endpoint.region,
         virtual_hosted_style_request=False,
         client_options={
@@ -72,7 +76,7 @@ def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, pro
             "connect_timeout": timedelta(seconds=5),
         },
         retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
-        **token,  # type: ignore[arg-type]
+        **keys,
     )
 
 

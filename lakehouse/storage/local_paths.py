@@ -15,11 +15,20 @@ from lakehouse.errors import ConfigurationError
 LOCAL = "file:"
 """The bucket of all local paths, a name that no bucket of S3 can have. A key is a path without its first slash."""
 
+CLOUDS = ("gs", "abfss")
+"""Schemes of other clouds. Their buckets begin with the scheme and a colon, as no bucket of S3 can."""
+
 PATHS = "LAKEHOUSE_PATHS"
 """Names the variable: ``dbfs:/=s3a://landing/,/Volumes/=file:///data/volumes/``."""
 
 _LOCAL = re.compile(r"file:(?://)?(?=/[^/]|/$)|(?=/)", re.DOTALL)
 _TARGET = re.compile(r"(s3[an]?://[^/]|file:/)")
+
+
+def cloud_of(bucket: str) -> str:
+    """The scheme of another cloud whose bucket that is; empty for any other bucket."""
+    scheme, colon, name = bucket.partition(":")
+    return scheme if colon and name and scheme in CLOUDS else ""
 
 
 def is_local(uri: str) -> bool:

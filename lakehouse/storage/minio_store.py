@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Any
 
 import urllib3
 from minio import Minio
@@ -36,6 +37,17 @@ class _Condition(Sse):
         return False
 
 
+def sdk_keys(endpoint: StoreEndpoint) -> dict[str, Any]:
+    """The keys as the SDK takes them."""
+    if endpoint.renewed is not None:
+        return {"credentials": endpoint.renewed.for_minio()}
+    return {
+        "access_key": endpoint.access_key.get_secret_value(),
+        "secret_key": endpoint.secret_key.get_secret_value(),
+        "session_token": endpoint.session_token.get_secret_value() if endpoint.session_token else None,
+    }
+
+
 class MinioStore:
     """``ObjectStore`` over the ``minio`` SDK; works with every S3 server that honours conditional writes.
 
@@ -62,9 +74,7 @@ class MinioStore:
         try:
             self._client = Minio(
                 endpoint.host,
-                access_key=endpoint.access_key.get_secret_value(),
-                secret_key=endpoint.secret_key.get_secret_value(),
-                session_token=endpoint.session_token.get_secret_value() if endpoint.session_token else None,
+                **sdk_keys(endpoint),
                 secure=endpoint.secure,
                 region=endpoint.region,
                 http_client=urllib3.PoolManager(timeout=timeout, maxsize=16, retries=retries),

@@ -21,6 +21,7 @@ NO_BUCKET = "NoSuchBucket"
 MISSING_CODES = ("NoSuchKey", "NoSuchVersion")
 PRECONDITION_CODES = ("PreconditionFailed", "ConditionalRequestConflict")
 DENIED_CODES = ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "Forbidden", "AllAccessDisabled")
+EXPIRED_CODES = ("ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired")
 BUSY_CODES = ("SlowDown", "InternalError", "ServiceUnavailable", "XMinioServerNotInitialized", "RequestTimeout")
 _CURES = {
     "RequestTimeTooSkewed": "set the clock of this machine",
@@ -52,6 +53,10 @@ class NotSecure(OSError):
     """No secure connection comes about."""
 
 
+class Expired(OSError):
+    """The keys were good, and are not any more."""
+
+
 class Refused(OSError):
     """The server refused, by a code that is none of those above; ``code`` has it."""
 
@@ -73,6 +78,8 @@ def of_code(code: str, message: str = "") -> OSError:
         return FileNotFoundError(code)
     if code in PRECONDITION_CODES:
         return FileExistsError(code)
+    if code in EXPIRED_CODES:
+        return Expired(code)
     return PermissionError(code) if code in DENIED_CODES else Refused(code, message)
 
 
@@ -97,6 +104,8 @@ def obstore_answers() -> Iterator[None]:
         code = code_of(body)
         if code == NO_BUCKET:
             raise NoBucket(text) from None
+        if code in EXPIRED_CODES:
+            raise Expired(code) from None
         made: type[OSError]
         match error:
             case FileNotFoundError() | oe.NotFoundError():
@@ -197,6 +206,9 @@ def error_of(error: OSError, where: str, bucket: str, *, state: str = UNKNOWN, k
             code = f" ({error})" if str(error) in DENIED_CODES else ""
             what = f"the object store refuses these credentials{code}"
             return AccessDenied(what, where=where, state=UNCHANGED, next_command=keys)
+        case Expired():
+            what, cure = f"the keys of the object store have ended ({error})", "renew them, then run the same again"
+            return StoreUnavailable(what, where=where, state=state, next_command=cure)
         case NotS3():
             cure = "see what listens at LAKEHOUSE_S3_ENDPOINT, or run the same again in a while"
             return StoreUnavailable(str(error), where=where, state=state, next_command=cure)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from lakehouse.errors import TerminalError
+from lakehouse.storage.keys import Keys, KeySource
 
 
 class BucketMissing(TerminalError):
@@ -38,6 +39,25 @@ class StoreEndpoint:
     secret_key: SecretStr
     region: str
     session_token: SecretStr | None = None
+    renewed: KeySource | None = None
+    """Who hands out keys for as long as a client lives; those above are of the time when this was made."""
+
+    @property
+    def current(self) -> StoreEndpoint:
+        """The same with keys of now, for who takes them once."""
+        if self.renewed is None:
+            return self
+        keys = self.renewed.now()
+        return replace(self, access_key=keys.access_key, secret_key=keys.secret_key, session_token=keys.session_token)
+
+    def with_keys(self, source: KeySource) -> StoreEndpoint:
+        """The same server with keys of another source, which are renewed."""
+        return replace(self, renewed=source).current
+
+    @property
+    def key_source(self) -> KeySource:
+        """Its keys as what a role is taken on with."""
+        return self.renewed or KeySource(given=Keys(self.access_key, self.secret_key, self.session_token))
 
     @property
     def host(self) -> str:
@@ -51,12 +71,13 @@ class StoreEndpoint:
 
     def deltalake_options(self) -> dict[str, str]:
         """``storage_options`` for the ``deltalake`` library."""
+        now = self.current
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": self.access_key.get_secret_value(),
-            "AWS_SECRET_ACCESS_KEY": self.secret_key.get_secret_value(),
+            "AWS_ACCESS_KEY_ID": now.access_key.get_secret_value(),
+            "AWS_SECRET_ACCESS_KEY": now.secret_key.get_secret_value(),
             "AWS_REGION": self.region,
-            **({"AWS_SESSION_TOKEN": self.session_token.get_secret_value()} if self.session_token else {}),
+            **({"AWS_SESSION_TOKEN": now.session_token.get_secret_value()} if now.session_token else {}),
             "AWS_ALLOW_HTTP": str(not self.secure).lower(),
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
         }

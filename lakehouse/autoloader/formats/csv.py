@@ -17,7 +17,7 @@ from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
 from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table, raise_if_environment
-from lakehouse.autoloader.formats.text import as_utf8, flag, values_of
+from lakehouse.autoloader.formats.text import as_utf8, flag, header_names, values_of
 
 _CHUNK_ROWS = 65_536
 
@@ -53,11 +53,7 @@ def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[_Block]:
 def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
     """Names of the columns that a header gives: Spark's, for empty and repeated ones too."""
     names = ["" if one is None or one == dialect.null else one for one in tokens]
-    lower = [name.lower() for name in names]
-    return [
-        f"_c{n}" if not name else f"{name}{n}" if lower.count(name.lower()) > 1 else name
-        for n, name in enumerate(names)
-    ]
+    return header_names(names, first=0)
 
 
 def _named_blocks(

@@ -16,7 +16,7 @@ from pyspark.sql.types import DataType, StructType
 from lakehouse.autoloader.formats.excel_values import column_of, plain, text_of, type_of
 from lakehouse.autoloader.formats.excel_workbook import Row, Workbook
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target, raise_if_environment
-from lakehouse.autoloader.formats.text import flag
+from lakehouse.autoloader.formats.text import flag, header_names
 from lakehouse.errors import ConfigurationError
 
 _CHUNK_CELLS = 1 << 18
@@ -92,13 +92,7 @@ def _chained(first: Row, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _names(header: Row) -> list[str]:
-    """Names of columns. An empty name becomes the column's place; a repeated name gets its place at its end."""
-    texts = [text_of(one) for one in header.cells]
-    lower = [one.lower() for one in texts]
-    return [
-        f"_c{n + 1}" if not name else f"{name}{n + 1}" if lower.count(name.lower()) > 1 else name
-        for n, name in enumerate(texts)
-    ]
+    return header_names([text_of(one) for one in header.cells], first=1)
 
 
 def _given_names(names: list[str], target: Target) -> list[str]:

@@ -36,7 +36,8 @@ _ERROR = re.compile(
 )
 _VALUE = re.compile(rb"<(?:\w+:)?v>([^<]*)<")
 _TEXT = re.compile(rb"<(?:\w+:)?si(?=[\s/>])")
-_SHEET = re.compile(rb"""<(?:\w+:)?sheet\s[^>]*?\b\w+:id\s*=\s*["']([^"']*)["']""")
+_SHEET = re.compile(rb"""<(?:\w+:)?sheet\s(?:[^>"']|"[^"]*"|'[^']*')*?\b\w+:id\s*=\s*["']([^"']*)["']""")
+_COMMENT = re.compile(rb"<!--.*?-->", re.DOTALL)
 _RELATION = re.compile(rb"<(?:\w+:)?Relationship\s[^>]*>")
 _OF_RELATION = re.compile(rb"""\b(Id|Target)\s*=\s*["']([^"']*)["']""")
 _ALWAYS = re.compile(r"\[content_types\]\.xml|_rels/.*|xl/(_rels/.*|(workbook|styles|sharedstrings|metadata)\.xml)")
@@ -126,7 +127,7 @@ class Package:
         return int(lengths[known].sum())
 
     def _sheet(self, number: int) -> ZipInfo:
-        ids = _SHEET.findall(b"".join(self._chunks(self._parts["xl/workbook.xml"])))
+        ids = _SHEET.findall(_COMMENT.sub(b"", b"".join(self._chunks(self._parts["xl/workbook.xml"]))))
         relations = self._parts.get("xl/_rels/workbook.xml.rels")
         targets: dict[bytes, str] = {}
         for one in _RELATION.findall(b"".join(self._chunks(relations)) if relations else b""):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,15 @@ _ALONE: dict[type[DataType], frozenset[type]] = {
 """Columns in which cells of a kind alone are values as they are."""
 
 
+_ODD_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+"""As Spark spells them."""
+
+
+def _is_whole(cell: float) -> bool:
+    """Whether it is an integer, and exact as one: NaN and what is infinite are none."""
+    return abs(cell) < _EXACT and cell == int(cell)
+
+
 def text_of(cell: Any) -> str:
     """A cell as text: whole numbers without a point, dates and times as ISO 8601 writes them."""
     if isinstance(cell, str):
@@ -34,7 +44,7 @@ def text_of(cell: Any) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, float | int):
-        return str(int(cell)) if cell == int(cell) and abs(cell) < _EXACT else repr(cell)
+        return str(int(cell)) if _is_whole(cell) else _ODD_NUMBERS.get(repr(cell), repr(cell).removesuffix(".0"))
     if isinstance(cell, timedelta):
         seconds = abs(round(cell.total_seconds()))
         sign = "-" if cell < timedelta() else ""
@@ -47,7 +57,7 @@ def plain(cell: Any) -> Any:
     if isinstance(cell, bool | str):
         return cell
     if isinstance(cell, float | int):
-        return int(cell) if cell == int(cell) and abs(cell) < _EXACT else cell
+        return int(cell) if _is_whole(cell) else cell if isfinite(cell) else text_of(cell)
     return text_of(cell)
 
 
@@ -99,7 +109,7 @@ def _native(cell: Any, wanted: DataType) -> Any:
         if isinstance(wanted, spark.DoubleType | spark.FloatType):
             return float(cell)
         bits = {"byte": 8, "short": 16, "integer": 32, "long": 64}.get(wanted.typeName())
-        if bits is None or cell != cell or abs(cell) >= _EXACT or cell != int(cell):
+        if bits is None or not _is_whole(cell):
             return None
         return int(cell) if -(1 << bits - 1) <= cell < 1 << bits - 1 else None
     if isinstance(cell, datetime):
@@ -130,7 +140,7 @@ def _kind(cell: Any) -> DataType:
     if isinstance(cell, bool):
         return spark.BooleanType()
     if isinstance(cell, float | int):
-        return spark.LongType() if cell == cell and abs(cell) < _EXACT and cell == int(cell) else spark.DoubleType()
+        return spark.LongType() if _is_whole(cell) else spark.DoubleType()
     if isinstance(cell, datetime):
         return spark.TimestampNTZType()
     return spark.DateType() if isinstance(cell, date) else spark.StringType()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import codecs
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import ROUND_HALF_UP, Context, Decimal
 from typing import IO, Any, BinaryIO
 
@@ -34,6 +35,30 @@ def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
     if text not in ("true", "false"):
         raise ConfigurationError(f"the option {name} must be true or false, not {text!r}")
     return text == "true"
+
+
+def header_names(texts: Sequence[str], *, first: int) -> list[str]:
+    """Names of columns by a header, as Spark makes them: each is there once, in any case of its letters.
+
+    An empty one is called by its place, and one that is there twice has its place at its end. Where another column is
+    called so, the place is added again: no column takes another's place.
+
+    Args:
+        texts: The header's own, in order.
+        first: The number of the first place.
+    """
+    counts = Counter(one.lower() for one in texts)
+    taken = {one for one, count in counts.items() if count == 1}
+    names = []
+    for place, text in enumerate(texts, first):
+        name = text
+        if not text or counts[text.lower()] > 1:
+            name = f"{text or '_c'}{place}"
+            while name.lower() in taken:
+                name = f"{name}_{place}"
+            taken.add(name.lower())
+        names.append(name)
+    return names
 
 
 def as_utf8(file: BinaryIO, reader: Mapping[str, str], path: str = "") -> BinaryIO:

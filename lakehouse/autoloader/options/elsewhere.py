@@ -18,7 +18,7 @@ REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environm
 _LISTS = "files are found by listing the bucket, or by events that LAKEHOUSE_EVENTS_INBOX names; no queue is named here"
 _OTHER_CLOUD = "files are read from S3 and compatible stores only, and no queue of another cloud is made or read"
 _CREDENTIAL = f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}"
-_NO_ROLE = f"it is for the services that tell of new files, and none is asked; {KEYS}"
+_NO_CATALOG = f"no Unity Catalog is asked for it: cloudFiles.roleArn names a role; {KEYS}"
 _OFF = ("false",)
 
 DATABRICKS_OPTIONS: dict[str, Elsewhere] = by_name(
@@ -41,9 +41,8 @@ DATABRICKS_OPTIONS: dict[str, Elsewhere] = by_name(
     *warned(_LISTS, "cloudFiles.fetchParallelism", "cloudFiles.pathRewrites"),
     *warned(_LISTS, "cloudFiles.queueUrl", "cloudFiles.queueName", "cloudFiles.subscription"),
     *warned("no queue or other resource is made that could carry a tag", "cloudFiles.resourceTag.*"),
-    *warned(REGION, "cloudFiles.region", "cloudFiles.stsEndpoint"),
-    *warned(_NO_ROLE, "cloudFiles.roleArn", "cloudFiles.roleExternalId", "cloudFiles.roleSessionName"),
-    *warned(_NO_ROLE, "databricks.serviceCredential"),
+    *warned(REGION, "cloudFiles.region"),
+    *warned(_NO_CATALOG, "databricks.serviceCredential"),
     *refused(_CREDENTIAL, "cloudFiles.awsAccessKey", "cloudFiles.awsSecretKey"),
     *warned(_OTHER_CLOUD, "cloudFiles.resourceGroup", "cloudFiles.subscriptionId", "cloudFiles.tenantId"),
     *warned(_OTHER_CLOUD, "cloudFiles.clientId", "cloudFiles.client", "cloudFiles.clientEmail"),

@@ -23,6 +23,7 @@ _SUPPORTED = {
     "headerRows": "`0` or `1`",
     "maxWorkbookBytes": "ours, `512m` if not given: what a workbook may take in memory",
     "operation": "`readSheet` or `listSheets`",
+    "cloudFiles.roleArn": "taken on for the files of the load path, on Amazon's store or with `cloudFiles.stsEndpoint`",
     "rowTag": "required",
     "rowValidationXSDPath": "a path of the driver and all workers; needs the extra `[xml]`",
     "recursiveFileLookup": "folders are always read with all that is below them",

@@ -31,9 +31,12 @@ from lakehouse.autoloader.options.values import (
     seconds,
     size_bytes,
     some_text,
+    web_address,
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.storage.local_paths import cloud_of
+from lakehouse.storage.role_names import NO_ROLE, role_counts
 
 METADATA = "_metadata"
 """The column that tells where a row came from."""
@@ -63,6 +66,10 @@ class CloudFilesOptions:
         partition_columns: None where they were not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
         bad_records_path: The table for records that are malformed; without one they have rows.
+        profile: Of the AWS configuration: whose keys reach the files.
+        role_arn: The role that is taken on for the files; nothing else is read or written with it.
+        role_external_id, role_session_name: What its owner is told.
+        sts_endpoint: The address of who hands out its keys; None for Amazon.
         use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
         events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
@@ -101,6 +108,10 @@ class CloudFilesOptions:
     bad_records_path: str | None = None
     journal_location: str | None = None
     profile: str | None = None
+    role_arn: str | None = None
+    role_external_id: str | None = None
+    role_session_name: str | None = None
+    sts_endpoint: str | None = None
     min_partitions: int = 2
     max_partition_bytes: int = 32 << 20
     max_decompressed_bytes: int = 8 << 30
@@ -138,7 +149,14 @@ class CloudFilesOptions:
                 reader[lower] = value.strip().lower() if lower in FLAGS else value
             elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
                 (problems if said[0] == REFUSED else notes).append(said[1])
+        notes += [
+            f"{second} is without effect: {first} is given, too, and says otherwise."
+            for first, second in _SECOND_NAMES.items()
+            if second in reader and reader[second] != reader.get(first, reader[second])
+        ]
         notes += _left_out(values)
+        if values.get("cloudFiles.roleArn") and not role_counts(values.get("cloudFiles.stsEndpoint")):
+            notes.append(f"cloudFiles.roleArn is without effect: {NO_ROLE}.")
         problems += _contradictions(values)
         if "badRecordsPath" in values:
             problems += _bad_records_problems(format_, given.get("mode", ("mode", ""))[1])
@@ -217,6 +235,10 @@ OPTIONS: tuple[Option, ...] = (
     Option("cloudFiles.journalLocation", "journal_location", place),
     Option("cloudFiles.eventsInbox", "events_inbox", inbox),
     Option("cloudFiles.profile", "profile", some_text),
+    Option("cloudFiles.roleArn", "role_arn", some_text),
+    Option("cloudFiles.roleExternalId", "role_external_id", some_text),
+    Option("cloudFiles.roleSessionName", "role_session_name", some_text),
+    Option("cloudFiles.stsEndpoint", "sts_endpoint", web_address),
     Option("minPartitions", "min_partitions", count),
     Option("cloudFiles.maxPartitionBytes", "max_partition_bytes", size_bytes),
     Option("cloudFiles.maxDecompressedBytes", "max_decompressed_bytes", size_bytes),
@@ -230,6 +252,9 @@ _FORMAT = "cloudfiles.format"
 _NAMES = frozenset(one.name.lower() for one in OPTIONS)
 _LOWER_FORMATS = frozenset(name.lower() for name in FORMATS.names())
 _ALIASES = {second.lower(): first.lower() for second, first in ALIASES.items()}
+
+_SECOND_NAMES = {"sep": "delimiter", "encoding": "charset"}
+"""Options of readers with two names, of which Spark takes the first where both are given."""
 
 _REQUIRED = {
     "cloudFiles.format": "it names what the files are, one of " + _FORMATS,
@@ -327,6 +352,9 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
     if not path:
         return
     source = SourcePath.parse(path, strict=bool(values.get("cloudFiles.useStrictGlobber")))
+    if (cloud := cloud_of(source.bucket)) and mode in ("MOVE", "DELETE"):
+        yield f"cloudFiles.cleanSource {mode}: buckets of {cloud}: are only read."
+        return
     if destination := values.get("cloudFiles.cleanSource.moveDestination"):
         bucket, folder = split_uri(destination)
         if bucket != source.bucket:

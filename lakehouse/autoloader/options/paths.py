@@ -9,11 +9,18 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.local_paths import LOCAL, PATHS, foreign, is_local, local_key, mapped
+from lakehouse.storage.local_paths import CLOUDS, LOCAL, PATHS, cloud_of, foreign, is_local, local_key, mapped
 
 _GLOB = re.compile(r"[*?\[{]")
 _QUOTED = re.compile(r'[\x00-\x20\x7f%#?"<>\\^`{|}\[\]]')
+_CLOUD_BUCKETS = {
+    "gs": re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]"),
+    "abfss": re.compile(r"[a-z0-9-]+@[a-z0-9-]+(\.[a-z0-9-]+)+"),
+}
 _SCHEMES = ("s3a", "s3", "s3n")
+HOW_TO_READ = (
+    "s3a://bucket/folder/, gs://bucket/folder/, abfss://container@account.dfs.core.windows.net/folder/ or /folder/"
+)
 HOW_TO_WRITE = "s3a://bucket/folder/ (or s3://, s3n://), or file:///folder/ or /folder/ without .."
 """What a path looks like, for messages."""
 
@@ -108,6 +115,8 @@ def split_uri(uri: str) -> tuple[str, str]:
         return LOCAL, local_key(uri)
     scheme, _, rest = uri.partition("://")
     bucket, _, key = rest.partition("/")
+    if scheme in CLOUDS and _CLOUD_BUCKETS[scheme].fullmatch(bucket):
+        return f"{scheme}:{bucket}", key
     if scheme not in _SCHEMES or not bucket:
         raise ConfigurationError(
             f"not a path of an object store or of this machine: {uri!r}",
@@ -130,6 +139,8 @@ def resolved(uri: str) -> str:
 
 def plain_uri(bucket: str, key: str) -> str:
     """The full path of an object, its key as it is: what ``split_uri`` takes."""
+    if cloud_of(bucket):
+        return f"{bucket.replace(':', '://', 1)}/{key}"
     return f"file:///{key}" if bucket == LOCAL else f"s3a://{bucket}/{key}"
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from lakehouse.autoloader.options.paths import HOW_TO_WRITE, SourcePath, glob_regex, resolved
+from lakehouse.autoloader.options.paths import HOW_TO_READ, HOW_TO_WRITE, SourcePath, glob_regex, resolved, split_uri
 from lakehouse.autoloader.options.values import some_text
 from lakehouse.errors import ConfigurationError
-from lakehouse.storage.local_paths import foreign, mapped
+from lakehouse.storage.local_paths import CLOUDS, foreign, mapped
 
 _PLACE = re.compile(r"s3[an]?://[A-Za-z0-9][A-Za-z0-9._-]*(/.*)?|file:///.*", re.DOTALL)
 _ESCAPE = re.compile("%[0-9A-Fa-f]{2}")
@@ -35,10 +35,20 @@ def table_place(text: str) -> str:
 
 
 def path(text: str) -> str:
-    """The same, with globs if wanted."""
-    found = place(text)
+    """The same, or a bucket of another cloud, which is only read; with globs if wanted."""
+    uri = mapped(text)
+    found = uri if uri.partition("://")[0] in CLOUDS else place(text)
+    if found is uri:
+        _checked_cloud(uri)
     _checked_glob(found, SourcePath.parse)
     return found
+
+
+def _checked_cloud(uri: str) -> None:
+    try:
+        split_uri(uri)
+    except ConfigurationError:
+        raise ValueError(f"write it as {HOW_TO_READ}") from None
 
 
 def inbox(text: str) -> str:

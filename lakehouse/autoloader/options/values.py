@@ -34,6 +34,14 @@ def flag(text: str) -> bool:
     return text.strip().lower() == "true"
 
 
+def web_address(text: str) -> str:
+    """An address, of https where it does not say; without a name or a password."""
+    found = text.strip() if "://" in text else f"https://{text.strip()}"
+    if not re.fullmatch(r"https?://[^\s/@?#]+/?", found):
+        raise ValueError("write an address such as https://sts.eu-central-1.amazonaws.com")
+    return found.rstrip("/")
+
+
 def overwrites(text: str) -> bool | Literal["replace"]:
     """A flag, or ``replace``."""
     if text.strip().lower() == "replace":

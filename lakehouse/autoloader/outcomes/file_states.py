@@ -216,6 +216,16 @@ def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
     return map(astuple, states)
 
 
+def as_table(states: Iterator[FileState]) -> pa.Table:
+    """The same as Arrow has them."""
+    kinds = {"STRING": pa.string(), "BIGINT": pa.int64(), "TIMESTAMP": pa.timestamp("us", "UTC")}
+    schema = pa.schema([(name, kinds[kind]) for name, kind in (one.split() for one in STATE_DDL.split(", "))])
+    columns = list(zip(*as_rows(states), strict=True)) or [()] * len(schema)
+    return pa.Table.from_arrays(
+        [pa.array(values, one.type) for values, one in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
 def _after_replay(before: FileState, replay: FileState) -> FileState:
     if replay.commit_time is None or before.ingestion_state == State.REPLACED:
         return before  # it waits; or a newer version came after it

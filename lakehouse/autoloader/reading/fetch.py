@@ -192,13 +192,13 @@ class Fetcher:
         import urllib3
         from minio import Minio
 
+        from lakehouse.storage.minio_store import sdk_keys
+
         if self._sdk is None:
             one = self._endpoint
             self._sdk = Minio(
                 one.host,
-                one.access_key.get_secret_value(),
-                one.secret_key.get_secret_value(),
-                session_token=one.session_token.get_secret_value() if one.session_token else None,
+                **sdk_keys(one),
                 secure=one.secure,
                 region=one.region,
                 # tried again above, as all else is

@@ -15,7 +15,7 @@ from lakehouse.autoloader.options.paths import key_uri
 from lakehouse.autoloader.reading.fetch import Changed, Fetcher, Vanished
 from lakehouse.errors import StoreUnavailable
 from lakehouse.storage.local_listing import info_of
-from lakehouse.storage.local_paths import LOCAL
+from lakehouse.storage.local_paths import LOCAL, cloud_of
 from lakehouse.storage.local_store import explanation, opened
 from lakehouse.storage.store import StoreEndpoint
 
@@ -78,6 +78,10 @@ class LocalFetcher(Fetcher):
 
 def fetcher_of(bucket: str, server: Callable[[], StoreEndpoint]) -> Fetcher:
     """The fetcher of a bucket's files; ``server`` is asked for only where they are not local."""
+    if cloud_of(bucket):
+        from lakehouse.autoloader.reading.fetch_cloud import CloudFetcher  # few have such buckets
+
+        return CloudFetcher(bucket)
     return LocalFetcher() if bucket == LOCAL else Fetcher(server(), bucket)
 
 

@@ -9,6 +9,7 @@ from killed_calls import run_and_die, run_together
 from lakehouse.autoloader.files.discovery import discover
 from lakehouse.autoloader.files.journal import Journal, utc_now
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
+from lakehouse.errors import AccessDenied
 from lakehouse.storage.local_store import LocalStore
 
 
@@ -98,3 +99,33 @@ def test_discoverers_in_several_processes_give_each_file_one_number(landing):
     landing.discover()
     landing.assert_each_once()
     assert len(landing.numbered()) == 75
+
+
+def test_a_journal_in_a_folder_that_may_not_be_written_is_an_error_and_loses_no_file(landing):
+    landing.land("a")
+    landing.discover()
+    landing.land("b")
+    state = landing.path / "journal"
+    folders = [one for one in (state, *state.rglob("*")) if one.is_dir()]
+    for above in landing.path.parents:  # pytest keeps its folders for their owner
+        if not above.stat().st_mode & 0o001:
+            above.chmod(0o755)
+    landing.path.chmod(0o755)
+    for one in folders:
+        one.chmod(0o555)
+
+    def discover_as_nobody():
+        if os.geteuid() == 0:
+            os.setuid(65534)
+        try:
+            landing.discover()
+            return 0
+        except AccessDenied as error:
+            return 1 if "/journal/" in error.where else 2
+
+    assert run_together(discover_as_nobody) == [1]
+    for one in folders:
+        one.chmod(0o755)
+    assert [name for _, name in landing.numbered()] == ["a"]
+    landing.discover()
+    landing.assert_each_once()

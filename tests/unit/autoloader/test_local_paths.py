@@ -124,7 +124,7 @@ def test_a_setting_that_says_no_place_is_an_error(monkeypatch, said):
 
 def test_a_path_of_another_store_says_how_its_files_are_found():
     assert "LAKEHOUSE_PATHS=dbfs:/=s3a://bucket/" in problem(path="dbfs:/mnt/in")
-    assert "LAKEHOUSE_PATHS=gs:/=s3a://bucket/" in problem(path="gs://bucket/in")
+    assert "LAKEHOUSE_PATHS=wasbs:/=s3a://bucket/" in problem(path="wasbs://bucket/in")
 
 
 def test_each_file_is_loaded_once_by_whoever_goes_on(local):

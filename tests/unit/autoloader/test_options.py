@@ -88,7 +88,7 @@ def test_paths(path):
     assert parse(path=path).path == path
 
 
-@pytest.mark.parametrize("path", ["", "data", "file://h/x", "s3a://", "s3a:///x", "hdfs://b/x", "abfss://c@a/x"])
+@pytest.mark.parametrize("path", ["", "data", "file://h/x", "s3a://", "s3a:///x", "hdfs://b/x", "wasbs://c@a/x"])
 def test_other_places_are_no_paths(path):
     assert "must be on the object store" in problem(path=path)
     assert "must be on the object store" in problem(cloudFiles_schemaLocation=path)
@@ -273,6 +273,18 @@ def test_an_option_that_has_no_prefix_is_taken_with_one():
         "cloudFiles.pathGlobFilter is taken as pathGlobFilter: that option has no cloudFiles. before it.",
     )
     assert "given twice, in different spellings" in problem(pathGlobFilter="a", cloudFiles_pathGlobFilter="b")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "values"), [("sep", "delimiter", ",;"), ("encoding", "charset", ["utf-8", "ascii"])]
+)
+def test_of_two_names_of_an_option_of_a_reader_the_first_counts_as_in_spark_and_that_is_said(first, second, values):
+    one, other = values
+    for said in ({first: one, second: other}, {second: other, first: one}):
+        options = parse(cloudFiles_format="csv", **said)
+        assert options.notes == (f"{second} is without effect: {first} is given, too, and says otherwise.",)
+    assert parse(cloudFiles_format="csv", **{first: one, second: one}).notes == ()
+    assert parse(cloudFiles_format="csv", **{second: other}).notes == ()
 
 
 def test_second_names_of_options():
