@@ -63,7 +63,7 @@ class House:
         config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
         if soon:
             config["run_monitoring"] |= {"poll_interval_seconds": 5, "free_slots_after_run_end_seconds": 5}
-        config["run_monitoring"]["start_timeout_seconds"] = _PATIENCE_SECONDS
+        config["run_monitoring"]["start_timeout_seconds"] = _PATIENCE_SECONDS // 2
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(config))
         self.environment = {**os.environ, **self.world.environment, "DAGSTER_HOME": str(self.home)}
         self.environment["DAGSTER_GRPC_TIMEOUT_SECONDS"] = str(_PATIENCE_SECONDS)  # of a machine that has other work
