@@ -46,6 +46,7 @@ class House:
         lake: An empty lake.
         folder: Where declaration, definitions and instance are.
         soon: Whether the daemon looks often at what has ended; else as the project's ``dagster.yaml`` says.
+            A run may take long to begin in any case.
     """
 
     def __init__(self, lake, folder, *, soon=True):
@@ -62,8 +63,10 @@ class House:
         config = yaml.safe_load((ROOT / "dagster.yaml").read_text())
         if soon:
             config["run_monitoring"] |= {"poll_interval_seconds": 5, "free_slots_after_run_end_seconds": 5}
+        config["run_monitoring"]["start_timeout_seconds"] = _PATIENCE_SECONDS // 2
         (self.home / "dagster.yaml").write_text(yaml.safe_dump(config))
         self.environment = {**os.environ, **self.world.environment, "DAGSTER_HOME": str(self.home)}
+        self.environment["DAGSTER_GRPC_TIMEOUT_SECONDS"] = str(_PATIENCE_SECONDS)  # of a machine that has other work
         self.instance = dg.DagsterInstance.from_config(str(self.home))
         self.landed, self._servers = 0, None
 
