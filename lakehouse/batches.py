@@ -20,8 +20,9 @@ from deltalake import CommitProperties, write_deltalake
 from deltalake.exceptions import DeltaError
 
 from lakehouse.declaration import read_catalogue
+from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake, metadata_of, open_table
+from lakehouse.lake import Lake, open_table
 from lakehouse.settings import Settings
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress, OnBatch

@@ -21,7 +21,7 @@ from lakehouse.settings import LAYERS
 from lakehouse.sql_names import in_lake
 from lakehouse.storage.local_paths import is_local
 from lakehouse.storage.s3_errors import arrow_says_gone
-from lakehouse.table import require_name
+from lakehouse.table_names import require_name
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.settings import LAYERS, Length
+from lakehouse.settings import Length
+from lakehouse.table_names import written
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -32,38 +33,6 @@ SAMPLE_ROWS = 20
 T = TypeVar("T")
 
 
-def _table_name(given: str) -> str:
-    layer, _, name = given.partition(".")
-    if layer not in LAYERS:
-        raise ValueError(f"{given!r} is no table name: it has to begin with {', '.join(one + '.' for one in LAYERS)}")
-    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name):
-        raise ValueError(f"{given!r} is no table name: after the layer, letters, digits and _ are allowed")
-    return given
-
-
-def require_name(given: str) -> None:
-    """Makes sure that a text names a table.
-
-    Raises:
-        ConfigurationError: it does not.
-    """
-    try:
-        _table_name(given)
-    except ValueError as error:
-        raise ConfigurationError(
-            str(error), where=given, state="nothing was read or written", next_command=_written(given)
-        ) from None
-
-
-def _written(given: str) -> str:
-    """How a name is to be written that is none."""
-    if given.count(".") != 2:
-        return "write it as bronze.customers"
-    catalog, schema, name = given.split(".")
-    entry = catalog if schema in LAYERS else f"{catalog}.{schema}=bronze"
-    return f"name it as bronze.{name}; or add {entry} to LAKEHOUSE_CATALOGS"
-
-
 def _as_list(given: Any) -> Any:
     return [given] if isinstance(given, str) else given
 
@@ -72,7 +41,6 @@ def _as_reaction(given: Any) -> Any:
     return "warn" if given == "drop" else given  # what comes after leaves duplicates out by itself
 
 
-TableName = Annotated[str, AfterValidator(_table_name)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...])]
 """Names of columns: a list, or a single name."""
 Duration = Length
@@ -387,7 +355,7 @@ class Catalogue:
             f"no table {name} is declared",
             where=self.where,
             state="nothing was read or written",
-            next_command=_written(name)
+            next_command=written(name)
             if name.count(".") == 2
             else f"name one of: {known}"
             if known

@@ -14,9 +14,10 @@ from deltalake.exceptions import DeltaError
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.declaration import read_catalogue
+from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.flows.files import Files
-from lakehouse.lake import Lake, metadata_of
+from lakehouse.lake import Lake
 from lakehouse.maintenance.cleanup import Chosen, Cleanup, cleanup
 from lakehouse.maintenance.optimize import Optimized, Thresholds, optimize
 from lakehouse.maintenance.orphans import Orphan, orphans, remove
@@ -24,7 +25,8 @@ from lakehouse.maintenance.positions import place_of, readers
 from lakehouse.maintenance.retention import Expired, expire
 from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
 from lakehouse.settings import Settings
-from lakehouse.table import Catalogue, require_name
+from lakehouse.table import Catalogue
+from lakehouse.table_names import require_name
 
 if TYPE_CHECKING:
     from lakehouse.maintenance.versions import TakenBack

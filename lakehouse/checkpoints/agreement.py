@@ -17,9 +17,10 @@ from urllib.parse import unquote, urlsplit
 from deltalake import DeltaTable
 
 from lakehouse.checkpoints.taken_back import content, last_batch
+from lakehouse.delta_commit import EMPTIED, batch_of, metadata_of
 from lakehouse.engine import end_writes, engine_in_use
 from lakehouse.errors import TerminalError
-from lakehouse.lake import EMPTIED, Lake, LakeTable, batch_of, metadata_of
+from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage import Lease, ObjectMissing, Takeover, hold_lease
 
 

@@ -9,7 +9,8 @@ from typing import Any
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointMismatch, CheckpointState
 from lakehouse.checkpoints.spark_log import SparkLog
-from lakehouse.lake import EMPTIED, PLACE, Lake, LakeTable, metadata_of
+from lakehouse.delta_commit import EMPTIED, PLACE, metadata_of
+from lakehouse.lake import Lake, LakeTable
 
 Offset = dict[str, Any]
 

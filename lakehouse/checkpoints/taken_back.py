@@ -11,7 +11,7 @@ from typing import Any
 
 from deltalake import DeltaTable
 
-from lakehouse.lake import batch_of
+from lakehouse.delta_commit import batch_of
 
 _RESTORE = "RESTORE"
 _LOOKS = (1, 20, None)  # mostly the newest commit is the stream's own

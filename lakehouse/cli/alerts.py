@@ -65,15 +65,13 @@ def show(as_json: bool = Json) -> None:
                 out.line(f"{owner}: {catalogue.alerts.owners[owner]} is not set", style="yellow")
         if not channels.every():
             out.line("no channel is named: nobody is told. Set LAKEHOUSE_ALERTS, then: lakehouse alerts test")
-        found = sorted([*state.open.values(), *home.open.values()], key=lambda one: one.since)
-        for known in found:
+        for known in (found := sorted([*state.open.values(), *home.open.values()], key=lambda one: one.since)):
             out.line(f"{known.alert.title}, since {known.since}, found {known.times:,} times: {known.alert.what}")
             if known.alert.command:
                 out.line(f"      run: {known.alert.command}", style="yellow")
         if channels.every() and not found:
             out.line("nothing is wrong that was told")
-        waiting = [*state.outbox, *home.outbox]
-        for message in waiting:
+        for message in (waiting := [*state.outbox, *home.outbox]):
             out.line(f"not delivered to {message.channel} ({message.tries} tries): {message.title}", style="red")
         out.result(
             {

@@ -100,7 +100,7 @@ def add(
     from lakehouse.declaration.problems import shown
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
-    from lakehouse.table import require_name
+    from lakehouse.table_names import require_name
 
     with command(as_json) as out:
         settings = Settings.load()

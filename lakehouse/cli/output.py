@@ -163,7 +163,7 @@ def require_declared(settings: Settings, named: str) -> Table:
         ConfigurationError: it is no name of a table, or nobody declared it.
     """
     from lakehouse.declaration import read_catalogue
-    from lakehouse.table import require_name
+    from lakehouse.table_names import require_name
 
     require_name(named)
     return read_catalogue(settings)[named]

@@ -89,7 +89,7 @@ def history(
 
 
 def _version(entry: dict[str, Any]) -> dict[str, Any]:
-    from lakehouse.lake import metadata_of
+    from lakehouse.delta_commit import metadata_of
 
     said, metrics = metadata_of(entry), entry.get("operationMetrics") or {}
 

@@ -21,8 +21,9 @@ from lakehouse.autoloader.options.paths import plain_uri, split_uri
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.copy_into.reader import STREAM, read_plan, write_plan
+from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake, metadata_of
+from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo, ObjectMissing
 
 APP_ID = "lakehouse.copy_into.copy"

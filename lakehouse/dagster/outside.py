@@ -24,7 +24,8 @@ from lakehouse.dagster.names import key_of
 from lakehouse.dagster.records import markdown
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.dagster.schema_metadata import origins, versions_of
-from lakehouse.lake import Commit, Lake
+from lakehouse.delta_commit import Commit
+from lakehouse.lake import Lake
 from lakehouse.plain_text import counted
 from lakehouse.storage.delta_paths import commit_uri
 from lakehouse.table import Catalogue, Table

@@ -13,7 +13,8 @@ from lakehouse.declaration.nodes import Mapped, Node, Scalar
 from lakehouse.declaration.problems import Problems, meant, nearest
 from lakehouse.declaration.values import Lines, Values
 from lakehouse.settings import LAYERS
-from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Retention, Table, TableName
+from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Retention, Table
+from lakehouse.table_names import TableName
 
 _NAME = TypeAdapter(TableName)
 _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")

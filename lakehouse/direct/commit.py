@@ -19,13 +19,14 @@ from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.agreement import require_not_taken_back
+from lakehouse.delta_commit import PLACE, REPLACES, batch_of
 from lakehouse.delta_log import CHECKPOINT_INTERVAL
 from lakehouse.direct.data_files import DataFile
 from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import PLACE, REPLACES, LakeTable, batch_of, open_table, paths_of
+from lakehouse.lake import LakeTable, open_table, paths_of
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from lakehouse.errors import ConfigurationError, TerminalError
 
 if TYPE_CHECKING:
-    from lakehouse.lake import Commit, Lake
+    from lakehouse.delta_commit import Commit
+    from lakehouse.lake import Lake
     from lakehouse.table import At, Table
 
 

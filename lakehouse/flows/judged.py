@@ -10,7 +10,8 @@ from pydantic import Field, model_validator
 from lakehouse.autoloader.lineage import PROCESSING_TIME, is_invalid
 from lakehouse.durations import spark_interval
 from lakehouse.flows.files import Files
-from lakehouse.table import Catalogue, Declared, Duration, Flow, TableName
+from lakehouse.table import Catalogue, Declared, Duration, Flow
+from lakehouse.table_names import TableName
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -139,7 +139,7 @@ def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
 
 def _last(at: At, target: LakeTable) -> dict[str, Any] | None:
     """What the newest commit of this flow says of itself; None when the table was emptied since, or it is forgotten."""
-    from lakehouse.lake import EMPTIED, metadata_of
+    from lakehouse.delta_commit import EMPTIED, metadata_of
 
     for entry in target.history():
         said = metadata_of(entry)
@@ -188,7 +188,7 @@ def hand_on(at: At, run: Run, flow: Computed) -> StreamReport:
 def _is_nobody_elses(at: At) -> None:
     """A table without a checkpoint that a stream wrote is refused by ``run_stream``."""
     from lakehouse.checkpoints import agreement as checkpoints
-    from lakehouse.lake import EMPTIED, metadata_of
+    from lakehouse.delta_commit import EMPTIED, metadata_of
 
     target = at.lake.delta(at.table.name)
     if target is None or checkpoints.read_checkpoint(at.lake, at.table.name) is not None:

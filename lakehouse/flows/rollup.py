@@ -9,7 +9,8 @@ from pydantic import Field, model_validator
 
 from lakehouse.autoloader.lineage import LINEAGE
 from lakehouse.flows.following import refused
-from lakehouse.table import CHECKS, At, Check, Flow, TableName
+from lakehouse.table import CHECKS, At, Check, Flow
+from lakehouse.table_names import TableName
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame

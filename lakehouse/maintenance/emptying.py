@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.delta_commit import EMPTIED
 from lakehouse.errors import TerminalError
-from lakehouse.lake import EMPTIED, Lake
+from lakehouse.lake import Lake
 from lakehouse.plain_text import sized
 from lakehouse.storage.delta_paths import commit_uri
 

@@ -16,7 +16,8 @@ from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.outcomes.file_states import FileState
 from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.state import State, read_state, state_folder, write_state
-from lakehouse.lake import FORGOTTEN, Lake, metadata_of
+from lakehouse.delta_commit import FORGOTTEN, metadata_of
+from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
 
 _NAME, _SEQUENCE, _ROWS = "files", "sequence", "rows"

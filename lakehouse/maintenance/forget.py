@@ -15,8 +15,9 @@ from lakehouse.autoloader.lineage import RECORD, SEQUENCE
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.errors import ConfigurationError, LakehouseError
-from lakehouse.lake import FORGOTTEN, Lake
+from lakehouse.lake import Lake
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
 from lakehouse.streams.transaction import merge
 

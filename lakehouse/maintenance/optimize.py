@@ -17,8 +17,9 @@ from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
-from lakehouse.lake import Lake, LakeTable, metadata_of
+from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.positions import alone
 from lakehouse.storage.delta_paths import commit_uri
 

@@ -25,8 +25,9 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
 from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.delta_commit import EMPTIED, FORGOTTEN, metadata_of
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import EMPTIED, FORGOTTEN, Lake, LakeTable, metadata_of, paths_of
+from lakehouse.lake import Lake, LakeTable, paths_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
 from lakehouse.plain_text import counted

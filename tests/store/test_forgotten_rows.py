@@ -8,9 +8,9 @@ from deltalake import CommitProperties
 from store.local_world import TABLE, LocalWorld
 from store.test_upkeep import load, stand
 
+from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.flows.following import RowsRemoved, may_leave_out_changes
 from lakehouse.flows.latest import Latest
-from lakehouse.lake import FORGOTTEN
 from lakehouse.table import Table
 
 

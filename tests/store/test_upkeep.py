@@ -16,8 +16,8 @@ from store.local_world import TABLE, LocalWorld
 
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.counting.data_files import DataFiles
+from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.errors import ConfigurationError, LeaseHeld
-from lakehouse.lake import FORGOTTEN
 from lakehouse.maintenance import versions
 from lakehouse.maintenance.optimize import Thresholds
 from lakehouse.maintenance.positions import alone, place_of

@@ -6,7 +6,8 @@ from lakehouse.cli.output import in_lake as named_in_lake
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
 from lakehouse.sql_names import in_lake
-from lakehouse.table import Catalogue, require_name
+from lakehouse.table import Catalogue
+from lakehouse.table_names import require_name
 
 CATALOGS = "lakehouse,main,prod.sales=silver"
 

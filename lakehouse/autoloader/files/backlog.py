@@ -99,9 +99,7 @@ class Backlog:
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The stream's files in a range; the same at every call."""
-        for one in self._journal.files(after, upto):
-            if self._takes(one):
-                yield one
+        return filter(self._takes, self._journal.files(after, upto))
 
     def batch(self, after: int, upto: int) -> list[FileVersion]:
         """The files of a range as one batch reads them. Rows that several entries stand for are read once."""

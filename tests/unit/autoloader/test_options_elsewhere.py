@@ -58,7 +58,7 @@ def test_a_base_path_is_harmless_where_no_partition_folder_stands_between_it_and
 VALUES = {
     "mode": "FAILFAST",
     "encoding": "UTF-8",
-    "charset": "latin1",
+    "charset": "UTF-8",
     "lineSep": "\n",
     "locale": "en-US",
     "skipRows": "2",
