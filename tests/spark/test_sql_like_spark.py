@@ -52,9 +52,7 @@ EXPRESSIONS = [
         "x",
         "-i",
         "-x",
-        "i + 1",
         "i - l",
-        "b * b",
         "x * 2",
         "x + i",
         "x - 1.5",
@@ -235,7 +233,9 @@ PATTERNS = ["yyyy-MM-dd HH:mm:ss", "yyyy-MM-dd'T'HH:mm:ss", "yyyy-MM-dd", "dd/MM
 def test_the_time_of_a_row_is_read_from_text_as_spark_reads_it(spark, pattern):
     rows = pa.table({"text": TEXTS})
     frame = spark.createDataFrame(rows).selectExpr(f'try_to_timestamp(text, "{pattern}") AS at')
-    versions = Versions(rows.schema, Believed(when=When("text", pattern, "UTC", date(1, 1, 1), timedelta(days=10**6))))
+    versions = Versions(
+        rows.schema, Believed(when=When("text", pattern, "UTC", date(1, 1, 1), timedelta(days=3_000_000)))
+    )
     told = [row["event_time"] for batch in rows.to_batches() for row in versions.of(batch).to_pylist()]
     believed = [one for one in frame.toArrow()["at"].to_pylist() if one is not None]
     assert list(map(text, told)) == list(map(text, believed))
