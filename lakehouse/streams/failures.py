@@ -17,6 +17,7 @@ _STORE_GONE = re.compile(
     r"|java\.net\.(ConnectException|SocketException|SocketTimeoutException|UnknownHostException|NoRouteToHostException)"
 )
 _SOURCE_CHANGED = re.compile(r"DELTA_SOURCE_(TABLE_)?IGNORE_(CHANGES|DELETE)")
+_OTHER_WRITER = re.compile(r"CONCURRENT_STREAM_LOG_UPDATE|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)")
 _WORKER_LATE = re.compile(r"Python worker failed to connect back")
 _CONNECT_GONE = re.compile(r"StatusCode\.UNAVAILABLE|INVALID_HANDLE\.SESSION|RPC on closed channel")
 
@@ -85,6 +86,13 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             where=where,
             state=_STATE,
             next_command="run the same again: it begins anew where that is needed",
+        )
+    if _OTHER_WRITER.search(text):  # leases kept neither out: the other one's was taken for left
+        return TransientError(
+            f"another writer of {table} was faster: {first_lines(text)}",
+            where=where,
+            state=_STATE,
+            next_command="run the same again; of two writers one goes on, and no batch is there twice",
         )
     log = "" if remote else f"   (Spark's log: {spark_log(lake.settings)})"
     return StreamFailed(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import SecretStr
 
-from lakehouse.errors import EngineUnavailable, StreamFailed
+from lakehouse.errors import EngineUnavailable, StreamFailed, TransientError
 from lakehouse.streams.failures import SourceChanged, explained
 
 TEXTS = {
@@ -14,6 +14,11 @@ TEXTS = {
         "its machine is busy",
     ),
     "[DELTA_SOURCE_IGNORE_DELETE] Detected deleted data": (SourceChanged, "were changed or taken out"),
+    "[STREAM_FAILED] [CONCURRENT_STREAM_LOG_UPDATE] Multiple streaming jobs detected for 5.": (
+        TransientError,
+        "another writer of bronze.t was faster",
+    ),
+    "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Files were added to the root": (TransientError, "was faster"),
     "[DIVIDE_BY_ZERO] Division by zero.": (StreamFailed, "DIVIDE_BY_ZERO"),
 }
 

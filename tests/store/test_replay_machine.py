@@ -55,6 +55,7 @@ def test_each_stream_holds_what_it_must_whatever_happens(lake):
 
 
 @pytest.mark.soak("500 more orders of events")
+@pytest.mark.timeout(3000)
 def test_each_stream_holds_what_it_must_in_many_orders_of_events(lake):
     search(lake, 500)
 
