@@ -241,6 +241,9 @@ class Lake:
         """Commits newer than ``version`` (None: all that the log has), oldest first; or only the ``last`` of them.
 
         ``newest`` is the newest version, where it is known.
+
+        Raises:
+            TableUnreadable: the log cannot be read.
         """
         newest, uri = self.version(table) if newest is None else newest, self.settings.table_uri(table)
         if newest is None:
@@ -250,9 +253,13 @@ class Lake:
             limit = min(limit, last)
         if limit <= 0:
             return []
-        if limit <= _MOST_SINGLE_COMMITS:
-            entries = commit_entries(self.store, uri, newest - limit + 1, newest)
-        else:  # deltalake reads many at a time
+        try:
+            entries = (
+                commit_entries(self.store, uri, newest - limit + 1, newest) if limit <= _MOST_SINGLE_COMMITS else None
+            )
+        except ValueError:  # a commit is damaged
+            entries = None
+        if entries is None:  # deltalake reads many at a time, and says what is wrong with a log
             opened = self.delta(table)
             entries = opened.history(limit) if opened else []
         return [commit_of(one, partial(takes_rows_out, self.store, uri, one["version"])) for one in reversed(entries)]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.lineage import FILE, RECORD
@@ -134,13 +133,15 @@ class _Comparison:
         import pyarrow as pa
         import pyarrow.compute as pc
 
+        from lakehouse.counting.hashes import comparable
+
         sides = pa.concat_tables([versions, kept])
         if not sides.num_rows:
             return 0, 0, []
         places = _dense(sides, self._order)
         one, none = pa.scalar(1, pa.int64()), pa.scalar(0, pa.int64())
         sent = pa.concat_arrays([pa.repeat(one, versions.num_rows), pa.repeat(none, kept.num_rows)])
-        each = pa.table({str(number): _comparable(sides[name]) for number, name in enumerate(self._fields)})
+        each = pa.table({str(number): comparable(sides[name]) for number, name in enumerate(self._fields)})
         keys = [str(self._fields.index(name)) for name in self._key]
         each = each.append_column(_PLACE, places).append_column(_SENT, sent)
         each = each.append_column(_KEPT, pc.subtract(1, sent))
@@ -202,19 +203,3 @@ def _dense(rows: pa.Table, order: Sequence[str]) -> pa.Array:
     places = np.empty(rows.num_rows, np.int64)
     places[ranked.to_numpy()] = np.cumsum(new)
     return pa.array(places)
-
-
-def _comparable(values: pa.ChunkedArray) -> pa.Array:
-    """The values so that equal ones group together: what is nested as text."""
-    import pyarrow as pa
-
-    from lakehouse.counting.hashes import plain
-
-    if not pa.types.is_nested(values.type):
-        return plain(values)
-    return pa.array(list(_texts(values)), pa.string())
-
-
-def _texts(values: pa.ChunkedArray) -> Iterator[str | None]:
-    for value in values.to_pylist():
-        yield None if value is None else json.dumps(value, default=repr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,6 +31,13 @@ def plain(values: pa.Array) -> pa.Array:
     zero = pa.scalar(0.0, values.type)
     values = pc.if_else(pc.equal(values, zero), zero, values)
     return pc.if_else(pc.is_nan(values), pa.scalar(float("nan"), values.type), values)
+
+
+def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The values so that equal ones group together: what is nested as text."""
+    if not pa.types.is_nested(values.type):
+        return plain(values)
+    return pa.array([None if one is None else json.dumps(one, default=repr) for one in values.to_pylist()], pa.string())
 
 
 def hashes_of(columns: Sequence[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:

@@ -18,14 +18,18 @@ from deltalake.exceptions import DeltaError
 from pyspark.sql.types import StructType
 
 from lakehouse.arrow_sql.aggregates import Groups
+from lakehouse.autoloader.lineage import LINEAGE
 from lakehouse.checkpoints.delta_offsets import Place
 from lakehouse.counting.data_files import DataFiles, OnlySpark
+from lakehouse.counting.hashes import comparable
 from lakehouse.direct.commit import Batch
 from lakehouse.direct.delta_source import Offset, offset_at, require_same_table
 from lakehouse.direct.following import HOOKS, FollowingStream, opened_or_made
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.lake import Lake, LakeTable
 
+_MOST_COMPARED = 500_000
+"""Changed rows that are held in memory, to find those that changed nothing."""
 MOST_PARTS = 1_000
 """Parts that a commit names one by one; where more have changed, the whole table is computed anew."""
 _CHANGE = ("_change_type", "_commit_version")
@@ -141,6 +145,9 @@ class RollupStream(FollowingStream):
 def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tuple[set[Any], int]:
     """The parts of the rows that some commits changed, before and after; and how many rows those commits tell of.
 
+    What a commit left as it was it took out and put in again: a row that was sent again unchanged, or was only written
+    into another data file. Such rows cancel each other; but for very many, whose parts all count as changed.
+
     Args:
         files: The table that is rolled up; it has a change data feed.
         groups: Of its rows.
@@ -150,16 +157,29 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
     Raises:
         OnlySpark: the feed cannot be read here.
     """
-    found: set[Any] = set()
     if first > last:
-        return found, 0
-    columns, read = groups.part_columns, 0
+        return set(), 0
+    fields = [name for name in files.schema.names if name not in LINEAGE]
+    names = list(dict.fromkeys((*fields, *groups.part_columns)))
+    images: list[pa.RecordBatch] = []
+    found: set[Any] = set()
+    read = 0
     try:
-        feed = pa.RecordBatchReader.from_stream(files.opened.load_cdf(first, last, columns=[*columns, *_CHANGE]))
+        feed = pa.RecordBatchReader.from_stream(files.opened.load_cdf(first, last, columns=[*names, *_CHANGE]))
         for batch in feed:
-            read += batch.num_rows
-            rows = batch.select(columns).cast(files.columns(columns))
-            found.update(pc.unique(groups.part_of(rows)).to_pylist())
+            rows = batch.select(names).cast(files.columns(names))
+            read += rows.num_rows
+            parts = groups.part_of(rows)
+            if read > _MOST_COMPARED:
+                found.update(pc.unique(parts).to_pylist())
+                continue
+            new = pc.is_in(batch[_CHANGE[0]].cast(pa.string()), value_set=pa.array(["insert", "update_postimage"]))
+            columns = [parts, pc.if_else(new, 1, -1), batch[_CHANGE[1]], *(comparable(rows[name]) for name in fields)]
+            images.append(pa.RecordBatch.from_arrays(columns, [str(number) for number in range(len(columns))]))
+        if images:
+            by = [name for name in images[0].schema.names if name != "1"]
+            whole = pa.Table.from_batches(images).group_by(by, use_threads=False).aggregate([("1", "sum")])
+            found.update(pc.unique(whole.filter(pc.not_equal(whole["1_sum"], 0))["0"]).to_pylist())
     except (DeltaError, pa.ArrowException) as error:
         raise OnlySpark(f"the change data feed cannot be read here: {str(error).splitlines()[0][:200]}") from error
     return found, read

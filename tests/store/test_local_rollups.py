@@ -194,6 +194,19 @@ def test_only_parts_whose_rows_changed_are_written_again(lake, tmp_path):
     assert world.matches().passed
 
 
+def test_a_row_that_is_written_again_as_it_was_changes_nothing(lake, tmp_path):
+    chance = random.Random(23)
+    world = World(lake, tmp_path, PARTS["shop"])
+    world.put([sale(number, chance) | {"shop": "abc"[number % 3]} for number in range(12)])
+    world.roll()
+    world.source().update(updates={"open": "open"}, predicate="shop = 'a'")
+    world.source().update(updates={"pieces": "7"}, predicate="shop = 'b'")
+    assert world.matches().numbers["groups_to_come"] == 1
+    report = world.roll()
+    assert report.rows_added == 1
+    assert world.matches().passed
+
+
 def test_a_part_without_rows_is_gone_and_a_change_of_nothing_is_noted(lake, tmp_path):
     chance = random.Random(3)
     world = World(lake, tmp_path)
