@@ -100,7 +100,6 @@ class LatestStream(FollowingStream):
             same,
             source_alias="s",
             target_alias="t",
-            merge_schema=True,
             commit_properties=properties,
             post_commithook_properties=HOOKS,
         )
@@ -120,7 +119,13 @@ class LatestStream(FollowingStream):
 
     def _opened(self) -> LakeTable:
         feed = {"delta.enableChangeDataFeed": "true"} if self._merging.change_data_feed else {}
-        return opened_or_made(self._lake, self._table, self._schema, **feed)
+        opened = opened_or_made(self._lake, self._table, self._schema, **feed)
+        known = {field.name.lower() for field in opened.schema().fields}
+        new = [field for field in Schema.from_arrow(self._schema).fields if field.name.lower() not in known]
+        if new:  # a MERGE of deltalake that adds columns gives the table another id: for streams another table
+            opened.alter.add_columns(new)
+            opened.update_incremental()
+        return opened
 
     def _require_mergeable(self, opened: LakeTable | None) -> None:
         """Makes sure that ``deltalake`` merges these rows as Spark would.

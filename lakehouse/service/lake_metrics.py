@@ -27,7 +27,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
 from lakehouse.table import Catalogue
 
-_LOOKED = ("backlog", "following", "leases")
+_LOOKED = ("backlog", "following", "leases", "log")
 _UP = "Whether the lake could be looked at"
 _TABLE = {
     "readable": "Whether the log of the table can be read",

@@ -166,11 +166,13 @@ def test_what_changed_is_in_the_change_data_feed_and_no_statistics_are_kept_of_f
 def test_a_new_column_of_the_source_becomes_one_of_the_table(world):
     world.write([state(1, "a", 1.0, 1)])
     world.merge()
+    known = world.lake.delta(TABLE).metadata().id
     more = {**state(1, "b", 1.0, 2), "colour": "red"}
     world.write([more], {**STATES, "colour": pa.string()}, schema_mode="merge")
     world.merge()
     found, _ = world.rows()
     assert (found[1, "a"]["colour"], found[1, "b"]["colour"]) == (None, "red")
+    assert world.lake.delta(TABLE).metadata().id == known, "for who follows it, it is the same table"
     assert world.findings()["matches"].passed
 
 
