@@ -1,11 +1,10 @@
-"""Files joined and removed beside running streams and readers; a table taken back; what belongs to nothing."""
+"""Files joined and removed beside running streams and readers; a table taken back."""
 
 import json
 import os
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -17,14 +16,14 @@ from store.local_world import TABLE, LocalWorld
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.counting.data_files import DataFiles
 from lakehouse.delta_commit import FORGOTTEN
-from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.errors import ConfigurationError
 from lakehouse.maintenance import versions
 from lakehouse.maintenance.optimize import Thresholds
-from lakehouse.maintenance.positions import alone, place_of
+from lakehouse.maintenance.positions import alone
 from lakehouse.maintenance.table_files import TableFiles
 from lakehouse.maintenance.vacuum import vacuum
 from lakehouse.pipeline import repair_table
-from lakehouse.upkeep import clean_up, find_orphans, optimize_tables, remove_orphans, restore, vacuum_tables
+from lakehouse.upkeep import optimize_tables, restore, vacuum_tables
 
 LATER = datetime.now(UTC) + timedelta(days=8)
 
@@ -39,6 +38,10 @@ def load(things, first, files):
     for number in range(first, first + files):
         things.put(f"{number:03}.json", [{"a": number * 10 + row} for row in range(3)])
         things.load()
+
+
+def keys(lake):
+    return {one.key: one.e_tag for one in lake.store.list(lake.settings.bucket)}
 
 
 def values(things):
@@ -300,59 +303,6 @@ def test_a_table_is_not_taken_back_where_that_would_not_be_exact(things):
     things.lake.delta(TABLE).delete("a = 20", commit_properties=said)
     with pytest.raises(ConfigurationError, match=r"version 4 removed rows of bronze\.things on purpose"):
         restore(things.lake, TABLE, 3)
-
-
-def keys(lake):
-    return {one.key: one.e_tag for one in lake.store.list(lake.settings.bucket)}
-
-
-def test_what_is_kept_for_no_table_is_listed_and_removed_by_name(things):
-    load(things, 0, 1)
-    lake, user, bucket = things.lake, things.lake.settings.user, things.lake.settings.bucket
-    assert find_orphans(lake) == []
-    stand(things, "silver.gone", 1)
-    lake.store.write(bucket, f"{user}/_checkpoints/silver.gone.kept.json", b"{}")
-    for key in ("_checks/silver.gone/rows.parquet", "_journal/landing-gone-1/segments/0.parquet", "_schemas/gold.g/x"):
-        lake.store.write(bucket, f"{user}/{key}", b"12345")
-    names = ["_checkpoints/silver.gone", "_checks/silver.gone", "_journal/landing-gone-1", "_schemas/gold.g"]
-    assert sorted(one.name for one in find_orphans(lake)) == names
-    before = keys(lake)
-    for wrong in (TABLE, f"_checkpoints/{TABLE}", ""):
-        with pytest.raises(ConfigurationError, match="is no orphan"):
-            remove_orphans(lake, [names[0], wrong])
-    with alone(lake, "silver.gone"), pytest.raises(ConfigurationError, match="is being written by"):
-        remove_orphans(lake, names)
-    assert before.keys() <= keys(lake).keys()
-    remove_orphans(lake, names[:2])
-    assert sorted(one.name for one in find_orphans(lake)) == names[2:]
-    assert not [key for key in keys(lake) if "silver.gone" in key]
-    things.load()
-    assert things.failed_checks() == set()
-
-
-def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
-    lake, settings = things.lake, things.lake.settings
-    other = replace(lake, settings=settings.model_copy(update={"user": f"{settings.user}2"}))
-    lake.store.write(settings.bucket, f"{settings.user}2/bronze/things/x.parquet", b"theirs")
-    lake.store.write(settings.landing_bucket, f"{settings.landing_prefix}other/x.json", b"nobody's table")
-    before, landed = keys(lake), f"{settings.landing_prefix}things/"
-    load(things, 0, 2)
-    full = keys(lake)
-    dry = clean_up(lake, tables=True, checkpoints=True, landing=True)
-    assert sum(one.objects for one in dry.folders) == len(full) - len(before) + 2 and not dry.done
-    assert keys(lake) == full
-    with alone(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things by pid"):
-        clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
-    clean_up(lake, tables=True, checkpoints=False, landing=False, really=True)
-    assert lake.table_names() == [] and place_of(lake, TABLE).finished == 1
-    assert len(list(lake.store.list(settings.landing_bucket, landed))) == 2
-    clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
-    assert keys(lake) == before == keys(other)
-    assert [one.key for one in lake.store.list(settings.landing_bucket, settings.landing_prefix)] == [
-        f"{settings.landing_prefix}other/x.json"
-    ]
-    load(things, 0, 1)
-    assert values(things) == expected(1)
 
 
 def test_the_commands_say_the_same_as_the_library_and_remove_nothing_by_themselves(things, environment):

@@ -177,11 +177,9 @@ class Fetcher:
         raise AssertionError("unreachable")
 
     def _by_fast(self, span: Span, start: int, end: int | None) -> bytes:
-        options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
-        if end is not None:
-            if end <= start:
-                return b""
-            options["range"] = (start, end)
+        options = options_of(span, start, end)
+        if options is None:
+            return b""
         with obstore_answers():
             found = obstore.get(self._fast, span.key, options=options)  # type: ignore[arg-type]
             if with_e_tag(found) != span.e_tag:
@@ -228,6 +226,16 @@ class Fetcher:
             if response is not None:
                 response.close()
                 response.release_conn()
+
+
+def options_of(span: Span, start: int, end: int | None) -> dict[str, Any] | None:
+    """What ``obstore`` is asked with for bytes of that version, to the file's end or to ``end``; None for no bytes."""
+    options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
+    if end is not None:
+        if end <= start:
+            return None
+        options["range"] = (start, end)
+    return options
 
 
 def _may_pass(error: Exception) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import obstore
 
 from lakehouse.autoloader.files.plan import Span
-from lakehouse.autoloader.reading.fetch import Fetcher
+from lakehouse.autoloader.reading.fetch import Fetcher, options_of
 from lakehouse.storage.cloud_store import cloud_answers, cloud_bucket, info_of
 
 
@@ -29,11 +28,9 @@ class CloudFetcher(Fetcher):
         return self._tried(span, ask)
 
     def _by_fast(self, span: Span, start: int, end: int | None) -> bytes:
-        options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
-        if end is not None:
-            if end <= start:
-                return b""
-            options["range"] = (start, end)
+        options = options_of(span, start, end)
+        if options is None:
+            return b""
         with cloud_answers():
             return bytes(obstore.get(self._fast, span.key, options=options).bytes())  # type: ignore[arg-type]
 

@@ -1,0 +1,65 @@
+"""What belongs to nothing is listed and removed by name; a clean-up removes what is one's own, and nothing else."""
+
+from dataclasses import replace
+
+import pytest
+from store.local_world import TABLE, LocalWorld
+from store.test_upkeep import expected, keys, load, stand, values
+
+from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.maintenance.positions import alone, place_of
+from lakehouse.upkeep import clean_up, find_orphans, remove_orphans
+
+
+@pytest.fixture
+def things(lake, tmp_path):
+    return LocalWorld(lake, tmp_path).declare(options={"cloudFiles.inferColumnTypes": True})
+
+
+def test_what_is_kept_for_no_table_is_listed_and_removed_by_name(things):
+    load(things, 0, 1)
+    lake, user, bucket = things.lake, things.lake.settings.user, things.lake.settings.bucket
+    assert find_orphans(lake) == []
+    stand(things, "silver.gone", 1)
+    lake.store.write(bucket, f"{user}/_checkpoints/silver.gone.kept.json", b"{}")
+    for key in ("_checks/silver.gone/rows.parquet", "_journal/landing-gone-1/segments/0.parquet", "_schemas/gold.g/x"):
+        lake.store.write(bucket, f"{user}/{key}", b"12345")
+    names = ["_checkpoints/silver.gone", "_checks/silver.gone", "_journal/landing-gone-1", "_schemas/gold.g"]
+    assert sorted(one.name for one in find_orphans(lake)) == names
+    before = keys(lake)
+    for wrong in (TABLE, f"_checkpoints/{TABLE}", ""):
+        with pytest.raises(ConfigurationError, match="is no orphan"):
+            remove_orphans(lake, [names[0], wrong])
+    with alone(lake, "silver.gone"), pytest.raises(ConfigurationError, match="is being written by"):
+        remove_orphans(lake, names)
+    assert before.keys() <= keys(lake).keys()
+    remove_orphans(lake, names[:2])
+    assert sorted(one.name for one in find_orphans(lake)) == names[2:]
+    assert not [key for key in keys(lake) if "silver.gone" in key]
+    things.load()
+    assert things.failed_checks() == set()
+
+
+def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
+    lake, settings = things.lake, things.lake.settings
+    other = replace(lake, settings=settings.model_copy(update={"user": f"{settings.user}2"}))
+    lake.store.write(settings.bucket, f"{settings.user}2/bronze/things/x.parquet", b"theirs")
+    lake.store.write(settings.landing_bucket, f"{settings.landing_prefix}other/x.json", b"nobody's table")
+    before, landed = keys(lake), f"{settings.landing_prefix}things/"
+    load(things, 0, 2)
+    full = keys(lake)
+    dry = clean_up(lake, tables=True, checkpoints=True, landing=True)
+    assert sum(one.objects for one in dry.folders) == len(full) - len(before) + 2 and not dry.done
+    assert keys(lake) == full
+    with alone(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things by pid"):
+        clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
+    clean_up(lake, tables=True, checkpoints=False, landing=False, really=True)
+    assert lake.table_names() == [] and place_of(lake, TABLE).finished == 1
+    assert len(list(lake.store.list(settings.landing_bucket, landed))) == 2
+    clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
+    assert keys(lake) == before == keys(other)
+    assert [one.key for one in lake.store.list(settings.landing_bucket, settings.landing_prefix)] == [
+        f"{settings.landing_prefix}other/x.json"
+    ]
+    load(things, 0, 1)
+    assert values(things) == expected(1)
