@@ -1,4 +1,4 @@
-"""One object store and one Spark engine for each process of tests; each test has a bucket and a folder of its own."""
+"""A process of tests has one object store and at most one engine; each test has a bucket and a folder of its own."""
 
 import os
 import uuid
@@ -22,7 +22,14 @@ for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGS
 os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
 
 FOLDERS = ("e2e", "dagster", "spark", "store", "unit")
-"""The dearest first: two processes share the files, and small ones fill the end evenly."""
+"""The dearest first: processes share the files, and small ones fill the end evenly."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from two_engines import TwoEngines
+
+    return TwoEngines(config, log)
 
 
 def pytest_addoption(parser):
