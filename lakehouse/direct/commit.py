@@ -231,6 +231,7 @@ def _failed(table: TableAt, error: Exception) -> TransientError:
     return TransientError(
         f"the batch of {table.name} is not committed: {why}: {str(error).splitlines()[0][:300]}",
         where=table.uri,
-        state="nothing of the batch is in the table; its files are named by nobody",
+        state="nothing of the batch is in the table; data files that it wrote are in no version, and vacuum removes "
+        "them",
         next_command="run the same again: the batch is done again",
     )

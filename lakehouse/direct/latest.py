@@ -135,7 +135,7 @@ class LatestStream(FollowingStream):
         """
         for name in self._schema.names:
             if _NOT_QUOTABLE.search(name):
-                raise NotDirect(f"the name of column {name!r} cannot be said in its SQL")
+                raise NotDirect(f"the name of column {name!r} cannot be quoted in deltalake's SQL")
         for name in self._merging.key:
             if not any(is_one(self._schema.field(name).type) for is_one in _KEYS):
                 raise NotDirect(f"{name}, of the key, is a {self._schema.field(name).type}")

@@ -114,7 +114,8 @@ class DirectSink:
             raise TransientError(
                 f"batch {batch_id} of {self.table} is not committed: another writer planned it anew meanwhile",
                 where=self.checkpoint_uri,
-                state="nothing of the batch is in the table; its files are named by nobody",
+                state="nothing of the batch is in the table; data files that it wrote are in no version, and vacuum "
+                "removes them",
                 next_command="end the other writer, then run the same again",
             )
         batch = Batch(self._query_id(store, place), batch_id, start, end)

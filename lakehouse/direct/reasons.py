@@ -70,13 +70,13 @@ def require_direct(
     for name in partition_by:
         if name not in rows.names:
             raise ConfigurationError(
-                f"folders shall be made by {name}, and the files have no such column",
+                f"partition_by names {name}, and the files have no such column",
                 where="partition_by",
                 state="nothing was read or written",
                 next_command=f"name one of: {', '.join(rows.names)}",
             )
         if not isinstance(rows[name].dataType, _PARTITIONING):
-            raise NotDirect(f"folders are made by {name}, a {rows[name].dataType.simpleString()}")
+            raise NotDirect(f"partition column {name} is a {rows[name].dataType.simpleString()}")
     if opened is None:
         return
     protocol = opened.protocol()
@@ -102,7 +102,7 @@ def require_direct(
         if has["name"] != field.name or has["type"] != field.dataType.jsonValue():
             raise NotDirect(f"column {field.name} has another type or spelling in the table")
     if any(not field["nullable"] or field["metadata"] for field in known.values()):
-        raise NotDirect("columns of the table have conditions")
+        raise NotDirect("columns of the table are NOT NULL or have metadata")
 
 
 def _fields(opened: DeltaTable) -> list[dict[str, Any]]:
