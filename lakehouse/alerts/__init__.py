@@ -1,1 +1,1 @@
-"""Who is told what goes wrong, once, until it is well again."""
+"""Alerts: each fault is sent to channels once, and once more when it is over."""

@@ -1,4 +1,4 @@
-"""The nouns of alerts: ``Alert`` is something that goes wrong, ``Round`` is a look at some tables and what it found."""
+"""The data of alerts: an ``Alert`` is a fault, a ``Round`` is a look at some tables and the faults it found."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class Channel:
                 self._append(messages)
                 return
             taken = self._notify(messages)
-        except Exception as error:  # what a service's library raises is anything, and may hold its address
+        except Exception as error:  # a service's library may raise any class, with its address in the text
             why = getattr(error, "strerror", None) or type(error).__name__
             raise self._not_delivered(f": {why}") from None
         if not taken:
@@ -181,10 +181,10 @@ def _scheme(address: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Apprise logs parts of addresses: here nothing of it is seen."""
+    """Silences Apprise, which logs parts of addresses."""
     from apprise.logger import logger
 
-    with _silence:  # of two at once the first to end must not end the silence of the other
+    with _silence:  # of two threads the first to end must not end the silence of the other
         before, logger.disabled = logger.disabled, True
         try:
             yield

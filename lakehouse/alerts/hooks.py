@@ -37,7 +37,7 @@ def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: La
     told = Told()
     try:
         catalogue, readable = Catalogue(), False
-        with suppress(LakehouseError):  # a wrong declaration is what may have to be told
+        with suppress(LakehouseError):  # the wrong declaration may be the very fault of the alert
             catalogue, readable = read_catalogue(settings), True
         if Channels.of(settings, catalogue).every():
             from lakehouse.alerts.finding import with_doctor  # with the doctor and all that it knows

@@ -24,7 +24,7 @@ from lakehouse.table import Catalogue
 
 _CLAIM_SECONDS, _HOUR_SECONDS = 300.0, 3600.0
 _APART_SECONDS = 3600.0
-"""So far the clocks of two machines may be apart: a time beyond that is a wrong clock's, and holds nobody up."""
+"""How far the clocks of two machines may be apart. A time further ahead is of a wrong clock, and is ignored."""
 _MOST_WAITING = 1000
 _log = logging.getLogger(__name__)
 _OUT_OF_REACH = (StoreUnavailable, AccessDenied, BucketMissing)

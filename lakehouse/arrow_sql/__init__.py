@@ -1,4 +1,4 @@
 """A part of Spark's SQL, evaluated by Arrow: expressions over the rows of a table, and their aggregates by groups.
 
-What is not surely the same as in Spark is left to Spark: ``OnlySpark`` says why.
+An expression whose result could differ from Spark's is left to Spark: ``OnlySpark`` says why.
 """

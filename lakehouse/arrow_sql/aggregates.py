@@ -1,4 +1,4 @@
-"""Aggregates of rows by groups, as Spark 4.2 gives them; in batches, so that memory holds groups and not rows."""
+"""Aggregates of rows by groups, as Spark 4.2 computes them; in batches, so that memory holds groups and not rows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _GROUPED_BY = (
     *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_date, pa.types.is_timestamp),
     pa.types.is_decimal,
 )
-"""Types of which equal values are one group here and in Spark."""
+"""Types in which Arrow and Spark group the same values."""
 _ROWS_AT_ONCE = 1_000_000
 _FAR = float(1 << 62)
-"""A sum of whole numbers that comes near to what a BIGINT holds: where it overflows Spark ends with an error."""
+"""Limit of integer sums, below that of a BIGINT: Spark raises an error on overflow, so it computes larger sums."""
 _MOST_DIGITS, _MORE_DIGITS = 38, 10
 _NOTHING = pc.ScalarAggregateOptions(skip_nulls=True, min_count=1)
 _VALID = pc.CountOptions(mode="only_valid")
@@ -28,12 +28,12 @@ _VALID = pc.CountOptions(mode="only_valid")
 
 @dataclass(frozen=True)
 class _Step:
-    """A column that is summed up twice: over the rows of a batch, then over what the batches gave.
+    """A column that is aggregated twice: over the rows of a batch, then over the results of all batches.
 
     Attributes:
-        of: What is summed up; None for the rows themselves.
+        of: What is aggregated; None for the rows themselves.
         first: Arrow's function over rows.
-        then: The same over results of ``first``.
+        then: Arrow's function over results of ``first``.
     """
 
     of: Scalar | None
@@ -51,7 +51,7 @@ class _Aggregate:
 
 @dataclass
 class Groups:
-    """Groups of the rows of a table. ``add`` takes rows, ``result`` gives the groups; NULL is a group, too.
+    """Groups of the rows of a table. ``add`` takes rows, ``result`` returns the groups; NULL is a group, too.
 
     Args:
         schema: The columns of the rows.
@@ -60,7 +60,7 @@ class Groups:
             and ``max``, each of an expression.
 
     Raises:
-        OnlySpark: an expression is not surely the same here.
+        OnlySpark: the result of an expression could differ from Spark's.
     """
 
     schema: pa.Schema
@@ -115,7 +115,7 @@ class Groups:
         """Takes rows.
 
         Raises:
-            OnlySpark: a value is one of those that Spark has its own way with.
+            OnlySpark: Spark treats a value in another way than Arrow does.
         """
         if not rows.num_rows:
             return
@@ -190,12 +190,12 @@ class Groups:
                 self._seen.setdefault(name, []).append(_grouped(pairs, pairs.column_names, []))
 
     def _distinct(self, name: str, groups: pa.Table) -> pa.Array:
-        """How many values each group has, in the order of ``groups``."""
+        """How many distinct values each group has, in the order of ``groups``."""
         pairs = pa.concat_tables(self._seen[name])
         value = f"distinct_{name}"
         single = _grouped(pairs, pairs.column_names, [])
         counted = _grouped(single, self._names, [(value, "count", _VALID)])
-        # a join would leave out groups whose key has a NULL: both are brought into one order, that of their keys
+        # not by a join, which leaves out groups whose key has a NULL: both are sorted by their keys
         keys = [(name, "ascending") for name in self._names]
         order = [pc.sort_indices(one.select(self._names), sort_keys=keys) for one in (groups, counted)]
         back = pc.sort_indices(order[0])

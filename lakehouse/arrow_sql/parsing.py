@@ -1,4 +1,4 @@
-"""Text of Spark's SQL as a tree of expressions, and what is refused of it."""
+"""Parsing Spark's SQL into trees of expressions, and refusing some of them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _INT_LIMIT, _BIGINT_LIMIT = 2**31, 2**63
 
 
 def parsed(sql: str) -> exp.Expression:
-    """The expression that the text is.
+    """The expression in a text.
 
     Raises:
-        OnlySpark: it is none, or has a backslash, which means different things in different settings of Spark.
+        OnlySpark: it cannot be parsed, or has a backslash, whose meaning depends on settings of Spark.
     """
     if "\\" in sql:
         raise OnlySpark(f"{sql} has a backslash")
@@ -28,15 +28,15 @@ def parsed(sql: str) -> exp.Expression:
 
 
 def refused(node: exp.Expression) -> OnlySpark:
-    """The error that an expression is not surely the same here."""
+    """The error that the result of an expression could differ from Spark's."""
     return OnlySpark(f"{node.sql('spark')} is left to Spark")
 
 
 def require(node: exp.Expression, fine: bool) -> None:
-    """Refuses an expression.
+    """Refuses an expression unless ``fine``.
 
     Raises:
-        OnlySpark: it is not fine.
+        OnlySpark: it is refused.
     """
     if not fine:
         raise refused(node)

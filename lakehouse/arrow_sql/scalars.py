@@ -1,4 +1,4 @@
-"""Expressions of single rows. Each is what Spark 4.2 makes of it in ANSI mode, with times in UTC, or it is refused."""
+"""Expressions of single rows. Results are those of Spark 4.2 in ANSI mode, with times in UTC; others are refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ORDERS: dict[type, tuple[bool, bool]] = {
     exp.LT: (True, False),
     exp.GTE: (True, True),
 }
-"""Comparisons as ``greater``: whether the sides change places, and whether the answer is turned round."""
+"""Comparisons by means of ``greater``: whether the sides are swapped, and whether the result is negated."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Scalars:
         """The expression of a parsed text.
 
         Raises:
-            OnlySpark: it is not one of those that are surely the same here.
+            OnlySpark: its result could differ from Spark's.
         """
         if isinstance(node, exp.Paren):
             return self.of(node.this)

@@ -1,4 +1,4 @@
-"""Comparisons and other functions of values where Arrow's own mean something else than Spark's."""
+"""Functions of values in which Arrow's own differ from Spark's: comparisons, division, upper and lower case."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def divided(left: pa.Array, right: pa.Array) -> pa.Array:
     """Quotients of numbers.
 
     Raises:
-        OnlySpark: a divisor is zero, which is an error of Spark's.
+        OnlySpark: a divisor is zero, which is an error in Spark.
     """
     if pc.any(pc.equal(right, 0.0)).as_py():
         raise OnlySpark("a number is divided by zero")
@@ -44,10 +44,10 @@ def divided(left: pa.Array, right: pa.Array) -> pa.Array:
 
 
 def changed_letters(texts: pa.Array, *, upper: bool) -> pa.Array:
-    """Texts in small letters, or in capital ones.
+    """Texts in lower case, or in upper case.
 
     Raises:
-        OnlySpark: there are letters of other alphabets, which follow Java's rules.
+        OnlySpark: a text is not ASCII: Java's rules hold for other letters.
     """
     if not pc.all(pc.string_is_ascii(texts), min_count=0).as_py():
         raise OnlySpark("letters of other alphabets are turned into small and capital ones by Java's rules")
@@ -55,7 +55,7 @@ def changed_letters(texts: pa.Array, *, upper: bool) -> pa.Array:
 
 
 def plain_text(values: pa.Array) -> pa.Array:
-    """The values; texts in the type that Delta's tables have."""
+    """The values; texts of other Arrow types as ``string``, the type in Delta tables."""
     if pa.types.is_large_string(values.type) or pa.types.is_string_view(values.type):
         return values.cast(pa.string())
     return values

@@ -1,4 +1,4 @@
-"""``accounts_for_rows``: whether windows account for every row of their source: counted, or kept with the reason."""
+"""``accounts_for_rows``: each row of the source is counted in its window, or in quarantine with the reason."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def waiting(kept: DataFrame | None) -> DataFrame | None:
 
 
 def missed_windows(flow: Windows, late: DataFrame) -> DataFrame:
-    """What names the window that each late row missed."""
+    """The columns that identify the window that each late row missed."""
     from lakehouse.streams.set_aside import kept_name
 
     keys = (named(kept_name(one)).alias(one) for one in flow.keys)
@@ -129,7 +129,7 @@ def missed_windows(flow: Windows, late: DataFrame) -> DataFrame:
 
 
 def same_window(flow: Windows, left: str, right: str) -> Column:
-    """Whether two aliased frames name the same window; NULL is a key, too."""
+    """Whether rows of two aliased frames are of the same window; two NULLs are the same."""
     from pyspark.sql import functions as F  # noqa: N812
 
     pairs = ((F.col(f"{side}.{quoted(name)}") for side in (left, right)) for name in flow.names_of_row)
@@ -137,7 +137,7 @@ def same_window(flow: Windows, left: str, right: str) -> Column:
 
 
 def _sides(flow: Windows, believed: DataFrame, counted: DataFrame, late: DataFrame | None) -> DataFrame:
-    """How often source, table and quarantine have each window: rows, and lines of the table."""
+    """For each window its rows in source, table and quarantine, and how many rows of the table name it."""
     from pyspark.sql import functions as F  # noqa: N812
 
     names, count = [named(one) for one in flow.names_of_row], named(flow.counted_column)

@@ -106,8 +106,8 @@ class OfContract(Check):
         inner = replace(at, table=replace(at.table, checks=tuple(rules)), memo={"rows": rows_of(at)})
         findings = [found for rule in rules if (found := rule.examine(inner)) is not None]
         for name in ("null_rows", "duplicate_keys", "examined_rows"):
-            told = [found.numbers[name] for found in findings if name in found.numbers]
-            numbers |= {name: max(told) if name == "examined_rows" else sum(told)} if told else {}
+            counts = [found.numbers[name] for found in findings if name in found.numbers]
+            numbers |= {name: max(counts) if name == "examined_rows" else sum(counts)} if counts else {}
         failed = next((found for found in findings if not found.passed), None)
         if failed is None:
             return self.finding(at, True, numbers)
@@ -146,5 +146,5 @@ class SchemaDrift(Check):
 
 
 def _with_cure(finding: Finding, cure: str) -> Finding:
-    """A first contract is worth pinning also while nothing is wrong."""
+    """The finding with a cure, also when it passed: a first contract is worth pinning then, too."""
     return replace(finding, next_command=cure)

@@ -27,7 +27,7 @@ class NoInvalidRows(RowCheck):
     shows_line: ClassVar[bool] = True
 
     def wrong(self, rows: DataFrame, at: At) -> Column | None:
-        """Whether it is no whole record."""
+        """Whether a row is no whole record."""
         from lakehouse.autoloader.lineage import is_invalid
 
         if evidence_column(rows) is None:
@@ -68,7 +68,7 @@ class RescueRate(RowCheck):
     max_share: float = Field(0.01, ge=0, le=1)
 
     def wrong(self, rows: DataFrame, at: At) -> Column | None:
-        """Whether anything of it was rescued."""
+        """Whether a value of a row was rescued."""
         return rows[RESCUED_DATA].isNotNull() if RESCUED_DATA in rows.columns else None
 
     def condition(self, schema: pa.Schema, at: At) -> Condition | None:

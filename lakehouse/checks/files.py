@@ -1,4 +1,4 @@
-"""Whether the files that were found are the files that were loaded: journal, receipts and table held together."""
+"""Whether the files that were found are the files that were loaded: journal, receipts and table are compared."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class _Files:
     """What the three checks look at.
 
     Attributes:
-        sums: Files of which journal, receipts and table say the same, in sums, and the rest one by one.
-        rows: Rows in the table by the file's number.
+        sums: Files in which journal, receipts and table agree, as sums; all other files one by one.
+        rows: Rows in the table, by the file's number.
         removed: Rows that were removed on purpose.
     """
 
@@ -33,12 +33,12 @@ class _Files:
 
     @property
     def done(self) -> list[FileState]:
-        """Those told one by one whose batch is finished."""
+        """The files that are held one by one, and whose batch is finished."""
         return [state for state in self.sums.others if state.commit_time is not None]
 
 
 def _files(at: At) -> _Files | None:
-    """None before the stream's first batch.
+    """What the three checks look at; None before the stream's first batch.
 
     Raises:
         TerminalError: the journal or the checkpoint cannot be read.
@@ -103,8 +103,8 @@ class NoFileLoadedTwice(_FilesCheck):
             rows = files.rows.get(state.sequence, 0)
             before = first.setdefault((state.path, state.e_tag), state.sequence) if rows else state.sequence
             if rows > (state.rows or 0) or before != state.sequence:
-                told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "also_loaded_as": before}
-                wrong.append(told)
+                shown = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "also_loaded_as": before}
+                wrong.append(shown)
         numbers = {"files": files.sums.files + len(files.sums.others), "files_loaded_twice": len(wrong)}
         return self.finding(at, not wrong, numbers, tuple(wrong), _replay(at, wrong))
 
@@ -131,8 +131,8 @@ class EveryFileLoaded(_FilesCheck):
             rows = files.rows.get(state.sequence, 0)
             if rows < read - removed:
                 missing += read - removed - rows
-                told = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "batch_id": state.batch_id}
-                wrong.append(told)
+                shown = {"file": state.path, "rows_read": state.rows, "rows_in_table": rows, "batch_id": state.batch_id}
+                wrong.append(shown)
         numbers = {
             "files": files.sums.read + len(files.done),
             "files_quarantined": quarantined,
@@ -159,10 +159,10 @@ class NoQuarantinedFiles(_FilesCheck):
 
     def _compare(self, at: At, files: _Files) -> Finding:
         bad = [state for state in files.done if state.error]
-        told = [{"file": state.path, "state": state.ingestion_state, "error": state.error} for state in bad]
-        cure = f"correct the file under its name; then: {_replay(at, told)}"
-        return self.finding(at, not bad, {"quarantined_files": len(bad)}, tuple(told[:SAMPLE_ROWS]), cure)
+        shown = [{"file": state.path, "state": state.ingestion_state, "error": state.error} for state in bad]
+        cure = f"correct the file under its name; then: {_replay(at, shown)}"
+        return self.finding(at, not bad, {"quarantined_files": len(bad)}, tuple(shown[:SAMPLE_ROWS]), cure)
 
 
 def _replay(at: At, wrong: Iterable[Mapping[str, object]]) -> str:
-    return replay(at.table, [str(told["file"]) for told in wrong])
+    return replay(at.table, [str(shown["file"]) for shown in wrong])

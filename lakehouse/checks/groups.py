@@ -1,4 +1,4 @@
-"""A ``rollup`` table beside its source: the same groups, with the same aggregates."""
+"""Comparing a ``rollup`` table with its source: the same groups, with the same aggregates."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Groups:
         rows_in_table: Rows of the table.
         source_rows: Rows of the source that are in these groups.
         wrong: Groups that the table has not once, or not with these aggregates.
-        to_come: Values of the first group column whose rows changed since the table's stream read last: their groups
-            are not judged.
+        to_come: Values of the first group column whose rows changed since the table's stream read last. Their groups
+            are not compared.
         sample: Some wrong groups, with the aggregates of both sides.
     """
 
@@ -43,12 +43,11 @@ class Groups:
 
 
 def groups_of(at: At, flow: Rollup) -> Groups:
-    """Computes all groups again, and compares.
+    """Computes all groups again, and compares them with the table.
 
-    What is no floating-point number has to be the same. A sum of those depends on the order in which they are added,
-    by a share of the sum of their absolute values: so ``sum(x)`` may be off by 1e-9 of ``sum(abs(x))``, however much of
-    it cancels, and ``avg(x)`` by 1e-9 of ``avg(abs(x))``. Of any other expression nobody knows what it adds: it may be
-    off by 1e-9 of its value, or of 1 where the value is smaller.
+    Values that are no floating-point numbers have to be equal. A floating-point sum depends on the order of its terms,
+    by a share of the sum of their absolute values. So ``sum(x)`` may be off by 1e-9 of ``sum(abs(x))``, and ``avg(x)``
+    by 1e-9 of ``avg(abs(x))``. Any other expression may be off by 1e-9 of its value, or of 1 where that is larger.
     """
     scales = {one: scale for one, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
     return groups_here(at, flow, scales) or _compare(at, flow, scales)
@@ -105,7 +104,7 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
 
 
 def scale_of(aggregate: str) -> str | None:
-    """The SQL of what a sum or a mean is measured by; None for any other aggregate."""
+    """The SQL aggregate that scales the tolerance of a sum or a mean; None for any other aggregate."""
     found = re.fullmatch(r"\s*(sum|avg|mean)\s*\((.*)\)\s*", aggregate, re.DOTALL | re.IGNORECASE)
     if found is None or re.match(r"\s*(distinct|all)\b", found[2], re.IGNORECASE):
         return None
@@ -113,7 +112,7 @@ def scale_of(aggregate: str) -> str | None:
     for token in tokens(found[2]):
         if token.kind == Kind.OTHER:
             depth += (token.text == "(") - (token.text == ")")
-        if depth < 0 or token.kind == Kind.COMMENT:  # the bracket at the end is not that of the function
+        if depth < 0 or token.kind == Kind.COMMENT:  # the last bracket is not that of the function
             return None
     return f"{found[1]}(abs({found[2]}))"
 
@@ -145,7 +144,7 @@ def _same(aggregate: str, type_: DataType, has_scale: bool) -> Column:
 
 
 def _parts_ahead(at: At, flow: Rollup) -> list[Any]:
-    """Parts that commits of the source changed which the table has not read: beside a service there may be some."""
+    """Parts that were changed by commits of the source which the table has not read yet, while a service runs."""
     from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.checkpoints.delta_offsets import Place
     from lakehouse.streams.rollup import changed_parts, changes_since

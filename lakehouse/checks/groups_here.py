@@ -1,4 +1,4 @@
-"""The comparison of ``groups`` without Spark: the groups of the source by Arrow, beside the rows of the table."""
+"""The comparison of ``groups`` without Spark: Arrow computes the source's groups, and they are compared in Python."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lakehouse.counting.data_files import DataFiles
 
 TOLERANCE = 1e-9
-"""Of the sum of absolute values: by so much a sum of fractions may be off, see ``groups_of``."""
+"""How far a floating-point sum may be off, as a share of the sum of absolute values; see ``groups_of``."""
 _MOST_ROWS, _MOST_GROUPS = 1_000_000, 1_000_000
 _ROWS = "_rows_"
 
@@ -26,7 +26,7 @@ def groups_here(at: At, flow: Rollup, scales: dict[str, str]) -> Groups | None:
     Args:
         at: The table.
         flow: Its flow.
-        scales: SQL of what sums and means are measured by.
+        scales: For sums and means the SQL aggregate that scales their tolerance, see ``scale_of``.
 
     Raises:
         DataFileMissing, StoreUnavailable: rows cannot be read.
@@ -77,7 +77,7 @@ class _Comparison:
         )
 
     def _ahead(self) -> set[Any]:
-        """Parts that commits changed which the table has not read."""
+        """Parts that were changed by commits of the source which the table has not read yet."""
         from lakehouse.checkpoints import agreement as checkpoints
         from lakehouse.checkpoints.delta_offsets import Place
         from lakehouse.direct.rollup import changed_parts

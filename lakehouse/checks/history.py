@@ -1,4 +1,4 @@
-"""``fresh_within`` and ``row_count``: a table against the clock and against its past, from Delta's log alone."""
+"""``fresh_within`` and ``row_count``: the age of a table's data, and its number of rows, from Delta's log alone."""
 
 from __future__ import annotations
 

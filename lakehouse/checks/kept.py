@@ -1,4 +1,4 @@
-"""What checks keep of earlier counts, and whether it is what a full count gives."""
+"""Counts that checks keep from earlier runs, and whether a full count agrees with them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from lakehouse.counting.data_files import DataFiles
 
 AGREES = "check_state_agrees"
-"""How the finding of a full run about its table's kept counts is called."""
+"""Name of the finding of a full check about the kept counts of its table."""
 
 
 def data_files_of(at: At) -> DataFiles | None:
-    """The table's data files, the same for all checks; None where only Spark reads them as they are meant."""
+    """The table's data files, opened once for all checks; None where only Spark can read them."""
     from lakehouse.counting.data_files import DataFiles, OnlySpark
 
     def look() -> DataFiles | None:
@@ -27,7 +27,7 @@ def data_files_of(at: At) -> DataFiles | None:
 
 
 def compared(at: At, what: str, kept: object, counted: object) -> bool:
-    """Notes what was kept beside what was counted now, for ``finding_of``; tells whether they are the same."""
+    """Records a kept count and the full count, for ``finding_of``; returns whether they are equal."""
     notes: list[dict[str, Any]] = at.once("kept counts", list)
     notes.append({"of": what, "kept": str(kept), "counted": str(counted)})
     return kept == counted
@@ -36,7 +36,7 @@ def compared(at: At, what: str, kept: object, counted: object) -> bool:
 def finding_of(at: At) -> Finding | None:
     """Whether the kept counts were right; None where nothing was kept.
 
-    The findings beside it are of the full count, and what was kept wrongly is written anew.
+    The other findings of the run are of the full count. Kept counts that were wrong have been replaced.
     """
     notes: list[dict[str, Any]] = at.memo.get("kept counts", [])
     wrong = [one for one in notes if one["kept"] != one["counted"]]

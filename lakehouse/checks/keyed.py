@@ -1,4 +1,4 @@
-"""``keyed``: rows that a ``latest`` table cannot have, because nothing tells which row they are."""
+"""``keyed``: rows that a ``latest`` table leaves out, because their key has a NULL."""
 
 from __future__ import annotations
 

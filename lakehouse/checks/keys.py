@@ -1,4 +1,4 @@
-"""A ``latest`` table beside its source: each key in its latest version, in a single pass over both."""
+"""Comparing a ``latest`` table with its source, in one pass over both: each key in its latest version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Keys:
         in_source: Keys that the source has.
         rows_in_table: Rows of the table.
         wrong: Keys that the table has not once, or not as their latest version is.
-        keyless: Rows of the source that are believed, and have a NULL in the key.
+        keyless: Valid rows of the source that have a NULL in the key.
         wrong_sample: Some wrong keys, with the places of both sides.
         keyless_sample: Some rows without a key.
     """
@@ -44,9 +44,9 @@ class Keys:
 
 
 def keys_of(at: At, flow: Latest) -> Keys:
-    """Compares the table with what its stream has read; asked for twice, it looks once.
+    """Compares the table with what its stream has read, once for all checks.
 
-    Where nothing but ``order`` compares two versions, they may be equal: the table may have any of them.
+    Versions that are equal by ``order`` are equally late: the table may have any of them.
     """
     return at.once("keys", lambda: keys_here(at, flow) or _compare(at, flow))
 
@@ -58,7 +58,7 @@ def _compare(at: At, flow: Latest) -> Keys:
     from lakehouse.checkpoints.delta_offsets import rows_read
 
     read = rows_read(at.spark, at.lake, flow.of, reader=at.table.name)
-    # it keeps what the source forgot: then it may have more keys, and later versions of them
+    # it keeps rows that were removed from the source: then it may have more keys, and later versions of them
     keeps = bool(checkpoints.kept_removals(at.lake, at.table.name))
     versions = flow.versions(read, flow.expected(at.catalogue))
     order, fields, key = flow.compared(read.columns), versions.schema.fields, [named(one) for one in flow.key]
@@ -114,7 +114,7 @@ def _compare(at: At, flow: Latest) -> Keys:
 
 
 def _prints(rows: DataFrame, fields: list[StructField], key: tuple[str, ...], order: tuple[str, ...]) -> DataFrame:
-    """Key, place and a hash of all ``fields``; a column that is missing is NULL."""
+    """The key, the columns of the order and a hash of all ``fields``; a column that is missing is NULL."""
     from pyspark.sql import functions as F  # noqa: N812
 
     types = {field.name.lower(): field.dataType for field in fields}

@@ -1,4 +1,4 @@
-"""The comparison of ``keys`` without Spark: by Arrow, so many keys at a time."""
+"""The comparison of ``keys`` without Spark: by Arrow, in parts of a million rows."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class _Comparison:
         return Keys(in_source, rows, wrong, keyless, tuple(wrong_sample[:SAMPLE_ROWS]), tuple(keyless_sample))
 
     def _versions(self, part: int, parts: int) -> tuple[pa.Table, pa.Table]:
-        """The believed rows of the source with a key, and those without one."""
+        """The valid rows of the source with a key, and those without one."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -97,7 +97,7 @@ class _Comparison:
         return pa.Table.from_batches(named, self._schema), pa.Table.from_batches(unnamed, self._schema)
 
     def _kept(self, part: int, parts: int) -> pa.Table:
-        """The table's rows in the columns of the source; a column that it lacks is NULL."""
+        """The table's rows with the columns of ``_versions``; a column that the table lacks is NULL."""
         import pyarrow as pa
 
         from lakehouse.counting.data_files import OnlySpark
@@ -120,7 +120,7 @@ class _Comparison:
         return pa.Table.from_batches(found, self._schema)
 
     def _of_part(self, rows: pa.RecordBatch, part: int, parts: int) -> tuple[pa.BooleanArray, pa.BooleanArray]:
-        """Which rows are looked at in this part, and which have a key; those without one are in the first."""
+        """Which rows belong to this part, and which have a key; rows without one belong to the first part."""
         import pyarrow as pa
 
         from lakehouse.counting.hashes import hashes_of
@@ -129,7 +129,7 @@ class _Comparison:
         return pa.array((hashes % parts == part) & there | ((~there) & (part == 0))), pa.array(there)
 
     def _compare(self, versions: pa.Table, kept: pa.Table) -> tuple[int, int, list[dict[str, Any]]]:
-        """Keys of the source, wrong keys, and some of those."""
+        """How many keys the source has, how many are wrong, and some wrong ones."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -162,7 +162,8 @@ class _Comparison:
         sums = [("sent", "max"), ("kept", "max"), ("both", "max"), ("versions", "sum"), ("rows", "sum")]
         of_keys = by_key.group_by(keys).aggregate(sums)
         same = pc.fill_null(pc.equal(of_keys["sent_max"], of_keys["both_max"]), False)
-        if self._keeps:  # it keeps what the source forgot: then it may have more keys, and later versions of them
+        # it keeps rows that were removed from the source: then it may have more keys, and later versions of them
+        if self._keeps:
             later = pc.fill_null(pc.greater(of_keys["kept_max"], of_keys["sent_max"]), False)
             same = pc.or_(same, pc.or_(pc.is_null(of_keys["sent_max"]), later))
         right = pc.and_(same, pc.equal(of_keys["rows_sum"], 1))
@@ -185,7 +186,7 @@ class _Comparison:
 
 
 def _dense(rows: pa.Table, order: Sequence[str]) -> pa.Array:
-    """A number for the place of each row: the higher, the later; the same for rows that nothing in ``order`` tells."""
+    """The dense rank of each row by ``order``: the later, the higher; equal for rows that are equal by ``order``."""
     import numpy as np
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -15,8 +15,7 @@ from lakehouse.table import At, Check, Finding
 class Matches(Check):
     """``matches``: the table has each key once, as its latest version is; or each group, as all its rows give it.
 
-    What the table's stream has still to read is not judged: a service may be ahead. A table of another kind has nothing
-    that it could be held against.
+    Rows that the table's stream has not read yet are not compared. A table of another kind has no source to compare.
     """
 
     kind: ClassVar[str] = "matches"
@@ -24,7 +23,7 @@ class Matches(Check):
     about: ClassVar[str] = "The table is what its source gives; shows the keys or groups that are not."
 
     def examine(self, at: At) -> Finding | None:
-        """Holds the table against its source."""
+        """Compares the table with its source."""
         if isinstance(at.table.flow, Latest):
             keys = keys_of(at, at.table.flow)
             numbers = {

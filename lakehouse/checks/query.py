@@ -1,4 +1,4 @@
-"""``sql``: a query of one's own, whose rows are the offending ones."""
+"""``sql``: a query of the declaration, which must find no row."""
 
 from __future__ import annotations
 

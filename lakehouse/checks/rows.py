@@ -52,7 +52,7 @@ class RowCheck(Check):
 
     @abstractmethod
     def wrong(self, rows: DataFrame, at: At) -> Column | None:
-        """Whether a row is offending, NULL counts as no; None when the table has nothing to look at."""
+        """Whether a row is offending, where NULL counts as no; None when the table lacks the columns for it."""
 
     def condition(self, schema: pa.Schema, at: At) -> Condition | None:
         """The same without Spark.
@@ -69,7 +69,7 @@ class RowCheck(Check):
         return _line(rows) if self.shows_line else list(rows.columns)
 
     def cure(self, at: At, sample: tuple[dict[str, Any], ...]) -> str:
-        """What mends it."""
+        """What to do about offending rows."""
         if at.table.flow.reads:
             return f"correct its source ({', '.join(at.table.flow.reads)}); then: {recompute(at.table)}"
         return correct_and_replay(at.table, [str(row[FILE]) for row in sample if row.get(FILE)] or ["*"])
@@ -107,7 +107,10 @@ class _Offending:
 
 @dataclass(frozen=True)
 class _Counted:
-    """What was counted without Spark: by each check's name its condition, None where it has nothing to look at."""
+    """What was counted without Spark: the conditions by the names of their checks, and how many rows fulfil them.
+
+    A condition is None where the table lacks the columns for it.
+    """
 
     files: DataFiles | None = None
     conditions: Mapping[str, Condition | None] = field(default_factory=dict)
@@ -130,7 +133,7 @@ def _count(at: At) -> _Counted:
     for check in _row_checks(at):
         try:
             one = check.condition(files.schema, at)
-            if one is not None:  # types that it does not know are told before anything is read
+            if one is not None:  # raises for types that it does not know, before anything is read
                 one.holds(pa.RecordBatch.from_pylist([], schema=files.schema))
         except (OnlySpark, pa.ArrowException):
             continue
@@ -239,7 +242,7 @@ class NotNull(RowCheck):
     columns: Names = Field(min_length=1)
 
     def wrong(self, rows: DataFrame, at: At) -> Column:
-        """Whether any of them is NULL."""
+        """Whether one of the columns is NULL."""
         need_columns(self, rows, at, self.columns)
         conditions = [rows[name].isNull() for name in self.columns]
         return _any(conditions)
@@ -268,7 +271,7 @@ class AcceptedValues(RowCheck):
     values: tuple[str | int | float | bool, ...] = Field(min_length=1)
 
     def wrong(self, rows: DataFrame, at: At) -> Column:
-        """Whether it has another."""
+        """Whether the column has another value."""
         need_columns(self, rows, at, (self.column,))
         return ~rows[self.column].isin(list(self.values))
 
@@ -302,7 +305,7 @@ class Range(RowCheck):
         return self
 
     def wrong(self, rows: DataFrame, at: At) -> Column:
-        """Whether it is outside."""
+        """Whether the value is outside of the limits."""
         need_columns(self, rows, at, (self.column,))
         value = rows[self.column]
         conditions = []
@@ -328,7 +331,7 @@ class Range(RowCheck):
 
 
 def columns_of(check: Check, schema: pa.Schema, at: At, names: Names) -> list[tuple[str, ...]]:
-    """The columns that a check names: each as the names that lead to it.
+    """The columns that a check names, each as its path of names: ``("address", "city")``.
 
     Raises:
         ConfigurationError: the table lacks one.

@@ -1,4 +1,4 @@
-"""``unique``: each key stands in the table once."""
+"""``unique``: each key occurs in the table once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Found:
-    """What was counted: rows, keys that stand there more than once, their rows; and a look at the worst of them."""
+    """Counts of all rows, of keys that occur more than once, and of their rows; ``worst`` reads some of those keys."""
 
     examined: int
     keys: int
@@ -45,7 +45,7 @@ class Unique(Check):
     columns: Names = Field(min_length=1)
 
     def examine(self, at: At) -> Finding:
-        """Counts keys that stand there more than once."""
+        """Counts keys that occur more than once."""
         found = self._here(at) or self._by_spark(at)
         numbers = {
             "duplicate_keys": found.keys,
@@ -61,7 +61,7 @@ class Unique(Check):
         return self.finding(at, False, numbers, sample, self._cure(at, files, found.columns))
 
     def _here(self, at: At) -> _Found | None:
-        """What is counted without Spark; None where that is not possible."""
+        """What is counted without Spark; None where only Spark can count."""
         from lakehouse.counting.copies import Key
         from lakehouse.counting.data_files import OnlySpark
         from lakehouse.counting.keys import count_keys

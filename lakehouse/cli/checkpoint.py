@@ -73,7 +73,7 @@ def _as_dict(at: Standing) -> dict[str, Any]:
 
 
 def _short(place: str) -> str:
-    """Without the folder of the journal."""
+    """The place without the journal's folder."""
     return place.split(" of the journal ")[0]
 
 
@@ -223,7 +223,7 @@ def _print_steps(out: Output, steps: tuple[str, ...], done: bool) -> None:
 
 
 def _show_own(out: Output, uri: str, named: str | None) -> None:
-    """Of a stream of the user's own: there is no table to hold it against."""
+    """Shows a stream of the user's own, which has no table to compare it with."""
     from lakehouse.autoloader.options.paths import split_uri
     from lakehouse.autoloader.outcomes.file_states import read_stream_log
     from lakehouse.errors import ConfigurationError

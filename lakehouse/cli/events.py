@@ -103,7 +103,7 @@ def serve(
     ] = HOST,
     as_json: bool = Json,
 ) -> None:
-    """Receive events until Ctrl-C: a webhook that thanks for an event when it is on the disk."""
+    """Receive events until Ctrl-C: a webhook that acknowledges an event when it is on the disk."""
     import signal
     from types import FrameType
 

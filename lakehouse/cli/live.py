@@ -10,9 +10,9 @@ from typing import Self, TextIO
 from lakehouse.plain_text import printable
 
 SILENT_SECONDS = 2.0
-"""So long nothing need be said."""
+"""How long a command may print nothing."""
 PLAIN_SECONDS = 15.0
-"""Between two lines where lines stay: in a file, a log, a pipe."""
+"""Time between two lines where lines are not written over: in a file, a log, a pipe."""
 
 
 class LiveLine:

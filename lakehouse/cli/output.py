@@ -66,7 +66,7 @@ Checkpoint = Annotated[
 ]
 
 _PLAIN_ERRORS = (LakehouseError, ConfigurationError)
-"""They say all themselves; of other classes more can be asked."""
+"""Errors whose class has no page of its own; for other classes ``lakehouse explain`` is named."""
 
 # Tables are copied into files and tickets: a pipe has no width, so it gets a wide one instead of cut columns.
 # What they print came with files and tables: nothing in it is markup.

@@ -212,7 +212,7 @@ def _open(out: Output, table: str) -> tuple[Lake, LakeTable]:
 
 
 def _whole(given: Any) -> int | None:
-    """Of a log, which has numbers as text, too."""
+    """An integer of Delta's log, which may have it as text; None for anything else."""
     return int(given) if str(given).isdigit() else None
 
 

@@ -31,7 +31,7 @@ class Condition:
     """A condition of single rows.
 
     Attributes:
-        says: What it is, in full: what was counted for it is found by that.
+        says: The condition in full, by which its kept counts are found.
         columns: The columns of the table that it looks at.
         holds: Whether each row of a batch fulfils it; NULL counts as no.
     """
@@ -42,7 +42,7 @@ class Condition:
 
     @property
     def key(self) -> str:
-        """A short name of what it says."""
+        """A short hash of ``says``."""
         return sha256(self.says.encode()).hexdigest()[:16]
 
 
@@ -53,7 +53,7 @@ class Counts:
     Attributes:
         rows: By path.
         found: By the key of the condition, then by path.
-        read: Data files that were read for it: the others were counted before.
+        read: How many data files were read now; the others were counted before.
     """
 
     rows: dict[str, int]
@@ -66,13 +66,13 @@ class Counts:
 
 
 def said(kind: str, schema: pa.Schema, columns: Iterable[str], *given: object) -> str:
-    """Spells a condition out: its kind, its columns with their types, and its values."""
+    """A condition in full, as JSON: its kind, its columns with their types, and its values."""
     types = {name: str(schema.field(name).type) for name in columns}
     return json.dumps([kind, types, *given], default=str)
 
 
 def any_of(masks: Sequence[pa.Array]) -> pa.Array:
-    """Whether any of them holds; NULL where none does and some are not known."""
+    """Whether any mask is true; NULL where none is and some are NULL."""
     first, *rest = masks
     for mask in rest:
         first = pc.or_kleene(first, mask)
@@ -80,9 +80,9 @@ def any_of(masks: Sequence[pa.Array]) -> pa.Array:
 
 
 def has_key_among(texts: pa.Array, names: Collection[str]) -> pa.Array:
-    """Whether texts are JSON objects that have any of ``names`` at their top; what is no object has none."""
+    """Whether texts are JSON objects with one of ``names`` among their top-level keys; False for other texts."""
     wanted = set(names)
-    # a name that stands in no text as it is can only be there behind an escape
+    # a text without the name in plain letters can only have it in an escaped form
     able = pc.match_substring(texts, "\\")
     for name in wanted:
         able = pc.or_(able, pc.match_substring(texts, name))
@@ -99,14 +99,14 @@ def has_key_among(texts: pa.Array, names: Collection[str]) -> pa.Array:
 def count(
     lake: Lake, table: str, files: DataFiles, conditions: Mapping[str, Condition], *, afresh: bool = False
 ) -> Counts:
-    """Counts rows, in one pass over the files that were not counted yet; keeps what it counted.
+    """Counts rows, in one pass over the files that were not counted yet, and keeps the counts.
 
     Args:
         lake: Where the table is.
         table: Its name.
         files: Its data files.
         conditions: By any name.
-        afresh: Whether to count all files, whatever was counted before; then nothing is kept.
+        afresh: Whether to count all files again. The counts are not kept then.
     """
     wanted = {one.key: one for one in conditions.values()}
     if afresh:
@@ -131,7 +131,7 @@ def count(
 
 
 def keep(lake: Lake, table: str, files: DataFiles, counts: Counts, state: State | None = None) -> None:
-    """Keeps what was counted, for the next time."""
+    """Keeps counts for the next time."""
     state = state or read_state(lake, table, _NAME, files.table_id)
     paths = list(counts.rows)
     columns = {_PATH: pa.array(paths, pa.string()), _ROWS: pa.array([counts.rows[path] for path in paths], pa.int64())}

@@ -1,4 +1,4 @@
-"""Keys that stand in a table more than once, by their values: a hash alone proves nothing."""
+"""Keys that occur in a table more than once. Values are compared, since different keys may have the same hash."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COPIES, FILES = "copies", "source_files"
 
 @dataclass(frozen=True)
 class Key:
-    """What names a row.
+    """What identifies a row.
 
     Attributes:
         columns: The columns of the table.
@@ -35,22 +35,22 @@ class Key:
 
     @property
     def read(self) -> list[str]:
-        """The table's own columns among them."""
+        """The top-level columns that are read for the key."""
         return list(dict.fromkeys(column[0] for column in self.columns))
 
     def values(self, rows: pa.RecordBatch) -> list[pa.Array]:
-        """The parts of the keys of some rows."""
+        """The keys of some rows, an array for each column of the key."""
         return [values_of(rows, column) for column in self.columns]
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Keys that stand in a table more than once.
+    """Keys that occur in a table more than once.
 
     Attributes:
-        keys: So many keys.
-        rows: So many rows, all copies counted.
-        worst: Those with most copies: the parts of the key, ``copies`` and ``source_files``.
+        keys: How many such keys there are.
+        rows: How many rows have them.
+        worst: Those with most copies: the columns of the key, ``copies`` and ``source_files``.
         hashes: The hashes of the keys, sorted.
     """
 
@@ -67,7 +67,7 @@ def copies_of(files: DataFiles, key: Key, candidates: Hashes, rows: int, most: i
         files: The table's data files.
         key: Its key.
         candidates: Hashes, sorted, each once.
-        rows: About how many rows have them: so many that they do not fit into memory are looked at in parts.
+        rows: About how many rows have them. Where they do not fit into memory, they are read in parts.
         most: How many of the worst keys are wanted.
     """
     parts = max(1, -(-rows // _ROWS_AT_ONCE)) if len(candidates) else 0
@@ -125,7 +125,7 @@ def _in_parts(files: DataFiles, key: Key, candidates: Hashes, parts: int) -> Ite
 
 
 def _keys(values: Sequence[pa.Array], file: pa.Array | None, hit: npt.NDArray[np.bool_]) -> pa.Table:
-    """The keys that were hit, each once for a file, with their copies."""
+    """The keys of rows in ``hit``, each once for each source file, with the number of their copies."""
     named = {f"key{number}": plain(one) for number, one in enumerate(values)}
     where = file if file is not None else pa.array(["unknown"] * len(hit), pa.string())
     hits = pa.table({**named, FILES: where}).filter(pa.array(hit))

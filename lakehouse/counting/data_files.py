@@ -1,4 +1,4 @@
-"""The data files of a table, and their rows: read by Arrow, a batch at a time, each with the name of its file."""
+"""The data files of a table and their rows, which Arrow reads in batches, each with the path of its file."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage.s3_errors import arrow_says_gone
 
 _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck"}
-"""Features of tables whose data files are plain Parquet; any other may hide rows, or rename columns."""
+"""Table features that leave data files plain Parquet; any other may hide rows, or rename columns."""
 _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
-"""What Spark keeps beside columns whose text it pads, or compares in an order of its own."""
+"""Metadata of columns whose text Spark pads, or compares by a collation."""
 _BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
 _ROW_BYTES = 32
 
 
 class DataFileMissing(TerminalError):
-    """A data file of a table, or one that it had, is not in the store."""
+    """A data file of this version of the table, or of an older one, is not in the store."""
 
 
 class OnlySpark(Exception):
-    """Spark has to look: the table, or a type, is not read here as Spark would."""
+    """Only Spark can do it: without Spark the result could differ. The text says why."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +38,10 @@ class DataFiles:
     Attributes:
         uri: Where the table is.
         version: The version.
-        table_id: Delta's name of the table: another when it was made anew at the same place.
-        schema: The columns, in the types of the table: older files may have narrower ones, or lack some.
+        table_id: Delta's id of the table, which changes when the table is made anew at the same place.
+        schema: The columns, in the types of the table. Older files may have narrower types, or lack columns.
         sizes: Bytes of each file, by its path in the table's folder.
-        about_rows: How many rows they have altogether, by the log; where it says nothing, by their size.
+        about_rows: How many rows they have together, by the log; estimated by their size where the log has no counts.
     """
 
     uri: str
@@ -58,7 +58,7 @@ class DataFiles:
         """Those of the newest version; None when the table does not exist.
 
         Raises:
-            OnlySpark: its files are not all that there is to a row.
+            OnlySpark: its rows cannot be read from its data files alone.
         """
         opened = lake.delta(table)
         if opened is None:
@@ -85,12 +85,12 @@ class DataFiles:
         )
 
     def batches(self, paths: Collection[str], columns: Sequence[str]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """The rows of some files, each batch with its file's path. Files that only older versions have are read, too.
+        """The rows of some files, each batch with its file's path. Files of older versions can be read, too.
 
         Raises:
-            DataFileMissing: a file is gone: somebody removed it, or VACUUM, where the table does not have it any more.
-            OnlySpark: Arrow cannot make the table's columns of what a file has.
-            StoreUnavailable: it cannot be read.
+            DataFileMissing: somebody removed a file, or VACUUM removed one of an older version.
+            OnlySpark: Arrow cannot cast a file's columns to those of the table.
+            StoreUnavailable: the store does not answer.
         """
         format_ = pads.ParquetFileFormat()
         files = self._opened.data_files
@@ -104,7 +104,7 @@ class DataFiles:
         if gone and self._partitioned & set(columns):
             raise self._missing(f"the log does not say any more in which partition {gone[0]} was")
         source = pads.FileSystemDataset(made, self.schema, format_, files)
-        # what is read ahead is held in memory; small files are mostly waited for
+        # what is read ahead takes memory; of small files several are read at once, since most of the time is latency
         large = sum(self.sizes.get(path, 0) for path in paths) > len(made) * _LARGE_BYTES
         ahead = {"batch_readahead": 1, "fragment_readahead": 1 if large else _SMALL_FILES_AHEAD}
         scanner = source.scanner(columns=list(columns), batch_size=_BATCH_ROWS, cache_metadata=False, **ahead)
@@ -134,7 +134,7 @@ class DataFiles:
         return pa.schema([self.schema.field(name) for name in names])
 
     def that_may_have(self, column: str, values: pa.Array) -> list[str]:
-        """Files whose statistics do not rule out that the column has one of the values; NULL may be among them."""
+        """Files that may have one of the values in the column, by their statistics; NULL may be among the values."""
         names = [f"{kind}.{column}" for kind in ("min", "max", "null_count")]
         if not set(names) <= set(self._adds.column_names):
             return list(self.sizes)

@@ -1,4 +1,4 @@
-"""Hashes of keys, 48 bits each: the same on every machine and in every version, since they are kept."""
+"""Hashes of keys, 48 bits each. They are kept, so they are the same on every machine and in every version."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from lakehouse.counting.data_files import OnlySpark
 
 BITS = 48
-"""Keys behind 2 to the 24th of each other share a hash by chance: too few to cost anything, and each is looked at."""
+"""Bits of a hash. Among 2 to the 24th keys a few share a hash by chance; the values of such keys are compared."""
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -23,7 +23,7 @@ _FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
 
 def plain(values: pa.Array) -> pa.Array:
-    """The values so that equal ones have equal bytes: a single NaN and a single zero, as Spark groups them."""
+    """The values with one NaN and one zero, as Spark groups them: equal values have equal bytes then."""
     if isinstance(values, pa.ChunkedArray):
         values = values.combine_chunks()
     if pa.types.is_float16(values.type) or not pa.types.is_floating(values.type):
@@ -34,14 +34,14 @@ def plain(values: pa.Array) -> pa.Array:
 
 
 def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The values so that equal ones group together: what is nested as text."""
+    """The values in a form that Arrow groups by value: nested ones as JSON text."""
     if not pa.types.is_nested(values.type):
         return plain(values)
     return pa.array([None if one is None else json.dumps(one, default=repr) for one in values.to_pylist()], pa.string())
 
 
 def hashes_of(columns: Sequence[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:
-    """The hash of each row's key, and whether the row has one: a key with a NULL is none.
+    """The hash of each row's key, and whether the row has a key: one with a NULL counts as none.
 
     Raises:
         OnlySpark: a column is of a type that has no hash here.
@@ -86,7 +86,7 @@ def _of_texts(values: pa.Array) -> Hashes:
     found = _mixed(lengths.view(np.uint64))
     if not rows or offsets[-1] == offsets[0]:
         return found
-    # eight bytes at a time, made of the two words that they stand in; behind the last text there are zeros
+    # eight bytes at a time, taken from the two aligned words that have them; zeros follow the last text
     size = int(offsets[-1] - offsets[0])
     words = np.zeros(size // 8 + 3, np.uint64)
     words.view(np.uint8)[:size] = np.frombuffer(values.buffers()[2], np.uint8)[offsets[0] : offsets[-1]]
@@ -110,5 +110,5 @@ def _of_texts(values: pa.Array) -> Hashes:
 
 def _word_at(words: Hashes, place: npt.NDArray[np.int64]) -> Hashes:
     number, shift = place >> 3, (place & 7).astype(np.uint64) * _BYTE
-    # a shift by all 64 bits is none for a processor: so it is made in two
+    # a processor does not shift by all 64 bits: so the shift is made in two steps
     return (words[number] >> shift) | (words[number + 1] << (np.uint64(63) - shift) << _ONE)

@@ -1,7 +1,7 @@
-"""How often the keys of a table stand in it: all of them counted, or those of new files held against an index.
+"""Counting keys that occur in a table more than once: all keys anew, or those of new data files by an index.
 
-The index is the hashes of all keys, sorted, in parts by their first bits; beside them what came, and what went, since
-the parts were written. A new key whose hash is there already is looked for by its value before anything is said.
+The index has the hashes of all keys, sorted, in parts by their first bits. Beside the parts it has the hashes that were
+added and removed since. A new key whose hash is in the index is compared by its value before it counts as a duplicate.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _UNREADABLE = (ObjectMissing, DataFileMissing, pa.ArrowException, KeyError)
 
 
 class _CountAll(Exception):
-    """What is kept does not tell: all keys have to be counted."""
+    """The index does not help: all keys have to be counted."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Keys:
 
     Attributes:
         examined: Rows of the table.
-        copies: Of the keys that stand there more than once.
-        read: Data files that were read for it; None for all.
-        index_agrees: Of a full count, whether the index that was kept had the same keys; None where there was none.
+        copies: The keys that occur more than once.
+        read: How many data files were read; None for all.
+        index_agrees: Whether the kept index had the same keys as a full count; None without such a comparison.
     """
 
     examined: int
@@ -58,7 +58,7 @@ class Keys:
 
 @dataclass(frozen=True)
 class _Part:
-    """An object of the index: ``number`` of a part, or what came (1) or went (-1) later."""
+    """An object of the index: a part, or hashes that were added (``sign`` 1) or removed (-1) since."""
 
     name: str
     keys: int
@@ -67,14 +67,14 @@ class _Part:
 
 @dataclass(frozen=True)
 class _Index:
-    """What is kept.
+    """The index as it is kept.
 
     Attributes:
-        bits: By so many first bits the parts are made.
-        parts: In their order.
-        later: What came and went since.
+        bits: How many first bits of a hash are the number of its part.
+        parts: By their number.
+        later: Hashes that were added and removed since the parts were written.
         examined: Rows of the table.
-        copies: Of keys that stand there more than once.
+        copies: The keys that occur more than once.
     """
 
     bits: int
@@ -85,7 +85,7 @@ class _Index:
 
     @property
     def names(self) -> set[str]:
-        """The objects of it."""
+        """The names of its objects."""
         return {one.name for one in (*self.parts, *self.later)}
 
     def manifest(self) -> dict[str, Any]:
@@ -104,7 +104,7 @@ class _Index:
 
     @classmethod
     def of(cls, manifest: dict[str, Any]) -> _Index | None:
-        """The index that is kept so; None where it is none."""
+        """The index from its JSON; None where that is no index."""
         try:
             keys, rows, hashes = manifest["doubled"]
             worst = pa.ipc.open_stream(base64.b64decode(manifest["worst"])).read_all()
@@ -120,15 +120,15 @@ class _Index:
 
 
 def count_keys(lake: Lake, table: str, files: DataFiles, key: Key, most: int, *, afresh: bool = False) -> Keys:
-    """Counts keys that stand in the table more than once.
+    """Counts keys that occur in the table more than once.
 
     Args:
         lake: Where the table is.
         table: Its name.
         files: Its data files.
-        key: What names a row.
+        key: What identifies a row.
         most: How many of the worst keys are wanted.
-        afresh: Whether to count all keys, whatever is kept.
+        afresh: Whether to count all keys, without the index.
 
     Raises:
         OnlySpark: a part of the key is of a type that has no hash here.
@@ -215,7 +215,7 @@ class _Count:
             grown = replace(index, later=(*index.later, *later), examined=examined, copies=copies)
             self._keep(self._merged(grown), written={one.name for one in later})
         except AccessDenied:
-            pass  # who may only read counts the same files again the next time
+            pass  # these keys may only read: the next count reads the same files again
         return Keys(examined, copies, len(came))
 
     def _hashes(self, paths: list[str]) -> tuple[int, Hashes]:
@@ -227,7 +227,7 @@ class _Count:
         return rows, np.sort(np.concatenate(found))
 
     def _known(self, index: _Index, wanted: Hashes) -> Hashes:
-        """The hashes among some sorted ones that the index has."""
+        """Those of some sorted hashes that the index has."""
         times = np.zeros(len(wanted), np.int64)
         if not len(wanted):
             return wanted
@@ -245,7 +245,7 @@ class _Count:
         return wanted[times > 0]
 
     def _later(self, index: _Index) -> tuple[Hashes, Hashes]:
-        """What came and went since the parts were written."""
+        """The hashes that were added and removed since the parts were written."""
         found = {sign: [NONE] for sign in (1, -1)}
         for part in index.later:
             found[part.sign].append(self._segments.read(part.name))
@@ -253,7 +253,7 @@ class _Count:
         return without(came, gone), without(gone, came)
 
     def _had(self, index: _Index, number: int, bits: int, sorted_: Hashes) -> bool:
-        """Whether the index has, of the keys that begin with ``number``, those that were counted now."""
+        """Whether the index has just the counted hashes among those that begin with ``number``."""
         try:
             if self._moved is None:
                 self._moved = self._later(index)
@@ -264,7 +264,7 @@ class _Count:
         return np.array_equal(without(np.sort(np.concatenate([kept, came])), gone), sorted_)
 
     def _merged(self, index: _Index) -> _Index:
-        """The index in fewer objects, once too many came beside its parts."""
+        """The index in fewer objects, once it has too many beside its parts."""
         if len(index.later) <= _MOST_LATER:
             return index
         came, gone = self._later(index)

@@ -1,4 +1,4 @@
-"""Names of columns as Spark reads them: a dot leads into a structure, backticks quote, capitals do not matter."""
+"""Names of columns as Spark reads them: a dot names a field of a struct, backticks quote, case does not matter."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorted hashes of keys as objects beside the lake's tables: about three bytes a key, since sorted hashes lie close."""
+"""Sorted hashes of keys as objects beside the lake's tables: about three bytes a key, since differences are small."""
 
 from __future__ import annotations
 
@@ -70,21 +70,21 @@ class Segments:
 
 
 def times_in(sorted_: Hashes, wanted: Hashes) -> np.ndarray:
-    """How often each of ``wanted`` stands in sorted hashes."""
+    """How often each of ``wanted`` occurs in sorted hashes."""
     return np.searchsorted(sorted_, wanted, "right") - np.searchsorted(sorted_, wanted, "left")
 
 
 def without(sorted_: Hashes, gone: Hashes) -> Hashes:
-    """Sorted hashes without some others, each as often as it stands among those."""
+    """The multiset difference of sorted hashes: each is removed as often as it occurs in ``gone``."""
     if not len(gone) or not len(sorted_):
         return sorted_
-    # the n-th of equal hashes goes where at least n of them are gone
+    # the n-th of equal hashes is removed where ``gone`` has at least n of them
     nth = np.arange(len(sorted_)) - np.searchsorted(sorted_, sorted_, "left")
     return sorted_[nth >= times_in(gone, sorted_)]
 
 
 def doubled_in(sorted_: Hashes) -> Hashes:
-    """The hashes that stand more than once among sorted ones, each once."""
+    """The hashes that occur more than once among sorted ones, each once."""
     return np.unique(sorted_[1:][sorted_[1:] == sorted_[:-1]])
 
 

@@ -1,4 +1,4 @@
-"""Rows for people: Arrow's values as the Python values that Spark would give."""
+"""Rows for samples: Arrow's values as the Python values that Spark would return."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _VARIANT = {"value": pa.binary(), "metadata": pa.binary()}
 def first_rows(
     files: DataFiles, paths: Sequence[str], condition: Condition, columns: Sequence[str], most: int
 ) -> list[dict[str, Any]]:
-    """The first rows of some files that fulfil a condition, at ``most`` so many."""
+    """The first rows of some files that fulfil a condition, ``most`` at most."""
     found: list[dict[str, Any]] = []
     for path in paths:
         for _, batch in files.batches([path], list(dict.fromkeys((*columns, *condition.columns)))):

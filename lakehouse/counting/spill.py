@@ -1,4 +1,4 @@
-"""Hashes of more keys than are held in memory, parted by their first bits: each part is sorted for itself."""
+"""Sorting hashes of more keys than fit into memory: they are divided by their first bits, and each part is sorted."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _PART_KEYS = 1 << 21
 
 
 def bits_for(keys: int) -> int:
-    """So many bits that a part has about two million keys."""
+    """The number of bits by which a part has about two million keys."""
     return min(max(0, (keys - 1) // _PART_KEYS).bit_length(), 9)
 
 
 class Spill:
-    """Takes hashes in any order, and gives them back part by part; what does not fit into memory is on the disk."""
+    """Takes hashes in any order, and returns them part by part; what does not fit into memory is on the disk."""
 
     def __init__(self, bits: int) -> None:
         self.parts = 1 << bits
         self._shift = np.uint64(BITS - bits)
-        # memory that is not written to is not taken
+        # the operating system gives memory only when it is written to
         self._held = np.empty((self.parts, _HELD_KEYS // self.parts), np.uint64)
         self._filled = [0] * self.parts
         self._files: dict[int, IO[bytes]] = {}

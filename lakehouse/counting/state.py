@@ -1,7 +1,7 @@
-"""What was counted of a table: objects beside the lake's tables, each tied to the table that it is of.
+"""Kept counts of a table: objects beside the lake's tables, each valid for one table id.
 
-A state is a Parquet file: a row a data file, and in its metadata what belongs to all of them. Where it is removed, all
-is counted again.
+A state is a Parquet file with a row for each data file; its metadata has what belongs to all of them. When it is
+removed, all rows are counted again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ class State:
     """A state as it was read, or is to be written.
 
     Attributes:
-        files: A row a data file; ``path`` is one of the columns.
-        manifest: What belongs to all of them.
-        e_tag: Which version of the object it is; None for a new one.
+        files: A row for each data file; ``path`` is one of the columns.
+        manifest: What belongs to all data files.
+        e_tag: Of the object that was read; None for a new one.
     """
 
     files: pa.Table
@@ -38,12 +38,12 @@ class State:
 
 
 def state_folder(lake: Lake, table: str) -> str:
-    """The folder of what was counted of a table, in the lake's bucket; ends with a slash."""
+    """The folder of a table's kept counts, in the lake's bucket; ends with a slash."""
     return f"{lake.settings.user}/_checks/{table}/"
 
 
 def read_state(lake: Lake, table: str, name: str, table_id: str) -> State:
-    """The state under that name; with an empty manifest where there is none of this table that can be read."""
+    """The state with that name; with an empty manifest where there is none of this table that can be read."""
     bucket, key = lake.settings.bucket, f"{state_folder(lake, table)}{name}.parquet"
     info = lake.store.info(bucket, key)
     nothing = State(pa.table({"path": pa.array([], pa.string())}), {}, info.e_tag if info else None)
@@ -59,7 +59,7 @@ def read_state(lake: Lake, table: str, name: str, table_id: str) -> State:
 
 
 def write_state(lake: Lake, table: str, name: str, table_id: str, state: State) -> bool:
-    """Puts it in the place of the version that was read; False when another process was first, or may write here."""
+    """Replaces the object that was read; False when another process was first, or these keys may not write."""
     manifest = state.manifest | {"format": _FORMAT, "table_id": table_id}
     sink = io.BytesIO()
     described = state.files.replace_schema_metadata({_MANIFEST: json.dumps(manifest)})

@@ -1,4 +1,4 @@
-"""Values of columns held against the literals of a declaration, as Spark would: types meet in the wider of both."""
+"""Comparing values of columns with literals of a declaration, as Spark does: in the wider of both types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lakehouse.counting.names import found_in, parts_of
 
 Literal = str | int | float | bool
 Column = tuple[str, ...]
-"""The names that lead to a column: its own, and those of the structures that it is in."""
+"""The path of a column: the names of the structs that it is in, then its own."""
 
 _WHOLE = re.compile(r"[+-]?\d{1,18}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
@@ -30,7 +30,7 @@ def column_of(schema: pa.Schema, name: str) -> Column | None:
     """The column that a name stands for; None where the table has none.
 
     Raises:
-        OnlySpark: it leads into a list or a map.
+        OnlySpark: the name leads into a list or a map.
     """
     left = parts_of(name) or ("",)
     found: list[str] = []
@@ -56,7 +56,7 @@ def type_of(schema: pa.Schema, column: Column) -> pa.DataType:
 
 
 def values_of(rows: pa.RecordBatch, column: Column) -> pa.Array:
-    """The values of a column; NULL where a structure that it is in is NULL."""
+    """The values of a column; NULL where a struct that it is in is NULL."""
     whole = rows.column(column[0])
     return pc.struct_field(whole, list(column[1:])) if len(column) > 1 else whole
 
@@ -65,7 +65,7 @@ def is_below(values: pa.Array, limit: Literal) -> pa.Array:
     """Whether values are below a limit; NULL for NULL, and NaN is below nothing.
 
     Raises:
-        OnlySpark: what Spark makes of the two is not known here.
+        OnlySpark: only Spark can compare the two types.
     """
     if pa.types.is_decimal(values.type) and not _is_exact(limit):
         return _at_least(values, _double(limit), above=False, invert=True)
@@ -77,7 +77,7 @@ def is_above(values: pa.Array, limit: Literal) -> pa.Array:
     """Whether values are above a limit; NULL for NULL, and NaN is above everything.
 
     Raises:
-        OnlySpark: what Spark makes of the two is not known here.
+        OnlySpark: only Spark can compare the two types.
     """
     if pa.types.is_decimal(values.type) and not _is_exact(limit):
         return _at_least(values, _double(limit), above=True)
@@ -90,7 +90,7 @@ def is_among(values: pa.Array, accepted: Sequence[Literal]) -> pa.Array:
     """Whether values are among those that are accepted; NULL for NULL.
 
     Raises:
-        OnlySpark: what Spark makes of the types is not known here.
+        OnlySpark: only Spark can compare the types.
     """
     if any(isinstance(one, float) for one in accepted) and not any(isinstance(one, str | bool) for one in accepted):
         accepted = [float(one) for one in accepted]
@@ -156,7 +156,8 @@ def _double(given: Literal) -> float:
 def _at_least(values: pa.Array, limit: float, *, above: bool, invert: bool = False) -> pa.Array:
     """Whether decimals are, as doubles, at least ``limit``, or above it.
 
-    Arrow's doubles of decimals may be off by their last bit. So the least decimal that is there is looked for.
+    Arrow's conversion of decimals to doubles may be off by the last bit. So the least such decimal is searched, and
+    decimals are compared with that.
     """
     type_ = values.type
     least, most = -(10**type_.precision), 10**type_.precision

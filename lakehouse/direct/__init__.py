@@ -1,1 +1,1 @@
-"""The direct road: tasks write Parquet themselves, and a single Delta commit makes a batch visible."""
+"""The direct way of writing: tasks write Parquet files themselves, and one Delta commit makes a batch visible."""

@@ -1,4 +1,4 @@
-"""One Delta commit for a batch: its rows, its number in the checkpoint and its place in the journal, or none of them.
+"""One Delta commit for a batch: it adds the rows, the batch's number and its offsets, or none of them.
 
 The commit is conditional. Of two writers of a batch one wins, whatever their leases and clocks say: ``deltalake``
 refuses a second commit of a transaction that another one has committed since the table was read.
@@ -36,7 +36,7 @@ Offset = dict[str, Any]
 
 @dataclass(frozen=True)
 class TableAt:
-    """A table by its place. A worker of Spark has no ``Lake`` that would know it by name.
+    """A table by its URI. A worker of Spark has no ``Lake`` in which to look up its name.
 
     Attributes:
         name: ``layer.name``, for messages.
@@ -58,10 +58,10 @@ class Batch:
     """A batch as its commit names it.
 
     Attributes:
-        query_id: The checkpoint's own id; Delta keeps the last batch under it.
-        number: The batch.
-        start: Where the source stood before it; None for the first.
-        end: Where it stands after it.
+        query_id: The checkpoint's own id; Delta keeps the number of the last batch under it.
+        number: Of the batch.
+        start: The source's offset before it; None for the first.
+        end: The source's offset after it.
     """
 
     query_id: str
@@ -112,18 +112,18 @@ def commit(
 
     Args:
         table: Where.
-        opened: The table at the version that removed files were chosen from; without such ones it is brought up to date
+        opened: The table, at the version from which removed files were chosen. It is updated when none are removed.
         batch: The batch.
         change: What it does.
         own: Commits of the run that keeps the table open.
 
     Returns:
-        False when the table has the batch already: the files are removed then, nothing names them.
+        False when the table has the batch already: the new files are deleted then.
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
         CheckpointMismatch: somebody took the table back to an older version while the stream ran.
-        NotDirect: the table is not any more what it was when the batch began.
+        NotDirect: the table was changed since the batch began, and only Spark can write it now.
     """
     files = change.files
     try:
@@ -138,7 +138,7 @@ def commit(
 
 
 def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
-    """Removes data files that no commit names."""
+    """Deletes data files that no commit names."""
     bucket, folder = split_uri(table.uri)
     store = FastStore(table.endpoint)
     for one in files:
@@ -170,8 +170,8 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
             "userMetadata": batch.said(bool(removed)),
             "operationMetrics": {name: str(value) for name, value in metrics.items()},
         },
-        # no second try where there is no table yet: it would be another version of what somebody else has made. Nor
-        # where files go: deltalake would let it pass when an OPTIMIZE has taken their rows elsewhere meanwhile
+        # no retry where there is no table yet: it would add a version to a table that somebody else has made. Nor where
+        # files are removed: deltalake would accept it when an OPTIMIZE has moved their rows to other files meanwhile
         max_commit_retries=0 if opened is None or removed else None,
         app_transactions=[Transaction(batch.query_id, batch.number)],
     )
@@ -193,12 +193,11 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
         return False
     if own.last(opened, batch.query_id) is None:
         batch.require_held(opened, table)
-    require_direct(
-        opened, change.schema, change.partition_by
-    )  # somebody may have changed the table while the batch was read
+    # somebody may have changed the table while the batch was read
+    require_direct(opened, change.schema, change.partition_by)
     known = {field.name.lower() for field in opened.schema().fields}
     new = [field for field in wanted.fields if field.name.lower() not in known]
-    if new:  # a commit of its own: columns without rows harm nobody when what follows does not come about
+    if new:  # a commit of its own: columns without rows harm nobody when the commit below fails
         opened.alter.add_columns(new)
         opened.update_incremental()
     if goes:
@@ -215,7 +214,7 @@ def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
 
 
 def _is_ours(table: TableAt, batch: Batch, files: Sequence[DataFile]) -> bool:
-    """Whether the commit that brought the batch into the table has these files; True where the log does not tell."""
+    """Whether the commit of the batch has these files; True where the log has no such commit any more."""
     opened = table.opened()
     assert opened is not None
     versions = (entry["version"] for entry in opened.history() if batch_of(entry) == (batch.query_id, batch.number))
@@ -232,6 +231,7 @@ def _failed(table: TableAt, error: Exception) -> TransientError:
     return TransientError(
         f"the batch of {table.name} is not committed: {why}: {str(error).splitlines()[0][:300]}",
         where=table.uri,
-        state="nothing of the batch is in the table; its files are named by nobody",
+        state="nothing of the batch is in the table; data files that it wrote are in no version, and vacuum removes "
+        "them",
         next_command="run the same again: the batch is done again",
     )

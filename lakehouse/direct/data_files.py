@@ -18,9 +18,9 @@ from lakehouse.storage.fast_store import s3_bucket
 from lakehouse.storage.store import StoreEndpoint
 
 _GROUP_BYTES = 32 << 20
-"""Arrow's bytes of a row group. With twice that, whoever read a packed file of 1.2 GB held 440 MB."""
+"""Size of a row group in Arrow's memory. With twice that, the reader of a packed file of 1.2 GB held 440 MB."""
 _FILE_BYTES = 128 << 20
-"""Parquet's bytes after which the next file begins."""
+"""Size of a Parquet file after which the next one begins."""
 _UPLOAD_BYTES = 8 << 20
 
 
@@ -31,9 +31,9 @@ class DataFile:
     Attributes:
         path: Below the table's folder.
         size_bytes: Its size.
-        rows: Its rows.
-        partition: Values of the columns that make folders, as Delta's log spells them.
-        written_milliseconds: When, since 1970.
+        rows: How many it has.
+        partition: Values of the partition columns, as Delta's log spells them.
+        written_milliseconds: When it was written, since 1970.
         statistics: See ``statistics_of``.
     """
 
@@ -54,7 +54,7 @@ class DataFiles:
     Args:
         endpoint: The store.
         table_uri: The table's folder.
-        partition_by: Columns that make folders; they are not in the files.
+        partition_by: The partition columns; they are not in the files.
     """
 
     endpoint: StoreEndpoint
@@ -78,14 +78,14 @@ class DataFiles:
             self._write()
 
     def keep(self, rows: pa.Table, partition: Partition) -> None:
-        """Writes rows of one partition, which lack its columns, to a file of their own."""
+        """Writes rows of one partition, without the partition columns, to a file of their own."""
         if rows.num_rows:
             self._close()
             self._append(rows, partition)
             self._close()
 
     def finish(self) -> list[DataFile]:
-        """Writes the rest; all files, complete."""
+        """Writes the rest, and returns all files."""
         if self._waiting:
             self._write()
         self._close()
@@ -138,8 +138,8 @@ class _OpenFile:
         self._upload.complete()
         [metadata] = self._metadata
         now = int(time.time() * 1000)
-        said = statistics_of(metadata, self._nan)
-        return DataFile(self._path, self.size_bytes, metadata.num_rows, self._partition.values, now, said)
+        statistics = statistics_of(metadata, self._nan)
+        return DataFile(self._path, self.size_bytes, metadata.num_rows, self._partition.values, now, statistics)
 
 
 class _Upload:

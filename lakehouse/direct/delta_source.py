@@ -1,7 +1,7 @@
 """A Delta table as the source of a stream, without Spark.
 
-Files come in the order of Delta's own streaming source, and places are spelled as its offsets. So the local engine and
-Spark can take turns on a checkpoint.
+The order of files and the form of offsets are those of Delta's own streaming source. So the local engine and Spark can
+take turns on a checkpoint.
 """
 
 from __future__ import annotations
@@ -22,24 +22,24 @@ from lakehouse.streams.failures import SourceChanged
 Offset = dict[str, Any]
 
 _MOST_FILES, _MOST_BYTES = 1_000, 64 << 20
-"""Of a batch: Delta's own limit, and what Arrow holds in some hundred megabytes when it is unpacked."""
+"""Limits of a batch: Delta's own number of files, and bytes of Parquet that take some hundred megabytes in Arrow."""
 
 
-_PASSED_FOR = timedelta(days=1)
-"""For so long a stream may stay before commits without rows."""
+_OFFSET_AGE_LIMIT = timedelta(days=1)
+"""How long an offset may stay before commits without rows."""
 
 
 class DeltaSource:
-    """A table as a source: what a stream has to read of it, up to its version of now.
+    """A table as a source, up to its newest version when this was made.
 
     Args:
         lake: Where it is.
         table: Its name.
         reader: The table that is computed from it, for messages.
-        skip_changes: Whether commits that take rows out are passed over.
+        skip_changes: Whether commits that remove rows are skipped.
 
     Raises:
-        OnlySpark: its data files are not all that there is to a row.
+        OnlySpark: its rows cannot be read from its data files alone.
     """
 
     def __init__(self, lake: Lake, table: str, *, reader: str, skip_changes: bool) -> None:
@@ -56,15 +56,15 @@ class DeltaSource:
     def next_end(self, start: Offset | None, *, once: bool = False) -> Offset | None:
         """Where the batch after ``start`` ends; None when nothing is new.
 
-        Commits without rows, such as OPTIMIZE, are passed over. A place before them that is a day old moves on by a
-        batch without rows: some day the log loses those commits, and the stream could not go on.
+        Commits without new rows, such as OPTIMIZE, are skipped. When an offset before them is a day old, it moves on by
+        a batch without rows: some day the log loses those commits, and the stream could not go on.
 
         Args:
             start: Where the stream stands; None before its first batch.
             once: Whether the batch may have any size.
 
         Raises:
-            SourceChanged: rows were changed or taken out, or the table is another one now.
+            SourceChanged: rows were changed or removed, or the table is another one now.
         """
         if start is not None:
             require_same_table(self._files, start, self._table, self._reader)
@@ -104,7 +104,7 @@ class DeltaSource:
     def _is_old(self, version: int) -> bool:
         bucket, key = split_uri(commit_uri(self._files.uri, version))
         written = self._lake.store.info(bucket, key)
-        return written is not None and datetime.now(UTC) - written.last_modified >= _PASSED_FOR
+        return written is not None and datetime.now(UTC) - written.last_modified >= _OFFSET_AGE_LIMIT
 
     def _offset(self, version: int, index: int, *, snapshot: bool = False) -> Offset:
         return offset_at(self._files, version, index, snapshot=snapshot)
@@ -114,7 +114,7 @@ class DeltaSource:
 
 
 def offset_at(files: DataFiles, version: int, index: int = -1, *, snapshot: bool = False) -> Offset:
-    """An offset as Delta's source spells it. An index of -1 is the place before a commit's first file."""
+    """An offset in the form of Delta's source. The index -1 stands before a commit's first file."""
     return {
         "sourceVersion": 1,
         "reservoirId": files.table_id,
@@ -135,7 +135,7 @@ def require_same_table(files: DataFiles, start: Offset, table: str, reader: str)
 
 
 def source_changed(files: DataFiles, table: str, what: str, reader: str) -> SourceChanged:
-    """The error that a source is not any more what was read of it."""
+    """The error that rows which were read are not in the source any more."""
     return SourceChanged(
         f"{table} {what}, and {reader} is computed from it",
         where=files.uri,
@@ -150,7 +150,7 @@ class _Taken:
 
 
 class _Room:
-    """How much more a batch takes. The first file always fits."""
+    """How many more files a batch takes. The first one always fits."""
 
     def __init__(self, once: bool) -> None:
         self._once, self.files, self._bytes = once, 0, 0

@@ -1,6 +1,6 @@
-"""A stream that follows another Delta table, without Spark: its batches are planned, applied and noted, in order.
+"""A stream that follows another Delta table, without Spark: it plans, commits and finishes batch after batch.
 
-Offsets and transactions are those of the Spark query into such a table. So the two engines take turns on it.
+Offsets and transactions are those of a Spark query into such a table. So the two engines can take turns on it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class FollowingStream(ABC):
 
     @abstractmethod
     def _load(self, batch: Batch) -> tuple[Any, int]:
-        """What a batch brings, and how many rows were read for it."""
+        """What a batch writes, and how many rows were read for it."""
 
     @abstractmethod
     def _write(self, opened: LakeTable, brought: Any, properties: CommitProperties) -> None:
@@ -64,7 +64,7 @@ class FollowingStream(ABC):
             NotDirect, OnlySpark: only Spark can go on; nothing of the batch is committed.
             CheckpointMismatch: a planned batch cannot be done again, see ``position_before``; or the table was taken
                 back to an older version while the stream ran.
-            SourceChanged: the source is not any more what was read of it.
+            SourceChanged: rows that were read are not in the source any more.
             TransientError: another writer was faster.
         """
         state = checkpoints.read_checkpoint(self._lake, self._table)
@@ -110,11 +110,11 @@ class FollowingStream(ABC):
         return BatchProgress(self._table, batch.number, read, seconds, phases_milliseconds=phases), batch.end
 
     def _commit(self, opened: LakeTable, batch: Batch, brought: Any) -> None:
-        """Commits what a batch brings. Where it changes nothing, an empty commit notes that the batch is done."""
+        """Commits what a batch writes. Where it changes nothing, an empty commit records that the batch is done."""
         before = opened.version()
         properties = CommitProperties(
             custom_metadata={"userMetadata": batch.said(False)},
-            max_commit_retries=0,  # what was compared must be what is replaced
+            max_commit_retries=0,  # the version that was compared must be the one that is replaced
             app_transactions=[Transaction(batch.query_id, batch.number)],
         )
         try:
@@ -137,8 +137,8 @@ class FollowingStream(ABC):
 def opened_or_made(lake: Lake, table: str, columns: pa.Schema, **configuration: str) -> LakeTable:
     """The table; made with these columns, and without rows, when there is none.
 
-    Columns with fractions are left out of its statistics. Those that ``deltalake`` writes do not count NaN: a reader
-    that trusts them passes over files with NaN.
+    Floating-point columns have no statistics. Those that ``deltalake`` writes leave NaN out, and a reader that trusts
+    them skips files with NaN.
     """
     plain = [field.name for field in columns if not _has_fractions(field.type)]
     if len(plain) < len(columns):

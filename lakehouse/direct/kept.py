@@ -1,4 +1,4 @@
-"""What the looks of a run that does not end have open: each reads only what came since the one before."""
+"""What a run that does not end keeps open between two looks for files, so that each look reads only what is new."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from lakehouse.storage.delta_paths import commit_uri
 
 @dataclass(frozen=True)
 class At:
-    """Where a stream stands behind a batch that is finished.
+    """Where a stream stands after a finished batch.
 
     Attributes:
         query: The checkpoint's own id.
-        number: The next batch.
-        start: Where it begins.
+        number: Of the next batch.
+        start: The offset at which the next batch begins.
     """
 
     query: str
@@ -31,7 +31,7 @@ class At:
 
 
 class Kept:
-    """Journals by their folders, the table, the checkpoint, and where the run stands: under its lease it alone moves.
+    """Journals by their folders, the table, the checkpoint, and where the run stands. The lease keeps others away.
 
     Args:
         lake: Where they are.
@@ -52,12 +52,12 @@ class Kept:
             try:
                 self._table.update_incremental()
                 return self._table
-            except DeltaError:  # its log is not what it was
+            except DeltaError:  # its log was replaced or damaged: opened anew
                 pass
         self._table = self._lake.delta(self._name)
         return self._table
 
     def _is_there(self, version: int) -> bool:
-        """Whether the log has that commit still: somebody may have removed the table, or begun another one."""
+        """Whether the log still has that commit: somebody may have removed the table, or made another in its place."""
         commit = split_uri(commit_uri(self._lake.settings.table_uri(self._name), version))
         return self._lake.store.info(*commit) is not None

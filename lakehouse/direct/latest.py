@@ -1,6 +1,6 @@
-"""A ``latest`` table without Spark: ``deltalake`` merges new versions, so that each key has its latest.
+"""A ``latest`` table without Spark: ``deltalake`` merges new versions of rows, so that each key has its latest.
 
-Offsets, transaction and definition are those of the Spark query into such a table. So the two engines take turns on it.
+Offsets, transactions and definition are those of a Spark query into such a table. So the two engines can take turns.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _KEYS = (
     *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date),
     *(pa.types.is_timestamp, pa.types.is_binary),
 )
-"""Types of which deltalake and Spark agree what is equal; they do not of the zeros and NaNs of a fraction."""
-_UNSPEAKABLE = re.compile(r"[\"'`\\\x00-\x1f]")
+"""Types in which deltalake and Spark find the same values equal. In floating-point numbers zeros and NaNs differ."""
+_NOT_QUOTABLE = re.compile(r"[\"'`\\\x00-\x1f]")
 _RANK, _VALUE, _NUMBER = "rank", "value", "_number"
 
 
@@ -39,11 +39,11 @@ class Merging:
 
     Attributes:
         source: The table that has every version.
-        key: Columns that name a row, as the source spells them.
-        order: Columns by which versions are compared, the first of them first.
-        believed: Which rows are believed, and what is added to them; without the source's columns.
-        skip_changes: Whether commits of the source that take rows out are passed over.
-        change_data_feed: Whether a new table tells what changed.
+        key: Columns that identify a row, as the source spells them.
+        order: Columns by which versions are compared, the most important first.
+        believed: Which rows are taken, and which columns are added to them.
+        skip_changes: Whether commits of the source that remove rows are skipped.
+        change_data_feed: Whether a new table has a change data feed.
     """
 
     source: str
@@ -106,23 +106,23 @@ class LatestStream(FollowingStream):
         merging.when_matched_update_all(self._is_newer()).when_not_matched_insert_all().execute()
 
     def _is_newer(self) -> str:
-        """SQL's condition that a version is newer than the table's. NULL is lower than any value, NaN is higher."""
-        told = "false"
+        """The SQL condition that a version is newer than the table's. NULL is below every value, NaN above."""
+        newer = "false"
         for name in reversed(self._merging.order):
             new, old = (f'{side}."{name}"' for side in "st")
             if pa.types.is_floating(self._schema.field(name).type):
                 new, old = f"({new} + 0.0)", f"({old} + 0.0)"  # the two zeros are one
             higher = f"({new} IS NOT NULL AND ({old} IS NULL OR {new} > {old}))"
             same = f"(({new} IS NULL AND {old} IS NULL) OR ({new} IS NOT NULL AND {old} IS NOT NULL AND {new} = {old}))"
-            told = f"({higher} OR ({same} AND {told}))"
-        return told
+            newer = f"({higher} OR ({same} AND {newer}))"
+        return newer
 
     def _opened(self) -> LakeTable:
         feed = {"delta.enableChangeDataFeed": "true"} if self._merging.change_data_feed else {}
         opened = opened_or_made(self._lake, self._table, self._schema, **feed)
         known = {field.name.lower() for field in opened.schema().fields}
         new = [field for field in Schema.from_arrow(self._schema).fields if field.name.lower() not in known]
-        if new:  # a MERGE of deltalake that adds columns gives the table another id: for streams another table
+        if new:  # a MERGE of deltalake that adds columns gives the table another id: streams would take it for another
             opened.alter.add_columns(new)
             opened.update_incremental()
         return opened
@@ -134,8 +134,8 @@ class LatestStream(FollowingStream):
             NotDirect: it does not.
         """
         for name in self._schema.names:
-            if _UNSPEAKABLE.search(name):
-                raise NotDirect(f"the name of column {name!r} cannot be said in its SQL")
+            if _NOT_QUOTABLE.search(name):
+                raise NotDirect(f"the name of column {name!r} cannot be quoted in deltalake's SQL")
         for name in self._merging.key:
             if not any(is_one(self._schema.field(name).type) for is_one in _KEYS):
                 raise NotDirect(f"{name}, of the key, is a {self._schema.field(name).type}")
@@ -151,8 +151,8 @@ def newest(versions: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.T
 
     Args:
         versions: Rows whose key has no NULL.
-        key: Columns that name a row.
-        order: Columns of no nested type; NULL is lower than any value, NaN higher than any number.
+        key: Columns that identify a row.
+        order: Columns of no nested type; NULL is below every value, NaN above every number.
     """
     if not versions.num_rows:
         return versions
@@ -165,7 +165,7 @@ def newest(versions: pa.Table, key: Sequence[str], order: Sequence[str]) -> pa.T
 
 
 def comparable_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
-    """Columns that sort rows by ``order``: a NULL is lowest, then come values, then NaN."""
+    """Columns that sort rows by ``order``: NULL first, then values, then NaN."""
     columns = dict[str, Any]()
     for place, name in enumerate(order):
         values = rows[name]

@@ -1,6 +1,6 @@
-"""The direct road in a Spark query.
+"""The direct way of writing in a Spark query.
 
-Spark plans, hands out the work and keeps the checkpoint. Tasks write the data files. Only the names of those files pass
+Spark plans batches, runs tasks and keeps the checkpoint. Tasks write the data files. Only the names of those files pass
 through the JVM to the commit; the rows never enter it.
 """
 
@@ -47,13 +47,13 @@ _WRITTEN = StructType(
         StructField("end", LongType()),
     ]
 )
-"""A data file that no commit names yet; see ``DataFile``. The first of a part counts what of the part is evidence.
-``end`` is the number of the last file of the batch."""
+"""A data file that no commit names yet; see ``DataFile``. The first of a part has the part's rescued and corrupt rows.
+``end`` is the number of the batch's last source file."""
 
 
 @dataclass(frozen=True)
 class DirectSink:
-    """The sink of ``written_files``: one conditional commit a batch, or none when the table has it.
+    """The sink of ``written_files``: one conditional commit for a batch, none when the table has the batch.
 
     Attributes:
         table: ``layer.name``, for messages.
@@ -94,12 +94,12 @@ class DirectSink:
         return committed is not None and committed["stream"] == end["stream"] and committed["seq"] >= end["seq"]
 
     def commit(self, batch_id: int, files: Sequence[DataFile], ends: Collection[int]) -> None:
-        """Commits a batch that Spark has planned; when the table has it, its files go.
+        """Commits a batch that Spark has planned; deletes its data files when the table has it.
 
         Args:
             batch_id: Its number.
             files: What its tasks wrote.
-            ends: Up to which file they read it.
+            ends: Numbers of the last source file, as its tasks knew them.
 
         Raises:
             TransientError: another writer planned the batch anew meanwhile; see ``commit`` for further reasons.
@@ -110,11 +110,12 @@ class DirectSink:
         store, place = self._checkpoint()
         start, end = (planned_offset(store, *place, one) for one in (batch_id - 1, batch_id))
         assert end is not None
-        if not {end["seq"]}.issuperset(ends):  # of Spark's offsets the last writer's stay
+        if not {end["seq"]}.issuperset(ends):  # another writer has replaced the offset in the checkpoint
             raise TransientError(
                 f"batch {batch_id} of {self.table} is not committed: another writer planned it anew meanwhile",
                 where=self.checkpoint_uri,
-                state="nothing of the batch is in the table; its files are named by nobody",
+                state="nothing of the batch is in the table; data files that it wrote are in no version, and vacuum "
+                "removes them",
                 next_command="end the other writer, then run the same again",
             )
         batch = Batch(self._query_id(store, place), batch_id, start, end)
@@ -179,7 +180,7 @@ class _WritingStream(CloudFilesStream):
         return super().latestOffset(start, limit)
 
     def partitions(self, start: Offset, end: Offset) -> list[InputPartition]:
-        # a batch that Spark did not ask for was planned by an earlier run. What its files are now is not what was read
+        # Spark did not ask for the batch: an earlier run planned it, and its files may have changed since
         if not self._asked and self._sink.has(end):
             return []
         now = datetime.now(UTC)

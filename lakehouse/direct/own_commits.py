@@ -1,7 +1,7 @@
-"""The last batch that a table has, known to its writer without the log.
+"""The last batch that a table has, known to its writer without a look at the log.
 
-``deltalake`` reads the log behind the last checkpoint each time it is asked for a transaction or for the history. A run
-that keeps its table open would read it some times a batch, and the more the more batches it has made.
+``deltalake`` reads the log since the last checkpoint each time it is asked for a transaction or for the history. A run
+that keeps its table open would read it several times for each batch, and more of it after every batch.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ class OwnCommits:
         self._last: tuple[DeltaTable, int, str, int] | None = None
 
     def note(self, opened: DeltaTable, before: int, query_id: str, batch: int) -> None:
-        """Takes note of a commit that came about.
+        """Records a commit that succeeded.
 
         Args:
             opened: The table.
-            before: Its version before the commit, by this object.
+            before: The version of ``opened`` before the commit.
             query_id: The checkpoint's own id.
-            batch: What was committed.
+            batch: Number of the batch that was committed.
         """
         self._last = opened, before, query_id, batch
 
     def last(self, opened: DeltaTable, query_id: str) -> int | None:
-        """The last batch, whose rows are there; None where somebody else may have committed since.
+        """Number of the last batch in the table; None where somebody else may have committed since.
 
-        A table that is one version further than before the commit has this commit, and no other.
+        A table that is exactly one version after ``before`` has this commit, and no other.
         """
         if self._last is None:
             return None

@@ -30,8 +30,8 @@ class Target:
         table_uri: The table.
         schema: The stream's columns, with ``_metadata``.
         added: Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``.
-        partition_by: Columns that make folders.
-        expected: Columns whose value makes a row an invalid one when it is of another type.
+        partition_by: The partition columns.
+        expected: Columns in which a value of another type makes the row invalid.
     """
 
     table_uri: str
@@ -58,10 +58,10 @@ class Part:
     Attributes:
         options: Of the stream, settled.
         task: What is read.
-        target: What it becomes.
+        target: The table that gets the rows.
         batch: Number of the batch, where it is known.
         processing_time: When the batch began.
-        left_out: Numbers of files whose rows are read and not written.
+        left_out: Numbers of source files whose rows are read and not written.
     """
 
     options: CloudFilesOptions
@@ -74,13 +74,13 @@ class Part:
 
 @dataclass(frozen=True)
 class Written:
-    """What came of reading parts.
+    """What was written of parts.
 
     Attributes:
         files: Data files, complete, which no commit names yet.
         rows: Their rows.
         rescued_rows: Rows with a value that did not fit its column.
-        corrupt_rows: Rows that are no whole record, of the rescued ones too.
+        corrupt_rows: Rows that are no whole record; rescued rows may be among them.
     """
 
     files: tuple[DataFile, ...] = ()
@@ -138,16 +138,16 @@ def invalid_rows(rows: pa.RecordBatch, expected: Sequence[str]) -> pa.BooleanArr
     evidence = evidence_among(rows.schema.names)
     if evidence is None:
         return pa.repeat(pa.scalar(False), rows.num_rows)
-    told = rows.column(evidence)
-    if evidence == CORRUPT_RECORD or told.null_count == len(told):
-        return told.is_valid()
+    texts = rows.column(evidence)
+    if evidence == CORRUPT_RECORD or texts.null_count == len(texts):
+        return texts.is_valid()
     wrong = {*expected, CORRUPT_RECORD}
-    return pa.array([text is not None and not wrong.isdisjoint(_keys(text)) for text in told.to_pylist()], pa.bool_())
+    return pa.array([text is not None and not wrong.isdisjoint(_keys(text)) for text in texts.to_pylist()], pa.bool_())
 
 
 def _keys(text: str) -> Sequence[str]:
     try:
-        said = json.loads(text)
+        value = json.loads(text)
     except ValueError:
         return ()
-    return tuple(said) if isinstance(said, dict) else ()
+    return tuple(value) if isinstance(value, dict) else ()

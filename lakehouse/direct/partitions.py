@@ -1,4 +1,4 @@
-"""Dividing rows by the columns that make a table's folders, and spelling those folders as Hive and Delta do."""
+"""Dividing rows by a table's partition columns, and naming the folders of partitions as Hive and Delta do."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 
 @dataclass(frozen=True)
 class Partition:
-    """Rows with the same values.
+    """The values that the rows of a partition share.
 
     Attributes:
         values: By column, as Delta's log has them; None for NULL.
-        folder: ``country=DE/day=2026-11-26/``; empty without such columns.
+        folder: ``country=DE/day=2026-11-26/``; empty without partition columns.
     """
 
     values: dict[str, str | None]
@@ -30,7 +30,7 @@ class Partition:
 
 
 def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Partition, pa.Table]]:
-    """The rows of each combination of values, without those columns."""
+    """The rows of each partition, without the partition columns."""
     codes = np.zeros(table.num_rows, np.int64)
     values: list[list[str | None]] = []
     for name in columns:

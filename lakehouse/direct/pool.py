@@ -14,19 +14,19 @@ from lakehouse.errors import StreamFailed
 from lakehouse.storage.store import StoreEndpoint
 
 _SMALL_BYTES = 16 << 20
-"""Less than that is read sooner than processes have started."""
+"""A smaller batch is read sooner than processes have started."""
 
 
 class Pool:
     """Reads the parts of batches.
 
-    A file that kills its reader takes a process with it. Its part is read again, and the receipts tell which file it
-    was. A small batch is read in this process. There such a file ends the command, and the next run finds it.
+    A file may kill the process that reads it. Its part is read again then, and the receipts say which file it was. A
+    small batch is read in this process: there such a file ends the command, and the next run finds it.
 
     Args:
         endpoint: The store.
         processes: At most so many; None for one a core.
-        always: Whether a small batch goes to a process, too: for who has to outlive it.
+        always: Whether a small batch is read by a process of its own, too: for a caller that must survive such a file.
     """
 
     def __init__(self, endpoint: StoreEndpoint, processes: int | None = None, *, always: bool = False) -> None:
@@ -36,11 +36,11 @@ class Pool:
         self._workers: list[Worker] = []
 
     def write(self, parts: Sequence[Part]) -> list[Written]:
-        """Works on all parts of a batch.
+        """Reads all parts of a batch and writes their rows.
 
         Raises:
             StreamFailed: a process died, twice at the same part.
-            LakehouseError: what a part that failed says.
+            LakehouseError: a part failed.
         """
         small = sum(map(_size_bytes, parts)) <= _SMALL_BYTES
         if small and not self._workers and not self._always:
@@ -51,7 +51,7 @@ class Pool:
             return list(threads.map(self._write, sorted(parts, key=_size_bytes, reverse=True)))
 
     def close(self) -> None:
-        """Ends the processes, whatever they are at."""
+        """Ends the processes, also in the middle of a part."""
         for worker in self._workers:
             worker.close()
         self._workers = []

@@ -1,4 +1,4 @@
-"""Whether a stream can take the direct road. Where it cannot, the reason is said, and Spark writes the table."""
+"""Whether a table can be written directly. Where it cannot, the reason is logged, and Spark writes the table."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 _WRITABLE = {"appendOnly", "timestampNtz"}
-"""Features of tables that ask nothing of a writer who only adds rows."""
+"""Table features that demand nothing of a writer that only adds rows."""
 _MERGEABLE = {*_WRITABLE, "changeDataFeed", "invariants"}
-"""Those that ``deltalake`` heeds in a MERGE."""
+"""Table features that ``deltalake`` respects in a MERGE."""
 _PLAIN = (
     T.StringType,
     T.BooleanType,
@@ -39,11 +39,11 @@ _PARTITIONING = (
 
 
 class NotDirect(Exception):
-    """The direct road ends here; the text says why. Nothing of the batch is committed."""
+    """Only Spark can write the table; the text says why. Nothing of the batch is committed."""
 
 
 def why_not(options: CloudFilesOptions) -> str:
-    """What in a stream's options needs Spark; empty when nothing does."""
+    """Why a stream's options need Spark; empty when they do not."""
     if options.profile:
         return "cloudFiles.profile names other keys than the lake's"
     return ""
@@ -57,12 +57,12 @@ def require_direct(
     Args:
         opened: The table; None before there is one.
         rows: The columns.
-        partition_by: Columns that make folders.
-        merges: Whether ``deltalake`` merges them, which heeds more features than a commit of our own.
+        partition_by: The partition columns.
+        merges: Whether ``deltalake`` merges them, which respects more features than a commit of our own.
 
     Raises:
         NotDirect: they cannot.
-        ConfigurationError: a column that makes folders is not there.
+        ConfigurationError: a partition column is not there.
     """
     for field in rows.fields:
         if not _plain(field.dataType) and (merges or not isinstance(field.dataType, T.TimestampNTZType)):
@@ -70,13 +70,13 @@ def require_direct(
     for name in partition_by:
         if name not in rows.names:
             raise ConfigurationError(
-                f"folders shall be made by {name}, and the files have no such column",
+                f"partition_by names {name}, and the files have no such column",
                 where="partition_by",
                 state="nothing was read or written",
                 next_command=f"name one of: {', '.join(rows.names)}",
             )
         if not isinstance(rows[name].dataType, _PARTITIONING):
-            raise NotDirect(f"folders are made by {name}, a {rows[name].dataType.simpleString()}")
+            raise NotDirect(f"partition column {name} is a {rows[name].dataType.simpleString()}")
     if opened is None:
         return
     protocol = opened.protocol()
@@ -102,7 +102,7 @@ def require_direct(
         if has["name"] != field.name or has["type"] != field.dataType.jsonValue():
             raise NotDirect(f"column {field.name} has another type or spelling in the table")
     if any(not field["nullable"] or field["metadata"] for field in known.values()):
-        raise NotDirect("columns of the table have conditions")
+        raise NotDirect("columns of the table are NOT NULL or have metadata")
 
 
 def _fields(opened: DeltaTable) -> list[dict[str, Any]]:

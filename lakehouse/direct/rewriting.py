@@ -1,4 +1,4 @@
-"""Taking rows out of a table: the data files that hold some are written again without them."""
+"""Removing rows from a table: the data files that have some are written again without them."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from lakehouse.lake import LakeTable
 
 @dataclass(frozen=True)
 class Removed:
-    """A data file that goes.
+    """A data file that is removed.
 
     Attributes:
         path: Below the table's folder.
         size_bytes: Its size.
-        partition: Values of the columns that make folders, as Delta's log spells them.
-        rows: Its rows.
-        gone_rows: Those that do not come again.
+        partition: Values of the partition columns, as Delta's log spells them.
+        rows: How many it has.
+        gone_rows: How many of them are not written again.
     """
 
     path: str
@@ -37,15 +37,15 @@ class Removed:
 
 
 def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFiles) -> list[Removed]:
-    """Writes the data files that hold rows of these files again, without those rows.
+    """Writes the data files that have rows of some source files again, without those rows.
 
     Args:
         opened: The table, at the version that is rewritten.
-        numbers: Of files in the journal; what stands in ``_source_sequence``.
+        numbers: Of source files in the journal, as in ``_source_sequence``.
         files: Gets the rows that stay.
 
     Returns:
-        The data files that go; their other rows are in ``files``.
+        The data files that are removed; their other rows are in ``files``.
 
     Raises:
         NotDirect: a data file cannot be read as the table's columns say.

@@ -1,6 +1,8 @@
-"""A ``rollup`` table without Spark: groups whose rows changed are computed anew by Arrow, and replaced in one commit.
+"""A ``rollup`` table without Spark: Arrow computes groups whose rows changed anew, and one commit replaces them.
 
-Offsets, transaction and definition are those of the Spark query into such a table. So the two engines take turns on it.
+Offsets, transactions and definition are those of a Spark query into such a table. So the two engines can take turns.
+
+A part is all groups with the same value in the first column of the group. Parts are what a commit replaces.
 """
 
 from __future__ import annotations
@@ -29,9 +31,9 @@ from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.lake import Lake, LakeTable
 
 _MOST_COMPARED = 500_000
-"""Changed rows that are held in memory, to find those that changed nothing."""
+"""Up to so many changed rows are held in memory, to find those that were written again as they were."""
 MOST_PARTS = 1_000
-"""Parts that a commit names one by one; where more have changed, the whole table is computed anew."""
+"""Up to so many parts are named in a commit; where more have changed, the whole table is computed anew."""
 _CHANGE = ("_change_type", "_commit_version")
 
 
@@ -52,7 +54,7 @@ class Rolling:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Groups that take the place of those of some parts.
+    """Groups that replace those of some parts.
 
     Attributes:
         values: Of the first column of the group; None for all, which replaces the whole table.
@@ -67,7 +69,7 @@ class RollupStream(FollowingStream):
     """One run of a stream into a ``rollup`` table, under its lease.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and what changed after the batch names its part again in a later one.
+    are then, and a later batch computes it again for what changed after this one.
 
     Args:
         lake: Where both tables are.
@@ -92,7 +94,7 @@ class RollupStream(FollowingStream):
             raise NotDirect(f"{self._part.name} is a {self._part.type}: parts of a table cannot be replaced by it")
 
     def _next_end(self, start: Offset | None, *, once: bool) -> Offset | None:
-        """The newest version: however many rows changed, what is computed anew are groups."""
+        """The newest version: a batch needs no limit, since memory holds groups and not rows."""
         if start is not None:
             require_same_table(self._files, start, self._rolling.source, self._table)
             place = Place.of(start)
@@ -143,10 +145,10 @@ class RollupStream(FollowingStream):
 
 
 def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tuple[set[Any], int]:
-    """The parts of the rows that some commits changed, before and after; and how many rows those commits tell of.
+    """The parts of rows that some commits changed, before and after; and how many rows the feed has of those commits.
 
-    What a commit left as it was it took out and put in again: a row that was sent again unchanged, or was only written
-    into another data file. Such rows cancel each other; but for very many, whose parts all count as changed.
+    A row that was sent again unchanged, or only written into another data file, is in the feed twice: as removed and as
+    added. The two cancel each other. Where the feed has very many rows, all their parts count as changed.
 
     Args:
         files: The table that is rolled up; it has a change data feed.
@@ -186,7 +188,7 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
 
 
 def _is_among(column: str, values: Collection[Any]) -> str:
-    """SQL's condition of ``deltalake`` that a column has one of the values; NULL may be among them."""
+    """The SQL condition, for ``deltalake``, that a column has one of the values; NULL may be among them."""
     quoted = '"' + column.replace('"', '""') + '"'
     named = ", ".join(_literal(value) for value in values if value is not None)
     parts = [f"{quoted} IN ({named})"] if named else []

@@ -31,9 +31,9 @@ from lakehouse.streams.progress import BatchProgress, StreamReport
 from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
 
 _PAUSE_SECONDS = 1.0
-"""Between two looks of a run that does not end and has no interval."""
-_QUIET_SECONDS = 10.0
-"""The same where an event ends the pause."""
+"""Pause between two looks for files, in a run that does not end and has no interval."""
+_PAUSE_WITH_EVENTS_SECONDS = 10.0
+"""The same where an event ends the pause sooner."""
 
 
 def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamReport:
@@ -69,13 +69,13 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
             nonlocal loading
             if bell:
                 bell.listen()
-            # made for each look: what a run that does not end remembers of its files stays small
+            # a new one for each look: so the memory of a run that does not end stays small
             for batch in DirectStream(lake, table, loading, pool, open_still).batches(once=run.trigger.name == "once"):
                 yield _told(table, batch, files)
             loading = replace(loading, options=replace(loading.options, list_on_start=False))
 
         wait = partial(bell.wait, run.stop.asked) if bell else run.stop.asked.wait
-        _until_enough(run, told, done, lease.check, wait, _QUIET_SECONDS if bell else _PAUSE_SECONDS)
+        _until_enough(run, told, done, lease.check, wait, _PAUSE_WITH_EVENTS_SECONDS if bell else _PAUSE_SECONDS)
         return report_of(lake, table, done, before, started)
 
 
@@ -88,7 +88,7 @@ def run_following(
         run: Trigger, listeners, and the way to stop it.
         lake: Where both tables and the checkpoint are.
         table: The target.
-        stream: Makes the stream, for each look at the source.
+        stream: Makes the stream, once for each look at the source.
         definition: What a checkpoint of the table is begun with, see ``keep_definition``.
 
     Raises:
@@ -146,7 +146,7 @@ def _until_enough(
 
 @contextmanager
 def _bell_of(run: Run, loading: Loading) -> Iterator[Bell | None]:
-    """A bell that ends the pauses of a run whose files come as events; an interval that was asked for stays."""
+    """A bell that ends the pauses of a run whose files come as events. An interval that was asked for stays."""
     options = loading.options
     if run.trigger.ends or (run.trigger.interval and not run.woken) or not options.by_events:
         yield None
@@ -168,7 +168,7 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
     except (LakehouseError, NotDirect):
         raise
     except (DeltaError, OSError, RuntimeError, ValueError) as error:
-        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
+        lake.store.bucket_exists(lake.settings.bucket)  # raises StoreUnavailable when the store is the reason
         raise StreamFailed(
             f"the stream into {table} ended with an error: {type(error).__name__}: {error}",
             where=lake.settings.checkpoint_uri(table),
@@ -178,7 +178,7 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
 
 
 def _told(table: str, batch: Done, log: CloudFilesLog) -> tuple[BatchProgress, list[str]]:
-    """The batch's numbers, and the keys of its files."""
+    """The progress of a batch, and the keys of its files."""
     source: dict[str, Any] = {"startOffset": batch.start, "endOffset": batch.end, "latestOffset": batch.known}
     ended = datetime.now(UTC)
     files = log.of_batch({"sources": [source]})

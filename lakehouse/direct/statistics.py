@@ -1,4 +1,4 @@
-"""The statistics of a data file in Delta's log, by which readers leave files out. They are made of Parquet's own."""
+"""The statistics of a data file in Delta's log, by which readers skip files. They are made from Parquet's own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def statistics_of(metadata: pq.FileMetaData, with_nan: Collection[str]) -> str:
 
     Args:
         metadata: Of the file.
-        with_nan: Columns in which NaN occurs: Parquet's bounds leave it out, and for Spark it is above everything.
+        with_nan: Columns with a NaN. Parquet's bounds leave NaN out, and Spark sorts it above every number.
     """
     low: dict[str, Any] = {}
     high: dict[str, Any] = {}
@@ -42,8 +42,8 @@ def statistics_of(metadata: pq.FileMetaData, with_nan: Collection[str]) -> str:
         bounds = _bounds(bounded)
         if bounds is not None:
             low[column.name], high[column.name] = bounds
-    said = {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
-    return json.dumps(said, ensure_ascii=False)
+    statistics = {"numRecords": metadata.num_rows, "minValues": low, "maxValues": high, "nullCount": nulls}
+    return json.dumps(statistics, ensure_ascii=False)
 
 
 def columns_with_nan(table: pa.Table) -> list[str]:
@@ -53,7 +53,7 @@ def columns_with_nan(table: pa.Table) -> list[str]:
 
 
 def _empty(metadata: pq.FileMetaData, column: int) -> int:
-    """How many row groups have nothing but NULL in the column: those have no bounds, and need none."""
+    """How many row groups have only NULL in the column: they have no bounds, and need none."""
     groups = (metadata.row_group(group) for group in range(metadata.num_row_groups))
     return sum(group.column(column).statistics.null_count == group.num_rows for group in groups)
 

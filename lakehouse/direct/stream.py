@@ -1,7 +1,7 @@
 """A ``cloudFiles`` stream without Spark: it plans, reads and commits batches.
 
-Journal, receipts, checkpoint and Delta's transaction are those of a Spark query. So the two engines take turns on a
-table. Each goes on with what the other left, even in the middle of a batch.
+Journal, receipts, checkpoint and Delta's transactions are those of a Spark query. So the two engines can take turns on
+a table. Each goes on where the other stopped, even in the middle of a batch.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Done:
     """A batch that is in the table.
 
     Attributes:
-        number: The batch.
-        start: Where the source stood before.
-        end: Where it stands now.
+        number: Of the batch.
+        start: The source's offset before it.
+        end: The source's offset after it.
         known: How far discovery has come, see ``Stream.known_end``.
-        parts: What became of its parts; empty when another writer had committed it.
-        seconds: Of each phase, by Spark's name of it.
+        parts: What was written of its parts; empty when another writer had committed it.
+        seconds: Of each phase, by Spark's name of the phase.
     """
 
     number: int
@@ -65,7 +65,7 @@ class Loading:
         columns: The schema, where it was given, with ``_metadata``; None for an inferred one.
         added: Columns beside those of the files: name to field of ``_metadata``, or to ``processing_time``.
         partition_by: Columns that make the folders of a new table.
-        expected: Columns whose value makes a row an invalid one when it is of another type.
+        expected: Columns in which a value of another type makes the row invalid.
     """
 
     options: CloudFilesOptions
@@ -79,10 +79,10 @@ class DirectStream:
     """One run of a stream into a table, under its lease.
 
     Args:
-        lake: Where all of it is.
+        lake: Where the table and its checkpoint are.
         table: The target.
         loading: What is loaded.
-        pool: Who reads.
+        pool: Reads the parts of batches.
         kept: What an earlier run has open.
     """
 
@@ -117,16 +117,16 @@ class DirectStream:
             start, number = done.end, number + 1
         else:
             start = self._stream.beginning()
-            if start["seq"]:  # a batch without files, which tells the next run where this one began
+            if start["seq"]:  # a batch without files: its offset says to the next run where this one began
                 done = self._batch(Batch(query, number, start, start), {})
                 yield done
                 start, number = done.end, number + 1
         yield from self._from(At(query, number, start), once=once)
 
     def _from(self, place: At, *, once: bool) -> Iterator[Done]:
-        """Batches behind a place."""
+        """Batches from a place on."""
         query, number, start = place.query, place.number, place.start
-        if number:  # before the first batch a look begins at what is there then
+        if number:  # before the first batch each look decides anew where the stream begins
             self._kept.place = place
         while True:
             began = time.monotonic()
@@ -145,9 +145,9 @@ class DirectStream:
         """Where the source stood before a batch that was planned.
 
         Raises:
-            CheckpointMismatch: neither checkpoint nor table says it any more.
+            CheckpointMismatch: neither the checkpoint nor the table has that offset any more.
         """
-        if number == 0:  # what was there at the very first start is not asked again: more is there now
+        if number == 0:  # the first batch: what was there at the first start cannot be asked again, more is there now
             return (
                 {**self._stream.beginning(), "stream": end["stream"]} if self._options.include_existing_files else end
             )
@@ -185,9 +185,9 @@ class DirectStream:
         return Done(batch.number, batch.start, batch.end, known, tuple(written), seconds)
 
     def _changes(self, opened: LakeTable | None, batch: Batch) -> tuple[list[Written], list[Removed], list[DataFile]]:
-        """What a batch changes: files that it read, data files that go, and files with the rows of those that stay.
+        """What a batch changes: what it wrote, data files that it removes, and new data files with their other rows.
 
-        Rows go when their file is loaded again.
+        Rows are removed when their source file is loaded again.
         """
         written = self._read(batch)
         places = self._replaced(batch)
@@ -196,7 +196,7 @@ class DirectStream:
         lake, uri = self._lake, self._lake.settings.table_uri(self._table)
         log = StreamLog(batch.query_id, batch.end["journal"], batch.end["stream"], {}, {})
         gone, left_out = decide(lake.store, log, batch.end["seq"], places, batch.number)
-        if left_out:  # what was read and does not come, because its file is not whole
+        if left_out:  # rows that were read and are not loaded, because their file is not whole
             remove_unnamed(self._place, [file for part in written for file in part.files])
             written = self._read(batch, frozenset(left_out))
         if not gone or opened is None:
@@ -206,7 +206,7 @@ class DirectStream:
         return written, removed, kept.finish()
 
     def _read(self, batch: Batch, left_out: frozenset[int] = frozenset()) -> list[Written]:
-        """Reads a batch; with new columns in it once more, with those."""
+        """Reads a batch and writes its rows; reads it again with the new columns when it has some."""
         while True:
             now = datetime.now(UTC)
             assert batch.start is not None
@@ -239,7 +239,7 @@ class DirectStream:
         require_direct(opened, self._rows, self._loading.partition_by)
 
     def _replaced(self, batch: Batch) -> list[Place]:
-        """The files of a batch that take the place of earlier ones; none where rows do not name their file."""
+        """The source files of a batch that replace earlier ones; none where rows do not name their file."""
         if SEQUENCE not in self._loading.added or batch.start is None:
             return []
         overwrites = self._options.allow_overwrites == "replace"

@@ -1,4 +1,4 @@
-"""The rows of a source that a ``latest`` table believes, without Spark: as ``Judged.valid`` and ``Latest.versions``."""
+"""The valid rows of the source of a ``latest`` table, without Spark: as ``Judged.valid`` and ``Latest.versions``."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ _PATTERNS = {
     "yyyy-MM-dd'T'HH:mm:ss": "%Y-%m-%dT%H:%M:%S",
     "yyyy-MM-dd": "%Y-%m-%d",
 }
-"""Spark's patterns, and the same for Arrow, which is some five times faster than the parser of our own."""
+"""Spark's patterns and the same for Arrow, which parses some five times faster than our own parser."""
 
 
 @dataclass(frozen=True)
 class When:
-    """When what a row tells of happened, by the declaration.
+    """How the event time of a row is made, by the declaration.
 
     Attributes:
         column: A TIMESTAMP, a DATE, or text in ``format``.
         format: Spark's pattern of the text.
         zone: Time zone of text that names none.
-        earliest: First day that is believed.
-        future_limit: How far a time may be ahead of the moment when its row was read.
+        earliest: First day that is valid.
+        future_limit: How far an event time may be after the time at which its row was read.
     """
 
     column: str
@@ -51,10 +51,10 @@ class When:
 
 @dataclass(frozen=True)
 class Believed:
-    """Which rows of a source are believed, and what is added to them, by the declaration.
+    """Which rows of a source are valid, and what is added to them, by the declaration.
 
     Attributes:
-        expected: Columns whose value makes a row an invalid one when it is of another type.
+        expected: Columns in which a value of another type makes the row invalid.
         when: How ``event_time`` is made; None where it is not.
         refuse: Reason to SQL condition: a row for which it is true is left out.
         columns: Further columns: name to SQL expression.
@@ -68,12 +68,12 @@ class Believed:
 
 @dataclass(frozen=True)
 class Versions:
-    """Makes rows of the table of rows of the source.
+    """Makes rows of the table from rows of the source.
 
     Attributes:
         schema: The source's columns.
-        believed: What becomes of its rows.
-        needed: Columns that say how a row came, and that the table has all the same.
+        believed: Which of its rows are valid, and what is added to them.
+        needed: Lineage columns of the source that the table keeps: those of its key and its order.
     """
 
     schema: pa.Schema
@@ -85,11 +85,11 @@ class Versions:
         """The columns of the table.
 
         Raises:
-            OnlySpark: an expression, or the time, is not surely the same here.
+            OnlySpark: an expression, or the event time, may have another value here than in Spark.
         """
         kept = [one for one in self.schema if one.name not in ABOUT_THE_ROW or one.name in self.needed]
         times = [pa.field(EVENT_TIME, _TIME)] if self.believed.when and self._when_column else []
-        assert isinstance(self._refused, list)  # a condition that is left to Spark is told before a batch is planned
+        assert isinstance(self._refused, list)  # raises OnlySpark for a condition before a batch is planned
         return pa.schema([*kept, *times, *(pa.field(name, one.type) for name, one in self._made.items())])
 
     @cached_property
@@ -102,13 +102,13 @@ class Versions:
         return [one for one in self.schema.names if one in names or one in needed]
 
     def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """The believed rows, with the columns of the table.
+        """The valid rows, with the columns of the table.
 
         Args:
             rows: With the columns of ``read``.
 
         Raises:
-            OnlySpark: Spark has to say what an expression gives for them.
+            OnlySpark: only Spark can compute an expression for these rows.
         """
         wrong = invalid_rows(rows, self.believed.expected)
         if self.believed.when is not None:
@@ -180,7 +180,7 @@ class Versions:
         return pc.replace_with_mask(times, todo, parsed)
 
     def _plain_times(self, values: pa.Array) -> pa.Array:
-        """Times of the text that Arrow reads as Spark does: what is written again as it was. NULL for any other."""
+        """Times of texts that Arrow reads as Spark does: those that Arrow formats to the same text. NULL for others."""
         assert self.believed.when is not None
         pattern = _PATTERNS.get(self.believed.when.format or "")
         if pattern is None:
@@ -194,7 +194,7 @@ class Versions:
 
     @cached_property
     def _parse(self) -> Parse | None:
-        """Reads the text of a time; None without a format: then Spark reads more than times."""
+        """Parses the text of a time; None without a format: then Spark accepts more texts than this parser."""
         assert self.believed.when is not None
         if self.believed.when.format is None:
             return None

@@ -1,6 +1,6 @@
-"""A process that works on parts of batches. Parts come as pickles on its standard input, answers go out the same way.
+"""A process that reads parts of batches. Parts come as pickles on its standard input, results go to standard output.
 
-It is a program of its own. ``multiprocessing`` would import the user's script again.
+It is a program of its own: ``multiprocessing`` would import the user's script again.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Worker:
     def __init__(self, endpoint: StoreEndpoint) -> None:
         pipe = subprocess.PIPE
         command = [sys.executable, "-m", __name__]
-        # in a session of its own: Ctrl-C is for who asked, and lets the batch that runs be finished
+        # in a session of its own: Ctrl-C reaches the command alone, which lets the running batch finish
         self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, start_new_session=True, env=_variables())
         self._send(endpoint)  # keys go through the pipe: neither the command line nor a log shows them
 
@@ -49,7 +49,7 @@ class Worker:
         return answer
 
     def close(self) -> None:
-        """Ends the process, and what it is at."""
+        """Ends the process, also in the middle of a part."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
@@ -84,7 +84,7 @@ def _answer(part: Part, endpoint: StoreEndpoint) -> Written | BaseException:
 def _main() -> None:
     asked: IO[bytes] = os.fdopen(os.dup(0), "rb")
     answers: IO[bytes] = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # what a library prints must not be taken for a result
     parts: SimpleQueue[Part] = SimpleQueue()
     endpoint = pickle.load(asked)
     Thread(target=_listen, args=(asked, parts), daemon=True).start()
@@ -94,7 +94,7 @@ def _main() -> None:
 
 
 def _listen(asked: IO[bytes], parts: SimpleQueue[Part]) -> None:
-    """Ends this process as soon as the caller is gone: else it would write files beside those of the next run."""
+    """Reads parts, and ends this process when the caller is gone: else it would write while the next run does."""
     while True:
         try:
             parts.put(pickle.load(asked))

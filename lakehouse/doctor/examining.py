@@ -1,4 +1,4 @@
-"""All probes on all tables, in parallel threads: most of their time is spent in waiting for the store."""
+"""Running all probes on all tables, in parallel threads: most of their time is spent in waiting for the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ UNREACHABLE = Sign(
     "lakehouse up",
 )
 OWN_SIGNS = (UNREACHABLE, UNSEEN)
-"""What is found of the looking itself."""
+"""Signs that the doctor itself could not look."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,9 @@ class Examination:
     """What was found.
 
     Attributes:
-        findings: Table after table in the order of the data, what loses rows first; then what all tables share.
+        findings: Table after table in the order of the data, the most severe probes first; then what tables share.
         tables: How many tables were looked at.
-        requests: How many requests were made of the store, beside those that open Delta tables.
+        requests: How many requests the store got, without those that open Delta tables.
     """
 
     findings: tuple[Finding, ...]
@@ -73,8 +73,8 @@ def examine(
     Args:
         lake: Where they are.
         catalogue: What is declared.
-        tables: Names of those that are looked at closely; none for all, of which the last batches are.
-        now: The time that ages are counted to.
+        tables: Names of tables that are looked at in full; none for all tables, of which only the last batches are.
+        now: The time at which ages are computed.
         shared: Whether to look at store, bucket and machine, too.
         only: Names of the probes of tables that look; none for all.
     """
@@ -93,9 +93,9 @@ def examine(
 
 
 def unreachable(error: LakehouseError) -> Examination:
-    """What is found where there is no store to look at."""
-    told = {"error": type(error).__name__}
-    seen = Seen(UNREACHABLE, error.what, error.where, told, command=error.next_command)
+    """What is found when the store cannot be reached."""
+    evidence = {"error": type(error).__name__}
+    seen = Seen(UNREACHABLE, error.what, error.where, evidence, command=error.next_command)
     return Examination((seen.finding("store", ""),), 0, 0)
 
 
@@ -111,7 +111,7 @@ def _all(probes: Iterable[Probe], whom: Patient | Ward, table: str) -> list[Find
     for probe in probes:
         for seen in _looked(probe, whom):
             why = str(seen.evidence.get("error")), seen.what
-            if seen.sign is UNSEEN and why in blind:  # one reason is told once, with all who met it
+            if seen.sign is UNSEEN and why in blind:  # one reason is one finding, with all probes that met it
                 first = found[blind[why]]
                 about = f"{first.evidence['not_looked_at']}; {probe.about}"
                 found[blind[why]] = replace(first, evidence={**first.evidence, "not_looked_at": about})
@@ -128,12 +128,12 @@ def _is_of(patient: Patient, error: LakehouseError) -> bool:
 
 
 def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
-    """What a probe saw; its own failure is a finding, and no other probe is left out for it."""
+    """What a probe saw. An error of the probe is a finding, and the other probes go on."""
     try:
         return list(probe.examine(whom))
     except LakehouseError as error:
         if isinstance(error, TableUnreadable) and isinstance(whom, Patient) and _is_of(whom, error):
-            return []  # the probe of the log tells it, once
+            return []  # the probe of the log reports it, once
         return [_unseen(error)]
     except OSError as error:
         return [_unseen(_reason_of(whom) or error)]
@@ -142,7 +142,7 @@ def _looked(probe: Probe, whom: Patient | Ward) -> list[Seen]:
 
 
 def _reason_of(whom: Patient | Ward) -> LakehouseError | None:
-    """Why the store gives nothing of a table: ``deltalake`` says it in words alone, our own client in a class."""
+    """Why the store refuses a table, by our own client: ``deltalake`` raises one class of error for all reasons."""
     if not isinstance(whom, Patient):
         return None
     bucket, folder = split_uri(f"{whom.settings.table_uri(whom.name)}/_delta_log/")
@@ -156,8 +156,8 @@ def _reason_of(whom: Patient | Ward) -> LakehouseError | None:
 
 
 def _unseen(error: Exception) -> Seen:
-    told = {"error": type(error).__name__}
+    evidence = {"error": type(error).__name__}
     if isinstance(error, LakehouseError):
-        return Seen(UNSEEN, error.what, error.where, told, command=error.next_command)
+        return Seen(UNSEEN, error.what, error.where, evidence, command=error.next_command)
     said = next(iter(str(error).splitlines()), "")
-    return Seen(UNSEEN, f"{type(error).__name__}: {printable(said)[:200]}", evidence=told)
+    return Seen(UNSEEN, f"{type(error).__name__}: {printable(said)[:200]}", evidence=evidence)

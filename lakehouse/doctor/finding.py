@@ -1,4 +1,4 @@
-"""What a probe says: a sign is what can be wrong, a finding is where it is."""
+"""What a probe reports: a sign is a kind of fault, a finding is a fault at its place."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class Verdict(StrEnum):
-    """How bad it is: ``warn`` mends itself or can wait, ``fail`` stops a run or loses something."""
+    """How bad it is: ``warn`` goes away by itself or can wait, ``fail`` stops a run or loses something."""
 
     PASS = "pass"
     WARN = "warn"
@@ -21,7 +21,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        probe: Who looked.
+        probe: Name of the probe that looked.
         sign: What was found; empty when all is well.
         verdict: How bad it is.
         table: ``layer.name``; empty for what all tables share.
@@ -43,7 +43,7 @@ class Finding:
     command: str = ""
 
     def lines(self) -> list[str]:
-        """For people: the first line says what, the others where, why, how much, and what to run."""
+        """The finding for people: the first line says what, the others where, why, how much, and what to run."""
         said = "  ".join(f"{name} {value}" for name, value in self.evidence.items() if value is not None)
         parts = {"where": self.where, "why": self.why, "evidence": said, "run": self.command}
         head = f"{self.verdict.upper():4}  {self.table + ': ' if self.table else ''}{self.what}"
@@ -62,7 +62,7 @@ class Sign:
     Attributes:
         name: Stable, for programs.
         verdict: How bad it is.
-        symptom: How a person notices.
+        symptom: How a user notices it.
         why: What it means.
         command: What mends it; ``{table}`` and other names in braces are filled in.
     """
@@ -83,10 +83,8 @@ class Seen:
         what: A sentence.
         where: The object, file or address.
         evidence: Figures.
-        filled: Values of names in the sign's command.
-        command: In place of the sign's.
-        verdict: In place of the sign's.
-        why: In place of the sign's.
+        filled: Values for the names in braces in the sign's command.
+        command: Replaces the sign's; empty for the sign's own. So do ``verdict`` and ``why``.
     """
 
     sign: Sign | None
@@ -99,7 +97,7 @@ class Seen:
     why: str = ""
 
     def finding(self, probe: str, table: str) -> Finding:
-        """As a finding of a table; empty for what all share."""
+        """The finding for a table; ``table`` is empty for what all tables share."""
         sign = self.sign
         if sign is None:
             return Finding(probe, "", Verdict.PASS, table, self.what, self.where, "", self.evidence)

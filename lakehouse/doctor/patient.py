@@ -31,11 +31,11 @@ class Ward:
     """The whole lake.
 
     Attributes:
-        lake: Watched.
-        store: The same lake's store, watched.
-        unwatched: The store, for what must be asked anew.
+        lake: The lake, read only and remembered; see ``WatchedLake``.
+        store: Its store, read only and remembered; see ``WatchingStore``.
+        unwatched: The store itself, for what must be asked anew.
         catalogue: What is declared.
-        named: Whether the user named tables: then those are looked at more closely.
+        named: Whether the user named tables, which are looked at in full then.
         now: The time, UTC.
     """
 
@@ -63,7 +63,7 @@ class Ward:
             if uri not in self._journals:
                 try:
                     self._journals[uri] = Journal.at(self.store, uri)
-                except JournalUnsettled:  # others may merge it now: looked at again, past what is remembered
+                except JournalUnsettled:  # another process may be merging it: read again, not from memory
                     self._journals[uri] = Journal.at(self.unwatched, uri)
             return self._journals[uri]
 

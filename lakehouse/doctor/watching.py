@@ -1,4 +1,4 @@
-"""The lake as a visitor sees it: nothing can be written, nothing is read twice."""
+"""A lake and its store for the doctor: nothing can be written, and nothing is read twice."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from lakehouse.storage import ObjectInfo, ObjectStore
 
 
 class WouldWrite(Exception):
-    """What was called wants to change the store. So a run's own judgement can be asked for without its consequences."""
+    """A call wanted to change the store. By this the doctor can call the checks of a run without their repairs."""
 
 
 class WatchingStore(ObjectStore):
-    """Another store, read only; what was read or listed under ``remembered`` is remembered.
+    """Another store, read only. It remembers what it read, and what it listed below ``remembered``.
 
     Args:
         store: The store.

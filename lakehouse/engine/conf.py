@@ -41,7 +41,7 @@ _EVERYWHERE = (
     Key(
         "spark.sql.parquet.outputTimestampType",
         "TIMESTAMP_MICROS",
-        "the older INT96 has no range of values in its file, and others read no year 2999 from it",
+        "the older INT96 has no minimum and maximum in a file, and other readers cannot read the year 2999 from it",
         True,
     ),
     Key(
@@ -139,7 +139,7 @@ _ENGINE = (
     Key(
         "spark.hadoop.fs.s3a.input.stream.type",
         "classic",
-        "small JSON and Parquet files; analytics prefetches in vain",
+        "files are small JSON and Parquet, which gain nothing from the prefetching of 'analytics'",
     ),
     Key(
         "spark.hadoop.fs.s3a.connection.maximum",
@@ -186,23 +186,23 @@ def session_conf() -> dict[str, str]:
 
 
 def frozen_conf() -> dict[str, str]:
-    """What each batch of a checkpoint has to say, or Spark refuses it: it is the same in all of them."""
+    """Settings that every batch of a checkpoint has to record with the same values: else Spark refuses it."""
     name = "spark.sql.shuffle.partitions"
     return {name: session_conf()[name]}
 
 
 def endless_conf() -> dict[str, str]:
-    """What a session sets before it starts a query that does not end by itself."""
+    """Settings of a session before it starts a query that does not end by itself."""
     return {key.name: key.value for key in _ENDLESS}
 
 
 def shared_conf() -> dict[str, str]:
-    """What is set before a session on an engine of ours begins."""
+    """Settings that an engine of ours reads when a session begins."""
     return {key.name: key.value for key in _SHARED}
 
 
 def engine_identity(settings: Settings, endpoint: StoreEndpoint) -> dict[str, str]:
-    """What makes one engine unlike another; not the lake, so that one engine serves many."""
+    """The settings in which two engines differ. The lake is none of them: one engine serves many lakes."""
     wanted = engine_conf(settings, endpoint, master="")
     return {name: value for name, value in wanted.items() if name != "spark.sql.warehouse.dir"}
 

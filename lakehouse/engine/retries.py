@@ -1,4 +1,4 @@
-"""How long a client of Spark Connect asks again."""
+"""How often a client of Spark Connect repeats a request that failed."""
 
 from pyspark.sql.connect.client.retries import DefaultPolicy
 
@@ -6,7 +6,7 @@ from lakehouse.storage.lease_holder import birth_of
 
 
 class WhileItLives(DefaultPolicy):
-    """Seconds instead of Spark's ten minutes, and none for an engine of ours that is dead.
+    """Repeats for seconds instead of Spark's ten minutes, and not at all when an engine of ours is dead.
 
     Args:
         pid: The engine's process; 0 for a server that is none of ours.
@@ -17,5 +17,5 @@ class WhileItLives(DefaultPolicy):
         self._pid, self._born = pid, birth_of(pid) if pid else None
 
     def can_retry(self, e: BaseException) -> bool:
-        """Whether that error may pass."""
+        """Whether the request may succeed when it is repeated."""
         return super().can_retry(e) and (not self._pid or birth_of(self._pid) == self._born)

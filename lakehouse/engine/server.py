@@ -72,7 +72,7 @@ class Engine:
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """What ``lakehouse up`` and ``lakehouse env`` show: memory is of the JVM and its Python workers together."""
+    """What ``lakehouse up`` shows of the engine. ``memory_bytes`` is of the JVM and its Python workers together."""
 
     pid: int
     port: int
@@ -81,7 +81,7 @@ class EngineStatus:
 
 
 def server(settings: Settings) -> Server:
-    """The engine of this lake and user. Each user has one: Spark's in-memory catalogue is shared by its sessions."""
+    """The engine's process, one for each lake and user: its sessions share Spark's in-memory catalogue."""
     return Server(settings.home / "engine" / settings.user)
 
 
@@ -112,21 +112,21 @@ def ensure_engine(
     Raises:
         EngineUnavailable: it does not start, or runs with other settings for somebody else.
     """
-    folder = server(settings)
+    daemon = server(settings)
     fingerprint = _fingerprint(settings, endpoint)
-    engine = _usable(folder, fingerprint)
+    engine = _usable(daemon, fingerprint)
     if engine:
         return engine
-    with folder.lock():
-        running = folder.running()
+    with daemon.lock():
+        running = daemon.running()
         if running is not None:
-            engine = _usable(folder, fingerprint)  # somebody else started it while this process waited for the lock
+            engine = _usable(daemon, fingerprint)  # somebody else started it while this process waited for the lock
             if engine:
                 return engine
             _refuse_when_busy(running, settings)
             say("replacing the Spark engine: it was started with other settings, or grew too large")
-            folder.stop()
-        return _start(folder, settings, endpoint, fingerprint, say)
+            daemon.stop()
+        return _start(daemon, settings, endpoint, fingerprint, say)
 
 
 def stop_engine(settings: Settings) -> bool:
@@ -165,22 +165,22 @@ def explain(settings: Settings, problem: BaseException, pid: int | None = None) 
 
 
 def _start(
-    folder: Server, settings: Settings, endpoint: StoreEndpoint, fingerprint: str, say: Callable[[str], None]
+    daemon: Server, settings: Settings, endpoint: StoreEndpoint, fingerprint: str, say: Callable[[str], None]
 ) -> Engine:
     jar_folder = jars.ensure_jars(say)
     started = time.monotonic()
-    private_folder(folder.folder)
+    private_folder(daemon.folder)
     port, token = free_port(), secrets.token_urlsafe(24)
-    properties = folder.folder / "spark.properties"
+    properties = daemon.folder / "spark.properties"
     # two attempts a task: the second finds out which file killed the first
     wanted = conf.engine_conf(settings, endpoint, master="local[2,2]", connect_port=port)
     write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
-    write_private(folder.folder / "token", token)
-    (folder.folder / _QUERIES).unlink(missing_ok=True)
-    running = folder.start(
+    write_private(daemon.folder / "token", token)
+    (daemon.folder / _QUERIES).unlink(missing_ok=True)
+    running = daemon.start(
         java.spark_submit(
             jar_folder,
-            [*jvm_options(settings, endpoint, folder.folder), f"-Dlakehouse.log={spark_log(settings)}"],
+            [*jvm_options(settings, endpoint, daemon.folder), f"-Dlakehouse.log={spark_log(settings)}"],
             *("--properties-file", str(properties)),
             *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"),
         ),
@@ -193,12 +193,12 @@ def _start(
     )
     if running is None:
         raise explain(settings, TimeoutError()) or EngineUnavailable(
-            f"the Spark engine did not start within {_START_TIMEOUT_SECONDS} s:\n{folder.log_tail()}",
-            where=str(folder.log),
+            f"the Spark engine did not start within {_START_TIMEOUT_SECONDS} s:\n{daemon.log_tail()}",
+            where=str(daemon.log),
             state="nothing is left running",
             next_command="read the log, then run the same again",
         )
-    _log.info("Spark engine ready on 127.0.0.1:%d, pid %d, log %s", port, running.pid, folder.log)
+    _log.info("Spark engine ready on 127.0.0.1:%d, pid %d, log %s", port, running.pid, daemon.log)
     say(f"Spark engine ready on 127.0.0.1:{port} (pid {running.pid}, {time.monotonic() - started:.1f} s)")
     return Engine(running.pid, port, SecretStr(token))
 
@@ -207,7 +207,7 @@ _INTERPRETER = ("PYSPARK_PYTHON", "PYSPARK_DRIVER_PYTHON")
 
 
 def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> list[str]:
-    """Memory, collector and log of a JVM of ours."""
+    """Options of a JVM of ours: memory, garbage collector, trust store, log."""
     trust = java.truststore_options(settings.home / "engine") if endpoint.secure else []
     log4j = Path(__file__).with_name("log4j2.properties")
     return [
@@ -222,9 +222,9 @@ def jvm_options(settings: Settings, endpoint: StoreEndpoint, folder: Path) -> li
 
 def worker_environment(endpoint: StoreEndpoint) -> dict[str, str]:
     """Credentials, places and interpreter for the JVM and the Python workers it starts."""
-    told = {name: os.environ[name] for name in (PATHS, ROOT, INBOX) if name in os.environ}
+    places = {name: os.environ[name] for name in (PATHS, ROOT, INBOX) if name in os.environ}
     return {
-        **told,
+        **places,
         **environment_of(endpoint),
         **dict.fromkeys(_INTERPRETER, sys.executable),
         "TZ": "UTC",
@@ -240,14 +240,14 @@ def _fingerprint(settings: Settings, endpoint: StoreEndpoint) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _usable(folder: Server, fingerprint: str) -> Engine | None:
-    running = folder.running()
+def _usable(daemon: Server, fingerprint: str) -> Engine | None:
+    running = daemon.running()
     if running is None or running.record["fingerprint"] != fingerprint or not _answers(running.record["port"]):
         return None
-    if _bloated(folder, running) and not _clients(running, but_this_process=False):
+    if _bloated(daemon, running) and not _clients(running, but_this_process=False):
         return None
     try:
-        token = (folder.folder / "token").read_text()
+        token = (daemon.folder / "token").read_text()
     except OSError:
         return None
     return Engine(running.pid, running.record["port"], SecretStr(token))
@@ -276,16 +276,16 @@ def _clients(running: Running, *, but_this_process: bool = True) -> list[int]:
     return sorted(found - {running.pid} - ({psutil.Process().pid} if but_this_process else set()))
 
 
-def _bloated(folder: Server, running: Running) -> bool:
-    """Whether its heap is full of ended queries, or it has more memory than all parts of a healthy one add up to."""
+def _bloated(daemon: Server, running: Running) -> bool:
+    """Whether half of its heap is taken by ended queries, or it takes more memory than a healthy engine ever does."""
     heap = running.record["heap"]
     heap_bytes = int(heap[:-1]) * (1 << 30 if heap.endswith("g") else 1 << 20)
-    kept_bytes = _queries_of_an_hour(folder) * _ENDED_QUERY_BYTES
+    kept_bytes = _queries_of_last_hour(daemon) * _ENDED_QUERY_BYTES
     return kept_bytes > heap_bytes / 2 or _memory_bytes(running) > heap_bytes + (2 << 30)
 
 
 def note_query(settings: Settings) -> None:
-    """Remembers that the engine on this machine was given a streaming query.
+    """Records that the engine on this machine was given a streaming query.
 
     Spark Connect 4.2 keeps each query for an hour after its end, with its last plan, in a cache without a setting
     (``SparkConnectStreamingQueryCache``). 151 queries of silver filled a heap of 1.5 GB, and the engine only collected
@@ -295,12 +295,12 @@ def note_query(settings: Settings) -> None:
         log.write(f"{time.time():.0f}\n")
 
 
-def _queries_of_an_hour(folder: Server) -> int:
+def _queries_of_last_hour(daemon: Server) -> int:
     try:
-        said = (folder.folder / _QUERIES).read_text().split()
+        started = (daemon.folder / _QUERIES).read_text().split()
     except OSError:
         return 0
-    return sum(float(moment) > time.time() - 3600 for moment in said)
+    return sum(float(at) > time.time() - 3600 for at in started)
 
 
 def _memory_bytes(running: Running) -> int:

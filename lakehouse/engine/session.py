@@ -79,9 +79,9 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
 
 
 def _make_active(session: Any) -> None:
-    """The session that Spark's functions find by themselves, ``@udf("string")`` of a module for one.
+    """Makes it the active session, which Spark's functions use by themselves (``@udf("string")`` in a module).
 
-    Spark sets it only while there is none: after the end of an engine the closed session would stay it.
+    Spark sets the active session only while there is none: the closed session of an engine that ended would stay.
     """
     kind = type(session)
     if kind.getActiveSession() is not session:
@@ -92,7 +92,7 @@ def _make_active(session: Any) -> None:
 
 
 def _quiet_contexts() -> None:
-    """Spark's client writes each error of an SQL text to standard error, as JSON, before it raises the same words."""
+    """Silences two loggers of Spark's client: they write each error of an SQL text, which is raised as well."""
     from pyspark.logger import PySparkLogger
 
     for name in ("SQLQueryContextLogger", "DataFrameQueryContextLogger"):
@@ -100,7 +100,7 @@ def _quiet_contexts() -> None:
 
 
 def disconnect() -> None:
-    """Closes this process's sessions: a server that is stopped first would keep their clients retrying at exit."""
+    """Closes this process's sessions. To do before a server is stopped: else their clients retry at exit."""
     for session in _sessions.values():
         with suppress(Exception):
             session.stop()
@@ -118,12 +118,12 @@ def engine_in_use(settings: Settings) -> EngineUse | None:
 
 
 def session_of(use: EngineUse) -> SparkSession | None:
-    """This process's own session of that name; None when it is another's."""
+    """This process's own session on that engine; None when it is another process's."""
     return next((_sessions[remote] for remote, one in _uses.items() if one == use), None)
 
 
 def _remote(lake: Lake, say: Callable[[str], None]) -> tuple[str, int]:
-    """The address, and the process of an engine of ours."""
+    """The address of Spark, and the pid of an engine of ours; 0 for any other."""
     chosen = lake.settings.spark_remote
     if chosen is not None:
         return chosen.get_secret_value(), 0
@@ -160,7 +160,7 @@ def _open(lake: Lake, remote: str, pid: int) -> SparkSession:
 
 
 def _close_others(remote: str) -> None:
-    """Closes sessions of engines that this one takes the place of: left open, they block the end of the process."""
+    """Closes sessions of engines that are gone: left open, they block the end of the process."""
     for other in [one for one in _sessions if one == remote or not _alive(_sessions[one])]:
         with suppress(Exception):
             _sessions[other].client.close()
@@ -176,7 +176,7 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
 
     session = None
     try:
-        session = SparkSession.builder.remote(_begun(remote, pid) if pid else remote).create()
+        session = SparkSession.builder.remote(_cloned(remote, pid) if pid else remote).create()
         session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
@@ -191,12 +191,12 @@ def _connect_remote(remote: str, pid: int) -> SparkSession:
     return session
 
 
-def _begun(remote: str, pid: int) -> str:
-    """The address of a new session on an engine of ours that shares code and Python with the other sessions.
+def _cloned(remote: str, pid: int) -> str:
+    """The address of a new session on an engine of ours that shares compiled code and Python with other sessions.
 
     A Connect server keeps the artifacts of its sessions apart: each has a class loader of its own, by which compiled
-    code is found again, and daemons of Python of its own, which never end. It asks whether to when a session begins,
-    before the client can set anything; but a clone begins with what was set in its original.
+    code is found again, and Python daemons of its own, which never end. The settings against that are read when a
+    session begins, before its client can set them. But a clone begins with the settings of its original.
     """
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
@@ -224,7 +224,7 @@ def _alive(session: SparkSession) -> bool:
 
 
 _TABLE_NAME = re.compile(r"[A-Za-z0-9_]+")
-"""What Spark's catalogue takes as the name of a table."""
+"""Names of tables that Spark's catalogue accepts."""
 
 
 def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None] = lambda text: None) -> None:

@@ -1,1 +1,1 @@
-"""File events: what a store tells of new objects, kept until the streams have read it."""
+"""File events: a store's notifications of new objects, kept until the streams have read them."""

@@ -1,4 +1,4 @@
-"""Where an inbox is: a file, a PostgreSQL database, or a queue of Amazon SQS with a file beside it."""
+"""The address of an inbox: a file, a PostgreSQL database, or a queue of Amazon SQS with a file beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bell: it wakes whoever waits for new files, as soon as an event is in the inbox."""
+"""A bell: it wakes a run that waits for new files, as soon as an event is in the inbox."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 from lakehouse.events.inbox import Inbox
 
 _STEP_SECONDS = 0.2
-"""So long until who stops is heard."""
+"""How long a request to stop may go unnoticed."""
 
 
 class Bell:

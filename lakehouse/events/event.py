@@ -18,7 +18,7 @@ _MOST_BYTES = 1 << 50
 """More than any store takes for an object."""
 _YEARS = range(1970, 9999)
 _LATE = timedelta(minutes=5)
-"""MinIO makes the event of an object right after it has written it: another distance is not MinIO's."""
+"""MinIO makes the event of an object right after it has written it: a longer time between them is not MinIO's."""
 
 
 class Malformed(ValueError):
@@ -95,7 +95,7 @@ def _read(records: list[dict[str, Any]]) -> Iterator[Event]:
         texts = (bucket, key, e_tag, sequencer)
         if not all(isinstance(one, str) for one in texts) or not bucket or not key or "\x00" in "".join(texts):
             raise Malformed("names")
-        "".join(texts).encode()  # half a character is no name: no inbox could keep it
+        "".join(texts).encode()  # a lone surrogate raises here: no inbox could keep such a name
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _MOST_BYTES:
             raise Malformed("size")
         at = (at if at.tzinfo else at.replace(tzinfo=UTC)).astimezone(UTC)

@@ -15,10 +15,10 @@ from lakehouse.events.reader import Reader, Told
 __all__ = ["KEPT_AT_LEAST", "KEPT_AT_MOST", "MOST_EVENTS", "Inbox", "Reader", "Told"]
 
 KEPT_AT_LEAST = timedelta(hours=1)
-"""An event that all readers have read stays so long: whoever only looks for new ones sees it, too."""
+"""How long an event stays after all readers have read it: sensors, which are no readers, see it in that time."""
 KEPT_AT_MOST = timedelta(days=7)
 MOST_EVENTS = 1_000_000
-"""About 300 MB; what is older goes, and a reader that has not read it lists its folder."""
+"""About 300 MB. Older events are removed, and a reader that has not read them lists its folder."""
 
 
 class Inbox(Protocol):
@@ -33,7 +33,7 @@ class Inbox(Protocol):
         ...
 
     def gather(self, patience_seconds: float = 0.0) -> None:
-        """Takes in what waits elsewhere, where the inbox is filled by who reads it.
+        """Takes in events that wait elsewhere, where the inbox is filled by its readers.
 
         Args:
             patience_seconds: How long an answer may take that nothing waits.
@@ -53,31 +53,31 @@ class Inbox(Protocol):
         ...
 
     def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
-        """Events ``after`` < number <= ``upto`` below a prefix, in order; at most so many."""
+        """Events with ``after`` < number <= ``upto`` below a prefix, in order; ``most`` at most."""
         ...
 
     def has(self, bucket: str, keys: Collection[str]) -> set[str]:
-        """Those keys that an event in the inbox tells of."""
+        """Those of the keys that have an event in the inbox."""
         ...
 
     def reader(self, name: str) -> Reader | None:
-        """How far a reader has come."""
+        """The position of a reader."""
         ...
 
     def readers(self) -> list[Reader]:
-        """All of them."""
+        """The positions of all readers."""
         ...
 
     def advance(self, name: str, upto: int, seq: int, segment: str, told: int) -> None:
-        """Makes durable that a reader's journal has all events up to ``upto``; it never goes back."""
+        """Stores that a reader's journal has all events up to ``upto``; the number never goes back."""
         ...
 
     def listed(self, reader: Reader) -> None:
-        """Makes durable what a reader knows after a listing of its whole folder; ``upto`` never goes back."""
+        """Stores the position of a reader after a listing of its whole folder; ``upto`` never goes back."""
         ...
 
     def prune(self, now: datetime) -> int:
-        """Removes what all readers have read, what is too old, and what is too much; returns how many events."""
+        """Removes events that all readers have read, that are too old, or too many; returns how many were removed."""
         ...
 
     def size(self) -> tuple[int, datetime | None, int]:

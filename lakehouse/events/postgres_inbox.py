@@ -228,7 +228,7 @@ class PostgresInbox:
         )
         self._connection.autocommit = True
         with self._connection.cursor() as run:
-            # thanks are given for what is on the disk, whatever the database's own setting
+            # an event is acknowledged only when it is on the disk, whatever the database's own setting
             run.execute(f"SET synchronous_commit = on; SET statement_timeout = '{_STATEMENT_SECONDS}s'")
 
     def _disconnect(self) -> None:
@@ -258,7 +258,7 @@ def _milliseconds(one: Event) -> int | None:
 
 
 def _told(number: int, received: datetime, data: str, milliseconds: int | None) -> Told | None:
-    """The row's event; None where it tells of no new file, or was written by somebody who does not know how."""
+    """The row's event; None where it is of no new file, or is not in MinIO's form."""
     try:
         events, _ = events_of(data.encode(), milliseconds)
     except Malformed:

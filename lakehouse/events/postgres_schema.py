@@ -2,9 +2,9 @@
 
 VERSION = 1
 EVENTS = "lakehouse_events"
-"""MinIO's table, and the channel by which its rows are told of."""
+"""MinIO's table, and the channel that notifies of its rows."""
 LOCK = 7_315_290_141
-"""Of the one who numbers an event, until it is committed: so numbers grow in the order of commits."""
+"""Lock that is held from an event's numbering to its commit: so numbers grow in the order of commits."""
 
 SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS lakehouse_events_state (

@@ -1,4 +1,4 @@
-"""Who reads an inbox, and what is read."""
+"""The readers of an inbox, and the events that they read."""
 
 from __future__ import annotations
 
@@ -55,5 +55,5 @@ class Reader:
 
     @property
     def loss_rate(self) -> float:
-        """Share of files that no event told of, as the last listing measured it."""
+        """Share of files that had no event, as the last listing measured it."""
         return self.lost_before / max(self.lost_before + self.told_before, 1)

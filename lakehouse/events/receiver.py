@@ -1,4 +1,4 @@
-"""The receiver: a webhook on this machine that thanks for an event when it is in the inbox, not before."""
+"""The receiver: a webhook on this machine that acknowledges an event when it is in the inbox, not before."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Receiver:
         self._server.serve_forever(poll_interval=0.1)
 
     def close(self) -> None:
-        """Ends ``run``: what was not thanked for is sent again by whoever sent it."""
+        """Ends ``run``. Senders send events again that were not acknowledged."""
         self._closed.set()
         self._server.shutdown()
         self._server.server_close()
@@ -90,11 +90,11 @@ class Receiver:
             self.counts[what] += number
 
     def allows(self, said: str) -> bool:
-        """Whether a sender who says that knows the token."""
+        """Whether an authorization header has the token."""
         return hmac.compare_digest(said.encode("utf-8", "surrogateescape"), self._expected)
 
     def take(self, body: bytes) -> HTTPStatus:
-        """Puts a body's events into the inbox, and says how that went."""
+        """Puts a body's events into the inbox, and returns the HTTP status of that."""
         try:
             events, others = events_of(body)
         except Malformed as error:

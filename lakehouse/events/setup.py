@@ -40,7 +40,7 @@ _START_SECONDS = 60.0
 _ANSWER_SECONDS = 5.0
 Say = Callable[[str], None]
 Folders = Mapping[str, Sequence[str]]
-"""Of each bucket, the folders that are told of."""
+"""For each bucket the folders with events."""
 
 
 def receiver_server(settings: Settings) -> Server:
@@ -49,7 +49,7 @@ def receiver_server(settings: Settings) -> Server:
 
 
 def token_of(settings: Settings) -> SecretStr:
-    """What a sender has to say; made when there is none."""
+    """The token that a sender must have; made when there is none."""
     if settings.events_token is not None:
         return settings.events_token
     file = private_folder(settings.home / "events") / "token"

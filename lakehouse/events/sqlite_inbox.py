@@ -1,4 +1,4 @@
-"""The inbox in a SQLite file: what was put is on the disk before the sender is thanked."""
+"""The inbox in a SQLite file: an event is on the disk before it is acknowledged to its sender."""
 
 from __future__ import annotations
 

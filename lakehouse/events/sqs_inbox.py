@@ -30,13 +30,13 @@ _VISIBLE_AFTER_SECONDS = 60
 """A message that nobody deleted comes again after that: the process that took it died before its events were kept."""
 _LONG_POLL_SECONDS = 20
 _GATHER_SECONDS = 20.0
-"""So long a look takes in messages at most; the next one goes on."""
+"""How long a look takes in messages at most; the next look goes on."""
 _PRUNED_EVERY_EVENTS = 500
 _PATIENCE = Config(connect_timeout=5, read_timeout=_LONG_POLL_SECONDS + 10, retries={"total_max_attempts": 3})
 
 _log = logging.getLogger(__name__)
 _followed: set[str] = set()
-"""Queues that a thread of this process reads: their looks need not ask."""
+"""Queues that a thread of this process reads: looks do not ask them."""
 
 
 class SqsInbox(SqliteInbox):
@@ -142,7 +142,7 @@ class SqsInbox(SqliteInbox):
 
 @cache
 def _client_of(endpoint: str, region: str | None) -> Any:
-    """A client is safe for threads, and dear to make."""
+    """A client is safe for threads, and slow to make."""
     return boto3.session.Session().client("sqs", endpoint_url=endpoint, region_name=region, config=_PATIENCE)
 
 

@@ -239,7 +239,7 @@ class Files(Flow):
         return with_rescued(columns_of(self.columns), given).add(METADATA, METADATA_TYPE)
 
     def loading(self, options: CloudFilesOptions) -> Loading:
-        """What the direct road loads."""
+        """What is loaded without Spark's sink."""
         from lakehouse.direct.stream import Loading
 
         return Loading(options, self._given(), self.added_columns, self.partition_by, self.expected)

@@ -1,4 +1,4 @@
-"""The definition that a stateful stream began with. Its state holds rows of that shape, so it must not change."""
+"""The definition with which a stateful stream began. Its state is made by that definition, so it must not change."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ _NAME = "definition.json"
 
 
 def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
-    """Writes it beside a new checkpoint, and compares with it ever after: Spark would mix windows of two lengths.
+    """Writes the definition beside a new checkpoint, and compares later ones with it.
 
-    What an older version did not write down is taken as it is now, and compared from then on.
+    Spark itself would mix windows of two lengths. What an older version did not write is added as it is now, and
+    compared from then on.
 
     Raises:
         ConfigurationError: the checkpoint was begun with another definition.

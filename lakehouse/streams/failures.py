@@ -23,7 +23,7 @@ _CONNECT_GONE = re.compile(r"StatusCode\.UNAVAILABLE|INVALID_HANDLE\.SESSION|RPC
 
 
 class SourceChanged(TransientError):
-    """Rows of the table that a stream reads were changed or taken out; a new start takes account of it."""
+    """Rows of the table that a stream reads were changed or removed; a new start takes account of it."""
 
 
 class StreamInterrupted(TransientError):
@@ -65,7 +65,7 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             state=_STATE,
             next_command="run the same again; a server of yours must be started first",
         )
-    if _WORKER_LATE.search(text):  # Spark gives it ten seconds, and asks nobody
+    if _WORKER_LATE.search(text):  # Spark waits ten seconds, and has no setting for it
         return EngineUnavailable(
             f"a Python process of the engine did not answer within ten seconds while {table} was written: "
             "its machine is busy",
@@ -87,7 +87,7 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             state=_STATE,
             next_command="run the same again: it begins anew where that is needed",
         )
-    if _OTHER_WRITER.search(text):  # leases kept neither out: the other one's was taken for left
+    if _OTHER_WRITER.search(text):  # the leases failed: one writer took the other's lease for abandoned
         return TransientError(
             f"another writer of {table} was faster: {first_lines(text)}",
             where=where,
@@ -124,7 +124,7 @@ def _does_not_answer(lake: Lake) -> bool:
 
 
 def first_lines(text: str) -> str:
-    """The beginning of what Spark says, without its stack traces; of a Python trace, the line that says what it was."""
+    """The beginning of an error of Spark, without stack traces; of a Python traceback only the last line."""
     said = text.split("JVM stacktrace")[0].split("\n\tat ")[0]
     before, trace, python = said.partition("Traceback (most recent call last):")
     raised = [line for line in python.splitlines() if line and not line.startswith(" ")]

@@ -33,7 +33,7 @@ class BatchFiles:
 
 
 class FileLog(Protocol):
-    """A source's memory of its files."""
+    """The log in which a source records its files."""
 
     def of_batch(self, progress: dict[str, Any]) -> BatchFiles:
         """The files of a batch, from Spark's progress of it."""

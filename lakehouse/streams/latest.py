@@ -1,4 +1,4 @@
-"""Each key once, in its latest version: what commits a batch of versions."""
+"""The writer of a ``latest`` table: it commits a batch of versions, so that each key is there once, as its latest."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def newest(versions: DataFrame, key: Sequence[str], order: Sequence[str]) -> Dat
 
 @dataclass(frozen=True)
 class LatestWriter:
-    """For ``foreachBatch``: one row a key, whatever order its versions come in, and in whatever batches.
+    """For ``foreachBatch``: one row for each key, in whatever order and batches its versions come.
 
     A version is written when it is newer than the table's. There is no condition that prunes files: a row may have
     moved to any part of the table, and the range of a batch's keys costs more to find than it saves
@@ -40,8 +40,8 @@ class LatestWriter:
         table_uri: The table; it must exist.
         checkpoint_uri: The stream's checkpoint.
         session_keys: ``engine.conf.TRANSACTION``.
-        key: Columns that name a row.
-        order: Columns by which two versions are compared, the first of them first. Structs compare field by field,
+        key: Columns that identify a row.
+        order: Columns by which two versions are compared, the most important first. Structs compare field by field,
             and a NULL is lower than any value, as in ``newest``.
     """
 
@@ -52,7 +52,7 @@ class LatestWriter:
     order: tuple[str, ...]
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Commits the batch; a batch that the table has already is left out."""
+        """Commits the batch; a batch that the table has already is skipped."""
         same = " AND ".join(f"t.{quoted(one)} = s.{quoted(one)}" for one in self.key)
         theirs, ours = (", ".join(f"{side}.{quoted(one)}" for one in self.order) for side in "st")
         clauses = f"""
@@ -69,8 +69,9 @@ def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = Fa
     Args:
         rows: Not a stream.
         table_uri: Where.
-        change_data_feed: Whether the table tells what changed, from its first row on.
-        anew: Whether the table exists, was emptied, and may get other columns. Otherwise a table is left alone.
+        change_data_feed: Whether the table has a change data feed, from its first row on.
+        anew: Whether the table exists, was emptied, and may get other columns. Otherwise a table that exists stays as
+            it is.
     """
     empty = rows.limit(0).write.format("delta")
     if not anew:
@@ -81,7 +82,7 @@ def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = Fa
     has = {one.name: one.dataType for one in rows.sparkSession.read.format("delta").load(table_uri).schema}
     wanted = {one.name: one.dataType for one in rows.schema}
     if has == {name: type_ for name, type_ in wanted.items() if name in has}:
-        if len(has) < len(wanted):  # whoever follows the changes of this table can go on
+        if len(has) < len(wanted):  # columns are only added: streams that follow this table can go on
             empty.mode("append").option("mergeSchema", "true").save(table_uri)
     else:
         empty.mode("overwrite").option("overwriteSchema", "true").save(table_uri)

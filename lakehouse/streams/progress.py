@@ -1,4 +1,4 @@
-"""What a stream did: one record and one line a micro-batch, one report a run."""
+"""What a stream did: a record and a printed line for each micro-batch, a report for each run."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ class BatchProgress:
 
     Attributes:
         table: The target, ``layer.name``.
-        batch_id: Spark's number of the batch, counted from 0 for ever.
+        batch_id: Spark's number of the batch, counted from 0 since the checkpoint began.
         files: Files read by this batch; None where the source has no files to count.
         input_rows: Rows the batch read.
         rescued_rows: Rows with values that are kept in ``_rescued_data``; None where not measured.
-        corrupt_rows: Rows that are no valid record, of the rescued ones too; None where not measured.
+        corrupt_rows: Rows that are no valid record; rescued rows may be among them. None where not measured.
         duration_seconds: From trigger to commit.
         backlog_files: Files known and still waiting after it; None where not measured.
         backlog_bytes: Their size; None where the source does not know it.
@@ -75,7 +75,7 @@ class StreamReport:
     Attributes:
         table: The target, ``layer.name``.
         batches: Its micro-batches in order; empty when there was nothing to do. Of a run that does not end by itself
-            the last ones only, and so are the rows and files.
+            only the last ones; rows and files are of those, too.
         rows_added: Rows that this run's commits added to the table (Delta's own count).
         delta_version_before: Version of the table before the run; None when it did not exist.
         delta_version: Version after it; None when it still does not exist.
@@ -84,7 +84,7 @@ class StreamReport:
         ignored_files: Objects under the source folder that are no input of this table.
         has_source: Whether there was anything to read from: silver has no source before bronze has a commit.
         rows_updated: Rows that this run's commits changed.
-        rows_removed: Rows that they took out, or replaced by added ones.
+        rows_removed: Rows that this run's commits removed, or replaced by added ones.
     """
 
     table: str

@@ -17,7 +17,7 @@ Progress = dict[str, Any]
 
 
 class StopRequest:
-    """Asks a run to end: after the batch that runs; asked again, at once.
+    """Asks a run to end after its current batch, or, when asked again, at once.
 
     Attributes:
         asked: Set by the first request.
@@ -39,7 +39,7 @@ def queries(
     schema_version: Callable[[], int | None],
     watch: Callable[[StreamingQuery], Iterator[Progress]],
 ) -> Iterator[Iterator[Progress]]:
-    """The progress of a stream's queries, one after the other: a new query begins where the schema has grown."""
+    """The progress of a stream's queries, one after the other. A new query begins when the schema has got columns."""
     ended = False
 
     def progress() -> Iterator[Progress]:
@@ -68,13 +68,13 @@ def batches(
     on_alive: Callable[[], None],
     still_ours: Callable[[], None],
 ) -> Iterator[Progress]:
-    """Progress of every batch that did work, in order, until the query ends or is asked to.
+    """Progress of every batch that did work, in order, until the query ends or is asked to end.
 
     Args:
-        query: It has been started.
-        poll_seconds: Between two looks at it.
-        stop: Looked at between two looks.
-        on_alive: Told when the query has begun, has finished a batch, or has looked for input and found none.
+        query: A query that was started.
+        poll_seconds: Pause between two looks at the query.
+        stop: Asks for the end.
+        on_alive: Called when the query has begun, has finished a batch, or has looked for input and found none.
         still_ours: Raises when this process must not write any more.
     """
     seen, heard, running_at_request = -1, "", None
@@ -104,7 +104,7 @@ def batches(
 
 
 def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterator[Progress]:
-    """Batches after ``seen``; Spark's list of them is long, so it is asked for only when the last is not enough."""
+    """Batches after ``seen``. Spark's list of them is long, so it is read only when the last one is not enough."""
     newest = _newest(last, seen)
     if last is None or newest == seen:
         return
@@ -117,7 +117,7 @@ def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterat
 
 
 def _newest(last: Progress | None, seen: int) -> int:
-    """The last batch that is finished; a look that found nothing has the number of the batch that comes next."""
+    """Number of the last finished batch. The progress of a look without input has the number of the next batch."""
     return seen if last is None else max(seen, last["batchId"] - (not _worked(last)))
 
 
@@ -130,7 +130,7 @@ def _is_between_batches(query: StreamingQuery) -> bool:
 
 
 def _end(query: StreamingQuery) -> None:
-    """Leaves no query behind; a query of a dead engine is gone anyway."""
+    """Stops a query; that of a dead engine is gone anyway."""
     try:
         if query.isActive:
             query.stop()

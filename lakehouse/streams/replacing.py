@@ -1,7 +1,7 @@
-"""Adding a batch to a Delta table and taking out, in the same commit, the rows that its files take the place of.
+"""Adding a batch to a Delta table and removing, in the same commit, the rows that its files replace.
 
-A file takes another's place after a replay, and with ``cloudFiles.allowOverwrites=replace`` when a newer version of it
-has arrived. Rows go only when what takes their place was read: a newer version that is broken or gone removes nothing.
+A file replaces an earlier load of it after a replay, and with ``cloudFiles.allowOverwrites=replace`` when a newer
+version of it has arrived. Rows are removed only when their replacement was read: a broken file removes nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReplacingWriter:
-    """For ``foreachBatch`` of a ``cloudFiles`` stream: exactly once, one commit a batch.
+    """For ``foreachBatch`` of a ``cloudFiles`` stream: exactly once, one commit for each batch.
 
     Attributes:
         table_uri: The Delta table; its column ``_source_sequence`` is ``_metadata.sequence``.
         checkpoint_uri: The stream's checkpoint.
-        overwrites: Whether a newer version of a file takes the place of the older ones.
+        overwrites: Whether a newer version of a file replaces the older ones.
         profile: Named profile of the credentials file, as ``cloudFiles.profile``.
-        partition_by: Columns by which the folders of a new table are made.
+        partition_by: Partition columns of a new table.
     """
 
     table_uri: str
@@ -44,7 +44,7 @@ class ReplacingWriter:
     partition_by: tuple[str, ...] = ()
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Commits the batch; a batch that the table has already is left out."""
+        """Commits the batch; a batch that the table has already is skipped."""
         store = FastStore(endpoint_from_environment(self.profile))
         log = read_stream_log(store, *split_uri(self.checkpoint_uri))
         if log is None:
@@ -55,8 +55,8 @@ class ReplacingWriter:
         gone: set[int] = set()
         if places:
             if self._has(log.query_id, batch_id):
-                return  # what its files are now is not what was read
-            frame = frame.localCheckpoint()  # reads the files, once: what became of each decides what may go
+                return  # its files may have changed since they were read
+            frame = frame.localCheckpoint()  # reads the files, once: their receipts decide which rows are removed
             gone, left_out = decide(store, log, end, places, batch_id)
             if left_out:
                 frame = frame.where(~frame[SEQUENCE].isin(sorted(left_out)))
@@ -72,7 +72,7 @@ class ReplacingWriter:
         if not gone:
             writer.mode("append").save(self.table_uri)
             return
-        # the condition says what goes; what comes may have the same numbers
+        # the condition names the rows that are removed; rows that are added may have other numbers
         frame.sparkSession.conf.set("spark.databricks.delta.replaceWhere.constraintCheck.enabled", "false")
         numbers = ", ".join(map(str, sorted(gone)))
         writer.mode("overwrite").option("replaceWhere", f"{SEQUENCE} IN ({numbers})").save(self.table_uri)
@@ -87,12 +87,12 @@ class ReplacingWriter:
 
 @dataclass(frozen=True)
 class Place:
-    """An entry of the journal that takes the place of others.
+    """An entry of the journal that replaces others.
 
     Attributes:
         seq: Its number.
-        old: The numbers that the others' rows carry.
-        again: Whether it is a replay: its own rows carry the old number, too.
+        old: The numbers in the rows of the others.
+        again: Whether it is a replay: its own rows have the old number, too.
     """
 
     seq: int
@@ -103,9 +103,9 @@ class Place:
 def decide(
     store: ObjectStore, log: StreamLog, end: int, places: Sequence[Place], batch_id: int
 ) -> tuple[set[int], set[int]]:
-    """Which rows go, and which rows that were read are left out, by their numbers.
+    """Numbers of the files whose rows are removed, and of those whose rows were read and are left out.
 
-    Rows are left out when their file could not be read whole. The receipts then say what the table holds.
+    Rows are left out when their file could not be read whole. Receipts are corrected to what the table has then.
     """
     journal = split_uri(log.journal)
     read: dict[int, list[Receipt]] = {}
@@ -130,14 +130,14 @@ def decide(
 
 
 def replaced_by(journal: Journal, stream: str, after: int, upto: int, *, overwrites: bool) -> list[Place]:
-    """The entries in (after, upto] that take others' place.
+    """The entries in (after, upto] that replace others.
 
     Args:
         journal: Where the files are numbered.
-        stream: Whose replays count.
+        stream: The stream whose replays count.
         after: Number of the last file before.
         upto: Number of the last file.
-        overwrites: Whether a newer version of a file takes the place of the older ones.
+        overwrites: Whether a newer version of a file replaces the older ones.
     """
     again: list[Place] = []
     newest: dict[tuple[str, str], int] = {}

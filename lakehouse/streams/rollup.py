@@ -52,13 +52,13 @@ def changes_since(spark: SparkSession, source_uri: str, version: int) -> DataFra
 
 
 def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> list[Any]:
-    """Values of the expression ``part`` whose groups the changes may have altered: of each row before and after it.
+    """Values of the expression ``part`` in rows that were changed, before and after the change.
 
-    What a commit left as it was it took out and put in again: a row that was sent again unchanged, one that was only
-    written into another data file. Such rows cancel each other, and change nothing.
+    A row that was sent again unchanged, or only written into another data file, is in the feed twice: as removed and as
+    added. The two cancel each other.
 
     Args:
-        changes: Of ``changes_of``, at rest.
+        changes: Of ``changes_of``, not a stream.
         part: SQL over the columns of the source.
         left_out: Columns of the source that say where a row is from, not what it is.
     """
@@ -69,7 +69,7 @@ def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> l
     images = changes.withColumn(_PART, value).groupBy(_PART, *read, COMMIT).agg(F.sum(sign).alias("_more"))
     parts = images.where("_more <> 0").select(_PART).distinct()
     if parts.schema[_PART].dataType.typeName() == "timestamp":
-        # as numbers: PySpark hands times over in the zone of this machine
+        # as numbers: PySpark returns times in the time zone of this machine
         rows = parts.select(F.unix_micros(_PART)).collect()
         return [None if row[0] is None else _EPOCH + timedelta(microseconds=row[0]) for row in rows]
     return [row[0] for row in parts.collect()]
@@ -86,7 +86,7 @@ class RollupWriter:
     """For ``foreachBatch`` of ``changes_of``: computes the parts that changed anew, and replaces them.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and what changed after the batch names its part again in a later batch.
+    are then, and a later batch computes it again for what changed after this one.
 
     Attributes:
         source_uri: The table that is read.
@@ -105,7 +105,7 @@ class RollupWriter:
     left_out: tuple[str, ...]
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Commits the batch; a batch that the table has already is left out."""
+        """Commits the batch; a batch that the table has already is skipped."""
         column, part = next(iter(self.group.items()))
         parts = changed_parts(frame, part, self.left_out)
         source = frame.sparkSession.read.format("delta").load(self.source_uri)

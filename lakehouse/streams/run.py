@@ -32,13 +32,13 @@ _POLL_SECONDS, _ENDLESS_POLL_SECONDS = 0.2, 1.0
 _COMMIT_LOOKS = 3
 _OBSERVED = "rows"
 WRITTEN = "written_files"
-"""What is observed of batches whose tasks write the table's data files: rows, and those that are evidence."""
+"""Name of the metrics of batches whose tasks write the data files: rows, rescued rows, corrupt rows."""
 _log = logging.getLogger(__name__)
 KEPT_BATCHES = 100
 
 
 class BatchWriter(Protocol):
-    """Commits a batch; a batch that the table has already is left out."""
+    """Commits a batch; a batch that the table has already is skipped."""
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Called by ``foreachBatch``."""
@@ -60,10 +60,10 @@ class Run:
 
     Attributes:
         trigger: When batches are made, and whether the run ends by itself.
-        on_batch: Told about each committed batch, in order.
-        on_alive: Told when the query has begun, and whenever it has worked or looked for input.
+        on_batch: Called with each committed batch, in order.
+        on_alive: Called when the query has begun, and whenever it has worked or looked for input.
         stop: Ends the run between two batches.
-        woken: Whether an event of a new file ends the pause of an interval, too.
+        woken: Whether an event of a new file also ends the pause of an interval.
     """
 
     trigger: Trigger = AVAILABLE_NOW
@@ -98,16 +98,16 @@ def run_stream(
         lake: Where the table and its checkpoint are.
         table: The target, ``layer.name``.
         frame: Makes the streaming DataFrame, under the lease: a source may write its first schema then.
-        output_mode: Spark's: which rows of a result a batch hands on.
+        output_mode: Spark's output mode: which rows of a result a batch writes.
         batch_writer: Makes what commits a batch in place of the Delta sink, under the lease; None for that sink.
         schema_version: Number of the newest version of the source's schema; a query that ended because of new columns
             is started again when it has grown.
-        file_log: Where the source remembers its files; None where it has none.
-        ignored_files: Objects beside them that are no input, for the report.
+        file_log: Where the source records its files; None where it has none.
+        ignored_files: How many objects in its folder are no input, for the report.
         after_batch: Called under the lease with Spark's progress of each committed batch; gives further numbers of its
             ``BatchProgress``.
-        expected: Columns whose value makes a row an invalid one when it is of another type; for the batch's numbers.
-        partition_by: Columns by which the folders of a new table are made.
+        expected: Columns in which a value of another type makes the row invalid; for the batch's numbers.
+        partition_by: Partition columns of a new table.
 
     Raises:
         LeaseHeld: another process writes to the table now.
@@ -126,7 +126,7 @@ def run_stream(
         before = None if found is None else found.version()
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         checkpoints.clear_interrupted_start(lake, table)
-        # a run that does not end must not grow: what it did is told batch by batch
+        # a run that does not end must not grow in memory: it reports each batch when that is committed
         kept = None if run.trigger.ends else KEPT_BATCHES
         done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         writer: BatchWriter | Sink | None = None
@@ -151,8 +151,8 @@ def run_stream(
                 _log.debug("%s", progress)
                 run.on_batch(batch)
         if run.stop.asked.is_set():
-            told = {batch.batch_id for batch, _ in done}
-            for batch, keys in cut_off(lake, table, before, file_log, told, finish=isinstance(writer, Sink)):
+            reported = {batch.batch_id for batch, _ in done}
+            for batch, keys in cut_off(lake, table, before, file_log, reported, finish=isinstance(writer, Sink)):
                 done.append((batch, keys))
                 run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
@@ -161,42 +161,42 @@ def run_stream(
 
 
 def cut_off(
-    lake: Lake, table: str, before: int | None, file_log: FileLog | None, told: Container[int], *, finish: bool
+    lake: Lake, table: str, before: int | None, file_log: FileLog | None, reported: Container[int], *, finish: bool
 ) -> Iterator[tuple[BatchProgress, list[str]]]:
-    """The last batch, when it is in the table and its query was ended before Spark told it.
+    """The last batch, when it is in the table and its query was ended before Spark reported its progress.
 
-    Spark notes a batch as finished first and tells it then; ended before the note, it does the batch again and finds
-    nothing to do. Either way no run would tell the rows.
+    Spark writes a batch to the checkpoint's ``commits`` first, and reports it then. When it is ended before that write,
+    the next run repeats the batch and finds nothing to do. In both cases no run would report the rows.
 
     Args:
         lake: Where the table is.
         table: The target.
         before: The table's version before the run.
-        file_log: Where the source remembers its files.
-        told: Batches that the run has told.
-        finish: Whether a batch that Spark has not noted is noted here, and waited for: the sink's transaction says what
-            is in the table, and the source has no event times. Otherwise the next run tells such a batch.
+        file_log: Where the source records its files.
+        reported: Batches that the run has reported.
+        finish: Whether a batch that is not in ``commits`` is waited for, and written there: the sink's transaction says
+            what is in the table, and the source has no event times. Otherwise the next run reports such a batch.
     """
     state = checkpoints.read_checkpoint(lake, table)
-    if state is None or state.last_offset is None or state.last_offset in told:
+    if state is None or state.last_offset is None or state.last_offset in reported:
         return
-    log, number, noted = SparkLog(lake, table), state.last_offset, state.last_offset == state.last_commit
-    if not (noted or finish):
+    log, number, finished = SparkLog(lake, table), state.last_offset, state.last_offset == state.last_commit
+    if not (finished or finish):
         return
     query = log.query_id()
-    for _ in range(1 if noted else _COMMIT_LOOKS):
+    for _ in range(1 if finished else _COMMIT_LOOKS):
         written = [one for one in lake.commits_since(table, before, last=_COMMIT_LOOKS) if one.query_id == query]
         if written and written[-1].batch_id == number:
             break
-        if not noted:
+        if not finished:
             time.sleep(_POLL_SECONDS)  # the engine's worker may be in the midst of the commit
     else:
         return
-    if not noted:
+    if not finished:
         log.finish(number)
     offsets = {"startOffset": log.planned(number - 1), "endOffset": log.planned(number)}
     files = file_log.of_batch({"sources": [offsets]}) if file_log else None
-    seconds = 0.0  # nobody has told how long it took
+    seconds = 0.0  # not known: Spark did not report the batch
     count = len(files.keys) if files else None
     yield BatchProgress(table, number, written[-1].rows_added, seconds, count), files.keys if files else []
 
@@ -214,7 +214,7 @@ def report_of(
     Args:
         lake: Where the table is.
         table: The target.
-        done: Its batches, the last ones of a run that does not end, each with the keys of its files.
+        done: Its batches, each with the keys of its files; of a run that does not end only the last ones.
         before: The table's version before the run.
         started: When it began, by the monotonic clock.
         ignored_files: Objects that are no input.
@@ -292,7 +292,7 @@ def _start(
 
 
 def observed(progress: dict[str, Any], name: str) -> dict[str, int]:
-    """What was observed of a batch under ``name``. Over Connect a row arrives as its values beside its schema."""
+    """The observed metrics ``name`` of a batch. Over Connect they arrive as a list of values with a schema."""
     row = (progress.get("observedMetrics") or {}).get(name)
     if row is None:
         return {}
@@ -306,7 +306,7 @@ def observed(progress: dict[str, Any], name: str) -> dict[str, int]:
 def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | None) -> BatchProgress:
     counts, written = observed(progress, _OBSERVED), observed(progress, WRITTEN)
     read = sum(source.get("numInputRows") or 0 for source in progress["sources"])
-    if WRITTEN in (progress.get("observedMetrics") or {}):  # what passed through Spark are the names of data files
+    if WRITTEN in (progress.get("observedMetrics") or {}):  # Spark's own row counts are of names of data files then
         read, *evidence = (written.get(name) or 0 for name in ("rows", "rescued_rows", "corrupt_rows"))
         counts = dict(zip(("rescued", "corrupt"), evidence, strict=True))
     watermark = (progress.get("eventTime") or {}).get("watermark")

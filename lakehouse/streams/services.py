@@ -1,7 +1,7 @@
-"""What services leave in the lake: for each table that one keeps up to date an object that says who, since when, how.
+"""Marks of services in the lake: for each table of a service an object with its process, its start and its state.
 
-It lies beside the table's lease, and is written now and then. A service that ends because it was asked to takes it
-away: what is left without a living process is of one that was killed, or that ended with an error.
+A mark lies beside the table's lease, and is written once a minute. A service that is asked to end removes its marks.
+So a mark without a living process is of a service that was killed, or that ended with an error.
 """
 
 from __future__ import annotations
@@ -31,20 +31,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServiceMark:
-    """What a service said of a table last.
+    """The last mark of a service for one of its tables.
 
     Attributes:
         table: The table.
         tables: All that the service keeps up to date.
         trigger: When it makes batches.
         holder: Its process.
-        every_seconds: How often it says so.
-        stale_after_seconds: How long its stream may give no sign of life.
-        state: What the stream did: ``running``, ``waiting``, ``restarting``, ``failed``, ``stopped``.
-        seconds_since_look: Since the stream had worked, or looked for input, when this was said.
-        seconds_since_batch: Since its last batch then; None before the first.
-        last_batch_id: That batch.
-        batches, restarts: Since the service began.
+        every_seconds: How often the mark is written.
+        stale_after_seconds: How long its stream may neither work nor look for input.
+        state: Of the stream: ``running``, ``waiting``, ``restarting``, ``failed``, ``stopped``.
+        seconds_since_look: From the stream's last work, or look for input, to the writing of the mark.
+        seconds_since_batch: From its last batch to the writing of the mark; None before the first.
+        last_batch_id: Number of its last batch.
+        batches, restarts: How many since the service began.
         last_error: What stopped the stream last; empty when it works.
         ended: The error that ended the service; empty while it runs.
     """
@@ -65,12 +65,12 @@ class ServiceMark:
     ended: str = ""
 
     def encoded(self) -> bytes:
-        """As it is kept."""
+        """The mark as the object's content."""
         return json.dumps(asdict(self)).encode()
 
     @classmethod
     def decoded(cls, content: bytes) -> ServiceMark | None:
-        """What was kept; None when it is something else."""
+        """The mark in an object's content; None when that is no mark."""
         try:
             said = dict(json.loads(content))
             holder = Holder.decoded(json.dumps(said["holder"]).encode())
@@ -87,8 +87,8 @@ class Service:
     """A service of a table, as it looks from here.
 
     Attributes:
-        mark: What it said last.
-        said_seconds: How long ago that was, by the store's clock.
+        mark: Its last mark.
+        said_seconds: How long ago that was written, by the store's clock.
     """
 
     mark: ServiceMark
@@ -107,12 +107,12 @@ class Service:
 
     @property
     def dead(self) -> bool:
-        """Whether it ended, and nobody had asked it to."""
+        """Whether it ended without being asked to."""
         return bool(self.mark.ended) or self.mark.holder.lives() is False
 
     @property
     def silent(self) -> bool:
-        """Whether it says nothing, or its stream does nothing; elsewhere that is all that is known of a dead one."""
+        """Whether it writes no mark, or its stream does nothing: all that is known of a dead one on another machine."""
         quiet = self.said_seconds > _MISSED * self.mark.every_seconds
         return quiet or self.look_seconds > self.mark.stale_after_seconds
 
@@ -160,7 +160,7 @@ def service_of(store: ObjectStore, lake: Lake, table: str, now: datetime) -> Ser
 
 
 def forget_dead(lake: Lake, tables: Iterable[str], now: datetime) -> list[Service]:
-    """Removes what dead services left of these tables, and silent ones of other machines; gives those."""
+    """Removes the marks of dead services for these tables, and of silent ones on other machines; returns them."""
     found = [one for table in tables if (one := service_of(lake.store, lake, table, now)) is not None]
     gone = [one for one in found if one.dead or (one.silent and one.mark.holder.lives() is None)]
     for one in gone:
@@ -177,14 +177,14 @@ def leaving_marks(
     *,
     every_seconds: float = _EVERY_SECONDS,
 ) -> Iterator[None]:
-    """Says in the lake, while the body runs, how its streams are. Nothing of it makes a service fail.
+    """Writes marks while the body runs. An error in doing so never makes a service fail.
 
     Args:
         lake: Where the tables are.
-        health: What ``StreamHealth.as_dict`` says of each stream.
+        health: Gives ``StreamHealth.as_dict`` of each stream.
         trigger: When batches are made.
-        stale_after: How long a stream may give no sign of life.
-        every_seconds: How often.
+        stale_after: How long a stream may neither work nor look for input.
+        every_seconds: How often marks are written.
     """
     end, pid = threading.Event(), os.getpid()
     holder = Holder(uuid.uuid4().hex, "", this_host(), pid, birth_of(pid) or "", time.time(), _MISSED * every_seconds)
@@ -221,7 +221,7 @@ def leaving_marks(
             _log.warning("what this service is doing is not in the lake: %s", error.what)
 
     def run() -> None:
-        pause = min(1.0, every_seconds)  # the first is said soon
+        pause = min(1.0, every_seconds)  # the first mark comes soon
         while not end.wait(pause):
             safely(say)
             pause = every_seconds if ours else pause
@@ -229,7 +229,7 @@ def leaving_marks(
     def take_away() -> None:
         for table in ours:
             there = service_of(lake.store, lake, table, datetime.now(UTC))
-            if there is not None and there.mark.holder.id == holder.id:  # another may have come, and be alive
+            if there is not None and there.mark.holder.id == holder.id:  # not the mark of a service that came since
                 lake.store.delete(lake.settings.bucket, _key(lake, table))
 
     thread = threading.Thread(target=run, name="service marks", daemon=True)

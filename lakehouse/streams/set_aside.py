@@ -1,7 +1,7 @@
-"""What a table of windows does not count is kept: late rows, and rows with a problem, in ``_quarantine/<table>``.
+"""Keeping the rows that a table of windows does not count: late rows, and invalid ones, in ``_quarantine/<table>``.
 
-Spark drops a late row without a word. Which rows it dropped can be told afterwards: the offsets of a batch say which
-files it read, and the batch before it which watermark its rows were held against.
+Spark drops late rows silently. Which rows it dropped is computed afterwards: the offsets of a batch say which files it
+read, and the batch before it has the watermark to which its rows were compared.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ RowsOfBatch = Callable[[dict[str, Any] | None, dict[str, Any]], "DataFrame | Non
 
 
 class Windowed(Protocol):
-    """What is asked of a table's windows; ``flows.windowing`` has them."""
+    """What this module needs of a table's windows; ``flows.windowing`` implements it."""
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ class Windowed(Protocol):
         """The window of ``event_time``."""
 
     def judge(self, rows: DataFrame, expected: tuple[str, ...], *, into: str) -> DataFrame:
-        """Adds ``event_time``, and as ``into`` why a row is not counted."""
+        """Adds ``event_time``, and a column ``into`` with the reason why a row is not counted."""
 
 
 class SetAside:
@@ -78,10 +78,10 @@ class SetAside:
 
     Args:
         spark: A session.
-        lake: Where all of it is.
+        lake: Where the tables are.
         table: The table of windows.
         windows: How its windows are made.
-        expected: Columns whose value decides whether a row is whole.
+        expected: Columns in which a value of another type makes the row invalid.
         rows_of_batch: Finds the rows of a batch.
     """
 
@@ -101,15 +101,15 @@ class SetAside:
         self._examined: int | None = None
 
     def is_behind(self) -> bool:
-        """Whether there are batches that nobody looked at: their process was killed."""
+        """Whether batches were not examined yet, because their process was killed."""
         return self._last_commit() > self._position()
 
     def catch_up(self) -> None:
-        """Examines them."""
+        """Examines those batches."""
         self._examine_upto(self._last_commit(), None)
 
     def after_batch(self, progress: dict[str, Any]) -> dict[str, int]:
-        """Examines a batch that was committed just now: ``late_rows`` and ``set_aside_rows``, for its report."""
+        """Examines a batch that was just committed; returns ``late_rows`` and ``set_aside_rows`` for its report."""
         return self._examine_upto(progress["batchId"], progress)
 
     def _examine_upto(self, last: int, progress: dict[str, Any] | None) -> dict[str, int]:
@@ -155,7 +155,7 @@ class SetAside:
     def _late(self, valid: DataFrame, watermark: int) -> DataFrame:
         """The rows that Spark's operators dropped by that watermark, once for each window that missed them."""
         limit = F.timestamp_millis(F.lit(watermark))
-        # with duplicates dropped, a row passes an operator that looks at its own time before it has a window
+        # where duplicates are dropped, that operator compares the row's own time before the row has a window
         end = F.col(EVENT_TIME) if self._windows.drops_duplicates else F.col("_window.end")
         newest = limit + F.expr(f"INTERVAL {self._windows.watermark.total_seconds()} SECONDS")
         lateness = (F.unix_millis(newest) - F.unix_millis(EVENT_TIME)) / 1000
@@ -165,7 +165,7 @@ class SetAside:
     def _with_window(self, valid: DataFrame) -> DataFrame:
         if self._windows.session_gap is None:
             return valid.withColumn("_window", self._windows.window_column())
-        # a session is made of all rows of its batch before it is held against the watermark
+        # a session is made of all rows of its batch before it is compared with the watermark
         keys = {f"_key_{number}": named(name) for number, name in enumerate(self._windows.keys)}
         window = self._windows.window_column().alias("_window")
         sessions = valid.groupBy(window, *(key.alias(name) for name, key in keys.items())).agg(F.count("*"))
@@ -222,7 +222,7 @@ def quarantined(spark: SparkSession, lake: Lake, table: str) -> DataFrame | None
 
 
 def kept_name(column: str) -> str:
-    """What a column of the source is called in quarantine: ``row_reason`` where the quarantine has a ``reason``."""
+    """The name of a source's column in quarantine: ``row_reason`` for a ``reason``, which the quarantine has itself."""
     return f"row_{column}" if column.lower() in (*_WHY, *_WHEN) else column
 
 

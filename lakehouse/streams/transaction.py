@@ -1,4 +1,4 @@
-"""A micro-batch as a transaction of Delta's: what ``foreachBatch`` writes is there once, as with Delta's own sink."""
+"""A micro-batch as a Delta transaction: what ``foreachBatch`` writes is there once, as with Delta's own sink."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 SOURCE_VIEW = "source_"
-"""What ``engine.orphans`` looks for when a client died in a MERGE."""
+"""Prefix of the view's name, by which ``engine.orphans`` finds the session of a MERGE whose client died."""
 
 
 def transaction(checkpoint_uri: str, batch_id: int) -> dict[str, str]:
-    """Options of the write that commits a batch; Delta leaves out a write whose transaction the table has."""
+    """Options of the write that commits a batch; Delta skips a write whose transaction the table has."""
     bucket, prefix = split_uri(checkpoint_uri)
     said = FastStore(endpoint_from_environment()).read(bucket, f"{prefix.rstrip('/')}/metadata")
     query = json.loads(said)["id"]
@@ -36,8 +36,8 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
         table_uri: The Delta table; it must exist.
         clauses: ``ON ... WHEN ...``, in which the table is ``t`` and the source ``s``.
         options: As of a write.
-        keys: The session's key for each of them, ``engine.conf.TRANSACTION``: passed in, because importing that module
-            would take each new query a third of a second.
+        keys: The session's key for each option, ``engine.conf.TRANSACTION``. It is an argument, because an import of
+            that module would cost each new query a third of a second.
     """
     number, spark = uuid.uuid4(), source.sparkSession
     view = f"{SOURCE_VIEW}{number.hex}"
@@ -54,11 +54,11 @@ def merge(source: DataFrame, table_uri: str, clauses: str, options: Mapping[str,
 
 @contextmanager
 def _session_of_its_own(spark: SparkSession, number: str) -> Iterator[SparkSession]:
-    """A session in which nobody else writes; its number is in the view's name, for whoever has to end it.
+    """A session in which nobody else writes. Its id is in the view's name, by which ``engine.orphans`` finds it.
 
     A MERGE takes its transaction from the session, and the streams of a client share one session of a Connect server:
-    another stream's MERGE would be committed, or left out, under this batch's number. A query of a classic session
-    runs in a copy of that session anyway.
+    another stream's MERGE would be committed, or skipped, under this batch's number. A query of a classic session runs
+    in a copy of that session anyway.
     """
     if not hasattr(spark, "cloneSession"):
         yield spark

@@ -75,7 +75,7 @@ class Trigger:
 
     @property
     def advice(self) -> str:
-        """What somebody should know before choosing it; empty for those that are fit for every day."""
+        """What to know before choosing it; empty for the usual triggers."""
         return _ADVICE.get(self.name, "")
 
     def require_batches(self, table: str) -> None:

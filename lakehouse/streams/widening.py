@@ -1,4 +1,4 @@
-"""Widens the columns of a table whose stream got wider columns. Delta widens some by itself, others only when told."""
+"""Widens the columns of a table whose stream got wider ones. Delta widens some by itself, others only by ALTER."""
 
 from __future__ import annotations
 

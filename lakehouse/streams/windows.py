@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WindowsWriter:
-    """For ``foreachBatch`` in update mode: each window that a batch changed takes the place of its earlier state.
+    """For ``foreachBatch`` in update mode: each window that a batch changed replaces its earlier state.
 
     Attributes:
         table_uri: The table; it must exist.
         checkpoint_uri: The stream's checkpoint.
-        names: What names a row of the table: its columns, as SQL has them.
+        names: Columns that identify a row of the table, quoted for SQL.
         session_keys: ``engine.conf.TRANSACTION``.
     """
 
@@ -28,7 +28,7 @@ class WindowsWriter:
     session_keys: dict[str, str]
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
-        """Commits the batch; a batch that the table has already is left out."""
+        """Commits the batch; a batch that the table has already is skipped."""
         same = " AND ".join(f"t.{name} <=> s.{name}" for name in self.names)
         clauses = f"ON {same} WHEN MATCHED THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT *"
         merge(frame, self.table_uri, clauses, transaction(self.checkpoint_uri, batch_id), self.session_keys)

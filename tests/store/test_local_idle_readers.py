@@ -36,7 +36,7 @@ def lose_old_log(world):
 def test_the_place_of_an_idle_stream_moves_on_so_that_a_clean_up_of_the_log_takes_nothing_that_it_needs(
     world, monkeypatch
 ):
-    monkeypatch.setattr(delta_source, "_PASSED_FOR", timedelta(0))
+    monkeypatch.setattr(delta_source, "_OFFSET_AGE_LIMIT", timedelta(0))
     for _ in range(3):
         commit_without_rows(world, 4)
         assert [one.input_rows for one in world.merge().batches] == [0]

@@ -1,4 +1,4 @@
-"""The receiver thanks for an event when the inbox has it, and takes harm from no sender."""
+"""The receiver acknowledges an event when the inbox has it, and takes harm from no sender."""
 
 import http.client
 import json

@@ -78,13 +78,13 @@ def test_an_engine_whose_token_is_anothers_is_named_too(lake, process, tmp_path)
 
 def test_a_spark_within_the_dead_process_is_waited_for(lake, process, monkeypatch):
     use = EngineUse("local[2]", process.pid, birth_of(process.pid))
-    monkeypatch.setattr(orphans, "_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(orphans, "_END_TIMEOUT_SECONDS", 0.3)
     with pytest.raises(LeaseHeld, match=f"pid {process.pid}") as caught:
         end_writes(lake, TABLE, holder(use))
     assert caught.value.next_command == f"kill {process.pid}"
     ending = subprocess.Popen(["sleep", "0.5"])
     use = EngineUse("local[2]", ending.pid, birth_of(ending.pid))
-    monkeypatch.setattr(orphans, "_PATIENCE_SECONDS", 30)
+    monkeypatch.setattr(orphans, "_END_TIMEOUT_SECONDS", 30)
     began = time.monotonic()
     assert end_writes(lake, TABLE, holder(use)) is True
     assert time.monotonic() - began < 20
@@ -103,15 +103,15 @@ def test_of_an_engine_of_another_machine_nothing_is_known(lake, process, tmp_pat
     assert end_writes(lake, TABLE, holder(inner, "elsewhere/1/")) is False
 
 
-def test_the_way_in_has_the_parameters_of_our_own_address_and_the_dead_clients_session(tmp_path):
+def test_the_remote_has_the_parameters_of_our_own_address_and_the_dead_clients_session(tmp_path):
     remote = "sc://spark:15002/;use_ssl=true;token=canary;user_id=me"
     lake = Lake(Settings.load(home=tmp_path, user="tester", spark_remote=remote), None, None)
     use = EngineUse("sc://spark:15002", session_id=SESSION, user_id="them")
-    assert orphans._way_in(lake, use) == (
+    assert orphans._session_remote(lake, use) == (
         f"sc://spark:15002/;use_ssl=true;token=canary;user_id=them;session_id={SESSION}"
     )
     other = EngineUse("sc://other:15002", session_id=SESSION)
-    assert orphans._way_in(lake, other) == f"sc://other:15002/;session_id={SESSION}"
+    assert orphans._session_remote(lake, other) == f"sc://other:15002/;session_id={SESSION}"
 
 
 def test_the_session_of_a_merge_is_found_by_the_name_of_its_view():

@@ -1,4 +1,4 @@
-"""The probes, a module each: a module with ``SIGNS``, ``ABOUT``, ``ORDER`` and ``examine`` is one, and is found here.
+"""The probes, a module each, found by themselves: each has ``SIGNS``, ``ABOUT``, ``OF``, ``ORDER`` and ``examine``.
 
 ``examine`` takes a ``Patient`` where ``OF`` is ``"table"``, a ``Ward`` where it is ``"lake"``.
 """
@@ -40,4 +40,4 @@ def _found() -> tuple[Probe, ...]:
 
 
 PROBES = _found()
-"""All of them, what loses rows first."""
+"""All probes, those of lost rows first."""

@@ -52,7 +52,7 @@ SIGNS = (LIFECYCLE, VERSIONS, RIGHTS)
 
 
 def examine(ward: Ward) -> Iterator[Seen]:
-    """Three requests; what these keys may not ask is passed over."""
+    """Makes three requests, and leaves out those that these keys may not make."""
     settings, client = ward.lake.settings, _client(ward.lake.endpoint)
     bucket, where = settings.bucket, f"s3a://{settings.bucket}"
     rules = _asked(lambda: client.get_bucket_lifecycle(bucket))

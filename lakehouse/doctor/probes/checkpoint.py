@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to its table: judged by what a run itself asks before it writes."""
+"""Whether a checkpoint belongs to its table, by the checks that a run itself makes before it writes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ SIGNS = (LOST, FOREIGN, OLDER, AHEAD, TABLE_GONE, UNREADABLE, BEGUN, HALF_WRITTE
 
 
 def examine(patient: Patient) -> Iterator[Seen]:
-    """Lets a run's own judgement look at a store that cannot be written: what it would write is what it would mend."""
+    """Makes a run's own checks on a store that refuses writes: what a run would write is what it would repair."""
     if not patient.streams or not (patient.checkpoint or patient.opened):
         return
     lake, table, state = patient.lake, patient.name, patient.state

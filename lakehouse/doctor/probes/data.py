@@ -1,4 +1,4 @@
-"""Whether the data files that the newest version names are there; looked at where a table is named."""
+"""Whether the data files of the newest version exist; looked at only for tables that the user named."""
 
 from __future__ import annotations
 

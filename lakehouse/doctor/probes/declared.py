@@ -48,7 +48,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
         yield Seen(DEFINITION if isinstance(flow, Windowing) else FOLDER, error.what, where)
         return
     except (LakehouseError, ValueError):
-        return  # what cannot be read, other probes tell
+        return  # other probes report what cannot be read
     except WouldWrite:  # an older checkpoint, which takes on what is declared now
         pass
     yield Seen(None, "the checkpoint was begun as the table is declared", where)

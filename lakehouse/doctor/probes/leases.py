@@ -46,7 +46,7 @@ SIGNS = (DEAD, SILENT, STRANGE, TWO)
 
 
 def examine(patient: Patient) -> Iterator[Seen]:
-    """Judges the holder by its process where that is here, else by the age of its last renewal."""
+    """Judges the holder by its process where that is on this machine, else by the age of its last renewal."""
     if patient.ward.named:
         yield from _two(patient)
     bucket, key = patient.settings.bucket, patient.lease_key

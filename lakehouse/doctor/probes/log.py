@@ -89,7 +89,7 @@ def _is_broken(patient: Patient, bucket: str, info: ObjectInfo) -> bool:
 
 
 def _without(patient: Patient, bucket: str, keys: Sequence[str]) -> str:
-    """What removes the newest commit, and loads again what it had brought; readers may have read that."""
+    """The commands that remove the newest commit and load its rows again; readers may have read it."""
     table, readers = patient.name, [one.name for one in patient.ward.catalogue.readers(patient.name)]
     steps = [_deleting(bucket, keys)]
     if patient.checkpoint:

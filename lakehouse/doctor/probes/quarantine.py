@@ -43,7 +43,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     try:
         states = list(file_states(patient.store, location))
     except (LakehouseError, ValueError, LookupError):
-        return  # what cannot be read, other probes tell
+        return  # other probes report what cannot be read
     bad = [one for one in states if one.ingestion_state == State.QUARANTINED]
     if not bad:
         yield Seen(None, "no file is in quarantine", evidence={"files": len(states)})
@@ -56,7 +56,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
 
 
 def _lately(patient: Patient) -> bool:
-    """Whether receipts of the last batches tell of a file that was left out."""
+    """Whether receipts of the last batches have a file that was left out."""
     assert patient.finished is not None
     bucket, prefix = split_uri(str(patient.finished["journal"]))
     folder = f"{prefix.rstrip('/')}/receipts/{patient.finished['stream']}/"

@@ -91,7 +91,7 @@ def _columns(patient: Patient, key: str) -> dict[str, Any]:
 
 
 def _with_the_types_of(patient: Patient, prefix: str, versions: list[int], has: dict[str, Any]) -> str:
-    """What gives the stream the newest version whose types are the table's; empty where there is none."""
+    """The command by which the stream gets the newest version with the table's types; empty where there is none."""
     for version in reversed(versions):
         try:
             columns = _columns(patient, f"{prefix}{version}")

@@ -1,4 +1,4 @@
-"""Whether the service that keeps a table up to date lives: told apart from runs by what it leaves in the lake."""
+"""Whether the service that keeps a table up to date is alive, by its mark in the lake."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SIGNS = (DEAD, SILENT)
 
 
 def examine(patient: Patient) -> Iterator[Seen]:
-    """Judges a service by its process where that is here, and by what it said last."""
+    """Judges a service by its process where that is on this machine, and by its last mark."""
     service, where = patient.service, patient.settings.checkpoint_uri(patient.name).rstrip("/") + ".service"
     if service is None:
         yield Seen(None, "no service keeps it up to date: it is loaded by runs", where)
