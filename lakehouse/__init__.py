@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lakehouse.engine import get_spark
+    from lakehouse.file_reading import read_files
     from lakehouse.settings import Settings
     from lakehouse.sql_query import sql
 
-__all__ = ["Settings", "get_spark", "sql"]
+__all__ = ["Settings", "get_spark", "read_files", "sql"]
 
 
 def __getattr__(name: str) -> Any:
@@ -26,6 +27,10 @@ def __getattr__(name: str) -> Any:
         from lakehouse.settings import Settings
 
         return Settings
+    if name == "read_files":
+        from lakehouse.file_reading import read_files
+
+        return read_files
     if name == "sql":
         from lakehouse.sql_query import sql
 

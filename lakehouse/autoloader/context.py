@@ -237,12 +237,13 @@ class Source:
                 keys = self.server_of_files if self._on_server else None
                 survives = InferenceProbe(self.options, self.path.root, self.path.bucket, keys)
                 deadly = find_deadly(newest, survives) if died else []
-                version = schemas.write(self._first_version([one for one in newest if one not in deadly]))
+                version = schemas.write(self.first_version([one for one in newest if one not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()
             self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
         return full_schema(self.options, version)
 
-    def _first_version(self, newest: list[FileVersion]) -> SchemaVersion:
+    def first_version(self, newest: list[FileVersion]) -> SchemaVersion:
+        """The columns of these files, see ``schema.versions.infer_version``."""
         if not FORMATS[self.options.format].has_header:
             return infer_version(self.options, self.path.root, self.fetcher, newest)
         options = with_header(self.options)

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F  # noqa: N812
 
 from lakehouse.events.event import Event
 from lakehouse.events.sqlite_inbox import SqliteInbox
+from lakehouse.file_reading import read_files
 
 DDL = "order_id STRING, quantity INT"
 
@@ -257,3 +258,17 @@ def test_events_bring_new_files_and_a_stream_goes_back_to_listing(source, tmp_pa
     tell("3.json")
     assert run(**events) == ["a", "b", "c"]
     inbox.close()
+
+
+def test_read_files_gives_the_rows_that_are_there_now(spark, source):
+    source.put("a/1.json", '{"id": 1, "at": "2026-01-02T03:04:05Z"}\n{"id": "x"}\n')
+    source.put("a/2.json", '{"id": 2}\n')
+    folder = source.settings.landing_uri + "a/"
+    found = read_files(spark, folder, "json", schemaHints="id INT")
+    assert found.columns == ["id", "at", "_rescued_data"]
+    assert sorted(row["id"] or 0 for row in found.collect()) == [0, 1, 2]
+    named = read_files(spark, folder, "json", schemaHints="id INT", metadata=True).where("_rescued_data IS NOT NULL")
+    assert [row[0] for row in named.select("_metadata.file_name").collect()] == ["1.json"]
+    assert read_files(None, folder, "json", lake=source.lake, schemaHints="id INT").num_rows == found.count()
+    with pytest.raises(Exception, match="no file to infer a schema from"):
+        read_files(spark, source.settings.landing_uri + "b/", "json").collect()

@@ -1,0 +1,198 @@
+"""The files of a path read once, as a stream would read them: without a journal, a checkpoint or a schema location."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import nlargest
+from typing import Any
+
+import pyarrow as pa
+from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
+from pyspark.sql.types import StructType
+
+from lakehouse.autoloader.context import Source
+from lakehouse.autoloader.files.backlog import FileFilter
+from lakehouse.autoloader.files.discovery import listed_files
+from lakehouse.autoloader.files.journal import utc_now
+from lakehouse.autoloader.files.plan import Span, plan
+from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.formats.choose import reads_lines
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import key_uri, require_there
+from lakehouse.autoloader.outcomes.receipts import Receipt, State
+from lakehouse.autoloader.schema.versions import full_schema
+from lakehouse.autoloader.source import settled
+from lakehouse.autoloader.stream import Stream
+from lakehouse.errors import ConfigurationError, TerminalError
+from lakehouse.storage.store import StoreEndpoint
+
+_OF_FILES = (
+    "inferColumnTypes",
+    "schemaHints",
+    "partitionColumns",
+    "useStrictGlobber",
+    "validateOptions",
+    "schemaInference.sampleSize.numFiles",
+    "schemaInference.sampleSize.numBytes",
+    "profile",
+    "roleArn",
+    "roleExternalId",
+    "roleSessionName",
+    "stsEndpoint",
+    "maxPartitionBytes",
+    "maxDecompressedBytes",
+    "maxLineBytes",
+    "maxRecordBytes",
+    "maxColumns",
+)
+"""Options of ``cloudFiles`` that are about files, and not about the stream of them."""
+
+
+@dataclass
+class Files:
+    """The files that a path and options name at one moment.
+
+    Attributes:
+        options: As a stream of ``cloudFiles`` takes them.
+        endpoint: The object store; None asks this process's environment.
+    """
+
+    options: CloudFilesOptions
+    endpoint: StoreEndpoint | None = None
+
+    @cached_property
+    def _source(self) -> Source:
+        return Source(self.options, None, endpoint=self.endpoint)
+
+    @cached_property
+    def listed(self) -> list[FileVersion]:
+        """All of them, in the order of their names. Empty files are none, as for a stream.
+
+        Raises:
+            ConfigurationError: it is a local path, and there is nothing of that name.
+        """
+        source, now = self._source, utc_now()
+        require_there(source.path, self.options.path)
+        takes = FileFilter(source.path, self.options).takes
+        found = [one for one in listed_files(source.store, source.path) if one.size_bytes and takes(one)]
+        bucket = source.path.bucket
+        return [
+            FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
+            for seq, one in enumerate(found, 1)
+        ]
+
+    def schema(self) -> StructType:
+        """The columns, inferred from the newest files; nothing is kept of them.
+
+        Raises:
+            ConfigurationError: there is no file, or the files contradict each other.
+        """
+        newest = nlargest(self.options.sample_files, self.listed, key=lambda one: (one.last_modified, one.seq))
+        if not newest:
+            raise ConfigurationError(
+                "there is no file to infer a schema from",
+                where=self.options.path,
+                state="nothing was read",
+                next_command="correct the path, or give a schema",
+            )
+        return full_schema(self.options, self._source.first_version(newest))
+
+    def parts(self) -> list[list[Span]]:
+        """Parts of like size."""
+        return plan(
+            self.listed,
+            lines=reads_lines(self.options),
+            min_partitions=self.options.min_partitions,
+            max_partition_bytes=self.options.max_partition_bytes,
+            may_split=self._source.fetcher.is_there,
+        )
+
+    def rows(self, spans: list[Span], schema: StructType) -> Iterator[pa.RecordBatch]:
+        """Arrow batches of one part.
+
+        Raises:
+            TerminalError: a file cannot be read, or has changed since it was listed.
+        """
+        receipts: list[Receipt] = []
+        yield from Stream(settled(self.options, schema), None, endpoint=self.endpoint).rows(spans, schema, receipts)
+        keys = {one.seq: one.key for one in spans}
+        for one in receipts:
+            if one.error and one.state in (State.QUARANTINED, State.INGESTED):
+                raise TerminalError(
+                    f"a file cannot be read: {one.error}",
+                    where=key_uri(self._source.path.bucket, keys[one.seq]),
+                    state="nothing was written",
+                    next_command="correct the file, or leave it out: pathGlobFilter, ignoreCorruptFiles=true, "
+                    "ignoreMissingFiles=true",
+                )
+
+
+class FilesOnce(DataSource):
+    """``Files`` as a batch source of Spark."""
+
+    @classmethod
+    def name(cls) -> str:
+        """The format's name."""
+        return "lakehouseFiles"
+
+    @property
+    def _files(self) -> Files:
+        return Files(CloudFilesOptions.parse(dict(self.options)))
+
+    def schema(self) -> StructType:
+        """See ``Files.schema``."""
+        return self._files.schema()
+
+    def reader(self, schema: StructType) -> DataSourceReader:
+        """The batch read."""
+        return _Reader(self._files.options, schema)
+
+
+@dataclass
+class _Part(InputPartition):
+    spans: list[Span]
+
+
+@dataclass
+class _Reader(DataSourceReader):
+    options: CloudFilesOptions
+    columns: StructType
+
+    def partitions(self) -> Sequence[InputPartition]:
+        return [_Part(spans) for spans in Files(self.options).parts()] or [_Part([])]
+
+    def read(self, partition: _Part) -> Iterator[Any]:  # type: ignore[override]
+        if partition.spans:
+            yield from Files(self.options).rows(partition.spans, self.columns)
+
+
+def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> dict[str, str]:
+    """The options of a stream that reads the same, with the default of ``read_files``: types are inferred.
+
+    Args:
+        path: The folder or file.
+        format_: Of the files.
+        options: By the names of ``read_files``, as ``schemaHints``, or by those of a stream.
+
+    Raises:
+        ConfigurationError: an option is of streams.
+    """
+    own = {name.lower(): name for name in _OF_FILES}
+    told = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}
+    for name, value in options.items():
+        lower = name.lower()
+        bare = lower.removeprefix("cloudfiles.")
+        if bare in own:
+            told[f"cloudFiles.{own[bare]}"] = value
+        elif lower.startswith("cloudfiles.") or lower == "badrecordspath":
+            raise ConfigurationError(
+                f"{name} is an option of streams",
+                where="read_files",
+                state="nothing was read",
+                next_command='leave it out, or use spark.readStream.format("cloudFiles")',
+            )
+        else:
+            told[name] = value
+    return told

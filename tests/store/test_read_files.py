@@ -1,0 +1,62 @@
+"""``lakehouse.read_files`` without Spark: what a stream would read, read once."""
+
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+
+import lakehouse
+from lakehouse.errors import ConfigurationError, TerminalError
+
+
+@pytest.fixture
+def put(lake):
+    return lambda name, text: lake.store.write(lake.settings.bucket, f"read/{name}", text.encode())
+
+
+@pytest.fixture
+def read(lake):
+    folder = f"s3a://{lake.settings.bucket}/read/"
+    return lambda format_, under="", **options: lakehouse.read_files(
+        None, folder + under, format_, lake=lake, **options
+    )
+
+
+def test_types_are_inferred_and_what_does_not_fit_is_rescued(put, read):
+    put("day=2026-01-02/1.json", '{"id": 1, "price": 1.25}\n{"id": "x", "price": 2}\n')
+    put("day=2026-01-03/2.json", '{"id": 3, "more": true}\n{broken\n')
+    assert read("json", "day=2026-01-03/").column_names == ["id", "more", "_rescued_data"]
+    rows = read("json", schemaHints="id INT, price DECIMAL(10,2)", metadata=True).sort_by("price")
+    assert rows.column_names == ["id", "more", "price", "day", "_rescued_data", "_metadata"]
+    assert [str(one) for one in rows.column("price").to_pylist()] == ["1.25", "2.00", "None", "None"]
+    found = rows.to_pylist()
+    assert [row["id"] for row in found[:2]] == [1, None]
+    assert '"id":"x"' in found[1]["_rescued_data"].replace(" ", "")
+    assert found[0]["_metadata"]["file_name"] == "1.json"
+    assert found[0]["price"] == Decimal("1.25")
+    assert sum("{broken" in (row["_rescued_data"] or "") for row in found) == 1
+    given = read("json", "*/1.json", schema="id INT, price DOUBLE")
+    assert given.to_pydict() == {"id": [1, None], "price": [1.25, 2.0]}
+
+
+def test_each_call_looks_anew_and_keeps_nothing(lake, put, read):
+    put("1.csv", "id,at\n1,2026-01-02 03:04:05\n")
+    asked = {"header": True, "timestampFormat": "yyyy-MM-dd HH:mm:ss"}
+    first = read("csv", **asked)
+    assert [row["at"].replace(tzinfo=None) for row in first.to_pylist()] == [datetime(2026, 1, 2, 3, 4, 5)]
+    put("2.csv", "id,at\n2,\n")
+    assert sorted(read("csv", **asked)["id"].to_pylist()) == [1, 2]
+    assert [one.key for one in lake.store.list(lake.settings.bucket, "read/")] == ["read/1.csv", "read/2.csv"]
+
+
+def test_what_cannot_be_read_is_an_error_that_says_the_way_out(put, read):
+    with pytest.raises(ConfigurationError, match="no file to infer a schema from"):
+        read("json")
+    assert read("json", schema="id INT").num_rows == 0
+    put("1.parquet", "no parquet at all")
+    with pytest.raises(TerminalError, match="a file cannot be read") as caught:
+        read("parquet", schema="id INT")
+    assert caught.value.where.endswith("read/1.parquet")
+    assert read("parquet", schema="id INT", ignoreCorruptFiles=True).num_rows == 0
+    with pytest.raises(ConfigurationError, match="an option of streams"):
+        read("json", **{"cloudFiles.schemaLocation": "s3a://a/b/"})
