@@ -2,12 +2,15 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pyarrow.parquet as pq
+import pyspark
 import pytest
 
 from lakehouse.engine import java
@@ -75,9 +78,9 @@ def java_home(tmp_path_factory):
     return home
 
 
-def start(folder, site, java_home):
+def environment(folder, site, java_home):
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("LAKEHOUSE_", "AWS_", "SPARK_"))}
-    environment = {
+    return {
         **kept,
         "JAVA_HOME": str(java_home),
         "PYTHONPATH": str(site),
@@ -86,11 +89,14 @@ def start(folder, site, java_home):
         "LAKEHOUSE_PATHS": f"dbfs:/=file://{folder}/",
         "LAKEHOUSE_SCHEMA_LOCATION_ROOT": f"{folder}/state",
     }
+
+
+def start(folder, site, java_home):
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-c", NOTEBOOK, str(folder), str(site)],
             cwd=folder,
-            env=environment,
+            env=environment(folder, site, java_home),
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
@@ -118,3 +124,44 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, site,
     assert said["states"] == ["INGESTED"] * FILES
     assert list((tmp_path / "journals").glob("*/segments/*.parquet"))
     assert said["of the wheel"]
+
+
+@pytest.mark.soak("a pipeline with `import dlt`, run twice by spark-pipelines; the notebook above has the source")
+def test_the_example_of_a_pipeline_loads_what_is_new(tmp_path, site, java_home):
+    shutil.copytree(ROOT / "examples/pipelines", tmp_path / "pipeline")
+    spec = tmp_path / "pipeline/spark-pipeline.yml"
+    spec.write_text(spec.read_text().replace("file:///tmp/pipelines/orders/", f"file://{tmp_path}/storage/"))
+    variables = environment(tmp_path, site, java_home)
+    printed = subprocess.run(
+        [sys.executable, "-m", "pyspark_cloudfiles"],
+        env=variables,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    variables["PYTHONPATH"] += os.pathsep + printed.stdout.strip()
+    settings = {
+        "spark.sql.catalogImplementation": "hive",
+        "spark.sql.warehouse.dir": f"file://{tmp_path}/warehouse",
+        "spark.ui.enabled": "false",
+        "spark.master": "local[2]",
+    }
+    given = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
+    command = [str(Path(pyspark.__file__).parent / "bin/spark-pipelines"), "run", *given, "--spec", str(spec)]
+
+    def rows(table):
+        return pq.read_table(tmp_path / "warehouse" / table).to_pylist()
+
+    landed = tmp_path / "landing/orders"
+    landed.mkdir(parents=True)
+    for run, amounts in enumerate([[10.5, None], [4.0, 2.0]], start=1):
+        for number, amount in enumerate(amounts):
+            order = {"order_id": f"{run}-{number}", "payment_method": "card", "total_amount": amount}
+            (landed / f"{run}-{number}.json").write_text(json.dumps(order) + "\n")
+        done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert sorted(row["order_id"] for row in rows("orders_bronze")) == ["1-0", "1-1", "2-0", "2-1"]
+    assert {row["source_file"] for row in rows("orders_bronze")} == {one.name for one in landed.iterdir()}
+    assert sorted(row["order_id"] for row in rows("orders_silver")) == ["1-0", "2-0", "2-1"]
+    assert rows("revenue_gold") == [{"payment_method": "card", "orders": 3, "revenue": 16.5}]
