@@ -2,9 +2,11 @@
 
 import os
 import uuid
+from functools import cache
 from pathlib import Path
 
 import pytest
+import typer.testing
 from hypothesis import settings as hypothesis_settings
 
 from lakehouse.lake import Lake
@@ -15,6 +17,8 @@ pytest_plugins = ["pytester"]
 
 hypothesis_settings.register_profile("no clock", deadline=None)  # a busy machine is no failure
 hypothesis_settings.load_profile("no clock")
+# each call of a command in this process would build all parsers anew
+typer.testing._get_command = cache(typer.main.get_command)
 
 for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGSTER_"))]:
     del os.environ[name]  # a developer's own lake is never touched

@@ -53,6 +53,7 @@ def commands():
 
 
 COMMANDS = sorted(set(commands()))
+LAKEHOUSE = typer.main.get_command(app)
 
 
 def test_there_are_commands_to_look_at():
@@ -66,7 +67,7 @@ def test_a_printed_command_exists(place, command):
     while "=" in words[0]:
         name = words.pop(0).split("=")[0].removeprefix("LAKEHOUSE_").lower()
         assert name in Settings.model_fields, place
-    found, words = typer.main.get_command(app), words[1:]
+    found, words = LAKEHOUSE, words[1:]
     while hasattr(found, "commands") and (words or found.name is None):
         assert words and words[0] in found.commands, f"{place}: no command {command}"
         found, words = found.commands[words[0]], words[1:]

@@ -96,10 +96,10 @@ def examples(count):
 
 
 class TestDiscoverers(Discoverers.TestCase):
-    settings = examples(75)
+    settings = examples(30)
 
 
-@pytest.mark.soak("forty times as many histories")
+@pytest.mark.soak("a hundred times as many histories")
 class TestManyDiscoverers(Discoverers.TestCase):
     settings = examples(3000)
 

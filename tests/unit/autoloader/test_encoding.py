@@ -46,12 +46,26 @@ DOCUMENTS = st.recursive(
 )
 
 
-@given(DOCUMENTS, st.booleans(), st.sampled_from(["", " ", "\n", "\r\n", "\t", "\ufeff"]))
-@example("\0a\0", True, "")
-@settings(max_examples=1000, derandomize=True, deadline=None, database=None)
-def test_no_json_in_utf_8_is_refused(document, ascii_only, before):
+FILES = (DOCUMENTS, st.booleans(), st.sampled_from(["", " ", "\n", "\r\n", "\t", "\ufeff"]))
+
+
+def assert_is_not_refused(document, ascii_only, before):
     text = json.dumps(document, ensure_ascii=ascii_only).encode("utf-8", "replace")
     refuse_wide(before.encode() + text, PATH)
+
+
+@given(*FILES)
+@example("\0a\0", True, "")
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+def test_no_json_in_utf_8_is_refused(document, ascii_only, before):
+    assert_is_not_refused(document, ascii_only, before)
+
+
+@pytest.mark.soak("fifty times as many documents")
+@given(*FILES)
+@settings(max_examples=10_000, deadline=None)
+def test_no_json_in_utf_8_is_refused_of_many_documents(document, ascii_only, before):
+    assert_is_not_refused(document, ascii_only, before)
 
 
 @given(st.text())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -40,9 +41,7 @@ def changed(draw):
     return "\n".join(lines)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.too_slow])
-@given(changed())
-def test_a_spoilt_declaration_is_read_or_refused_with_lines_of_the_file(text):
+def assert_is_read_or_refused(text):
     try:
         made = catalogue_of(text.encode(), Settings.load())
     except DeclarationInvalid as error:
@@ -50,6 +49,19 @@ def test_a_spoilt_declaration_is_read_or_refused_with_lines_of_the_file(text):
     else:
         places = {name: place for place, name in enumerate(made.names)}
         assert all(places[source] < places[table.name] for table in made for source in table.flow.reads)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(changed())
+def test_a_spoilt_declaration_is_read_or_refused_with_lines_of_the_file(text):
+    assert_is_read_or_refused(text)
+
+
+@pytest.mark.soak("fifty times as many files that are spoilt")
+@settings(max_examples=5_000, suppress_health_check=[HealthCheck.too_slow])
+@given(changed())
+def test_many_spoilt_declarations_are_read_or_refused(text):
+    assert_is_read_or_refused(text)
 
 
 @settings(max_examples=200)
