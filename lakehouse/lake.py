@@ -17,7 +17,7 @@ from deltalake.schema import ArrayType, MapType, StructType
 from lakehouse.delta_commit import Commit, commit_of
 from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out
 from lakehouse.errors import TerminalError, TransientError
-from lakehouse.events.setup import ensure_receiver
+from lakehouse.events.receiver_process import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint
