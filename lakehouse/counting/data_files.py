@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from lakehouse.errors import StoreUnavailable, TerminalError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.storage.s3_errors import arrow_says_gone
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class DataFiles:
             raise OnlySpark(f"{table} has features of Delta that Arrow does not know")
         if any(key in (one.metadata or {}) for one in opened.schema().fields for key in _OF_TEXT):
             raise OnlySpark(f"{table} has text that Spark compares in its own way")
-        adds = pa.table(opened.get_add_actions(flatten=True))
+        adds = adds_of(opened)
         paths = [unquote(path) for path in adds["path"].to_pylist()]
         sizes = adds["size_bytes"].to_pylist()
         rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
