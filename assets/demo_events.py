@@ -21,7 +21,7 @@ from typing import Any
 from rich.console import Console
 
 from lakehouse.errors import LakehouseError, StreamFailed
-from lakehouse.events import setup
+from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.places import opened
 from lakehouse.lake import Lake
@@ -76,7 +76,7 @@ def _own_lake(say: Say) -> Iterator[Lake]:
             setup.enable(settings, {settings.landing_bucket: [_FOLDER]}, say)
             yield Lake.open(settings)
         finally:
-            setup.stop_receiver(settings)
+            receiver_process.stop_receiver(settings)
             stop_store(settings)
 
 

@@ -25,7 +25,7 @@ import numpy as np
 from benchmarks.events_large import large_journal
 from benchmarks.events_outage import BUCKET, FOLDER, KINDS, outage, place_of, put, source_of, until
 from benchmarks.own_lake import own_lake
-from lakehouse.events import setup
+from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.places import open_inbox
 from lakehouse.lake import Lake
@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None) -> None:
             load = [round(one, 1) for one in os.getloadavg()]
             print(json.dumps({**result, "load_of_the_machine": load, "cores": os.cpu_count()}, indent=1))
         finally:
-            setup.stop_receiver(settings)
+            receiver_process.stop_receiver(settings)
 
 
 def _service(lake: Lake, puts: int) -> dict[str, Any]:

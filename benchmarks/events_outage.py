@@ -24,7 +24,7 @@ from pydantic import SecretStr
 from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.files import told
 from lakehouse.autoloader.options.parse import CloudFilesOptions
-from lakehouse.events import setup
+from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.inbox import Inbox, Reader
 from lakehouse.events.places import open_inbox
@@ -60,7 +60,9 @@ def place_of(kind: str) -> Iterator[Place]:
     """The server that a kind of inbox needs, until the end."""
     if kind == "sqlite":
         yield Place(
-            None, lambda lake: setup.stop_receiver(lake.settings), lambda lake: setup.ensure_receiver(lake.settings)
+            None,
+            lambda lake: receiver_process.stop_receiver(lake.settings),
+            lambda lake: receiver_process.ensure_receiver(lake.settings),
         )
     elif kind == "postgresql":
         from tests.postgres import running_postgres

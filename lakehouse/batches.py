@@ -22,7 +22,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.declaration import read_catalogue
 from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import LakehouseError
-from lakehouse.lake import Lake, open_table
+from lakehouse.lake import Lake, adds_of, open_table
 from lakehouse.settings import Settings
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress, OnBatch
@@ -202,7 +202,7 @@ def _tidy(lake: Lake, now: datetime) -> None:
     opened, keep = open_table(lake.settings.table_uri(TABLE), lake.endpoint), lake.settings.keep_batches
     if opened is None or keep is None:
         return
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     oldest = (now - keep).date()
     if any(day < oldest for day in adds["partition.day"].to_pylist()):
         opened.delete(f"day < '{oldest.isoformat()}'")

@@ -17,7 +17,7 @@ from deltalake.schema import ArrayType, MapType, StructType
 from lakehouse.delta_commit import Commit, commit_of
 from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out
 from lakehouse.errors import TerminalError, TransientError
-from lakehouse.events.setup import ensure_receiver
+from lakehouse.events.receiver_process import ensure_receiver
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint
@@ -220,7 +220,7 @@ class Lake:
 
     def info_of(self, table: str, opened: LakeTable) -> TableInfo:
         """Numbers of a table that is open already."""
-        adds = pa.table(opened.get_add_actions(flatten=True))
+        adds = adds_of(opened)
         return TableInfo(
             name=table,
             uri=self.settings.table_uri(table),
@@ -265,9 +265,15 @@ class Lake:
         return [commit_of(one, partial(takes_rows_out, self.store, uri, one["version"])) for one in reversed(entries)]
 
 
+def adds_of(opened: DeltaTable) -> pa.Table:
+    """A version's data files, a row each, as its log has them: ``path``, ``size_bytes``, ``num_records``, ``min.*``."""
+    # pa.table would first ask whether it is given a frame, and import pandas for that: half a second
+    return pa.RecordBatchReader.from_stream(opened.get_add_actions(flatten=True)).read_all()
+
+
 def paths_of(opened: DeltaTable) -> list[str]:
     """Paths of a version's data files below the table's folder; the log has them with the escapes of a URI."""
-    return [unquote(path) for path in pa.table(opened.get_add_actions(flatten=True))["path"].to_pylist()]
+    return [unquote(path) for path in adds_of(opened)["path"].to_pylist()]
 
 
 def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:

@@ -93,7 +93,7 @@ def _rows(opened: DeltaTable) -> int:
 
 
 def _adds(opened: DeltaTable, column: str) -> list[Any]:
-    import pyarrow as pa
+    from lakehouse.lake import adds_of
 
-    found: list[Any] = pa.table(opened.get_add_actions(flatten=True))[column].to_pylist()
+    found: list[Any] = adds_of(opened)[column].to_pylist()
     return found

@@ -99,7 +99,7 @@ def down(
 ) -> None:
     """Stop the Spark engine and the object store. Data stays."""
     from lakehouse.engine import stop_engine
-    from lakehouse.events.setup import stop_receiver
+    from lakehouse.events.receiver_process import stop_receiver
     from lakehouse.settings import Settings
     from lakehouse.storage import stop_store
 

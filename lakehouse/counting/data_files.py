@@ -6,14 +6,17 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as pads
 
 from lakehouse.errors import StoreUnavailable, TerminalError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.storage.s3_errors import arrow_says_gone
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as pads
 
 _READABLE = {"typeWidening", "timestampNtz", "variantType", "vacuumProtocolCheck"}
 """Table features that leave data files plain Parquet; any other may hide rows, or rename columns."""
@@ -69,7 +72,7 @@ class DataFiles:
             raise OnlySpark(f"{table} has features of Delta that Arrow does not know")
         if any(key in (one.metadata or {}) for one in opened.schema().fields for key in _OF_TEXT):
             raise OnlySpark(f"{table} has text that Spark compares in its own way")
-        adds = pa.table(opened.get_add_actions(flatten=True))
+        adds = adds_of(opened)
         paths = [unquote(path) for path in adds["path"].to_pylist()]
         sizes = adds["size_bytes"].to_pylist()
         rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
@@ -92,6 +95,8 @@ class DataFiles:
             OnlySpark: Arrow cannot cast a file's columns to those of the table.
             StoreUnavailable: the store does not answer.
         """
+        import pyarrow.dataset as pads  # it imports pandas: see ``lakehouse.lake``
+
         format_ = pads.ParquetFileFormat()
         files = self._opened.data_files
         made = [
@@ -167,11 +172,13 @@ class DataFiles:
     def _partitions(self) -> dict[str, pads.Expression]:
         if not self._partitioned:
             return {}
-        found: dict[str, pads.Expression] = {}
+        import pyarrow.compute as pc
+
+        found: dict[str, pc.Expression] = {}
         values = {name: self._adds[f"partition.{name}"].to_pylist() for name in sorted(self._partitioned)}
         for number, path in enumerate(self.sizes):
             for name, of_files in values.items():
-                value, column = of_files[number], pads.field(name)
+                value, column = of_files[number], pc.field(name)
                 type_ = self.schema.field(name).type
                 same = column.is_null() if value is None else column == pa.scalar(value).cast(type_)
                 found[path] = found[path] & same if path in found else same

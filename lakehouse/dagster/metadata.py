@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
-import pyarrow.dataset as ds
 
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import RESCUED_DATA
@@ -85,10 +84,12 @@ def of_run(
 
 def rescued_samples(lake: Lake, report: StreamReport) -> list[dict[str, Any]]:
     """Some rows of this run with what was rescued of them: read from the run's own data files."""
+    import pyarrow.compute as pc
+
     added = lake.added_since(report.table, report.delta_version_before)
     if added is None:
         return []
-    rescued = ds.field(RESCUED_DATA).is_valid()
+    rescued = pc.field(RESCUED_DATA).is_valid()
     columns = [name for name in (RESCUED_DATA, "_source_record", "_source_file") if name in added.schema.names]
     rows = added.head(_PREVIEW_ROWS, columns=columns, filter=rescued).to_pylist()
     for row in rows:  # the path is a column of its own

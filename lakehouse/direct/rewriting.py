@@ -14,7 +14,7 @@ from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.direct.data_files import DataFiles
 from lakehouse.direct.partitions import Partition, folder_of, spelled
 from lakehouse.direct.reasons import NotDirect
-from lakehouse.lake import LakeTable
+from lakehouse.lake import LakeTable, adds_of
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
 
 
 def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int, dict[str, str | None]]]:
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     low, high = wanted[0].as_py(), wanted[-1].as_py()
     columns = opened.metadata().partition_columns
     for add in adds.to_pylist():

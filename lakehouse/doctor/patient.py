@@ -18,7 +18,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.flows.files import Files
-from lakehouse.lake import LakeTable
+from lakehouse.lake import LakeTable, adds_of
 from lakehouse.storage import ObjectInfo, ObjectMissing, ObjectStore
 from lakehouse.storage.delta_paths import log_uri
 from lakehouse.storage.lease_holder import Holder
@@ -122,7 +122,7 @@ class Patient:
     @cached_property
     def adds(self) -> pa.Table:
         """The data files of the newest version, with their statistics; none without a table."""
-        return pa.table(self.opened.get_add_actions(flatten=True)) if self.opened else pa.table({})
+        return adds_of(self.opened) if self.opened else pa.table({})
 
     @cached_property
     def log(self) -> tuple[ObjectInfo, ...]:

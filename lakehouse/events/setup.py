@@ -1,25 +1,21 @@
-"""Events on and off: the store's target, the buckets' rules, and the receiver in the background."""
+"""Events on and off: the store's target and the buckets' rules."""
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import secrets
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from lakehouse.errors import ConfigurationError, TransientError
+from lakehouse.errors import ConfigurationError
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.places import open_inbox
 from lakehouse.events.postgres_schema import EVENTS
 from lakehouse.events.receiver import HOST
-from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
+from lakehouse.events.receiver_process import counts_of, ensure_receiver, port_of, receiver_server, stop_receiver
+from lakehouse.processes import free_port, port_is_free, private_folder, write_private
 from lakehouse.settings import Settings
 from lakehouse.storage.bucket_rules import BucketRules
 from lakehouse.storage.embedded import stop_store, store_server
@@ -36,16 +32,9 @@ from lakehouse.storage.webhook import (
     write_target,
 )
 
-_START_SECONDS = 60.0
-_ANSWER_SECONDS = 5.0
 Say = Callable[[str], None]
 Folders = Mapping[str, Sequence[str]]
 """For each bucket the folders with events."""
-
-
-def receiver_server(settings: Settings) -> Server:
-    """The receiver of this home."""
-    return Server(settings.home / "events")
 
 
 def token_of(settings: Settings) -> SecretStr:
@@ -94,58 +83,6 @@ def disable(settings: Settings, folders: Folders, say: Say = lambda text: None, 
             write_target(folder, None)
             stop_store(settings)
             ensure_store(settings, say)
-
-
-def ensure_receiver(settings: Settings) -> None:
-    """Finds the receiver of a store that was given one, or starts it; without one nothing is done.
-
-    Raises:
-        TransientError: it does not start.
-    """
-    webhook = webhook_of(store_server(settings).folder) if settings.s3_endpoint is None else None
-    if webhook is None:
-        return
-    server = receiver_server(settings)
-    if server.running() is not None:
-        return
-    with server.lock():
-        if server.running() is not None:
-            return
-        port = _port(webhook)
-        place = {"LAKEHOUSE_HOME": str(settings.home), "LAKEHOUSE_EVENTS_INBOX": settings.inbox.get_secret_value()}
-        started = server.start(
-            [sys.executable, "-m", "lakehouse.cli.main", "events", "serve", "--port", str(port)],
-            environment={**os.environ, **place},
-            record={"port": port},
-            ready=lambda: counts_of(webhook) is not None,
-            timeout_seconds=_START_SECONDS,
-            hidden=[webhook.token.get_secret_value()],
-        )
-        if started is None:
-            raise TransientError(
-                f"the receiver of events did not start:\n{server.log_tail()}",
-                where=str(server.log),
-                state="the store keeps its events, and files are found by listing",
-                next_command="read the log, then: lakehouse events enable",
-            )
-
-
-def stop_receiver(settings: Settings) -> bool:
-    """Ends the receiver; True when one was running. Events wait at the store."""
-    return receiver_server(settings).end()
-
-
-def counts_of(webhook: Webhook) -> Mapping[str, int] | None:
-    """What the receiver has answered since it began; None when it does not answer."""
-    asked = http.client.HTTPConnection(urlsplit(webhook.url).netloc, timeout=_ANSWER_SECONDS)
-    try:
-        asked.request("GET", "/")
-        said = json.loads(asked.getresponse().read())["received"]
-        return {str(name): int(count) for name, count in said.items()}
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    finally:
-        asked.close()
 
 
 @dataclass(frozen=True)
@@ -201,7 +138,7 @@ def _give_target(settings: Settings, address: InboxAddress, say: Say) -> None:
             say("the object store is started again, and writes its events into the database")
         return
     given, token = webhook_of(folder), token_of(settings)
-    free = given is None or receiver_server(settings).running() is not None or port_is_free(_port(given))
+    free = given is None or receiver_server(settings).running() is not None or port_is_free(port_of(given))
     if given is not None and free and given.token.get_secret_value() == token.get_secret_value():
         return
     url = given.url if given is not None and free else f"http://{HOST}:{free_port()}/"
@@ -209,10 +146,6 @@ def _give_target(settings: Settings, address: InboxAddress, say: Say) -> None:
     write_target(folder, Webhook(url, token, folder / "queue"))
     if stop_store(settings):
         say("the object store is started again, with the receiver of its events")
-
-
-def _port(webhook: Webhook) -> int:
-    return urlsplit(webhook.url).port or 0
 
 
 def _require_minio(settings: Settings, address: InboxAddress) -> None:

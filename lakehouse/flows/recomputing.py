@@ -100,7 +100,7 @@ def due(at: At, flow: Computed) -> Due | None:
     Raises:
         ConfigurationError: the table has rows that this flow did not write.
     """
-    import pyarrow as pa
+    from lakehouse.lake import adds_of
 
     opened = {name: at.lake.delta(name) for name in flow.of}
     there = {name: source for name, source in opened.items() if source is not None}
@@ -112,7 +112,7 @@ def due(at: At, flow: Computed) -> Due | None:
     definition = hashlib.sha256(flow.text(at).encode()).hexdigest()
     if last is not None and (last[_SOURCES], last[_DEFINITION]) == (sources, definition):
         return None
-    adds = (pa.table(one.get_add_actions(flatten=True))["num_records"].to_pylist() for one in there.values())
+    adds = (adds_of(one)["num_records"].to_pylist() for one in there.values())
     number = None if target is None else target.transaction_version(_TRANSACTION)
     return Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
 

@@ -11,10 +11,9 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.maintenance.optimize import TARGET_BYTES
 from lakehouse.maintenance.positions import StreamPlace, place_of
 from lakehouse.plain_text import counted
@@ -130,7 +129,7 @@ class Layout:
 
 def layout(opened: LakeTable, target_bytes: int = TARGET_BYTES) -> Layout:
     """From the statistics in the log alone."""
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     sizes = np.array(adds["size_bytes"].to_pylist() or [0])
     partitions = tuple(opened.metadata().partition_columns)
     keys = [adds[f"partition.{name}"].to_pylist() for name in partitions]

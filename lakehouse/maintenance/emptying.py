@@ -10,12 +10,10 @@ import json
 import time
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.delta_commit import EMPTIED
 from lakehouse.errors import TerminalError
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, adds_of
 from lakehouse.plain_text import sized
 from lakehouse.storage.delta_paths import commit_uri
 
@@ -55,7 +53,7 @@ def look_at(lake: Lake, uri: str) -> Emptied | None:
     opened = lake.delta_at(uri)
     if opened is None:
         return None
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     rows = sum(count or 0 for count in adds["num_records"].to_pylist())
     return Emptied(uri, opened.version(), rows, adds.num_rows, sum(adds["size_bytes"].to_pylist()))
 
@@ -105,7 +103,7 @@ def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
         "isBlindAppend": False,
         "userMetadata": json.dumps({EMPTIED: why}),
     }
-    adds = pa.table(opened.get_add_actions(flatten=True)).select(["path", "size_bytes"])
+    adds = adds_of(opened).select(["path", "size_bytes"])
     removes = [
         {
             "path": path,

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-import pyarrow as pa
 from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.maintenance.positions import alone
 from lakehouse.storage.delta_paths import commit_uri
 
@@ -108,7 +107,7 @@ def optimize(
 
 
 def _look(opened: LakeTable, table: str, thresholds: Thresholds) -> Optimized:
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     partitions = opened.metadata().partition_columns
     keys = [adds[f"partition.{name}"].to_pylist() for name in partitions]
     sizes: dict[tuple[object, ...], list[int]] = {}
@@ -187,13 +186,13 @@ def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds)
     made = opened.version()
     if made > before:
         _require_same_rows(lake, found.table, before, made, rows)
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     now = {"files_after": adds.num_rows, "bytes_after": sum(adds["size_bytes"].to_pylist())}
     return Optimized(**{**vars(found), **now, "version": made, "done": True})
 
 
 def _rows_of(opened: LakeTable) -> tuple[list[str], list[int | None]]:
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     return adds["path"].to_pylist(), adds["num_records"].to_pylist()
 
 

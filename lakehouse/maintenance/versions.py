@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pyarrow as pa
 import pyarrow.compute as pc
 from deltalake import CommitProperties, PostCommitHookProperties
 from deltalake.exceptions import DeltaError
@@ -27,7 +26,7 @@ from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import EMPTIED, FORGOTTEN, metadata_of
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import Lake, LakeTable, paths_of
+from lakehouse.lake import Lake, LakeTable, adds_of, paths_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
 from lakehouse.plain_text import counted
@@ -218,7 +217,7 @@ def _last_file(older: LakeTable) -> int:
 
 
 def _rows(opened: LakeTable) -> int:
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     return sum(count or 0 for count in adds["num_records"].to_pylist())
 
 

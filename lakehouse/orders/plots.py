@@ -19,7 +19,7 @@ from lakehouse.checkpoints.delta_offsets import Place, files_between
 from lakehouse.declaration import read_catalogue
 from lakehouse.durations import spark_interval
 from lakehouse.flows.windows import Windows
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, adds_of
 from lakehouse.orders.samples import DATE_FORMAT
 from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.plain_text import printable, shortened
@@ -230,7 +230,7 @@ def _file_times(lake: Lake) -> dict[str, tuple[datetime, datetime]]:
     opened = lake.delta(BRONZE)
     if opened is None:
         return {}
-    adds = pa.table(opened.get_add_actions(flatten=True))
+    adds = adds_of(opened)
     if not {"min.order_date", "max.order_date"} <= set(adds.column_names):
         return {}
     believed = silver(lake).event_time

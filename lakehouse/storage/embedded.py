@@ -20,7 +20,6 @@ from lakehouse.processes import Server, free_port, port_is_free, private_folder,
 from lakehouse.settings import Settings
 from lakehouse.storage.conditional import prove_conditional_writes
 from lakehouse.storage.kinds import Start, StoreServer, server_of
-from lakehouse.storage.minio_store import MinioStore
 from lakehouse.storage.store import StoreEndpoint
 from lakehouse.storage.webhook import target_of
 
@@ -108,6 +107,8 @@ def _usable(server: Server, settings: Settings) -> StoreEndpoint | None:
 
 def _answers(endpoint: StoreEndpoint, attempts: int) -> bool:
     """Whether the server takes these credentials now; no bucket needs to exist."""
+    from lakehouse.storage.minio_store import MinioStore
+
     try:
         # patient enough for a machine whose cores are all busy, not for a server that hangs
         MinioStore(endpoint, read_timeout_seconds=10, attempts=attempts).bucket_exists("probe")
@@ -150,6 +151,8 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
             timeout_seconds=_START_TIMEOUT_SECONDS,
         )
         if running is not None:
+            from lakehouse.storage.minio_store import MinioStore
+
             store = MinioStore(endpoint)
             store.ensure_bucket(settings.bucket)
             prove_conditional_writes(store, settings, endpoint.url)

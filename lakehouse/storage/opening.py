@@ -9,14 +9,19 @@ from lakehouse.settings import Settings
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.conditional import prove_once
 from lakehouse.storage.embedded import embedded_endpoint, ensure_embedded, store_server
-from lakehouse.storage.minio_store import MinioStore
 from lakehouse.storage.s3_errors import bucket_missing
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
 def open_store(endpoint: StoreEndpoint) -> ObjectStore:
     """A client for ``endpoint``, which has local paths, too: files may land on this machine."""
-    return PlacedStore(lambda: MinioStore(endpoint))
+
+    def client() -> ObjectStore:
+        from lakehouse.storage.minio_store import MinioStore  # 0.2 s that Dagster's definitions do not spend
+
+        return MinioStore(endpoint)
+
+    return PlacedStore(client)
 
 
 def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: None) -> StoreEndpoint:

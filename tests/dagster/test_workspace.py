@@ -46,7 +46,8 @@ from dagster._core.workspace.load import location_origins_from_yaml_paths
 assert origin.location_name == "lakehouse", origin
 definitions = importlib.import_module(origin.loadable_target_origin.module_name).defs()
 dg.Definitions.validate_loadable(definitions)
-assert "pyspark.sql.connect.session" not in sys.modules, "loading definitions must not load a Spark client"
+dear = {"pyspark.sql.connect.session", "pandas", "minio", "sqlglot"} & set(sys.modules)
+assert not dear, f"loading definitions must not load clients of Spark and the store, and what reads rows: {dear}"
 print([job.name for job in definitions.jobs])
 """
     environment = {**os.environ, "DAGSTER_HOME": str(tmp_path)}

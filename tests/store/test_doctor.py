@@ -73,9 +73,11 @@ started = []
 sys.addaudithook(lambda event, _: started.append(event) if event in STARTS else None)
 STARTS = {"subprocess.Popen", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "os.system"}
 from lakehouse.cli.main import app
-for command in ("doctor", "tables"):
+for command in ("tables", "doctor"):
     app([command, "--json"], standalone_mode=False)
-    print("====" if command == "doctor" else "", flush=True)
+    print("====" if command == "tables" else "", flush=True)
+    if command == "tables":
+        assert not {"pandas", "pyarrow.dataset", "sqlglot"} & set(sys.modules)
 assert started == [], started
 assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
 """
@@ -112,7 +114,7 @@ def test_doctor_and_tables_look_at_fifty_tables_without_another_process_and_with
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     print(f"{TABLES} tables: {time.monotonic() - began:.2f} s, {spent:.2f} s of them computing, with Python's start")
     assert done.returncode == 0, done.stdout + done.stderr
-    said, told = (json.loads(one) for one in done.stdout.split("====\n"))
+    told, said = (json.loads(one) for one in done.stdout.split("====\n"))
     bad = [one for one in said["findings"] if one["table"] and one["verdict"] != "pass"]
     assert (said["tables"], bad) == (TABLES, [])
     assert [(one["rows"], one["problem"]) for one in told["tables"]] == [(6, "")] * TABLES

@@ -16,7 +16,7 @@ from store.told_world import EVENTS, Told, until
 
 from lakehouse.autoloader.files import told
 from lakehouse.autoloader.files.journal import Journal
-from lakehouse.events import setup
+from lakehouse.events import receiver_process, setup
 from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
@@ -37,7 +37,7 @@ def told_home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("told")
     yield folder
     settings = Settings.load(home=folder, user="tester")
-    setup.stop_receiver(settings)
+    receiver_process.stop_receiver(settings)
     stop_store(settings)
 
 
@@ -112,7 +112,7 @@ def test_an_event_ends_the_pause_of_an_interval_that_nobody_asked_for(things):
 @pytest.mark.soak("a restart of the store, and its look into its queue every three seconds")
 def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(things):
     settings = things.lake.settings
-    assert setup.stop_receiver(settings)
+    assert receiver_process.stop_receiver(settings)
     things.put("1.json", [{"a": 1}])
     webhook = setup.webhook_of(setup.store_server(settings).folder)
     until(lambda: webhook.waiting() > 0)
@@ -123,7 +123,7 @@ def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(t
     assert things.load_rows() == 1
     assert things.lists() == before
     until(lambda: webhook.waiting() == 0)
-    assert setup.stop_receiver(settings)
+    assert receiver_process.stop_receiver(settings)
     with socket.create_server(("127.0.0.1", urlsplit(webhook.url).port)):  # somebody else took its port
         said = []
         Lake.open(settings, say=said.append)
@@ -240,7 +240,7 @@ def test_the_commands_switch_events_on_and_off_and_say_how_they_are(things):
 
 def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
     settings = things.lake.settings
-    server = setup.receiver_server(settings)
+    server = receiver_process.receiver_server(settings)
     dead = server.running()
     dead.process().kill()
     until(lambda: server.running() is None)

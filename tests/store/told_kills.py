@@ -24,7 +24,7 @@ from postgres import running_postgres
 from store.inboxes import KINDS, Servers, body_of
 
 from lakehouse.errors import LakehouseError
-from lakehouse.events import setup
+from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.places import open_inbox
 from lakehouse.lake import Lake
@@ -60,7 +60,7 @@ class Dropping:
         declaration = folder / "lakehouse.yaml"
         self.settings = Settings.load(home=folder / "home", user="tester", declaration=declaration, **given)
         self._ends.callback(stop_store, self.settings)
-        self._ends.callback(setup.stop_receiver, self.settings)
+        self._ends.callback(receiver_process.stop_receiver, self.settings)
         self.declare(True)
         if kind != "sqs":  # to which the embedded store sends nothing
             setup.enable(self.settings, {BUCKET: [FOLDER]})
@@ -122,7 +122,7 @@ class Dropping:
 
     def _kill_inbox(self):
         if self.kind == "sqlite":
-            receiver = setup.receiver_server(self.settings).running()
+            receiver = receiver_process.receiver_server(self.settings).running()
             if receiver is not None:
                 receiver.process().kill()
         elif self.kind == "postgresql":
