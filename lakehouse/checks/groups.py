@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.checks.groups_here import TOLERANCE, groups_here
 from lakehouse.checks.rows import rows_of
-from lakehouse.flows.rollup import LEFT_OUT, Rollup
+from lakehouse.flows.rollup import Rollup
 from lakehouse.flows.sql_text import Kind, tokens
 from lakehouse.spark_sql import named, quoted, within
 from lakehouse.table import SAMPLE_ROWS, At
@@ -156,4 +156,4 @@ def _parts_ahead(at: At, flow: Rollup) -> list[Any]:
     if read >= source.version():
         return []
     changes = changes_since(at.spark, at.lake.settings.table_uri(flow.of), read)
-    return changed_parts(changes, flow.part[1], LEFT_OUT)
+    return changed_parts(changes, flow.part[1], flow.left_out)

@@ -161,7 +161,8 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
     """
     if first > last:
         return set(), 0
-    fields = [name for name in files.schema.names if name not in LINEAGE]
+    read_by_groups = set(groups.columns)  # another file alone makes no other row, unless a group tells of it
+    fields = [name for name in files.schema.names if name not in LINEAGE or name in read_by_groups]
     names = list(dict.fromkeys((*fields, *groups.part_columns)))
     images: list[pa.RecordBatch] = []
     found: set[Any] = set()

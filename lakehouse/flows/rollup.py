@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from lakehouse.streams.run import Run
 
 _log = logging.getLogger(__name__)
-LEFT_OUT = tuple(LINEAGE)
-"""Columns of a source that say where a row is from: a row that came again from another file is no other row."""
+_ALL_COLUMNS = re.compile(r"(?<!count)[(,]\s*\*", re.IGNORECASE)
 
 
 class Rollup(Flow):
@@ -67,6 +67,17 @@ class Rollup(Flow):
     def part(self) -> tuple[str, str]:
         """The column by which parts of the table are replaced, and its expression over the source."""
         return next(iter(self.group.items()))
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Columns of the source that say where a row is from, and that no expression reads.
+
+        A row that came again from another file is no other row, unless a group tells of that file.
+        """
+        expressions = " ".join([*self.group.values(), *self.aggregates.values()]).lower()
+        if _ALL_COLUMNS.search(expressions):
+            return ()
+        return tuple(name for name in LINEAGE if name not in expressions)
 
     def default_checks(self) -> tuple[Check, ...]:
         """The table is held against its source."""
@@ -129,7 +140,7 @@ class Rollup(Flow):
             return changes_of(at.spark, source)
 
         checkpoint = lake.settings.checkpoint_uri(name)
-        writer = RollupWriter(source, target, checkpoint, self.group, self.aggregates, LEFT_OUT)
+        writer = RollupWriter(source, target, checkpoint, self.group, self.aggregates, self.left_out)
         return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
 
     def _can_be_replaced(self, at: At, groups: DataFrame) -> None:

@@ -60,7 +60,7 @@ def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> l
     Args:
         changes: Of ``changes_of``, not a stream.
         part: SQL over the columns of the source.
-        left_out: Columns of the source that say where a row is from, not what it is.
+        left_out: Columns of the source whose changes alone alter no group.
     """
     about = {*left_out, CHANGE, COMMIT}
     read = [_comparable(one.name, one.dataType.simpleString()) for one in changes.schema if one.name not in about]
@@ -94,7 +94,7 @@ class RollupWriter:
         checkpoint_uri: The stream's checkpoint.
         group: Name to SQL expression; the first is the one by which parts are replaced.
         aggregates: Name to SQL aggregate.
-        left_out: Columns of the source that say where a row is from, not what it is.
+        left_out: Columns of the source whose changes alone alter no group.
     """
 
     source_uri: str

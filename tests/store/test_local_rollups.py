@@ -14,10 +14,12 @@ from declared import with_declaration
 from deltalake import DeltaTable, Schema, write_deltalake
 from store.local_world import NeedsSpark, no_session
 
+from lakehouse.autoloader.lineage import LINEAGE
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.direct import following
 from lakehouse.direct import rollup as rolling
 from lakehouse.errors import TransientError
+from lakehouse.flows.rollup import Rollup
 from lakehouse.orders.samples import generate_orders
 from lakehouse.pipeline import check_table, run_table
 from lakehouse.streams.run import Run
@@ -34,6 +36,8 @@ SALES = pa.schema(
         ("pieces", pa.int32()),
         ("amount", pa.float64()),
         ("price", pa.decimal128(10, 2)),
+        ("_source_file", pa.string()),
+        ("_source_record", pa.int64()),
     ]
 )
 AGGREGATES = {
@@ -194,17 +198,33 @@ def test_only_parts_whose_rows_changed_are_written_again(lake, tmp_path):
     assert world.matches().passed
 
 
-def test_a_row_that_is_written_again_as_it_was_changes_nothing(lake, tmp_path):
+def test_a_row_that_is_written_again_as_it_was_changes_what_tells_of_its_file_and_nothing_else(lake, tmp_path):
     chance = random.Random(23)
-    world = World(lake, tmp_path, PARTS["shop"])
+    world = World(lake, tmp_path, PARTS["shop"], aggregates={"pieces": "sum(pieces)", "newest": "max(_source_file)"})
     world.put([sale(number, chance) | {"shop": "abc"[number % 3]} for number in range(12)])
     world.roll()
-    world.source().update(updates={"open": "open"}, predicate="shop = 'a'")
+    world.source().update(updates={"open": "open", "_source_record": "7"}, predicate="shop = 'a'")
     world.source().update(updates={"pieces": "7"}, predicate="shop = 'b'")
-    assert world.matches().numbers["groups_to_come"] == 1
+    world.source().update(updates={"_source_file": "'again.json'"}, predicate="shop = 'c'")
+    assert world.matches().numbers["groups_to_come"] == 2
     report = world.roll()
-    assert report.rows_added == 1
+    assert report.rows_added == 2
     assert world.matches().passed
+
+
+@pytest.mark.parametrize(
+    ("expression", "compared"),
+    [
+        ("count(*)", set()),
+        ("sum(price * pieces)", set()),
+        ("max(_Processing_Time)", {"_processing_time"}),
+        ("max(struct(day, *))", set(LINEAGE)),
+        ("count(DISTINCT `_source_file`, _source_record)", {"_source_file", "_source_record"}),
+    ],
+)
+def test_spark_compares_the_columns_of_origin_that_an_expression_reads(expression, compared):
+    flow = Rollup(of=SOURCE, group={"day": "day"}, aggregates={"found": expression})
+    assert set(LINEAGE) - set(flow.left_out) == compared
 
 
 def test_a_part_without_rows_is_gone_and_a_change_of_nothing_is_noted(lake, tmp_path):
