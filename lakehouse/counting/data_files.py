@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import pyarrow as pa
 
 from lakehouse.errors import StoreUnavailable, TerminalError
-from lakehouse.lake import Lake, LakeTable, adds_of
+from lakehouse.lake import Lake, LakeTable, adds_of, partitions_of
 from lakehouse.storage.s3_errors import arrow_says_gone
 
 if TYPE_CHECKING:
@@ -175,19 +175,7 @@ class DataFiles:
 
     @cached_property
     def _partitions(self) -> dict[str, pads.Expression]:
-        if not self._partitioned:
-            return {}
-        import pyarrow.compute as pc
-
-        found: dict[str, pc.Expression] = {}
-        values = {name: self._adds[f"partition.{name}"].to_pylist() for name in sorted(self._partitioned)}
-        for number, path in enumerate(self.sizes):
-            for name, of_files in values.items():
-                value, column = of_files[number], pc.field(name)
-                type_ = self.schema.field(name).type
-                same = column.is_null() if value is None else column == pa.scalar(value).cast(type_)
-                found[path] = found[path] & same if path in found else same
-        return found
+        return partitions_of(self._opened, self._adds)
 
 
 def _sortable(values: pa.Array | pa.ChunkedArray) -> list[Any]:
