@@ -286,9 +286,9 @@ def partitions_of(opened: DeltaTable, adds: pa.Table) -> dict[str, Expression]:
     found: dict[str, Expression] = {}
     for name in columns:
         column = pc.field(name)
-        for path, value in zip(adds["path"].to_pylist(), adds[f"partition.{name}"].to_pylist(), strict=True):
-            path, type_ = unquote(path), schema.field(name).type
-            same = column.is_null() if value is None else column == pa.scalar(value).cast(type_)
+        values = adds[f"partition.{name}"].cast(schema.field(name).type)  # not Python's, which have few years
+        for path, value in zip(map(unquote, adds["path"].to_pylist()), values, strict=True):
+            same = column == value if value.is_valid else column.is_null()
             found[path] = found[path] & same if path in found else same
     return found
 
