@@ -24,7 +24,7 @@ from lakehouse.storage import ObjectStore, StoreEndpoint
 from lakehouse.storage.delta_paths import deltalake_uri, log_uri
 
 if TYPE_CHECKING:
-    from pyarrow.dataset import Dataset
+    from pyarrow.dataset import Dataset, Expression
     from pyarrow.fs import FileSystem
 
 _log = logging.getLogger(__name__)
@@ -276,11 +276,30 @@ def paths_of(opened: DeltaTable) -> list[str]:
     return [unquote(path) for path in adds_of(opened)["path"].to_pylist()]
 
 
-def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
-    from pyarrow.dataset import dataset  # it imports pandas: half a second that those who read no row do not spend
+def partitions_of(opened: DeltaTable, adds: pa.Table) -> dict[str, Expression]:
+    """What Arrow has to know of each data file, by its path: the values of partition columns, which no file has."""
+    columns, schema = opened.metadata().partition_columns, pa.schema(opened.schema().to_arrow())
+    if not columns:
+        return {}
+    import pyarrow.compute as pc
 
-    schema = pa.schema(opened.schema().to_arrow())
-    return dataset(paths, schema=schema, format="parquet", filesystem=opened.data_files)
+    found: dict[str, Expression] = {}
+    for name in columns:
+        column = pc.field(name)
+        values = adds[f"partition.{name}"].cast(schema.field(name).type)  # not Python's, which have few years
+        for path, value in zip(map(unquote, adds["path"].to_pylist()), values, strict=True):
+            same = column == value if value.is_valid else column.is_null()
+            found[path] = found[path] & same if path in found else same
+    return found
+
+
+def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
+    from pyarrow.dataset import FileSystemDataset, ParquetFileFormat  # they import pandas: half a second
+
+    schema, format_, files = pa.schema(opened.schema().to_arrow()), ParquetFileFormat(), opened.data_files
+    partitions = partitions_of(opened, adds_of(opened))
+    made = [format_.make_fragment(path, files, partitions.get(path)) for path in paths]
+    return FileSystemDataset(made, schema, format_, files)
 
 
 def _type_name(type_: Any) -> str:

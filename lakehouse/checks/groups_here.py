@@ -40,7 +40,7 @@ def groups_here(at: At, flow: Rollup, scales: dict[str, str]) -> Groups | None:
         if flow.needs_spark(at.lake.settings) and source.about_rows + target.about_rows > _MOST_ROWS:
             return None
         return _Comparison(at, flow, scales, source, target).result()
-    except OnlySpark:
+    except (OnlySpark, OverflowError):  # Python has the years 1 to 9999 alone
         return None
 
 

@@ -6,13 +6,13 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pyarrow as pa
 
 from lakehouse.errors import StoreUnavailable, TerminalError
-from lakehouse.lake import Lake, LakeTable, adds_of
+from lakehouse.lake import Lake, LakeTable, adds_of, partitions_of
 from lakehouse.storage.s3_errors import arrow_says_gone
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ _OF_TEXT = ("__CHAR_VARCHAR_TYPE_STRING", "__COLLATIONS")
 """Metadata of columns whose text Spark pads, or compares by a collation."""
 _BATCH_ROWS, _LARGE_BYTES, _SMALL_FILES_AHEAD = 131_072, 4 << 20, 8
 _ROW_BYTES = 32
+_MICROSECONDS_LOST = 999
+"""The log has times in whole milliseconds, rounded down: the highest of a file may be so much above its bound."""
 
 
 class DataFileMissing(TerminalError):
@@ -143,8 +145,11 @@ class DataFiles:
         names = [f"{kind}.{column}" for kind in ("min", "max", "null_count")]
         if not set(names) <= set(self._adds.column_names):
             return list(self.sizes)
-        wanted = sorted(value for value in values.to_pylist() if value is not None)
-        lowest, highest, nulls = (self._adds[name].to_pylist() for name in names)
+        wanted = sorted(_sortable(values.drop_null()))
+        lowest, highest = (_sortable(self._adds[name].cast(values.type)) for name in names[:2])
+        nulls = self._adds[names[2]].to_pylist()
+        if pa.types.is_timestamp(values.type):
+            highest = [None if most is None else most + _MICROSECONDS_LOST for most in highest]
         found = []
         for number, path in enumerate(self.sizes):
             least, most = lowest[number], highest[number]
@@ -170,16 +175,14 @@ class DataFiles:
 
     @cached_property
     def _partitions(self) -> dict[str, pads.Expression]:
-        if not self._partitioned:
-            return {}
-        import pyarrow.compute as pc
+        return partitions_of(self._opened, self._adds)
 
-        found: dict[str, pc.Expression] = {}
-        values = {name: self._adds[f"partition.{name}"].to_pylist() for name in sorted(self._partitioned)}
-        for number, path in enumerate(self.sizes):
-            for name, of_files in values.items():
-                value, column = of_files[number], pc.field(name)
-                type_ = self.schema.field(name).type
-                same = column.is_null() if value is None else column == pa.scalar(value).cast(type_)
-                found[path] = found[path] & same if path in found else same
-        return found
+
+def _sortable(values: pa.Array | pa.ChunkedArray) -> list[Any]:
+    """The values; of days and microseconds the numbers, since Python has the years 1 to 9999 alone."""
+    if pa.types.is_date(values.type):
+        values = values.cast(pa.int32())
+    elif pa.types.is_timestamp(values.type):
+        values = values.cast(pa.int64())
+    found: list[Any] = values.to_pylist()
+    return found

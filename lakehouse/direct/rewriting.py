@@ -68,10 +68,11 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
 
 
 def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int, dict[str, str | None]]]:
-    adds = adds_of(opened)
+    columns, adds = opened.metadata().partition_columns, adds_of(opened)
+    bounds = [f"{kind}.{SEQUENCE}" for kind in ("min", "max") if f"{kind}.{SEQUENCE}" in adds.column_names]
+    read = adds.select(["path", "size_bytes", *bounds, *(f"partition.{name}" for name in columns)])
     low, high = wanted[0].as_py(), wanted[-1].as_py()
-    columns = opened.metadata().partition_columns
-    for add in adds.to_pylist():
+    for add in read.to_pylist():
         least, most = add.get(f"min.{SEQUENCE}"), add.get(f"max.{SEQUENCE}")
         if least is not None and most is not None and (most < low or least > high):
             continue

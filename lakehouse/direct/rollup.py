@@ -183,6 +183,8 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
             by = [name for name in images[0].schema.names if name != "1"]
             whole = pa.Table.from_batches(images).group_by(by, use_threads=False).aggregate([("1", "sum")])
             found.update(pc.unique(whole.filter(pc.not_equal(whole["1_sum"], 0))["0"]).to_pylist())
+    except OverflowError:
+        raise OnlySpark("a part is a time beyond the years 1 to 9999") from None
     except (DeltaError, pa.ArrowException) as error:
         raise OnlySpark(f"the change data feed cannot be read here: {str(error).splitlines()[0][:200]}") from error
     return found, read

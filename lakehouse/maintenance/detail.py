@@ -138,7 +138,11 @@ def layout(opened: LakeTable, target_bytes: int = TARGET_BYTES) -> Layout:
     for column in (one.name for one in opened.schema().fields):
         low, high = f"min.{column}", f"max.{column}"
         if low in adds.column_names and high in adds.column_names and column not in partitions:
-            pairs = [one for one in zip(adds[low].to_pylist(), adds[high].to_pylist(), strict=True) if None not in one]
+            try:
+                bounds = zip(adds[low].to_pylist(), adds[high].to_pylist(), strict=True)
+            except OverflowError:  # Python has the years 1 to 9999 alone
+                continue
+            pairs = [one for one in bounds if None not in one]
             if pairs and len(pairs) == adds.num_rows:
                 ranges[column] = pairs
     overlap = {column: _overlap(pairs) for column, pairs in ranges.items()}

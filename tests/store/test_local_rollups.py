@@ -20,6 +20,7 @@ from lakehouse.direct import following
 from lakehouse.direct import rollup as rolling
 from lakehouse.errors import TransientError
 from lakehouse.flows.rollup import Rollup
+from lakehouse.maintenance.detail import layout
 from lakehouse.orders.samples import generate_orders
 from lakehouse.pipeline import check_table, run_table
 from lakehouse.streams.run import Run
@@ -371,3 +372,26 @@ def test_the_orders_reach_gold_without_a_session(lake):
     orders, sent = sum(row["orders"] for row in revenue), sum(one.distinct_order_ids for one in told)
     assert orders == findings["orders_match_bronze"].numbers["keys_in_source"]
     assert sent - sum(one.bad_date_rows for one in told) <= orders < sent
+
+
+def test_parts_of_microseconds_have_the_rows_of_every_file(lake, tmp_path):
+    world = World(lake, tmp_path, {"at": "at"}, aggregates={"sales": "count(*)"})
+    at = datetime(2026, 3, 1, 0, 0, 0, 123_877, tzinfo=UTC)
+    for number in range(2):  # the log has milliseconds: the bounds of both files are below the time
+        write_deltalake(world.source(), pa.Table.from_pylist([{"id": number, "at": at}], SALES), mode="append")
+        world.roll()
+    assert world.rows() == [{"at": at, "sales": 2}]
+
+
+def test_days_beyond_the_years_of_python_ask_for_a_session(lake, tmp_path):
+    world = World(lake, tmp_path, {"day": "day"}, aggregates={"sales": "count(*)"})
+    one = pa.Table.from_pylist([{"id": 1}], SALES)
+    far = one.set_column(SALES.names.index("day"), "day", pa.array([10**7], pa.int32()).cast(pa.date32()))
+    for rows in (far, one):
+        write_deltalake(world.source(), rows, mode="append")
+        assert world.roll().rows_added == 1  # the second reads nothing of the first
+    assert "day" not in layout(world.source()).overlap
+    write_deltalake(world.source(), far, mode="append")
+    for act in (world.roll, world.matches):
+        with pytest.raises(NeedsSpark):
+            act()

@@ -62,6 +62,21 @@ def here(orders):
     return {**os.environ, **{f"LAKEHOUSE_{name.upper()}": value for name, value in named.items()}}
 
 
+def test_folders_give_their_values_in_a_table_whose_columns_were_widened(orders):
+    uri = orders.settings.table_uri("bronze.widened").replace("s3a://", "s3://")
+    there = {"storage_options": orders.endpoint.deltalake_options()}
+    days = pa.array([10**7, None], pa.int32()).cast(pa.date32())
+    rows = pa.table({"shop": ["a b", None], "day": days, "n": [1, 2]})
+    write_deltalake(uri, rows, partition_by=["shop", "day"], **there)
+    features = {"readerFeatures": ["typeWidening"], "writerFeatures": ["typeWidening"]}
+    protocol = {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **features}}
+    bucket, key = uri.removeprefix("s3://").split("/", 1)
+    orders.store.write(bucket, f"{key}/_delta_log/{1:020}.json", json.dumps(protocol).encode())
+    found = sql("SELECT shop, day::TEXT AS day, n FROM bronze.widened WHERE day IS NOT NULL", orders).to_pylist()
+    assert found == [{"shop": "a b", "day": "29349-01-26", "n": 1}]
+    assert orders.added_since("bronze.widened", None).count_rows() == 2
+
+
 def test_tables_are_asked_by_their_names_and_joined(orders, here, monkeypatch):
     joined = "bronze.orders JOIN silver.methods USING (method)"
     query = f"SELECT method, count(*) AS orders, sum(amount) AS s FROM {joined} GROUP BY 1 ORDER BY 1"
