@@ -122,14 +122,14 @@ def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
 @pytest.mark.parametrize("more", [(), ("--pattern", "*.csv"), ("--files", "a.json,b.json")])
 def test_a_copy_of_a_folder_without_files_ends_with_exit_code_1(lake, environment, more):
     arguments = ("copy-into", "bronze.copied", f"{lake.settings.landing_uri}none/", "--format", "json")
-    done = lakehouse(environment, *arguments, "--validate", "ALL", *more)
+    done = lakehouse_here(environment, *arguments, "--validate", "ALL", *more)
     assert done.returncode == 1
     assert f"there is no file to copy under {lake.settings.landing_uri}none/" in done.stderr
     assert " ".join(more) in done.stderr
 
 
 def test_what_is_logged_is_shown_on_demand_by_module_and_has_no_secret(lake, environment):
-    quiet, told = lakehouse(environment, "tables"), lakehouse(environment, "-vv", "tables")
+    quiet, told = lakehouse_here(environment, "tables"), lakehouse(environment, "-vv", "tables")
     assert "lakehouse.lake" not in quiet.stderr
     assert "INFO lakehouse.lake: lake s3a://" in told.stderr
     secrets = (lake.endpoint.access_key, lake.endpoint.secret_key)
