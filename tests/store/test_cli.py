@@ -1,7 +1,6 @@
 """The command line where it needs no Spark."""
 
 import json
-import os
 
 import pytest
 import yaml
@@ -71,7 +70,7 @@ def test_an_error_is_one_message_and_exit_code_1(environment, as_json):
 
 
 def test_a_wrong_setting_is_named_before_anything_starts(environment):
-    done = lakehouse(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
+    done = lakehouse_here(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
     assert done.returncode == 1
     assert "LAKEHOUSE_ENGINE_MEMORY" in done.stderr
 
@@ -108,13 +107,9 @@ def test_down_stops_the_store_and_keeps_the_data(tmp_path):
     lakehouse_json_here(variables, "down")
 
 
-def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
-    here = os.getcwd()  # noqa: PTH109  (the command looks at its working folder)
-    os.chdir(tmp_path)
-    try:
-        done = lakehouse({**environment, "PYTHONPATH": here}, "demo")
-    finally:
-        os.chdir(here)
+def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = lakehouse_here(environment, "demo")
     assert done.returncode == 1
     assert "./dev demo" in done.stderr
 
