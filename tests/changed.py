@@ -33,6 +33,7 @@ def changed_files(base="HEAD"):
     return _git("diff", "--name-only", "--no-renames", base) | _git("ls-files", "-o", "--exclude-standard")
 
 
+@cache
 def all_tests():
     """Every test file of the tree, sorted."""
     return sorted(path.relative_to(ROOT) for path in ROOT.glob("tests/**/test_*.py"))
@@ -64,6 +65,7 @@ def _git(*arguments):
     return {Path(line) for line in subprocess.check_output(command, cwd=ROOT, text=True).splitlines()}
 
 
+@cache
 def _node(path):
     """The dotted name of a module, as an import has it; any other file is itself."""
     parts = path.with_suffix("").parts[path.parts[0] == "tests" :]

@@ -33,18 +33,29 @@ from dagster import definitions, load_from_defs_folder
 def defs():
     return load_from_defs_folder(path_within_project=Path(__file__).parent)
 """
+DG = """
+import sys
+from dagster_dg_cli.cli import cli
+
+for words in sys.argv[1:]:
+    assert not cli(words.split(), standalone_mode=False)
+"""
 
 
 @pytest.fixture
 def dg(tmp_path):
-    """Runs ``dg`` in a folder, with a home of its own and without a lake."""
+    """Runs commands of ``dg`` in a folder, in one process with a home of its own and without a lake."""
 
-    def run(folder, *arguments):
+    def run(folder, *commands):
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER_", "LAKEHOUSE_"))}
         own = {"PYTHONPATH": str(folder), "LAKEHOUSE_HOME": str(tmp_path / "home"), "COLUMNS": "200"}
-        program = Path(sys.executable).with_name("dg")
         done = subprocess.run(
-            [program, *arguments], cwd=folder, env={**kept, **own}, capture_output=True, text=True, timeout=120
+            [sys.executable, "-c", DG, *commands],
+            cwd=folder,
+            env={**kept, **own},
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         assert done.returncode == 0, done.stderr + done.stdout
         return done.stdout
@@ -53,8 +64,8 @@ def dg(tmp_path):
 
 
 def test_the_project_checks_and_lists_its_definitions(dg):
-    assert "All definitions loaded successfully" in dg(ROOT, "check", "defs")
-    listed = dg(ROOT, "list", "defs")
+    checked, loaded, listed = dg(ROOT, "check defs", "list defs").partition("All definitions loaded successfully")
+    assert loaded, checked
     for name in ("bronze/orders_autoloader", "gold/daily_revenue", "ingest_orders", "new_order_files", "hourly_ingest"):
         assert name in listed
 
@@ -66,10 +77,10 @@ def test_a_strangers_project_scaffolds_the_component_and_has_the_tables_of_its_d
     (project / "my_lake" / "__init__.py").touch()
     (project / "my_lake" / "definitions.py").write_text(DEFINITIONS)
     shutil.copy(ROOT / "examples" / "customers" / "lakehouse.yaml", project)
-    dg(project, "scaffold", "defs", "lakehouse.dagster.LakehouseComponent", "lake")
+    said = dg(project, "scaffold defs lakehouse.dagster.LakehouseComponent lake", "check defs", "list defs")
     assert "type: lakehouse.dagster.LakehouseComponent" in (project / "my_lake/defs/lake/defs.yaml").read_text()
-    assert "All definitions loaded successfully" in dg(project, "check", "defs")
-    listed = dg(project, "list", "defs")
+    checked, loaded, listed = said.partition("All definitions loaded successfully")
+    assert loaded, checked
     for name in ("bronze/customers", "silver/customers", "silver/customers:unique", "new_files"):
         assert name in listed
     assert not (tmp_path / "home").exists(), "neither a store nor Spark is needed to load them"

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.orc
 import pyarrow.parquet as pq
 import pytest
-from command import lakehouse, lakehouse_here, lakehouse_json_here
+from command import lakehouse_here, lakehouse_json_here
 from fastavro import writer as write_avro
 
 from lakehouse.declaration import read_catalogue
@@ -103,7 +103,7 @@ def test_files_of_a_format_are_recognised_and_read(lake, land, name, data, forma
 
 
 def test_without_yes_it_prints_the_table_and_leaves_the_file_alone(here, land, tmp_path):
-    done = lakehouse(here, "add", "bronze.things", land(**{"a.csv": csv_text()}))
+    done = lakehouse_here(here, "add", "bronze.things", land(**{"a.csv": csv_text()}))
     assert done.returncode == 0, done.stderr
     for text in ("1 csv file", "amount", "Köln 3", "  bronze.things:\n", "    files:\n", "--yes does it"):
         assert text in done.stdout

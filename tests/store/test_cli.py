@@ -1,7 +1,6 @@
 """The command line where it needs no Spark."""
 
 import json
-import os
 
 import pytest
 import yaml
@@ -71,7 +70,7 @@ def test_an_error_is_one_message_and_exit_code_1(environment, as_json):
 
 
 def test_a_wrong_setting_is_named_before_anything_starts(environment):
-    done = lakehouse(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
+    done = lakehouse_here(environment, "up", LAKEHOUSE_ENGINE_MEMORY="plenty")
     assert done.returncode == 1
     assert "LAKEHOUSE_ENGINE_MEMORY" in done.stderr
 
@@ -108,13 +107,9 @@ def test_down_stops_the_store_and_keeps_the_data(tmp_path):
     lakehouse_json_here(variables, "down")
 
 
-def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
-    here = os.getcwd()  # noqa: PTH109  (the command looks at its working folder)
-    os.chdir(tmp_path)
-    try:
-        done = lakehouse({**environment, "PYTHONPATH": here}, "demo")
-    finally:
-        os.chdir(here)
+def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = lakehouse_here(environment, "demo")
     assert done.returncode == 1
     assert "./dev demo" in done.stderr
 
@@ -122,14 +117,14 @@ def test_the_demo_outside_of_a_clone_says_where_it_is(environment, tmp_path):
 @pytest.mark.parametrize("more", [(), ("--pattern", "*.csv"), ("--files", "a.json,b.json")])
 def test_a_copy_of_a_folder_without_files_ends_with_exit_code_1(lake, environment, more):
     arguments = ("copy-into", "bronze.copied", f"{lake.settings.landing_uri}none/", "--format", "json")
-    done = lakehouse(environment, *arguments, "--validate", "ALL", *more)
+    done = lakehouse_here(environment, *arguments, "--validate", "ALL", *more)
     assert done.returncode == 1
     assert f"there is no file to copy under {lake.settings.landing_uri}none/" in done.stderr
     assert " ".join(more) in done.stderr
 
 
 def test_what_is_logged_is_shown_on_demand_by_module_and_has_no_secret(lake, environment):
-    quiet, told = lakehouse(environment, "tables"), lakehouse(environment, "-vv", "tables")
+    quiet, told = lakehouse_here(environment, "tables"), lakehouse(environment, "-vv", "tables")
     assert "lakehouse.lake" not in quiet.stderr
     assert "INFO lakehouse.lake: lake s3a://" in told.stderr
     secrets = (lake.endpoint.access_key, lake.endpoint.secret_key)

@@ -155,7 +155,16 @@ def test_whoever_lost_a_lease_does_not_release_the_next_holders(lake, held_elsew
 
 
 def test_of_many_who_take_over_one_wins_each_round(lake, held_elsewhere):
-    for round_number in range(20):
+    assert_one_wins_each_round(lake, held_elsewhere, 5)
+
+
+@pytest.mark.soak("four times the rounds")
+def test_of_many_who_take_over_one_wins_through_many_rounds(lake, held_elsewhere):
+    assert_one_wins_each_round(lake, held_elsewhere, 20)
+
+
+def assert_one_wins_each_round(lake, held_elsewhere, rounds):
+    for round_number in range(rounds):
         key = f"{round_number}.lease"
         first = held_elsewhere(key, clock=Clock())
         taken = threading.Barrier(4)

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from command import lakehouse, lakehouse_json
+from command import lakehouse_here, lakehouse_json_here
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.files.journal import Journal
@@ -44,23 +44,23 @@ def checkpoint(lake):
 
 
 def test_its_files_its_place_its_quarantine_and_its_schema_are_shown(checkpoint, here):
-    files = lakehouse_json(here, "files", "--checkpoint", checkpoint)
+    files = lakehouse_json_here(here, "files", "--checkpoint", checkpoint)
     assert files["counts"] == {"INGESTED": 1, "QUARANTINED": 1}
-    place = lakehouse_json(here, "checkpoint", "show", "--checkpoint", checkpoint)
+    place = lakehouse_json_here(here, "checkpoint", "show", "--checkpoint", checkpoint)
     assert (place["query_id"], place["last_commit"], place["committed_files"]) == ("7", 0, 2)
-    [bad] = lakehouse_json(here, "quarantine", "--checkpoint", checkpoint)["files"]
+    [bad] = lakehouse_json_here(here, "quarantine", "--checkpoint", checkpoint)["files"]
     assert (bad["sequence"], bad["error"]) == (2, "BROKEN")
-    assert lakehouse_json(here, "schema", "show", "--checkpoint", checkpoint)["columns"] == {"id": "string"}
+    assert lakehouse_json_here(here, "schema", "show", "--checkpoint", checkpoint)["columns"] == {"id": "string"}
 
 
 @pytest.mark.parametrize("arguments", [("files",), ("checkpoint", "show"), ("quarantine",), ("schema", "show")])
 def test_a_folder_that_is_no_checkpoint_is_named(lake, here, arguments):
-    done = lakehouse(here, *arguments, "--checkpoint", f"s3a://{lake.settings.bucket}/nothing")
+    done = lakehouse_here(here, *arguments, "--checkpoint", f"s3a://{lake.settings.bucket}/nothing")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "there is" in done.stderr
 
 
 def test_a_table_and_a_checkpoint_exclude_each_other(here):
-    done = lakehouse(here, "files", "--table", "bronze.x", "--checkpoint", "s3a://a/b")
+    done = lakehouse_here(here, "files", "--table", "bronze.x", "--checkpoint", "s3a://a/b")
     assert done.returncode == 1
     assert "name one of them" in done.stderr

@@ -1,12 +1,13 @@
 """Keys that are canaries are looked for wherever a run leaves something, without Spark."""
 
 import json
+import logging
 import subprocess
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from command import COMMAND, lakehouse
+from command import COMMAND, lakehouse_here
 from declared import with_declaration
 from pyarrow import BufferReader
 from store.local_world import TABLE, LocalWorld
@@ -30,6 +31,21 @@ def writer(lake, tmp_path):
     world.put("2.json.gz", b"not gzip at all")
     with Keys(world, tmp_path) as keys:
         yield world, keys.of("writer")
+
+
+@pytest.fixture
+def say(capfd):
+    """Runs a command with all its messages in this process; gives its exit code, and what it and its readers say."""
+    log = logging.getLogger("lakehouse")
+    level, handlers = log.level, [*log.handlers]
+
+    def run(environment, *arguments, **variables):
+        done = lakehouse_here(environment, "-vv", *arguments, **variables)
+        return done.returncode, done.stdout + done.stderr + "".join(capfd.readouterr())
+
+    yield run
+    log.setLevel(level)
+    log.handlers[:] = handlers
 
 
 def watched(environment, *arguments):
@@ -84,39 +100,40 @@ def test_the_search_sees_what_is_packed_in_parquet_and_what_is_not(lake, tmp_pat
     assert {key.rsplit(".", 1)[1] for key in leaks(texts_of_bucket(world))} == {"parquet", "json"}
 
 
-def test_no_key_is_in_what_a_run_says_leaves_or_is_started_with(writer):
+def test_no_key_is_in_what_a_run_says_leaves_or_is_started_with(writer, say):
     world, made = writer
     code, said, lines = watched(made.environment, "-vv", "ingest", TABLE)
     assert (code, "range" in said, "lakehouse.lake" in said) == (1, True, True), said
     assert any("ingest" in line and TABLE in line for line in lines)
     page = made.lake.settings.home / "report.html"
     told = [
-        lakehouse(made.environment, "-vv", *words)
+        say(made.environment, *words)
         for words in (["check", "--json"], ["doctor", "--all"], ["files"], ["report", "--output", str(page)])
     ]
-    assert [one.returncode for one in told] == [1, 0, 0, 0]
+    assert [code for code, _ in told] == [1, 0, 0, 0]
+    assert "lakehouse.lake: lake s3a://" in told[0][1]
     found = dict(texts_of_bucket(world))
     kinds = ("/_delta_log/", "/_checkpoints/", "/receipts/", "/_checks/", "/segments/", "/bad/", ".zstd.parquet")
     assert [kind for kind in kinds if not any(kind in key for key in found)] == []
     texts = [("ingest", said), *((line, line) for line in lines), *texts_of_bucket(world)]
-    texts += [(str(one.args), one.stdout + one.stderr) for one in told]
+    texts += [("told", text) for _, text in told]
     texts += texts_of(made.lake.settings.home).items()
     assert leaks(texts) == []
 
 
 @pytest.mark.parametrize("fault", ["denied", "cut"])
-def test_no_key_is_in_what_is_said_of_a_store_that_fails(writer, fault):
+def test_no_key_is_in_what_is_said_of_a_store_that_fails(writer, say, fault):
     world, made = writer
     with storm_proxy(world.lake.endpoint.url) as proxy:
         proxy.strike(rb"(GET|PUT) \S+things", fault)
-        done = lakehouse(made.environment, "-vv", "ingest", TABLE, LAKEHOUSE_S3_ENDPOINT=proxy.url)
+        code, said = say(made.environment, "ingest", TABLE, LAKEHOUSE_S3_ENDPOINT=proxy.url)
         assert proxy.met
-    assert done.returncode == 1
-    assert leaks([("said", done.stdout + done.stderr), *texts_of_bucket(world)]) == []
+    assert code == 1
+    assert leaks([("said", said), *texts_of_bucket(world)]) == []
 
 
 @pytest.mark.parametrize(("command", "wrong"), [("ingest", "SECRET"), ("doctor", "ACCESS")])
-def test_no_key_is_in_what_is_said_of_wrong_keys(writer, command, wrong):
-    done = lakehouse(writer[1].environment, "-vv", command, **{f"LAKEHOUSE_S3_{wrong}_KEY": "canary-wrong-key"})
-    assert done.returncode == 1
-    assert leaks([("said", done.stdout + done.stderr)]) == []
+def test_no_key_is_in_what_is_said_of_wrong_keys(writer, say, command, wrong):
+    code, said = say(writer[1].environment, command, **{f"LAKEHOUSE_S3_{wrong}_KEY": "canary-wrong-key"})
+    assert code == 1
+    assert leaks([("said", said)]) == []

