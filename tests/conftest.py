@@ -48,6 +48,9 @@ def pytest_collection_modifyitems(config, items):
             raise pytest.UsageError(f"{item.nodeid}: soak has to say what it adds over its short sibling")
         (chosen if (mark is not None) == config.getoption("--soak") else left).append(item)
     config.hook.pytest_deselected(items=left)
+    for item in chosen:  # half an hour for a long test that does not say more
+        if config.getoption("--soak") and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(1800))
     # files with engines of their own come before the suite's is started
     first = {item.path for item in chosen if "own_engine" in item.fixturenames}
     chosen.sort(key=lambda item: (item.path not in first, _folder(item)))

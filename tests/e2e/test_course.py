@@ -71,7 +71,6 @@ def rows(lake, table):
     return sorted((one["order_id"], float(one["total_amount"])) for one in read)
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.soak("every cell of the notebook in a kernel; test_auto_loader.py has its first example")
 def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(course):
     files = files_of(course, "orders")

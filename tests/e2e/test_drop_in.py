@@ -145,7 +145,6 @@ def test_the_example_of_a_pipeline_loads_what_is_new(tmp_path, site, java_home):
         "spark.sql.catalogImplementation": "hive",
         "spark.sql.warehouse.dir": f"file://{tmp_path}/warehouse",
         "spark.ui.enabled": "false",
-        "spark.master": "local[2]",
     }
     given = [word for name, value in settings.items() for word in ("--conf", f"{name}={value}")]
     command = [str(Path(pyspark.__file__).parent / "bin/spark-pipelines"), "run", *given, "--spec", str(spec)]

@@ -76,6 +76,5 @@ def test_a_table_that_fails_stops_its_readers_and_no_other(lake, spark, tmp_path
 
 
 @pytest.mark.soak("fifty tables over ten folders in place of two over two")
-@pytest.mark.timeout(1800)
 def test_fifty_tables_over_ten_folders_are_loaded_once_each(lake, spark, tmp_path):
     load_twice(spark, lake, tmp_path, folders=10, tables_each=5)

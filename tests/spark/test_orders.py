@@ -176,7 +176,6 @@ def examples(count):
     return lambda test: chosen(given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))(test))
 
 
-@pytest.mark.timeout(1800)
 @pytest.mark.soak("random tables and cuts; the stories of test_orders.py have chosen ones")
 @examples(15)
 def test_however_many_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
