@@ -265,7 +265,9 @@ def test_read_files_gives_the_rows_that_are_there_now(spark, source):
     source.put("a/2.json", '{"id": 2}\n')
     folder = source.settings.landing_uri + "a/"
     found = read_files(spark, folder, "json", schemaHints="id INT")
-    assert found.columns == ["id", "at", "_rescued_data"]
+    assert found.columns == ["at", "id", "_rescued_data"], (
+        "inferred columns are in the order of their names, as Spark's"
+    )
     assert sorted(row["id"] or 0 for row in found.collect()) == [0, 1, 2]
     named = read_files(spark, folder, "json", schemaHints="id INT", metadata=True).where("_rescued_data IS NOT NULL")
     assert [row[0] for row in named.select("_metadata.file_name").collect()] == ["1.json"]
