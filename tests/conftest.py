@@ -26,14 +26,7 @@ for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGS
 os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
 
 FOLDERS = ("e2e", "dagster", "spark", "store", "unit")
-"""The dearest first: processes share the files, and small ones fill the end evenly."""
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    from two_engines import TwoEngines
-
-    return TwoEngines(config, log)
+"""The dearest first: two processes share the files, and small ones fill the end evenly."""
 
 
 def pytest_addoption(parser):
