@@ -26,7 +26,7 @@ from lakehouse.autoloader.schema.versions import full_schema
 from lakehouse.autoloader.source import settled
 from lakehouse.autoloader.stream import Stream
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.storage.store import StoreEndpoint
+from lakehouse.storage.store import ObjectInfo, StoreEndpoint
 
 _OF_FILES = (
     "inferColumnTypes",
@@ -48,6 +48,15 @@ _OF_FILES = (
     "maxColumns",
 )
 """Options of ``cloudFiles`` that are about files, and not about the stream of them."""
+
+
+def versions_of(bucket: str, found: Sequence[ObjectInfo]) -> list[FileVersion]:
+    """Files that no journal has numbered, numbered from 1 in their order."""
+    now = utc_now()
+    return [
+        FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
+        for seq, one in enumerate(found, 1)
+    ]
 
 
 @dataclass
@@ -73,15 +82,11 @@ class Files:
         Raises:
             ConfigurationError: it is a local path, and there is nothing of that name.
         """
-        source, now = self._source, utc_now()
+        source = self._source
         require_there(source.path, self.options.path)
         takes = FileFilter(source.path, self.options).takes
         found = [one for one in listed_files(source.store, source.path) if one.size_bytes and takes(one)]
-        bucket = source.path.bucket
-        return [
-            FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
-            for seq, one in enumerate(found, 1)
-        ]
+        return versions_of(source.path.bucket, found)
 
     def schema(self) -> StructType:
         """The columns, inferred from the newest files; nothing is kept of them.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from heapq import nlargest
@@ -17,10 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakehouse.autoloader.batch import versions_of
 from lakehouse.autoloader.files.backlog import FileFilter
 from lakehouse.autoloader.files.discovery import listed_files
-from lakehouse.autoloader.files.journal import utc_now
-from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -190,7 +189,7 @@ class _Look:
 def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], limit: int | None) -> _Look:
     options = replace(CloudFilesOptions.parse(copy.told), schema_evolution_mode="failOnNewColumns")
     stream = CopyStream(options, None, endpoint=lake.endpoint)
-    files = _versions(copy.source.bucket, chosen)
+    files = versions_of(copy.source.bucket, chosen)
     seen = _Look()
     # one by one where a few rows are enough; together they are fetched ahead
     for some in [[one] for one in files] if limit is not None else [files]:
@@ -253,16 +252,8 @@ def _choose(lake: Lake, copy: Copy, copied: CopiedFiles) -> tuple[list[ObjectInf
     return chosen, len(found) - len(chosen), missing
 
 
-def _versions(bucket: str, chosen: Sequence[ObjectInfo]) -> list[FileVersion]:
-    now = utc_now()
-    return [
-        FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
-        for seq, one in enumerate(chosen, 1)
-    ]
-
-
 def _infer(lake: Lake, copy: Copy, options: CloudFilesOptions, chosen: list[ObjectInfo]) -> SchemaVersion:
-    newest = nlargest(options.sample_files, _versions(copy.source.bucket, chosen), key=lambda one: one.last_modified)
+    newest = nlargest(options.sample_files, versions_of(copy.source.bucket, chosen), key=lambda one: one.last_modified)
     version = infer_version(options, copy.source.root, fetcher_of(copy.source.bucket, lambda: lake.endpoint), newest)
     if not version.data.fields:
         raise CopyFailed(
