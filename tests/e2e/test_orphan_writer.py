@@ -209,11 +209,11 @@ def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, 
         assert committed(orphans, tables) == (set() if ended else tables)
 
 
-@pytest.mark.soak("many rounds, ingest and stream, with another home and an engine in process among the writers")
+@pytest.mark.soak("ORPHAN_ROUNDS of them, ingest and stream, another home and an engine in process among the writers")
 @pytest.mark.timeout(3600)
 def test_no_version_is_written_twice_through_many_kills(home, other_home, proxy):
     dice, orphans = random.Random(1), None
-    for number in range(int(os.environ.get("ORPHAN_ROUNDS", "25"))):
+    for number in range(int(os.environ.get("ORPHAN_ROUNDS", "12"))):
         if number % 5 == 0:  # the first commits of a table are a case of their own
             orphans = Orphans(home, other_home, proxy, f"long-{number}")
         first = dice.choice([INGEST, ["stream", TABLE]])
