@@ -62,8 +62,9 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
                 continue
             removed.append(Removed(path, size, partition, len(gone), gone_rows))
             for group in range(parquet.num_row_groups):
-                table = parquet.read_row_group(group, use_threads=False)
-                files.keep(_like(table.filter(pc.invert(pc.is_in(table[SEQUENCE], wanted))), schema), _at(partition))
+                # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
+                table = _like(parquet.read_row_group(group, use_threads=False), schema)
+                files.keep(table.filter(pc.invert(pc.is_in(table[SEQUENCE], wanted))), _at(partition))
     return removed
 
 
@@ -80,7 +81,7 @@ def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int,
 
 
 def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows in the table's own types; another writer may have used narrower ones."""
+    """The rows in the table's own types; another writer may have used others."""
     try:
         return table.cast(pa.schema([schema.field(name) for name in table.schema.names]))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, KeyError) as error:

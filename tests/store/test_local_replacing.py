@@ -8,6 +8,7 @@ from declared import with_declaration
 from lakehouse import pipeline
 from lakehouse.direct import stream as direct_stream
 from lakehouse.errors import TransientError
+from lakehouse.maintenance.forget import accept_removals
 from lakehouse.streams.run import Run
 
 TABLE = "bronze.places"
@@ -61,9 +62,11 @@ def places(lake, tmp_path, request):
 
 
 def test_a_replay_takes_out_the_rows_of_the_file_and_no_others(places):
-    places.put("a", (1, "x y"), (2, "z/1%"))
+    places.put("a", (1, "x y"), (2, "z/1%"), (9, "x y"))
     places.put("b", (3, "x y"), (4, "ü"))
     places.run()
+    places.lake.delta(TABLE).delete("id = 9")  # in the data file that this writes, texts are views
+    accept_removals(places.lake, TABLE, really=True)
     places.put("a", (5, "x y"), (6, "new"))
     places.replay("a")
     report = places.run()
