@@ -101,7 +101,12 @@ class LakeTable(DeltaTable):
         """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
         if len(args) < 2:  # the second is a file system
             options["filesystem"] = options.get("filesystem") or self.data_files
-        return super().to_pyarrow_dataset(*args, **options)
+        try:
+            return super().to_pyarrow_dataset(*args, **options)
+        except (ValueError, OverflowError):  # bounds of a file are days or times beyond Python's years
+            if args or options.keys() - {"filesystem"}:
+                raise
+            return _rows_of(self, paths_of(self))
 
 
 class TableUnreadable(TerminalError, DeltaError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from lakehouse.autoloader.lineage import FILE, RECORD
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
+from lakehouse.python_values import listed, listed_rows
 from lakehouse.table import SAMPLE_ROWS, At
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class _Comparison:
             wrong_sample += found[2]
             if part == 0:
                 keyless = without.num_rows
-                keyless_sample = without.select(self._told).slice(0, SAMPLE_ROWS).to_pylist()
+                keyless_sample = listed_rows(without.select(self._told).slice(0, SAMPLE_ROWS))
         wrong_sample.sort(key=lambda row: [(row[name] is not None, str(row[name])) for name in self._key])
         return Keys(in_source, rows, wrong, keyless, tuple(wrong_sample[:SAMPLE_ROWS]), tuple(keyless_sample))
 
@@ -170,7 +171,7 @@ class _Comparison:
         for name in keys:  # a row of the table without a key is wrong by itself
             right = pc.and_(right, pc.is_valid(of_keys[name]))
         wrong = of_keys.filter(pc.invert(right))
-        shown = [self._shown(row, keys, sides, places) for row in wrong.slice(0, SAMPLE_ROWS).to_pylist()]
+        shown = [self._shown(row, keys, sides, places) for row in listed_rows(wrong.slice(0, SAMPLE_ROWS))]
         return len(of_keys) - of_keys["sent_max"].null_count, wrong.num_rows, shown
 
     def _shown(self, row: dict[str, Any], keys: list[str], sides: pa.Table, places: pa.Array) -> dict[str, Any]:
@@ -181,7 +182,7 @@ class _Comparison:
         for name in self._order:
             for side, where in (("sent_max", "in_source"), ("kept_max", "in_table")):
                 at = -1 if row[side] is None else pc.index(places, row[side]).as_py()
-                told[f"{name}_{where}"] = None if at < 0 else sides[name][at].as_py()
+                told[f"{name}_{where}"] = None if at < 0 else listed(sides[name].slice(at, 1))[0]
         return told
 
 

@@ -69,10 +69,11 @@ def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> Non
     from collections import Counter
 
     from lakehouse.autoloader.lineage import FILE
+    from lakehouse.python_values import listed_rows
 
     rows = lake.rows_at(lake.settings.quarantine_uri(table))
     kept = rows.to_table().sort_by([("quarantined_at", "descending")]) if rows else None
-    found = kept.slice(0, limit).to_pylist() if kept else []
+    found = listed_rows(kept.slice(0, limit)) if kept else []
     reasons = Counter(kept["reason"].to_pylist()) if kept else Counter()
     columns = [
         "reason",

@@ -10,6 +10,7 @@ import typer
 
 from lakehouse.cli.output import Json, Output, command
 from lakehouse.errors import ConfigurationError
+from lakehouse.python_values import listed
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,7 +56,7 @@ def _show(out: Output, rows: pa.RecordBatchReader, most: int | None) -> None:
     found: list[list[Any]] = []
     more = False
     for batch in rows:
-        columns = [column.to_pylist(maps_as_pydicts="lossy") for column in batch.columns]
+        columns = [listed(column, maps_as_dicts=True) for column in batch.columns]
         found += [list(row) for row in zip(*columns, strict=True)]
         if most is not None and len(found) > most:
             more = True
@@ -156,5 +157,5 @@ def _csv_column(column: pa.Array) -> pa.Array:
     if pa.types.is_large_string(column.type):
         return column.cast(pa.string())
     written = _as_text if pa.types.is_nested(column.type) else lambda value: str(_plain(value))
-    values = column.to_pylist(maps_as_pydicts="lossy")
+    values = listed(column, maps_as_dicts=True)
     return pa.array([None if value is None else written(value) for value in values], pa.string())

@@ -37,6 +37,7 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.engine import explain
 from lakehouse.errors import CopyFailed, LakehouseError
 from lakehouse.lake import Lake
+from lakehouse.python_values import listed_rows
 from lakehouse.storage import ObjectInfo
 from lakehouse.streams.failures import first_lines, said_by_the_source
 from lakehouse.streams.queries import UNKNOWN_FIELD
@@ -198,7 +199,8 @@ def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], lim
         try:
             for batch, misfits in stream.examined(spans, target.columns, receipts):
                 seen.errors += misfits[: _ERRORS - len(seen.errors)]
-                seen.preview += batch.slice(0, min(limit or PREVIEW_ROWS, PREVIEW_ROWS) - len(seen.preview)).to_pylist()
+                some_rows = batch.slice(0, min(limit or PREVIEW_ROWS, PREVIEW_ROWS) - len(seen.preview))
+                seen.preview += listed_rows(some_rows)
         except LakehouseError as error:
             if stream.learner is not None and stream.learner.introduced:
                 seen.grown, seen.new_columns = stream.learner.grown, (error.where, error.what)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.counting.data_files import OnlySpark
+from lakehouse.python_values import listed
 
 BITS = 48
 """Bits of a hash. Among 2 to the 24th keys a few share a hash by chance; the values of such keys are compared."""
@@ -37,7 +38,7 @@ def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
     """The values in a form that Arrow groups by value: nested ones as JSON text."""
     if not pa.types.is_nested(values.type):
         return plain(values)
-    return pa.array([None if one is None else json.dumps(one, default=repr) for one in values.to_pylist()], pa.string())
+    return pa.array([None if one is None else json.dumps(one, default=repr) for one in listed(values)], pa.string())
 
 
 def hashes_of(columns: Sequence[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:

@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from lakehouse.counting.conditions import Condition
 from lakehouse.counting.data_files import DataFiles
+from lakehouse.python_values import listed_rows
 
 _VARIANT = {"value": pa.binary(), "metadata": pa.binary()}
 
@@ -30,13 +31,13 @@ def rows_shown(batch: pa.RecordBatch | pa.Table) -> list[dict[str, Any]]:
     """The rows, each a dictionary by column."""
     return [
         {name: _shown(row[name], type_) for name, type_ in zip(batch.schema.names, batch.schema.types, strict=True)}
-        for row in batch.to_pylist()
+        for row in listed_rows(batch)
     ]
 
 
 def _shown(value: Any, type_: pa.DataType) -> Any:
-    if value is None:
-        return None
+    if value is None or isinstance(value, str):  # a time that Python has not is its text
+        return value
     if pa.types.is_timestamp(type_):
         return value.astimezone().replace(tzinfo=None) if type_.tz is not None else value
     if pa.types.is_struct(type_):

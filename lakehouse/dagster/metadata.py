@@ -20,6 +20,7 @@ from lakehouse.dagster.schema_metadata import of_schema, origins
 from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
 from lakehouse.lake import Lake, TableInfo
+from lakehouse.python_values import listed_rows
 from lakehouse.streams.progress import StreamReport
 from lakehouse.table import Finding, Table
 
@@ -196,7 +197,7 @@ def of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -
         since: By column that came later, in words, since when.
     """
     rows = lake.rows(info.name) if info.rows else None
-    preview = rows.head(_PREVIEW_ROWS).to_pylist() if rows else []
+    preview = listed_rows(rows.head(_PREVIEW_ROWS)) if rows else []
     told = {**meanings(table), **since}
     columns = [
         dg.TableColumn(name, _SQL_TYPES.get(type_, type_), told.get(name)) for name, type_ in info.columns.items()

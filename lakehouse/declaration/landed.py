@@ -14,6 +14,7 @@ from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.declaration.guess import Guess, chosen_names, format_of_marks, guess
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
+from lakehouse.python_values import listed_rows
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.files.segments import FileVersion
@@ -183,7 +184,7 @@ def _first_rows(
     stream = Stream(options, None, endpoint=lake.endpoint)
     left = ROWS
     for batch in stream.rows([span], full_schema(options, version), []):
-        for row in batch.slice(0, left).to_pylist():
+        for row in listed_rows(batch.slice(0, left)):
             row.pop(METADATA, None)
             yield row
         left -= min(left, batch.num_rows)

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lakehouse.python_values import day_text
+
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _ESCAPED = re.compile(r"[\x00-\x1f\x7f\"#%'*/:=?\\{\[\]^]")
 """What Hive, and Spark after it, escapes in the name of a folder."""
@@ -35,7 +37,7 @@ def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Par
     values: list[list[str | None]] = []
     for name in columns:
         encoded = table[name].combine_chunks().dictionary_encode(null_encoding="encode")
-        texts = [spelled(value) for value in encoded.dictionary.to_pylist()]
+        texts = spelled(encoded.dictionary)
         own = list(dict.fromkeys(texts))  # an empty text and NULL make one folder
         place = {text: at for at, text in enumerate(own)}
         same = np.array([place[text] for text in texts], np.int64)
@@ -53,8 +55,14 @@ def partitions_of(table: pa.Table, columns: Sequence[str]) -> Iterator[tuple[Par
         yield Partition(pairs, folder_of(pairs)), rest.take(pa.array(order[low:high]))
 
 
-def spelled(value: Any) -> str | None:
-    """A value as Delta's log has it; None for NULL."""
+def spelled(values: pa.Array | pa.ChunkedArray) -> list[str | None]:
+    """The values as Delta's log has them; None for NULL."""
+    if pa.types.is_date32(values.type):  # not Python's, which have few years
+        return [None if days is None else day_text(days) for days in values.cast(pa.int32()).to_pylist()]
+    return [_spelled(value) for value in values.to_pylist()]
+
+
+def _spelled(value: Any) -> str | None:
     if value is None or value == "":
         return None  # an empty text makes no folder: it is NULL for Spark, too
     if isinstance(value, bool):

@@ -71,13 +71,13 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
 def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int, dict[str, str | None]]]:
     columns, adds = opened.metadata().partition_columns, adds_of(opened)
     bounds = [f"{kind}.{SEQUENCE}" for kind in ("min", "max") if f"{kind}.{SEQUENCE}" in adds.column_names]
-    read = adds.select(["path", "size_bytes", *bounds, *(f"partition.{name}" for name in columns)])
+    folders = [spelled(adds[f"partition.{name}"]) for name in columns]
     low, high = wanted[0].as_py(), wanted[-1].as_py()
-    for add in read.to_pylist():
+    for at, add in enumerate(adds.select(["path", "size_bytes", *bounds]).to_pylist()):
         least, most = add.get(f"min.{SEQUENCE}"), add.get(f"max.{SEQUENCE}")
         if least is not None and most is not None and (most < low or least > high):
             continue
-        yield unquote(add["path"]), add["size_bytes"], {name: spelled(add[f"partition.{name}"]) for name in columns}
+        yield unquote(add["path"]), add["size_bytes"], {name: of[at] for name, of in zip(columns, folders, strict=True)}
 
 
 def _like(table: pa.Table, schema: pa.Schema) -> pa.Table:

@@ -17,6 +17,7 @@ from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.maintenance.optimize import TARGET_BYTES
 from lakehouse.maintenance.positions import StreamPlace, place_of
 from lakehouse.plain_text import counted
+from lakehouse.python_values import listed
 from lakehouse.storage.store import ObjectMissing
 
 FOLDER_BYTES = 1_000_000_000
@@ -132,7 +133,7 @@ def layout(opened: LakeTable, target_bytes: int = TARGET_BYTES) -> Layout:
     adds = adds_of(opened)
     sizes = np.array(adds["size_bytes"].to_pylist() or [0])
     partitions = tuple(opened.metadata().partition_columns)
-    keys = [adds[f"partition.{name}"].to_pylist() for name in partitions]
+    keys = [listed(adds[f"partition.{name}"]) for name in partitions]
     folders = len(set(zip(*keys, strict=True))) if keys else 1
     ranges = {}
     for column in (one.name for one in opened.schema().fields):

@@ -20,6 +20,7 @@ from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.maintenance.positions import alone
+from lakehouse.python_values import listed
 from lakehouse.storage.delta_paths import commit_uri
 
 TARGET_BYTES = 128_000_000
@@ -109,7 +110,7 @@ def optimize(
 def _look(opened: LakeTable, table: str, thresholds: Thresholds) -> Optimized:
     adds = adds_of(opened)
     partitions = opened.metadata().partition_columns
-    keys = [adds[f"partition.{name}"].to_pylist() for name in partitions]
+    keys = [listed(adds[f"partition.{name}"]) for name in partitions]
     sizes: dict[tuple[object, ...], list[int]] = {}
     for number, size in enumerate(adds["size_bytes"].to_pylist()):
         sizes.setdefault(tuple(key[number] for key in keys), []).append(size)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
 from lakehouse.storage import Takeover, hold_lease
 from lakehouse.storage.lease_holder import Holder
@@ -32,6 +33,7 @@ class StreamPlace:
         sources: For each Delta table that it reads, by the table's id, the version whose files it needs: those of that
             version, and of all commits after it.
         offset: What the newest finished batch says of its first source; empty where nothing was asked.
+        damaged: Whether what it says of its sources cannot be read.
     """
 
     table: str
@@ -39,6 +41,7 @@ class StreamPlace:
     finished: int | None
     sources: dict[str, int] = field(default_factory=dict)
     offset: dict[str, Any] = field(default_factory=dict)
+    damaged: bool = False
 
 
 def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
@@ -52,23 +55,35 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
     offsets, commits = (checkpoints.batch_numbers(lake, table, folder) for folder in ("offsets", "commits"))
     planned, finished = (max(some, default=None) for some in (offsets, commits))
     needs: dict[str, int] = {}
-    said: list[dict[str, Any]] = []
+    said: list[dict[str, Any]] | None = []
     if sources and offsets:
         # a planned batch is read again from where the finished batch before it ended
         said = _sources(lake, table, finished if finished in offsets else min(offsets[-2:]))
-        for offset in said:
+        for offset in said or ():
             if "reservoirId" in offset:
                 version = int(offset["reservoirVersion"]) - (0 if offset.get("isStartingVersion") else 1)
                 needs[str(offset["reservoirId"])] = version
-    return StreamPlace(table, planned, finished, needs, said[0] if said else {})
+    return StreamPlace(table, planned, finished, needs, said[0] if said else {}, damaged=said is None)
 
 
 def readers(lake: Lake) -> dict[str, dict[str, int]]:
-    """The streams that read each Delta table, by the table's id; each stream with the version that it still needs."""
+    """The streams that read each Delta table, by the table's id; each stream with the version that it still needs.
+
+    Raises:
+        TerminalError: a stream's checkpoint is damaged, so that what it needs is not known.
+    """
     names = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/")
     found: dict[str, dict[str, int]] = {}
     with ThreadPoolExecutor(_THREADS) as pool:
         for place in pool.map(lambda name: place_of(lake, name), names):
+            if place.damaged:
+                raise TerminalError(
+                    f"the newest batch of the stream into {place.table} cannot be read: which versions of which tables "
+                    "it still needs is not known",
+                    where=f"{lake.settings.checkpoint_uri(place.table)}/offsets/",
+                    state="nothing was changed",
+                    next_command="lakehouse doctor   (of a table that is not declared: lakehouse maintain orphans)",
+                )
             for table_id, version in place.sources.items():
                 found.setdefault(table_id, {})[place.table] = version
     return found
@@ -109,11 +124,14 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
         yield
 
 
-def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]]:
+def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:
+    """What a batch says of its sources; None where that cannot be read."""
     key = checkpoints.object_key(lake, table, f"offsets/{batch}")
     try:
         lines = lake.store.read(lake.settings.bucket, key).decode().splitlines()[2:]
+        said = [json.loads(line) for line in lines if line.strip() not in ("", "-")]
     except ObjectMissing:  # the stream went on meanwhile, and removed its oldest batch
         return []
-    said = [json.loads(line) for line in lines if line.strip() and line.strip() != "-"]
-    return [one for one in said if isinstance(one, dict)]
+    except ValueError:
+        return None
+    return [one for one in said if isinstance(one, dict)] if lines else None

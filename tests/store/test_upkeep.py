@@ -16,7 +16,7 @@ from store.local_world import TABLE, LocalWorld
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.counting.data_files import DataFiles
 from lakehouse.delta_commit import FORGOTTEN
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.maintenance import versions
 from lakehouse.maintenance.optimize import Thresholds
 from lakehouse.maintenance.positions import alone
@@ -177,6 +177,16 @@ def test_a_short_retention_waits_for_every_reader_and_leaves_what_a_run_may_comm
     [done] = vacuum_tables(lake, [TABLE], retention_hours=0, really=True)
     assert (done.old_files, done.unnamed_files, done.files_after) == (2, 1, 1)
     assert values(things) == expected(2)
+
+
+@pytest.mark.parametrize("damaged", [b"", b'v1\n{}\n{"reservoirId": "', b"\xff"])
+def test_a_reader_whose_place_cannot_be_read_stops_the_vacuum(things, damaged):
+    load(things, 0, 1)
+    lake = things.lake
+    stand(things, "silver.things", 0)
+    lake.store.write(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/silver.things/offsets/7", damaged)
+    with pytest.raises(TerminalError, match=r"the stream into silver\.things cannot be read"):
+        vacuum_tables(lake, really=True)
 
 
 def test_a_reader_whose_commits_the_log_has_lost_stops_the_vacuum(things):

@@ -13,6 +13,7 @@ import pyarrow.types as kinds
 from pyspark.sql.pandas.types import to_arrow_schema
 
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
+from lakehouse.python_values import listed
 
 CHUNK_ROWS = 65_536
 CHUNK_BYTES = 16 << 20
@@ -221,10 +222,10 @@ def rows_of_batch(
 
 
 def _lost(array: pa.Array, column: pa.Array | None) -> Iterator[tuple[int, Any]]:
-    values = array.to_pylist()
+    values = listed(array)
     if column is None:
         yield from ((row, value) for row, value in enumerate(values) if value is not None)
         return
-    for row, (value, kept) in enumerate(zip(values, column.to_pylist(), strict=True)):
+    for row, (value, kept) in enumerate(zip(values, listed(column), strict=True)):
         if (part := _unread(value, kept, array.type, column.type)) is not None:
             yield row, part
