@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1000
 """Rows of a result that come at a time: whoever wants few does not wait for many."""
-_NAMED = re.compile(rf'(?<![\w."])"?({"|".join((*LAYERS, "ops"))})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
+_NAMED = re.compile(r'(?<![\w."])"?([A-Za-z_]\w*)"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))')
 _ASKS_FOR_ALL = re.compile(r"\bshow\s+(all\s+)?tables\b|\binformation_schema\b|\bduckdb_(tables|views|columns)\b", re.I)
 _UNKNOWN = re.compile(r"Table with name \"?([^\"\s]+)\"? does not exist")
 _READING = ("SELECT", "EXPLAIN", "MULTI")  # PIVOT is several statements
@@ -123,7 +123,13 @@ def _names(lake: Lake, query: str) -> list[str]:
     """The tables that a query may name: no other is opened, so that its cost does not follow the number of tables."""
     if _ASKS_FOR_ALL.search(query):
         return lake.table_names()
-    return list(dict.fromkeys(f"{one[1].lower()}.{one[2] or one[3]}" for one in _NAMED.finditer(query)))
+    return _named(query, lake)
+
+
+def _named(query: str, lake: Lake) -> list[str]:
+    schemas = {*LAYERS, "ops", *lake.settings.schemas}
+    found = [(one[1].lower(), one[2] or one[3]) for one in _NAMED.finditer(query)]
+    return list(dict.fromkeys(f"{schema}.{name}" for schema, name in found if schema in schemas))
 
 
 def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
@@ -143,17 +149,18 @@ def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
 
 def _add(opened: DuckDBPyConnection, lake: Lake, name: str) -> bool:
     """Makes a table known under its name; False where there is none."""
-    layer, table = name.split(".", 1)
-    found = _rows(lake, name)
+    schema, table = name.split(".", 1)
+    meant = lake.settings.table_name(name)
+    found = _rows(lake, meant)
     if found is None:  # SQL does not tell capitals
         known = {one.lower(): one for one in lake.table_names()}
-        found = _rows(lake, known[name.lower()]) if name.lower() in known else None
+        found = _rows(lake, known[meant.lower()]) if meant.lower() in known else None
     if found is None:
         return False
     alias = f"rows of {name}"
     opened.register(alias, found)
-    opened.execute(f"CREATE SCHEMA IF NOT EXISTS {layer}")
-    opened.execute(f"CREATE VIEW {layer}.{_quoted(table)} AS SELECT * FROM {_quoted(alias)}")
+    opened.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+    opened.execute(f"CREATE VIEW {_quoted(schema)}.{_quoted(table)} AS SELECT * FROM {_quoted(alias)}")
     return True
 
 
@@ -210,7 +217,7 @@ def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> Lakeh
             state=_NOTHING,
             next_command="see that the object store runs: lakehouse up",
         )
-    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, query))
+    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, _named(query, lake)))
 
 
 def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
@@ -229,10 +236,9 @@ def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
     )
 
 
-def _hint(kind: str, query: str) -> str:
+def _hint(kind: str, tables: list[str]) -> str:
     if kind == "PermissionException":
         return "name tables of the lake only: files and addresses are closed to queries"
-    tables = [f"{one[1]}.{one[2] or one[3]}" for one in _NAMED.finditer(query)]
     if kind == "BinderException" and tables:
         return f'lakehouse sql "DESCRIBE {tables[0]}"'
     return "correct the query; its language is DuckDB's SQL"

@@ -24,6 +24,8 @@ def settings(tmp_path):
         ("main.bronze.orders", "bronze.orders"),
         ("MAIN.Bronze.orders", "bronze.orders"),
         ("prod.sales.orders", "silver.orders"),
+        ("Sales.orders", "silver.orders"),
+        ("raw.orders", "raw.orders"),
         ("orders", "orders"),
         ("a.b.c.d", "a.b.c.d"),
     ],
@@ -49,6 +51,13 @@ def test_a_catalog_that_nobody_knows_is_an_error_that_says_how_it_is_told(settin
         with pytest.raises(ConfigurationError) as caught:
             looks(given)
         assert "LAKEHOUSE_CATALOGS" in caught.value.next_command
+
+
+def test_a_schema_that_two_catalogs_make_different_layers_says_nothing_alone(tmp_path):
+    settings = Settings.load(
+        home=tmp_path, catalogs="dev.sales=bronze,prod.sales=silver,dev.raw=bronze,prod.raw=bronze"
+    )
+    assert [settings.table_name(one) for one in ("sales.a", "raw.a")] == ["sales.a", "bronze.a"]
 
 
 @pytest.mark.parametrize("catalogs", ["", "main,", "main.sales", "main.sales=copper", "main=bronze", "a b"])
