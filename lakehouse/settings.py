@@ -178,17 +178,28 @@ class Settings(BaseSettings):
             folders["minio_binary"] = settings.minio_binary
         return settings.model_copy(update={name: path.expanduser().absolute() for name, path in folders.items()})
 
+    @property
+    def schemas(self) -> frozenset[str]:
+        """Schemas that ``catalogs`` makes layers, in small letters; not the layers themselves."""
+        named = (one.lower().partition("=")[0].partition(".")[2] for one in self.catalogs.split(","))
+        return frozenset(named) - {"", *LAYERS}
+
     def table_name(self, given: str) -> str:
-        """``layer.name`` for a name of three parts, ``catalog.schema.table``; others are as they are.
+        """``layer.name`` for ``catalog.schema.table``, and for ``schema.table`` whose schema is always the same layer.
+
+        Others are as they are.
 
         Raises:
             ConfigurationError: the lake has no such catalog, or no layer for its schema.
         """
         catalog, _, rest = given.partition(".")
         schema, dot, name = rest.partition(".")
+        known = dict(one.lower().partition("=")[::2] for one in self.catalogs.split(","))
+        if rest and not dot and catalog.lower() in self.schemas:
+            layers = {meant for one, meant in known.items() if one.endswith(f".{catalog.lower()}")}
+            return f"{layers.pop()}.{rest}" if len(layers) == 1 else given
         if not dot or "." in name:
             return given
-        known = dict(one.lower().partition("=")[::2] for one in self.catalogs.split(","))
         layer = known.get(f"{catalog}.{schema}".lower()) or (schema.lower() if catalog.lower() in known else "")
         if layer in LAYERS:
             return f"{layer}.{name}"

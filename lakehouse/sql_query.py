@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 from deltalake.exceptions import DeltaError
 
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.file_states import as_table, file_states
 from lakehouse.counting.data_files import DataFileMissing
 from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
@@ -19,7 +20,7 @@ from lakehouse.lake import Lake
 from lakehouse.plain_text import printable
 from lakehouse.settings import LAYERS
 from lakehouse.sql_names import in_lake
-from lakehouse.storage.local_paths import is_local
+from lakehouse.storage.local_paths import LOCAL, cloud_of, is_local
 from lakehouse.storage.s3_errors import arrow_says_gone
 from lakehouse.table_names import require_name
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1000
 """Rows of a result that come at a time: whoever wants few does not wait for many."""
-_NAMED = re.compile(rf'(?<![\w."])"?({"|".join((*LAYERS, "ops"))})"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))', re.IGNORECASE)
+_NAMED = re.compile(r'(?<![\w."])"?([A-Za-z_]\w*)"?\s*\.\s*(?:"([^"]+)"|([A-Za-z]\w*))')
 _ASKS_FOR_ALL = re.compile(r"\bshow\s+(all\s+)?tables\b|\binformation_schema\b|\bduckdb_(tables|views|columns)\b", re.I)
 _UNKNOWN = re.compile(r"Table with name \"?([^\"\s]+)\"? does not exist")
 _READING = ("SELECT", "EXPLAIN", "MULTI")  # PIVOT is several statements
 _WHERE, _NOTHING = "lakehouse sql", "nothing was changed"
+_CLOSED_OPTIONS = ("profile", "rolearn", "roleexternalid", "rolesessionname", "stsendpoint", "rowvalidationxsdpath")
+"""Of ``read_files``: they name other keys, an address, or a file of this machine."""
+_READ_IN_PYTHON = "read it in Python: lakehouse.read_files(None, path, format)"
 _CLOSED = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
@@ -73,7 +77,8 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
     with duckdb.connect(":memory:", config={**_CLOSED, "temp_directory": str(lake.settings.home / "sql")}) as opened:
         missing: list[str] = []
         try:
-            query = in_lake(query, lake.settings, _States(opened, lake).named)
+            relations = _Relations(opened, lake)
+            query = in_lake(query, lake.settings, relations.states, relations.files)
             _require_reading(opened, query)
             missing += [name for name in _names(lake, query) if not _add(opened, lake, name)]
             opened.execute("SET TimeZone = 'UTC'")
@@ -93,13 +98,14 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
 
 
 @dataclass
-class _States:
-    """The states of files, as relations of DuckDB."""
+class _Relations:
+    """What functions of a query give, as relations of DuckDB."""
 
     opened: DuckDBPyConnection
     lake: Lake
+    made: int = 0
 
-    def named(self, asked: str) -> str:
+    def states(self, asked: str) -> str:
         """The relation with the states of a table's files, or of those of a checkpoint's address."""
         lake, place, versions = self.lake, asked, {}
         if is_local(asked):
@@ -118,12 +124,50 @@ class _States:
         self.opened.register(name, as_table(file_states(lake.store, place, versions=versions)))
         return _quoted(name)
 
+    def files(self, path: str, given: Mapping[str, str]) -> str:
+        """The relation with the rows of files of the lake's store."""
+        from lakehouse.file_reading import read_files
+
+        own = {name.lower(): value for name, value in given.items() if name.lower() in ("format", "schema", "metadata")}
+        options = {name: value for name, value in given.items() if name.lower() not in own}
+        if "format" not in own:
+            raise _not_read("read_files needs the files' format", path, "add format => 'json'")
+        self._require_open(path, own["format"], options)
+        metadata, schema = own.get("metadata") == "true", own.get("schema")
+        found = read_files(None, path, own["format"], schema=schema, metadata=metadata, lake=self.lake, **options)
+        self.made += 1
+        name = f"files {self.made} of {path}"
+        self.opened.register(name, found)
+        return _quoted(name)
+
+    def _require_open(self, path: str, format_: str, options: Mapping[str, str]) -> None:
+        from lakehouse.autoloader.batch import options_of_a_read
+        from lakehouse.autoloader.options.parse import UNKNOWN, CloudFilesOptions
+
+        bucket, _ = split_uri(path)
+        if bucket == LOCAL or cloud_of(bucket):
+            what = "on this machine" if bucket == LOCAL else "in another cloud"
+            raise _not_read(f"{path} is {what}, and a query reads the lake's store alone", path, _READ_IN_PYTHON)
+        closed = [name for name in options if name.lower().removeprefix("cloudfiles.") in _CLOSED_OPTIONS]
+        if closed:
+            raise _not_read(f"{closed[0]} is closed to queries", path, _READ_IN_PYTHON)
+        notes = CloudFilesOptions.parse(options_of_a_read(path, format_, options)).notes
+        unknown = next((note for note in notes if UNKNOWN in note), None)
+        if unknown:
+            raise _not_read(unknown.rstrip("."), path, "correct the option, or leave it out")
+
 
 def _names(lake: Lake, query: str) -> list[str]:
     """The tables that a query may name: no other is opened, so that its cost does not follow the number of tables."""
     if _ASKS_FOR_ALL.search(query):
         return lake.table_names()
-    return list(dict.fromkeys(f"{one[1].lower()}.{one[2] or one[3]}" for one in _NAMED.finditer(query)))
+    return _named(query, lake)
+
+
+def _named(query: str, lake: Lake) -> list[str]:
+    schemas = {*LAYERS, "ops", *lake.settings.schemas}
+    found = [(one[1].lower(), one[2] or one[3]) for one in _NAMED.finditer(query)]
+    return list(dict.fromkeys(f"{schema}.{name}" for schema, name in found if schema in schemas))
 
 
 def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
@@ -143,17 +187,18 @@ def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
 
 def _add(opened: DuckDBPyConnection, lake: Lake, name: str) -> bool:
     """Makes a table known under its name; False where there is none."""
-    layer, table = name.split(".", 1)
-    found = _rows(lake, name)
+    schema, table = name.split(".", 1)
+    meant = lake.settings.table_name(name)
+    found = _rows(lake, meant)
     if found is None:  # SQL does not tell capitals
         known = {one.lower(): one for one in lake.table_names()}
-        found = _rows(lake, known[name.lower()]) if name.lower() in known else None
+        found = _rows(lake, known[meant.lower()]) if meant.lower() in known else None
     if found is None:
         return False
     alias = f"rows of {name}"
     opened.register(alias, found)
-    opened.execute(f"CREATE SCHEMA IF NOT EXISTS {layer}")
-    opened.execute(f"CREATE VIEW {layer}.{_quoted(table)} AS SELECT * FROM {_quoted(alias)}")
+    opened.execute(f"CREATE SCHEMA IF NOT EXISTS {_quoted(schema)}")
+    opened.execute(f"CREATE VIEW {_quoted(schema)}.{_quoted(table)} AS SELECT * FROM {_quoted(alias)}")
     return True
 
 
@@ -210,7 +255,7 @@ def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> Lakeh
             state=_NOTHING,
             next_command="see that the object store runs: lakehouse up",
         )
-    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, query))
+    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, _named(query, lake)))
 
 
 def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
@@ -229,10 +274,9 @@ def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
     )
 
 
-def _hint(kind: str, query: str) -> str:
+def _hint(kind: str, tables: list[str]) -> str:
     if kind == "PermissionException":
         return "name tables of the lake only: files and addresses are closed to queries"
-    tables = [f"{one[1]}.{one[2] or one[3]}" for one in _NAMED.finditer(query)]
     if kind == "BinderException" and tables:
         return f'lakehouse sql "DESCRIBE {tables[0]}"'
     return "correct the query; its language is DuckDB's SQL"
@@ -243,6 +287,10 @@ def _without_keys(text: str, lake: Lake) -> str:
     for key in filter(None, keys):
         text = text.replace(key.get_secret_value(), "***")
     return text
+
+
+def _not_read(what: str, path: str, cure: str) -> ConfigurationError:
+    return ConfigurationError(what, where=path, state="nothing was read", next_command=cure)
 
 
 def _quoted(name: str) -> str:

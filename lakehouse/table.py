@@ -14,7 +14,15 @@ from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+)
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Length
@@ -140,6 +148,17 @@ class Flow(Declared, ABC):
         super().__init_subclass__(**more)
         if cls.kind:
             _register(FLOWS, cls.kind, cls)
+
+    @field_validator("of", mode="before", check_fields=False)
+    @classmethod
+    def _of_the_lake(cls, given: Any, info: ValidationInfo) -> Any:
+        """Names of elsewhere are those of the lake, where the validation's context is ``Settings``."""
+        if isinstance(given, list | tuple):
+            return [cls._of_the_lake(one, info) for one in given]
+        try:
+            return info.context.table_name(given) if info.context and isinstance(given, str) else given
+        except ConfigurationError as error:
+            raise ValueError(f"{error.what}, where {error.where}: {error.next_command}") from None
 
     @property
     def reads(self) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ _MOST_BYTES = 5 << 20
 
 class _Read(NamedTuple):
     content: bytes
-    lake: str
+    names: tuple[str, str]
     asked: dict[str, str | None]
     catalogue: Catalogue
 
@@ -43,7 +43,7 @@ def read_catalogue(settings: Settings) -> Catalogue:
     content = _content(path)
     kept = _last.setdefault(path, [])
     for read in tuple(kept):
-        same = read.content == content and read.lake == settings.lake_uri
+        same = read.content == content and read.names == (settings.lake_uri, settings.catalogs)
         if same and all(value_of(name, settings) == value for name, value in read.asked.items()):
             return read.catalogue
     made = _read(content, settings)
@@ -65,7 +65,7 @@ def _read(content: bytes, settings: Settings) -> _Read:
     problems = Problems(shown(settings.declaration))
     variables = Variables(settings, problems)
     values = Values(problems, variables)
-    drafts = Drafts(values, problems)
+    drafts = Drafts(values, problems, settings)
     add_tables(read_nodes(_text(content, problems), problems), drafts, values, problems)
     check_sources(drafts, problems)
     check_cycles(drafts, problems)
@@ -73,7 +73,7 @@ def _read(content: bytes, settings: Settings) -> _Read:
     problems.raise_if_any()
     names = frozenset(variables.asked)
     catalogue = Catalogue(tuple(in_order(drafts.tables)), problems.where, names, drafts.alerts)
-    return _Read(content, settings.lake_uri, variables.asked, catalogue)
+    return _Read(content, (settings.lake_uri, settings.catalogs), variables.asked, catalogue)
 
 
 def _content(path: Path) -> bytes:

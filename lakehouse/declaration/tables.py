@@ -12,7 +12,7 @@ from lakehouse.declaration.models import key_names, line_of, note_problems
 from lakehouse.declaration.nodes import Mapped, Node, Scalar
 from lakehouse.declaration.problems import Problems, meant, nearest
 from lakehouse.declaration.values import Lines, Values
-from lakehouse.settings import LAYERS
+from lakehouse.settings import LAYERS, Settings
 from lakehouse.table import CHECKS, FLOWS, Alerting, Check, Declared, Duration, Flow, Names, Retention, Table
 from lakehouse.table_names import TableName
 
@@ -62,8 +62,8 @@ class Drafts:
         alerts: What the file says of alerts.
     """
 
-    def __init__(self, values: Values, problems: Problems) -> None:
-        self._values, self._problems = values, problems
+    def __init__(self, values: Values, problems: Problems, settings: Settings) -> None:
+        self._values, self._problems, self._settings = values, problems, settings
         self.tables: list[Table] = []
         self.lines: dict[str, Lines] = {}
         self.broken: set[str] = set()
@@ -141,7 +141,8 @@ class Drafts:
             self._problems.add(lines[(kind,)], said)
             return None
         try:
-            return FLOWS[kind].model_validate({key: value for key, value in given.items() if value is not None})
+            told = {key: value for key, value in given.items() if value is not None}
+            return FLOWS[kind].model_validate(told, context=self._settings)
         except ValidationError as error:
             note_problems(error, FLOWS[kind], place, lines, (kind,), self._problems)
             return None

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
 from lakehouse.flows.following import refused
+from lakehouse.flows.sql_tables import in_lake
 from lakehouse.flows.sql_text import defines, tables_read, with_tables_named
 from lakehouse.table import At, Flow, Names
 
@@ -72,12 +73,17 @@ class Sql(Computed):
     """A query.
 
     Attributes:
-        query: Spark SQL; it names the tables of ``of`` by their names.
+        query: Spark SQL; it names the tables of ``of``, also as ``LAKEHOUSE_CATALOGS`` has them elsewhere.
     """
 
     kind: ClassVar[str] = "sql"
 
     query: str
+
+    @field_validator("query")
+    @classmethod
+    def _with_names_of_the_lake(cls, query: str, info: ValidationInfo) -> str:
+        return in_lake(query, info.context) if info.context else query
 
     @model_validator(mode="after")
     def _names_its_tables(self) -> Sql:

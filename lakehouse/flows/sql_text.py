@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -66,21 +66,30 @@ def with_tables_named(query: str, names: Mapping[str, str]) -> str:
 
     Args:
         query: SQL.
-        names: ``layer.name`` to its new name.
+        names: A name of two or three parts, such as ``layer.name``, to its new name.
     """
     known = {tuple(one.lower().split(".")): new for one, new in names.items()}
     parts = list(tokens(query))
     said = [number for number, part in enumerate(parts) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
     for place in range(len(said) - 2):
-        layer, dot, name = (parts[said[place + step]] for step in range(3))
-        if (layer.kind, dot.text, name.kind) != (Kind.NAME, ".", Kind.NAME) or (layer.name, name.name) not in known:
-            continue
         if place and parts[said[place - 1]].text == ".":
             continue  # the end of a longer name
-        parts[said[place]] = Token(Kind.NAME, known[layer.name, name.name])
-        for number in range(said[place] + 1, said[place + 2] + 1):
+        name = dotted([parts[number] for number in said[place : place + 5]])
+        found = next((name[:length] for length in (3, 2) if name[:length] in known), None)
+        if found is None:
+            continue
+        parts[said[place]] = Token(Kind.NAME, known[found])
+        for number in range(said[place] + 1, said[place + 2 * len(found) - 2] + 1):
             parts[number] = Token(Kind.SPACE, "")
     return "".join(part.text for part in parts)
+
+
+def dotted(parts: Sequence[Token]) -> tuple[str, ...]:
+    """The names with points between them that stand at the beginning."""
+    length = 0
+    while length < len(parts) and (parts[length].text == "." if length % 2 else parts[length].kind == Kind.NAME):
+        length += 1
+    return tuple(part.name for part in parts[:length:2])
 
 
 def tables_read(query: str) -> set[str]:

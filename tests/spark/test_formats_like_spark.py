@@ -196,19 +196,23 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("options", CASES, ids=str)
-def test_any_csv(lake, spark, options):
-    chance = random.Random(7)
+def lines_of_csv(chance, options, count):
+    """Lines by chance of what means something in CSV; quotes that span lines are closed in their line."""
     sep = options.get("sep", ",")
     weights = {"a": 4, "b": 4, sep: 6, '"': 5, "\\": 1, " ": 1, "\n": 3}
     if options.get("multiLine"):
         weights["\r\n"] = 0
     lines = [
-        "".join(chance.choices(list(weights), list(weights.values()), k=chance.randrange(1, 14))) for _ in range(1500)
+        "".join(chance.choices(list(weights), list(weights.values()), k=chance.randrange(1, 14))) for _ in range(count)
     ]
     if options.get("multiLine"):
         lines = [line if line.count('"') % 2 == 0 and "\\" not in line else "a" for line in lines]
-    data = "\n".join(lines).encode()
+    return lines
+
+
+@pytest.mark.parametrize("options", CASES, ids=str)
+def test_any_csv(lake, spark, options):
+    data = "\n".join(lines_of_csv(random.Random(7), options, 1500)).encode()
     folder = put(lake, "_any", data)
     columns = {"a": "string", "b": "string", "_corrupt_record": "string"}
     schema = t.StructType([t.StructField(name, t.StringType()) for name in columns])

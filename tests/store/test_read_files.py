@@ -60,3 +60,37 @@ def test_what_cannot_be_read_is_an_error_that_says_the_way_out(put, read):
     assert read("parquet", schema="id INT", ignoreCorruptFiles=True).num_rows == 0
     with pytest.raises(ConfigurationError, match="an option of streams"):
         read("json", **{"cloudFiles.schemaLocation": "s3a://a/b/"})
+
+
+def test_a_query_reads_files_as_python_does(lake, put, read, monkeypatch):
+    put("1.json", '{"id": 1, "price": 1.25}\n{"id": "x", "price": 2}\n')
+    folder = f"s3a://{lake.settings.bucket}/read/"
+
+    def asked(*arguments):
+        return lakehouse.sql(f"SELECT * FROM read_files({', '.join((repr(folder), *arguments))})", lake)
+
+    hints = "id INT, price DECIMAL(10,2)"
+    wanted = read("json", schemaHints=hints, metadata=True).to_pylist()
+    assert wanted[0]["price"] == Decimal("1.25") and '"x"' in wanted[1]["_rescued_data"]
+    found = asked("format => 'json'", f"schemahints => '{hints}'", "metadata => true").to_pylist()
+    assert [{**row, "_metadata": 0} for row in found] == [{**row, "_metadata": 0} for row in wanted]
+    assert found[0]["_metadata"]["file_name"] == "1.json"
+    given = asked("format => 'json'", "schema => 'price DOUBLE'")
+    assert given.to_pydict() == {"price": [1.25, 2.0]}
+    for arguments, said in [
+        ((), "needs the files' format"),
+        (("format => 'jsn'",), "jsn"),
+        (("format => 'json'", "multiLin => true"), "multiLin"),
+        (("format => 'json'", "\"cloudFiles.schemaLocation\" => 's3a://a/'"), "an option of streams"),
+        (("format => 'json'", "stsEndpoint => 'http://a'"), "closed to queries"),
+        (("format => 'json'", "schema => 'id NOTYPE'"), "notype"),
+    ]:
+        with pytest.raises(ConfigurationError, match=said):
+            asked(*arguments)
+    monkeypatch.setenv("LAKEHOUSE_PATHS", "dbfs:/=file:///etc/")
+    for path, said in [("none/", "no file to infer"), ("/etc/", "on this machine"), ("dbfs:/", "on this machine")]:
+        place = folder + path if path == "none/" else path
+        with pytest.raises(ConfigurationError, match=said):
+            lakehouse.sql(f"SELECT 1 FROM read_files('{place}', format => 'text')", lake)
+    with pytest.raises(ConfigurationError, match="in another cloud"):
+        lakehouse.sql("SELECT 1 FROM read_files('gs://bucket/a/', format => 'text')", lake)

@@ -44,6 +44,9 @@ def test_an_unknown_catalog_is_an_error_that_says_how_it_is_told(world):
     told = lakehouse_json_here(main, "sql", "SELECT main.bronze.things.a FROM main.bronze.things ORDER BY 1")
     assert [row["a"] for row in told["rows"]] == ["1", "2"]
     assert lakehouse_json_here(main, "files", "--table", "main.bronze.things")["files"]
+    raw = {**main, "LAKEHOUSE_CATALOGS": "main.raw=bronze"}
+    told = lakehouse_json_here(raw, "sql", "SELECT raw.things.a, raw.a AS b FROM raw.things, bronze.things AS raw")
+    assert len(told["rows"]) == 4
     failed = lakehouse_here(main, "files", "--table", "dev.bronze.things")
     assert failed.returncode == 1 and "add dev to LAKEHOUSE_CATALOGS" in failed.stderr
 

@@ -24,6 +24,8 @@ def settings(tmp_path):
         ("main.bronze.orders", "bronze.orders"),
         ("MAIN.Bronze.orders", "bronze.orders"),
         ("prod.sales.orders", "silver.orders"),
+        ("Sales.orders", "silver.orders"),
+        ("raw.orders", "raw.orders"),
         ("orders", "orders"),
         ("a.b.c.d", "a.b.c.d"),
     ],
@@ -51,6 +53,13 @@ def test_a_catalog_that_nobody_knows_is_an_error_that_says_how_it_is_told(settin
         assert "LAKEHOUSE_CATALOGS" in caught.value.next_command
 
 
+def test_a_schema_that_two_catalogs_make_different_layers_says_nothing_alone(tmp_path):
+    settings = Settings.load(
+        home=tmp_path, catalogs="dev.sales=bronze,prod.sales=silver,dev.raw=bronze,prod.raw=bronze"
+    )
+    assert [settings.table_name(one) for one in ("sales.a", "raw.a")] == ["sales.a", "bronze.a"]
+
+
 @pytest.mark.parametrize("catalogs", ["", "main,", "main.sales", "main.sales=copper", "main=bronze", "a b"])
 def test_what_names_no_catalogs_is_refused(tmp_path, catalogs):
     with pytest.raises(ConfigurationError, match="LAKEHOUSE_CATALOGS"):
@@ -72,7 +81,7 @@ def test_what_names_no_catalogs_is_refused(tmp_path, catalogs):
 )
 def test_names_of_tables_are_the_lake_s_and_all_else_stays(settings, query, meant):
     meant = meant or query.replace("FROM main.", "FROM ")
-    assert in_lake(query, settings, lambda asked: pytest.fail(asked)) == meant
+    assert in_lake(query, settings, pytest.fail, pytest.fail) == meant
 
 
 @pytest.mark.parametrize(
@@ -85,7 +94,9 @@ def test_names_of_tables_are_the_lake_s_and_all_else_stays(settings, query, mean
 )
 def test_the_states_of_files_are_a_relation(settings, call, asked):
     found = []
-    query = in_lake(f"SELECT path FROM {call} s WHERE s.rows > 1", settings, lambda said: found.append(said) or '"r"')
+    query = in_lake(
+        f"SELECT path FROM {call} s WHERE s.rows > 1", settings, lambda said: found.append(said) or '"r"', pytest.fail
+    )
     assert (found, query) == ([asked], 'SELECT path FROM "r" s WHERE s.rows > 1')
 
 
@@ -94,8 +105,50 @@ def test_the_states_of_files_are_a_relation(settings, call, asked):
 )
 def test_states_of_something_else_are_refused_with_an_example(settings, call):
     with pytest.raises(ConfigurationError, match="takes a table") as caught:
-        in_lake(f"FROM {call}", settings, str)
+        in_lake(f"FROM {call}", settings, str, str)
     assert "TABLE(bronze.orders)" in caught.value.next_command
+
+
+@pytest.mark.parametrize(
+    ("call", "path", "options"),
+    [
+        ("read_files('s3a://b/it''s/', format => 'json')", "s3a://b/it's/", {"format": "json"}),
+        (
+            "READ_FILES ( path => 's3a://b/' , format := 'csv',header=>TRUE)",
+            "s3a://b/",
+            {"format": "csv", "header": "true"},
+        ),
+        ("read_files('x' /* , 1 */, maxColumns => -1, \"sep\" => ',')", "x", {"maxColumns": "-1", "sep": ","}),
+        ("read_files('x')", "x", {}),
+    ],
+)
+def test_the_rows_of_files_are_a_relation(settings, call, path, options):
+    found = []
+    query = in_lake(f"SELECT r.id FROM {call} r, main.gold.b", settings, str, lambda *said: found.append(said) or '"r"')
+    assert (found, query) == ([(path, options)], 'SELECT r.id FROM "r" r, gold.b')
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "",
+        "format => 'json'",
+        "'x', 'json'",
+        "'x', format => 'json', FORMAT => 'csv'",
+        "'x', format => 'a' || 'b'",
+        "'x', a =>",
+        "'x',",
+        "'x' format => 'json'",
+        "x",
+        "'x', a => NULL",
+        "'x', a => (SELECT 1)",
+    ],
+)
+def test_files_that_are_asked_for_otherwise_are_refused_with_an_example(settings, arguments):
+    for closed in (")", ""):
+        with pytest.raises(ConfigurationError, match="takes a path") as caught:
+            in_lake(f"FROM read_files({arguments}{closed}", settings, str, pytest.fail)
+        assert "format => 'csv'" in caught.value.next_command
 
 
 def test_arguments_of_commands_are_names_of_the_lake(monkeypatch):

@@ -9,7 +9,7 @@ from lakehouse.checks.groups import scale_of
 from lakehouse.flows.query import Python, Sql
 from lakehouse.flows.sql_text import defines, tables_read, tokens, with_tables_named
 
-NAMES = {"silver.orders": "`o`", "bronze.x": "`b`"}
+NAMES = {"silver.orders": "`o`", "bronze.x": "`b`", "main.silver.orders": "`m`"}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,7 @@ NAMES = {"silver.orders": "`o`", "bronze.x": "`b`"}
         ("/* silver.orders */ FROM silver.orders_old", "/* silver.orders */ FROM silver.orders_old"),
         ("FROM my.silver.orders JOIN oldsilver.orders", "FROM my.silver.orders JOIN oldsilver.orders"),
         ("FROM `silver.orders`", "FROM `silver.orders`"),
+        ("SELECT main.silver.orders.id FROM `Main` . silver.orders m", "SELECT `m`.id FROM `m` m"),
     ],
 )
 def test_a_table_is_found_as_a_whole_name_only(query, expected):

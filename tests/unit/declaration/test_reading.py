@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,43 @@ def test_a_table_of_files_may_be_in_any_layer(read) -> None:
 def test_a_session_gap_beside_a_window_makes_sessions(read) -> None:
     flow = read(table(f"{WINDOWS}  window: 5 minutes\n  session_gap: 1 minute"))["silver.a"].flow
     assert flow.session_gap.total_seconds() == 60  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("query", "meant"),
+    [
+        ("SELECT * FROM main.silver.b", "SELECT * FROM silver.b"),
+        ("SELECT Main.`bronze`.src.id FROM main.bronze.src, sales.b", "SELECT bronze.src.id FROM bronze.src, silver.b"),
+        ("SELECT 1 FROM sales.b JOIN prod.sales.b AS o ON extract(DAY FROM o.x.y) IS DISTINCT FROM o.a.z", None),
+        ("SELECT sales.id FROM silver.b AS sales", "SELECT sales.id FROM silver.b AS sales"),
+        ("SELECT 'main.silver.b' FROM delta.`s3a://a/b.c`, v", "SELECT 'main.silver.b' FROM delta.`s3a://a/b.c`, v"),
+        ("SELECT FROM main.silver.b FROM", "SELECT FROM main.silver.b FROM"),
+    ],
+)
+def test_tables_are_named_in_of_and_in_a_query_as_elsewhere(read, monkeypatch, query, meant) -> None:
+    monkeypatch.setenv("LAKEHOUSE_CATALOGS", "main,prod.sales=silver")
+    made = read(
+        f"""
+tables:
+  bronze.src: {FILES}
+  silver.b: {{latest: {{of: main.bronze.src, key: id}}}}
+  gold.c: {{sql: {{of: [sales.b, main.bronze.src], query: {json.dumps(query)}}}}}
+"""
+    )
+    [flow] = [one.flow for one in made if one.name == "gold.c"]
+    meant = meant or query.replace("prod.sales", "silver").replace("FROM sales", "FROM silver")
+    assert (flow.reads, flow.query) == (("silver.b", "bronze.src"), meant)
+
+
+@pytest.mark.parametrize(
+    ("flow", "said"),
+    [
+        ("sql: {of: dev.bronze.src, query: x}", "it has no catalog dev, where LAKEHOUSE_CATALOGS="),
+        ("sql: {of: bronze.src, query: SELECT * FROM dev.raw.t}", "add dev.raw=bronze to LAKEHOUSE_CATALOGS"),
+        ("sql: {of: bronze.src, query: SELECT * FROM raw.t}", "raw.t names no table of the lake"),
+        ("latest: {of: main.raw.t, key: id}", "main.raw.t names no table of the lake: it has no catalog main"),
+    ],
+)
+def test_a_table_of_elsewhere_that_nobody_knows_is_told_with_the_catalogs(read, flow, said) -> None:
+    line, told = only_problem(read, table(flow))
+    assert line == 4 and said in told and "lakehouse,spark_catalog" in told
