@@ -16,9 +16,8 @@ from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.files.backlog import FileFilter
 from lakehouse.autoloader.files.discovery import listed_files
 from lakehouse.autoloader.files.journal import utc_now
-from lakehouse.autoloader.files.plan import Span, plan
+from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.formats.choose import reads_lines
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri, require_there
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
@@ -106,13 +105,7 @@ class Files:
 
     def parts(self) -> list[list[Span]]:
         """Parts of like size."""
-        return plan(
-            self.listed,
-            lines=reads_lines(self.options),
-            min_partitions=self.options.min_partitions,
-            max_partition_bytes=self.options.max_partition_bytes,
-            may_split=self._source.fetcher.is_there,
-        )
+        return self._source.parts(self.listed)
 
     def rows(self, spans: list[Span], schema: StructType) -> Iterator[pa.RecordBatch]:
         """Arrow batches of one part.

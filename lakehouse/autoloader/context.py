@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
@@ -15,10 +15,11 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakehouse.autoloader.files.backlog import Backlog
 from lakehouse.autoloader.files.discovery import discover
 from lakehouse.autoloader.files.journal import Journal, utc_now
+from lakehouse.autoloader.files.plan import Span, plan
 from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.files.told import Folder, discover_told, opened_inbox
-from lakehouse.autoloader.formats.choose import infer
+from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -190,6 +191,16 @@ class Source:
                 listing=first and self.options.list_on_start,
                 refreshed=opened_now,
             )
+
+    def parts(self, files: Sequence[FileVersion]) -> list[list[Span]]:
+        """A batch cut into parts of like size as the options say, see ``plan``."""
+        return plan(
+            files,
+            lines=reads_lines(self.options),
+            min_partitions=self.options.min_partitions,
+            max_partition_bytes=self.options.max_partition_bytes,
+            may_split=self.fetcher.is_there,
+        )
 
     def backlog(self, after: int = 0, stream: str = "") -> Backlog:
         """The stream's choice of the files."""

@@ -16,10 +16,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakehouse.autoloader.context import Source, new_stream_id
 from lakehouse.autoloader.files.backlog import Backlog
 from lakehouse.autoloader.files.journal import Journal, Position, utc_now
-from lakehouse.autoloader.files.plan import Span, plan
+from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.formats.choose import ChosenFormat, reads_lines
+from lakehouse.autoloader.formats.choose import ChosenFormat
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri, split_uri
@@ -144,13 +144,7 @@ class Stream:
         self._journal.verify(_position(end))
         self.resume(start, end)
         assert self._backlog is not None
-        parts = plan(
-            self._backlog.batch(start["seq"], end["seq"]),
-            lines=reads_lines(self._options),
-            min_partitions=self._options.min_partitions,
-            max_partition_bytes=self._options.max_partition_bytes,
-            may_split=self._source.fetcher.is_there,
-        )
+        parts = self._source.parts(self._backlog.batch(start["seq"], end["seq"]))
         name, query = plan_name(parts), end.get("query", "")
         whose = (end["stream"], start["seq"], end["seq"])
         return [Task(spans, *whose, number, name, query) for number, spans in enumerate(parts)]

@@ -14,9 +14,8 @@ import pyarrow.parquet as pq
 from pyspark.sql.datasource import DataSource, DataSourceReader, InputPartition
 from pyspark.sql.types import StructType
 
-from lakehouse.autoloader.files.plan import Span, plan
+from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion, encode, to_files, to_table
-from lakehouse.autoloader.formats.choose import reads_lines
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA
@@ -98,13 +97,7 @@ class CopyStream(Stream):
 
     def cut(self, files: Sequence[FileVersion]) -> list[list[Span]]:
         """Parts of like size."""
-        return plan(
-            files,
-            lines=reads_lines(self._options),
-            min_partitions=self._options.min_partitions,
-            max_partition_bytes=self._options.max_partition_bytes,
-            may_split=self._source.fetcher.is_there,
-        )
+        return self._source.parts(files)
 
     def rows(
         self,

@@ -20,6 +20,7 @@ from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.delta_log import CHECKPOINT_INTERVAL
 from lakehouse.direct.commit import Batch, is_committed
 from lakehouse.direct.delta_source import Offset
+from lakehouse.direct.kept import last_planned
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.storage.delta_paths import deltalake_uri
@@ -67,11 +68,9 @@ class FollowingStream(ABC):
             SourceChanged: rows that were read are not in the source any more.
             TransientError: another writer was faster.
         """
-        state = checkpoints.read_checkpoint(self._lake, self._table)
-        query = self._log.query_id()
-        number = 0 if state is None or state.last_offset is None else state.last_offset
-        start, end = None, None if state is None or state.last_offset is None else self._log.planned(number)
-        if end is not None and state is not None and state.last_commit == number:
+        last = last_planned(self._lake, self._table, self._log)
+        query, number, start, end = last.query, last.number, None, last.end
+        if end is not None and last.finished:
             start, number, end = end, number + 1, None
         elif end is not None:  # a batch that was planned and not finished is done again
             start = self._before(query, number)

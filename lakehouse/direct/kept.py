@@ -1,4 +1,4 @@
-"""What a run that does not end keeps open between two looks for files, so that each look reads only what is new."""
+"""Where a run goes on, and what one that does not end keeps open between two looks, so that each reads only news."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints.agreement import read_checkpoint
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.lake import Lake, LakeTable
@@ -28,6 +29,39 @@ class At:
     query: str
     number: int
     start: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """The last batch that a checkpoint plans.
+
+    Attributes:
+        query: The checkpoint's own id.
+        number: Of the batch; 0 when none is planned.
+        end: The source's offset after it; None when none is planned.
+        finished: Whether the checkpoint says that it is in the table.
+    """
+
+    query: str
+    number: int
+    end: dict[str, Any] | None
+    finished: bool
+
+
+def last_planned(lake: Lake, table: str, log: SparkLog) -> Planned:
+    """Where a stream goes on: behind the last planned batch, or with that batch again where it is not finished.
+
+    Args:
+        lake: Where the checkpoint is.
+        table: The target.
+        log: The checkpoint; it gets an id when it has none.
+    """
+    state = read_checkpoint(lake, table)
+    query = (state.query_id if state else None) or log.query_id()
+    if state is None or state.last_offset is None:
+        return Planned(query, 0, None, False)
+    number = state.last_offset
+    return Planned(query, number, log.planned(number), state.last_commit == number)
 
 
 class Kept:

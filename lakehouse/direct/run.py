@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,8 +13,6 @@ from typing import Any
 from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.told import opened_inbox
-from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.position import settle
 from lakehouse.counting.data_files import OnlySpark
 from lakehouse.direct.following import FollowingStream
 from lakehouse.direct.kept import Kept
@@ -28,7 +25,7 @@ from lakehouse.lake import Lake
 from lakehouse.streams.definition import keep_definition
 from lakehouse.streams.file_logs import CloudFilesLog
 from lakehouse.streams.progress import BatchProgress, StreamReport
-from lakehouse.streams.run import KEPT_BATCHES, Run, report_of
+from lakehouse.streams.run import Run, begun, report_of
 
 _PAUSE_SECONDS = 1.0
 """Pause between two looks for files, in a run that does not end and has no interval."""
@@ -51,18 +48,10 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
         CheckpointMismatch: the table and its checkpoint do not belong together.
         LakehouseError: see ``DirectStream.batches``.
     """
-    run.trigger.require_batches(table)
-    started = time.monotonic()
     alone = opened_pool(lake.endpoint, always=not run.trigger.ends)
-    listening = _bell_of(run, loading)
-    with checkpoints.writer_of(lake, table) as lease, alone as pool, listening as bell, explained(lake, table):
-        found = settle(lake, table)
-        before = None if found is None else found.version()
-        checkpoints.clear_interrupted_start(lake, table)
-        open_still = Kept(lake, table, found)
+    with begun(run, lake, table, explained) as begin, alone as pool, _bell_of(run, loading) as bell:
+        done, open_still = begin.done, Kept(lake, table, begin.opened)
         files = CloudFilesLog(lake, loading.options, open_still.journals)
-        kept = None if run.trigger.ends else KEPT_BATCHES
-        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         run.on_alive()
 
         def told() -> Iterator[tuple[BatchProgress, list[str]]]:
@@ -75,8 +64,8 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
             loading = replace(loading, options=replace(loading.options, list_on_start=False))
 
         wait = partial(bell.wait, run.stop.asked) if bell else run.stop.asked.wait
-        _until_enough(run, told, done, lease.check, wait, _PAUSE_WITH_EVENTS_SECONDS if bell else _PAUSE_SECONDS)
-        return report_of(lake, table, done, before, started)
+        _until_enough(run, told, done, begin.lease.check, wait, _PAUSE_WITH_EVENTS_SECONDS if bell else _PAUSE_SECONDS)
+        return report_of(lake, table, done, begin.before, begin.started)
 
 
 def run_following(
@@ -98,14 +87,8 @@ def run_following(
         ConfigurationError: the checkpoint was begun with another definition.
         LakehouseError: see ``FollowingStream.batches``.
     """
-    run.trigger.require_batches(table)
-    started = time.monotonic()
-    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
-        found = settle(lake, table)
-        before = None if found is None else found.version()
-        checkpoints.clear_interrupted_start(lake, table)
+    with begun(run, lake, table, explained) as begin:
         keep_definition(lake, table, definition)
-        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=None if run.trigger.ends else KEPT_BATCHES)
         run.on_alive()
 
         def told() -> Iterator[tuple[BatchProgress, list[str]]]:
@@ -113,10 +96,10 @@ def run_following(
                 yield batch, []
 
         try:
-            _until_enough(run, told, done, lease.check, run.stop.asked.wait, _PAUSE_SECONDS)
+            _until_enough(run, told, begin.done, begin.lease.check, run.stop.asked.wait, _PAUSE_SECONDS)
         except OnlySpark as reason:
             raise NotDirect(str(reason)) from reason
-        return report_of(lake, table, done, before, started)
+        return report_of(lake, table, begin.done, begin.before, begin.started)
 
 
 def _until_enough(

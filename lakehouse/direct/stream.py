@@ -20,11 +20,10 @@ from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.outcomes.file_states import StreamLog
 from lakehouse.autoloader.source import schema_of, settled
 from lakehouse.autoloader.stream import Stream
-from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.position import position_before
 from lakehouse.direct.commit import Batch, Change, Offset, TableAt, commit, is_committed, remove_unnamed
 from lakehouse.direct.data_files import DataFile, DataFiles
-from lakehouse.direct.kept import At, Kept
+from lakehouse.direct.kept import At, Kept, last_planned
 from lakehouse.direct.part import Part, Target, Written
 from lakehouse.direct.pool import Pool
 from lakehouse.direct.reasons import require_direct
@@ -105,11 +104,9 @@ class DirectStream:
         if (place := self._kept.place) is not None:
             yield from self._from(place, once=once)
             return
-        state = checkpoints.read_checkpoint(self._lake, self._table)
-        query = (state.query_id if state else None) or self._log.query_id()
-        number = 0 if state is None or state.last_offset is None else state.last_offset
-        end = None if state is None or state.last_offset is None else self._log.planned(number)
-        if end is not None and state is not None and state.last_commit == number:
+        last = last_planned(self._lake, self._table, self._log)
+        query, number, end = last.query, last.number, last.end
+        if end is not None and last.finished:
             start, number = end, number + 1
         elif end is not None:  # a batch that was planned and not finished is done again
             done = self._batch(Batch(query, number, self._before(query, number, end), end), {}, planned=True)

@@ -6,6 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -16,7 +17,8 @@ from lakehouse.checkpoints.position import settle
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.engine import note_query, query_name
 from lakehouse.engine.conf import endless_conf
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, LakeTable
+from lakehouse.storage import Lease
 from lakehouse.streams.failures import StreamInterrupted, explained
 from lakehouse.streams.file_logs import BatchFiles, FileLog
 from lakehouse.streams.progress import BatchProgress, OnBatch, StreamReport
@@ -73,6 +75,51 @@ class Run:
     woken: bool = False
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that holds the table's lease, and whose checkpoint and table agree.
+
+    Attributes:
+        lease: Of the table.
+        opened: The table; None before there is one.
+        before: Its version before the run; None before there is a table.
+        started: When the run began, in seconds of the monotonic clock.
+        done: Its batches with the keys of their files. Of a run that does not end it holds the last ones alone.
+    """
+
+    lease: Lease
+    opened: LakeTable | None
+    before: int | None
+    started: float
+    done: deque[tuple[BatchProgress, list[str]]]
+
+
+@contextmanager
+def begun(
+    run: Run, lake: Lake, table: str, explained: Callable[[Lake, str], AbstractContextManager[None]]
+) -> Iterator[Begun]:
+    """Opens a run of any engine.
+
+    Args:
+        run: Trigger, listeners, and the way to stop it.
+        lake: Where the table and its checkpoint are.
+        table: The target.
+        explained: Turns what the engine raises into an error that tells what to do.
+
+    Raises:
+        ConfigurationError: the trigger makes no batches.
+        LeaseHeld: another process writes to the table now.
+        CheckpointMismatch: the table and its checkpoint do not belong together.
+    """
+    run.trigger.require_batches(table)
+    started = time.monotonic()
+    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
+        opened = settle(lake, table)
+        before = None if opened is None else opened.version()
+        checkpoints.clear_interrupted_start(lake, table)
+        yield Begun(lease, opened, before, started, deque(maxlen=None if run.trigger.ends else KEPT_BATCHES))
+
+
 def run_stream(
     run: Run,
     lake: Lake,
@@ -119,16 +166,9 @@ def run_stream(
         SourceChanged: rows of the source were changed.
         StreamInterrupted: a query that does not end by itself was ended, and not by ``run.stop``.
     """
-    run.trigger.require_batches(table)
-    started = time.monotonic()
-    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
-        found = settle(lake, table)
-        before = None if found is None else found.version()
+    with begun(run, lake, table, explained) as begin:
+        before, done = begin.before, begin.done
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
-        checkpoints.clear_interrupted_start(lake, table)
-        # a run that does not end must not grow in memory: it reports each batch when that is committed
-        kept = None if run.trigger.ends else KEPT_BATCHES
-        done: deque[tuple[BatchProgress, list[str]]] = deque(maxlen=kept)
         writer: BatchWriter | Sink | None = None
 
         def start() -> StreamingQuery:
@@ -141,7 +181,7 @@ def run_stream(
 
         def watch(query: StreamingQuery) -> Iterator[Progress]:
             poll = _POLL_SECONDS if run.trigger.ends else _ENDLESS_POLL_SECONDS
-            return batches(query, poll_seconds=poll, stop=run.stop, on_alive=run.on_alive, still_ours=lease.check)
+            return batches(query, poll_seconds=poll, stop=run.stop, on_alive=run.on_alive, still_ours=begin.lease.check)
 
         for query in queries(start, schema_version, watch):
             for progress in query:
@@ -157,7 +197,7 @@ def run_stream(
                 run.on_batch(batch)
         if not run.trigger.ends and not run.stop.asked.is_set():
             raise _interrupted(lake, table)
-        return report_of(lake, table, done, before, started, ignored_files)
+        return report_of(lake, table, done, before, begin.started, ignored_files)
 
 
 def cut_off(

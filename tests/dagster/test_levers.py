@@ -1,5 +1,7 @@
 """Levers from the launchpad: dry until told, and each does what its command does; no session is opened."""
 
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import dagster as dg
@@ -14,10 +16,13 @@ from lakehouse.dagster.names import LEVER_TAG
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Settings
+from lakehouse.table import Catalogue, Retention
 
 
 def levers_of_all():
-    return [*levers_of(read_catalogue(Settings.load())), sample_lever()]
+    first, *others = read_catalogue(Settings.load())
+    kept = replace(first, retention=Retention(column="order_date", keep=timedelta(days=90)))
+    return [*levers_of(Catalogue((kept, *others))), sample_lever()]
 
 
 @pytest.fixture

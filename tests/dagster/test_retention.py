@@ -1,4 +1,4 @@
-"""The asset that removes old rows by a table's declaration."""
+"""The asset and the lever that remove old rows by a table's declaration."""
 
 import json
 
@@ -7,18 +7,31 @@ from dagster_rooms import Room
 from declared import with_declaration
 from store.local_world import TABLE
 
+from lakehouse.checkpoints.agreement import writer_of
 from lakehouse.dagster.upkeep import RETENTION
 
 
-def test_the_nightly_job_removes_old_rows_of_tables_that_say_how_long_they_keep_them(lake, tmp_path, instance):
+def test_the_nightly_job_and_a_lever_remove_old_rows_of_tables_that_say_how_long_they_keep_them(
+    lake, tmp_path, instance
+):
     room = Room(lake, tmp_path, instance)
     flow = {"path": "{landing}/things/", "engine": "local", "hints": {"at": "TIMESTAMP"}}
     table = {"files": flow, "retention": {"column": "at", "keep": "90 days"}}
     room.world.lake = with_declaration(room.world.plain, tmp_path, json.dumps({"tables": {TABLE: table}}))
     room.world.put("a.json", [{"id": 1, "at": "2001-01-01T00:00:00Z"}, {"id": 2, "at": "2999-01-01T00:00:00Z"}])
     room.world.load()
+    asked = room.pull("maintain_retention")
+    assert (asked["rows_expired"], asked["said"]) == (1, "would remove 1 row of 1 table")
+    with writer_of(room.world.lake, TABLE):
+        refused = room.launch("maintain_retention", apply=True, fails=True)
+    assert refused.metadata["state"].value == "these tables were not changed" and TABLE in refused.description
+    assert room.world.rows("id") == [("1",), ("2",)]
     job, key = room.made.resolve_job_def("maintenance"), dg.AssetKey(["maintenance", RETENTION, *TABLE.split(".")])
     done = job.execute_in_process(instance=instance, asset_selection=[key])
     [made] = [one.step_materialization_data.materialization for one in done.get_asset_materialization_events()]
     assert (made.asset_key, made.metadata["rows_expired"].value) == (key, 1)
+    assert room.world.rows("id") == [("2",)] and room.world.failed_checks() == set()
+    room.world.put("b.json", [{"id": 3, "at": "2001-01-01T00:00:00Z"}])
+    room.world.load()
+    assert room.pull("maintain_retention", apply=True, tables=[TABLE])["rows_expired"] == 1
     assert room.world.rows("id") == [("2",)] and room.world.failed_checks() == set()

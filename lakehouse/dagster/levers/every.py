@@ -116,6 +116,13 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
         several=True,
     )
     yield from lever(
+        "maintain retention",
+        "Removes rows that are older than the retention of their table, and records it as forget does.",
+        *(rows.RetentionForm, rows.retention, [table.name for table in catalogue if table.retention]),
+        what="the tables with a retention",
+        several=True,
+    )
+    yield from lever(
         "check --full",
         "Counts all rows for the checks again, and holds what was kept of earlier counts against that.",
         *(checking.CheckForm, checking.check, every),

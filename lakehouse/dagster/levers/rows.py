@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from enum import Enum
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import Field
 
 from lakehouse.autoloader.outcomes.file_states import FileState
 from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled, of_table
-from lakehouse.errors import ConfigurationError
+from lakehouse.dagster.names import key_of
+from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.maintenance.replay import Replay
 from lakehouse.plain_text import counted
+
+if TYPE_CHECKING:
+    from lakehouse.maintenance.retention import Expired
 
 _When = TypeVar("_When", date, datetime)
 
@@ -63,6 +67,10 @@ class ForgetForm(LeverConfig):
         Then.as_settings_say,
         description="tables computed from it: ask (they stop), follow (computed again), keep (as they are)",
     )
+
+
+class RetentionForm(LeverConfig):
+    """Rows that are older than the retention of their table."""
 
 
 def replay(pull: Pull) -> Pulled:
@@ -146,6 +154,37 @@ def forget(pull: Pull) -> Pulled:
     return Pulled(said, done.done, arguments, of_table(pull.table, forgotten_rows=done.rows), rows)
 
 
+def retention(pull: Pull) -> Pulled:
+    """``lakehouse maintain retention``."""
+    from lakehouse.upkeep import remove_old_rows
+
+    found = remove_old_rows(pull.lake, pull.tables, really=pull.really)
+    refused = [one for one in found if one.refused]
+    count = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
+    said = [f"removed {count}" if pull.really else f"would remove {count}"]
+    said += [f"{one.table}: {one.refused}" for one in refused]
+    numbers = {
+        key_of(one.table): {"rows_expired": one.rows, "rows_without_time": one.timeless_rows}
+        for one in found
+        if not one.refused
+    }
+    rows = [
+        {
+            **{"table": one.table, "column": one.column, "before": one.before, "rows": one.rows_before},
+            **{"old": one.rows, "without a time": one.timeless_rows, "version": one.version},
+        }
+        for one in found
+    ]
+    return Pulled(
+        said,
+        any(one.done for one in found),
+        [*pull.tables, *pull.yes],
+        numbers,
+        rows,
+        _left(refused) if pull.really else None,
+    )
+
+
 def _replayed(pull: Pull, done: Replay, arguments: list[str]) -> Pulled:
     what = f"{counted(len(done.files), 'file')} with {counted(done.rows, 'row')}"
     said = [
@@ -193,3 +232,16 @@ def _moment(name: str, text: str | None, kind: type[_When]) -> _When | None:
             state="nothing was changed",
             next_command=f"write it as {example}",
         ) from None
+
+
+def _left(refused: list[Expired]) -> LakehouseError | None:
+    """Why tables keep their old rows; None where none does."""
+    if not refused:
+        return None
+    names = " ".join(one.table for one in refused)
+    return LakehouseError(
+        "; ".join(f"{one.table}: {one.refused}" for one in refused),
+        where=names,
+        state="these tables were not changed",
+        next_command=f"when they can be written: lakehouse maintain retention {names} --yes",
+    )
