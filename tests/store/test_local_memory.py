@@ -5,11 +5,17 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from dataclasses import replace
 
 import obstore
+import pyarrow as pa
 import pytest
+from recording_proxy import RecordingProxy
 from store.local_world import TABLE, LocalWorld
 
+from lakehouse.direct.data_files import DataFiles
 from lakehouse.storage.fast_store import s3_bucket
 
 BOUND_MB = 400
@@ -118,3 +124,26 @@ def test_many_small_files_are_loaded_in_bounded_memory(things):
     assert said["rows"] == 20_000
     assert max([said["here"], *said["readers"]]) < BOUND_MB
     assert things.lake.describe(TABLE).rows == 20_000
+
+
+def test_a_slow_store_is_sent_few_pieces_at_once(things):
+    here, most, lock = [], [0], threading.Lock()
+    proxy = RecordingProxy(int(things.lake.endpoint.url.rsplit(":", 1)[1]), rb"\.parquet")
+
+    def slow(path, port):
+        with lock:
+            here.append(path)
+            most[0] = max(most[0], len(here))
+        time.sleep(0.2)
+        with lock:
+            here.remove(path)
+
+    proxy.on_write = slow
+    endpoint = replace(things.lake.endpoint, url=proxy.url)
+    files = DataFiles(endpoint, f"s3a://{things.bucket}/{things.folder}table")
+    for _ in range(2):
+        files.add(pa.RecordBatch.from_pydict({"bytes": [os.urandom(1 << 20) for _ in range(33)]}))
+    [written] = files.finish()
+    proxy.listener.close()
+    assert written.rows == 66
+    assert 1 < most[0] <= 3, "each piece is 8 MB of memory"
