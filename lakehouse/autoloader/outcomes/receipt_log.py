@@ -82,7 +82,8 @@ def receipts_table(store: ObjectStore, bucket: str, journal_prefix: str, stream:
     log = _Log(store, bucket, journal_prefix, stream)
     own = log.own(0)
     folds = log.folds()
-    if folds and own and min(own) <= folds[-1].last:
+    folded = {end: own.pop(end) for end in list(own) if folds and end <= folds[-1].last}
+    if any(said for _, objects in log.contents(folded) for _, said in objects.values()):
         return None
     tables, upto = [_SCHEMA.empty_table()], 0
     try:
@@ -128,7 +129,7 @@ def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: 
         newest = max(info.last_modified for infos in finished.values() for info in infos)  # the store's own clock
         log.remove_folded({end: infos for end, infos in finished.items() if end <= covered}, newest)
         if len(fresh) >= FOLDED_BATCHES:
-            log.fold(fresh, folds[-1] if folds and folds[-1].size_bytes < _FOLD_BYTES else None)
+            log.fold(fresh, folds[-1] if folds and folds[-1].size_bytes < _FOLD_BYTES else None, newest)
             return len(fresh)
     return 0
 
@@ -186,21 +187,31 @@ class _Log:
                 yield waiting
                 waiting = next(folded, None)
             if waiting is not None and waiting[0] == end:
-                objects = dict(sorted({**waiting[1], **_spoken(objects)}.items()))
+                news = {name: said for name, said in objects.items() if said[1] or name not in waiting[1]}
+                objects = dict(sorted({**waiting[1], **news}.items()))
                 waiting = next(folded, None)
             yield end, objects
         while waiting is not None:
             yield waiting
             waiting = next(folded, None)
 
-    def fold(self, batches: Mapping[int, list[ObjectInfo]], before: _Fold | None) -> None:
+    def fold(self, batches: Mapping[int, list[ObjectInfo]], before: _Fold | None, now: datetime) -> None:
         """Writes a fold of these batches, and of the fold before them; then what is in it goes.
+
+        An object that says nothing stays for a while: its attempt may go on, and say it now.
 
         Raises:
             ObjectMissing: somebody else folds them: of what was there when they were listed a later plan may count.
         """
-        found = self.contents(batches, lambda info: tuple(decoded(self._store.read(self._bucket, info.key))))
-        table = _to_table((end, _of_last_plan(objects)) for end, objects in found)
+        silent = set()
+
+        def read_one(info: ObjectInfo) -> tuple[Receipt, ...]:
+            said = tuple(decoded(self._store.read(self._bucket, info.key)))
+            if not said and (now - info.last_modified).total_seconds() < _LEFT_SECONDS:
+                silent.add(info.key)
+            return said
+
+        table = _to_table((end, _of_last_plan(objects)) for end, objects in self.contents(batches, read_one))
         first, last = min(batches), max(batches)
         if before is not None:
             first = before.first
@@ -208,7 +219,7 @@ class _Log:
         self._write(table, first, last)
         if before is not None:
             self._store.delete(self._bucket, before.key)
-        self.delete(info.key for infos in batches.values() for info in infos)
+        self.delete(info.key for infos in batches.values() for info in infos if info.key not in silent)
 
     def cut(self, fold: _Fold, after_end: int) -> None:
         """Leaves of a fold the batches up to that file."""
@@ -310,10 +321,6 @@ def _receipts(columns: Mapping[str, list[object]]) -> Iterator[Receipt]:
     names = ("seq", "start", "rows", "state", "error", "batch_id", "bad_records")
     for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[one] for one in names), strict=True):
         yield Receipt(seq, start, rows, State(state), error, batch_id, bad_records)
-
-
-def _spoken(objects: Objects) -> Objects:
-    return {name: said for name, said in objects.items() if said[1]}
 
 
 def _of_last_plan(objects: Objects) -> Objects:

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 
+from lakehouse.errors import TransientError
 from lakehouse.storage.store import ObjectExists, ObjectMissing, ObjectStore
 
 
@@ -89,18 +90,36 @@ class TaskReceipts:
     _left: bytes = field(default=b"\n", repr=False)
 
     def begin(self) -> Earlier:
-        """Notes that an attempt has begun; returns what became of the attempt before it."""
-        try:
-            self._e_tag = self.store.write(self.bucket, self._key, b"", if_absent=True)
-        except ObjectExists:
-            found = self.store.read(self.bucket, self._key)
-            if not found:
-                return Earlier(died=True)
-            # what the last attempt has said stays until this attempt has said its own: its batch may be in the table
-            self._left = found.removesuffix(_BEGAN)
-            self._e_tag = self.store.write(self.bucket, self._key, self._left + _BEGAN)
-            return Earlier(died=found.endswith(_BEGAN), receipts=tuple(decoded(found)))
-        return Earlier()
+        """Notes that an attempt has begun; returns what became of the attempt before it.
+
+        Raises:
+            TransientError: others write the same receipts again and again.
+        """
+        for _ in range(_TRIES):
+            with suppress(ObjectExists):
+                self._e_tag = self.store.write(self.bucket, self._key, b"", if_absent=True)
+                return Earlier()
+            with suppress(ObjectExists, ObjectMissing):  # another attempt came to its end meanwhile, or it was folded
+                return self._after_another()
+        raise TransientError(
+            f"others read the files up to number {self.end} at the same time",
+            where=f"s3a://{self.bucket}/{self._key}",
+            state="the batch is not committed",
+            next_command="run the same again",
+        )
+
+    def _after_another(self) -> Earlier:
+        info = self.store.info(self.bucket, self._key)
+        found = self.store.read(self.bucket, self._key)
+        if not found:
+            return Earlier(died=True)
+        # what the last attempt has said stays until this attempt has said its own: its batch may be in the table
+        left = found.removesuffix(_BEGAN)
+        self._e_tag = self.store.write(
+            self.bucket, self._key, left + _BEGAN, if_match=info.e_tag if info else _EMPTY_E_TAG
+        )
+        self._left = left
+        return Earlier(died=found.endswith(_BEGAN), receipts=tuple(decoded(found)))
 
     def give_up(self) -> None:
         """Notes that the task ended with an error, not without a word; a twin that came to its end is left alone."""
@@ -119,6 +138,7 @@ class TaskReceipts:
 
 
 CORRECTIONS = "replaced"
+_TRIES = 20
 _BEGAN = b"\n#"
 """Behind what an earlier attempt has said: another one has begun."""
 _EMPTY_E_TAG = hashlib.md5(b"", usedforsecurity=False).hexdigest()

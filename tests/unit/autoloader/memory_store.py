@@ -46,6 +46,11 @@ class MemoryStore:
         self._step()
         if if_absent and (bucket, key) in self.objects:
             raise ObjectExists("there")
+        if if_match is not None:
+            if (bucket, key) not in self.objects:
+                raise ObjectMissing("there is no such object")
+            if md5(self.objects[bucket, key][0]).hexdigest() != if_match:
+                raise ObjectExists("another version is there")
         self.put(bucket, key, data)
         self._step()  # a crash after the server did it
         return md5(data).hexdigest()

@@ -1,6 +1,7 @@
 """Receipts are the same before, while and after they are folded, wherever that is cut short."""
 
 import random
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 
@@ -209,6 +210,59 @@ def test_what_an_attempt_has_said_stays_when_a_later_one_fails_or_dies():
     assert [one.receipt for one in read(store)] == [said]
     later.finish([said])
     assert task().begin() == Earlier(receipts=(said,))
+
+
+@pytest.mark.parametrize("before", ["an error", "the whole batch"])
+def test_what_one_attempt_says_while_another_begins_stays_when_that_one_fails(before, monkeypatch):
+    store, said = MemoryStore(), Receipt(1, 0, 3, State.INGESTED, batch_id=0)
+    first, other, late = (TaskReceipts(store, *PLACE, "stream", 1, "00000", "p") for _ in range(3))
+    first.begin()
+    first.give_up() if before == "an error" else first.finish([replace(said, rows=2)])
+    plain = store.read
+
+    def comes_to_its_end(bucket, key):
+        found = plain(bucket, key)
+        if late is not None:
+            late.finish([said])
+        return found
+
+    monkeypatch.setattr(store, "read", comes_to_its_end)
+    other.begin()
+    late = None
+    other.give_up()
+    assert [one.receipt for one in read(store)] == [said]
+
+
+def test_a_task_that_says_its_own_while_its_batch_is_folded_keeps_it(monkeypatch):
+    monkeypatch.setattr(receipt_log, "_LEFT_SECONDS", 60.0)
+    for ends in (0, 1, 2):
+        store = MemoryStore()
+        for end in range(1, 6):
+            batch(store, end)
+        before = {one.receipt.seq: one.receipt.rows for one in read(store)}
+        tasks = [TaskReceipts(store, *PLACE, "stream", 3, f"0000{part}", "other") for part in range(2)]
+        for task in tasks:
+            task.begin()
+            store.objects["lake", task._key] = (b"", NOON + timedelta(seconds=next(SECONDS)))
+        said = [
+            [Receipt(3, 0, 1, State.INGESTED), Receipt(1003, 5, 0, State.QUARANTINED)],
+            [Receipt(2003, 0, 7, State.INGESTED)],
+        ]
+        plain, store.write = store.write, None
+
+        def write(*given, plain=plain, ends=ends, tasks=tasks, said=said, store=store, **named):
+            if "folded" in given[1]:  # all was read, and is not yet removed
+                store.write = plain
+                for task, own in list(zip(tasks, said, strict=True))[:ends]:
+                    task.finish(own)
+            return plain(*given, **named)
+
+        store.write = write
+        fold(store, 5)
+        for finished in range(ends, 3):
+            assert {one.receipt.seq: one.receipt.rows for one in read(store)} == before, (ends, finished)
+            if finished < 2:
+                tasks[finished].finish(said[finished])
 
 
 def late_attempt(store, end, ends_with, part="00000", plan="p"):
