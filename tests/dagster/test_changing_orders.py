@@ -55,6 +55,7 @@ def test_one_run_takes_in_the_columns_of_files_20_and_30(load_job, instance, lak
     assert met == {"coupon": "020.json", "device.os": "030.json"}
 
 
+@pytest.mark.soak("a promotion by Dagster's job; test_evolution.py has the command")
 def test_the_maintenance_job_promotes_what_was_approved(load, instance, lake, environment, monkeypatch):
     monkeypatch.setenv("LAKEHOUSE_SCHEMA_EVOLUTION_MODE", "rescue")
     definitions = load()

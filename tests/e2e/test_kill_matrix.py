@@ -56,8 +56,8 @@ OF_A_COPY = {
     "list": rb"PUT /\S+/_copy_into/segments/\d+\.parquet",
     "state": rb"PUT /\S+/_copy_into/state\.json",
 }
-KILLS_OF_A_COPY = [("receipt", True, "client")]  # Spark goes on without the client, and commits
-MORE_OF_A_COPY = [
+KILLS_OF_A_COPY = [
+    ("receipt", True, "client"),  # Spark goes on without the client, and commits
     ("delta", False, "both"),
     ("plan", False, "client"),
     ("data", False, "engine"),
@@ -73,18 +73,12 @@ def copies(home, proxy):
     return KillMatrix(home, "copy", proxy)
 
 
+@pytest.mark.soak(
+    "a kill at each kind of request of a copy; test_copy_into.py has calls that die before and after their commit"
+)
 @pytest.mark.parametrize(("point", "before", "target"), KILLS_OF_A_COPY)
-def test_every_row_of_a_copy_is_there_once_after_a_kill(copies, monkeypatch, point, before, target):
-    kill_a_copy(copies, monkeypatch, point, before, target)
-
-
-@pytest.mark.soak("a kill at each of the other kinds of request")
-@pytest.mark.parametrize(("point", "before", "target"), MORE_OF_A_COPY)
 def test_every_row_of_a_copy_is_there_once_after_a_kill_at_any_request(copies, monkeypatch, point, before, target):
-    kill_a_copy(copies, monkeypatch, point, before, target)
-
-
-def kill_a_copy(matrix, monkeypatch, point, before, target):
+    matrix = copies
     monkeypatch.setattr(kill_matrix, "POINTS", OF_A_COPY)
     arguments = ["copy-into", COPIED, matrix.lake.settings.landing_uri, "--format", "json"]
     matrix.land()

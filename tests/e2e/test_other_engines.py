@@ -18,7 +18,6 @@ HUNGRY = "SELECT size(collect_list(repeat(cast(id AS STRING), 100000000))) FROM 
 pytestmark = pytest.mark.usefixtures("own_engine")
 
 
-@pytest.mark.soak("a server of ours as the endpoint; the cluster's is one of nobody's")
 def test_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
     land(files=2, **MIXED)
     elsewhere = {"home": tmp_path / "elsewhere", "bucket": lake.settings.bucket}
@@ -68,7 +67,7 @@ def test_in_process_on_seaweedfs(seaweedfs):
     assert_every_line_is_in_bronze_once(lake, 3)
 
 
-@pytest.mark.soak("windows, too; in every run they have a cluster's engine and our own")
+@pytest.mark.soak("windows, too; in every run they have a remote engine and our own")
 def test_windows_in_process_on_seaweedfs(seaweedfs):
     lake = ingested_in_process(seaweedfs, BRONZE, SILVER)
     assert_silver_is(lake, [[lines_of(lake, 0, 3)]])
@@ -97,6 +96,7 @@ def cluster(lake, tmp_path):
         yield made
 
 
+@pytest.mark.soak("an endpoint that nobody here started, and two workers; the remote endpoint above has neither")
 def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
     before = cluster.completed_tasks()
     landed = land(files=6, **MIXED)

@@ -4,6 +4,7 @@ import json
 import math
 from collections import Counter
 
+import pytest
 from command import lakehouse, lakehouse_here, lakehouse_json_here
 from reference_silver import reference_silver
 
@@ -46,6 +47,7 @@ def bronze_rows(lake):
     return lake.delta(BRONZE).to_pyarrow_table().to_pylist()
 
 
+@pytest.mark.soak("three runs and their reports; test_other_engines.py has one, test_late.py several of silver alone")
 def test_silver_equals_plain_python_over_several_runs_and_the_last_finds_nothing(lake, land, environment):
     written = [land(files=5, **MIXED)]
     first = lakehouse_json_here(environment, "ingest", BRONZE, SILVER)

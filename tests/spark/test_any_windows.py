@@ -173,6 +173,7 @@ def test_two_tables_of_one_source_count_each_row_in_their_own_windows_and_keep_t
     assert f"lakehouse checkpoint restart {HOURS} --yes" in lost.next_command
 
 
+@pytest.mark.soak("types of aggregates, and another source later; test_late.py has update mode of orders")
 def test_in_update_mode_a_table_has_the_types_of_its_aggregates_and_its_quarantine_those_of_its_source(lake, spark):
     """A table that needs no key; rows set aside have the columns that their source has then."""
     aggregates = {"total": "sum(price)", "sensors": "collect_set(sensor)", "first_at": "min(at)"}

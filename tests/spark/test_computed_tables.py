@@ -215,6 +215,9 @@ def assert_rolled_up(tables, check=("gold.by_city", "gold.by_floor")):
         assert found.numbers["source_rows"] == len(tables.rows("bronze.sales"))
 
 
+@pytest.mark.soak(
+    "groups of odd texts and NULLs by Spark; test_sql_like_spark.py has a rollup, test_local_rollups.py such groups"
+)
 def test_groups_of_text_with_quotes_of_numbers_and_of_nulls_follow_every_change(tables):
     """Two rollups of one table, which has rows that are equal and no key."""
     rows = [sale(city, n % 3 or None, amount) for n, city in enumerate(CITIES) for amount in (0.1, 0.2, -0.3, None)]

@@ -129,6 +129,9 @@ tables:
 """
 
 
+@pytest.mark.soak(
+    "the road changes six times, with commits lost; test_sql_like_spark.py changes the engine of three tables twice"
+)
 def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path):
     files = 0
     turns = ["sink", "spark", "local", "sink", "local", "spark"]

@@ -218,7 +218,6 @@ def test_sessions(lake, spark, bronze):
         late.replay_late(silver_at(spark, sessions), really=True)
 
 
-@pytest.mark.soak("orders in update mode, and a run without news; test_any_windows.py has that mode of another table")
 def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
     update = with_variables(lake, silver_output_mode="update")
     run_over(bronze, spark, update, EARLY)
@@ -277,6 +276,7 @@ def test_another_watermark_on_an_old_checkpoint_is_taken_and_another_window_refu
         restart_table(lake, BRONZE, really=True)
 
 
+@pytest.mark.soak("windows whose source is no table; the replay above has their late rows from one")
 def test_windows_straight_from_the_files_and_their_late_rows_once_bronze_has_them(lake, spark, land):
     direct = with_variables(lake, silver_source="cloudFiles")
     assert run_table(spark, direct, SILVER).batches == ()
