@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import date, datetime, time
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -32,15 +32,18 @@ _LOGICAL: dict[Any, pa.DataType] = {
     ("long", "timestamp-micros"): pa.timestamp("us", "UTC"),
     ("long", "local-timestamp-millis"): pa.timestamp("us"),
     ("long", "local-timestamp-micros"): pa.timestamp("us"),
+    ("int", "time-millis"): pa.time64("us"),
+    ("long", "time-micros"): pa.time64("us"),
     ("string", "uuid"): pa.string(),
 }
-_TIMES = ("time-millis", "time-micros")
 _PYTHON: dict[str, type] = {
     **{"boolean": bool, "int": int, "long": int, "float": float, "double": float, "string": str, "enum": str},
     **{"bytes": bytes, "fixed": bytes, "array": list, "map": dict, "record": dict},
 }
 _PYTHON_LOGICAL: dict[Any, type] = dict.fromkeys(_LOGICAL, datetime) | {
     ("int", "date"): date,
+    ("int", "time-millis"): time,
+    ("long", "time-micros"): time,
     ("string", "uuid"): UUID,
 }
 
@@ -116,10 +119,11 @@ class _Types:
             return Column(pa.map_(pa.string(), inner.type), dict, _values(inner.convert))
         logical = type_.get("logicalType") if isinstance(type_, dict) else None
         if logical == "decimal" and kind in ("bytes", "fixed"):
-            if type_["precision"] > 38:
-                raise _refused(f"the column {where} has decimals of {type_['precision']} digits, over 38")
-            return Column(pa.decimal128(type_["precision"], type_.get("scale", 0)), Decimal)
-        if kind in _FLAT and logical not in _TIMES:  # as in Spark, an unknown logical type says nothing
+            if type_["precision"] > 76:
+                raise _refused(f"the column {where} has decimals of {type_['precision']} digits, over 76")
+            decimal = pa.decimal128 if type_["precision"] <= 38 else pa.decimal256
+            return Column(decimal(type_["precision"], type_.get("scale", 0)), Decimal)
+        if kind in _FLAT:  # as in Spark, an unknown logical type says nothing
             of_python = _PYTHON_LOGICAL.get((kind, logical)) or _PYTHON.get(kind)
             return Column(_LOGICAL.get((kind, logical), _FLAT[kind]), of_python)
         known = self.named.get(kind) if isinstance(kind, str) else None

@@ -182,6 +182,8 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
 def spark_type(type_: pa.DataType, where: str) -> DataType:
     """Spark's type for a type of Arrow; ``where`` names column and file for the error.
 
+    It may be one that no table has, such as TIME: ``evolve.possible`` leaves those out.
+
     Raises:
         ConfigurationError: there is none.
     """
@@ -197,12 +199,15 @@ def spark_type(type_: pa.DataType, where: str) -> DataType:
         return spark.ArrayType(spark_type(type_.value_type, where))
     if type_ in _LARGER:
         return _LARGER[type_]
-    if not kinds.is_time(type_) and not kinds.is_duration(type_) and not kinds.is_decimal256(type_):
-        try:
-            return from_arrow_type(type_)
-        except Exception:  # pyspark's own error says less than ours
-            pass
-    raise ConfigurationError(f"the column {where} has the type {type_}, which is not supported")
+    if kinds.is_time(type_):
+        return spark.TimeType()
+    try:
+        return from_arrow_type(type_)
+    except Exception:  # pyspark's own error says less than ours
+        raise ConfigurationError(
+            f"the column {where} has the type {type_}, which is not supported",
+            next_command="give the other columns with .schema(...): what it lacks is not read",
+        ) from None
 
 
 def _wider(one: DataType, other: DataType, where: str) -> DataType:

@@ -12,13 +12,22 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
-from pyspark.sql.types import ArrayType, DataType, MapType, StructField, StructType
+from pyspark.sql.types import (
+    ArrayType,
+    DataType,
+    DayTimeIntervalType,
+    DecimalType,
+    MapType,
+    StructField,
+    StructType,
+    TimeType,
+)
 
 from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.formats.rows import NOTES, Rows
 from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
 from lakehouse.autoloader.schema.hints import hinted_names, parse_hints
-from lakehouse.autoloader.schema.wider import wider
+from lakehouse.autoloader.schema.wider import MOST_DIGITS, wider
 
 EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
@@ -171,7 +180,8 @@ def possible(found: StructType) -> StructType:
     """Columns that a Delta table can have, at every depth; the rest of what was found is rescued.
 
     Of names that differ only by case the first counts, unless a hint spells another. A name with a blank or any of
-    ``,;{}()=`` needs column mapping, so it is a column only where a hint names it.
+    ``,;{}()=`` needs column mapping, so it is a column only where a hint names it. Delta has no TIME, no intervals and
+    no DECIMAL of more than 38 digits.
     """
     first: dict[str, StructField] = {}
     for one in found.fields:
@@ -192,7 +202,8 @@ def _possible(found: DataType) -> DataType | None:
     if isinstance(found, MapType):
         value = _possible(found.valueType)
         return None if value is None else MapType(found.keyType, value, found.valueContainsNull)
-    return found
+    too_long = isinstance(found, DecimalType) and found.precision > MOST_DIGITS
+    return None if too_long or isinstance(found, TimeType | DayTimeIntervalType) else found
 
 
 def leaves(type_: DataType) -> int:

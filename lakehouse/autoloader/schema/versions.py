@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO
 
-from pyspark.sql.types import StringType, StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
@@ -223,9 +223,12 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
 
     Raises:
         ConfigurationError: the samples' types contradict each other; or they have more columns than
-            ``cloudFiles.maxColumns``, and nothing would rescue the rest.
+            ``cloudFiles.maxColumns``, or of a type that no column has, and nothing would rescue the rest.
     """
-    found = possible(infer(options, _samples(options, fetcher, newest)))
+    inferred = infer(options, _samples(options, fetcher, newest))
+    found = possible(inferred)
+    if options.schema_evolution_mode == "none" and options.rescued_data_column is None:
+        _require_columns(options, inferred, found)
     data = limited(StructType(), found, options.max_columns)
     beyond, reason = leaves(found) - leaves(data), ""
     if beyond:
@@ -249,6 +252,19 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
         values = [partition_values(one.key, root).get(name) for one in newest]
         partitions.add(name, _partition_type([value for value in values if value is not None], options))
     return SchemaVersion(0, data, partitions, reason=reason)
+
+
+def _require_columns(options: CloudFilesOptions, inferred: StructType, found: StructType) -> None:
+    """Raises where a column was left out for its type."""
+    for name, _, type_ in changes(found, inferred):
+        if type_ is not None and not possible(StructType([StructField("column", type_)])).fields:
+            raise ConfigurationError(
+                f"the column {name} ({type_.simpleString().upper()}) can be none of a Delta table, and with "
+                "schemaEvolutionMode none nothing rescues it",
+                where=options.path,
+                state="nothing was read or written",
+                next_command="set rescuedDataColumn, or choose another cloudFiles.schemaEvolutionMode",
+            )
 
 
 def _partition_type(values: list[str], options: CloudFilesOptions) -> str | StringType:

@@ -6,7 +6,8 @@ from pyspark.sql import types as T  # noqa: N812
 
 _WHOLE: list[type[T.DataType]] = [T.ByteType, T.ShortType, T.IntegerType, T.LongType]
 _DIGITS: dict[type[T.DataType], int] = {T.ByteType: 10, T.ShortType: 10, T.IntegerType: 10, T.LongType: 20}
-_MOST_DIGITS = 38
+MOST_DIGITS = 38
+"""Of a DECIMAL."""
 
 
 def wider(known: T.DataType, found: T.DataType) -> T.DataType | None:
@@ -28,7 +29,7 @@ def wider(known: T.DataType, found: T.DataType) -> T.DataType | None:
             return None
         scale = max(one.scale, other.scale)
         digits = max(one.precision - one.scale, other.precision - other.scale) + scale
-        grown = T.DecimalType(digits, scale) if digits <= _MOST_DIGITS else None
+        grown = T.DecimalType(digits, scale) if digits <= MOST_DIGITS else None
         return grown if grown != known else None
     return None
 
