@@ -118,6 +118,7 @@ def detail(table: Named, as_json: bool = Json) -> None:
     """Show how a table lies in its files, who reads it, and whether other folders or another order would help."""
     from dataclasses import asdict
 
+    from lakehouse.errors import TerminalError
     from lakehouse.maintenance.detail import layout, state
     from lakehouse.maintenance.places import table_share
     from lakehouse.maintenance.positions import holder_of, readers
@@ -126,7 +127,11 @@ def detail(table: Named, as_json: bool = Json) -> None:
         lake, opened = _open(out, table)
         found, how, share = state(lake, table), layout(opened), table_share(lake, table)
         assert found is not None and share is not None
-        needs = readers(lake).get(str(opened.metadata().id), {})
+        needs, unknown = dict[str, int](), ""
+        try:
+            needs = readers(lake).get(str(opened.metadata().id), {})
+        except TerminalError as error:  # a damaged checkpoint, perhaps of a stream that reads another table
+            unknown = f"not known: {error.what}"
         holder, protocol = holder_of(lake, table), opened.protocol()
         features = sorted({*(protocol.reader_features or ()), *(protocol.writer_features or ())})
         configuration = dict(opened.metadata().configuration)
@@ -142,9 +147,8 @@ def detail(table: Named, as_json: bool = Json) -> None:
             "older versions": f"{share.old.objects:,} files, {sized(share.old.size_bytes)}",
             "never committed": f"{share.unnamed.objects:,} files, {sized(share.unnamed.size_bytes)}",
             "log": f"{share.log.objects:,} objects, {sized(share.log.size_bytes)}",
-            "read by": ", ".join(
-                f"{name} (has read up to version {version})" for name, version in sorted(needs.items())
-            )
+            "read by": unknown
+            or ", ".join(f"{name} (has read up to version {version})" for name, version in sorted(needs.items()))
             or "no stream",
             "features": ", ".join(features)
             or f"reader {protocol.min_reader_version}, writer {protocol.min_writer_version}",
@@ -155,7 +159,7 @@ def detail(table: Named, as_json: bool = Json) -> None:
         for one in how.advice:
             out.line(f"{'advice':16} {one}")
         parts = {part.what: {"files": part.objects, "size_bytes": part.size_bytes} for part in share.parts}
-        out.result({**asdict(found), "layout": asdict(how), "objects": parts, "readers": needs})
+        out.result({**asdict(found), "layout": asdict(how), "objects": parts, "readers": None if unknown else needs})
         out.result({"features": features, "properties": configuration, "holder": asdict(holder) if holder else None})
 
 

@@ -162,6 +162,8 @@ class CopiedFiles:
             parts[one.receipt.seq].append(one.receipt)
         for file in read_plan(self.lake.store, attempt.uri):
             found = parts[file.seq]
+            if not found:
+                raise self._mismatch(f"how its copy {attempt.number:,} read {file.key} is not told any more")
             worst = next((one for one in found if one.state != State.INGESTED), found[0])
             yield file, replace(worst, rows=sum(one.rows for one in found))
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, Schema, Transaction
 from deltalake.exceptions import DeltaError
 
 from lakehouse.checkpoints import agreement as checkpoints
@@ -22,12 +22,11 @@ from lakehouse.direct.commit import Batch, is_committed
 from lakehouse.direct.delta_source import Offset
 from lakehouse.direct.kept import last_planned
 from lakehouse.errors import TransientError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress
 
 _STATISTICS, _MOST_STATISTICS = "delta.dataSkippingStatsColumns", 32
-HOOKS = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
 
 
 class FollowingStream(ABC):
@@ -120,7 +119,7 @@ class FollowingStream(ABC):
             self._write(opened, brought, properties)
             if opened.version() == before:
                 opened.create_write_transaction(
-                    [], "append", opened.schema(), commit_properties=properties, post_commithook_properties=HOOKS
+                    [], "append", opened.schema(), commit_properties=properties, post_commithook_properties=KEEPS_LOG
                 )
         except (DeltaError, OSError) as error:
             if is_committed(self._opened(), batch):  # the reply was lost, and the commit not

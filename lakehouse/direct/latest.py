@@ -19,10 +19,10 @@ from pyspark.sql.types import StructType
 
 from lakehouse.direct.commit import Batch
 from lakehouse.direct.delta_source import DeltaSource, Offset
-from lakehouse.direct.following import HOOKS, FollowingStream, opened_or_made
+from lakehouse.direct.following import FollowingStream, opened_or_made
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.direct.versions import Believed, Versions
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 
 _KEYS = (
     *(pa.types.is_string, pa.types.is_boolean, pa.types.is_integer, pa.types.is_decimal, pa.types.is_date),
@@ -101,7 +101,7 @@ class LatestStream(FollowingStream):
             source_alias="s",
             target_alias="t",
             commit_properties=properties,
-            post_commithook_properties=HOOKS,
+            post_commithook_properties=KEEPS_LOG,
         )
         merging.when_matched_update_all(self._is_newer()).when_not_matched_insert_all().execute()
 

@@ -26,9 +26,9 @@ from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.hashes import comparable
 from lakehouse.direct.commit import Batch
 from lakehouse.direct.delta_source import Offset, offset_at, require_same_table
-from lakehouse.direct.following import HOOKS, FollowingStream, opened_or_made
+from lakehouse.direct.following import FollowingStream, opened_or_made
 from lakehouse.direct.reasons import NotDirect, require_direct
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 
 _MOST_COMPARED = 500_000
 """Up to so many changed rows are held in memory, to find those that were written again as they were."""
@@ -123,7 +123,7 @@ class RollupStream(FollowingStream):
             mode="overwrite",
             predicate=None if brought.values is None else _is_among(self._part.name, brought.values),
             commit_properties=properties,
-            post_commithook_properties=HOOKS,
+            post_commithook_properties=KEEPS_LOG,
         )
 
     def _computed(self, values: Collection[Any] | None) -> tuple[_Parts, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.lake import Lake
-from lakehouse.maintenance.positions import alone, holders
+from lakehouse.maintenance.positions import alone, holders, remove_leases
 from lakehouse.maintenance.table_files import size_of
 from lakehouse.settings import LAYERS
 from lakehouse.storage.store import ObjectInfo
@@ -85,7 +85,8 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
             landed[path] = _landed(lake, path)
     leases = _leases(lake)
     names = sorted({*leases, *lake.table_names(), *(declared if chosen.checkpoints else ())})
-    if held := holders(lake, names):
+    # of a writer elsewhere only its silence can be seen: who removes something waits for that
+    if held := {name: holder for name, holder in holders(lake, names).items() if holder.lives()}:
         told = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
         raise LeaseHeld(
             f"tables are being written: {told}",
@@ -99,8 +100,8 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
     found += [Doomed(path, len(infos), size_of(infos)) for path, infos in landed.items() if infos]
     if really:
         _remove(lake, own, landed, names)
-        if chosen.checkpoints:  # the leases go last
-            lake.store.delete_prefix(bucket, f"{lake.settings.user}/_checkpoints/")
+        if chosen.checkpoints:
+            remove_leases(lake, _leases(lake))
     return Cleanup(tuple(found), tuple(left), really)
 
 
@@ -146,9 +147,12 @@ def _remove(
         for path, infos in landed.items():
             for info in infos:
                 lake.store.delete(SourcePath.parse(path).bucket, info.key)
-        for folder in own:
-            if folder == "_checkpoints":
-                for name in lake.store.folders(bucket, f"{user}/{folder}/"):
-                    lake.store.delete_prefix(bucket, f"{user}/{folder}/{name}/")
-            else:
+        for folder, objects in own.items():
+            if folder != "_checkpoints":
                 lake.store.delete_prefix(bucket, f"{user}/{folder}/")
+                continue
+            for name in lake.store.folders(bucket, f"{user}/{folder}/"):
+                lake.store.delete_prefix(bucket, f"{user}/{folder}/{name}/")
+            for info in objects:
+                if info.key.count("/") == 2 and not info.key.endswith(_LEASE):
+                    lake.store.delete(bucket, info.key)

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from deltalake import CommitProperties, PostCommitHookProperties
+from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
-from lakehouse.lake import Lake, LakeTable, adds_of
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable, adds_of
 from lakehouse.maintenance.positions import alone
 from lakehouse.python_values import listed
 from lakehouse.storage.delta_paths import commit_uri
@@ -160,8 +160,6 @@ def _no_z_order(
 def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds) -> Optimized:
     before = opened.version()
     rows = dict(zip(*_rows_of(opened), strict=True))
-    # commits that a stream has not read are never removed from the log for this
-    hooks = PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False)
     try:
         if thresholds.z_order:
             said = json.dumps({_Z_ORDER: list(thresholds.z_order)})
@@ -169,10 +167,10 @@ def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds)
                 thresholds.z_order,
                 target_size=thresholds.target_bytes,
                 commit_properties=CommitProperties(custom_metadata={"userMetadata": said}),
-                post_commithook_properties=hooks,
+                post_commithook_properties=KEEPS_LOG,
             )
         else:
-            opened.optimize.compact(target_size=thresholds.target_bytes, post_commithook_properties=hooks)
+            opened.optimize.compact(target_size=thresholds.target_bytes, post_commithook_properties=KEEPS_LOG)
     except CommitFailedError as error:
         raise TransientError(
             f"{found.table} was written meanwhile: {str(error).splitlines()[0][:200]}",

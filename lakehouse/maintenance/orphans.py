@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.journals_in_use import JournalsOfCheckpoints
-from lakehouse.maintenance.positions import holder_of
+from lakehouse.maintenance.positions import alone, remove_leases
 from lakehouse.maintenance.table_files import size_of
 
 _OF_TABLES = ("_checkpoints", "_schemas", "_checks", "_forgotten", "_quarantine")
@@ -59,7 +60,8 @@ def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Or
     """Removes those of that name.
 
     Raises:
-        ConfigurationError: there is none of a name, somebody writes by a checkpoint now, or a journal may be in use.
+        ConfigurationError: there is none of a name, or a journal may be in use.
+        LeaseHeld: somebody writes by a checkpoint now; nothing was removed.
     """
     by_name = {one.name: one for one in found}
     if unknown := [name for name in names if name not in by_name]:
@@ -73,15 +75,17 @@ def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Or
             raise _refused(
                 f"{one.name} may be in use: {one.in_doubt}", "lakehouse maintain orphans   (lists the others)"
             )
-        area, _, table = one.name.partition("/")
-        holder = holder_of(lake, table) if area == "_checkpoints" else None
-        if holder is not None:
-            raise _refused(f"{table} is being written by {holder.described()}", "wait until it ends, or end it")
-    for one in chosen:
-        lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/{one.name}/")
-        if one.name.startswith("_checkpoints/"):
-            for suffix in (".lease", ".service", ".kept.json"):
-                lake.store.delete(lake.settings.bucket, f"{lake.settings.user}/{one.name}{suffix}")
+    bucket, user = lake.settings.bucket, lake.settings.user
+    tables = [one.name.partition("/")[2] for one in chosen if one.name.startswith("_checkpoints/")]
+    with ExitStack() as held:
+        for table in tables:
+            held.enter_context(alone(lake, table))
+        for one in chosen:
+            lake.store.delete_prefix(bucket, f"{user}/{one.name}/")
+        for table in tables:
+            for suffix in (".service", ".kept.json"):
+                lake.store.delete(bucket, f"{user}/_checkpoints/{table}{suffix}")
+    remove_leases(lake, tables)
     return chosen
 
 

@@ -124,6 +124,13 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
         yield
 
 
+def remove_leases(lake: Lake, tables: Iterable[str]) -> None:
+    """Removes the leases that nobody holds. Who takes one at once keeps it, with what he writes."""
+    for table in tables:
+        if holder_of(lake, table) is None:
+            lake.store.delete(lake.settings.bucket, checkpoints.lease_key(lake, table))
+
+
 def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:
     """What a batch says of its sources; None where that cannot be read."""
     key = checkpoints.object_key(lake, table, f"offsets/{batch}")

@@ -25,7 +25,7 @@ from lakehouse.checkpoints.position import position_of
 from lakehouse.checkpoints.standing import objects_of
 from lakehouse.checkpoints.taken_back import last_batch
 from lakehouse.errors import ConfigurationError, TerminalError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
 from lakehouse.maintenance.file_rows import record_folder
@@ -278,7 +278,7 @@ def _take_back(lake: Lake, backup: Backup) -> None:
             empty(lake, uri, "its table went back to a time before it")
             continue
         try:
-            opened.restore(version)
+            opened.restore(version, post_commithook_properties=KEEPS_LOG)
         except DeltaError as error:
             said = str(error).splitlines()[0]
             raise TerminalError(

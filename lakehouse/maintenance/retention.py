@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from deltalake import CommitProperties, PostCommitHookProperties
+from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, TransientError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.file_rows import counted_sequences
 from lakehouse.maintenance.forget import Then, drop_unfinished, on_purpose
 from lakehouse.maintenance.optimize import only_spark
@@ -129,8 +129,7 @@ def _remove(opened: LakeTable, found: Expired, said: str) -> None:
         opened.delete(
             f"\"{name}\" < '{moment}'",
             commit_properties=CommitProperties(custom_metadata={"userMetadata": said}, max_commit_retries=0),
-            # commits that a stream has not read are never removed from the log for this
-            post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
+            post_commithook_properties=KEEPS_LOG,
         )
     except (DeltaError, OSError) as error:
         faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import pyarrow.compute as pc
-from deltalake import CommitProperties, PostCommitHookProperties
+from deltalake import CommitProperties
 from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
@@ -26,7 +26,7 @@ from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import EMPTIED, FORGOTTEN, metadata_of
 from lakehouse.errors import ConfigurationError
-from lakehouse.lake import Lake, LakeTable, adds_of, paths_of
+from lakehouse.lake import KEEPS_LOG, Lake, LakeTable, adds_of, paths_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
 from lakehouse.plain_text import counted
@@ -117,7 +117,7 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
         opened.restore(
             version,
             commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
-            post_commithook_properties=PostCommitHookProperties(create_checkpoint=True, cleanup_expired_logs=False),
+            post_commithook_properties=KEEPS_LOG,
         )
     except (DeltaError, OSError) as error:
         if lake.version(table) != newest:  # the reply was lost, and the commit not

@@ -1,5 +1,6 @@
 """What belongs to nothing is listed and removed by name; a clean-up removes what is one's own, and nothing else."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -7,8 +8,13 @@ from store.local_world import TABLE, LocalWorld
 from store.test_upkeep import expected, keys, load, stand, values
 
 from lakehouse.errors import ConfigurationError, LeaseHeld
+from lakehouse.maintenance import cleanup
 from lakehouse.maintenance.positions import alone, place_of
+from lakehouse.storage.lease_holder import Holder
 from lakehouse.upkeep import clean_up, find_orphans, remove_orphans
+
+GONE = "silver.gone"
+ALL = {"tables": True, "checkpoints": True, "landing": True}
 
 
 @pytest.fixture
@@ -30,7 +36,7 @@ def test_what_is_kept_for_no_table_is_listed_and_removed_by_name(things):
     for wrong in (TABLE, f"_checkpoints/{TABLE}", ""):
         with pytest.raises(ConfigurationError, match="is no orphan"):
             remove_orphans(lake, [names[0], wrong])
-    with alone(lake, "silver.gone"), pytest.raises(ConfigurationError, match="is being written by"):
+    with alone(lake, "silver.gone"), pytest.raises(LeaseHeld, match="is being written by"):
         remove_orphans(lake, names)
     assert before.keys() <= keys(lake).keys()
     remove_orphans(lake, names[:2])
@@ -48,18 +54,47 @@ def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
     before, landed = keys(lake), f"{settings.landing_prefix}things/"
     load(things, 0, 2)
     full = keys(lake)
-    dry = clean_up(lake, tables=True, checkpoints=True, landing=True)
+    dry = clean_up(lake, **ALL)
     assert sum(one.objects for one in dry.folders) == len(full) - len(before) + 2 and not dry.done
     assert keys(lake) == full
     with alone(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things by pid"):
-        clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
+        clean_up(lake, **ALL, really=True)
     clean_up(lake, tables=True, checkpoints=False, landing=False, really=True)
     assert lake.table_names() == [] and place_of(lake, TABLE).finished == 1
     assert len(list(lake.store.list(settings.landing_bucket, landed))) == 2
-    clean_up(lake, tables=True, checkpoints=True, landing=True, really=True)
+    clean_up(lake, **ALL, really=True)
     assert keys(lake) == before == keys(other)
     assert [one.key for one in lake.store.list(settings.landing_bucket, settings.landing_prefix)] == [
         f"{settings.landing_prefix}other/x.json"
     ]
     load(things, 0, 1)
     assert values(things) == expected(1)
+
+
+def test_a_run_that_begins_when_the_leases_are_given_back_keeps_its_place(things, monkeypatch):
+    load(things, 0, 2)
+
+    @contextmanager
+    def and_then_a_run(lake, table):
+        with alone(lake, table):
+            yield
+        monkeypatch.undo()
+        assert things.load_rows() == 6
+
+    monkeypatch.setattr(cleanup, "alone", and_then_a_run)
+    clean_up(things.lake, tables=True, checkpoints=True, landing=False, really=True)
+    assert place_of(things.lake, TABLE).finished == 0
+    assert things.load().batches == ()
+    assert things.failed_checks() == set()
+
+
+def test_a_silent_writer_elsewhere_is_waited_for_and_no_longer_than_its_lease(things):
+    """Of tables that nobody declares: no command takes them over."""
+    load(things, 0, 1)
+    lake, bucket, folder = things.lake, things.lake.settings.bucket, f"{things.lake.settings.user}/_checkpoints"
+    for remove in (lambda: remove_orphans(lake, [f"_checkpoints/{GONE}"]), lambda: clean_up(lake, **ALL, really=True)):
+        stand(things, GONE, 1)
+        silent = Holder("h", GONE, "elsewhere/1/", 7, "1", 0.0, ttl_seconds=0.5)
+        lake.store.write(bucket, f"{folder}/{GONE}.lease", silent.encoded())
+        remove()
+        assert not [key for key in keys(lake) if GONE in key]

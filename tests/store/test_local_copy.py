@@ -11,7 +11,7 @@ from deltalake import write_deltalake
 
 from lakehouse.copy_into import copy as copies
 from lakehouse.copy_into.copy import Copy, copy_into
-from lakehouse.errors import CopyFailed
+from lakehouse.errors import CopyFailed, TerminalError
 
 TABLE = "bronze.copied"
 
@@ -139,6 +139,27 @@ def test_of_two_attempts_at_one_copy_the_table_takes_one(files, monkeypatch):
         done = files.copy()
     assert (done.rows, done.already_loaded) == (1, 1)
     assert files.rows() == [(1,), (2,)]
+
+
+def test_a_copy_whose_receipts_are_gone_before_they_were_taken_in_is_refused(files, monkeypatch):
+    write = copies._write
+
+    def dies_behind(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    files.put("1", [{"a": 1}])
+    with monkeypatch.context() as patch:
+        patch.setattr(copies, "_write", dies_behind)
+        with pytest.raises(KeyboardInterrupt):
+            files.copy()
+    store, bucket = files.lake.store, files.lake.settings.bucket
+    for one in list(store.list(bucket, f"{files.lake.settings.user}/bronze/copied/_copy_into/attempts/")):
+        if one.key.endswith(".jsonl"):
+            store.delete(bucket, one.key)
+    with pytest.raises(TerminalError, match=r"how its copy 1 read \S+/1 is not told any more"):
+        files.copy()
+    assert files.rows() == [(1,)]
 
 
 def test_the_command_needs_no_spark(files, environment):

@@ -354,6 +354,13 @@ def test_the_commands_say_the_same_as_the_library_and_remove_nothing_by_themselv
     }
     for words in (("cleanup",), ("maintain", "orphans", "--yes"), ("detail", "bronze.nothing")):
         assert lakehouse_here(told, *words).returncode == 1
+    offsets = f"{things.lake.settings.user}/_checkpoints/silver.damaged/offsets/0"
+    things.lake.store.write(things.lake.settings.bucket, offsets, b"")
+    assert lakehouse_json_here(told, "detail", TABLE)["readers"] is None
+    assert (
+        "not known: the newest batch of the stream into silver.damaged" in lakehouse_here(told, "detail", TABLE).stdout
+    )
+    things.lake.store.delete(things.lake.settings.bucket, offsets)
     log = f"{things.lake.settings.user}/gold/broken/_delta_log/{0:020}.json"
     things.lake.store.write(things.lake.settings.bucket, log, b"no json")
     done = lakehouse_here(told, "tables")
