@@ -11,8 +11,8 @@ import pyarrow as pa
 
 from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.files import segments
+from lakehouse.autoloader.files.notified import Folder
 from lakehouse.autoloader.files.segments import key_hash, version_hash
-from lakehouse.autoloader.files.told import Folder
 from lakehouse.dagster.arrivals import Seen
 from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.landing import landing_folders

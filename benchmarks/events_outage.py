@@ -22,7 +22,7 @@ from urllib.parse import quote_plus
 from pydantic import SecretStr
 
 from lakehouse.autoloader.context import Source
-from lakehouse.autoloader.files import told
+from lakehouse.autoloader.files import notified
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
@@ -94,7 +94,7 @@ def outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
     target = target_of(setup.store_server(lake.settings).folder)
     if target is not None:
         until(lambda: target.waiting() == 0, lambda: f"{target.waiting():,} events wait", every_seconds=1.0)
-    told.GRACE = told.timedelta(0)
+    notified.GRACE = notified.timedelta(0)
     with closing(open_inbox(InboxAddress.of(lake.settings))) as inbox:
         if place.inbox is not None:
             gathered(inbox)

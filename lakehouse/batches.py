@@ -172,7 +172,7 @@ def _row(batch: BatchProgress, started: datetime, ended: datetime, before: datet
 def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
     uri, options = lake.settings.table_uri(TABLE), lake.endpoint.deltalake_options()
     data = pa.Table.from_pylist(rows, schema=SCHEMA)
-    said = {_WRITE: uuid.uuid4().hex}
+    metadata = {_WRITE: uuid.uuid4().hex}
     for attempt in range(_TRIES):
         try:
             write_deltalake(
@@ -181,10 +181,10 @@ def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
                 partition_by=["day"],
                 mode="append",
                 storage_options=options,
-                commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(said)}),
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(metadata)}),
             )
         except (DeltaError, OSError):  # two runs may make the table at the same moment
-            if _is_written(lake, said):  # the reply was lost, and the commit not
+            if _is_written(lake, metadata):  # the reply was lost, and the commit not
                 return
             if attempt + 1 == _TRIES:
                 raise
@@ -192,9 +192,9 @@ def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
             return
 
 
-def _is_written(lake: Lake, said: dict[str, str]) -> bool:
+def _is_written(lake: Lake, metadata: dict[str, str]) -> bool:
     opened = open_table(lake.settings.table_uri(TABLE), lake.endpoint)
-    return opened is not None and any(metadata_of(entry) == said for entry in opened.history(_COMMITS_READ))
+    return opened is not None and any(metadata_of(entry) == metadata for entry in opened.history(_COMMITS_READ))
 
 
 def _tidy(lake: Lake, now: datetime) -> None:

@@ -61,12 +61,12 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         takes_out: Reads the commit itself: whether it takes rows out. Asked where the entry leaves it open.
     """
     parameters, metrics = entry.get("operationParameters") or {}, entry.get("operationMetrics") or {}
-    said, operation = metadata_of(entry), entry.get("operation") or ""
+    metadata, operation = metadata_of(entry), entry.get("operation") or ""
     query, batch = batch_of(entry)
-    promoted = said.get("promoted")
+    promoted = metadata.get("promoted")
     if "REPLACE" in operation or operation == "RESTORE":
         takes_out = _always  # what was read before is gone, or comes back, even where no file is
-    elif REPLACES in said:
+    elif REPLACES in metadata:
         takes_out = _always
     elif operation in _ADDING and "Append" in (parameters.get("mode"), parameters.get("outputMode")):
         takes_out = _never
@@ -84,8 +84,8 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         promoted=frozenset(one for one in promoted if isinstance(one, str))
         if isinstance(promoted, list)
         else frozenset(),
-        emptied=EMPTIED in said,
-        forgotten=str(said[FORGOTTEN]) if FORGOTTEN in said else None,
+        emptied=EMPTIED in metadata,
+        forgotten=str(metadata[FORGOTTEN]) if FORGOTTEN in metadata else None,
         _takes_out=takes_out,
     )
 
@@ -110,19 +110,19 @@ def _never() -> bool:
 def batch_of(entry: dict[str, Any]) -> tuple[str | None, int | None]:
     """The checkpoint's id and the micro-batch of a commit, by its entry in the table's history; None for any other."""
     # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
-    said = metadata_of(entry)
-    told = said if "epochId" in said else entry.get("operationParameters") or {}
-    query = told.get("queryId")
-    return query if isinstance(query, str) else None, _number(told.get("epochId"))
+    metadata = metadata_of(entry)
+    parameters = metadata if "epochId" in metadata else entry.get("operationParameters") or {}
+    query = parameters.get("queryId")
+    return query if isinstance(query, str) else None, _number(parameters.get("epochId"))
 
 
 def metadata_of(entry: dict[str, Any]) -> dict[str, Any]:
     """A commit's ``userMetadata`` where it is a JSON object, as ours are; empty for what anybody else writes there."""
     try:
-        said = json.loads(entry.get("userMetadata") or "{}")
+        metadata = json.loads(entry.get("userMetadata") or "{}")
     except (ValueError, TypeError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def _number(given: Any) -> int | None:

@@ -48,11 +48,11 @@ def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[
     found = []
     for version in range(last, first - 1, -1):
         try:
-            told = next((one["commitInfo"] for one in _actions(store, uri, version) if "commitInfo" in one), None)
+            info = next((one["commitInfo"] for one in _actions(store, uri, version) if "commitInfo" in one), None)
         except ObjectMissing:
             break
-        if told is not None:
-            found.append({**told, "version": version})
+        if info is not None:
+            found.append({**info, "version": version})
     return found
 
 

@@ -68,8 +68,8 @@ def states(parts: list[Token], settings: Settings, state_of: StatesOf) -> tuple[
     """
     if parts[0].name.lower() != STATES or [one.text for one in parts[1:2]] != ["("]:
         return None
-    said = [one.text.upper() for one in parts[2:4]]
-    if said == ["TABLE", "("]:
+    opening = [one.text.upper() for one in parts[2:4]]
+    if opening == ["TABLE", "("]:
         names = dotted(parts[4:9])
         length = 2 * len(names) - 1
         if names and [one.text for one in parts[4 + length : 6 + length]] == [")", ")"]:

@@ -85,13 +85,13 @@ def rows_of_query(lake: Lake, query: str) -> Iterator[pa.RecordBatchReader]:
             opened.execute("SET lock_configuration = true")
             result = opened.sql(query).to_arrow_reader(BATCH_ROWS)
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            raise _told(error, lake, query, missing) from None
+            raise _error_of(error, lake, query, missing) from None
 
         def batches() -> Iterator[pa.RecordBatch]:
             try:
                 yield from result
             except (duckdb.Error, pa.ArrowException, OSError) as error:
-                raise _told(error, lake, query, missing) from None
+                raise _error_of(error, lake, query, missing) from None
 
         with result:  # what the caller does with the rows fails by itself
             yield pa.RecordBatchReader.from_batches(result.schema, batches())
@@ -228,42 +228,42 @@ def _only_spark(lake: Lake, name: str, why: str) -> TerminalError:
     )
 
 
-def _told(error: Exception, lake: Lake, query: str, missing: list[str]) -> LakehouseError:
+def _error_of(error: Exception, lake: Lake, query: str, missing: list[str]) -> LakehouseError:
     """What DuckDB or Arrow say, as an error of this library."""
-    said = _without_keys(str(error), lake).strip()
+    message = _without_keys(str(error), lake).strip()
     kind = type(error).__name__
-    if unknown := _UNKNOWN.search(said):
+    if unknown := _UNKNOWN.search(message):
         return _no_table(lake, unknown[1], missing)
     if kind == "OutOfMemoryException":
         return TerminalError(
-            said.splitlines()[0],
+            message.splitlines()[0],
             where=_WHERE,
             state=_NOTHING,
             next_command="ask for fewer columns, fewer rows, or sums of them",
         )
     if arrow_says_gone(error):
         return DataFileMissing(
-            f"a data file is gone: {said.splitlines()[0][:300]}",
+            f"a data file is gone: {message.splitlines()[0][:300]}",
             where=lake.settings.lake_uri,
             state=f"{_NOTHING}; rows of the table cannot be read",
             next_command="lakehouse doctor",
         )
-    if "AWS Error" in said or isinstance(error, OSError):
+    if "AWS Error" in message or isinstance(error, OSError):
         return StoreUnavailable(
-            f"a data file cannot be read: {said.splitlines()[0][:300]}",
+            f"a data file cannot be read: {message.splitlines()[0][:300]}",
             where=lake.endpoint.url,
             state=_NOTHING,
             next_command="see that the object store runs: lakehouse up",
         )
-    return ConfigurationError(said, where=_WHERE, state=_NOTHING, next_command=_hint(kind, _named(query, lake)))
+    return ConfigurationError(message, where=_WHERE, state=_NOTHING, next_command=_hint(kind, _named(query, lake)))
 
 
-def _no_table(lake: Lake, said: str, missing: list[str]) -> ConfigurationError:
+def _no_table(lake: Lake, unknown: str, missing: list[str]) -> ConfigurationError:
     from lakehouse.declaration.problems import nearest  # who makes no slip waits for no declaration
 
-    lake.settings.table_name(said)
+    lake.settings.table_name(unknown)
     known = lake.table_names()
-    name = next((one for one in missing if one.lower().endswith(said.split(".")[-1].lower())), said)
+    name = next((one for one in missing if one.lower().endswith(unknown.split(".")[-1].lower())), unknown)
     near = nearest(name, known) or next((one for one in known if one.split(".")[1] == name.split(".")[-1]), None)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     return ConfigurationError(

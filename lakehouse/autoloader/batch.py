@@ -178,12 +178,12 @@ def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> di
         ConfigurationError: an option is of streams.
     """
     own = {name.lower(): name for name in _OF_FILES}
-    told = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}
+    stream_options = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}
     for name, value in options.items():
         lower = name.lower()
         bare = lower.removeprefix("cloudfiles.")
         if bare in own:
-            told[f"cloudFiles.{own[bare]}"] = value
+            stream_options[f"cloudFiles.{own[bare]}"] = value
         elif lower.startswith("cloudfiles.") or lower == "badrecordspath":
             raise ConfigurationError(
                 f"{name} is an option of streams",
@@ -192,5 +192,5 @@ def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> di
                 next_command='leave it out, or use spark.readStream.format("cloudFiles")',
             )
         else:
-            told[name] = value
-    return told
+            stream_options[name] = value
+    return stream_options

@@ -15,10 +15,10 @@ from pyspark.sql.types import StringType, StructField, StructType
 from lakehouse.autoloader.files.backlog import Backlog
 from lakehouse.autoloader.files.discovery import discover
 from lakehouse.autoloader.files.journal import Journal, utc_now
+from lakehouse.autoloader.files.notified import Folder, discover_notified, opened_inbox
 from lakehouse.autoloader.files.plan import Span, plan
 from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.files.told import Folder, discover_told, opened_inbox
 from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.locations import ROOT
@@ -48,8 +48,8 @@ def new_stream_id() -> str:
 
 def shared_stream_id(options: CloudFilesOptions) -> str:
     """The id that older releases gave a stream: checkpoints with the same options may share it."""
-    told = (options.path, options.format, options.schema_location, options.path_glob_filter)
-    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+    identity = (options.path, options.format, options.schema_location, options.path_glob_filter)
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
 
 
 def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
@@ -183,7 +183,7 @@ class Source:
         folder = Folder(self.store, self.path, self.journal, audit)
         first, self._looked = not self._looked, True
         with opened_inbox(self.options.events_inbox) as inbox:
-            discover_told(
+            discover_notified(
                 folder,
                 inbox,
                 now=self.now,
@@ -269,10 +269,10 @@ class Source:
         wider = [f"{name} {old.simpleString()} to {new.simpleString()}" for name, (old, new) in widened.items()]
         kinds = {"new columns": [name for name in names if name not in widened], "wider types": wider}
         what = "; ".join(f"{kind} in the files: {', '.join(some)}" for kind, some in kinds.items() if some)
-        said = f"{what}; first met in {path}, record {record:,}"
+        message = f"{what}; first met in {path}, record {record:,}"
         if self.options.schema_evolution_mode == "failOnNewColumns":
             return UnknownFieldException(
-                f"[UNKNOWN_FIELD_EXCEPTION] {said}",
+                f"[UNKNOWN_FIELD_EXCEPTION] {message}",
                 where=self.options.schema_location or self.options.path,
                 state="the batch was not committed; the schema is as it was",
                 next_command="correct the file, or start anew with cloudFiles.schemaHints that name the columns",
@@ -280,7 +280,7 @@ class Source:
         most = self.options.max_columns
         version = self.schemas.grow(learner.grown, learner.introduced, learner.note, max_columns=most)
         return UnknownFieldException(
-            f"[UNKNOWN_FIELD_EXCEPTION] {said}; they are in version {version.version} of the schema now",
+            f"[UNKNOWN_FIELD_EXCEPTION] {message}; they are in version {version.version} of the schema now",
             where=self.options.schema_location or "",
             state="the batch was not committed; nothing is lost",
             next_command="start the stream again: it goes on with the new columns (write with mergeSchema"

@@ -91,8 +91,8 @@ def schema_of(
 
 def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions:
     """The options, with defaults that depend on whether the schema was inferred or given."""
-    told = (schema[METADATA].metadata or {}) if METADATA in schema.names else {}
-    inferred = INFERRED in told
+    metadata = (schema[METADATA].metadata or {}) if METADATA in schema.names else {}
+    inferred = INFERRED in metadata
     options = replace(options, schema_evolution_mode=_mode(options, inferred))
     if not inferred:
         options = _without_lost_rescue(options, schema)
@@ -102,7 +102,7 @@ def settled(options: CloudFilesOptions, schema: StructType) -> CloudFilesOptions
     if inferred:
         # inferred columns are the files' own: they go by their names, as on Databricks
         reader.pop("enforceschema", None)
-        reader.setdefault("header", str(told.get(HEADER, False)).lower())
+        reader.setdefault("header", str(metadata.get(HEADER, False)).lower())
     elif _rescued(options) not in schema.names and options.rescued_data_column is None:
         reader.setdefault("enforceschema", "true")
     return replace(options, reader=reader)

@@ -55,8 +55,8 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     watermark = None
     if commits:
         with _readable(lake, table, f"commits/{commits[-1]}"):
-            said = _lines(lake, table, f"commits/{commits[-1]}")
-            millis = json.loads(said[1]).get("nextBatchWatermarkMs", 0) if said[0] and len(said) > 1 else 0
+            lines = _lines(lake, table, f"commits/{commits[-1]}")
+            millis = json.loads(lines[1]).get("nextBatchWatermarkMs", 0) if lines[0] and len(lines) > 1 else 0
             watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
     return CheckpointState(query_id, offsets[-1] if offsets else None, commits[-1] if commits else None, watermark)
 
@@ -210,10 +210,10 @@ def _is_made(lake: Lake, table: str, batch: int) -> bool:
 
 def _is_marked(lake: Lake, table: str, mark: str, batch: int) -> bool:
     try:
-        said = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
+        record = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
     except ObjectMissing:
         return False
-    return bool(said["batch"] == batch)
+    return bool(record["batch"] == batch)
 
 
 def _begins_anew(lake: Lake, table: str, batch: int) -> bool:
@@ -238,8 +238,8 @@ def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
     """Remembers that ``table`` keeps what it computed from rows that its source lost in these versions."""
     known = kept_removals(lake, table)
     if set(versions) - set(known):
-        said = json.dumps({"versions": sorted({*known, *versions})}).encode()
-        lake.store.write(lake.settings.bucket, kept_key(lake, table), said)
+        content = json.dumps({"versions": sorted({*known, *versions})}).encode()
+        lake.store.write(lake.settings.bucket, kept_key(lake, table), content)
 
 
 def kept_removals(lake: Lake, table: str) -> list[int]:

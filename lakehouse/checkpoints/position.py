@@ -40,14 +40,14 @@ def position_of(lake: Lake, table: str) -> TablePosition | None:
     if opened is None:
         return None
     for entry in opened.history():
-        said = metadata_of(entry)
-        if PLACE in said:
-            place = said[PLACE]
-            return TablePosition(said["queryId"], said["epochId"], place["start"], place["end"])
-        if EMPTIED in said:  # what was loaded before is not wanted any more
+        metadata = metadata_of(entry)
+        if PLACE in metadata:
+            place = metadata[PLACE]
+            return TablePosition(metadata["queryId"], metadata["epochId"], place["start"], place["end"])
+        if EMPTIED in metadata:  # what was loaded before is not wanted any more
             return None
         operation, mode = entry.get("operation") or "", (entry.get("operationParameters") or {}).get("mode")
-        if operation == "STREAMING UPDATE" or "epochId" in said or operation == "RESTORE" or mode == "Overwrite":
+        if operation == "STREAMING UPDATE" or "epochId" in metadata or operation == "RESTORE" or mode == "Overwrite":
             return None
     return None
 

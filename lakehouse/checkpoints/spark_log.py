@@ -89,8 +89,8 @@ class SparkLog:
         objects of the checkpoint.
         """
         self._lake.store.delete_prefix(self._bucket, self._key(""))
-        for name, said in (marks or {}).items():
-            self._lake.store.write(self._bucket, self._key(name), said)
+        for name, content in (marks or {}).items():
+            self._lake.store.write(self._bucket, self._key(name), content)
         before = offset_lines(start or {**end, "seq": 0})
         if batch:  # Spark looks at the batch before the last, too
             self._lake.store.write(self._bucket, self._key(f"offsets/{batch - 1}"), before)

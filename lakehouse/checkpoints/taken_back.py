@@ -24,15 +24,15 @@ def last_batch(opened: DeltaTable, query_id: str) -> int | None:
         opened: The table.
         query_id: The checkpoint's own id.
     """
-    said = opened.transaction_version(query_id)
-    if said is None:
+    recorded = opened.transaction_version(query_id)
+    if recorded is None:
         return None
     for entry in _entries(opened):
         if entry.get("operation") == _RESTORE:
             return next((batch for query, batch in map(batch_of, content(opened)) if query == query_id), None)
-        if batch_of(entry) == (query_id, said):
+        if batch_of(entry) == (query_id, recorded):
             break
-    return said
+    return recorded
 
 
 def content(opened: DeltaTable) -> Iterator[dict[str, Any]]:
@@ -50,8 +50,8 @@ def content(opened: DeltaTable) -> Iterator[dict[str, Any]]:
         if entry.get("operation") != _RESTORE:
             yield entry
             continue
-        told = entry.get("operationParameters") or {}
-        version, milliseconds = _whole(told.get("version")), _whole(told.get("datetime"))
+        parameters = entry.get("operationParameters") or {}
+        version, milliseconds = _whole(parameters.get("version")), _whole(parameters.get("datetime"))
         if version is None and milliseconds is None:
             return
 

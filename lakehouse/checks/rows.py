@@ -363,10 +363,10 @@ def condition_of(
         holds: Whether each row of a batch fulfils it.
         given: What else of the check decides that.
     """
-    from lakehouse.counting.conditions import Condition, said
+    from lakehouse.counting.conditions import Condition, definition_of
 
     whole = tuple(dict.fromkeys(column[0] for column in columns))
-    return Condition(said(check.kind, schema, whole, columns, *given), whole, holds)
+    return Condition(definition_of(check.kind, schema, whole, columns, *given), whole, holds)
 
 
 def _any(conditions: list[Column]) -> Column:

@@ -72,7 +72,7 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
         folders = _folders(settings, tables)
         found = setup.status(settings, find_store(settings), folders)
         rows = [
-            [f"s3a://{bucket}/{one}", "yes" if any(one.startswith(rule) for rule in found.told[bucket]) else "no"]
+            [f"s3a://{bucket}/{one}", "yes" if any(one.startswith(rule) for rule in found.rules[bucket]) else "no"]
             for bucket, some in folders.items()
             for one in some
         ]

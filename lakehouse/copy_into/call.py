@@ -50,25 +50,25 @@ class Copy:
     options: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
-    def told(self) -> dict[str, str]:
+    def source_options(self) -> dict[str, str]:
         """The options of ``cloudFiles`` that it means.
 
         Raises:
             ConfigurationError: an option is of streams.
         """
-        told = {"path": self.path, "cloudFiles.format": self.format, "ignoreMissingFiles": "true"}
+        source_options = {"path": self.path, "cloudFiles.format": self.format, "ignoreMissingFiles": "true"}
         # as Spark's own readers: JSON has types, text has them when asked
-        told["cloudFiles.inferColumnTypes"] = str(self.format.lower() == "json").lower()
+        source_options["cloudFiles.inferColumnTypes"] = str(self.format.lower() == "json").lower()
         for name, value in self.options.items():
             if _OF_STREAMS.fullmatch(name):
                 raise refused(f"{name} is no option of a copy", "leave it out; a stream has it: cloudFiles")
-            told["cloudFiles.inferColumnTypes" if name.lower() == "inferschema" else name] = value
-        return told
+            source_options["cloudFiles.inferColumnTypes" if name.lower() == "inferschema" else name] = value
+        return source_options
 
     @cached_property
     def source(self) -> SourcePath:
         """The folder."""
-        return SourcePath.parse(self.path, strict=CloudFilesOptions.parse(self.told).use_strict_globber)
+        return SourcePath.parse(self.path, strict=CloudFilesOptions.parse(self.source_options).use_strict_globber)
 
     def check(self) -> None:
         """Refuses what contradicts itself.
@@ -85,7 +85,7 @@ class Copy:
                 f"FILES names {len(self.files):,} files, and {MAX_FILES:,} is the most",
                 "use --pattern, or several calls",
             )
-        for note in CloudFilesOptions.parse(self.told).notes:
+        for note in CloudFilesOptions.parse(self.source_options).notes:
             if UNKNOWN in note:  # a call is of a person, who sees it; a stream's options may be another system's
                 raise refused(note, "correct the name, or leave the option out")
             _log.warning("%s: %s", self.table, note)

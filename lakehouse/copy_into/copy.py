@@ -39,7 +39,7 @@ from lakehouse.errors import CopyFailed, LakehouseError
 from lakehouse.lake import Lake
 from lakehouse.python_values import listed_rows
 from lakehouse.storage import ObjectInfo
-from lakehouse.streams.failures import first_lines, said_by_the_source
+from lakehouse.streams.failures import first_lines, library_error
 from lakehouse.streams.queries import UNKNOWN_FIELD
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ class _Target:
         Raises:
             CopyFailed: the files have no columns.
         """
-        options = CloudFilesOptions.parse(copy.told)
+        options = CloudFilesOptions.parse(copy.source_options)
         opened = lake.delta(copy.table)
         if opened is None:
             version = grown or _infer(lake, copy, options, chosen)
@@ -188,7 +188,7 @@ class _Look:
 
 
 def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], limit: int | None) -> _Look:
-    options = replace(CloudFilesOptions.parse(copy.told), schema_evolution_mode="failOnNewColumns")
+    options = replace(CloudFilesOptions.parse(copy.source_options), schema_evolution_mode="failOnNewColumns")
     stream = CopyStream(options, None, endpoint=lake.endpoint)
     files = versions_of(copy.source.bucket, chosen)
     seen = _Look()
@@ -220,13 +220,13 @@ def _write(spark: SparkSession | None, lake: Lake, copy: Copy, target: _Target, 
     if not FORMATS[copy.format.lower()].grows:  # what is new does not fit then, as what has another type
         mode = "rescue"
     own = {"journalLocation": attempt.uri, "schemaLocation": attempt.uri, "schemaEvolutionMode": mode}
-    told = {**copy.told, **{f"cloudFiles.{name}": value for name, value in own.items()}}
+    options = {**copy.source_options, **{f"cloudFiles.{name}": value for name, value in own.items()}}
     if spark is None:
-        write_here(lake, copy.table, target.columns, CloudFilesOptions.parse(told), attempt)
+        write_here(lake, copy.table, target.columns, CloudFilesOptions.parse(options), attempt)
         return
     spark.dataSource.register(CopyFiles)
     reader = spark.read.format(CopyFiles.name()).schema(target.columns)
-    for name, value in told.items():
+    for name, value in options.items():
         reader = reader.option(name, value) if name != "path" else reader
     writer = reader.load(copy.path).write.format("delta").mode("append")
     for name, value in attempt.delta_options().items():
@@ -243,7 +243,7 @@ def _choose(lake: Lake, copy: Copy, copied: CopiedFiles) -> tuple[list[ObjectInf
         missing = tuple(name for name, one in looked.items() if one is None)
     else:
         listed, missing = listed_files(lake.store, source), ()
-    filter_ = FileFilter(source, CloudFilesOptions.parse(copy.told))
+    filter_ = FileFilter(source, CloudFilesOptions.parse(copy.source_options))
     glob = re.compile(glob_regex(copy.pattern or "*"), re.DOTALL) if copy.pattern is not None else None
     found = [
         one
@@ -290,10 +290,10 @@ def _explained(lake: Lake, copy: Copy) -> Iterator[None]:
     except (LakehouseError, KeyboardInterrupt):
         raise
     except Exception as error:
-        said = said_by_the_source(str(error))
-        if said is not None:
-            what = said.what.removesuffix(" (CopyFailed)")
-            raise CopyFailed(what, where=said.where, state=said.state, next_command=said.next_command) from None
+        ours = library_error(str(error))
+        if ours is not None:
+            what = ours.what.removesuffix(" (CopyFailed)")
+            raise CopyFailed(what, where=ours.where, state=ours.state, next_command=ours.next_command) from None
         reason = explain(lake.settings, error) if lake.settings.spark_remote is None else None
         if reason is not None:
             raise reason from error

@@ -55,8 +55,8 @@ class Attempt:
 
     def delta_options(self) -> dict[str, str]:
         """How its commit says whose it is. Of several attempts at one copy Delta takes one."""
-        said = json.dumps({"copyInto": {"number": self.number, "attempt": self.name}})
-        return {"txnAppId": APP_ID, "txnVersion": str(self.number), "userMetadata": said}
+        metadata = json.dumps({"copyInto": {"number": self.number, "attempt": self.name}})
+        return {"txnAppId": APP_ID, "txnVersion": str(self.number), "userMetadata": metadata}
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class CopiedFiles:
         self.lake.store.write(bucket, f"{prefix}state.json", json.dumps({"settled": committed}).encode())
         # all of them tried to be this copy or an earlier one: none can be committed any more
         self.lake.store.delete_prefix(bucket, f"{prefix}attempts/")
-        said = [CopiedFile(plain_uri(one.bucket, one.key), receipt.rows, receipt.error) for one, receipt in files]
-        return attempt, said
+        copied = [CopiedFile(plain_uri(one.bucket, one.key), receipt.rows, receipt.error) for one, receipt in files]
+        return attempt, copied
 
     def settled(self) -> int:
         """How many copies the journal knows."""
@@ -149,9 +149,9 @@ class CopiedFiles:
         opened = self.lake.delta(self.table)
         for limit in (10, None):  # it is nearly always the last commit
             for entry in opened.history(limit) if opened else ():
-                said = metadata_of(entry).get("copyInto")
-                if isinstance(said, dict) and said.get("number") == number:
-                    return str(said.get("attempt"))
+                copy_into = metadata_of(entry).get("copyInto")
+                if isinstance(copy_into, dict) and copy_into.get("number") == number:
+                    return str(copy_into.get("attempt"))
         return None
 
     def _outcome(self, attempt: Attempt) -> Iterator[tuple[FileVersion, Receipt]]:

@@ -23,8 +23,8 @@ class _Copied(Batch):
 
     attempt: str
 
-    def said(self, removes: bool) -> str:
-        """See ``Batch.said``; as Spark's commit of a copy."""
+    def user_metadata(self, removes: bool) -> str:
+        """See ``Batch.user_metadata``; as Spark's commit of a copy."""
         return json.dumps({"copyInto": {"number": self.number, "attempt": self.attempt}})
 
     def require_held(self, opened: LakeTable, table: TableAt) -> None:

@@ -186,9 +186,9 @@ class CopyStream(Stream):
 
 def misfit(rescued: str) -> tuple[str, str]:
     """Of a rescued record the file, and what is wrong with it."""
-    said: dict[str, Any] = json.loads(rescued)
-    path = str(said.pop(FILE_PATH, ""))
-    if CORRUPT_RECORD in said:
-        return path, f"a record is malformed: {str(said[CORRUPT_RECORD])[:_SHOWN]}"
-    shown = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in said.items())
+    record: dict[str, Any] = json.loads(rescued)
+    path = str(record.pop(FILE_PATH, ""))
+    if CORRUPT_RECORD in record:
+        return path, f"a record is malformed: {str(record[CORRUPT_RECORD])[:_SHOWN]}"
+    shown = ", ".join(f"{name} = {json.dumps(value, ensure_ascii=False)}" for name, value in record.items())
     return path, f"a value does not fit the table: {shown[:_SHOWN]}"

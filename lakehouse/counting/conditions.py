@@ -31,19 +31,19 @@ class Condition:
     """A condition of single rows.
 
     Attributes:
-        says: The condition in full, by which its kept counts are found.
+        definition: The condition in full, by which its kept counts are found.
         columns: The columns of the table that it looks at.
         holds: Whether each row of a batch fulfils it; NULL counts as no.
     """
 
-    says: str
+    definition: str
     columns: tuple[str, ...]
     holds: Callable[[pa.RecordBatch], pa.Array]
 
     @property
     def key(self) -> str:
-        """A short hash of ``says``."""
-        return sha256(self.says.encode()).hexdigest()[:16]
+        """A short hash of ``definition``."""
+        return sha256(self.definition.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Counts:
         return {_ROWS: sum(self.rows.values())} | {key: sum(each.values()) for key, each in self.found.items()}
 
 
-def said(kind: str, schema: pa.Schema, columns: Iterable[str], *given: object) -> str:
+def definition_of(kind: str, schema: pa.Schema, columns: Iterable[str], *given: object) -> str:
     """A condition in full, as JSON: its kind, its columns with their types, and its values."""
     types = {name: str(schema.field(name).type) for name in columns}
     return json.dumps([kind, types, *given], default=str)

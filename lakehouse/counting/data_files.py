@@ -121,11 +121,11 @@ class DataFiles:
         except pa.ArrowException as error:
             raise OnlySpark(f"Arrow cannot read the table: {error}") from error
         except OSError as error:
-            said = str(error).strip().splitlines()[0]
+            first_line = str(error).strip().splitlines()[0]
             if arrow_says_gone(error):
-                raise self._missing(f"a data file is gone: {said}") from None
+                raise self._missing(f"a data file is gone: {first_line}") from None
             raise StoreUnavailable(
-                f"a data file cannot be read: {said}",
+                f"a data file cannot be read: {first_line}",
                 where=self.uri,
                 state="nothing was changed",
                 next_command="see that the object store runs: lakehouse up",

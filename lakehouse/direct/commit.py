@@ -69,11 +69,11 @@ class Batch:
     start: Offset | None
     end: Offset
 
-    def said(self, removes: bool) -> str:
+    def user_metadata(self, removes: bool) -> str:
         """The commit's ``userMetadata``."""
         place = {"start": self.start, "end": self.end}
-        said = {"epochId": self.number, "queryId": self.query_id, PLACE: place}
-        return json.dumps({**said, REPLACES: True} if removes else said)
+        metadata = {"epochId": self.number, "queryId": self.query_id, PLACE: place}
+        return json.dumps({**metadata, REPLACES: True} if removes else metadata)
 
     def require_held(self, opened: LakeTable, table: TableAt) -> None:
         """Makes sure that the table has the rows of the batches before it: see ``require_not_taken_back``."""
@@ -167,7 +167,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
     }
     properties = CommitProperties(
         custom_metadata={
-            "userMetadata": batch.said(bool(removed)),
+            "userMetadata": batch.user_metadata(bool(removed)),
             "operationMetrics": {name: str(value) for name, value in metrics.items()},
         },
         # no retry where there is no table yet: it would add a version to a table that somebody else has made. Nor where

@@ -111,7 +111,7 @@ class FollowingStream(ABC):
         """Commits what a batch writes. Where it changes nothing, an empty commit records that the batch is done."""
         before = opened.version()
         properties = CommitProperties(
-            custom_metadata={"userMetadata": batch.said(False)},
+            custom_metadata={"userMetadata": batch.user_metadata(False)},
             max_commit_retries=0,  # the version that was compared must be the one that is replaced
             app_transactions=[Transaction(batch.query_id, batch.number)],
         )

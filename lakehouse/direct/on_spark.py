@@ -70,18 +70,18 @@ class DirectSink:
     partition_by: tuple[str, ...] = ()
 
     @classmethod
-    def parse(cls, said: str) -> DirectSink:
-        """Reads the sink from the option that ``said`` was written to."""
-        given = json.loads(said)
+    def parse(cls, text: str) -> DirectSink:
+        """Reads the sink from an option, which ``to_json`` wrote."""
+        given = json.loads(text)
         return cls(**{**given, "partition_by": tuple(given["partition_by"])})
 
-    def said(self) -> str:
+    def to_json(self) -> str:
         """The sink as text, for an option."""
         return json.dumps(asdict(self))
 
     def start(self, writer: Any) -> Any:
         """Starts the query of a ``DataStreamWriter``."""
-        return writer.format(WrittenFiles.name()).option(_SINK, self.said()).start()
+        return writer.format(WrittenFiles.name()).option(_SINK, self.to_json()).start()
 
     def has(self, end: Offset) -> bool:
         """Whether the table has the batch that ends there."""
@@ -221,8 +221,8 @@ def written_files(spark: Any, options: dict[str, str], target: Target, sink: Dir
     from lakehouse.streams.run import WRITTEN
 
     spark.dataSource.register(WrittenFiles)
-    reader = spark.readStream.format(WrittenFiles.name()).option(_TARGET, json.dumps(_said(target)))
-    reader = reader.option(_SINK, sink.said())
+    reader = spark.readStream.format(WrittenFiles.name()).option(_TARGET, json.dumps(_target_fields(target)))
+    reader = reader.option(_SINK, sink.to_json())
     for name, value in options.items():
         reader = reader.option(name, value) if name != "path" else reader
     counts = [F.sum(name).alias(name) for name in _OBSERVED]
@@ -248,14 +248,14 @@ class _Committing(DataSourceStreamWriter):
     def commit(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
         from lakehouse.direct.data_files import DataFile
 
-        files, said_rows = [], [row for one in messages if isinstance(one, _Named) for row in one.rows]
-        for said in said_rows:
-            own = {field.name: said[field.name] for field in fields(DataFile)}
-            files.append(DataFile(**{**own, "partition": json.loads(said["partition"])}))
-        self._sink.commit(batchId, files, {said["end"] for said in said_rows})
+        files, rows = [], [row for one in messages if isinstance(one, _Named) for row in one.rows]
+        for row in rows:
+            own = {field.name: row[field.name] for field in fields(DataFile)}
+            files.append(DataFile(**{**own, "partition": json.loads(row["partition"])}))
+        self._sink.commit(batchId, files, {row["end"] for row in rows})
 
 
-def _said(target: Target) -> dict[str, Any]:
+def _target_fields(target: Target) -> dict[str, Any]:
     return {
         "table_uri": target.table_uri,
         "schema": target.schema.jsonValue(),
@@ -265,8 +265,10 @@ def _said(target: Target) -> dict[str, Any]:
     }
 
 
-def _target_of(said: dict[str, Any]) -> Target:
+def _target_of(record: dict[str, Any]) -> Target:
     from lakehouse.direct.part import Target
 
-    schema = StructType.fromJson(said["schema"])
-    return Target(said["table_uri"], schema, said["added"], tuple(said["partition_by"]), tuple(said["expected"]))
+    schema = StructType.fromJson(record["schema"])
+    return Target(
+        record["table_uri"], schema, record["added"], tuple(record["partition_by"]), tuple(record["expected"])
+    )

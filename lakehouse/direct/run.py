@@ -12,7 +12,7 @@ from typing import Any
 
 from deltalake.exceptions import DeltaError
 
-from lakehouse.autoloader.files.told import opened_inbox
+from lakehouse.autoloader.files.notified import opened_inbox
 from lakehouse.counting.data_files import OnlySpark
 from lakehouse.direct.following import FollowingStream
 from lakehouse.direct.kept import Kept
@@ -54,17 +54,17 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
         files = CloudFilesLog(lake, loading.options, open_still.journals)
         run.on_alive()
 
-        def told() -> Iterator[tuple[BatchProgress, list[str]]]:
+        def look() -> Iterator[tuple[BatchProgress, list[str]]]:
             nonlocal loading
             if bell:
                 bell.listen()
             # a new one for each look: so the memory of a run that does not end stays small
             for batch in DirectStream(lake, table, loading, pool, open_still).batches(once=run.trigger.name == "once"):
-                yield _told(table, batch, files)
+                yield _progress_of(table, batch, files)
             loading = replace(loading, options=replace(loading.options, list_on_start=False))
 
         wait = partial(bell.wait, run.stop.asked) if bell else run.stop.asked.wait
-        _until_enough(run, told, done, begin.lease.check, wait, _PAUSE_WITH_EVENTS_SECONDS if bell else _PAUSE_SECONDS)
+        _until_enough(run, look, done, begin.lease.check, wait, _PAUSE_WITH_EVENTS_SECONDS if bell else _PAUSE_SECONDS)
         return report_of(lake, table, done, begin.before, begin.started)
 
 
@@ -91,12 +91,12 @@ def run_following(
         keep_definition(lake, table, definition)
         run.on_alive()
 
-        def told() -> Iterator[tuple[BatchProgress, list[str]]]:
+        def look() -> Iterator[tuple[BatchProgress, list[str]]]:
             for batch in stream().batches(once=run.trigger.name == "once"):
                 yield batch, []
 
         try:
-            _until_enough(run, told, begin.done, begin.lease.check, run.stop.asked.wait, _PAUSE_SECONDS)
+            _until_enough(run, look, begin.done, begin.lease.check, run.stop.asked.wait, _PAUSE_SECONDS)
         except OnlySpark as reason:
             raise NotDirect(str(reason)) from reason
         return report_of(lake, table, begin.done, begin.before, begin.started)
@@ -160,7 +160,7 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
         ) from error
 
 
-def _told(table: str, batch: Done, log: CloudFilesLog) -> tuple[BatchProgress, list[str]]:
+def _progress_of(table: str, batch: Done, log: CloudFilesLog) -> tuple[BatchProgress, list[str]]:
     """The progress of a batch, and the keys of its files."""
     source: dict[str, Any] = {"startOffset": batch.start, "endOffset": batch.end, "latestOffset": batch.known}
     ended = datetime.now(UTC)

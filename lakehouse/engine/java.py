@@ -69,8 +69,8 @@ def _of_home(home: str) -> Path:
             [found, "-version"], capture_output=True, text=True, timeout=_JAVA_TIMEOUT_SECONDS, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        said = error.strerror if isinstance(error, OSError) else f"no answer within {_JAVA_TIMEOUT_SECONDS} s"
-        raise _unusable(f"there is no Java that runs: {said}", found) from None
+        reason = error.strerror if isinstance(error, OSError) else f"no answer within {_JAVA_TIMEOUT_SECONDS} s"
+        raise _unusable(f"there is no Java that runs: {reason}", found) from None
     version = _VERSION.search(done.stderr + done.stdout)
     if done.returncode != 0 or version is None:
         lines = (done.stderr + done.stdout).strip().splitlines() or ["it says nothing"]

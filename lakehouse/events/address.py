@@ -85,7 +85,7 @@ class InboxAddress:
         return found
 
     @classmethod
-    def told(cls, public: str) -> InboxAddress:
+    def of_option(cls, public: str) -> InboxAddress:
         """What an option names: its password is that of the settings, or of this process's environment.
 
         Raises:

@@ -71,12 +71,17 @@ def events_of(body: bytes, modified_milliseconds: int | None = None) -> tuple[li
 
 def record_of(event: Event) -> str:
     """The body of an event, as a store sends it."""
-    said = {"key": quote_plus(event.key), "size": event.size_bytes, "eTag": event.e_tag, "sequencer": event.sequencer}
+    s3_object = {
+        "key": quote_plus(event.key),
+        "size": event.size_bytes,
+        "eTag": event.e_tag,
+        "sequencer": event.sequencer,
+    }
     record = {
         "eventSource": _BY_MINIO if event.modified else "",
         "eventTime": event.at.isoformat(),
         "eventName": f"s3:{CREATED}Put",
-        "s3": {"bucket": {"name": event.bucket}, "object": said},
+        "s3": {"bucket": {"name": event.bucket}, "object": s3_object},
     }
     return json.dumps({"Records": [record]})
 
@@ -88,10 +93,10 @@ def _read(records: list[dict[str, Any]]) -> Iterator[Event]:
         name, s3 = record["eventName"], record["s3"]
         if not name.removeprefix("s3:").startswith(CREATED):
             continue
-        said = s3["object"]
-        bucket, key = s3["bucket"]["name"], unquote_plus(said["key"], errors="strict")
-        e_tag, sequencer = said.get("eTag", "").strip('"'), said.get("sequencer", "")
-        size, at = said.get("size", 0), datetime.fromisoformat(record["eventTime"])
+        s3_object = s3["object"]
+        bucket, key = s3["bucket"]["name"], unquote_plus(s3_object["key"], errors="strict")
+        e_tag, sequencer = s3_object.get("eTag", "").strip('"'), s3_object.get("sequencer", "")
+        size, at = s3_object.get("size", 0), datetime.fromisoformat(record["eventTime"])
         texts = (bucket, key, e_tag, sequencer)
         if not all(isinstance(one, str) for one in texts) or not bucket or not key or "\x00" in "".join(texts):
             raise Malformed("names")

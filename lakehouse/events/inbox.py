@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from lakehouse.events.event import Event
-from lakehouse.events.reader import Reader, Told
+from lakehouse.events.reader import InboxEvent, Reader
 
-__all__ = ["KEPT_AT_LEAST", "KEPT_AT_MOST", "MOST_EVENTS", "Inbox", "Reader", "Told"]
+__all__ = ["KEPT_AT_LEAST", "KEPT_AT_MOST", "MOST_EVENTS", "Inbox", "InboxEvent", "Reader"]
 
 KEPT_AT_LEAST = timedelta(hours=1)
 """How long an event stays after all readers have read it: sensors, which are no readers, see it in that time."""
@@ -52,7 +52,7 @@ class Inbox(Protocol):
         """Number of the last event that was removed because of its age or of too many."""
         ...
 
-    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
+    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[InboxEvent]:
         """Events with ``after`` < number <= ``upto`` below a prefix, in order; ``most`` at most."""
         ...
 
@@ -68,7 +68,7 @@ class Inbox(Protocol):
         """The positions of all readers."""
         ...
 
-    def advance(self, name: str, upto: int, seq: int, segment: str, told: int) -> None:
+    def advance(self, name: str, upto: int, seq: int, segment: str, notified_files: int) -> None:
         """Stores that a reader's journal has all events up to ``upto``; the number never goes back."""
         ...
 

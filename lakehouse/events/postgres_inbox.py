@@ -14,7 +14,7 @@ from urllib.parse import quote_plus
 from lakehouse.errors import ConfigurationError, LakehouseError, TransientError
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.event import Event, Malformed, events_of, record_of
-from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, MOST_EVENTS, Reader, Told
+from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, MOST_EVENTS, InboxEvent, Reader
 from lakehouse.events.postgres_schema import EVENTS, LOCK, SCHEMA, VERSION
 from lakehouse.extras import needing
 
@@ -73,10 +73,10 @@ class PostgresInbox:
         if not rows:
             return 0
         with self._running() as run:
-            said = (
+            statement = (
                 f"INSERT INTO {EVENTS} (event_time, event_data, modified_milliseconds, received) VALUES %s RETURNING 1"
             )
-            return len(execute_values(run, said, rows, page_size=len(rows), fetch=True))
+            return len(execute_values(run, statement, rows, page_size=len(rows), fetch=True))
 
     def gather(self, patience_seconds: float = 0.0) -> None:
         """See ``Inbox``: MinIO fills it."""
@@ -106,16 +106,16 @@ class PostgresInbox:
         """See ``Inbox``."""
         return self._number("SELECT forgotten_upto FROM lakehouse_events_state")
 
-    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
+    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[InboxEvent]:
         """See ``Inbox``."""
-        found: list[Told] = []
+        found: list[InboxEvent] = []
         while len(found) < most:
             rows = self._rows(
                 f"SELECT number, received, event_data::text, modified_milliseconds FROM {EVENTS} WHERE number > %s "
                 "AND number <= %s AND bucket = %s AND starts_with(key, %s) ORDER BY number LIMIT %s",
                 (after, upto, bucket, quote_plus(prefix), left := most - len(found)),
             )
-            found += [one for row in rows if (one := _told(*row)) is not None and one.event.key.startswith(prefix)]
+            found += [one for row in rows if (one := _event_of(*row)) is not None and one.event.key.startswith(prefix)]
             if len(rows) < left:
                 break
             after = rows[-1][0]
@@ -140,12 +140,12 @@ class PostgresInbox:
         """See ``Inbox``."""
         return [Reader(*row) for row in self._rows(f"SELECT {_READER} FROM lakehouse_events_readers ORDER BY name")]
 
-    def advance(self, name: str, upto: int, seq: int, segment: str, told: int) -> None:
+    def advance(self, name: str, upto: int, seq: int, segment: str, notified_files: int) -> None:
         """See ``Inbox``."""
         self._run(
             "UPDATE lakehouse_events_readers SET upto = greatest(upto, %s), seq = %s, segment = %s, told = told + %s, "
             "told_in_all = told_in_all + %s WHERE name = %s",
-            (upto, seq, segment, told, told, name),
+            (upto, seq, segment, notified_files, notified_files, name),
         )
         self._prune_when_due()
 
@@ -237,16 +237,16 @@ class PostgresInbox:
             self._connection = None
 
     def _explained(self, error: psycopg2.Error) -> LakehouseError:
-        said = self._address.without_secrets(str(error).strip().partition("\n")[0])
+        message = self._address.without_secrets(str(error).strip().partition("\n")[0])
         if isinstance(error, psycopg2.OperationalError | psycopg2.InterfaceError):
             return TransientError(
-                f"the inbox of file events cannot be used now: {said}",
+                f"the inbox of file events cannot be used now: {message}",
                 where=self._address.public,
                 state="nothing was lost: what it has is read again",
                 next_command="see whether the database answers, then run the same again",
             )
         return ConfigurationError(
-            f"the inbox of file events cannot be used: {said}",
+            f"the inbox of file events cannot be used: {message}",
             where=self._address.public,
             state="nothing was read or written",
             next_command="correct LAKEHOUSE_EVENTS_INBOX or the rights in the database, then: lakehouse events enable",
@@ -257,10 +257,10 @@ def _milliseconds(one: Event) -> int | None:
     return round(one.modified.timestamp() * 1000) if one.modified else None
 
 
-def _told(number: int, received: datetime, data: str, milliseconds: int | None) -> Told | None:
+def _event_of(number: int, received: datetime, data: str, milliseconds: int | None) -> InboxEvent | None:
     """The row's event; None where it is of no new file, or is not in MinIO's form."""
     try:
         events, _ = events_of(data.encode(), milliseconds)
     except Malformed:
         return None
-    return Told(number, events[0], received.astimezone(UTC)) if len(events) == 1 else None
+    return InboxEvent(number, events[0], received.astimezone(UTC)) if len(events) == 1 else None

@@ -9,7 +9,7 @@ from lakehouse.events.event import Event
 
 
 @dataclass(frozen=True)
-class Told:
+class InboxEvent:
     """An event in the inbox.
 
     Attributes:

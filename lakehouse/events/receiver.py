@@ -89,9 +89,9 @@ class Receiver:
         with self._counting:
             self.counts[what] += number
 
-    def allows(self, said: str) -> bool:
+    def allows(self, header: str) -> bool:
         """Whether an authorization header has the token."""
-        return hmac.compare_digest(said.encode("utf-8", "surrogateescape"), self._expected)
+        return hmac.compare_digest(header.encode("utf-8", "surrogateescape"), self._expected)
 
     def take(self, body: bytes) -> HTTPStatus:
         """Puts a body's events into the inbox, and returns the HTTP status of that."""

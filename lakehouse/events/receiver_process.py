@@ -68,8 +68,8 @@ def counts_of(webhook: Webhook) -> Mapping[str, int] | None:
     asked = http.client.HTTPConnection(urlsplit(webhook.url).netloc, timeout=_ANSWER_SECONDS)
     try:
         asked.request("GET", "/")
-        said = json.loads(asked.getresponse().read())["received"]
-        return {str(name): int(count) for name, count in said.items()}
+        received = json.loads(asked.getresponse().read())["received"]
+        return {str(name): int(count) for name, count in received.items()}
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError):
         return None
     finally:

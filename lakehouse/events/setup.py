@@ -92,12 +92,12 @@ class EventsStatus:
     Attributes:
         target: Where the embedded store sends them; None for nowhere, or for a store that is not ours.
         received: What the receiver has answered since it began; None when it does not answer.
-        told: Of each bucket, the folders that its rules name.
+        rules: Of each bucket, the folders that its rules name.
     """
 
     target: Target | None
     received: Mapping[str, int] | None
-    told: Mapping[str, set[str]]
+    rules: Mapping[str, set[str]]
 
     @property
     def well(self) -> bool:
@@ -109,8 +109,8 @@ def status(settings: Settings, endpoint: StoreEndpoint, folders: Folders) -> Eve
     """Looks at rules and receiver; starts nothing."""
     target = target_of(store_server(settings).folder) if settings.s3_endpoint is None else None
     targets = _targets(InboxAddress.of(settings))
-    told = {bucket: BucketRules(endpoint, bucket, targets).folders() for bucket in folders}
-    return EventsStatus(target, counts_of(target) if isinstance(target, Webhook) else None, told)
+    rules = {bucket: BucketRules(endpoint, bucket, targets).folders() for bucket in folders}
+    return EventsStatus(target, counts_of(target) if isinstance(target, Webhook) else None, rules)
 
 
 def _targets(address: InboxAddress) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.events.event import Event
-from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, MOST_EVENTS, Reader, Told
+from lakehouse.events.inbox import KEPT_AT_LEAST, KEPT_AT_MOST, MOST_EVENTS, InboxEvent, Reader
 from lakehouse.processes import private_folder
 
 _VERSION = 1
@@ -143,14 +143,14 @@ class SqliteInbox:
         """See ``Inbox``."""
         return self._number("SELECT upto FROM forgotten")
 
-    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[Told]:
+    def read(self, bucket: str, prefix: str, after: int, upto: int, most: int) -> list[InboxEvent]:
         """See ``Inbox``."""
         found = self._rows(
             "SELECT number, received, bucket, key, e_tag, size_bytes, at, sequencer, modified_milliseconds FROM events "
             "WHERE number > ? AND number <= ? AND bucket = ? AND substr(key, 1, ?) = ? ORDER BY number LIMIT ?",
             (after, upto, bucket, len(prefix), prefix, most),
         )
-        return [Told(row[0], _event(row[2:]), datetime.fromtimestamp(row[1], UTC)) for row in found]
+        return [InboxEvent(row[0], _event(row[2:]), datetime.fromtimestamp(row[1], UTC)) for row in found]
 
     def has(self, bucket: str, keys: Collection[str]) -> set[str]:
         """See ``Inbox``."""
@@ -171,13 +171,13 @@ class SqliteInbox:
         rows = self._rows(f"SELECT {_READER} FROM readers ORDER BY name", ())
         return [_reader(row) for row in rows]
 
-    def advance(self, name: str, upto: int, seq: int, segment: str, told: int) -> None:
+    def advance(self, name: str, upto: int, seq: int, segment: str, notified_files: int) -> None:
         """See ``Inbox``."""
         with self._changing() as run:
             run.execute(
                 "UPDATE readers SET upto = max(upto, ?), seq = ?, segment = ?, told = told + ?, "
                 "told_in_all = told_in_all + ? WHERE name = ?",
-                (upto, seq, segment, told, told, name),
+                (upto, seq, segment, notified_files, notified_files, name),
             )
 
     def listed(self, reader: Reader) -> None:

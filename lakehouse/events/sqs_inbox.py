@@ -112,13 +112,13 @@ class SqsInbox(SqliteInbox):
     def _take(self, patience_seconds: float, stop: threading.Event | None = None) -> int:
         """Takes in some messages; returns how many."""
         with _explained(self._name):
-            said = self._client.receive_message(
+            answer = self._client.receive_message(
                 QueueUrl=self._queue,
                 MaxNumberOfMessages=_PAGE,
                 WaitTimeSeconds=round(patience_seconds),
                 VisibilityTimeout=_VISIBLE_AFTER_SECONDS,
             )
-        messages: Sequence[dict[str, Any]] = said.get("Messages", [])
+        messages: Sequence[dict[str, Any]] = answer.get("Messages", [])
         if stop is not None and stop.is_set():
             return 0  # the file is closed; the messages come again
         events: list[Event] = []

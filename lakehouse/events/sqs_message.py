@@ -14,11 +14,11 @@ def events_of_message(body: str) -> list[Event]:
         Malformed: it is another kind of message.
     """
     try:
-        said = json.loads(body)
-        if said.get("Type") == "Notification" and "Records" not in said:
-            body = said["Message"]
-            said = json.loads(body)
-        if said.get("Event") == "s3:TestEvent":  # S3 tries a new rule with it
+        document = json.loads(body)
+        if document.get("Type") == "Notification" and "Records" not in document:
+            body = document["Message"]
+            document = json.loads(body)
+        if document.get("Event") == "s3:TestEvent":  # S3 tries a new rule with it
             return []
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Malformed(type(error).__name__) from None

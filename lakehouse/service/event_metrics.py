@@ -33,7 +33,7 @@ def event_metrics(settings: Settings) -> Iterator[Metric]:
             readers, last = inbox.readers(), inbox.last_number()
     except (ConfigurationError, TransientError):
         return
-    told = [
+    samples = [
         {
             "reader": one.name,
             "files": one.told_in_all,
@@ -44,5 +44,5 @@ def event_metrics(settings: Settings) -> Iterator[Metric]:
         }
         for one in readers
     ]
-    yield from counters("lakehouse_events", _COUNTERS, told, ["reader"])
-    yield from gauges("lakehouse_events", _GAUGES, told, ["reader"])
+    yield from counters("lakehouse_events", _COUNTERS, samples, ["reader"])
+    yield from gauges("lakehouse_events", _GAUGES, samples, ["reader"])

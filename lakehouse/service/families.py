@@ -41,45 +41,45 @@ _PHASE = "Time of a part of the newest batch"
 
 
 def gauges(
-    prefix: str, helps: Mapping[str, str], told: Sequence[Mapping[str, Any]], labels: Sequence[str] = ("table",)
+    prefix: str, helps: Mapping[str, str], samples: Sequence[Mapping[str, Any]], labels: Sequence[str] = ("table",)
 ) -> Iterator[Metric]:
     """One gauge for each name that has a help; a value of None is no sample.
 
     Args:
         prefix: What stands before each name.
         helps: Name to help.
-        told: Values by name, beside the labels by theirs.
+        samples: Values by name, beside the labels by theirs.
         labels: Names of the labels.
     """
     for name, help_ in helps.items():
         family = GaugeMetricFamily(f"{prefix}_{name}", help_, labels=labels)
-        for one in told:
+        for one in samples:
             if one.get(name) is not None:
                 family.add_metric([str(one[label]) for label in labels], float(one[name]))
         yield family
 
 
 def counters(
-    prefix: str, helps: Mapping[str, str], told: Sequence[Mapping[str, Any]], labels: Sequence[str] = ("table",)
+    prefix: str, helps: Mapping[str, str], samples: Sequence[Mapping[str, Any]], labels: Sequence[str] = ("table",)
 ) -> Iterator[Metric]:
     """The same for sums that only grow: each name ends with ``_total``."""
     for name, help_ in helps.items():
         family = CounterMetricFamily(f"{prefix}_{name}", help_, labels=labels)
-        for one in told:
+        for one in samples:
             if one.get(name) is not None:
                 family.add_metric([str(one[label]) for label in labels], float(one[name]))
         yield family
 
 
-def last_batches(told: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+def last_batches(samples: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     """The newest batch of each table.
 
     Args:
-        told: A batch each: ``table``, the names of ``LAST_BATCH``, and ``phases_milliseconds``.
+        samples: A batch each: ``table``, the names of ``LAST_BATCH``, and ``phases_milliseconds``.
     """
-    yield from gauges("lakehouse_last_batch", LAST_BATCH, told)
+    yield from gauges("lakehouse_last_batch", LAST_BATCH, samples)
     phases = GaugeMetricFamily("lakehouse_last_batch_phase_seconds", _PHASE, labels=["table", "phase"])
-    for one in told:
+    for one in samples:
         for phase, milliseconds in (one.get("phases_milliseconds") or {}).items():
             phases.add_metric([str(one["table"]), str(phase)], milliseconds / 1000)
     yield phases

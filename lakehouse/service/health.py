@@ -221,15 +221,15 @@ class ServiceHealth(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at every scrape."""
-        said = [one.as_dict() for one in self.streams.values()]
-        yield from families.counters("lakehouse_stream", _COUNTERS, said)
-        yield from families.gauges("lakehouse_stream", _GAUGES, said)
+        samples = [one.as_dict() for one in self.streams.values()]
+        yield from families.counters("lakehouse_stream", _COUNTERS, samples)
+        yield from families.gauges("lakehouse_stream", _GAUGES, samples)
         sums = [{"table": table, **one.sums} for table, one in self.streams.items()]
         yield from families.counters("lakehouse_batch", families.BATCHES, sums)
         yield from families.last_batches([last for one in self.streams.values() if (last := one.last_batch())])
         yield from self._also()
         states = StateSetMetricFamily("lakehouse_stream_state", "What the stream does now", labels=["table"])
-        for one in said:
+        for one in samples:
             states.add_metric([one["table"]], {state.value: state.value == one["state"] for state in State})
         yield states
 
@@ -260,10 +260,10 @@ def serve(health: ServiceHealth, port: int) -> Iterator[str]:
         ConfigurationError: somebody else has the port.
     """
 
-    def told() -> Page:
+    def health_page() -> Page:
         status = HTTPStatus.OK if health.well else HTTPStatus.SERVICE_UNAVAILABLE
         return Page(json.dumps(health.as_dict()).encode(), "application/json", status)
 
-    pages = {"/health": told, "/metrics": lambda: Page(health.metrics(), families.CONTENT_TYPE)}
+    pages = {"/health": health_page, "/metrics": lambda: Page(health.metrics(), families.CONTENT_TYPE)}
     with serving(pages, port, where="--health-port") as address:
         yield address

@@ -112,7 +112,7 @@ def _is_wrong(finding: Finding) -> bool:
 
 def _tables(lake: Lake, catalogue: Catalogue) -> list[dict[str, Any]]:
     limits = {table.name: table.freshness for table in catalogue}
-    told = []
+    samples = []
     for one in states(lake, lake.table_names()):
         limit = limits.get(one.name)
         last = {
@@ -122,8 +122,8 @@ def _tables(lake: Lake, catalogue: Catalogue) -> list[dict[str, Any]]:
             "last_batch_number": one.last_batch,
             "freshness_limit_seconds": limit.total_seconds() if limit else None,
         }
-        told.append({name: getattr(one, name, None) for name in _TABLE} | last)
-    return told
+        samples.append({name: getattr(one, name, None) for name in _TABLE} | last)
+    return samples
 
 
 _WAITING = {"files": "files_waiting", "bytes": "bytes_waiting", "oldest_seconds": "oldest_seconds"}
@@ -134,7 +134,7 @@ def _evidence(found: Iterable[Finding], probe: str, names: Mapping[str, str]) ->
     """What a probe measured; nothing that waits has the age 0."""
     for one in found:
         if one.probe == probe and one.evidence.keys() & {"files_waiting", "read_version"}:
-            yield {"table": one.table} | {name: _number(one.evidence.get(said)) for name, said in names.items()}
+            yield {"table": one.table} | {name: _number(one.evidence.get(key)) for name, key in names.items()}
 
 
 def _number(value: Any) -> float:

@@ -45,15 +45,15 @@ class BucketRules:
         Raises:
             ConfigurationError: the store has no such target, or a rule of somebody else is in the way.
         """
-        said = self._read()
+        current = self._read()
         own = [
             _rule(folder, target)
             for folder in sorted(folders)
             if not any(folder != other and folder.startswith(other) for other in folders)
             for target in self._targets
         ]
-        rules = [*(one for one in said.queue_config_list if not _is_ours(one)), *own]
-        wanted = NotificationConfig(said.cloud_func_config_list, rules, said.topic_config_list)
+        rules = [*(one for one in current.queue_config_list if not _is_ours(one)), *own]
+        wanted = NotificationConfig(current.cloud_func_config_list, rules, current.topic_config_list)
         with explained(self._where, self._bucket, writes=True):
             try:
                 if rules or wanted.cloud_func_config_list or wanted.topic_config_list:

@@ -139,8 +139,8 @@ def _start(server: Server, settings: Settings, say: Say) -> StoreEndpoint:
         endpoint = _endpoint(server, f"http://127.0.0.1:{port}", settings)
         if endpoint is None:
             break
-        told = target_of(server.folder)
-        command, environment = kind.launch(Start(server.folder, data, endpoint, say, settings.minio_binary, told))
+        target = target_of(server.folder)
+        command, environment = kind.launch(Start(server.folder, data, endpoint, say, settings.minio_binary, target))
         started = time.monotonic()
         running = server.start(
             command,

@@ -77,7 +77,7 @@ class KeySource:
             AccessDenied: somebody refuses them.
             StoreUnavailable: who hands them out does not answer.
         """
-        with _told(self):
+        with _explained(self):
             found = _credentials(self, os.getpid()).get_frozen_credentials()
         token = SecretStr(found.token) if found.token else None
         return Keys(SecretStr(found.access_key), SecretStr(found.secret_key), token)
@@ -137,8 +137,8 @@ def _credentials(source: KeySource, process: int) -> Any:
         endpoint_url=role.sts_url,
         config=Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 3}),
     )
-    said = {"RoleSessionName": role.session_name, **({"ExternalId": role.external_id} if role.external_id else {})}
-    fetcher = AssumeRoleCredentialFetcher(create, found, role.arn, extra_args=said)
+    arguments = {"RoleSessionName": role.session_name, **({"ExternalId": role.external_id} if role.external_id else {})}
+    fetcher = AssumeRoleCredentialFetcher(create, found, role.arn, extra_args=arguments)
     return DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
 
 
@@ -153,7 +153,7 @@ def _no_keys(source: KeySource) -> ConfigurationError:
 
 
 @contextmanager
-def _told(source: KeySource) -> Iterator[None]:
+def _explained(source: KeySource) -> Iterator[None]:
     """Turns what botocore raises into this library's errors."""
     try:
         yield
@@ -189,9 +189,9 @@ def _error_of(error: Exception, source: KeySource) -> LakehouseError:
         cure = f"aws sso login{name}, then run the same again"
         return AccessDenied(f"the sign-on of {of} has ended ({kind})", where=_WHERE, state=_NOTHING, next_command=cure)
     if kind == "ClientError" and code not in ("Throttling", "InternalFailure", "ServiceUnavailable"):
-        said = f"{of} is refused ({code}): {answer.get('Error', {}).get('Message', '')}"[:400]
+        message = f"{of} is refused ({code}): {answer.get('Error', {}).get('Message', '')}"[:400]
         cure = "allow sts:AssumeRole to the keys of this machine, or correct cloudFiles.roleArn and roleExternalId"
-        return AccessDenied(said, where=_WHERE, state=_NOTHING, next_command=cure)
+        return AccessDenied(message, where=_WHERE, state=_NOTHING, next_command=cure)
     if kind in ("NoCredentialsError", "PartialCredentialsError", "InvalidConfigError", "ConfigParseError"):
         return _no_keys(source)
     return StoreUnavailable(

@@ -26,7 +26,7 @@ class Start:
         endpoint: Address and credentials that it is to have.
         say: Told about a build of the server, which takes minutes.
         minio: The MinIO executable that the settings name.
-        told: Who is told of new objects; only MinIO tells.
+        events_target: Where it sends its events; only MinIO sends any.
     """
 
     folder: Path
@@ -34,7 +34,7 @@ class Start:
     endpoint: StoreEndpoint
     say: Callable[[str], None] = lambda text: None
     minio: Path | None = None
-    told: Target | None = None
+    events_target: Target | None = None
 
 
 class StoreServer(ABC):

@@ -70,13 +70,13 @@ class Holder:
     def decoded(cls, content: bytes) -> Holder | None:
         """From JSON, of older versions too; None when it is something else."""
         try:
-            said = dict(json.loads(content))
-            if "expires_at" in said:  # leases once had an end by the holder's clock, and 0 meant free
-                said["released"] = float(said["expires_at"]) == 0
-            known = {one.name: said[one.name] for one in fields(cls) if one.name in said}
-            numbers = {"pid": int(said["pid"]), "ttl_seconds": float(said.get("ttl_seconds", cls.ttl_seconds))}
-            engine = EngineUse(**said["engine"]) if said.get("engine") else None
-            return cls(**{**known, **numbers, "acquired_at": float(said["acquired_at"]), "engine": engine})
+            record = dict(json.loads(content))
+            if "expires_at" in record:  # leases once had an end by the holder's clock, and 0 meant free
+                record["released"] = float(record["expires_at"]) == 0
+            known = {one.name: record[one.name] for one in fields(cls) if one.name in record}
+            numbers = {"pid": int(record["pid"]), "ttl_seconds": float(record.get("ttl_seconds", cls.ttl_seconds))}
+            engine = EngineUse(**record["engine"]) if record.get("engine") else None
+            return cls(**{**known, **numbers, "acquired_at": float(record["acquired_at"]), "engine": engine})
         except (ValueError, TypeError, KeyError):
             return None
 

@@ -20,8 +20,8 @@ HIDDEN = re.compile(r"\.~[0-9a-f]{32}")
 """The name of a file that is being written."""
 
 _log = logging.getLogger(__name__)
-_said: set[str] = set()
-_MOST_SAID = 1_000
+_logged: set[str] = set()
+_MOST_LOGGED = 1_000
 _MOST_LINKS = 2_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _Identity = tuple[int, int]
@@ -76,7 +76,7 @@ def listed(prefix: str, start_after: str | None = None) -> Iterator[ObjectInfo]:
             if found is not None:
                 yield found
             else:
-                _say(key, "it is a socket, a pipe or a device")
+                _log_once(key, "it is a socket, a pipe or a device")
 
 
 def folders_in(prefix: str) -> list[str]:
@@ -95,12 +95,12 @@ def _names(folder: str) -> Iterator[str]:
             try:
                 entry.name.encode()
             except UnicodeEncodeError:
-                _say(f"{folder}{entry.name}", "its name is not UTF-8")
+                _log_once(f"{folder}{entry.name}", "its name is not UTF-8")
                 continue
             try:
                 is_folder = entry.is_dir()
             except OSError:  # a link that leads to itself
-                _say(f"{folder}{entry.name}", "it is a link that leads nowhere")
+                _log_once(f"{folder}{entry.name}", "it is a link that leads nowhere")
                 continue
             if is_folder:
                 names.append(f"{folder}{entry.name}/")
@@ -114,7 +114,7 @@ def _inner(key: str, above: list[_Identity]) -> tuple[Iterator[str], _Identity] 
     try:
         identity = _identity(key)
         if identity in above:
-            _say(key, "it leads back to a folder above it")
+            _log_once(key, "it leads back to a folder above it")
             return None
         return _names(key), identity
     except OSError as error:
@@ -132,7 +132,7 @@ def _gone(error: OSError) -> bool:
     return isinstance(error, FileNotFoundError | NotADirectoryError)
 
 
-def _say(key: str, why: str) -> None:
-    if key not in _said and len(_said) < _MOST_SAID:
-        _said.add(key)
+def _log_once(key: str, why: str) -> None:
+    if key not in _logged and len(_logged) < _MOST_LOGGED:
+        _logged.add(key)
         _log.warning("left out, because %s: %s", why, ascii(f"/{key}"))

@@ -68,9 +68,9 @@ def mapped(uri: str) -> str:
 
 
 @lru_cache
-def _places(said: str) -> tuple[tuple[str, str], ...]:
+def _places(text: str) -> tuple[tuple[str, str], ...]:
     places = []
-    for pair in filter(None, map(str.strip, said.split(","))):
+    for pair in filter(None, map(str.strip, text.split(","))):
         begins, _, place = map(str.strip, pair.partition("="))
         if not begins.endswith("/") or not place.endswith("/") or not _TARGET.match(place) or _TARGET.match(begins):
             raise ConfigurationError(

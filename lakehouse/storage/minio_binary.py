@@ -169,13 +169,13 @@ def _build(work: Path, say: Say) -> Path:
     try:
         reader = threading.Thread(target=lambda: lines.extend(process.stdout or ()), daemon=True)
         reader.start()
-        said = started
+        reported_at = started
         while process.poll() is None:
             time.sleep(0.5)
-            if time.monotonic() - said >= _SAY_EVERY_SECONDS:
-                said = time.monotonic()
+            if time.monotonic() - reported_at >= _SAY_EVERY_SECONDS:
+                reported_at = time.monotonic()
                 modules = sum("downloading" in line for line in list(lines))
-                say(f"MinIO: {modules} modules downloaded, compiling, {said - started:.0f} s")
+                say(f"MinIO: {modules} modules downloaded, compiling, {reported_at - started:.0f} s")
         reader.join()
     finally:
         if process.poll() is None:  # interrupted

@@ -38,14 +38,14 @@ class Webhook:
     def environment(self) -> Mapping[str, str]:
         """MinIO's variables: each event goes out at once, and once more from a queue that outlives an outage."""
         token = self.token.get_secret_value()
-        said: dict[str, str] = {}
+        variables: dict[str, str] = {}
         for target in (QUEUED, DIRECT):
-            said |= {
+            variables |= {
                 f"MINIO_NOTIFY_WEBHOOK_ENABLE_{target}": "on",
                 f"MINIO_NOTIFY_WEBHOOK_ENDPOINT_{target}": self.url,
                 f"MINIO_NOTIFY_WEBHOOK_AUTH_TOKEN_{target}": token,
             }
-        return {**said, f"MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_{QUEUED}": str(self.queue)}
+        return {**variables, f"MINIO_NOTIFY_WEBHOOK_QUEUE_DIR_{QUEUED}": str(self.queue)}
 
     def waiting(self) -> int:
         """How many events wait in the queue."""
@@ -68,15 +68,15 @@ class Database:
 
     def environment(self) -> Mapping[str, str]:
         """MinIO's variables."""
-        said: dict[str, str] = {}
+        variables: dict[str, str] = {}
         for target in (QUEUED, DIRECT):
-            said |= {
+            variables |= {
                 f"MINIO_NOTIFY_POSTGRES_ENABLE_{target}": "on",
                 f"MINIO_NOTIFY_POSTGRES_CONNECTION_STRING_{target}": self._connection(),
                 f"MINIO_NOTIFY_POSTGRES_TABLE_{target}": self.table,
                 f"MINIO_NOTIFY_POSTGRES_FORMAT_{target}": "access",
             }
-        return {**said, f"MINIO_NOTIFY_POSTGRES_QUEUE_DIR_{QUEUED}": str(self.queue)}
+        return {**variables, f"MINIO_NOTIFY_POSTGRES_QUEUE_DIR_{QUEUED}": str(self.queue)}
 
     def waiting(self) -> int:
         """How many events wait in the queue."""
@@ -105,10 +105,10 @@ WEBHOOKS, DATABASES = arns_of("webhook"), arns_of("postgresql")
 def target_of(folder: Path) -> Target | None:
     """Where the store of this folder is started to send its events; None for nowhere."""
     with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads((folder / _NAME).read_text())
-        if "database" in said:
-            return Database(SecretStr(said["database"]), said["table"], Path(said["queue"]))
-        return Webhook(said["url"], SecretStr(said["token"]), Path(said["queue"]))
+        record = json.loads((folder / _NAME).read_text())
+        if "database" in record:
+            return Database(SecretStr(record["database"]), record["table"], Path(record["queue"]))
+        return Webhook(record["url"], SecretStr(record["token"]), Path(record["queue"]))
     return None
 
 
@@ -126,10 +126,10 @@ def write_target(folder: Path, target: Target | None) -> None:
         return
     private_folder(target.queue)
     if isinstance(target, Database):
-        said = {"database": target.address.get_secret_value(), "table": target.table}
+        record = {"database": target.address.get_secret_value(), "table": target.table}
     else:
-        said = {"url": target.url, "token": target.token.get_secret_value()}
-    write_private(folder / _NAME, json.dumps({**said, "queue": str(target.queue)}))
+        record = {"url": target.url, "token": target.token.get_secret_value()}
+    write_private(folder / _NAME, json.dumps({**record, "queue": str(target.queue)}))
 
 
 def _waiting(queue: Path) -> int:

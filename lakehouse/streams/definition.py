@@ -34,9 +34,9 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
     if other:
-        said = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
+        differences = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
         raise ConfigurationError(
-            f"the state of {table} belongs to another definition: {said}",
+            f"the state of {table} belongs to another definition: {differences}",
             where=lake.settings.checkpoint_uri(table),
             state="nothing was read or written",
             next_command=f"set it back, or compute the table anew: lakehouse checkpoint restart {table}"

@@ -49,9 +49,9 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
 
 def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> LakehouseError:
     text = str(error)
-    said = said_by_the_source(text)
-    if said is not None:
-        return said
+    ours = library_error(text)
+    if ours is not None:
+        return ours
     remote = lake.settings.spark_remote
     if remote is None:
         reason = explain(lake.settings, error, pid)
@@ -103,7 +103,7 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
     )
 
 
-def said_by_the_source(text: str) -> LakehouseError | None:
+def library_error(text: str) -> LakehouseError | None:
     """An error of this library that was raised in one of Spark's processes: it arrives as text within Spark's own."""
     found = _OURS.search(text + "\n")
     if found is None:
@@ -125,7 +125,7 @@ def _does_not_answer(lake: Lake) -> bool:
 
 def first_lines(text: str) -> str:
     """The beginning of an error of Spark, without stack traces; of a Python traceback only the last line."""
-    said = text.split("JVM stacktrace")[0].split("\n\tat ")[0]
-    before, trace, python = said.partition("Traceback (most recent call last):")
+    message = text.split("JVM stacktrace")[0].split("\n\tat ")[0]
+    before, trace, python = message.partition("Traceback (most recent call last):")
     raised = [line for line in python.splitlines() if line and not line.startswith(" ")]
     return " ".join(f"{before} {' '.join(raised) if trace else ''}".split())[:600]

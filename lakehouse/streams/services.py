@@ -72,10 +72,10 @@ class ServiceMark:
     def decoded(cls, content: bytes) -> ServiceMark | None:
         """The mark in an object's content; None when that is no mark."""
         try:
-            said = dict(json.loads(content))
-            holder = Holder.decoded(json.dumps(said["holder"]).encode())
-            known = {one.name: said[one.name] for one in fields(cls) if one.name in said}
-            mark = cls(**{**known, "tables": tuple(map(str, said["tables"])), "holder": holder})
+            record = dict(json.loads(content))
+            holder = Holder.decoded(json.dumps(record["holder"]).encode())
+            known = {one.name: record[one.name] for one in fields(cls) if one.name in record}
+            mark = cls(**{**known, "tables": tuple(map(str, record["tables"])), "holder": holder})
             numbers = (mark.every_seconds, mark.stale_after_seconds, mark.seconds_since_look)
             return mark if holder is not None and sum(numbers) >= 0 else None
         except (ValueError, TypeError, KeyError):
@@ -88,22 +88,22 @@ class Service:
 
     Attributes:
         mark: Its last mark.
-        said_seconds: How long ago that was written, by the store's clock.
+        mark_age_seconds: How long ago that was written, by the store's clock.
     """
 
     mark: ServiceMark
-    said_seconds: float
+    mark_age_seconds: float
 
     @property
     def look_seconds(self) -> float:
         """How long ago its stream had worked, or looked for input."""
-        return self.said_seconds + self.mark.seconds_since_look
+        return self.mark_age_seconds + self.mark.seconds_since_look
 
     @property
     def batch_seconds(self) -> float | None:
         """How long ago its last batch was; None before the first."""
         since = self.mark.seconds_since_batch
-        return None if since is None else self.said_seconds + since
+        return None if since is None else self.mark_age_seconds + since
 
     @property
     def dead(self) -> bool:
@@ -113,7 +113,7 @@ class Service:
     @property
     def silent(self) -> bool:
         """Whether it writes no mark, or its stream does nothing: all that is known of a dead one on another machine."""
-        quiet = self.said_seconds > _MISSED * self.mark.every_seconds
+        quiet = self.mark_age_seconds > _MISSED * self.mark.every_seconds
         return quiet or self.look_seconds > self.mark.stale_after_seconds
 
     @property
@@ -136,7 +136,7 @@ class Service:
             "pid": mark.holder.pid,
             "host": mark.holder.host.split("/")[0],
             "state": mark.state,
-            "said_seconds": round(self.said_seconds),
+            "said_seconds": round(self.mark_age_seconds),
             "last_look_seconds": round(self.look_seconds),
             "last_batch": mark.last_batch_id,
             "last_batch_seconds": None if since is None else round(since),

@@ -199,8 +199,8 @@ class SetAside:
     def _position(self) -> int:
         if self._examined is None:
             try:
-                said = self._lake.store.read(self._lake.settings.bucket, self._key())
-                self._examined = int(json.loads(said)["batch"])
+                content = self._lake.store.read(self._lake.settings.bucket, self._key())
+                self._examined = int(json.loads(content)["batch"])
             except ObjectMissing:
                 self._examined = -1
         return self._examined

@@ -22,8 +22,8 @@ SOURCE_VIEW = "source_"
 def transaction(checkpoint_uri: str, batch_id: int) -> dict[str, str]:
     """Options of the write that commits a batch; Delta skips a write whose transaction the table has."""
     bucket, prefix = split_uri(checkpoint_uri)
-    said = FastStore(endpoint_from_environment()).read(bucket, f"{prefix.rstrip('/')}/metadata")
-    query = json.loads(said)["id"]
+    metadata = FastStore(endpoint_from_environment()).read(bucket, f"{prefix.rstrip('/')}/metadata")
+    query = json.loads(metadata)["id"]
     about = json.dumps({"epochId": batch_id, "queryId": query})
     return {"txnAppId": query, "txnVersion": str(batch_id), "userMetadata": about}
 

@@ -20,12 +20,12 @@ def widen_table(frame: DataFrame, table_uri: str) -> list[str]:
     """
     spark = frame.sparkSession
     have = spark.read.format("delta").load(table_uri).schema
-    said: list[str] = []
+    altered: list[str] = []
     for name, old, new in changes(have, frame.schema):
         if old is None or new is None or wider(old, new) != new:
             continue
-        if not said:
+        if not altered:
             spark.sql(f"ALTER TABLE delta.`{table_uri}` SET TBLPROPERTIES ('delta.enableTypeWidening' = 'true')")
         spark.sql(f"ALTER TABLE delta.`{table_uri}` ALTER COLUMN {dotted(name)} TYPE {new.simpleString()}")
-        said.append(f"{name} {old.simpleString()} to {new.simpleString()}")
-    return said
+        altered.append(f"{name} {old.simpleString()} to {new.simpleString()}")
+    return altered

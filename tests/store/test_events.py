@@ -12,9 +12,9 @@ from command import lakehouse_here
 from minio.notificationconfig import NotificationConfig, PrefixFilterRule, QueueConfig
 from pydantic import SecretStr
 from store.local_world import TABLE
-from store.told_world import EVENTS, Told, until
+from store.notified_world import EVENTS, NotifiedWorld, until
 
-from lakehouse.autoloader.files import told
+from lakehouse.autoloader.files import notified
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.events import receiver_process, setup
 from lakehouse.events.sqlite_inbox import SqliteInbox
@@ -47,7 +47,7 @@ def things(told_home, tmp_path):
     name = uuid.uuid4().hex[:12]
     settings = Settings.load(home=told_home, user="tester", bucket=f"lake-{name}", landing_prefix=f"{name}/")
     setup.enable(settings, {settings.landing_bucket: [f"{name}/things/"]})
-    world = Told(Lake.open(settings), tmp_path)
+    world = NotifiedWorld(Lake.open(settings), tmp_path)
     world.put("0.json", [{"a": 0}])
     world.until_told("0.json")
     assert world.load_rows() == 1
@@ -78,7 +78,7 @@ def test_files_come_by_their_events_without_a_listing_and_with_what_a_listing_ha
 
 
 def test_events_that_were_lost_are_found_by_one_listing_which_says_how_many(things, monkeypatch):
-    monkeypatch.setattr(told, "GRACE", told.timedelta(0))
+    monkeypatch.setattr(notified, "GRACE", notified.timedelta(0))
     things.put("1.json", [{"a": 1}])
     things.until_told("1.json")
     assert things.load_rows() == 1
@@ -252,7 +252,7 @@ def test_without_an_inbox_events_are_refused_with_what_to_do(things, tmp_path):
     lost = things.lake.settings.model_copy(update={"events_inbox": SecretStr(str(tmp_path / "none.sqlite"))})
     things.plain = Lake(lost, things.lake.endpoint, things.lake.store)
     things.declare(options=EVENTS)
-    with pytest.raises(told.ConfigurationError, match="there is no inbox") as refused:
+    with pytest.raises(notified.ConfigurationError, match="there is no inbox") as refused:
         things.load()
     assert "lakehouse events enable" in refused.value.next_command
     assert ensure_store(lost).url == things.lake.endpoint.url

@@ -4,7 +4,7 @@ from contextlib import closing
 
 import pytest
 from store.inboxes import KINDS
-from store.told_kills import Dropping
+from store.notified_kills import Dropping
 
 FILES = 300
 

@@ -7,7 +7,7 @@ from command import lakehouse_here
 from postgres import postgres_server
 from pydantic import SecretStr
 from store.local_world import TABLE
-from store.told_world import Told, until
+from store.notified_world import NotifiedWorld, until
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.errors import ConfigurationError
@@ -28,7 +28,7 @@ def things(tmp_path):
         address = SecretStr(server.replace("@", f":{SECRET}@"))
         settings = Settings.load(home=tmp_path / "home", user="tester", landing_prefix="", events_inbox=address)
         setup.enable(settings, {settings.landing_bucket: ["things/"]})
-        world = Told(Lake.open(settings), tmp_path)
+        world = NotifiedWorld(Lake.open(settings), tmp_path)
         world.put("0.json", [{"a": 0}])
         world.until_told("0.json")
         assert world.load_rows() == 1
@@ -84,11 +84,11 @@ def test_a_password_in_an_option_is_refused_and_not_shown():
 def test_the_password_is_found_again_by_the_public_address(monkeypatch, tmp_path):
     whole = f"postgres://me:{SECRET}@db.internal:5432/lake?sslmode=require&password={SECRET}"
     public = "postgresql://me@db.internal:5432/lake?sslmode=require"
-    assert InboxAddress.told(public).secret.get_secret_value() == public
+    assert InboxAddress.of_option(public).secret.get_secret_value() == public
     monkeypatch.setenv("LAKEHOUSE_EVENTS_INBOX", whole)
-    assert InboxAddress.told(public).secret.get_secret_value() == whole
+    assert InboxAddress.of_option(public).secret.get_secret_value() == whole
     assert InboxAddress.of(Settings.load(home=tmp_path)).public == public
-    assert SECRET not in repr(Settings.load(home=tmp_path)) + repr(InboxAddress.told(public))
+    assert SECRET not in repr(Settings.load(home=tmp_path)) + repr(InboxAddress.of_option(public))
 
 
 @pytest.mark.parametrize(

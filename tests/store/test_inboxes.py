@@ -15,8 +15,8 @@ from store.inboxes import KINDS, Servers, body_of
 from unit.autoloader.memory_store import MemoryStore
 from unit.autoloader.test_discovery import SOURCE, opened
 
-from lakehouse.autoloader.files import told as told_module
-from lakehouse.autoloader.files.told import Folder, discover_told, opened_inbox
+from lakehouse.autoloader.files import notified as notified_module
+from lakehouse.autoloader.files.notified import Folder, discover_notified, opened_inbox
 from lakehouse.errors import TransientError
 from lakehouse.events import setup
 from lakehouse.events.address import InboxAddress
@@ -159,7 +159,7 @@ class Told:
 
     def look(self, **options):
         folder = Folder(self.world, SOURCE, self.journal, ("lake", "j/audit.json"))
-        return discover_told(folder, self.inbox, now=lambda: NOW, interval_seconds=86_400.0, **options)
+        return discover_notified(folder, self.inbox, now=lambda: NOW, interval_seconds=86_400.0, **options)
 
     def put(self, *names, told=True, times=1):
         for name in names:
@@ -176,7 +176,7 @@ class Told:
 
 @pytest.fixture
 def told(place, inbox, monkeypatch):
-    monkeypatch.setattr(told_module, "_PATIENCE_SECONDS", 0.0)  # this queue gives all it has at once
+    monkeypatch.setattr(notified_module, "_PATIENCE_SECONDS", 0.0)  # this queue gives all it has at once
     made = Told(place, inbox)
     made.put("0")
     assert made.look().listed == "the first look"
@@ -322,6 +322,6 @@ def test_a_bucket_s_rule_sends_what_lands_in_a_folder_to_the_queue(servers, tmp_
         inbox.gather()
         assert keys_of(inbox) == ["things/0.json", "things/deep/2 é+%.json"]
     assert place.left() == 0
-    assert setup.status(settings, endpoint, {"landing": []}).told == {"landing": {"things/"}}
+    assert setup.status(settings, endpoint, {"landing": []}).rules == {"landing": {"things/"}}
     setup.disable(settings, {"landing": ["things/"]}, all_of_it=True)
     assert "QueueConfigurations" not in s3.get_bucket_notification_configuration(Bucket="landing")

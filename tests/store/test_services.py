@@ -13,7 +13,7 @@ import pytest
 from command import lakehouse_here, start_lakehouse
 from store.broken_pipelines import Pipeline
 from store.local_world import TABLE
-from store.told_world import until
+from store.notified_world import until
 
 from lakehouse.errors import TransientError
 from lakehouse.service.service import Service

@@ -153,12 +153,12 @@ def _chunks(items: Iterator[ObjectInfo], size: int) -> Iterable[list[ObjectInfo]
 
 def _last_audit(store: ObjectStore, state_key: tuple[str, str]) -> _Audit | None:
     try:
-        said = json.loads(store.read(*state_key))
+        state = json.loads(store.read(*state_key))
     except ObjectMissing:
         return None
-    return _Audit(datetime.fromisoformat(said["at"]), bool(said["ordered"]), said.get("root", ""))
+    return _Audit(datetime.fromisoformat(state["at"]), bool(state["ordered"]), state.get("root", ""))
 
 
 def _write_audit(store: ObjectStore, state_key: tuple[str, str], audit: _Audit) -> None:
-    said = {"at": audit.at.isoformat(), "ordered": audit.ordered, "root": audit.root}
-    store.write(*state_key, json.dumps(said).encode())
+    state = {"at": audit.at.isoformat(), "ordered": audit.ordered, "root": audit.root}
+    store.write(*state_key, json.dumps(state).encode())

@@ -40,9 +40,9 @@ class StreamPosition:
         self._schema_location = schema_location
         self.stream = stream_id
         self._folder, self._key = _folder(journal_prefix), _key(journal_prefix, stream_id)
-        said = self._said(self._key)
-        self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in said.get("committed", [])]
-        self.cleaned = int(said.get("cleaned", 0))
+        record = self._read(self._key)
+        self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in record.get("committed", [])]
+        self.cleaned = int(record.get("cleaned", 0))
 
     @property
     def committed(self) -> int:
@@ -62,8 +62,8 @@ class StreamPosition:
     def save(self) -> None:
         """Writes marks and ``cleaned``."""
         committed = [[seq, at.isoformat()] for seq, at in self._marks]
-        said = {"committed": committed, "cleaned": self.cleaned, "schema": self._schema_location}
-        self._store.write(self._bucket, self._key, json.dumps(said).encode())
+        record = {"committed": committed, "cleaned": self.cleaned, "schema": self._schema_location}
+        self._store.write(self._bucket, self._key, json.dumps(record).encode())
 
     def committed_for(self, seconds: float) -> int:
         """Number of the last file that all streams have committed, this stream at least so long ago."""
@@ -72,9 +72,9 @@ class StreamPosition:
         return min([own, *(self._newest(info.key) for info in self._store.list(self._bucket, self._folder))])
 
     def _newest(self, key: str) -> int:
-        return max((int(seq) for seq, _ in self._said(key).get("committed", [])), default=0)
+        return max((int(seq) for seq, _ in self._read(key).get("committed", [])), default=0)
 
-    def _said(self, key: str) -> dict:
+    def _read(self, key: str) -> dict:
         try:
             return dict(json.loads(self._store.read(self._bucket, key)))
         except ObjectMissing:
@@ -83,8 +83,8 @@ class StreamPosition:
 
 def committed_by_all(store: ObjectStore, bucket: str, journal_prefix: str, schema_location: str) -> int:
     """Number up to which every stream that keeps its schema there has loaded the files; 0 without such a stream."""
-    told = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
-    places = [one["committed"] for one in told if schema_location and one.get("schema") == schema_location]
+    records = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
+    places = [one["committed"] for one in records if schema_location and one.get("schema") == schema_location]
     return min((max((int(seq) for seq, _ in marks), default=0) for marks in places), default=0)
 
 

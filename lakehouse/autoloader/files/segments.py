@@ -227,12 +227,12 @@ def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
 
 def head_of(name: str, opened: pq.ParquetFile) -> Segment:
     """A segment's head."""
-    said = opened.metadata
-    groups = [said.row_group(number) for number in range(said.num_row_groups)]
+    metadata = opened.metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
     seqs, keys = ([group.column(number).statistics for group in groups] for number in (0, 2))
     first, last = ordinals_of(name)
     ends = [opened.read_row_group(number, columns=["bucket", "segment"]) for number in sorted({0, len(groups) - 1})]
-    previous = (said.metadata or {}).get(_PREVIOUS)
+    previous = (metadata.metadata or {}).get(_PREVIOUS)
     return Segment(
         name,
         first,

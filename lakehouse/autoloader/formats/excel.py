@@ -114,8 +114,8 @@ def _rows(target: Target, names: list[str], rows: list[Row], header: int) -> Row
         if goal := goals[name]:
             columns[goal], lost = column_of(cells, types[goal], target.reader)
             if lost and not target.rescued:
-                said = f"the column {name}: {plain(cells[lost[0]])!r} is no {types[goal].simpleString()}"
-                raise BadFile("WRONG_TYPE", f"{said}, and no column rescues its values"[:400])
+                problem = f"the column {name}: {plain(cells[lost[0]])!r} is no {types[goal].simpleString()}"
+                raise BadFile("WRONG_TYPE", f"{problem}, and no column rescues its values"[:400])
         else:
             lost = [row for row, cell in enumerate(cells) if cell != ""]
         for row in lost if target.rescued else ():

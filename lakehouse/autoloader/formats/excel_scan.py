@@ -131,8 +131,8 @@ class Package:
         relations = self._parts.get("xl/_rels/workbook.xml.rels")
         targets: dict[bytes, str] = {}
         for one in _RELATION.findall(b"".join(self._chunks(relations)) if relations else b""):
-            said = dict(_OF_RELATION.findall(one))
-            targets[said.get(b"Id", b"")] = said.get(b"Target", b"").decode("utf-8", "replace")
+            attributes = dict(_OF_RELATION.findall(one))
+            targets[attributes.get(b"Id", b"")] = attributes.get(b"Target", b"").decode("utf-8", "replace")
         target = targets.get(ids[number], "") if number < len(ids) else ""
         name = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
         if (part := self._parts.get(name.lower())) is None:

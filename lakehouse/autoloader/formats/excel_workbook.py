@@ -76,7 +76,7 @@ class Workbook:
         elif not begin.startswith(_OLE):
             raise BadFile("NOT_EXCEL", f"it begins with {begin!r}" if begin else "it is empty")
         file.seek(0)
-        with _told():
+        with _explained():
             self._book = _opened(file, ".xlsx" if self._package else ".xls")
             known = self._book.sheets_metadata
         self.sheets = {number: one.name for number, one in enumerate(known) if one.typ == SheetTypeEnum.WorkSheet}
@@ -98,7 +98,7 @@ class Workbook:
             names = ", ".join(map(repr, self.sheets.values())) or "none"
             raise BadFile("NO_SUCH_SHEET", f"there is no sheet {self._address.sheet!r}; there are: {names}"[:400])
         errors = self._package.scan(number).errors if self._package else {}
-        with _told():
+        with _explained():
             sheet = self._book.get_sheet_by_index(number)
             start, end = sheet.start, sheet.end
             rows = _safely(sheet)
@@ -165,12 +165,12 @@ def _opened(file: IO[bytes], ending: str) -> Any:
 
 
 def _safely(sheet: Any) -> Iterator[list[Cell]]:
-    with _told():
+    with _explained():
         yield from sheet.iter_rows()
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _explained() -> Iterator[None]:
     """Makes what the parser raises the reason why a file is left out."""
     from python_calamine import CalamineError, PasswordError
 

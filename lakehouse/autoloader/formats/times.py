@@ -183,17 +183,17 @@ def _compile(pattern: str) -> re.Pattern[str]:
         ) from None
 
 
-def _by_name(said: dict[str, str]) -> dict[str, str]:
+def _by_name(groups: dict[str, str]) -> dict[str, str]:
     """Parts that are written otherwise than as a number of their own: short years, names of months, halves of a day."""
     found = {}
-    if short := said.get("short_year"):
+    if short := groups.get("short_year"):
         found["year"] = f"20{short}"
-    if name := said.get("month_name"):
+    if name := groups.get("month_name"):
         found["month"] = str(_MONTHS.index(name[:3].title()) + 1)
-    if clock := said.get("clock_hour"):
+    if clock := groups.get("clock_hour"):
         if not 1 <= int(clock) <= 12:
             raise ValueError(clock)
-        found["hour"] = str(int(clock) % 12 + 12 * (said.get("half", "AM").upper() == "PM"))
+        found["hour"] = str(int(clock) % 12 + 12 * (groups.get("half", "AM").upper() == "PM"))
     return found
 
 
@@ -201,9 +201,9 @@ def _by_pattern(compiled: re.Pattern[str], text: str, local: ZoneInfo | timezone
     found = compiled.fullmatch(text)
     if not found:
         return None
-    said = {name: value for name, value in found.groupdict().items() if value is not None}
+    groups = {name: value for name, value in found.groupdict().items() if value is not None}
     try:
-        part = _PARTS | said | _by_name(said)
+        part = _PARTS | groups | _by_name(groups)
         year, month, day, hour, minute, second = (int(part[name]) for name in _PARTS)
         moment = datetime(year, month, day, hour, minute, second, int((part.get("fraction", "") + "000000")[:6]))
         return _microseconds(moment, zone(part["zone"].upper()) if "zone" in part and not ntz else local)

@@ -155,8 +155,8 @@ class _RowReader(Collector):
         if self._rescued is not None and rescued:
             document = self._shape.document
             several = {name: [document(item) for item in items] for name, items in rescued.items()}
-            said = [(name, values[0] if len(values) == 1 else values) for name, values in several.items()]
-            row[self._rescued] = self._rescue(said, number)
+            fields = [(name, values[0] if len(values) == 1 else values) for name, values in several.items()]
+            row[self._rescued] = self._rescue(fields, number)
         self._rows.append(row)
         self._records.append(number)
 

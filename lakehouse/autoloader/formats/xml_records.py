@@ -245,7 +245,7 @@ def _in_utf8(file: IO[bytes], encoding: str) -> Iterator[bytes]:
     head = file.read(_PIECE_BYTES)
     refuse_binary(head)
     mark = next((one for one in _MARKS if head.startswith(one)), b"")
-    name = encoding or _MARKS.get(mark) or _said_encoding(head)
+    name = encoding or _MARKS.get(mark) or _detected_encoding(head)
     if name in ("utf-8", "ascii"):
         yield head.removeprefix(codecs.BOM_UTF8)
         yield from iter(partial(file.read, _PIECE_BYTES), b"")
@@ -263,7 +263,7 @@ def _in_utf8(file: IO[bytes], encoding: str) -> Iterator[bytes]:
         raise BadFile("NOT_UTF8", f"the file is not in {name}: {error}"[:200]) from error
 
 
-def _said_encoding(head: bytes) -> str:
+def _detected_encoding(head: bytes) -> str:
     """The encoding that a file without a byte order mark is in, by its first bytes and its own declaration."""
     if bare := next((name for start, name in _BARE.items() if head.startswith(start)), None):
         return bare

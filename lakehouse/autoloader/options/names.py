@@ -61,7 +61,7 @@ def judge(lower: str, name: str, value: str, format_: str | None) -> tuple[str, 
     for owner, table in ((f"the format {format_}", own), ("Databricks", DATABRICKS_OPTIONS), ("Spark", SPARK_OPTIONS)):
         for known in table.values():
             if known.is_called(lower):
-                return _said(known, name if known.name.endswith("*") else known.name, owner, value)
+                return _judge_known(known, name if known.name.endswith("*") else known.name, owner, value)
     if owners := [one for one, names in _OWNERS.items() if lower in names]:
         of = " or ".join(owners)
         return (
@@ -80,7 +80,7 @@ def judge(lower: str, name: str, value: str, format_: str | None) -> tuple[str, 
     return None
 
 
-def _said(known: Elsewhere, name: str, owner: str, value: str) -> tuple[str, str]:
+def _judge_known(known: Elsewhere, name: str, owner: str, value: str) -> tuple[str, str]:
     verdict = known.of(value)
     if verdict == REFUSED:
         return verdict, f"{name} is an option of {owner}, not had here: {known.why}."

@@ -147,8 +147,8 @@ class CloudFilesOptions:
             if is_readers(lower, format_):
                 problems += _reader_problem(lower, value, format_)
                 reader[lower] = value.strip().lower() if lower in FLAGS else value
-            elif not _is_harmless(lower, value, values) and (said := _said(lower, name, value, values)):
-                (problems if said[0] == REFUSED else notes).append(said[1])
+            elif not _is_harmless(lower, value, values) and (verdict := _judge_unread(lower, name, value, values)):
+                (problems if verdict[0] == REFUSED else notes).append(verdict[1])
         notes += [
             f"{second} is without effect: {first} is given, too, and says otherwise."
             for first, second in _SECOND_NAMES.items()
@@ -311,7 +311,7 @@ def _is_harmless(lower: str, value: str, values: Mapping[str, Any]) -> bool:
     return False
 
 
-def _said(lower: str, name: str, value: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
+def _judge_unread(lower: str, name: str, value: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
     """The verdict on an option that nothing reads, and a sentence; None where nothing is to be said."""
     format_ = values.get("cloudFiles.format")
     if known := judge(lower, name, value, format_):

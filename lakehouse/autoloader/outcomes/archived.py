@@ -38,8 +38,8 @@ def read_archived(store: ObjectStore, bucket: str, journal_prefix: str) -> Itera
     """Every file that went."""
     for info in store.list(bucket, _folder(journal_prefix)):
         for line in store.read(bucket, info.key).decode().splitlines():
-            said = json.loads(line)
-            yield Archived(**{**said, "at": datetime.fromisoformat(said["at"])})
+            record = json.loads(line)
+            yield Archived(**{**record, "at": datetime.fromisoformat(record["at"])})
 
 
 def _folder(journal_prefix: str) -> str:

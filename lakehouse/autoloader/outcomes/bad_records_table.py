@@ -117,7 +117,7 @@ def _rows(batches: Sequence[FinishedBatch], done: int, now: datetime) -> Iterato
     for batch in batches:
         for table in batch.tables():
             new = table.filter(pc.field("sequence") > done)
-            said = {"batch_end": batch.end, "quarantined_at": now}
-            more = [pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(new)) for name, value in said.items()]
+            added = {"batch_end": batch.end, "quarantined_at": now}
+            more = [pa.repeat(pa.scalar(value, _SCHEMA.field(name).type), len(new)) for name, value in added.items()]
             yield from pa.table([*new.columns, *more], schema=_SCHEMA).to_batches()
         done = max(done, batch.end)

@@ -128,9 +128,9 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     planned_at = _numbered(store, bucket, prefix + "offsets/")
     with ThreadPoolExecutor(_THREADS) as pool:  # a checkpoint keeps a hundred of them
         read = list(pool.map(lambda one: store.read(bucket, f"{prefix}offsets/{one[0]}"), planned_at))
-    for (batch, planned), said in zip(planned_at, read, strict=True):
+    for (batch, planned), content in zip(planned_at, read, strict=True):
         try:
-            offset = json.loads(said.decode().splitlines()[2])
+            offset = json.loads(content.decode().splitlines()[2])
         except (ValueError, IndexError):  # damaged; where it matters, a run says so. Its receipts tell of its files
             continue
         if not isinstance(offset, dict) or "seq" not in offset:
@@ -166,7 +166,7 @@ def file_states(
     receipts: dict[int, Written] = {}
     for stream in [log.stream] if log else streams_with_receipts(store, *place):
         receipts |= by_file(read_receipts(store, *place, stream))
-    for state in _told(journal, log, journal.files(0, journal.high_water), receipts, versions or {}):
+    for state in _states(journal, log, journal.files(0, journal.high_water), receipts, versions or {}):
         gone = archived.get(state.sequence)
         yield (
             replace(state, archive_time=gone.at, archive_mode=gone.mode, move_location=gone.to or None)
@@ -188,10 +188,10 @@ def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], re
     again = replays_of(journal, log.stream)
     numbers = [one.seq for one in (*chosen, *again)]
     about = receipts.filter(pc.is_in(receipts["seq"], pa.array(numbers, pa.int64())))
-    return list(_told(journal, log, chosen, by_file(written_in(about)), {}))
+    return list(_states(journal, log, chosen, by_file(written_in(about)), {}))
 
 
-def _told(
+def _states(
     journal: Journal,
     log: StreamLog | None,
     files: Iterable[FileVersion],
@@ -255,23 +255,23 @@ def _state(
         # up to its last finished batch a stream has read what it wants: the rest are overwritten or filtered versions
         passed = log is not None and one.seq <= log.committed_seq
         return replace(base, ingestion_state=State.PASSED_OVER.value) if passed else base
-    said = receipt.receipt
+    outcome = receipt.receipt
     done = log is None or receipt.end <= log.committed_seq
     # a checkpoint keeps its last hundred batches: before them the receipts alone tell
     batch = log.batch_of.get(receipt.end) if log else None
-    batch = said.batch_id if batch is None else batch
+    batch = outcome.batch_id if batch is None else batch
     planned = log.ends[batch][1] if log and batch in log.ends else receipt.at
     committed = (log.commits.get(batch) if log and batch is not None else None) or receipt.at
     return replace(
         base,
-        ingestion_state=said.state.value if done else "PROCESSING",
+        ingestion_state=outcome.state.value if done else "PROCESSING",
         processed_time=planned,
         commit_time=committed if done else None,
-        rows=said.rows,
-        error=said.error or None,
+        rows=outcome.rows,
+        error=outcome.error or None,
         batch_id=batch,
         delta_version=versions.get(batch) if batch is not None else None,
-        bad_records=said.bad_records,
+        bad_records=outcome.bad_records,
     )
 
 

@@ -83,7 +83,7 @@ def receipts_table(store: ObjectStore, bucket: str, journal_prefix: str, stream:
     own = log.own(0)
     folds = log.folds()
     folded = {end: own.pop(end) for end in list(own) if folds and end <= folds[-1].last}
-    if any(said for _, objects in log.contents(folded) for _, said in objects.values()):
+    if any(receipts for _, objects in log.contents(folded) for _, receipts in objects.values()):
         return None
     tables, upto = [_SCHEMA.empty_table()], 0
     try:
@@ -187,7 +187,7 @@ class _Log:
                 yield waiting
                 waiting = next(folded, None)
             if waiting is not None and waiting[0] == end:
-                news = {name: said for name, said in objects.items() if said[1] or name not in waiting[1]}
+                news = {name: one for name, one in objects.items() if one[1] or name not in waiting[1]}
                 objects = dict(sorted({**waiting[1], **news}.items()))
                 waiting = next(folded, None)
             yield end, objects
@@ -206,10 +206,10 @@ class _Log:
         silent = set()
 
         def read_one(info: ObjectInfo) -> tuple[Receipt, ...]:
-            said = tuple(decoded(self._store.read(self._bucket, info.key)))
-            if not said and (now - info.last_modified).total_seconds() < _LEFT_SECONDS:
+            receipts = tuple(decoded(self._store.read(self._bucket, info.key)))
+            if not receipts and (now - info.last_modified).total_seconds() < _LEFT_SECONDS:
                 silent.add(info.key)
-            return said
+            return receipts
 
         table = _to_table((end, _of_last_plan(objects)) for end, objects in self.contents(batches, read_one))
         first, last = min(batches), max(batches)
@@ -332,9 +332,9 @@ def _of_last_plan(objects: Objects) -> Objects:
     of_tasks = {plan for plan in plans.values() if plan is not None}
     if len(of_tasks) < 2:
         return objects
-    whole = of_tasks - {plans[name] for name, said in objects.items() if not said[1]}
+    whole = of_tasks - {plans[name] for name, one in objects.items() if not one[1]}
     last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan in (whole or of_tasks))[1]]
-    return {name: said for name, said in objects.items() if plans[name] in (None, last)}
+    return {name: one for name, one in objects.items() if plans[name] in (None, last)}
 
 
 def _plan(name: str) -> str | None:

@@ -148,8 +148,8 @@ def decoded(content: bytes) -> Iterator[Receipt]:
     """What an object of receipts has; empty where its task has not ended."""
     for line in content.decode().splitlines():
         if line and not line.startswith("#"):
-            said = json.loads(line)
-            yield Receipt(**{**said, "state": State(said["state"])})
+            record = json.loads(line)
+            yield Receipt(**{**record, "state": State(record["state"])})
 
 
 def folder_of(journal_prefix: str, stream: str) -> str:

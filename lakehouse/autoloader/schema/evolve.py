@@ -94,8 +94,8 @@ class Learner:
         first: dict[str, int] = {}
         hits = []
         for row in np.flatnonzero(texts.is_valid().to_numpy()).tolist():
-            said = (name for name in json.loads(texts[row].as_py()) if name not in NOTES or name in rows.new_fields)
-            names = [name for name in said if self._may_be_new(name, nested)]
+            keys = (name for name in json.loads(texts[row].as_py()) if name not in NOTES or name in rows.new_fields)
+            names = [name for name in keys if self._may_be_new(name, nested)]
             if names:
                 hits.append(row)
                 for name in names:

@@ -166,9 +166,9 @@ class SchemaLocation:
             head, _, body = self._store.read(self._bucket, key).decode().partition("\n")
             if head != "v1":
                 raise ValueError(f"unknown layout {head[:20]!r}")
-            said = json.loads(body)
-            data, partitions = (StructType.fromJson(json.loads(said[name])) for name in _FIELDS)
-            introduced = {name: (path, record) for name, (path, record) in said.get("introduced", {}).items()}
+            document = json.loads(body)
+            data, partitions = (StructType.fromJson(json.loads(document[name])) for name in _FIELDS)
+            introduced = {name: (path, record) for name, (path, record) in document.get("introduced", {}).items()}
         except (ValueError, KeyError, TypeError) as error:
             raise TerminalError(
                 f"this is no schema version: {error}",
@@ -176,20 +176,22 @@ class SchemaLocation:
                 state="nothing was read or written",
                 next_command="restore the file; the files are never changed by the source itself",
             ) from None
-        return SchemaVersion(version, data, partitions, introduced, said.get("reason", ""), header=said.get("header"))
+        return SchemaVersion(
+            version, data, partitions, introduced, document.get("reason", ""), header=document.get("header")
+        )
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
         """Adds a version. Returns the version of somebody else who was faster."""
         schemas = (version.data, version.partitions)
-        said: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
+        document: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
         if version.introduced:
-            said["introduced"] = dict(version.introduced)
+            document["introduced"] = dict(version.introduced)
         if version.reason:
-            said["reason"] = version.reason
+            document["reason"] = version.reason
         if version.header is not None:
-            said["header"] = version.header
+            document["header"] = version.header
         try:
-            body = f"v1\n{json.dumps(said)}".encode()
+            body = f"v1\n{json.dumps(document)}".encode()
             self._store.write(self._bucket, f"{self._folder}{version.version}", body, if_absent=True)
         except ObjectExists:
             return self.read(version.version)

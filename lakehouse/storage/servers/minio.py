@@ -24,7 +24,7 @@ class Minio(StoreServer):
             "MINIO_UPDATE": "off",
             "MINIO_CALLHOME_ENABLE": "off",
             "MINIO_PROMETHEUS_AUTH_TYPE": "public",  # request counts for the benchmarks, on loopback only
-            **(start.told.environment() if start.told else {}),
+            **(start.events_target.environment() if start.events_target else {}),
         }
 
     def serves(self, command: Sequence[str], data: Path) -> bool:

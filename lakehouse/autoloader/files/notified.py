@@ -60,8 +60,8 @@ class Folder:
     @property
     def reader(self) -> str:
         """Its name among the readers of an inbox: several streams may share a journal, and folders too."""
-        told = f"{self.journal.uri}\n{self.path.bucket}\n{self.path.file or self.path.root}"
-        return f"s3a://{self.path.bucket}/{self.path.root} {hashlib.sha256(told.encode()).hexdigest()[:12]}"
+        identity = f"{self.journal.uri}\n{self.path.bucket}\n{self.path.file or self.path.root}"
+        return f"s3a://{self.path.bucket}/{self.path.root} {hashlib.sha256(identity.encode()).hexdigest()[:12]}"
 
     @property
     def prefix(self) -> str:
@@ -70,7 +70,7 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class ToldDiscovery:
+class NotifiedDiscovery:
     """What one look into the inbox found.
 
     Attributes:
@@ -97,7 +97,7 @@ def opened_inbox(place: str | None) -> Iterator[Inbox]:
         TransientError: it cannot be used now.
     """
     try:
-        address = InboxAddress.told(place or os.environ.get(VARIABLE) or ".")
+        address = InboxAddress.of_option(place or os.environ.get(VARIABLE) or ".")
     except ValueError as error:
         raise ConfigurationError(
             f"nothing says with a whole address where the inbox of file events is: {error}",
@@ -110,7 +110,7 @@ def opened_inbox(place: str | None) -> Iterator[Inbox]:
         yield inbox
 
 
-def discover_told(
+def discover_notified(
     folder: Folder,
     inbox: Inbox,
     *,
@@ -118,7 +118,7 @@ def discover_told(
     interval_seconds: float,
     listing: bool = False,
     refreshed: bool = False,
-) -> ToldDiscovery:
+) -> NotifiedDiscovery:
     """Brings the journal up to date with the inbox; and with the bucket, when a listing is due.
 
     Args:
@@ -148,17 +148,17 @@ def discover_told(
         if reader is not None and (look.events or upto > reader.upto):
             at = journal.position(journal.high_water)
             inbox.advance(folder.reader, upto, at.seq, at.segment, look.found)
-        return ToldDiscovery(look.events, look.found, look.asked)
+        return NotifiedDiscovery(look.events, look.found, look.asked)
     lost = look.list_all(measured=not unknown)
     at = journal.position(journal.high_water)
     known = reader or Reader(folder.reader, 0, 0, "", now())
-    told = known.told + look.found
+    notified = known.told + look.found
     done = replace(known, upto=upto, seq=at.seq, segment=at.segment, listed_at=now(), told=0)
     done = replace(done, told_in_all=known.told_in_all + look.found, lost_in_all=known.lost_in_all + lost)
-    done = replace(done, told_before=told, lost_before=lost, interval_seconds=_next(known, lost, interval_seconds))
+    done = replace(done, told_before=notified, lost_before=lost, interval_seconds=_next(known, lost, interval_seconds))
     inbox.listed(done)
     _log.info("%s listed whole (%s): %d files that no event told of", folder.reader, why, lost)
-    return ToldDiscovery(look.events, look.found, look.asked, why, lost)
+    return NotifiedDiscovery(look.events, look.found, look.asked, why, lost)
 
 
 class _Look:
@@ -206,15 +206,15 @@ class _Look:
         journal, bucket = self._folder.journal, self._folder.path.bucket
         path = self._folder.path
         below = {key: one for key, one in newest.items() if key == path.file or key.startswith(path.root)}
-        told = {key: one for key, one in below.items() if one.size_bytes and not key.endswith("/")}
+        notified = {key: one for key, one in below.items() if one.size_bytes and not key.endswith("/")}
         since = journal.high_water
         sure: list[ObjectInfo] = []
         doubtful: list[Event] = []
-        for one, first in journal.unseen([_info(one) for one in told.values()]):
-            if first and self._is_fresh(told[one.key]):
+        for one, first in journal.unseen([_info(one) for one in notified.values()]):
+            if first and self._is_fresh(notified[one.key]):
                 sure.append(one)
             else:
-                doubtful.append(told[one.key])
+                doubtful.append(notified[one.key])
         for _ in range(TRIES):
             self.asked += len(doubtful)
             if self.asked > self._most:
@@ -228,7 +228,7 @@ class _Look:
             left = journal.unseen(found)
             if not left:
                 return True
-            since, sure, doubtful = journal.high_water, [], [told[one.key] for one, _ in left]
+            since, sure, doubtful = journal.high_water, [], [notified[one.key] for one, _ in left]
         raise TransientError(
             "could not number new files: others wrote to the journal every time",
             where=journal.uri,
@@ -253,8 +253,8 @@ class _Look:
             there = store.info(bucket, event.key)
             if there is None:
                 return None
-            said = (event.e_tag, event.size_bytes, event.modified.replace(microsecond=0))
-            if (there.e_tag, there.size_bytes, there.last_modified.replace(microsecond=0)) == said:
+            announced = (event.e_tag, event.size_bytes, event.modified.replace(microsecond=0))
+            if (there.e_tag, there.size_bytes, there.last_modified.replace(microsecond=0)) == announced:
                 return _info(event)
         # the answer for one object has seconds, a listing has the milliseconds that a row's lineage shows
         listed = next(iter(store.list(bucket, event.key)), None)

@@ -12,9 +12,9 @@ from hypothesis.stateful import initialize, invariant, rule
 from unit.autoloader.memory_store import Crash, MemoryStore
 from unit.autoloader.test_discovery import KEYS, SOURCE, START, Discoverers, examples, fill, look, opened
 
-from lakehouse.autoloader.files import told
+from lakehouse.autoloader.files import notified
 from lakehouse.autoloader.files.journal import Journal
-from lakehouse.autoloader.files.told import Folder, discover_told
+from lakehouse.autoloader.files.notified import Folder, discover_notified
 from lakehouse.errors import ConfigurationError
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import KEPT_AT_MOST
@@ -30,7 +30,7 @@ def event_of(key, data, at=START, bucket="landing"):
 
 def look_by_events(store, one, inbox, at=START, interval_seconds=86_400.0, **options):
     folder = Folder(store, SOURCE, one, ("lake", "j/audit.json"))
-    return discover_told(folder, inbox, now=lambda: at, interval_seconds=interval_seconds, **options)
+    return discover_notified(folder, inbox, now=lambda: at, interval_seconds=interval_seconds, **options)
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def inbox(tmp_path):
     made.close()
 
 
-class Told(Discoverers):
+class Notified(Discoverers):
     """The same world, in which events come late, twice, in any order, of what is gone, or not at all."""
 
     @initialize()
@@ -108,12 +108,12 @@ class Told(Discoverers):
             assert (file.e_tag, file.size_bytes) in written[file.key], "an older version came after a newer one"
 
 
-class TestTold(Told.TestCase):
+class TestNotified(Notified.TestCase):
     settings = examples(12)
 
 
 @pytest.mark.soak("a hundred times as many histories")
-class TestManyTold(Told.TestCase):
+class TestManyNotified(Notified.TestCase):
     settings = examples(1200)
 
 
@@ -240,7 +240,7 @@ def test_another_journal_and_forgotten_events_make_a_listing_that_measures_nothi
 
 def test_more_old_events_than_can_be_asked_of_one_by_one_make_a_listing(begun, inbox, monkeypatch):
     world, one = begun
-    monkeypatch.setattr(told, "_ASKED", 10)
+    monkeypatch.setattr(notified, "_ASKED", 10)
     told_of(world, inbox, [f"{number:04d}" for number in range(40)])
     found = look_by_events(world, one, inbox, LATER)
     assert found.listed.startswith("more events than") and one.high_water == 41
@@ -274,7 +274,7 @@ def test_listing_on_start_lists(begun, inbox):
 
 @pytest.mark.parametrize("place", [None, "inbox.sqlite"])
 def test_an_inbox_that_nobody_names_with_a_whole_path_is_refused(place):
-    with pytest.raises(ConfigurationError, match="nothing says with a whole address"), told.opened_inbox(place):
+    with pytest.raises(ConfigurationError, match="nothing says with a whole address"), notified.opened_inbox(place):
         pass
 
 

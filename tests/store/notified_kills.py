@@ -1,7 +1,7 @@
 """Files drop without a pause while streams and inboxes are killed, and listing and events change places.
 
-``python -m store.told_kills --inbox postgresql --files 300 --seed 1 --home FOLDER`` plays one such time. What is killed
-beside the stream: the receiver of a file, the server of PostgreSQL; a queue has messages twice and late.
+``python -m store.notified_kills --inbox postgresql --files 300 --seed 1 --home FOLDER`` plays one such time. What is
+killed beside the stream: the receiver of a file, the server of PostgreSQL; a queue has messages twice and late.
 """
 
 import argparse

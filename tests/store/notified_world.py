@@ -12,7 +12,7 @@ from lakehouse.events.places import open_inbox
 EVENTS = {"cloudFiles.useNotifications": True}
 
 
-class Told(LocalWorld):
+class NotifiedWorld(LocalWorld):
     """A table whose files events tell of, and its inbox."""
 
     def __init__(self, lake, folder):
