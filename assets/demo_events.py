@@ -140,8 +140,8 @@ def _demo(lake: Lake, files: int, say: Say) -> dict[str, Any]:
 def lists(lake: Lake) -> int:
     """LIST requests for the bucket of the files, as the store counted them."""
     url = f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{lake.settings.landing_bucket}"
-    with urllib.request.urlopen(url) as said:
-        lines = said.read().decode().splitlines()
+    with urllib.request.urlopen(url) as response:
+        lines = response.read().decode().splitlines()
     counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
     return round(sum(float(one.rsplit(" ", 1)[1]) for one in counted))
 

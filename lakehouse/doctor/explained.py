@@ -255,7 +255,7 @@ _CONDITIONS = {
     "PASSED_OVER": ("Another version of a known file, or a filtered name.", "allowOverwrites is off.", _REPLAY),
 }
 
-EXPLAINED = {name: Explanation(*said) for name, said in {**_ERRORS, **_CONDITIONS}.items()}
+EXPLAINED = {name: Explanation(*texts) for name, texts in {**_ERRORS, **_CONDITIONS}.items()}
 """By the name of the class or condition."""
 
 
