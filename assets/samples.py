@@ -1,4 +1,4 @@
-"""The lever that puts sample orders into the landing folder: good ones, and each flaw that the tables can deal with."""
+"""The lever that puts sample orders into the landing folder: good ones, or ones with a flaw that the tables handle."""
 
 from enum import Enum
 from typing import Any
@@ -15,7 +15,7 @@ _NEW_COLUMN = "coupon"
 
 
 class Kind(Enum):
-    """What is put."""
+    """Which sample orders are put."""
 
     good = "good"
     late = "late"
