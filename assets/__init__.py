@@ -1,1 +1,1 @@
-"""This project's own code location: the tables of ``lakehouse.yaml`` in Dagster, a demo, and the pages."""
+"""This project's own code location: the tables of ``lakehouse.yaml`` in Dagster, a demo, and Dagster's pages."""

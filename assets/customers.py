@@ -1,4 +1,4 @@
-"""The demo's last minute: another data set, by its declaration alone."""
+"""The last part of the demo: another data set, which needs a declaration and no code."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,7 +20,7 @@ def load_customers(lake: Lake, say: Callable[[str, str], None]) -> None:
     """Writes the next days of customers and brings their tables up to date.
 
     Raises:
-        LakehouseError: a table could not be, or a check failed.
+        LakehouseError: a table could not be brought up to date, or a check failed.
     """
     declaration = PROJECT / "examples" / "customers" / "lakehouse.yaml"
     lake = replace(lake, settings=lake.settings.model_copy(update={"declaration": declaration}))

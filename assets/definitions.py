@@ -32,6 +32,6 @@ def defs() -> dg.Definitions:
 
 
 def _pictures(lake: Lake) -> Sequence[Plotted]:
-    from lakehouse.orders.plots import plots  # matplotlib: only where something is drawn
+    from lakehouse.orders.plots import plots  # it imports matplotlib: only where something is drawn
 
     return plots(lake)

@@ -42,11 +42,11 @@ class Demo:
     runs: list[dict[str, Any]] = field(default_factory=list)
 
     def say(self, text: str = "", style: str = "") -> None:
-        """A line for people."""
+        """Prints a line."""
         self.console.print(text, style=style, soft_wrap=True)
 
     def write_files(self, count: int) -> None:
-        """The next ``count`` files of the sample series."""
+        """Writes the next ``count`` files of the sample series."""
         settings = self.lake.settings
         report = generate_orders(
             lambda name, data: self.lake.store.write(settings.landing_bucket, settings.landing_prefix + name, data),
@@ -56,7 +56,7 @@ class Demo:
         self.say(f"\n{report.line()}", "bold")
 
     def tick(self) -> dg.RunRequest | None:
-        """One evaluation of the sensor with the cursor that the instance remembers."""
+        """Evaluates the sensor once, with the cursor that the instance keeps; None when it asks for no run."""
         sensor, name = defs().resolve_sensor_def(SENSOR), SENSOR
         key = f"demo/{name}"
         cursor = self.instance.daemon_cursor_storage.get_cursor_values({key}).get(key)
@@ -76,7 +76,7 @@ class Demo:
         return request
 
     def run(self, request: dg.RunRequest | None) -> dict[str, Any]:
-        """The job, in this process, recorded in the instance like any other run of it."""
+        """Runs the job in this process; the instance records it like any other run."""
         tags = {"dagster/sensor_name": SENSOR} if request else {}
         tags |= {"dagster/run_key": request.run_key or "", **request.tags} if request else {}
         started = time.monotonic()
@@ -153,7 +153,7 @@ def _demo(console: Console) -> dict[str, Any]:
 
 
 def _expect(run: dict[str, Any], *, exactly: int | None = None, at_least: int = 0) -> None:
-    """The demo claims that only new files are loaded: it must be true each time it is shown."""
+    """Makes sure of what the demo claims: a run loads new files, and no others."""
     loaded = run[BRONZE].get("files_loaded", 0)
     if loaded != exactly if exactly is not None else loaded < at_least:
         raise StreamFailed(
@@ -189,7 +189,7 @@ def _show_tables(demo: Demo) -> None:
 
 
 def _show_rows(demo: Demo, name: str, columns: tuple[str, ...], count: int) -> None:
-    """The first rows of a table, by these columns."""
+    """Prints the first rows of a table, sorted by these columns."""
     rows = demo.lake.rows(name)
     if rows is None:
         return
@@ -224,7 +224,7 @@ def _show_where_next(demo: Demo) -> None:
 
 
 def _job(console: Console) -> dg.JobDefinition:
-    """The job with its log lines of batches on the console; all other events are in the instance."""
+    """The job, with a logger that prints the lines of batches; all other events are in the instance alone."""
 
     @dg.logger
     def lines(_: dg.InitLoggerContext) -> logging.Logger:

@@ -1,6 +1,6 @@
 """``./dev demo --events``: files are dropped one at a time, and each is in bronze without a listing of their folder.
 
-It has a home and servers of its own: nothing of yours is touched. The store itself counts its LIST requests.
+The demo has a home and servers of its own, and touches nothing of yours. The store itself counts the LIST requests.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def _demo(lake: Lake, files: int, say: Say) -> dict[str, Any]:
     service = Service(lake, [TABLE], Trigger.parse("default"), on_batch=batches.append)
 
     def drop(number: int) -> float:
-        """Puts a file, and waits for its batch; returns seconds from the one to the other."""
+        """Puts a file and waits for its batch; returns the seconds from the PUT to the commit."""
         seen = len(batches)
         lake.store.write(bucket, f"{_FOLDER}{number:05d}.json", f'{{"number": {number}}}\n'.encode())
         _until(lambda: len(batches) > seen or not running.is_alive(), service)
@@ -138,10 +138,10 @@ def _demo(lake: Lake, files: int, say: Say) -> dict[str, Any]:
 
 
 def lists(lake: Lake) -> int:
-    """LIST requests for the bucket of the files, as the store counted them."""
+    """How many LIST requests the store has counted for the bucket of the files."""
     url = f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{lake.settings.landing_bucket}"
-    with urllib.request.urlopen(url) as said:
-        lines = said.read().decode().splitlines()
+    with urllib.request.urlopen(url) as response:
+        lines = response.read().decode().splitlines()
     counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
     return round(sum(float(one.rsplit(" ", 1)[1]) for one in counted))
 

@@ -11,7 +11,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 
 
 def use_instance(settings: Settings) -> Path:
-    """Sets ``DAGSTER_HOME`` to the lake's own (a value of the caller's wins) and puts ``dagster.yaml`` there."""
+    """Sets ``DAGSTER_HOME`` to the lake's own folder, with ``dagster.yaml``; a value that is set stays."""
     if not os.environ.get("DAGSTER_HOME"):
         home = private_folder(settings.home / "dagster")
         shutil.copyfile(PROJECT / "dagster.yaml", home / "dagster.yaml")

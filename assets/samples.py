@@ -1,4 +1,4 @@
-"""The lever that puts sample orders into the landing folder: good ones, and each flaw that the tables can deal with."""
+"""The lever that puts sample orders into the landing folder: good ones, or ones with a flaw that the tables handle."""
 
 from enum import Enum
 from typing import Any
@@ -15,7 +15,7 @@ _NEW_COLUMN = "coupon"
 
 
 class Kind(Enum):
-    """What is put."""
+    """Which sample orders are put."""
 
     good = "good"
     late = "late"
@@ -62,9 +62,8 @@ def _put(pull: Pull) -> Pulled:
             store.write(settings.landing_bucket, settings.landing_prefix + name, data)
 
     done = generate_orders(write, **shape, **_FLAWS[form.kind])
-    told = done.line()
-    where = f"s3://{settings.landing_bucket}/{settings.landing_prefix}"
-    said = f"{told}, to {where}" if pull.really else f"would have {told.replace('wrote', 'written', 1)}, to {where}"
+    line = done.line() if pull.really else f"would have {done.line().replace('wrote', 'written', 1)}"
+    sentence = f"{line}, to s3://{settings.landing_bucket}/{settings.landing_prefix}"
     numbers = {
         "sample_files": len(done.files),
         "sample_rows": done.rows,
@@ -78,4 +77,4 @@ def _put(pull: Pull) -> Pulled:
     rows = [
         {"file": one.name, "rows": one.rows, "bytes": one.size_bytes, "bad lines": one.bad_lines} for one in done.files
     ]
-    return Pulled([said], pull.really, arguments, {LANDING: numbers}, rows)
+    return Pulled([sentence], pull.really, arguments, {LANDING: numbers}, rows)

@@ -21,7 +21,7 @@ def main() -> None:
         warm_up(lake, print)
     except LakehouseError as error:
         sys.exit(f"error: {error}")
-    # runs are other processes, perhaps of another working folder: they must find the same lake
+    # runs are processes of their own, perhaps with another working folder: they must find the same lake
     os.environ["LAKEHOUSE_HOME"] = str(lake.settings.home)
     if "LAKEHOUSE_DECLARATION" in os.environ:
         os.environ["LAKEHOUSE_DECLARATION"] = str(lake.settings.declaration)
@@ -31,8 +31,8 @@ def main() -> None:
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml", "--live-data-poll-rate", "2000"]
     os.chdir(PROJECT)
     sys.stdout.flush()
-    # in this process's place: whoever stops it, by Ctrl-C or SIGTERM, stops Dagster, which then stops its servers. It
-    # takes SIGTERM as it takes Ctrl-C, and a shell's background process ignores that
+    # Dagster replaces this process: Ctrl-C and SIGTERM reach Dagster itself, which then stops its servers. It handles
+    # SIGTERM by its handler of SIGINT, which a process that a shell starts in the background would ignore
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.execv(command[0], [*command, "--host", "127.0.0.1", "--port", str(port)])
 

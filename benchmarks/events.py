@@ -98,7 +98,7 @@ def _service(lake: Lake, puts: int) -> dict[str, Any]:
     until(lambda: len(latencies) >= puts, lambda: f"{len(latencies)} of {puts} files; {service.health.as_dict()}")
     service.stop.ask()
     running.join()
-    return {"files": puts, "loaded_seconds": _percentiles(latencies), "told_seconds": _told(lake, "told/")}
+    return {"files": puts, "loaded_seconds": _percentiles(latencies), "told_seconds": _event_seconds(lake, "told/")}
 
 
 def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
     return result
 
 
-def _told(lake: Lake, prefix: str) -> list[float]:
+def _event_seconds(lake: Lake, prefix: str) -> list[float]:
     inbox = open_inbox(InboxAddress.of(lake.settings))
     events = inbox.read(BUCKET, prefix, 0, inbox.last_number(), 1_000_000)
     seconds = [(one.received - one.event.modified).total_seconds() for one in events if one.event.modified]
@@ -135,8 +135,8 @@ def _told(lake: Lake, prefix: str) -> list[float]:
 
 def _lists(lake: Lake) -> float:
     """LIST requests for the bucket, as the store counted them."""
-    with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{BUCKET}") as said:
-        lines = said.read().decode().splitlines()
+    with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{BUCKET}") as response:
+        lines = response.read().decode().splitlines()
     return sum(float(one.rsplit(" ", 1)[1]) for one in lines if one.startswith(_COUNT) and "ListObjects" in one)
 
 

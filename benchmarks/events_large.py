@@ -49,8 +49,8 @@ def large_journal(lake: Lake, known: int, new: int) -> dict[str, Any]:
     watched = landing_folders(read_catalogue(settings))
     now = datetime.now(UTC)
     listed_at = (now - timedelta(minutes=1)).isoformat(timespec="seconds")
-    told = inbox.last_number()
-    seen = Seen(known=known, last_key=f"{_FOLDER}~", listed_at=listed_at, high=now.isoformat(), told=told)
+    last_number = inbox.last_number()
+    seen = Seen(known=known, last_key=f"{_FOLDER}~", listed_at=listed_at, high=now.isoformat(), told=last_number)
     looks, work, ticks, quiet = [], [], [], []
     for number in range(_ROUNDS + 1):
         moment = datetime.now(UTC)

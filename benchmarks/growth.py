@@ -94,11 +94,11 @@ def _measured(lake: Lake) -> dict[str, float]:
     before = requests_served(lake)
     with PeakMemory(lake.settings.home) as memory:
         began = time.monotonic()
-        said = _ingest(lake)
+        result = _ingest(lake)
         seconds = time.monotonic() - began
-    [report] = said["tables"]
-    if report["rows_added"] != _NEW_FILES * _NEW_ROWS or any(not one["passed"] for one in said["checks"]):
-        raise SystemExit(f"the run is not as it should be: {said}")
+    [report] = result["tables"]
+    if report["rows_added"] != _NEW_FILES * _NEW_ROWS or any(not one["passed"] for one in result["checks"]):
+        raise SystemExit(f"the run is not as it should be: {result}")
     return {
         "seconds": seconds,
         "stream_seconds": report["duration_seconds"],
@@ -147,8 +147,8 @@ def _found(lake: Lake) -> dict[str, list[str]]:
 
 
 def _check(lake: Lake, *options: str) -> list[str]:
-    said = _lakehouse(lake, "check", _TABLE, "--json", *options, allowed=(0, 1))
-    return sorted(one["check"] for one in said["checks"] if not one["passed"])
+    result = _lakehouse(lake, "check", _TABLE, "--json", *options, allowed=(0, 1))
+    return sorted(one["check"] for one in result["checks"] if not one["passed"])
 
 
 def _ingest(lake: Lake, allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:

@@ -68,12 +68,12 @@ def write(lake: Lake, table: str, rows: pa.Table, files: int) -> None:
 
 
 def _seconds(runs: int, work: Callable[[], int]) -> float:
-    told = []
+    seconds = []
     for _ in range(runs):
         started = time.monotonic()
         work()
-        told.append(time.monotonic() - started)
-    return round(statistics.median(told), 2)
+        seconds.append(time.monotonic() - started)
+    return round(statistics.median(seconds), 2)
 
 
 def main(arguments: list[str]) -> None:
@@ -97,14 +97,14 @@ def main(arguments: list[str]) -> None:
                 wanted = pc.field("order_id") == given.rows // 3
                 return 0 if opened is None else int(opened.to_table(filter=wanted).num_rows)
 
-            told = {
+            result = {
                 "files": files,
                 "read_seconds": _seconds(given.runs, read),
                 "one_key_seconds": _seconds(given.runs, look),
             }
             started = time.monotonic()
             done = optimize(lake, table, Thresholds(), rewritten=False, really=True)
-            told["join_seconds"] = round(time.monotonic() - started, 2) if done and done.done else 0.0
-            told["size_megabytes"] = round(done.bytes_before / 1e6, 1) if done else 0.0
-            found.append(told)
+            result["join_seconds"] = round(time.monotonic() - started, 2) if done and done.done else 0.0
+            result["size_megabytes"] = round(done.bytes_before / 1e6, 1) if done else 0.0
+            found.append(result)
     print(json.dumps({"rows": given.rows, "files": found}, indent=2))

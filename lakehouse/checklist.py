@@ -88,21 +88,21 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
     held = "both are empty" if at is None else f"both hold batch {at.finished}"
     yield line("checkpoint_and_table_agree", not wrong, wrong or held, f"lakehouse checkpoint repair {name}")
     lease = lake.store.info(lake.settings.bucket, checkpoints.lease_key(lake, name))
-    said = (
+    evidence = (
         f"its lease was written last at {lease.last_modified:%Y-%m-%d %H:%M:%S} UTC"
         if lease
         else "no run took its lease"
     )
-    yield line("one_writer_at_a_time", lease is not None, said, f"lakehouse ingest {name}")
+    yield line("one_writer_at_a_time", lease is not None, evidence, f"lakehouse ingest {name}")
     service = service_of(lake.store, lake, name, datetime.now(UTC))
-    said = "no service: it is loaded by runs" if service is None else service.described()
+    evidence = "no service: it is loaded by runs" if service is None else service.described()
     lost = service is not None and (service.dead or service.silent)
-    said = f"{'dead' if service and service.dead else 'silent'}: {said}" if lost else said
-    yield line("services_are_alive", not lost, said, service.command if service else "")
+    evidence = f"{'dead' if service and service.dead else 'silent'}: {evidence}" if lost else evidence
+    yield line("services_are_alive", not lost, evidence, service.command if service else "")
     live = [check for check in table.checks if check.on_failure != "off"]
     blocking = sum(check.blocking for check in live)
-    said = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"
-    yield line("checks_are_declared", bool(live), said, f"declare checks of {name}: docs/declaration.md")
+    evidence = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"
+    yield line("checks_are_declared", bool(live), evidence, f"declare checks of {name}: docs/declaration.md")
 
 
 def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
@@ -112,16 +112,17 @@ def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
         most = getattr(flow, "max_files_per_trigger", None) or _SOURCE_LIMIT
         yield line("batches_are_limited", True, f"{most:,} data files of {', '.join(flow.reads)} a batch")
         return
-    told = {key.lower(): value for key, value in flow.options.items()}
+    given = {key.lower(): value for key, value in flow.options.items()}
     if flow.source == "spark":
-        most = told.get("maxfilespertrigger")
-        said = f"{most} files a batch" if most else "a batch takes all files that are there"
-        yield line("batches_are_limited", most is not None, said, f"options: {{maxFilesPerTrigger: 1000}} at {where}")
+        most = given.get("maxfilespertrigger")
+        evidence = f"{most} files a batch" if most else "a batch takes all files that are there"
+        cure = f"options: {{maxFilesPerTrigger: 1000}} at {where}"
+        yield line("batches_are_limited", most is not None, evidence, cure)
         return
     options = flow.cloud_files(lake.settings, table.name)
     most, size = options.max_files_per_trigger, options.max_bytes_per_trigger
-    said = f"{most:,} files a batch" if most else f"{size:,} bytes a batch" if size else "no limit"
-    yield line("batches_are_limited", bool(most or size), said, f"set cloudFiles.maxFilesPerTrigger at {where}")
+    evidence = f"{most:,} files a batch" if most else f"{size:,} bytes a batch" if size else "no limit"
+    yield line("batches_are_limited", bool(most or size), evidence, f"set cloudFiles.maxFilesPerTrigger at {where}")
     if flow.columns is not None:
         yield line("columns_are_kept", True, "given in the declaration")
         yield line("new_columns_are_decided", True, "the columns are given: what is new is rescued")
@@ -129,11 +130,11 @@ def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
     folder = places(lake, table.name)["schema/"] + "_schemas/"
     numbers = (one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder))
     newest = max((int(one) for one in numbers if one.isdigit()), default=None)
-    said = "no version of the schema yet" if newest is None else f"version {newest} at {options.schema_location}"
-    yield line("columns_are_kept", newest is not None, said, f"lakehouse ingest {table.name}")
-    mode = told.get("cloudfiles.schemaevolutionmode")
-    said = f"{mode}, in the declaration" if mode else "the declaration does not say what becomes of new columns"
-    yield line("new_columns_are_decided", mode is not None, said, f"set cloudFiles.schemaEvolutionMode at {where}")
+    evidence = "no version of the schema yet" if newest is None else f"version {newest} at {options.schema_location}"
+    yield line("columns_are_kept", newest is not None, evidence, f"lakehouse ingest {table.name}")
+    mode = given.get("cloudfiles.schemaevolutionmode")
+    evidence = f"{mode}, in the declaration" if mode else "the declaration does not say what becomes of new columns"
+    yield line("new_columns_are_decided", mode is not None, evidence, f"set cloudFiles.schemaEvolutionMode at {where}")
 
 
 def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
@@ -148,8 +149,8 @@ def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
     hours = age.total_seconds() / 3600
     yield line("backup_is_fresh", age <= max_age, f"{newest.taken}, {hours:.1f} hours old; {len(kept)} are kept", cure)
     wrong = damage(lake, newest) or _tried(lake, newest)
-    said = wrong or f"{counted(len(newest.objects), 'object')} copied elsewhere, compared, and removed again"
-    yield line("backup_can_be_restored", not wrong, said, cure)
+    evidence = wrong or f"{counted(len(newest.objects), 'object')} copied elsewhere, compared, and removed again"
+    yield line("backup_can_be_restored", not wrong, evidence, cure)
     version = newest.delta_version
     gone = "" if version is None else missing_files(lake, table, version)
     yield line("version_of_backup_is_kept", not gone, gone or f"version {version} of the table can be read", cure)
@@ -157,15 +158,15 @@ def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
 
 def _of_alerts(lake: Lake, channels: Channels, state: State, table: Table) -> Line:
     line, mine = _liner(table.name), channels.of_table(table.owners)
-    when = {one.told: tested(lake, one, state) for one in mine}
+    when = {one.label: tested(lake, one, state) for one in mine}
     never = [name for name, at in when.items() if at is None]
     if not mine:
-        said, cure = "no channel: nobody is told when it fails", f"set {DEFAULT}; then: lakehouse alerts test"
+        evidence, cure = "no channel: nobody is told when it fails", f"set {DEFAULT}; then: lakehouse alerts test"
     elif never:
-        said, cure = f"{', '.join(never)} never took a test", "lakehouse alerts test"
+        evidence, cure = f"{', '.join(never)} never took a test", "lakehouse alerts test"
     else:
-        said, cure = ", ".join(f"{name} took a test at {at}" for name, at in when.items()), ""
-    return line("alerts_are_tested", not cure, said, cure)
+        evidence, cure = ", ".join(f"{name} took a test at {at}" for name, at in when.items()), ""
+    return line("alerts_are_tested", not cure, evidence, cure)
 
 
 def _tried(lake: Lake, backup: Backup) -> str:

@@ -44,8 +44,8 @@ def read_files(
     """
     from lakehouse.autoloader.batch import FilesOnce, options_of_a_read
 
-    told = {name: _text(value) for name, value in options.items()}
-    given = options_of_a_read(path, format, told)
+    texts = {name: _text(value) for name, value in options.items()}
+    given = options_of_a_read(path, format, texts)
     if spark is None:
         rows = _read_here(given, schema, lake)
         return rows if metadata or schema is not None else rows.drop_columns(["_metadata"])

@@ -228,7 +228,7 @@ class Check(Declared, ABC):
         return self.blocks if self.on_failure is None else self.on_failure == "block"
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """What it proves, in a sentence."""
         return self.description or self.about
 

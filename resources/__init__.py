@@ -1,1 +1,1 @@
-"""Dagster resources of this project: its lake, through the covers of ``lakehouse.dagster``."""
+"""Dagster resources of this project: its lake, as a resource of ``lakehouse.dagster``."""

@@ -1,4 +1,4 @@
-"""This project's lake: the tables of its own ``lakehouse.yaml``, from whatever folder Dagster was started."""
+"""This project's lake: the tables of its own ``lakehouse.yaml``, whatever folder Dagster is started in."""
 
 import os
 from pathlib import Path

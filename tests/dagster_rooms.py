@@ -49,8 +49,8 @@ class Room:
         [found] = [one for one in levers_of(read_catalogue(self.world.lake.settings)) if one.step == lever]
         done = found.pull(Pull(self.world.lake, found.config(**form), no_session))
         assert done.done == form.get("apply", False) and done.numbers.keys() == {key_of(TABLE)}
-        command_exists(found.told(done.arguments))
-        return {**done.totals(), "result": markdown(done.rows), "said": "; ".join(done.said)}
+        command_exists(found.command_line(done.arguments))
+        return {**done.totals(), "result": markdown(done.rows), "said": "; ".join(done.lines)}
 
     def launch(self, lever, *, fails=False, **form):
         """Metadata of the lever's step, launched as its job."""

@@ -61,9 +61,9 @@ class Alert:
         return asdict(self)
 
     @classmethod
-    def of_dict(cls, said: dict[str, Any]) -> Alert:
+    def of_dict(cls, entry: dict[str, Any]) -> Alert:
         """From ``as_dict``."""
-        return cls(**{**said, "seen_by": tuple(said.get("seen_by", ()))})
+        return cls(**{**entry, "seen_by": tuple(entry.get("seen_by", ()))})
 
 
 @dataclass(frozen=True)

@@ -70,17 +70,18 @@ class State:
     def encoded(self) -> bytes:
         """As JSON."""
         causes = {name: {**vars(one), "alert": one.alert.as_dict()} for name, one in self.open.items()}
-        said = {"format": _FORMAT, "open": causes, "outbox": [one.kept() for one in self.outbox]}
-        return json.dumps({**said, "sent": self.sent, "tested": self.tested}, indent=1).encode()
+        document = {"format": _FORMAT, "open": causes, "outbox": [one.kept() for one in self.outbox]}
+        return json.dumps({**document, "sent": self.sent, "tested": self.tested}, indent=1).encode()
 
     @classmethod
     def decoded(cls, content: bytes) -> State:
         """From JSON. A damaged state counts as empty: what is wrong is told once more."""
         try:
-            said: Mapping[str, Any] = json.loads(content)
-            causes = {name: Open(**{**one, "alert": Alert.of_dict(one["alert"])}) for name, one in said["open"].items()}
-            outbox = [Message.of_kept(one) for one in said["outbox"]]
-            return cls(causes, outbox, dict(said["sent"]), dict(said["tested"]))
+            document: Mapping[str, Any] = json.loads(content)
+            opened = document["open"].items()
+            causes = {name: Open(**{**one, "alert": Alert.of_dict(one["alert"])}) for name, one in opened}
+            outbox = [Message.of_kept(one) for one in document["outbox"]]
+            return cls(causes, outbox, dict(document["sent"]), dict(document["tested"]))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             _log.warning("the state of alerts cannot be read, and begins anew: %s", type(error).__name__)
             return cls()

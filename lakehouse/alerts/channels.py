@@ -47,7 +47,7 @@ class Channel:
     address: SecretStr
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """For people."""
         return f"{self.name} ({self.scheme})"
 
@@ -120,7 +120,7 @@ class Channel:
 
     def _wrong(self, what: str) -> ConfigurationError:
         return ConfigurationError(
-            f"{self.told}: {what}",
+            f"{self.label}: {what}",
             where=self.name.split(" ")[0],
             state="nothing was sent there",
             next_command="correct the variable; then: lakehouse alerts test",
@@ -128,7 +128,7 @@ class Channel:
 
     def _not_delivered(self, why: str) -> NotDelivered:
         return NotDelivered(
-            f"{self.told} did not take a message{why}",
+            f"{self.label} did not take a message{why}",
             where=self.name,
             state="it is kept, and sent again with the next run",
             next_command="lakehouse alerts test",

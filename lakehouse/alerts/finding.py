@@ -41,16 +41,16 @@ def of_error(error: Exception, table: str = LAKE, kind: Kind = "run failed") -> 
     if isinstance(error, LeaseHeld):
         return Round()
     known = explanation_of(error)
-    told = error.as_dict() if isinstance(error, LakehouseError) else {}
+    details = error.as_dict() if isinstance(error, LakehouseError) else {}
     alert = Alert(
         kind,
         table,
         f"{'run' if kind == 'run failed' else 'checks'}:{table}:",
-        told.get("what") or type(error).__name__,
+        details.get("what") or type(error).__name__,
         type(error).__name__,
-        told.get("where", ""),
+        details.get("where", ""),
         known.meaning if known else "",
-        told.get("next") or (known.command if known else "lakehouse doctor"),
+        details.get("next") or (known.command if known else "lakehouse doctor"),
     )
     return Round.of([alert], ())
 
@@ -122,8 +122,8 @@ def of_doctor(lake: Lake, catalogue: Catalogue, tables: Sequence[str] = (), only
         looked.append(group)
         kind: Kind | None = _KINDS.get(one.sign) or ("damaged" if one.verdict is Verdict.FAIL else None)
         if kind is not None:
-            told = (one.what, one.sign, one.where, one.why, one.command)
-            alerts.append(Alert(kind, one.table, group, *told, blocks=one.verdict is Verdict.FAIL))
+            details = (one.what, one.sign, one.where, one.why, one.command)
+            alerts.append(Alert(kind, one.table, group, *details, blocks=one.verdict is Verdict.FAIL))
     return Round.of(alerts, looked)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lakehouse.alerts.alert import Round
 from lakehouse.alerts.channels import Channels
-from lakehouse.alerts.telling import Told, tell
+from lakehouse.alerts.telling import Outcome, tell
 from lakehouse.declaration import read_catalogue
 from lakehouse.declaration.problems import DeclarationInvalid
 from lakehouse.errors import ConfigurationError, LakehouseError
@@ -26,7 +26,7 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS, _DOCTOR_LOOKS, _QUIET_SECONDS = 60.0, 5, 120.0
 
 
-def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: Lake | None) -> Told:
+def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: Lake | None) -> Outcome:
     """Tells what ``find`` finds, if there is anybody to tell; else it is not called. Never raises.
 
     Args:
@@ -34,7 +34,7 @@ def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: La
         find: Given the tables, looks.
         lake: Where the state is kept; None when it could not be opened.
     """
-    told = Told()
+    outcome = Outcome()
     try:
         catalogue, readable = Catalogue(), False
         with suppress(LakehouseError):  # the wrong declaration may be the very fault of the alert
@@ -46,12 +46,12 @@ def tell_safely(settings: Settings, find: Callable[[Catalogue], Round], lake: La
             if lake is not None and found.alerts:
                 with suppress(LakehouseError):
                     found = with_doctor(lake, catalogue, found)
-            told = tell(settings, catalogue, found, lake, readable=readable)
+            outcome = tell(settings, catalogue, found, lake, readable=readable)
     except Exception as error:
         what = error.what if isinstance(error, LakehouseError) else type(error).__name__
         _log.warning("alerts could not be told: %s", what)
-        told.problems.append(f"alerts could not be told: {what}")
-    return told
+        outcome.problems.append(f"alerts could not be told: {what}")
+    return outcome
 
 
 class Watch:

@@ -83,9 +83,9 @@ class Message:
         return {**vars(self), "owners": list(self.owners), "alert": self.alert.as_dict()}
 
     @classmethod
-    def of_kept(cls, said: dict[str, Any]) -> Message:
+    def of_kept(cls, entry: dict[str, Any]) -> Message:
         """From ``kept``."""
-        return cls(**{**said, "owners": tuple(said["owners"]), "alert": Alert.of_dict(said["alert"])})
+        return cls(**{**entry, "owners": tuple(entry["owners"]), "alert": Alert.of_dict(entry["alert"])})
 
     def again(self) -> Message:
         """The message after it was sent in vain."""

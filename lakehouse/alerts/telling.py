@@ -31,7 +31,7 @@ _OUT_OF_REACH = (StoreUnavailable, AccessDenied, BucketMissing)
 
 
 @dataclass
-class Told:
+class Outcome:
     """What became of a round.
 
     Attributes:
@@ -57,7 +57,7 @@ def tell(
     *,
     readable: bool = True,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Told:
+) -> Outcome:
     """Tells the channels what is new in a round, and what they did not take before.
 
     The state is kept in the lake. While that cannot be reached or written, it is in ``LAKEHOUSE_HOME``.
@@ -74,10 +74,10 @@ def tell(
     Returns:
         What was told; a channel that is down is no error here, and neither is one whose address is wrong.
     """
-    channels, told = Channels.of(settings, catalogue), Told()
+    channels, outcome = Channels.of(settings, catalogue), Outcome()
     if not channels.every():
-        return told
-    teller = _Teller(channels, catalogue, now, told, (settings.dagster_url or "").rstrip("/"), readable)
+        return outcome
+    teller = _Teller(channels, catalogue, now, outcome, (settings.dagster_url or "").rstrip("/"), readable)
     home = HomeBook(settings)
     if lake is not None:
         try:
@@ -87,9 +87,9 @@ def tell(
         else:
             if home.path.exists():  # what was told while the lake was out of reach
                 teller.tell(home, replace(found, alerts=()), every=found.alerts)
-            return told
+            return outcome
     teller.tell(home, found)
-    return told
+    return outcome
 
 
 @dataclass
@@ -97,7 +97,7 @@ class _Teller:
     channels: Channels
     catalogue: Catalogue
     now: Callable[[], datetime]
-    told: Told
+    outcome: Outcome
     pages: str
     readable: bool
 
@@ -119,17 +119,17 @@ class _Teller:
             return changed or bool(claimed)
 
         state = change(book, note)
-        self.told.begun += [alert for what, alert in news if what == "begun"]
-        self.told.recovered += [alert for what, alert in news if what == "recovered"]
+        self.outcome.begun += [alert for what, alert in news if what == "begun"]
+        self.outcome.recovered += [alert for what, alert in news if what == "recovered"]
         if lost:
-            self.told.problems.append(
+            self.outcome.problems.append(
                 f"{lost:,} older messages are given up: no channel took the {_MOST_WAITING:,} newest"
             )
         if claimed:
             taken = self._send(claimed)
             state = change(book, lambda state: self._settle(state, claimed, taken, self.now().timestamp()))
-            self.told.delivered += len(taken)
-        self.told.waiting += len(state.outbox)
+            self.outcome.delivered += len(taken)
+        self.outcome.waiting += len(state.outbox)
 
     def _note(self, state: State, found: Round, bad: Sequence[Alert], at: str, news: list[tuple[News, Alert]]) -> bool:
         """What has begun, and what is well again; whether anything changed."""
@@ -195,7 +195,7 @@ class _Teller:
                 known[name].send(messages)
             except LakehouseError as error:
                 _log.warning("%s", error.what)
-                self.told.problems.append(error.what)
+                self.outcome.problems.append(error.what)
             else:
                 taken |= {one.id for one in messages}
         return taken

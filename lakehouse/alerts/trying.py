@@ -52,7 +52,7 @@ def try_channels(lake: Lake, settings: Settings) -> list[Tried]:
             marks[one.name] = {"at": at, "mark": _mark(lake, one)}
         except LakehouseError as error:
             problem = error.what
-        tried.append(Tried(one.told, problem))
+        tried.append(Tried(one.label, problem))
 
     def note(state: State) -> bool:
         state.tested = {**state.tested, **marks}
@@ -64,8 +64,8 @@ def try_channels(lake: Lake, settings: Settings) -> list[Tried]:
 
 def tested(lake: Lake, channel: Channel, state: State) -> str | None:
     """When a channel took a test at the address that it has now; None for never."""
-    said = state.tested.get(channel.name, {})
-    return said.get("at") if said.get("mark") == _mark(lake, channel) else None
+    last_test = state.tested.get(channel.name, {})
+    return last_test.get("at") if last_test.get("mark") == _mark(lake, channel) else None
 
 
 def _mark(lake: Lake, channel: Channel) -> str:

@@ -106,8 +106,8 @@ class _Comparison:
         kept = []
         for _, rows in self._target.batches(list(self._target.sizes), columns):
             for row in rows.to_pylist():
-                told = {name: row.get(spelled.get(name.lower(), "")) for name in wanted}
-                kept.append((tuple(told[name] for name in self._flow.group), told))
+                values = {name: row.get(spelled.get(name.lower(), "")) for name in wanted}
+                kept.append((tuple(values[name] for name in self._flow.group), values))
         return kept
 
     def _right(self, expected: dict[str, Any] | None, found: list[dict[str, Any]]) -> bool:

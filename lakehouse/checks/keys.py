@@ -101,8 +101,8 @@ def _compare(at: At, flow: Latest) -> Keys:
     ]
     counts = [F.col(_VERSIONS).alias("versions"), F.col(_ROWS).alias("rows_in_table")]
     shown = keys.where(wrong).orderBy(*key).select(*key, *counts, *places)
-    told = [one for one in dict.fromkeys((FILE, RECORD, *flow.key, *flow.order, EVENT_TIME)) if one in versions.columns]
-    keyless = versions.where(~with_key).select(*map(named, told))
+    wanted = dict.fromkeys((FILE, RECORD, *flow.key, *flow.order, EVENT_TIME))
+    keyless = versions.where(~with_key).select(*(named(one) for one in wanted if one in versions.columns))
     return Keys(
         int(totals["in_source"]),
         int(totals["rows"]),

@@ -63,8 +63,8 @@ class _Comparison:
         self._versions_of = Versions(source.schema, flow.believed(at.catalogue), needed)
         self._schema = self._versions_of.result
         self._fields = self._schema.names
-        told = dict.fromkeys((FILE, RECORD, *self._key, *self._order, EVENT_TIME))
-        self._told = [one for one in told if one in self._fields]
+        wanted = dict.fromkeys((FILE, RECORD, *self._key, *self._order, EVENT_TIME))
+        self._keyless_columns = [one for one in wanted if one in self._fields]
 
     def result(self, parts: int) -> Keys:
         from lakehouse.checks.keys import Keys
@@ -80,7 +80,7 @@ class _Comparison:
             wrong_sample += found[2]
             if part == 0:
                 keyless = without.num_rows
-                keyless_sample = listed_rows(without.select(self._told).slice(0, SAMPLE_ROWS))
+                keyless_sample = listed_rows(without.select(self._keyless_columns).slice(0, SAMPLE_ROWS))
         wrong_sample.sort(key=lambda row: [(row[name] is not None, str(row[name])) for name in self._key])
         return Keys(in_source, rows, wrong, keyless, tuple(wrong_sample[:SAMPLE_ROWS]), tuple(keyless_sample))
 
@@ -177,13 +177,13 @@ class _Comparison:
     def _shown(self, row: dict[str, Any], keys: list[str], sides: pa.Table, places: pa.Array) -> dict[str, Any]:
         import pyarrow.compute as pc
 
-        told = {name: row[key] for name, key in zip(self._key, keys, strict=True)}
-        told |= {"versions": row["versions_sum"], "rows_in_table": row["rows_sum"]}
+        sample = {name: row[key] for name, key in zip(self._key, keys, strict=True)}
+        sample |= {"versions": row["versions_sum"], "rows_in_table": row["rows_sum"]}
         for name in self._order:
             for side, where in (("sent_max", "in_source"), ("kept_max", "in_table")):
                 at = -1 if row[side] is None else pc.index(places, row[side]).as_py()
-                told[f"{name}_{where}"] = None if at < 0 else listed(sides[name].slice(at, 1))[0]
-        return told
+                sample[f"{name}_{where}"] = None if at < 0 else listed(sides[name].slice(at, 1))[0]
+        return sample
 
 
 def _dense(rows: pa.Table, order: Sequence[str]) -> pa.Array:

@@ -76,7 +76,7 @@ class Unique(Check):
             counted = count_keys(at.lake, at.table.name, files, key, SAMPLE_ROWS)
             if at.full and counted.read is not None:
                 kept, counted = counted, count_keys(at.lake, at.table.name, files, key, SAMPLE_ROWS, afresh=True)
-                compared(at, self.called, _told(kept), _told(counted))
+                compared(at, self.called, _summary(kept), _summary(counted))
                 compared(at, f"keys of {self.called}", True, counted.index_agrees is not False)
         except OnlySpark:
             return None
@@ -126,5 +126,5 @@ class Unique(Check):
         return cure
 
 
-def _told(keys: Keys) -> str:
+def _summary(keys: Keys) -> str:
     return f"{keys.examined} rows, {keys.copies.keys} keys in {keys.copies.rows} of them"

@@ -23,8 +23,8 @@ def test(as_json: bool = Json) -> None:
         settings = Settings.load()
         tried = try_channels(Lake.open(settings, say=out.say), settings)
         for one in tried:
-            said = f"FAIL  {one.channel}: {one.problem}" if one.problem else f"PASS  {one.channel} took a test"
-            out.line(said, style="red" if one.problem else "")
+            line = f"FAIL  {one.channel}: {one.problem}" if one.problem else f"PASS  {one.channel} took a test"
+            out.line(line, style="red" if one.problem else "")
         failed = [one for one in tried if one.problem]
         out.result({"channels": [vars(one) for one in tried]})
         if failed:
@@ -59,7 +59,7 @@ def show(as_json: bool = Json) -> None:
                 owners[channel.name].append(owner)
         for one in channels.every():
             whose = ", ".join(owners[one.name]) or "whoever has no channel"
-            out.line(f"{one.told}: for {whose}; took a test: {when[one.name] or 'never'}")
+            out.line(f"{one.label}: for {whose}; took a test: {when[one.name] or 'never'}")
         for owner, some in channels.of_owners:
             if not some:
                 out.line(f"{owner}: {catalogue.alerts.owners[owner]} is not set", style="yellow")
@@ -104,15 +104,15 @@ def look(
             require_declared(settings, table)
         with alerted(settings, out.warn) as watch:
             lake = watch.lake = Lake.open(settings, say=out.say)
-        told = tell_safely(settings, lambda catalogue: of_doctor(lake, catalogue, tables or (), ()), lake)
-        _say(out, told.problems)
-        for one in told.begun:
+        outcome = tell_safely(settings, lambda catalogue: of_doctor(lake, catalogue, tables or (), ()), lake)
+        _say(out, outcome.problems)
+        for one in outcome.begun:
             out.line(f"{one.title}: {one.what}", style="red")
-        for one in told.recovered:
+        for one in outcome.recovered:
             out.line(f"RECOVERED {one.table or 'the lake'}: {one.kind}")
-        out.line(f"{len(told.begun)} begun, {len(told.recovered)} recovered, {told.delivered} delivered")
-        out.result({"begun": [one.as_dict() for one in told.begun], "delivered": told.delivered})
-        out.result({"recovered": [one.as_dict() for one in told.recovered], "undelivered": told.waiting})
+        out.line(f"{len(outcome.begun)} begun, {len(outcome.recovered)} recovered, {outcome.delivered} delivered")
+        out.result({"begun": [one.as_dict() for one in outcome.begun], "delivered": outcome.delivered})
+        out.result({"recovered": [one.as_dict() for one in outcome.recovered], "undelivered": outcome.waiting})
 
 
 def _say(out: Output, problems: list[str]) -> None:

@@ -114,8 +114,8 @@ def restore_(
         if done.done:
             out.line(f"now run: lakehouse ingest {table}")
         else:
-            told = " --with-table" if with_table else ""
+            option = " --with-table" if with_table else ""
             out.line(
-                f"nothing was changed; to do it: lakehouse checkpoint restore {table} --from {done.taken}{told} --yes"
+                f"nothing was changed; to do it: lakehouse checkpoint restore {table} --from {done.taken}{option} --yes"
             )
         out.result(asdict(done))

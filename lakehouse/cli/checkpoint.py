@@ -59,17 +59,17 @@ def list_(as_json: bool = Json) -> None:
 
 def _facts(one: Any) -> dict[str, Any]:
     at = one.standing
-    said = _as_dict(at) if at else {}
-    return {"begun": one.begun, "rows": one.rows, "disagreement": one.disagreement, **said}
+    facts = _as_dict(at) if at else {}
+    return {"begun": one.begun, "rows": one.rows, "disagreement": one.disagreement, **facts}
 
 
 def _as_dict(at: Standing) -> dict[str, Any]:
     from dataclasses import asdict
 
-    said = asdict(at)
-    said["parts"] = [{**part, "what": one.what} for part, one in zip(said["parts"], at.parts, strict=True)]
-    said["rows_of_batch"] = said.pop("rows")
-    return {**said, "objects": at.objects, "size_bytes": at.size_bytes}
+    fields = asdict(at)
+    fields["parts"] = [{**part, "what": one.what} for part, one in zip(fields["parts"], at.parts, strict=True)]
+    fields["rows_of_batch"] = fields.pop("rows")
+    return {**fields, "objects": at.objects, "size_bytes": at.size_bytes}
 
 
 def _short(place: str) -> str:
@@ -237,11 +237,11 @@ def _show_own(out: Output, uri: str, named: str | None) -> None:
             next_command="name the folder given as checkpointLocation",
         )
     last_offset, last_commit = max(log.ends, default=None), max(log.commits, default=None)
-    said = {"query_id": log.query_id, "last_offset": last_offset, "last_commit": last_commit}
-    said |= {"committed_files": log.committed_seq, "journal": log.journal, "stream": log.stream}
-    for name, value in said.items():
+    facts = {"query_id": log.query_id, "last_offset": last_offset, "last_commit": last_commit}
+    facts |= {"committed_files": log.committed_seq, "journal": log.journal, "stream": log.stream}
+    for name, value in facts.items():
         out.line(f"{name:15} {value}")
-    out.result({"checkpoint": uri, **said})
+    out.result({"checkpoint": uri, **facts})
 
 
 @checkpoint.command("repair")

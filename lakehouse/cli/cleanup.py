@@ -49,9 +49,9 @@ def cleanup(
         for one in done.left:
             out.line(f"stays: {one}", style="yellow")
         objects, size = (sum(getattr(one, name) for one in done.folders) for name in ("objects", "size_bytes"))
-        told = f"{counted(objects, 'object')}, {sized(size)}"
+        amount = f"{counted(objects, 'object')}, {sized(size)}"
         if yes:
-            out.line(f"removed {told}")
+            out.line(f"removed {amount}")
         else:
-            out.line(f"would remove {told}, for good" + ("; --yes does it" if objects else ""))
+            out.line(f"would remove {amount}, for good" + ("; --yes does it" if objects else ""))
         out.result({**asdict(done), "objects": objects, "size_bytes": size})

@@ -42,13 +42,13 @@ def validate(
         except declaration.DeclarationInvalid as error:
             out.result({"problems": [{"line": one.line, "what": one.what} for one in error.problems]})
             raise
-        rows, told = [], []
+        rows, entries = [], []
         for table in catalogue:
             source = ", ".join(table.flow.reads) or getattr(table.flow, "path", "")
             checks = [one.called for one in table.checks if one.on_failure != "off"]
             rows.append([table.name, table.flow.kind, source, ", ".join(checks)])
             facts = {"name": table.name, "line": table.line, "flow": table.flow.kind, "source": source}
-            told.append({**facts, "on_demand": table.on_demand, "checks": checks})
+            entries.append({**facts, "on_demand": table.on_demand, "checks": checks})
         out.table(["table", "flow", "source", "checks"], rows)
         warnings = [declaration.warning_of(*one) for one in declaration.unknown_variables(settings, catalogue)]
         warnings += declaration.notes_of_options(settings, catalogue)
@@ -56,7 +56,7 @@ def validate(
         for warning in warnings:
             out.line(f"warning: {warning}", style="yellow")
         out.line(f"{catalogue.where} is valid: {counted(len(rows), 'table')}", style="green")
-        out.result({"declaration": catalogue.where, "valid": True, "tables": told, "warnings": warnings})
+        out.result({"declaration": catalogue.where, "valid": True, "tables": entries, "warnings": warnings})
 
 
 def _undeclared(out: Output, settings: Settings, declared: tuple[str, ...]) -> list[str]:

@@ -57,8 +57,8 @@ def _show(out: Output, examined: Examination, everything: bool) -> bool:
         for number, line in enumerate(finding.lines()):
             out.line(line, style="" if number else _STYLES[finding.verdict])
     counts = {verdict.value: len(examined.of(verdict)) for verdict in Verdict}
-    told = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    out.line(f"{examined.tables:,} tables looked at: {told}" + ("" if everything else "; --all shows all"))
+    summary = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+    out.line(f"{examined.tables:,} tables looked at: {summary}" + ("" if everything else "; --all shows all"))
     findings = [one.as_dict() for one in examined.findings]
     out.result({"tables": examined.tables, "requests": examined.requests, "counts": counts, "findings": findings})
     return bool(counts["fail"])

@@ -33,11 +33,11 @@ def enable(tables: Tables = None, as_json: bool = Json) -> None:
         settings = Settings.load()
         folders = _folders(settings, tables)
         setup.enable(settings, folders, out.say)
-        told = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
-        for one in told:
+        uris = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
+        for one in uris:
             out.line(f"the store tells of new files in {one}")
         out.line("tables take them from the inbox with the option cloudFiles.useNotifications: true")
-        out.result({"folders": told, "inbox": InboxAddress.of(settings).public})
+        out.result({"folders": uris, "inbox": InboxAddress.of(settings).public})
 
 
 @events.command("disable")
@@ -160,7 +160,7 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
             for one in readers
         ]
         out.table(names, rows)
-    told = [
+    entries = [
         {
             "reader": one.name,
             "unread_events": last - one.upto,
@@ -173,7 +173,7 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
         for one in readers
     ]
     newest_at = newest.isoformat() if newest else None
-    return {"path": address.public, "events": count, "bytes": size, "newest": newest_at, "readers": told}
+    return {"path": address.public, "events": count, "bytes": size, "newest": newest_at, "readers": entries}
 
 
 def _folders(settings: Settings, tables: list[str] | None) -> dict[str, list[str]]:

@@ -62,6 +62,6 @@ def import_checkpoint(
             )
         if not yes:
             again = "".join(f" --rewrite {shlex.quote(one)}" for one in rewrite or ())
-            told = f"lakehouse import-checkpoint {table} {shlex.quote(source)}{again} --yes"
-            out.line(f"nothing was changed; to do it: {told}")
+            next_command = f"lakehouse import-checkpoint {table} {shlex.quote(source)}{again} --yes"
+            out.line(f"nothing was changed; to do it: {next_command}")
         out.result(asdict(done))

@@ -26,7 +26,7 @@ from lakehouse.cli.import_checkpoint import import_checkpoint
 from lakehouse.cli.late import replay_late, watermark
 from lakehouse.cli.maintain import maintain
 from lakehouse.cli.metrics import metrics
-from lakehouse.cli.output import Json, command, full_disk_told, in_lake, require_declared
+from lakehouse.cli.output import Json, command, full_disk_reported, in_lake, require_declared
 from lakehouse.cli.policies import policies
 from lakehouse.cli.put import put
 from lakehouse.cli.quarantine import quarantine
@@ -295,7 +295,7 @@ app.add_typer(triggers, name="triggers")
 
 def main() -> None:
     """The entry point of the ``lakehouse`` script."""
-    with full_disk_told():
+    with full_disk_reported():
         app()
 
 

@@ -104,8 +104,8 @@ def vacuum(
                 out.line(f"{one.table}: {one.refused}", style="yellow")
         files = sum(one.files_before - one.files_after for one in found)
         size = sum(one.bytes_before - one.bytes_after for one in found)
-        told = f"{counted(files, 'file')}, {sized(size)}"
-        out.line(f"removed {told}" if yes else f"would remove {told}" + ("; --yes does it" if files else ""))
+        amount = f"{counted(files, 'file')}, {sized(size)}"
+        out.line(f"removed {amount}" if yes else f"would remove {amount}" + ("; --yes does it" if files else ""))
         values = [{**asdict(one), "files_after": one.files_after, "bytes_after": one.bytes_after} for one in found]
         out.result({"done": yes, "files": files, "size_bytes": size, "tables": values})
 
@@ -142,8 +142,8 @@ def retention(
         refused = [one for one in found if one.refused]
         for one in refused:
             out.line(f"{one.table}: {one.refused}", style="yellow")
-        told = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
-        out.line(f"removed {told}" if yes else f"would remove {told}; --yes does it")
+        amount = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
+        out.line(f"removed {amount}" if yes else f"would remove {amount}; --yes does it")
         out.result({"done": yes, "refused": len(refused), "tables": [asdict(one) for one in found]})
     if yes and refused:
         raise typer.Exit(1)
@@ -216,6 +216,8 @@ def orphans(
                 for one in found
             ],
         )
-        told = f"{counted(len(found), 'folder')}, {sized(sum(one.size_bytes for one in found))}"
-        out.line(f"removed {told}" if yes else f"{told} of nothing that is declared or there; NAME --yes removes one")
+        amount = f"{counted(len(found), 'folder')}, {sized(sum(one.size_bytes for one in found))}"
+        out.line(
+            f"removed {amount}" if yes else f"{amount} of nothing that is declared or there; NAME --yes removes one"
+        )
         out.result({"done": yes, "orphans": [asdict(one) for one in found]})

@@ -267,7 +267,7 @@ def command(as_json: bool, *, warn: bool = True) -> Iterator[Output]:
 
 
 @contextmanager
-def full_disk_told() -> Iterator[None]:
+def full_disk_reported() -> Iterator[None]:
     """Says in a line that a disk has no room: for what is printed into a file, and for ``LAKEHOUSE_HOME``."""
     try:
         yield

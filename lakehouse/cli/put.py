@@ -70,9 +70,9 @@ def put(
         cure = f"lakehouse add bronze.NAME {folder}" if "/" in table else f"lakehouse ingest {table}"
         out.line(f"put {count} into {folder}; next: {cure}")
         names = ("file", "bytes", "path")
-        told = [dict(zip(names, row, strict=True)) for row in rows]
+        entries = [dict(zip(names, row, strict=True)) for row in rows]
         same = [str(one.file) for one in uploads if one.key in there]
-        out.result({"table": None if "/" in table else table, "folder": folder, "files": told, "unchanged": same})
+        out.result({"table": None if "/" in table else table, "folder": folder, "files": entries, "unchanged": same})
 
 
 def _flow(settings: Settings, table: str) -> Files:

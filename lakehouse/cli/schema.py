@@ -117,19 +117,19 @@ def rollback(
     with command(as_json) as out:
         table, versions = _opened(out, named)
         now, then = _version(versions, None), _version(versions, version)
-        said = _differences(out, now, then)
-        if said["removed"]:
+        changes = _differences(out, now, then)
+        if changes["removed"]:
             out.line("rows that are stored keep those columns; in new files their values are rescued")
             out.line("in mode addNewColumns the next file that has one brings it back: use mode rescue to keep it out")
-        if said["retyped"]:
+        if changes["retyped"]:
             out.line("the table keeps its wider types; new values that do not fit the narrower ones are rescued")
-        different = any(said.values())
+        different = any(changes.values())
         made = versions.roll_back(version) if yes and different else None
         if made is not None:
             out.line(f"version {made.version} has the columns of version {version}; the next ingest uses it")
         elif different:
             out.line(f"would write version {now.version + 1} with the columns of version {version}; --yes does it")
-        result = {"table": table, "done": made is not None, "version": (made or now).version, **said}
+        result = {"table": table, "done": made is not None, "version": (made or now).version, **changes}
         out.result(result)
 
 
@@ -154,13 +154,13 @@ def _differences(out: Output, before: SchemaVersion, after: SchemaVersion) -> di
     """Shows and returns what became of the columns between two versions."""
     from lakehouse.contract import SIGNS, schema_changes
 
-    said: dict[str, list[str]] = {change: [] for change in SIGNS}
+    changes: dict[str, list[str]] = {change: [] for change in SIGNS}
     for row in schema_changes([before, after]):
-        said[row["change"]].append(row["column"])
+        changes[row["change"]].append(row["column"])
         out.line(f"{SIGNS[row['change']]} {row['column']} {row['type']}", style=_STYLES[row["change"]])
-    if not any(said.values()):
+    if not any(changes.values()):
         out.line(f"versions {before.version} and {after.version} have the same columns")
-    return said
+    return changes
 
 
 @schema.command("contract")
@@ -183,9 +183,9 @@ def contract(
             done = contracts.convert(lake.settings, table)
             out.line(f"wrote {done.path}: {len(done.columns)} columns; the JSON is gone", style="green")
         latest, path = _version(schemas(lake, table), None), lake.settings.contract_path(table)
-        told = declared(lake, table).description
+        description = declared(lake, table).description
         pinned = (
-            contracts.pin(lake.settings, table, latest, told)
+            contracts.pin(lake.settings, table, latest, description)
             if write
             else contracts.read_contract(lake.settings, table)
         )

@@ -83,7 +83,7 @@ def stream(
         woken = trigger is None
         service = Service(lake, tables, chosen, say=out.say, on_batch=listen, woken=woken, stale_after=limit)
 
-        def told() -> list[dict[str, Any]]:
+        def health_of_tables() -> list[dict[str, Any]]:
             return list(service.health.as_dict()["tables"])
 
         with serve(service.health, health_port) as address:
@@ -94,12 +94,12 @@ def stream(
             with _stopped_by_signals(service.stop, out):
                 watch.find = lambda catalogue: Round()  # from here on its own watch tells
                 try:
-                    marks = leaving_marks(lake, told, str(chosen), limit + (chosen.interval or timedelta()))
-                    with watched(lake, told, out.warn), marks:
+                    marks = leaving_marks(lake, health_of_tables, str(chosen), limit + (chosen.interval or timedelta()))
+                    with watched(lake, health_of_tables, out.warn), marks:
                         service.run()
                 finally:
                     disconnect()
-                    _report(out, told(), at_once=service.stop.at_once.is_set())
+                    _report(out, health_of_tables(), at_once=service.stop.at_once.is_set())
 
 
 def _limit(text: str) -> timedelta:

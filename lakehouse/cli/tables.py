@@ -30,11 +30,11 @@ def tables(as_json: bool = Json) -> None:
         lake, now = Lake.open(say=out.say), datetime.now(UTC)
         declared = catalogue_or_none(lake.settings)
         limits = {table.name: table.freshness for table in declared if table.freshness}
-        told = []
+        entries = []
         for one in states(lake, lake.table_names()):
             limit = limits.get(one.name)
             age = (now - one.last_write).total_seconds() if one.last_write else None
-            told.append(
+            entries.append(
                 {
                     **asdict(one),
                     "declared": one.name in declared.names,
@@ -52,15 +52,15 @@ def tables(as_json: bool = Json) -> None:
                 one["fresh"],
                 one["uri"],
             ]
-            for one in told
+            for one in entries
         ]
         out.table(["table", "rows", "version", "files", "MB", "batch", "last write", "fresh", "where"], rows)
-        if not told:
+        if not entries:
             out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
-        if declared.names and (others := [one["name"] for one in told if not one["declared"]]):
+        if declared.names and (others := [one["name"] for one in entries if not one["declared"]]):
             out.line(f"not declared, so nothing fills them; their data stay: {', '.join(others)}")
-        out.result({"lake": lake.settings.lake_uri, "tables": told})
-        if broken := [one for one in told if one["problem"]]:
+        out.result({"lake": lake.settings.lake_uri, "tables": entries})
+        if broken := [one for one in entries if one["problem"]]:
             raise TerminalError(
                 "; ".join(f"{one['name']} cannot be read: {one['problem']}" for one in broken),
                 where=lake.settings.lake_uri,
@@ -91,7 +91,7 @@ def history(
 def _version(entry: dict[str, Any]) -> dict[str, Any]:
     from lakehouse.delta_commit import metadata_of
 
-    said, metrics = metadata_of(entry), entry.get("operationMetrics") or {}
+    metadata, metrics = metadata_of(entry), entry.get("operationMetrics") or {}
 
     def first(*names: str) -> int | None:
         return next((found for name in names if (found := _whole(metrics.get(name))) is not None), None)
@@ -102,7 +102,7 @@ def _version(entry: dict[str, Any]) -> dict[str, Any]:
         "version": entry["version"],
         "at": datetime.fromtimestamp(millis / 1000, UTC) if millis is not None else None,
         "operation": entry.get("operation"),
-        "batch": _whole((said if "epochId" in said else parameters).get("epochId")),
+        "batch": _whole((metadata if "epochId" in metadata else parameters).get("epochId")),
         "rows_added": first("numOutputRows", "numTargetRowsInserted", "num_added_rows"),
         "rows_removed": first("numDeletedRows", "numTargetRowsDeleted", "num_deleted_rows"),
         "files_added": first(

@@ -38,6 +38,6 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes the options in front of the command's name."""
         end = args.index("--") if "--" in args else len(args)
-        told = [one for one in args[:end] if one in (*_NAMES, "-vv")]
-        rest = [one for one in args[:end] if one not in told]
-        return super().parse_args(ctx, [*told, *rest, *args[end:]])
+        flags = [one for one in args[:end] if one in (*_NAMES, "-vv")]
+        rest = [one for one in args[:end] if one not in flags]
+        return super().parse_args(ctx, [*flags, *rest, *args[end:]])

@@ -114,9 +114,9 @@ def convert(settings: Settings, table: str) -> Contract:
             next_command=f"lakehouse schema contract --table {table}",
         )
     try:
-        said = json.loads(text)
-        document = as_odcs(table, _nested(said["columns"]))
-        extra = said.get("extra_columns", "allow")
+        content = json.loads(text)
+        document = as_odcs(table, _nested(content["columns"]))
+        extra = content.get("extra_columns", "allow")
     except (ValueError, KeyError, TypeError, AttributeError, ConfigurationError) as error:
         raise ConfigurationError(
             f"this is no contract: {error}",

@@ -66,12 +66,12 @@ class _Reader:
     def __init__(self, text: str) -> None:
         try:
             self._node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self._said = yaml.safe_load(text)
+            self._content = yaml.safe_load(text)
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
-            told = getattr(error, "problem", None) or str(error)
-            raise ContractInvalid([(mark.line + 1 if mark else 1, f"this is no YAML: {told}")]) from None
-        if not isinstance(self._said, dict):
+            reason = getattr(error, "problem", None) or str(error)
+            raise ContractInvalid([(mark.line + 1 if mark else 1, f"this is no YAML: {reason}")]) from None
+        if not isinstance(self._content, dict):
             raise ContractInvalid([(1, "this is no contract: it has no keys")])
         self._problems: list[tuple[int, str]] = []
 
@@ -79,14 +79,14 @@ class _Reader:
         from open_data_contract_standard.model import OpenDataContractStandard
 
         for name in ("apiVersion", "kind", "id", "version"):
-            if name not in self._said:
+            if name not in self._content:
                 self._wrong((), f"the key {name} is missing")
-        if self._said.get("kind", "DataContract") != "DataContract":
-            self._wrong(("kind",), f"kind is {self._said['kind']!r}, not DataContract")
-        if not str(self._said.get("apiVersion", "v3")).startswith("v3."):
-            self._wrong(("apiVersion",), f"apiVersion is {self._said['apiVersion']}: versions v3.* are read")
+        if self._content.get("kind", "DataContract") != "DataContract":
+            self._wrong(("kind",), f"kind is {self._content['kind']!r}, not DataContract")
+        if not str(self._content.get("apiVersion", "v3")).startswith("v3."):
+            self._wrong(("apiVersion",), f"apiVersion is {self._content['apiVersion']}: versions v3.* are read")
         try:
-            document = OpenDataContractStandard.model_validate(self._said)
+            document = OpenDataContractStandard.model_validate(self._content)
         except ValidationError as error:
             for one in error.errors():
                 self._wrong(one["loc"], f"{_dotted(one['loc'])}: {one['msg']}")
@@ -183,8 +183,8 @@ class _Reader:
         """A key that the standard does not have would be read by nobody."""
         fields = type(model).model_fields
         known = {one.alias or name for name, one in fields.items()}
-        said = _at(self._said, place)
-        for name in said if isinstance(said, Mapping) else ():
+        given = _at(self._content, place)
+        for name in given if isinstance(given, Mapping) else ():
             if name not in known:
                 close = difflib.get_close_matches(str(name), known, 1)
                 hint = f"; did you mean {close[0]}?" if close else ""
@@ -209,10 +209,10 @@ _LOGICAL_TYPES = (
 )
 
 
-def _at(said: Any, place: Sequence[Any]) -> Any:
+def _at(value: Any, place: Sequence[Any]) -> Any:
     for step in place:
-        said = said[step]
-    return said
+        value = value[step]
+    return value
 
 
 def _dotted(place: Sequence[Any]) -> str:

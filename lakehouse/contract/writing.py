@@ -44,8 +44,8 @@ def as_odcs(
     name = table.split(".", 1)[1]
     if before is None:
         head = {"name": name, "physicalName": table, "physicalType": "table", "logicalType": "object"}
-        told = {"description": description} if description else {}
-        schema = {**head, **told, "properties": _properties(columns, ())}
+        about = {"description": description} if description else {}
+        schema = {**head, **about, "properties": _properties(columns, ())}
         ids = {"kind": "DataContract", "apiVersion": API_VERSION, "id": table, "name": table, "version": "1.0.0"}
         return {**ids, "status": "active", "schema": [schema]}
     schemas = list(before["schema"])

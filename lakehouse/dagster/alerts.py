@@ -65,8 +65,8 @@ def failure_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
         if LEVER_TAG in context.dagster_run.tags:  # whoever pulled it sees why
             return
         settings = lake.settings()
-        told = tell_safely(settings, lambda _: _of_failure(context, catalogue), _opened(settings))
-        for problem in told.problems:
+        outcome = tell_safely(settings, lambda _: _of_failure(context, catalogue), _opened(settings))
+        for problem in outcome.problems:
             context.log.warning(problem)
 
     return sensor
@@ -82,19 +82,19 @@ def _opened(settings: Settings) -> Lake | None:
 def _of_failure(context: dg.RunFailureSensorContext, catalogue: Catalogue) -> Round:
     """An alert for each table whose step failed; for a run without such a step, one of the run."""
     steps = {step_of(key_of(name)): name for name in catalogue.names}
-    run, alerts, told = context.dagster_run, [], False
+    run, alerts, already_sent = context.dagster_run, [], False
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error
         cause = error.cause if error is not None and error.cause else error
         kind = cause.cls_name or "" if cause else ""
         if kind == _BLOCKED:
-            told = True
+            already_sent = True
             continue
         table = steps.get(event.step_key or "", LAKE)
-        said = (cause.message if cause else event.message or "").strip().splitlines() or [""]
-        what = said[0].partition(f"{kind}: ")[2] or said[0] or f"step {event.step_key} failed"
+        lines = (cause.message if cause else event.message or "").strip().splitlines() or [""]
+        what = lines[0].partition(f"{kind}: ")[2] or lines[0] or f"step {event.step_key} failed"
         alerts.append(_alert(table, what, kind or "step", run))
-    if not alerts and not told:
+    if not alerts and not already_sent:
         what = (context.failure_event.message or "it ended without a word").splitlines()[0]
         alerts.append(_alert(LAKE, what, "run", run))
     return Round.of(alerts, ())

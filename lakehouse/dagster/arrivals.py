@@ -62,10 +62,10 @@ class Seen:
     v: int = 2
 
     @classmethod
-    def read(cls, said: Any) -> Seen:
+    def read(cls, entry: Any) -> Seen:
         """What cannot be read (typed by hand, of another release) counts as nothing: that costs one first look."""
         try:
-            seen = cls(**{**said, "at_high": tuple(said["at_high"])})
+            seen = cls(**{**entry, "at_high": tuple(entry["at_high"])})
             return seen if seen.v == cls.v and seen._has_its_types() else cls()
         except (ValueError, KeyError, TypeError):
             return cls()

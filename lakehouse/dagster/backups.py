@@ -63,8 +63,8 @@ def backups_of(catalogue: Catalogue) -> dg.AssetsDefinition:
             ]
             metadata["taken"] = records(rows)
         if done.errors:
-            told = "; ".join(f"{name}: {error.what}" for name, error in done.errors.items())
-            raise dg.Failure(f"no backup of {told}", metadata=metadata)
+            failed = "; ".join(f"{name}: {error.what}" for name, error in done.errors.items())
+            raise dg.Failure(f"no backup of {failed}", metadata=metadata)
         return dg.MaterializeResult(metadata=metadata)
 
     return backup_checkpoints

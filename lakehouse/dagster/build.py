@@ -74,11 +74,11 @@ def definitions(
         asset_of(table, folders, settings, (pictures or {}).get(table.name), turns.get(table.name, 0))
         for table in catalogue
     ]
-    told = [check_of(folder) for folder in folders if folder.by_events]
+    folder_checks = [check_of(folder) for folder in folders if folder.by_events]
     upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
-        ingest = ingest_job(job_name, every_run, told)
+        ingest = ingest_job(job_name, every_run, folder_checks)
         jobs.append(ingest)
         schedules.append(hourly(ingest))
         if fed := [folder for folder in folders if folder.fed]:
@@ -101,7 +101,7 @@ def definitions(
         assets=[*(folder.spec() for folder in folders), *tables, *upkeep],
         asset_checks=[
             *(checks for table in catalogue if (checks := checks_of(table, turns.get(table.name, 0)))),
-            *told,
+            *folder_checks,
         ],
         jobs=[*jobs, *map(lever_job, (*levers_of(catalogue), *levers)), *day_jobs(catalogue, first_day)],
         sensors=sensors,

@@ -27,7 +27,7 @@ def checks_of(table: Table, turn: int = 0) -> dg.AssetChecksDefinition | None:
     @dg.multi_asset_check(
         name=check_step_of(key),
         specs=[
-            dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.told or None)
+            dg.AssetCheckSpec(check.called, asset=key, blocking=check.blocking, description=check.summary or None)
             for check in declared
         ],
         description=f"Examines {table.name} as it is.",
@@ -70,14 +70,14 @@ def log_checks(context: dg.OpExecutionContext, lake: Lake, spark: SparkResource,
     findings = [one for one in check_table(lambda: spark.spark_session, lake, table.name) if one.check in shown]
     for finding in findings:
         context.log.info(finding.line())
-        told: Any = dg.AssetCheckEvaluation(  # the types of log_event leave out what it takes
+        evaluation: Any = dg.AssetCheckEvaluation(  # the types of log_event leave out what it takes
             asset_key=key_of(table.name),
             check_name=finding.check,
             passed=finding.passed,
             severity=_severity(finding),
             metadata=of_finding(finding),
         )
-        context.log_event(told)
+        context.log_event(evaluation)
     return sum(not one.passed for one in findings)
 
 

@@ -33,14 +33,14 @@ _COLUMN = re.compile(r"\s*`?([A-Za-z_][A-Za-z0-9_]*)`?\s*")
 def meanings(table: Table) -> dict[str, str]:
     """By column, in words or as the expression that makes it; not every column has one."""
     flow = table.flow
-    told: dict[str, str] = {}
+    by_column: dict[str, str] = {}
     if isinstance(flow, Files | Latest):
-        told |= _ABOUT_THE_ROW
+        by_column |= _ABOUT_THE_ROW
     if isinstance(flow, Latest) and flow.event_time is not None:
-        told[EVENT_TIME] = f"{flow.event_time.column} as a moment, UTC"
+        by_column[EVENT_TIME] = f"{flow.event_time.column} as a moment, UTC"
     if isinstance(flow, Windows):
-        told |= _WINDOW
-    return told | {name: text for name, text in _expressions(table).items() if text != name}
+        by_column |= _WINDOW
+    return by_column | {name: text for name, text in _expressions(table).items() if text != name}
 
 
 def lineage(table: Table, columns: Iterable[str]) -> dg.TableColumnLineage | None:

@@ -29,11 +29,11 @@ class Cursor:
     def read(cls, text: str | None) -> Cursor:
         """A cursor that cannot be read (typed by hand, of another release) counts as none: that costs first looks."""
         try:
-            said = json.loads(text or "{}")
-            if said["v"] != _VERSION:
+            document = json.loads(text or "{}")
+            if document["v"] != _VERSION:
                 return cls()
-            seen = {name: (str(one["of"]), Seen.read(one["seen"])) for name, one in said["folders"].items()}
-            return cls(seen, str(said["first"]))
+            seen = {name: (str(one["of"]), Seen.read(one["seen"])) for name, one in document["folders"].items()}
+            return cls(seen, str(document["first"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -54,5 +54,5 @@ class Cursor:
 
 def _tables(folder: Folder) -> str:
     """Names the tables that a folder feeds, and where it is."""
-    said = "\n".join([folder.uri, *sorted(table.name for table in folder.fed)])
-    return sha256(said.encode()).hexdigest()[:12]
+    text = "\n".join([folder.uri, *sorted(table.name for table in folder.fed)])
+    return sha256(text.encode()).hexdigest()[:12]

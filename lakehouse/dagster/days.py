@@ -58,8 +58,8 @@ def _job(table: Table, first_day: date) -> dg.JobDefinition:
         try:
             _load(context, config, lake, spark, table)
         except LakehouseError as error:
-            told = {name: text for name, text in error.as_dict().items() if text}
-            raise dg.Failure(str(error), metadata=told, allow_retries=False) from None
+            metadata = {name: text for name, text in error.as_dict().items() if text}
+            raise dg.Failure(str(error), metadata=metadata, allow_retries=False) from None
 
     @dg.job(
         name=step,
@@ -87,7 +87,7 @@ def _load(
     files = [*asked.files, *asked.waiting]
     rows = [{"number": one.sequence, "state": one.ingestion_state, "rows": one.rows, "file": one.path} for one in files]
     verb = "loaded again" if config.apply else "to be loaded again"
-    told: dict[str, Any] = {
+    metadata: dict[str, Any] = {
         "what": f"{counted(len(files), 'file')} of {day} {verb}" if files else f"no file of {day} was loaded",
         "applied": config.apply and bool(files),
         "replayed_files": len(files),
@@ -106,6 +106,6 @@ def _load(
                 description=f"files of {day} again",
             )
         )
-        told["rows_added"] = loaded.rows_added
-        told["checks_failed"] = log_checks(context, opened, spark, table)
-    context.add_output_metadata(told)
+        metadata["rows_added"] = loaded.rows_added
+        metadata["checks_failed"] = log_checks(context, opened, spark, table)
+    context.add_output_metadata(metadata)

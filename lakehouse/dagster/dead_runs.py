@@ -49,12 +49,12 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     for run in instance.get_runs(dg.RunsFilter(statuses=_GOING_ON), limit=_MOST):
         gone = _gone(run.run_id, run.tags.get(PROCESS_TAG))
         if gone is not None and gone == _started_in(instance, run.run_id):
-            said = "its process is gone: the machine went down, or everything was killed at once"
+            message = "its process is gone: the machine went down, or everything was killed at once"
             if run.status == dg.DagsterRunStatus.CANCELING:
-                instance.report_run_canceled(run, said)
+                instance.report_run_canceled(run, message)
             else:
                 crashed = JobFailureData(error=None, failure_reason=RunFailureReason.UNEXPECTED_TERMINATION)
-                instance.report_run_failed(run, said, crashed)
+                instance.report_run_failed(run, message, crashed)
             ended.append(run.run_id)
     return ended
 
@@ -62,9 +62,9 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
 def _gone(run_id: str, tag: str | None) -> int | None:
     """The process that a run has noted, where it does not live any more."""
     try:
-        said = json.loads(tag or "")
-        run, host, machine = str(said["run"]), str(said["host"]), str(said["machine"])
-        pid, born = int(said["pid"]), said["born"]
+        record = json.loads(tag or "")
+        run, host, machine = str(record["run"]), str(record["host"]), str(record["machine"])
+        pid, born = int(record["pid"]), record["born"]
     except (ValueError, KeyError, TypeError):
         return None
     if run != run_id:  # a run that is tried again begins with the tags of the first

@@ -40,14 +40,14 @@ class Retries:
 
     def why_not(self) -> str:
         """A sentence on those that are not tried again now; empty when there are none."""
-        told = ""
+        sentence = ""
         if self.waiting:
             run, due = min(self.waiting.values(), key=lambda one: one[1])
-            told += f"; {_names(self.waiting)} failed in run {run[:8]}, tried again at {due:%Y-%m-%d %H:%M:%SZ}"
+            sentence += f"; {_names(self.waiting)} failed in run {run[:8]}, tried again at {due:%Y-%m-%d %H:%M:%SZ}"
         if self.left:
             run = next(iter(self.left.values()))
-            told += f"; {_names(self.left)} failed in run {run[:8]} like in those before it: left to the schedule"
-        return told
+            sentence += f"; {_names(self.left)} failed in run {run[:8]} like in those before it: left to the schedule"
+        return sentence
 
 
 class Runs:

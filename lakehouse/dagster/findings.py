@@ -30,14 +30,14 @@ def _lines(lake: Lake, table: str, error: Exception) -> list[str]:
     from lakehouse.doctor.explained import explanation_of
     from lakehouse.doctor.finding import Verdict
 
-    said = []
+    lines = []
     if known := explanation_of(error):
-        said.append(f"{type(error).__name__}: {known.meaning} {known.cause} Run: {known.command}")
+        lines.append(f"{type(error).__name__}: {known.meaning} {known.cause} Run: {known.command}")
     try:
         found = examine(lake, read_catalogue(lake.settings), [table], shared=False)
         bad = found.of(Verdict.FAIL, Verdict.WARN)
-        said += ["\n".join(["lakehouse doctor says:", *one.lines()]) for one in bad]
-        said += [] if bad else [f"lakehouse doctor finds nothing else that is wrong with {table}"]
+        lines += ["\n".join(["lakehouse doctor says:", *one.lines()]) for one in bad]
+        lines += [] if bad else [f"lakehouse doctor finds nothing else that is wrong with {table}"]
     except Exception as other:  # the run's own error is what counts
-        said.append(f"lakehouse doctor could not look: {type(other).__name__}: {other}")
-    return said
+        lines.append(f"lakehouse doctor could not look: {type(other).__name__}: {other}")
+    return lines

@@ -14,13 +14,13 @@ INGEST = "ingest"
 
 
 def ingest_job(
-    name: str, keys: Sequence[dg.AssetKey], told: Sequence[dg.AssetChecksDefinition] = ()
+    name: str, keys: Sequence[dg.AssetKey], folder_checks: Sequence[dg.AssetChecksDefinition] = ()
 ) -> UnresolvedAssetJobDefinition:
-    """Brings tables up to date, each followed by its checks; ``told`` are those of the landing folders."""
+    """Brings tables up to date, each followed by its checks, and examines the landing folders by theirs."""
     selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
     return dg.define_asset_job(
         name,
-        selection=selection | dg.AssetSelection.checks(*told) if told else selection,
+        selection=selection | dg.AssetSelection.checks(*folder_checks) if folder_checks else selection,
         executor_def=dg.in_process_executor,
         description="Loads new files into their tables, then brings up to date what is computed from them; each table "
         "is checked before the next one reads it.",

@@ -98,8 +98,8 @@ class Folder:
         """How often everything in it is listed at least: as often as ``cloudFiles`` itself does that."""
         from lakehouse.autoloader.options.parse import CloudFilesOptions
 
-        told = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL, *EVENTS))) for flow in _flows(self.fed)]
-        return min((one.backfill_interval_seconds for one in told), default=3600.0)
+        options = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL, *EVENTS))) for flow in _flows(self.fed)]
+        return min((one.backfill_interval_seconds for one in options), default=3600.0)
 
 
 def landing_folders(catalogue: Catalogue, names: Mapping[str, LandingNames] | None = None) -> tuple[Folder, ...]:

@@ -31,8 +31,8 @@ def of_last_data(
         now: The moment.
     """
     if not report.batches:
-        said = last.metadata.get(KEY) if last else None
-        return {KEY: said} if said else {}
+        value = last.metadata.get(KEY) if last else None
+        return {KEY: value} if value else {}
     moment = now or datetime.now(UTC)
     parts = [f"{moment:%Y-%m-%d %H:%M:%S}Z, [run {run_id[:8]}](/runs/{run_id}): {escaped(report.line())}"]
     if receipt:

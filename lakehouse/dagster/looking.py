@@ -12,7 +12,7 @@ from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.loaded import loaded_by_all
-from lakehouse.dagster.told import look_by_events
+from lakehouse.dagster.notified import look_by_events
 from lakehouse.errors import LakehouseError, StoreUnavailable
 from lakehouse.lake import Lake
 
@@ -59,8 +59,8 @@ def look_around(
             looked.left = turned[number:]
             break
         try:
-            told = look_by_events(lake.settings, folder, cursor.of(folder), now)
-            found = told.look or arrivals.look(
+            by_events = look_by_events(lake.settings, folder, cursor.of(folder), now)
+            found = by_events.look or arrivals.look(
                 lake.store,
                 folder.bucket,
                 folder.root,
@@ -76,7 +76,7 @@ def look_around(
         except LakehouseError as problem:
             looked.problems[folder.name] = problem
         else:
-            looked.found.append((folder, replace(found, after=replace(found.after, told=told.upto))))
+            looked.found.append((folder, replace(found, after=replace(found.after, told=by_events.upto))))
     if looked.problems and not looked.found:
         raise next(iter(looked.problems.values()))
     return looked

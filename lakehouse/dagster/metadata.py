@@ -164,7 +164,7 @@ def tables(table: Table, report: StreamReport, receipt: Receipt | None = None) -
     counts = receipt.numbers() if receipt else {"files_offered": len(report.source_files) + left}
     files = {"files_offered": counts["files_offered"], "files_loaded": len(report.source_files)}
     quarantined = {name: counts[name] for name in ("files_quarantined", "rows_quarantined") if name in counts}
-    told = {
+    row = {
         "batches": f"{report.batches[0].batch_id} to {report.batches[-1].batch_id}" if report.batches else "none",
         **(files if isinstance(table.flow, Files) else {}),
         "rows_read": report.input_rows,
@@ -175,7 +175,7 @@ def tables(table: Table, report: StreamReport, receipt: Receipt | None = None) -
         "delta_version_before": "none" if report.delta_version_before is None else report.delta_version_before,
         "delta_version_after": "none" if report.delta_version is None else report.delta_version,
     }
-    shown: dict[str, Any] = {"exactly_once_receipt": records([told])}
+    shown: dict[str, Any] = {"exactly_once_receipt": records([row])}
     if report.batches:
         shown["micro_batches"] = records(batch_rows(report.batches))
     return shown
@@ -198,9 +198,10 @@ def of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -
     """
     rows = lake.rows(info.name) if info.rows else None
     preview = listed_rows(rows.head(_PREVIEW_ROWS)) if rows else []
-    told = {**meanings(table), **since}
+    descriptions = {**meanings(table), **since}
     columns = [
-        dg.TableColumn(name, _SQL_TYPES.get(type_, type_), told.get(name)) for name, type_ in info.columns.items()
+        dg.TableColumn(name, _SQL_TYPES.get(type_, type_), descriptions.get(name))
+        for name, type_ in info.columns.items()
     ]
     from_columns = lineage(table, tuple(info.columns))
     return {

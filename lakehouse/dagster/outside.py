@@ -56,9 +56,9 @@ class Known:
     def read(cls, text: str | None) -> Known:
         """What cannot be read counts as nothing: then what Dagster shows of the tables is what is known."""
         try:
-            said = json.loads(text or "{}")
-            datetime.fromisoformat(said["whole"])
-            return cls({str(name): int(version) for name, version in said["versions"].items()}, **_rest(said))
+            document = json.loads(text or "{}")
+            datetime.fromisoformat(document["whole"])
+            return cls({str(name): int(version) for name, version in document["versions"].items()}, **_rest(document))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
@@ -72,8 +72,8 @@ class Known:
         return not 0 <= age < _WHOLE_LOOK_SECONDS
 
 
-def _rest(said: dict[str, Any]) -> dict[str, str]:
-    return {name: str(said[name]) for name in ("whole", "first")}
+def _rest(document: dict[str, Any]) -> dict[str, str]:
+    return {name: str(document[name]) for name in ("whole", "first")}
 
 
 def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
@@ -89,9 +89,9 @@ def outside_sensor(catalogue: Catalogue) -> dg.SensorDefinition:
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         end_dead_runs(context.instance)  # here, too: there may be no other sensor
-        told, known = look(context.instance, lake.open(), catalogue, Known.read(context.cursor), datetime.now(UTC))
-        skip = None if told else f"nothing new in {counted(len(names), 'table')} but what Dagster's runs told"
-        return dg.SensorResult(asset_events=told, skip_reason=skip, cursor=known.write())
+        events, known = look(context.instance, lake.open(), catalogue, Known.read(context.cursor), datetime.now(UTC))
+        skip = None if events else f"nothing new in {counted(len(names), 'table')} but what Dagster's runs told"
+        return dg.SensorResult(asset_events=events, skip_reason=skip, cursor=known.write())
 
     return sensor
 
@@ -121,19 +121,19 @@ def look(
             moved[name] = version
     # asked after the versions: what a run has committed by then, it tells itself, or has told
     busy = _tables_of_runs(instance, names) if moved else set()
-    told: list[dg.AssetMaterialization | dg.AssetObservation] = []
+    events: list[dg.AssetMaterialization | dg.AssetObservation] = []
     for name, version in moved.items():
         if name in busy:
             continue
         last = _last(instance, name)
-        before = _said(last, versions.get(name))
+        before = _known_version(last, versions.get(name))
         if before is None or before != version:
-            told.append(
+            events.append(
                 _event(lake, catalogue[name], version, before if before is None or before < version else None, last)
             )
         versions[name] = version
     looked = now.isoformat(timespec="seconds") if whole and not left else known.whole
-    return told, replace(known, versions=versions, whole=looked, first=left)
+    return events, replace(known, versions=versions, whole=looked, first=left)
 
 
 def _version(lake: Lake, name: str, known: int | None) -> int | None:
@@ -158,11 +158,11 @@ def _last(instance: dg.DagsterInstance, name: str) -> dg.AssetMaterialization | 
     return event.asset_materialization if event else None
 
 
-def _said(last: dg.AssetMaterialization | None, told: int | None) -> int | None:
+def _known_version(last: dg.AssetMaterialization | None, remembered: int | None) -> int | None:
     """The newest version that Dagster knows of."""
     shown = last.metadata.get("delta_version") if last else None
     version = shown.value if isinstance(shown, dg.IntMetadataValue) else None
-    return max((one for one in (version, told) if one is not None), default=None)
+    return max((one for one in (version, remembered) if one is not None), default=None)
 
 
 def _event(

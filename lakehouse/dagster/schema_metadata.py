@@ -51,13 +51,13 @@ def of_schema(versions: Sequence[SchemaVersion], shown: int | None) -> dict[str,
 
 def origins(versions: Sequence[SchemaVersion]) -> dict[str, str]:
     """For each column that came later, in words, since when and from where; a struct's fields tell it of the struct."""
-    said: dict[str, list[str]] = {}
+    by_column: dict[str, list[str]] = {}
     for row in schema_changes(versions):
         place = f", {row['file'].rsplit('/', 1)[-1]} record {row['record']:,}" if row["file"] else ""
         top = re.split(r"[.\[{]", row["column"])[0]
         what = "" if row["column"] == top else f"{row['column']} "
-        said.setdefault(top, []).append(f"{what}{row['change']} in version {row['version']}{place}")
-    return {name: "; ".join(lines) for name, lines in said.items()}
+        by_column.setdefault(top, []).append(f"{what}{row['change']} in version {row['version']}{place}")
+    return {name: "; ".join(lines) for name, lines in by_column.items()}
 
 
 def of_history(versions: Sequence[SchemaVersion]) -> dict[str, Any]:
@@ -68,9 +68,9 @@ def of_history(versions: Sequence[SchemaVersion]) -> dict[str, Any]:
     rows = []
     for version in versions:
         own = [row for row in every if row["version"] == version.version]
-        told = ", ".join(f"{SIGNS[row['change']]}{row['column']}" for row in own)
+        changes = ", ".join(f"{SIGNS[row['change']]}{row['column']}" for row in own)
         files = ", ".join(dict.fromkeys(row["file"] for row in own if row["file"]))
-        row = {"version": version.version, "changes": told or "-", "columns": len(version.data.fields)}
+        row = {"version": version.version, "changes": changes or "-", "columns": len(version.data.fields)}
         reason = files or version.reason or ("inferred" if version.version == 0 else "-")
         rows.append({**row, "written": version.written, "made_by": reason})
     return {"schema_history": records(rows)}

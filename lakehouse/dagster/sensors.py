@@ -85,8 +85,8 @@ def sensor_of(
         cursor = Cursor(cursor.seen, looked.left[0].name if looked.left else "")
         retries = runs.retries(now)
         if not ready and not retries.due:
-            said = _nothing_new(looked, held, where, len(folders)) + retries.why_not()
-            return dg.SensorResult(skip_reason=said, cursor=cursor.write())
+            reason = _nothing_new(looked, held, where, len(folders)) + retries.why_not()
+            return dg.SensorResult(skip_reason=reason, cursor=cursor.write())
         wanted = {*retries.due}.union(*(readers[folder.name] for folder, _ in ready))
         return dg.SensorResult(
             run_requests=[
@@ -125,8 +125,8 @@ def _request(
         asked = context.instance.get_runs_count(dg.RunsFilter(job_name=job, tags={_FILES_TAG: files}))
         tags |= {"landing_folders": _named([folder.name for folder, _ in ready]), _FILES_TAG: files}
         key = f"{files}-{asked}"
-        told = [at for folder, found in ready if folder.by_events and not found.whole for at in found.fresh.written]
-        tags |= tags_of_request(told, now)
+        notified = [at for folder, found in ready if folder.by_events and not found.whole for at in found.fresh.written]
+        tags |= tags_of_request(notified, now)
     return dg.RunRequest(run_key=key, tags=tags, asset_selection=None if len(wanted) == len(every) else [*wanted])
 
 
@@ -149,11 +149,11 @@ def _nothing_new(looked: Looked, held: Sequence[tuple[Folder, Look, str]], where
         f"{counted(found.new, 'new file')} in {folder.name}, held until run {run[:8]} ends"
         for folder, found, run in held
     ]
-    told = ["; ".join(waiting[:_NAMED])] if waiting else [_quiet(looked.found, where, folders)]
-    told += [f"{name} cannot be listed: {problem.what}" for name, problem in looked.problems.items()]
+    reasons = ["; ".join(waiting[:_NAMED])] if waiting else [_quiet(looked.found, where, folders)]
+    reasons += [f"{name} cannot be listed: {problem.what}" for name, problem in looked.problems.items()]
     if looked.left:
-        told.append(f"{counted(len(looked.left), 'folder')} left for the next tick")
-    return "; ".join(told)
+        reasons.append(f"{counted(len(looked.left), 'folder')} left for the next tick")
+    return "; ".join(reasons)
 
 
 def _quiet(found: Sequence[tuple[Folder, Look]], where: str, folders: int) -> str:
@@ -163,10 +163,10 @@ def _quiet(found: Sequence[tuple[Folder, Look]], where: str, folders: int) -> st
     listed = [look.after.listed_at for look in looks if not look.whole]
     files = found[0][0].files if folders == 1 and found else "files"
     under = "under" if folders == 1 else "in"
-    said = f"0 new of {sum(look.files for look in looks):,} {files} {under} {where}"
-    said += f", newest {_time(newest)}" if newest else ""
-    said += f", {ignored:,} other objects ignored" if ignored else ""
-    return said + (f", all of them listed at {_time(min(listed))}" if listed else "")
+    sentence = f"0 new of {sum(look.files for look in looks):,} {files} {under} {where}"
+    sentence += f", newest {_time(newest)}" if newest else ""
+    sentence += f", {ignored:,} other objects ignored" if ignored else ""
+    return sentence + (f", all of them listed at {_time(min(listed))}" if listed else "")
 
 
 def _time(iso: str) -> str:

@@ -137,5 +137,5 @@ def _last(instance: dg.DagsterInstance, table: Table) -> dg.AssetMaterialization
 
 def _shown_schema_version(last: dg.AssetMaterialization | None) -> int | None:
     """What the last materialization said."""
-    said = last.metadata.get("schema_version") if last else None
-    return said.value if isinstance(said, dg.IntMetadataValue) else None
+    shown = last.metadata.get("schema_version") if last else None
+    return shown.value if isinstance(shown, dg.IntMetadataValue) else None

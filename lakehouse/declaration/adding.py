@@ -58,11 +58,11 @@ def tables_for(table: str, flow: Files, key: Sequence[str] = ()) -> dict[str, An
 
 def as_yaml(tables: dict[str, Any], indent: int = 2) -> str:
     """The text of tables, as it stands below ``tables:``."""
-    told = []
+    parts = []
     for name, body in tables.items():
         text = yaml.dump({name: body}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-        told.append("".join(f"{' ' * indent}{line}\n" for line in text.replace("${", "$${").splitlines()))
-    return "\n".join(told)
+        parts.append("".join(f"{' ' * indent}{line}\n" for line in text.replace("${", "$${").splitlines()))
+    return "\n".join(parts)
 
 
 def add_tables_to_file(settings: Settings, tables: dict[str, Any]) -> None:

@@ -82,8 +82,8 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
         found = replace(found, options=found.options if found.format == format_ else {}, format=format_, notes=())
     known = FORMATS.get(found.format)  # one that there is not is refused with all that is wrong
     options = {"cloudFiles.inferColumnTypes": "true"} if known and known.infers_types else {}
-    told = {"path": path, "format": found.format, "options": {**options, **found.options}}
-    flow = Files.model_validate(told | ({"glob": glob} if glob else {}))
+    fields = {"path": path, "format": found.format, "options": {**options, **found.options}}
+    flow = Files.model_validate(fields | ({"glob": glob} if glob else {}))
     asked = replace(flow.cloud_files(lake.settings, table), sample_files=_SAMPLE_FILES, sample_bytes=_SAMPLE_BYTES)
     version, asked = _first_version(asked, source, fetcher, newest)
     columns = {one.name: one.dataType.simpleString() for one in [*version.data.fields, *version.partitions.fields]}

@@ -57,10 +57,10 @@ def _sentence(item: ErrorDetails, loc: Place, model: type[BaseModel], place: str
             return f"{place} lacks {name}"
         case "literal_error":
             return f"{_subject(name, place)} is {given!r}{_choices(str(given), model, loc, item)}"
-    said = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if item["type"] == "value_error":
-        return f"{_subject(name, place)}: {said}"
-    return f"{_subject(name, place)} is {_short(given)}: {said[:1].lower()}{said[1:]}"
+        return f"{_subject(name, place)}: {message}"
+    return f"{_subject(name, place)} is {_short(given)}: {message[:1].lower()}{message[1:]}"
 
 
 def _choices(given: str, model: type[BaseModel], loc: Place, item: ErrorDetails) -> str:
@@ -123,7 +123,7 @@ def _types(annotation: Any) -> Iterator[Any]:
 
 def key_docs(model: type[BaseModel]) -> dict[str, str]:
     """What each key of a model means, from the ``Attributes`` in the docstrings of the model and of its bases."""
-    told: dict[str, str] = {}
+    docs: dict[str, str] = {}
     for cls in reversed(model.__mro__):
         lines = (cls.__doc__ or "").splitlines() if issubclass(cls, BaseModel) and cls is not BaseModel else []
         key = ""
@@ -133,8 +133,8 @@ def key_docs(model: type[BaseModel]) -> dict[str, str]:
             started = started or line.strip() == "Attributes:"
             if started and found:
                 key = found[1]
-                told[key] = found[2]
+                docs[key] = found[2]
             elif key and line.strip():
-                told[key] += " " + line.strip()
+                docs[key] += " " + line.strip()
     names = {name: field.alias or name for name, field in model.model_fields.items()}
-    return {names[key]: text.replace("``", "") for key, text in told.items() if key in names}
+    return {names[key]: text.replace("``", "") for key, text in docs.items() if key in names}

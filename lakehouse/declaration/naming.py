@@ -22,7 +22,7 @@ def check_names(catalogue: Catalogue, folder: Path) -> None:
     Raises:
         DeclarationInvalid: with every function that cannot be imported, and every type that there is not.
     """
-    problems = [Problem(table.line, said) for table in catalogue for said in _wrong_names(table, folder)]
+    problems = [Problem(table.line, sentence) for table in catalogue for sentence in _wrong_names(table, folder)]
     if problems:
         raise DeclarationInvalid(problems, catalogue.where)
 

@@ -58,7 +58,7 @@ def read_nodes(text: str, problems: Problems) -> Node | None:
     try:
         return _Builder(problems).build(yaml.parse(text, Loader=_Loader))
     except yaml.YAMLError as error:
-        raise problems.stop(*_told(error, text)) from None
+        raise problems.stop(*_line_and_sentence(error, text)) from None
 
 
 class _Builder:
@@ -138,16 +138,16 @@ class _Builder:
             self._problems.add(line, f"{event.tag} is a tag, and a declaration has none")
 
 
-def _told(error: yaml.YAMLError, text: str) -> tuple[int, str]:
+def _line_and_sentence(error: yaml.YAMLError, text: str) -> tuple[int, str]:
     """Line and sentence for text that is no YAML."""
     lines = text.rstrip("\n").split("\n")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     if mark is None:  # a character that YAML has not
         at = getattr(error, "position", 0)
         code = getattr(error, "character", "")
-        told = f"#x{code:x} " if isinstance(code, int) else ""
+        written = f"#x{code:x} " if isinstance(code, int) else ""
         head = text.encode()[:at] if _Loader is not yaml.SafeLoader else text[:at].encode()
-        return head.count(b"\n") + 1, f"this is no YAML: the character {told}may not stand in it"
+        return head.count(b"\n") + 1, f"this is no YAML: the character {written}may not stand in it"
     last = min(mark.line + 1, len(lines))  # the mark of what is missing is behind the end
     context = getattr(error, "context_mark", None)
     first = min(context.line + 1 if context else last, last)
@@ -157,6 +157,6 @@ def _told(error: yaml.YAMLError, text: str) -> tuple[int, str]:
             return number, "a tab is in the indentation: YAML takes spaces alone"
     if mark.line >= len(lines) and first < last:
         last = first  # what is not closed runs to the end: it is mended where it begins
-    said = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
+    reasons = [part for part in (getattr(error, "context", None), getattr(error, "problem", None)) if part]
     began = f" (which begins in line {first})" if first < last else ""
-    return last, f"this is no YAML: {', '.join(said)}{began}"
+    return last, f"this is no YAML: {', '.join(reasons)}{began}"

@@ -49,8 +49,8 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                     problems.add(_option_line(note, table.flow, lines), f"{table.name}: {note.rstrip('.')}")
             if table.flow.columns is not None and options.schema_evolution_mode in _GROWING:
                 line = line_of(lines, ("files", "options", _written(table.flow, _MODE)))
-                said = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"
-                problems.add(line, f"{table.name}: {said}: give hints in place of schema, or take another mode")
+                reason = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"
+                problems.add(line, f"{table.name}: {reason}: give hints in place of schema, or take another mode")
             _check_rescue(table, table.flow, options, lines, problems)
     for one, other in combinations(fine, 2):
         _check_pair(one, other, drafts, problems)
@@ -61,8 +61,8 @@ def _check_rescue(table: Table, flow: Files, options: CloudFilesOptions, lines: 
     if flow.columns is None or options.rescued_data_column or options.schema_evolution_mode != "rescue":
         return
     if RESCUED_DATA not in flow.expected and FORMATS[options.format].has_fields:
-        said = f"{table.name}: what does not fit would be lost: add {RESCUED_DATA} STRING to the schema"
-        problems.add(line_of(lines, ("files", "schema")), said)
+        reason = f"{table.name}: what does not fit would be lost: add {RESCUED_DATA} STRING to the schema"
+        problems.add(line_of(lines, ("files", "schema")), reason)
 
 
 def notes_of_options(settings: Settings, catalogue: Catalogue) -> list[str]:
@@ -102,9 +102,9 @@ def _check_pair(
     for (table, flow, options), (reader, reads, _) in ((one, other), (other, one)):
         if options.clean_source == "OFF" or not _share_files(flow, reads):
             continue
-        said = f"{table.name} removes files from {flow.path} ({_CLEAN} {options.clean_source})"
+        reason = f"{table.name} removes files from {flow.path} ({_CLEAN} {options.clean_source})"
         line = line_of(drafts.lines[table.name], ("files", "options", _written(flow, _CLEAN)))
-        problems.add(line, f"{said}, and {reader.name} (line {reader.line}) reads the same files: it would miss some")
+        problems.add(line, f"{reason}, and {reader.name} (line {reader.line}) reads the same files: it would miss some")
         return
 
 

@@ -82,11 +82,11 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     except FileNotFoundError:
-        said = "there is no declaration: no file says which tables there are"
-        raise problems.stop(0, said, "lakehouse init   (writes a first one), or set LAKEHOUSE_DECLARATION") from None
+        reason = "there is no declaration: no file says which tables there are"
+        raise problems.stop(0, reason, "lakehouse init   (writes a first one), or set LAKEHOUSE_DECLARATION") from None
     except OSError as error:
-        said = f"the declaration cannot be read: {error.strerror or error}"
-        raise problems.stop(0, said, "name a file that can be read in LAKEHOUSE_DECLARATION") from None
+        reason = f"the declaration cannot be read: {error.strerror or error}"
+        raise problems.stop(0, reason, "name a file that can be read in LAKEHOUSE_DECLARATION") from None
     if len(content) > _MOST_BYTES:
         raise problems.stop(0, f"the declaration is larger than {_MOST_BYTES >> 20} MB", "is it another file?")
     return content

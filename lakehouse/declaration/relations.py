@@ -31,8 +31,8 @@ def _check_source(table: Table, source: Table, line: int, problems: Problems) ->
         cure = "set change_data_feed: true there" if kind == "latest" else "a rollup reads a latest table"
         problems.add(line, f"{table.name} is a rollup of {source.name}, which has no change data feed: {cure}")
     if table.flow.kind == "windows" and getattr(table.flow, "source", "") == "files" and kind != "files":
-        said = f"{table.name} streams the files of {source.name}, which is made by {kind} and has none"
-        problems.add(line, f"{said}: write source: table")
+        reason = f"{table.name} streams the files of {source.name}, which is made by {kind} and has none"
+        problems.add(line, f"{reason}: write source: table")
 
 
 def source_line(lines: Lines, table: Table, number: int) -> int:
@@ -65,14 +65,14 @@ def check_cycles(drafts: Drafts, problems: Problems) -> None:
     """Notes each table that reads itself, however many tables are between."""
     ordered = {table.name for table in in_order(drafts.tables)}
     left = {table.name: table for table in drafts.tables if table.name not in ordered}
-    told: set[str] = set()
+    visited: set[str] = set()
     for start in left:
         path = [start]
-        while path[-1] in left and path[-1] not in told:
+        while path[-1] in left and path[-1] not in visited:
             step = next(name for name in left[path[-1]].flow.reads if name in left)
             if step in path:
                 cycle = path[path.index(step) :]
                 problems.add(left[step].line, f"tables read each other in a cycle: {' -> '.join([*cycle, step])}")
                 break
             path.append(step)
-        told.update(path)
+        visited.update(path)

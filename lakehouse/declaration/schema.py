@@ -135,8 +135,8 @@ def _with_variables(schema: Any) -> Any:
     choice = isinstance(schema.get("enum"), list) or "const" in schema or dated
     if not choice and schema.get("type") not in _NO_TEXTS:
         return made
-    told = {key: made.pop(key) for key in ("description", "default") if key in made}
-    return {**told, "anyOf": [made, _VARIABLE]}
+    about = {key: made.pop(key) for key in ("description", "default") if key in made}
+    return {**about, "anyOf": [made, _VARIABLE]}
 
 
 def _flat(choices: list[Schema]) -> list[Schema]:

@@ -77,8 +77,8 @@ class Drafts:
         self._check_name(name, line)
         first, where = self._spelled.setdefault(name.lower(), (name, line))
         if first != name:
-            said = f"{name} is spelled as {first} in line {where} but for its case: to SQL both are one table"
-            self._problems.add(line, f"{said}, give one of them another name")
+            reason = f"{name} is spelled as {first} in line {where} but for its case: to SQL both are one table"
+            self._problems.add(line, f"{reason}, give one of them another name")
         body = self._values.of(node, lines)
         lines[()] = line
         if not isinstance(body, dict):
@@ -105,8 +105,8 @@ class Drafts:
             self.broken.add(name)
         if flow is not None and keys is not None:
             self.lines[name] = lines
-            told = {field: getattr(keys, field) for field in TableKeys.model_fields}
-            self.tables.append(Table(name, flow, self._with_defaults(name, line, flow, checks), **told, line=line))
+            fields = {field: getattr(keys, field) for field in TableKeys.model_fields}
+            self.tables.append(Table(name, flow, self._with_defaults(name, line, flow, checks), **fields, line=line))
 
     def set_alerts(self, line: int, node: Node) -> None:
         """Takes what the file says of alerts; what is wrong with it is noted."""
@@ -128,21 +128,21 @@ class Drafts:
         try:
             _NAME.validate_python(name)
         except ValidationError as error:
-            said = error.errors()[0]["msg"].removeprefix("Value error, ")
+            message = error.errors()[0]["msg"].removeprefix("Value error, ")
             layer, dot, rest = name.partition(".")
             near = nearest(layer, LAYERS) if dot and layer not in LAYERS else None
-            self._problems.add(line, f"{said}{f' (did you mean {near}.{rest}?)' if near else ''}")
+            self._problems.add(line, f"{message}{f' (did you mean {near}.{rest}?)' if near else ''}")
 
     def _flow(self, name: str, kind: str, given: Any, lines: Lines) -> Flow | None:
         place = f"{kind} of {name}"
         given = {} if given is None else given
         if not isinstance(given, dict):
-            said = f"{place} has to be a mapping with {', '.join(key_names(FLOWS[kind]))}"
-            self._problems.add(lines[(kind,)], said)
+            reason = f"{place} has to be a mapping with {', '.join(key_names(FLOWS[kind]))}"
+            self._problems.add(lines[(kind,)], reason)
             return None
         try:
-            told = {key: value for key, value in given.items() if value is not None}
-            return FLOWS[kind].model_validate(told, context=self._settings)
+            fields = {key: value for key, value in given.items() if value is not None}
+            return FLOWS[kind].model_validate(fields, context=self._settings)
         except ValidationError as error:
             note_problems(error, FLOWS[kind], place, lines, (kind,), self._problems)
             return None
@@ -167,12 +167,12 @@ class Drafts:
             if check is None:
                 continue
             if check.called in found:
-                said = f"{name} has two checks named {check.called}; the other is in line {found[check.called][0]}"
-                self._problems.add(line, f"{said}: give one of them another name")
+                reason = f"{name} has two checks named {check.called}; the other is in line {found[check.called][0]}"
+                self._problems.add(line, f"{reason}: give one of them another name")
             found.setdefault(check.called, (line, check))
             if check.flows and len(flows) == 1 and flows[0] not in check.flows:
-                said = f"{check.kind} examines tables made by {' or '.join(check.flows)}"
-                self._problems.add(line, f"{said}, and {name} is made by {flows[0]}: it would never find anything")
+                reason = f"{check.kind} examines tables made by {' or '.join(check.flows)}"
+                self._problems.add(line, f"{reason}, and {name} is made by {flows[0]}: it would never find anything")
         return [check for _, check in found.values()]
 
     def _check(self, table: str, number: int, given: Any, lines: Lines) -> Check | None:
@@ -195,14 +195,14 @@ class Drafts:
             what = {}
         elif not isinstance(what, dict):
             if not model.main:
-                said = f"{place} takes a mapping with {', '.join(key_names(model))}, or nothing"
-                self._problems.add(line_of(lines, (*at, kind)), said)
+                reason = f"{place} takes a mapping with {', '.join(key_names(model))}, or nothing"
+                self._problems.add(line_of(lines, (*at, kind)), reason)
                 return None
             lines[(*at, kind, model.main)] = line_of(lines, (*at, kind))
             what = {model.main: what}
         for key in beside:
-            if said := _misplaced(key, kind, model, what):
-                self._problems.add(lines[(*at, key)], f"{place}: {said}")
+            if reason := _misplaced(key, kind, model, what):
+                self._problems.add(lines[(*at, key)], f"{place}: {reason}")
         if any(_misplaced(key, kind, model, what) for key in beside):
             return None
         for key in what:
@@ -223,8 +223,8 @@ class Drafts:
             if one.kind in kinds:
                 continue
             if any(other.called == one.called for other in every):
-                said = f"a check of {name} is named {one.called}, as the one that {flow.kind} brings: rename it"
-                self._problems.add(line, said)
+                reason = f"a check of {name} is named {one.called}, as the one that {flow.kind} brings: rename it"
+                self._problems.add(line, reason)
             every.append(one)
         return tuple(every)
 
@@ -273,8 +273,8 @@ def add_tables(root: Node | None, drafts: Drafts, values: Values, problems: Prob
             drafts.set_alerts(line, node)
         elif key != "tables":
             known = ["tables", "alerts"]
-            told = meant(key, known) if nearest(key, known) else ": there is tables, alerts, and x-... for anchors"
-            problems.add(line, f"unknown key {key}{told}")
+            hint = meant(key, known) if nearest(key, known) else ": there is tables, alerts, and x-... for anchors"
+            problems.add(line, f"unknown key {key}{hint}")
         elif isinstance(node, Mapped):
             for name, at, body in values.pairs(node):
                 drafts.add(name, at, body)

@@ -159,5 +159,5 @@ def _unseen(error: Exception) -> Seen:
     evidence = {"error": type(error).__name__}
     if isinstance(error, LakehouseError):
         return Seen(UNSEEN, error.what, error.where, evidence, command=error.next_command)
-    said = next(iter(str(error).splitlines()), "")
-    return Seen(UNSEEN, f"{type(error).__name__}: {printable(said)[:200]}", evidence=evidence)
+    message = next(iter(str(error).splitlines()), "")
+    return Seen(UNSEEN, f"{type(error).__name__}: {printable(message)[:200]}", evidence=evidence)

@@ -9,11 +9,11 @@ from lakehouse.errors import ConfigurationError
 
 @dataclass(frozen=True)
 class Explanation:
-    """Of one class or condition.
+    """What is known of one error class or one condition.
 
     Attributes:
-        meaning: What it says.
-        cause: How it comes about.
+        meaning: What has happened.
+        cause: What usually leads to it.
         command: What to run or change.
     """
 
@@ -27,12 +27,16 @@ _REPLAY = "correct the file at its sender, then: lakehouse replay --files NAME -
 _AGAIN = "lakehouse ingest TABLE"
 
 _ERRORS = {
-    "LakehouseError": ("An error of this library.", "Its class says which.", "lakehouse explain"),
+    "LakehouseError": (
+        "Any error of this library.",
+        "The class of the error says which one it is.",
+        "lakehouse explain",
+    ),
     "TransientError": ("The same call may succeed later.", "A server restarts, or another writer was faster.", _AGAIN),
     "TerminalError": (
         "The same call fails again until something is changed.",
-        "What the message names.",
-        "do what its line next says; then: lakehouse ingest TABLE",
+        "The message names the cause.",
+        "do what the line next of the message says; then: lakehouse ingest TABLE",
     ),
     "ConfigurationError": (
         "A setting is missing, malformed or contradicts another; nothing was read or written.",
@@ -40,83 +44,83 @@ _ERRORS = {
         "lakehouse validate",
     ),
     "DeclarationInvalid": (
-        "The declaration is missing, or something in it is wrong; all problems are told at once, with their lines.",
+        "The declaration is missing, or something in it is wrong. The message lists all problems with their lines.",
         "An edit of lakehouse.yaml, or a variable that it asks for.",
         "lakehouse validate",
     ),
     "StoreUnavailable": (
         "The object store does not answer, or what answers is no S3 server.",
-        "It does not run, the address is wrong, or a proxy answers in its place.",
+        "The store does not run, the address is wrong, or a proxy answers in place of the store.",
         "lakehouse up, or correct LAKEHOUSE_S3_ENDPOINT",
     ),
     "AccessDenied": (
         "The object store refuses these credentials.",
-        "Wrong keys, or keys without the right to read, write, list or delete.",
+        "The keys are wrong, or have no right to read, write, list or delete.",
         "correct LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY; then: lakehouse doctor",
     ),
     "BucketMissing": (
         "There is no such bucket.",
-        "On a server of yours buckets are not made for you; or its name is misspelled.",
+        "The name is misspelled, or nobody made the bucket. On a server of yours no bucket is made for you.",
         "create it, or name another: LAKEHOUSE_BUCKET, LAKEHOUSE_LANDING_BUCKET",
     ),
     "ObjectMissing": (
-        "An object that was named is not in the store.",
-        "Somebody removed it, or a lifecycle rule of the bucket did.",
+        "An object that is needed is not in the store.",
+        "Somebody removed it, or a lifecycle rule of the bucket removed it.",
         "lakehouse doctor",
     ),
     "ObjectExists": (
-        "A conditional write met another version of the object; nothing was written.",
+        "A conditional write found another version of the object. Nothing was written.",
         "Another writer was faster.",
         _AGAIN,
     ),
     "TableUnreadable": (
-        "The Delta log of a table cannot be read; nothing was changed.",
+        "The Delta log of a table cannot be read. Nothing was changed.",
         "An object in _delta_log is cut off or damaged, or the table was made by a newer Delta.",
         "lakehouse doctor; then bring the damaged object back from a copy",
     ),
     "NotS3": (
-        "An answer came that no S3 server gives; the batch is done again.",
-        "A proxy, an ingress or a login page stands before the store.",
+        "The answer of the store is none that an S3 server gives. The batch is done again.",
+        "A proxy, an ingress or a login page answers in place of the store.",
         "see what listens at LAKEHOUSE_S3_ENDPOINT; then: lakehouse doctor",
     ),
     "EngineUnavailable": (
         "The Spark engine cannot be reached, died or did not start. What was committed stays.",
-        "It ran out of memory, was killed, or a server of yours does not run.",
-        "lakehouse up; after too little memory with a larger LAKEHOUSE_ENGINE_MEMORY",
+        "It ran out of memory or was killed, or a server of yours does not run.",
+        "lakehouse up; where memory ran out, with a larger LAKEHOUSE_ENGINE_MEMORY",
     ),
     "OutOfMemory": (
-        "A process has no memory left for a file; the batch is not committed.",
-        "A very large record, or too many files read at the same time.",
+        "A process has no memory left for a file. The batch is not committed.",
+        "A record is very large, or too many files are read at the same time.",
         "LAKEHOUSE_ENGINE_MEMORY=4g lakehouse ingest TABLE, or lower cloudFiles.maxFilesPerTrigger",
     ),
     "StreamFailed": (
-        "A stream ended with an error; what it committed before stays committed.",
-        "What the message says in its first line.",
+        "A stream ended with an error. What it committed before stays committed.",
+        "The first line of the message names the cause.",
         _DOCTOR,
     ),
     "StreamInterrupted": (
-        "A stream was ended from outside; batches committed before stay committed.",
+        "A stream was ended from outside. Batches that it committed before stay committed.",
         "Somebody stopped the query or its session.",
         _AGAIN,
     ),
     "SourceChanged": (
-        "Rows of the table that a stream reads were changed or taken out; a new start takes account of it.",
-        "A replay, a newer version of a file, or SQL on the source.",
+        "Rows of the table that a stream reads were changed or removed. The next run takes account of it.",
+        "A replay, a newer version of a file, or SQL changed the source.",
         _AGAIN,
     ),
     "RowsRemoved": (
-        "Rows that a table was computed from were removed, and nobody said what becomes of it.",
-        "DELETE, UPDATE, MERGE or RESTORE on its source.",
+        "Rows that a table was computed from were removed. Nothing says what becomes of the table.",
+        "Somebody ran DELETE, UPDATE, MERGE or RESTORE on its source.",
         "LAKEHOUSE_AFTER_REMOVALS=follow lakehouse ingest   (computed again; keep: it keeps what it has)",
     ),
     "UnknownFieldException": (
-        "Files have columns that the schema lacks; the batch was not committed, nothing is lost.",
+        "Files have columns that the schema lacks. The batch was not committed; nothing is lost.",
         "Senders send new columns. After a new start the stream has them, unless its mode is failOnNewColumns.",
         "lakehouse ingest TABLE   (what is new: lakehouse schema history --table TABLE)",
     ),
     "CheckpointMismatch": (
-        "A table and its checkpoint do not belong together; nothing was read or written.",
-        "One of the two was removed, restored from a copy, or exchanged.",
+        "A table and its checkpoint do not belong together. Nothing was read or written.",
+        "One of the two was removed, restored from a copy, or replaced.",
         "lakehouse checkpoint repair TABLE   (says what it would do; --yes does it)",
     ),
     "CheckpointUnreadable": (
@@ -130,9 +134,9 @@ _ERRORS = {
         "lakehouse checkpoint repair TABLE   (says what it would do; --yes does it)",
     ),
     "JournalUnsettled": (
-        "Segments of the journal do not join.",
-        "Others merge them at this moment; or a segment in between was removed.",
-        "lakehouse doctor TABLE, which tells the two apart",
+        "Segments of the journal of files do not follow each other without a gap.",
+        "Another process merges them at this moment, or a segment between them was removed.",
+        "lakehouse doctor TABLE   (says which of the two it is)",
     ),
     "SegmentUnreadable": (
         "A segment of the journal is empty, cut off or damaged.",
@@ -140,37 +144,37 @@ _ERRORS = {
         "lakehouse checkpoint repair TABLE   (says what it would do; --yes does it)",
     ),
     "LeaseHeld": (
-        "Another process writes this table now; nothing was read or written.",
-        "A run, a service or a command; or one that died on another machine less than a minute ago.",
-        "wait until it ends; who it is says: lakehouse doctor TABLE --all",
+        "Another process writes this table now. Nothing was read or written.",
+        "A run, a service or a command writes the table, or one died on another machine less than a minute ago.",
+        "wait until it ends; to see who it is: lakehouse doctor TABLE --all",
     ),
     "CheckFailed": (
-        "A blocking check found rows that must not be there; what comes after the table was not run.",
-        "What the check counts; its sample names files and records.",
+        "A blocking check found rows that must not be there. What comes after the table was not run.",
+        "The sample of the check names the files and records.",
         "lakehouse check TABLE",
     ),
     "CopyFailed": (
-        "A copy of files into a table ended with an error; nothing of it is in the table.",
-        "A file that cannot be read, or a type that does not fit.",
+        "A copy of files into a table ended with an error. No row of it is in the table.",
+        "A file cannot be read, or a type does not fit.",
         "correct the file, or leave it out; then the same lakehouse copy-into again",
     ),
     "DataFileMissing": (
         "A data file that the table's log names is not in the store.",
-        "A VACUUM with too short a retention, a lifecycle rule of the bucket, or somebody's hand.",
-        "lakehouse doctor TABLE; of a computed table: lakehouse checkpoint restart TABLE --yes && lakehouse ingest",
+        "A VACUUM with too short a retention, a lifecycle rule of the bucket or a person removed it.",
+        "lakehouse doctor TABLE; for a computed table: lakehouse checkpoint restart TABLE --yes && lakehouse ingest",
     ),
     "NotDelivered": (
-        "A channel of alerts did not take a message; it is kept, and sent again with the next run.",
+        "A channel of alerts did not take a message. The message is kept, and sent again with the next run.",
         "The service does not answer, or refuses the address.",
         "lakehouse alerts test",
     ),
     "AlertsBusy": (
-        "Others write the state of alerts all the time; what is new is found again by the next run.",
+        "Other processes keep writing the state of alerts. The next run finds what is new again.",
         "Very many runs end at the same moment.",
         "lakehouse alerts show",
     ),
     "ContractInvalid": (
-        "A contract's file is malformed; its problems are told with their lines.",
+        "The file of a contract is malformed. The message lists its problems with their lines.",
         "An edit of contracts/TABLE.odcs.yaml.",
         "lakehouse schema contract --write",
     ),
@@ -178,34 +182,38 @@ _ERRORS = {
 
 _CONDITIONS = {
     "UNKNOWN_FIELD_EXCEPTION": (
-        "See UnknownFieldException; the text stands in Spark's error.",
+        "The name of UnknownFieldException in Spark's error: see there.",
         "Senders send new columns.",
         _AGAIN,
     ),
     "KILLS_ITS_READER": (
-        "Whoever read the file crashed or ran out of memory, twice: it is left out.",
-        "A file that is made to be harmful, or that is far too large.",
+        "The process that read the file crashed or ran out of memory, twice. The file is left out.",
+        "The file is made to be harmful, or is far too large.",
         "look at it elsewhere; then: lakehouse replay --files NAME --yes && lakehouse ingest",
     ),
     "OTHER_SCHEMA": (
-        "The records of an Avro file do not go together with the option avroSchema.",
-        "Its sender writes another schema, or the option is an older one.",
+        "The schema of an Avro file does not fit the option avroSchema.",
+        "Its sender writes another schema, or the option has an older one.",
         _REPLAY,
     ),
     "TRUNCATED": ("The file ends too early.", "Its upload broke off.", _REPLAY),
-    "MALFORMED": ("A record is malformed, and the mode FAILFAST leaves its file out.", "A bug of the sender.", _REPLAY),
+    "MALFORMED": ("A record is malformed. The mode FAILFAST leaves its file out.", "The sender has a bug.", _REPLAY),
     "NOT_AVRO": ("The file is no Avro file.", "Another format under that name.", _REPLAY),
     "NOT_ORC": ("The file is no ORC file.", "Another format under that name.", _REPLAY),
     "NOT_PARQUET": ("The file is no Parquet file.", "Another format under that name.", _REPLAY),
-    "NOT_XML": ("The file is not well-formed XML.", "A bug of the sender, or another format.", _REPLAY),
+    "NOT_XML": ("The file is not well-formed XML.", "The sender has a bug, or it is another format.", _REPLAY),
     "HAS_DTD": (
-        "The XML file declares something itself, or needs what is declared elsewhere: entities, for example.",
-        "A sender that uses a DTD; or a file that is made to be harmful.",
+        "The XML file declares something in its DOCTYPE, or uses an entity that is declared elsewhere.",
+        "The sender uses a DTD, or the file is made to be harmful.",
         _REPLAY,
     ),
-    "NOT_TEXT": ("The file is no text.", "A compressed or binary file without its extension.", _REPLAY),
-    "NOT_UTF8": ("The file is not UTF-8.", "Its sender uses another encoding; the option encoding names it.", _REPLAY),
-    "NOT_RECORDS": ("The file holds single values, not records.", "An Avro file of another shape.", _REPLAY),
+    "NOT_TEXT": ("The file is no text.", "It is a compressed or binary file without its extension.", _REPLAY),
+    "NOT_UTF8": (
+        "The file is not UTF-8.",
+        "Its sender uses another encoding: name it in the option encoding.",
+        _REPLAY,
+    ),
+    "NOT_RECORDS": ("The file holds single values, not records.", "The schema of the Avro file is no record.", _REPLAY),
     "DAMAGED_AVRO": ("The Avro file is damaged.", "Its bytes were changed on their way.", _REPLAY),
     "DAMAGED_ORC": ("The ORC file is damaged.", "Its bytes were changed on their way.", _REPLAY),
     "DAMAGED_PARQUET": ("The Parquet file is damaged.", "Its bytes were changed on their way.", _REPLAY),
@@ -215,55 +223,67 @@ _CONDITIONS = {
         _REPLAY,
     ),
     "DAMAGED_EXCEL": ("The workbook is damaged.", "Its bytes were changed on their way.", _REPLAY),
-    "ENCRYPTED": ("A password opens the workbook.", "It was saved with one.", _REPLAY),
+    "ENCRYPTED": ("The workbook cannot be opened without a password.", "It was saved with one.", _REPLAY),
     "NO_SUCH_SHEET": (
         "The workbook lacks the sheet that dataAddress names.",
-        "A sheet that was renamed; with ignoreMissingSheet=true such files are left out.",
+        "The sheet was renamed. With ignoreMissingSheet=true such files are left out.",
         _REPLAY,
     ),
     "WORKBOOK_TOO_LARGE": (
         "The workbook takes more memory than maxWorkbookBytes.",
-        "A file that is made to be harmful, a stray cell far from the others, or a limit that is too low.",
+        "The file is made to be harmful, a stray cell is far from the others, or the limit is too low.",
         _REPLAY,
     ),
     "HEADER_MISMATCH": ("The header of a CSV file names other columns.", "Columns were moved or renamed.", _REPLAY),
-    "LEGACY_CALENDAR": ("Dates are in the calendar of before 1582.", "An old Spark or Hive wrote the file.", _REPLAY),
-    "SHREDDED_VARIANT": ("A VARIANT has values in columns of their own.", "A writer that shreds.", _REPLAY),
-    "WRONG_TYPE": ("A value is not of its column's type, and no column rescues it.", "Its sender.", _REPLAY),
-    "WRONG_EXTENSION": ("The content is compressed, and the name does not say so.", "A missing .gz.", _REPLAY),
-    "TOO_LARGE": ("The file is larger than a BINARY value may be.", "A file of over 2 GB as binaryFile.", _REPLAY),
-    "TOO_LARGE_UNPACKED": (
-        "The file grows past cloudFiles.maxDecompressedBytes.",
-        "A file that is made to be harmful, or a limit that is too low.",
+    "LEGACY_CALENDAR": (
+        "Its dates are in the calendar from before 1582.",
+        "An old Spark or Hive wrote the file.",
         _REPLAY,
     ),
-    "RECORD_TOO_LARGE": ("A record is larger than cloudFiles.maxRecordBytes.", "A bug of the sender.", _REPLAY),
-    "LINE_TOO_LONG": ("A line is longer than cloudFiles.maxLineBytes.", "A file without line ends.", _REPLAY),
-    "UNREADABLE": ("The file cannot be read, for a reason that the text names.", "A damaged file.", _REPLAY),
-    "VANISHED": ("The file was found and was gone when it was read.", "Its sender removed it.", _REPLAY),
+    "SHREDDED_VARIANT": ("A VARIANT has values in columns of their own.", "Its writer shreds VARIANTs.", _REPLAY),
+    "WRONG_TYPE": ("A value is not of its column's type, and no column rescues it.", "The sender has a bug.", _REPLAY),
+    "WRONG_EXTENSION": ("The content is compressed, and the name does not say so.", "The name lacks .gz.", _REPLAY),
+    "TOO_LARGE": ("The file is larger than a BINARY value may be.", "It is over 2 GB, read as binaryFile.", _REPLAY),
+    "TOO_LARGE_UNPACKED": (
+        "The file, decompressed, is larger than cloudFiles.maxDecompressedBytes.",
+        "The file is made to be harmful, or the limit is too low.",
+        _REPLAY,
+    ),
+    "RECORD_TOO_LARGE": ("A record is larger than cloudFiles.maxRecordBytes.", "The sender has a bug.", _REPLAY),
+    "LINE_TOO_LONG": ("A line is longer than cloudFiles.maxLineBytes.", "The file has no line ends.", _REPLAY),
+    "UNREADABLE": ("The file cannot be read. The text of the reason says why.", "The file is damaged.", _REPLAY),
+    "VANISHED": ("The file was found, and was gone when it was to be read.", "Its sender removed it.", _REPLAY),
     "NOT_REPLAYED": (
-        "A file was to be loaded again and gave no rows; those of its earlier load stay.",
+        "A file was to be loaded again, and gave no rows. The rows of its earlier load stay.",
         "The file as it is now cannot be read.",
         _REPLAY,
     ),
     "TEXT_CUT": (
-        "Of bad records' text only the beginning is kept.",
-        "Very many, or very long ones.",
+        "Only the beginning of the text of bad records is kept.",
+        "The bad records are very many, or very long.",
         "lakehouse files",
     ),
-    "QUARANTINED": ("The file could not be read; its rows are not in the table.", "See its reason.", _REPLAY),
-    "PASSED_OVER": ("Another version of a known file, or a filtered name.", "allowOverwrites is off.", _REPLAY),
+    "QUARANTINED": (
+        "The file could not be read. Its rows are not in the table.",
+        "Its reason names the cause.",
+        _REPLAY,
+    ),
+    "PASSED_OVER": (
+        "The stream leaves out this version of the file.",
+        "Its name is known and allowOverwrites is off, or a filter excludes it.",
+        _REPLAY,
+    ),
 }
 
-EXPLAINED = {name: Explanation(*said) for name, said in {**_ERRORS, **_CONDITIONS}.items()}
-"""By the name of the class or condition."""
+EXPLAINED = {name: Explanation(*texts) for name, texts in {**_ERRORS, **_CONDITIONS}.items()}
+"""The explanation of each class and condition, by its name."""
 
 
 def explanation(named: str) -> tuple[str, Explanation]:
-    """What is known under that name, in any case.
+    """The name as it is spelled, and its explanation; capital and small letters count as the same.
 
     Raises:
-        ConfigurationError: nothing is.
+        ConfigurationError: there is no such name.
     """
     for name, found in EXPLAINED.items():
         if name.lower() == named.lower():
@@ -277,5 +297,5 @@ def explanation(named: str) -> tuple[str, Explanation]:
 
 
 def explanation_of(error: BaseException) -> Explanation | None:
-    """Of an error, by its class or the nearest class above it; its text has no say."""
+    """The explanation of an error's class, or of the nearest class above it; the text of the error does not matter."""
     return next((EXPLAINED[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in EXPLAINED), None)

@@ -44,8 +44,8 @@ class Finding:
 
     def lines(self) -> list[str]:
         """The finding for people: the first line says what, the others where, why, how much, and what to run."""
-        said = "  ".join(f"{name} {value}" for name, value in self.evidence.items() if value is not None)
-        parts = {"where": self.where, "why": self.why, "evidence": said, "run": self.command}
+        evidence = "  ".join(f"{name} {value}" for name, value in self.evidence.items() if value is not None)
+        parts = {"where": self.where, "why": self.why, "evidence": evidence, "run": self.command}
         head = f"{self.verdict.upper():4}  {self.table + ': ' if self.table else ''}{self.what}"
         head += f"  [{self.sign or self.probe}]"
         return [head, *(f"      {name:8}  {text}" for name, text in parts.items() if text)]

@@ -125,8 +125,8 @@ class Files(Flow):
     @property
     def by_events(self) -> bool:
         """Whether new files come from the inbox of events."""
-        told = [value.strip().lower() for name, value in self.options.items() if name.lower() in EVENTS]
-        return self.source == "cloudFiles" and "true" in told
+        values = [value.strip().lower() for name, value in self.options.items() if name.lower() in EVENTS]
+        return self.source == "cloudFiles" and "true" in values
 
     def default_checks(self) -> tuple[Check, ...]:
         """What proves that nothing was lost or loaded twice, where rows say where they are from."""

@@ -71,9 +71,9 @@ def _compute_again(lake: Lake, reader: str, why: str) -> None:
 
 
 def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsRemoved:
-    told = ", ".join(f"version {one.version} ({one.operation})" for one in removals)
+    named = ", ".join(f"version {one.version} ({one.operation})" for one in removals)
     return RowsRemoved(
-        f"rows were removed from {source}: {told}. {reader} can be computed again without them, or keep what it has",
+        f"rows were removed from {source}: {named}. {reader} can be computed again without them, or keep what it has",
         where=lake.settings.table_uri(source),
         state=f"nothing was changed; {reader} is as it was before",
         next_command="LAKEHOUSE_AFTER_REMOVALS=follow lakehouse ingest   (computed again; keep: it keeps what it has)",

@@ -156,9 +156,9 @@ class Latest(Judged):
         """The same as ``versions`` for the local engine."""
         from lakehouse.direct.versions import Believed, When
 
-        told, when = self.event_time, None
-        if told is not None:
-            when = When(told.column, told.format, told.zone, told.earliest, told.future_limit)
+        time, when = self.event_time, None
+        if time is not None:
+            when = When(time.column, time.format, time.zone, time.earliest, time.future_limit)
         return Believed(self.expected(catalogue), when, self.refuse, self.columns)
 
     def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:

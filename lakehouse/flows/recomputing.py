@@ -142,13 +142,13 @@ def _last(at: At, target: LakeTable) -> dict[str, Any] | None:
     from lakehouse.delta_commit import EMPTIED, metadata_of
 
     for entry in target.history():
-        said = metadata_of(entry)
-        if EMPTIED in said:
+        metadata = metadata_of(entry)
+        if EMPTIED in metadata:
             return None
-        if "queryId" in said or entry.get("operation") == "STREAMING UPDATE":
+        if "queryId" in metadata or entry.get("operation") == "STREAMING UPDATE":
             raise _foreign(at)
-        if _SOURCES in said and _DEFINITION in said:
-            return said
+        if _SOURCES in metadata and _DEFINITION in metadata:
+            return metadata
     if target.transaction_version(_TRANSACTION) is None:
         raise _foreign(at)
     return None
@@ -194,8 +194,8 @@ def _is_nobody_elses(at: At) -> None:
     if target is None or checkpoints.read_checkpoint(at.lake, at.table.name) is not None:
         return
     for entry in target.history():
-        said = metadata_of(entry)
-        if EMPTIED in said or "queryId" in said or entry.get("operation") == "STREAMING UPDATE":
+        metadata = metadata_of(entry)
+        if EMPTIED in metadata or "queryId" in metadata or entry.get("operation") == "STREAMING UPDATE":
             return
     raise _foreign(at)
 

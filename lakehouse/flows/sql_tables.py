@@ -33,7 +33,7 @@ def in_lake(query: str, settings: Settings) -> str:
                 f"{schema}.{name} names no table of the lake, where LAKEHOUSE_CATALOGS={settings.catalogs}: "
                 f"name it as bronze.{name}; or add CATALOG.{schema}=bronze to LAKEHOUSE_CATALOGS"
             )
-    return with_tables_named(query, {said: meant for said, meant in names.items() if said != meant})
+    return with_tables_named(query, {written: meant for written, meant in names.items() if written != meant})
 
 
 def _tables(query: str) -> list[tuple[str, str]]:
@@ -53,9 +53,9 @@ def _tables(query: str) -> list[tuple[str, str]]:
 
 
 def _may_have_others(query: str) -> bool:
-    said = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
-    for place, before in enumerate(said):
-        name = dotted(said[place + 1 : place + 6])
+    words = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    for place, before in enumerate(words):
+        name = dotted(words[place + 1 : place + 6])
         longer = len(name) > 2 or (len(name) == 2 and before.text.upper() in ("FROM", "JOIN"))
         if longer and before.text != "." and name[0] not in LAYERS:
             return True

@@ -70,16 +70,16 @@ def with_tables_named(query: str, names: Mapping[str, str]) -> str:
     """
     known = {tuple(one.lower().split(".")): new for one, new in names.items()}
     parts = list(tokens(query))
-    said = [number for number, part in enumerate(parts) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
-    for place in range(len(said) - 2):
-        if place and parts[said[place - 1]].text == ".":
+    places = [number for number, part in enumerate(parts) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    for place in range(len(places) - 2):
+        if place and parts[places[place - 1]].text == ".":
             continue  # the end of a longer name
-        name = dotted([parts[number] for number in said[place : place + 5]])
+        name = dotted([parts[number] for number in places[place : place + 5]])
         found = next((name[:length] for length in (3, 2) if name[:length] in known), None)
         if found is None:
             continue
-        parts[said[place]] = Token(Kind.NAME, known[found])
-        for number in range(said[place] + 1, said[place + 2 * len(found) - 2] + 1):
+        parts[places[place]] = Token(Kind.NAME, known[found])
+        for number in range(places[place] + 1, places[place + 2 * len(found) - 2] + 1):
             parts[number] = Token(Kind.SPACE, "")
     return "".join(part.text for part in parts)
 
@@ -94,9 +94,9 @@ def dotted(parts: Sequence[Token]) -> tuple[str, ...]:
 
 def tables_read(query: str) -> set[str]:
     """Tables of the lake that stand behind FROM or JOIN, ``layer.name`` in small letters."""
-    said = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    words = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
     found = set()
-    for verb, layer, dot, name in zip(said, said[1:], said[2:], said[3:], strict=False):
+    for verb, layer, dot, name in zip(words, words[1:], words[2:], words[3:], strict=False):
         if verb.text.upper() in ("FROM", "JOIN") and layer.name in LAYERS and dot.text == ".":
             found.add(f"{layer.name}.{name.name}")
     return found
@@ -104,11 +104,11 @@ def tables_read(query: str) -> set[str]:
 
 def defines(query: str, name: str) -> bool:
     """Whether a ``WITH`` of the query gives something that name: ``name AS (``, ``name (columns) AS (``."""
-    said = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
-    for place, part in enumerate(said):
-        if part.kind != Kind.NAME or part.name != name.lower() or (place and said[place - 1].text == "."):
+    words = [part for part in tokens(query) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
+    for place, part in enumerate(words):
+        if part.kind != Kind.NAME or part.name != name.lower() or (place and words[place - 1].text == "."):
             continue
-        after = said[place + 1 :]
+        after = words[place + 1 :]
         if after and after[0].text == "(":
             closed = next((number for number, one in enumerate(after) if one.text == ")"), len(after))
             after = after[closed + 1 :]

@@ -143,8 +143,8 @@ def back_up(lake: Lake, table: str, *, held: bool = False) -> Backup:
             if _look(lake, table) != before:
                 lake.store.delete_prefix(lake.settings.bucket, folder)
                 continue
-            said = json.dumps(asdict(made)).encode()
-            lake.store.write(lake.settings.bucket, folder + MANIFEST, said, if_absent=True)
+            manifest = json.dumps(asdict(made)).encode()
+            lake.store.write(lake.settings.bucket, folder + MANIFEST, manifest, if_absent=True)
             return made
     raise TransientError(
         f"the checkpoint of {table} was written while it was copied, {_TRIES} times, and by nobody who holds its lease",
@@ -159,10 +159,10 @@ def backups(lake: Lake, table: str) -> list[Backup]:
     bucket, found = lake.settings.bucket, []
     for taken in sorted(lake.store.folders(bucket, backup_key(lake, table, ""))):
         try:
-            said = json.loads(lake.store.read(bucket, backup_key(lake, table, taken) + MANIFEST))
+            manifest = json.loads(lake.store.read(bucket, backup_key(lake, table, taken) + MANIFEST))
         except ObjectMissing:
             continue
-        found.append(Backup(**{**said, "objects": tuple(Copied(**one) for one in said["objects"])}))
+        found.append(Backup(**{**manifest, "objects": tuple(Copied(**one) for one in manifest["objects"])}))
     return found
 
 

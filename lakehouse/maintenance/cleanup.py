@@ -87,9 +87,9 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
     names = sorted({*leases, *lake.table_names(), *(declared if chosen.checkpoints else ())})
     # of a writer elsewhere only its silence can be seen: who removes something waits for that
     if held := {name: holder for name, holder in holders(lake, names).items() if holder.lives()}:
-        told = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
+        writers = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
         raise LeaseHeld(
-            f"tables are being written: {told}",
+            f"tables are being written: {writers}",
             where=lake.settings.lake_uri,
             state="nothing was removed",
             next_command="wait until it ends, or end it; then run the same again",

@@ -172,9 +172,9 @@ def _overlap(pairs: Sequence[tuple[Any, Any]]) -> float:
 def _of_folders(partitions: tuple[str, ...], folders: int, total: int, ranges: dict[str, list[tuple[Any, Any]]]) -> str:
     if partitions:
         each = total // max(folders, 1)
-        said = f"partitioned by {', '.join(partitions)}: {folders:,} folders of {each / 1e6:,.1f} MB on average"
+        sentence = f"partitioned by {', '.join(partitions)}: {folders:,} folders of {each / 1e6:,.1f} MB on average"
         few = folders > 1 and each < FOLDER_BYTES
-        return said + ("; below 1 GB a folder costs readers more files than it saves them" if few else "")
+        return sentence + ("; below 1 GB a folder costs readers more files than it saves them" if few else "")
     if total < FOLDER_BYTES:
         return f"no partitioning: {total / 1e6:,.1f} MB in all, and a folder should hold 1 GB"
     found = {column: days for column, pairs in ranges.items() if (days := _days(pairs))}
@@ -182,8 +182,8 @@ def _of_folders(partitions: tuple[str, ...], folders: int, total: int, ranges: d
     if able:
         column, days = max(able.items(), key=lambda one: one[1])
         gigabytes = total / days / 1e9
-        said = f"{days:,} folders of {gigabytes:,.1f} GB"
-        return f"partitioning by the day of {column} would help who reads by it: {said}"
+        estimate = f"{days:,} folders of {gigabytes:,.1f} GB"
+        return f"partitioning by the day of {column} would help who reads by it: {estimate}"
     if found:
         column, days = min(found.items(), key=lambda one: one[1])
         return f"no partitioning: {column} would make {days:,} folders of {total / days / 1e6:,.0f} MB, below 1 GB"
@@ -207,5 +207,5 @@ def _of_order(files: int, total: int, target_bytes: int, overlap: dict[str, floa
     spread = sorted((column for column, share in own.items() if share > _MANY), key=lambda column: -own[column])
     if not spread:
         return "no z-order: by every column with statistics, a reader of one value passes over most files already"
-    told = ", ".join(f"{column} ({own[column]:.0%} of the files)" for column in spread[:3])
-    return f"a z-order would help who looks for single values of {told}: today so many files may hold one"
+    columns = ", ".join(f"{column} ({own[column]:.0%} of the files)" for column in spread[:3])
+    return f"a z-order would help who looks for single values of {columns}: today so many files may hold one"

@@ -128,8 +128,8 @@ class RemovedRows:
         records = {info.key for info in lake.store.list(bucket, folder)}
         finished = sorted(records.difference(unfinished_records(lake, table, records)))
         with ThreadPoolExecutor(_THREADS) as pool:
-            said = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
-        for text in said:
+            contents = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
+        for text in contents:
             for one in json.loads(text):
                 counts[one["sequence"], one["batch_id"]] += one["rows"]
         return cls(counts)

@@ -89,12 +89,12 @@ def forget(
             raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
         if not really:
             return found
-        with on_purpose(lake, table, version, files, then) as said:
+        with on_purpose(lake, table, version, files, then) as user_metadata:
             if where is None:
                 place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
-                merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", {"userMetadata": said}, keys)
+                merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", {"userMetadata": user_metadata}, keys)
             else:
-                spark.conf.set(keys["userMetadata"], said)
+                spark.conf.set(keys["userMetadata"], user_metadata)
                 try:
                     spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
                 finally:
@@ -159,9 +159,9 @@ def drop_unfinished(lake: Lake, table: str) -> None:
 
 def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> str:
     batches = {one.sequence: one.batch_id for one in _loaded_files(lake, table)}
-    said = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
+    entries = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
     bucket, folder = record_folder(lake, table)
-    lake.store.write(bucket, f"{folder}{name}.json", json.dumps(said).encode())
+    lake.store.write(bucket, f"{folder}{name}.json", json.dumps(entries).encode())
     return f"{folder}{name}.json"
 
 
@@ -172,8 +172,8 @@ def _matching(rows: DataFrame, where: str) -> DataFrame:
         found = rows.where(where)
         _ = found.schema  # over Connect a condition is looked at only now
     except (AnalysisException, ParseException) as error:
-        said = str(error).strip().split("\n")[0]
-        raise no_forgetting(f"the condition is none for this table: {said}", "correct --where") from None
+        reason = str(error).strip().split("\n")[0]
+        raise no_forgetting(f"the condition is none for this table: {reason}", "correct --where") from None
     return found
 
 

@@ -38,7 +38,7 @@ class JournalsOfCheckpoints:
 
 def _journals_in(offsets: bytes) -> set[str]:
     _, _, *sources = offsets.decode().splitlines()
-    said = [json.loads(line) for line in sources if line.startswith("{")]
+    entries = [json.loads(line) for line in sources if line.startswith("{")]
     if not sources:
         raise ValueError("no source")
-    return {str(one["journal"]) for one in said if "journal" in one}
+    return {str(one["journal"]) for one in entries if "journal" in one}

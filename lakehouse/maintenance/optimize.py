@@ -162,11 +162,11 @@ def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds)
     rows = dict(zip(*_rows_of(opened), strict=True))
     try:
         if thresholds.z_order:
-            said = json.dumps({_Z_ORDER: list(thresholds.z_order)})
+            user_metadata = json.dumps({_Z_ORDER: list(thresholds.z_order)})
             opened.optimize.z_order(
                 thresholds.z_order,
                 target_size=thresholds.target_bytes,
-                commit_properties=CommitProperties(custom_metadata={"userMetadata": said}),
+                commit_properties=CommitProperties(custom_metadata={"userMetadata": user_metadata}),
                 post_commithook_properties=KEEPS_LOG,
             )
         else:

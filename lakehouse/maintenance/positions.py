@@ -55,15 +55,16 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
     offsets, commits = (checkpoints.batch_numbers(lake, table, folder) for folder in ("offsets", "commits"))
     planned, finished = (max(some, default=None) for some in (offsets, commits))
     needs: dict[str, int] = {}
-    said: list[dict[str, Any]] | None = []
+    source_offsets: list[dict[str, Any]] | None = []
     if sources and offsets:
         # a planned batch is read again from where the finished batch before it ended
-        said = _sources(lake, table, finished if finished in offsets else min(offsets[-2:]))
-        for offset in said or ():
+        source_offsets = _sources(lake, table, finished if finished in offsets else min(offsets[-2:]))
+        for offset in source_offsets or ():
             if "reservoirId" in offset:
                 version = int(offset["reservoirVersion"]) - (0 if offset.get("isStartingVersion") else 1)
                 needs[str(offset["reservoirId"])] = version
-    return StreamPlace(table, planned, finished, needs, said[0] if said else {}, damaged=said is None)
+    first = source_offsets[0] if source_offsets else {}
+    return StreamPlace(table, planned, finished, needs, first, damaged=source_offsets is None)
 
 
 def readers(lake: Lake) -> dict[str, dict[str, int]]:
@@ -95,10 +96,10 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
     A dead client whose Spark engine may go on counts as a writer.
     """
     try:
-        said = lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, table))
+        content = lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, table))
     except ObjectMissing:
         return None
-    holder = Holder.decoded(said)
+    holder = Holder.decoded(content)
     if holder is None or holder.released or (holder.lives() is False and holder.engine is None):
         return None
     return holder
@@ -136,9 +137,9 @@ def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:
     key = checkpoints.object_key(lake, table, f"offsets/{batch}")
     try:
         lines = lake.store.read(lake.settings.bucket, key).decode().splitlines()[2:]
-        said = [json.loads(line) for line in lines if line.strip() not in ("", "-")]
+        entries = [json.loads(line) for line in lines if line.strip() not in ("", "-")]
     except ObjectMissing:  # the stream went on meanwhile, and removed its oldest batch
         return []
     except ValueError:
         return None
-    return [one for one in said if isinstance(one, dict)] if lines else None
+    return [one for one in entries if isinstance(one, dict)] if lines else None

@@ -85,8 +85,8 @@ def restore(
         backup = chosen(lake, table, taken)
         opened = _require_usable(lake, backup)
         moved = _moved(lake, backup, opened)
-        told = moved and source is None and position_of(lake, table) is not None
-        back = with_table or bool(moved and not told)
+        position_is_known = moved and source is None and position_of(lake, table) is not None
+        back = with_table or bool(moved and not position_is_known)
         if back:
             _require_way_back(lake, backup, opened, source, moved)
         steps = _steps(lake, backup, opened, moved, back, readers)
@@ -280,9 +280,9 @@ def _take_back(lake: Lake, backup: Backup) -> None:
         try:
             opened.restore(version, post_commithook_properties=KEEPS_LOG)
         except DeltaError as error:
-            said = str(error).splitlines()[0]
+            reason = str(error).splitlines()[0]
             raise TerminalError(
-                f"the table cannot be taken back without Spark: {said}",
+                f"the table cannot be taken back without Spark: {reason}",
                 where=uri,
                 state="the checkpoint is as it was",
                 next_command=f"RESTORE TABLE delta.`{uri}` TO VERSION AS OF {version} in Spark; then the same again",
@@ -292,8 +292,8 @@ def _take_back(lake: Lake, backup: Backup) -> None:
 def _is_at(opened: LakeTable, version: int | None) -> bool:
     """Whether a table is at a version, or was taken back to it just now: by Spark, or by a restore that was cut."""
     [newest] = opened.history(1)
-    told = (newest.get("operationParameters") or {}).get("version")
-    return opened.version() == version or (newest.get("operation") == "RESTORE" and str(told) == str(version))
+    restored_to = (newest.get("operationParameters") or {}).get("version")
+    return opened.version() == version or (newest.get("operation") == "RESTORE" and str(restored_to) == str(version))
 
 
 def _another(backup: Backup) -> str:

@@ -78,8 +78,8 @@ def expire(
         found = _look(opened, table, column, before)
         if found.refused or not found.rows:
             return found
-        with on_purpose(lake, table, opened.version(), found.files or {}, then) as said:
-            _remove(opened, found, said)
+        with on_purpose(lake, table, opened.version(), found.files or {}, then) as user_metadata:
+            _remove(opened, found, user_metadata)
         return replace(found, version=opened.version(), done=True)
 
 
@@ -119,7 +119,7 @@ def _plain(type_: pa.DataType) -> pa.DataType:
     return type_ if pa.types.is_date(type_) else pa.timestamp("us")
 
 
-def _remove(opened: LakeTable, found: Expired, said: str) -> None:
+def _remove(opened: LakeTable, found: Expired, user_metadata: str) -> None:
     """Removes them in the next version, or not at all: that one is what the record names."""
     name = found.column.replace('"', '""')
     type_ = next(one.type for one in pa.schema(opened.schema().to_arrow()) if one.name == found.column)
@@ -128,7 +128,7 @@ def _remove(opened: LakeTable, found: Expired, said: str) -> None:
     try:
         opened.delete(
             f"\"{name}\" < '{moment}'",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": said}, max_commit_retries=0),
+            commit_properties=CommitProperties(custom_metadata={"userMetadata": user_metadata}, max_commit_retries=0),
             post_commithook_properties=KEEPS_LOG,
         )
     except (DeltaError, OSError) as error:

@@ -149,8 +149,8 @@ def _oldest(files: TableFiles, limit: datetime, needs: Mapping[str, int]) -> tup
                 state="nothing was removed",
                 next_command=f"lakehouse checkpoint restart {name}   (says what it would do)",
             )
-    said = tuple(f"{name}: it has read up to version {version}" for name, version in lagging.items())
-    return min([of_retention, *lagging.values()]), said
+    reasons = tuple(f"{name}: it has read up to version {version}" for name, version in lagging.items())
+    return min([of_retention, *lagging.values()]), reasons
 
 
 def _of_old_versions(files: TableFiles, doomed: Mapping[str, ObjectInfo], oldest: int) -> set[str]:

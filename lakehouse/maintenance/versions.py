@@ -111,12 +111,12 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
     """First the checkpoint's id goes: whatever happens now, no run goes on behind the batches that go."""
     bucket, key = lake.settings.bucket, checkpoints.object_key(lake, table, "metadata")
     metadata, newest = lake.store.read(bucket, key), opened.version()
-    said = {"userMetadata": json.dumps({FORGOTTEN: then})}
+    custom_metadata = {"userMetadata": json.dumps({FORGOTTEN: then})}
     lake.store.delete(bucket, key)
     try:
         opened.restore(
             version,
-            commit_properties=CommitProperties(custom_metadata=said, max_commit_retries=0),
+            commit_properties=CommitProperties(custom_metadata=custom_metadata, max_commit_retries=0),
             post_commithook_properties=KEEPS_LOG,
         )
     except (DeltaError, OSError) as error:
@@ -164,8 +164,8 @@ def _require_nothing_on_purpose(opened: LakeTable, version: int, table: str) -> 
         ConfigurationError: a commit after ``version`` did so.
     """
     for entry in opened.history(opened.version() - version):
-        said = metadata_of(entry)
-        if (FORGOTTEN in said and entry.get("operation") != "RESTORE") or EMPTIED in said:
+        metadata = metadata_of(entry)
+        if (FORGOTTEN in metadata and entry.get("operation") != "RESTORE") or EMPTIED in metadata:
             raise not_taken_back(
                 f"version {entry['version']} removed rows of {table} on purpose; version {version} has them",
                 f"name a version from {entry['version']} on",

@@ -44,8 +44,8 @@ class Report:
         """The page; nothing in it is loaded from elsewhere."""
         environment = Environment(loader=PackageLoader("lakehouse.orders"), autoescape=select_autoescape())
         pictures = [{**asdict(one), "base64": base64.b64encode(one.png).decode()} for one in self.plots]
-        told = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
-        return environment.get_template("report.html").render(told)
+        context = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
+        return environment.get_template("report.html").render(context)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: without the pictures themselves."""

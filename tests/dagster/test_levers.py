@@ -171,7 +171,7 @@ def test_sample_files_are_put_with_the_flaw_that_is_asked_for(lake):
     [file] = [row["file"] for row in evolving.rows]
     written = lake.store.read(lake.settings.landing_bucket, lake.settings.landing_prefix + file)
     assert file == "orders_stream_006.json" and b'"coupon"' in written
-    command_exists(sample_lever().told(evolving.arguments))
+    command_exists(sample_lever().command_line(evolving.arguments))
 
 
 def test_the_page_of_levers_is_what_there_is():

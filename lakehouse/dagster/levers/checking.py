@@ -19,19 +19,19 @@ def check(pull: Pull) -> Pulled:
     names = pull.tables or default_tables(pull.lake.settings)
     if not pull.really:
         on = {name: [one.called for one in pull.catalogue[name].checks if one.on_failure != "off"] for name in names}
-        said = [f"would count all rows of {counted(len(names), 'table')} for {sum(map(len, on.values()))} checks"]
+        lines = [f"would count all rows of {counted(len(names), 'table')} for {sum(map(len, on.values()))} checks"]
         rows = [{"table": name, "checks": ", ".join(checks)} for name, checks in on.items()]
-        return Pulled(said, False, names, {key_of(name): {"checks": len(checks)} for name, checks in on.items()}, rows)
+        return Pulled(lines, False, names, {key_of(name): {"checks": len(checks)} for name, checks in on.items()}, rows)
     found = {name: check_table(pull.session, pull.lake, name, full=True) for name in names}
     every = [finding for findings in found.values() for finding in findings]
     blocked = blocked_by(every, state="nothing was changed")
     failed = [finding for finding in every if not finding.passed]
-    said = [f"{counted(len(every), 'check')} of {counted(len(names), 'table')}, {len(failed)} failed"]
+    lines = [f"{counted(len(every), 'check')} of {counted(len(names), 'table')}, {len(failed)} failed"]
     numbers = {
         key_of(name): {"checks": len(findings), "checks_failed": sum(not one.passed for one in findings)}
         for name, findings in found.items()
     }
-    return Pulled(said, True, names, numbers, [_row(finding) for finding in every], blocked)
+    return Pulled(lines, True, names, numbers, [_row(finding) for finding in every], blocked)
 
 
 def _row(finding: Finding) -> dict[str, object]:

@@ -59,14 +59,14 @@ def backup(pull: Pull) -> Pulled:
     keep = pull.config.keep
     if not pull.really:
         there = [one for name in names for one in backups(pull.lake, name)]
-        said = [f"would back up {counted(len(names), 'table')}; {counted(len(there), 'backup')} of them are there"]
+        lines = [f"would back up {counted(len(names), 'table')}; {counted(len(there), 'backup')} of them are there"]
         return Pulled(
-            said, False, [*names, "--list"], {key_of(name): {} for name in names}, [_row(one) for one in there]
+            lines, False, [*names, "--list"], {key_of(name): {} for name in names}, [_row(one) for one in there]
         )
     done = back_up_all(pull.lake, names, keep)
-    said = [f"{counted(len(done.made), 'backup')} made, {counted(len(done.removed), 'older one')} removed"]
-    said += [f"{name} has no checkpoint yet" for name in done.without]
-    said += [f"{name}: {error.what}" for name, error in done.errors.items()]
+    lines = [f"{counted(len(done.made), 'backup')} made, {counted(len(done.removed), 'older one')} removed"]
+    lines += [f"{name} has no checkpoint yet" for name in done.without]
+    lines += [f"{name}: {error.what}" for name, error in done.errors.items()]
     failed = next(iter(done.errors.values()), None)
     made: dict[str, list[Backup]] = {name: [one for one in done.made if one.table == name] for name in names}
     numbers = {
@@ -75,7 +75,7 @@ def backup(pull: Pull) -> Pulled:
         if some
     }
     arguments = [*names, *(["--keep", f"{keep}"] if keep else [])]
-    return Pulled(said, True, arguments, numbers, [_row(one) for one in done.made], failed)
+    return Pulled(lines, True, arguments, numbers, [_row(one) for one in done.made], failed)
 
 
 def restore(pull: Pull) -> Pulled:
@@ -101,13 +101,14 @@ def reset(pull: Pull) -> Pulled:
 def _steps(
     pull: Pull, steps: Sequence[str], done: bool, kept_as: str, arguments: Sequence[str], gone: Sequence[str] = ()
 ) -> Pulled:
-    said = [f"{'done' if done else 'would'}: {step}" for step in steps]
+    lines = [f"{'done' if done else 'would'}: {step}" for step in steps]
     if kept_as:
-        said.append(f"what was there before: backup {kept_as}")
+        lines.append(f"what was there before: backup {kept_as}")
     if done:
-        said.append(f"the next run of {pull.table} goes on from there")
+        lines.append(f"the next run of {pull.table} goes on from there")
     numbers = {"steps": len(steps), "files_gone": len(gone)}
-    return Pulled(said, done, arguments, of_table(pull.table, **numbers), [{"not there any more": one} for one in gone])
+    rows = [{"not there any more": one} for one in gone]
+    return Pulled(lines, done, arguments, of_table(pull.table, **numbers), rows)
 
 
 def _row(one: Backup) -> dict[str, object]:

@@ -36,7 +36,7 @@ def optimize(pull: Pull) -> Pulled:
     fewer = sum(one.files_before - one.files_after for one in found if not one.why_not)
     paying = counted(sum(not one.why_not for one in found), "table")
     about = counted(fewer, "file")
-    said = [f"{paying} with {about} fewer" if pull.really else f"would leave {paying} with about {about} fewer"]
+    lines = [f"{paying} with {about} fewer" if pull.really else f"would leave {paying} with about {about} fewer"]
     numbers = {
         key_of(one.table): {
             "table_files_before": one.files_before,
@@ -55,7 +55,7 @@ def optimize(pull: Pull) -> Pulled:
     ]
     arguments = [*pull.tables, "--target-mb", f"{form.target_mb}", "--least-fewer", f"{form.least_fewer}"]
     arguments += [word for column in form.z_order for word in ("--z-order", column)]
-    return Pulled(said, any(one.done for one in found), [*arguments, *pull.yes], numbers, rows)
+    return Pulled(lines, any(one.done for one in found), [*arguments, *pull.yes], numbers, rows)
 
 
 def vacuum(pull: Pull) -> Pulled:
@@ -66,10 +66,10 @@ def vacuum(pull: Pull) -> Pulled:
     found = vacuum_tables(pull.lake, pull.tables, retention_hours=hours, really=pull.really)
     files = sum(one.files_before - one.files_after for one in found)
     size = sum(one.bytes_before - one.bytes_after for one in found)
-    told = f"{counted(files, 'file')}, {sized(size)}"
-    said = [f"removed {told}" if pull.really else f"would remove {told}"]
-    said += [f"{one.table}: more is kept for {reason}" for one in found for reason in one.kept_for]
-    said += [f"{one.table}: {one.refused}" for one in found if one.refused]
+    amount = f"{counted(files, 'file')}, {sized(size)}"
+    lines = [f"removed {amount}" if pull.really else f"would remove {amount}"]
+    lines += [f"{one.table}: more is kept for {reason}" for one in found for reason in one.kept_for]
+    lines += [f"{one.table}: {one.refused}" for one in found if one.refused]
     numbers = {
         key_of(one.table): {
             "stored_files_before": one.files_before,
@@ -88,4 +88,4 @@ def vacuum(pull: Pull) -> Pulled:
         for one in found
     ]
     done = any(one.done for one in found)
-    return Pulled(said, done, [*pull.tables, "--retention-hours", f"{hours:g}", *pull.yes], numbers, rows)
+    return Pulled(lines, done, [*pull.tables, "--retention-hours", f"{hours:g}", *pull.yes], numbers, rows)

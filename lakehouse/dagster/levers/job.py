@@ -68,8 +68,8 @@ def _form(lever: Lever, given: dict[str, Any]) -> LeverConfig:
         return lever.config(**given)
     except ValidationError as error:
         wrong = {".".join(map(str, one["loc"])): one for one in error.errors(include_url=False)}
-        said = [f"{place}: {one['msg'].removeprefix('Value error, ')}" for place, one in wrong.items()]
-        what = f"the form of {lever.job} cannot be used: " + "; ".join(said)
+        problems = [f"{place}: {one['msg'].removeprefix('Value error, ')}" for place, one in wrong.items()]
+        what = f"the form of {lever.job} cannot be used: " + "; ".join(problems)
         metadata = {"where": ", ".join(f"ops.{lever.step}.config.{place}" for place in wrong)}
         raise dg.Failure(what, metadata={**metadata, "state": "nothing was changed"}, allow_retries=False) from None
 
@@ -79,14 +79,15 @@ def _plain(error: LakehouseError) -> dict[str, str]:
 
 
 def _tell(context: dg.OpExecutionContext, lever: Lever, done: Pulled) -> None:
-    for line in done.said:
+    for line in done.lines:
         context.log.info(line)
-    shown: dict[str, Any] = {"what": "; ".join(done.said), "applied": done.done, "command": lever.told(done.arguments)}
+    command = lever.command_line(done.arguments)
+    shown: dict[str, Any] = {"what": "; ".join(done.lines), "applied": done.done, "command": command}
     result = {"result": dg.MetadataValue.md(markdown(done.rows))} if done.rows else {}
     if done.done:
         for key, numbers in done.numbers.items():
             context.log_event(dg.AssetObservation(key, metadata={"lever": lever.step, **shown, **numbers, **result}))
-    told = {**shown, **done.totals(), **result}  # a run's page shows the first few
+    metadata = {**shown, **done.totals(), **result}  # a run's page shows the first few
     if done.error is not None:
-        raise dg.Failure(str(done.error), metadata={**_plain(done.error), **told}, allow_retries=False)
-    context.add_output_metadata(told)
+        raise dg.Failure(str(done.error), metadata={**_plain(done.error), **metadata}, allow_retries=False)
+    context.add_output_metadata(metadata)

@@ -82,7 +82,7 @@ class Pulled:
     """What a pull did, or would do.
 
     Attributes:
-        said: In sentences.
+        lines: What it did or would do, a sentence each.
         done: Whether it was done.
         arguments: What follows the lever's words in the command that does the same.
         numbers: By asset that it concerns: counts whose names, with units, stay for ever.
@@ -90,7 +90,7 @@ class Pulled:
         error: Why the run fails, though there is something to tell.
     """
 
-    said: Sequence[str]
+    lines: Sequence[str]
     done: bool
     arguments: Sequence[str]
     numbers: Mapping[dg.AssetKey, Mapping[str, int | float]]
@@ -141,8 +141,8 @@ class Lever:
         """Name of its job."""
         return f"lever_{self.step}"
 
-    def told(self, arguments: Sequence[str]) -> str:
-        """The command that does the same."""
+    def command_line(self, arguments: Sequence[str]) -> str:
+        """The command that does the same, for a shell."""
         return shlex.join(["lakehouse", *self.command.split(), *arguments])
 
 

@@ -118,13 +118,14 @@ def replay_late(pull: Pull) -> Pulled:
     done = replay(at, really=pull.really)
     rows = f"{counted(done.late_rows, 'late row')} of {counted(done.windows, 'closed window')}"
     if not done.late_rows:
-        said = "no late row waits in quarantine: nothing to do"
+        sentence = "no late row waits in quarantine: nothing to do"
     elif done.done:
-        said = f"{rows} are counted now; {counted(done.windows_changed, 'window')} were written"
+        sentence = f"{rows} are counted now; {counted(done.windows_changed, 'window')} were written"
     else:
-        said = f"would count {rows}"
+        sentence = f"would count {rows}"
     numbers = {"late_rows": done.late_rows, "windows": done.windows, "windows_changed": done.windows_changed}
-    return Pulled([said], done.done and bool(done.late_rows), [pull.table, *pull.yes], of_table(pull.table, **numbers))
+    counted_now = done.done and bool(done.late_rows)
+    return Pulled([sentence], counted_now, [pull.table, *pull.yes], of_table(pull.table, **numbers))
 
 
 def forget(pull: Pull) -> Pulled:
@@ -143,15 +144,15 @@ def forget(pull: Pull) -> Pulled:
     )
     what = f"{counted(done.rows, 'row')} of {pull.table}"
     verbs = ("record", "recorded") if form.already_removed else ("remove", "removed")
-    said = [f"{verbs[1]} {what}" if done.done else f"would {verbs[0]} {what}"]
+    lines = [f"{verbs[1]} {what}" if done.done else f"would {verbs[0]} {what}"]
     if done.version is not None:
-        said.append(f"in version {done.version}; version {done.version - 1} has them")
-    said.append(f"tables computed from it: {choice}")
+        lines.append(f"in version {done.version}; version {done.version - 1} has them")
+    lines.append(f"tables computed from it: {choice}")
     arguments = [pull.table, *(["--where", form.where] if form.where is not None else [])]
     arguments += [f"--{name.replace('_', '-')}" for name in ("duplicates", "already_removed") if getattr(form, name)]
     arguments += [*(["--then", then] if then else []), *pull.yes]
     rows = [{"file_number": number, "rows": count} for number, count in sorted(done.files.items())]
-    return Pulled(said, done.done, arguments, of_table(pull.table, forgotten_rows=done.rows), rows)
+    return Pulled(lines, done.done, arguments, of_table(pull.table, forgotten_rows=done.rows), rows)
 
 
 def retention(pull: Pull) -> Pulled:
@@ -161,8 +162,8 @@ def retention(pull: Pull) -> Pulled:
     found = remove_old_rows(pull.lake, pull.tables, really=pull.really)
     refused = [one for one in found if one.refused]
     count = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
-    said = [f"removed {count}" if pull.really else f"would remove {count}"]
-    said += [f"{one.table}: {one.refused}" for one in refused]
+    lines = [f"removed {count}" if pull.really else f"would remove {count}"]
+    lines += [f"{one.table}: {one.refused}" for one in refused]
     numbers = {
         key_of(one.table): {"rows_expired": one.rows, "rows_without_time": one.timeless_rows}
         for one in found
@@ -176,7 +177,7 @@ def retention(pull: Pull) -> Pulled:
         for one in found
     ]
     return Pulled(
-        said,
+        lines,
         any(one.done for one in found),
         [*pull.tables, *pull.yes],
         numbers,
@@ -187,15 +188,15 @@ def retention(pull: Pull) -> Pulled:
 
 def _replayed(pull: Pull, done: Replay, arguments: list[str]) -> Pulled:
     what = f"{counted(len(done.files), 'file')} with {counted(done.rows, 'row')}"
-    said = [
+    lines = [
         f"asked to load {what} again; the next run of {pull.table} does it" if done.done else f"would load {what} again"
     ]
     if done.waiting:
-        said.append(f"{counted(len(done.waiting), 'file')} wait to be loaded again already")
+        lines.append(f"{counted(len(done.waiting), 'file')} wait to be loaded again already")
     if done.gone:
-        said.append(f"{counted(len(done.gone), 'file')} are not in the bucket any more: their rows stay")
+        lines.append(f"{counted(len(done.gone), 'file')} are not in the bucket any more: their rows stay")
     if not (done.files or done.waiting or done.gone):
-        said = [f"{pull.table} knows no such file: nothing to do"]
+        lines = [f"{pull.table} knows no such file: nothing to do"]
     numbers = {
         "replayed_files": len(done.files),
         "replayed_rows": done.rows,
@@ -204,7 +205,7 @@ def _replayed(pull: Pull, done: Replay, arguments: list[str]) -> Pulled:
     }
     rows = [_row(one, what) for what, some in _kinds(done) for one in some]
     return Pulled(
-        said, done.done, [*arguments, "--table", pull.table, *pull.yes], of_table(pull.table, **numbers), rows
+        lines, done.done, [*arguments, "--table", pull.table, *pull.yes], of_table(pull.table, **numbers), rows
     )
 
 

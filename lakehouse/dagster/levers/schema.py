@@ -39,16 +39,16 @@ def approve(pull: Pull) -> Pulled:
     done = pull.really and bool(columns)
     version = rescued.approve(columns, waiting, really=done).version
     if done:
-        said = f"version {version} of the schema has {', '.join(columns)}: the next run fills them"
+        sentence = f"version {version} of the schema has {', '.join(columns)}: the next run fills them"
     else:
-        said = f"would add {', '.join(columns)} to version {version}" if columns else "no column waits"
+        sentence = f"would add {', '.join(columns)} to version {version}" if columns else "no column waits"
     rows = [
         {"column": one.name, "type": one.type, "rows": one.rows, "met in": f"{one.file}, record {one.record:,}"}
         for one in waiting
     ]
     numbers = {"columns_waiting": len(waiting), "columns_approved": len(columns) if done else 0}
     arguments = [*pull.config.columns, "--table", pull.table, *pull.yes]
-    return Pulled([said], done, arguments, of_table(pull.table, **numbers), rows)
+    return Pulled([sentence], done, arguments, of_table(pull.table, **numbers), rows)
 
 
 def rollback(pull: Pull) -> Pulled:
@@ -69,21 +69,21 @@ def rollback(pull: Pull) -> Pulled:
     changes = schema_changes([now, versions.read(wanted)])
     made = versions.roll_back(wanted) if pull.really and changes else None
     if made is not None:
-        said = [f"version {made.version} has the columns of version {wanted}; the next run uses it"]
+        lines = [f"version {made.version} has the columns of version {wanted}; the next run uses it"]
     elif changes:
-        said = [f"would write version {now.version + 1} with the columns of version {wanted}"]
+        lines = [f"would write version {now.version + 1} with the columns of version {wanted}"]
     else:
-        said = [f"versions {now.version} and {wanted} have the same columns: nothing to do"]
+        lines = [f"versions {now.version} and {wanted} have the same columns: nothing to do"]
     kinds = {row["change"] for row in changes}
     if "removed" in kinds:
-        said.append("rows that are stored keep those columns; in new files their values are rescued")
-        said.append("in mode addNewColumns the next file that has one brings it back: use mode rescue to keep it out")
+        lines.append("rows that are stored keep those columns; in new files their values are rescued")
+        lines.append("in mode addNewColumns the next file that has one brings it back: use mode rescue to keep it out")
     if "retyped" in kinds:
-        said.append("the table keeps its wider types; new values that do not fit the narrower ones are rescued")
+        lines.append("the table keeps its wider types; new values that do not fit the narrower ones are rescued")
     rows: list[dict[str, Any]] = [{name: row[name] for name in ("change", "column", "type")} for row in changes]
     numbers = {"columns_changed": len(changes), "schema_version": (made or now).version}
     arguments = [f"{wanted}", "--table", pull.table, *pull.yes]
-    return Pulled(said, made is not None, arguments, of_table(pull.table, **numbers), rows)
+    return Pulled(lines, made is not None, arguments, of_table(pull.table, **numbers), rows)
 
 
 def promote(pull: Pull) -> Pulled:
@@ -93,11 +93,11 @@ def promote(pull: Pull) -> Pulled:
     done = rescued_data(pull.lake, pull.table).promote(pull.session(), really=pull.really)
     values = sum(done.rows.values())
     if done.done:
-        said = (
+        sentence = (
             f"{counted(values, 'value')} promoted in version {done.delta_version}; {done.rows_after:,} rows, as before"
         )
     else:
-        said = f"would promote {counted(values, 'value')}" if values else "nothing to promote"
+        sentence = f"would promote {counted(values, 'value')}" if values else "nothing to promote"
     rows = [{"column": name, "rows": count} for name, count in done.rows.items()]
     arguments = ["--table", pull.table, *pull.yes]
-    return Pulled([said], done.done, arguments, of_table(pull.table, values_promoted=values), rows)
+    return Pulled([sentence], done.done, arguments, of_table(pull.table, values_promoted=values), rows)

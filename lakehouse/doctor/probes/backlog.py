@@ -83,12 +83,12 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if oldest and patient.age(oldest) > limit and not patient.is_on_demand:
         stuck = last is not None and patient.age(last) > limit and not patient.is_written_now
         sign, since = (STUCK, last) if stuck and last else (WAITING, oldest)
-        told = f"{waiting:,} files wait, the oldest for {_spoken(patient, oldest)}"
+        what = f"{waiting:,} files wait, the oldest for {_spoken(patient, oldest)}"
         more = f"; the last commit is {_spoken(patient, since)} old" if stuck else ""
-        yield Seen(sign, told + more, where, evidence)
+        yield Seen(sign, what + more, where, evidence)
     elif len(grown) == _GROWTH and all(after > before for before, after in pairwise(grown)):
-        told = ", ".join(f"{one:,}" for one in grown)
-        yield Seen(GROWING, f"files that waited after each batch: {told}", where, evidence)
+        counts = ", ".join(f"{one:,}" for one in grown)
+        yield Seen(GROWING, f"files that waited after each batch: {counts}", where, evidence)
     elif not waiting and last and patient.table.freshness and patient.age(last) > limit:
         yield Seen(STALE, f"nothing came for {_spoken(patient, last)}", where, evidence)
     else:

@@ -60,8 +60,8 @@ def examine(ward: Ward) -> Iterator[Seen]:
     eats = [one for one in found if one.status == "Enabled" and one.expiration and _reaches(one, settings.user)]
     if eats:
         names = some(one.rule_id or "?" for one in eats)
-        told = {"rules": len(eats), "days": [one.expiration.days for one in eats], "folders": [*map(_prefix, eats)]}
-        yield Seen(LIFECYCLE, f"lifecycle rules that remove what the lake needs: {names}", where, told, _of(bucket))
+        evidence = {"rules": len(eats), "days": [one.expiration.days for one in eats], "folders": [*map(_prefix, eats)]}
+        yield Seen(LIFECYCLE, f"lifecycle rules that remove what the lake needs: {names}", where, evidence, _of(bucket))
     else:
         yield Seen(None, "no lifecycle rule reaches what streams live by", where, {"rules": len(found)})
     versioning = _asked(lambda: client.get_bucket_versioning(bucket))

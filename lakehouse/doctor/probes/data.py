@@ -41,5 +41,5 @@ def examine(patient: Patient) -> Iterator[Seen]:
         return
     computed = f"lakehouse checkpoint restart {patient.name} --yes && lakehouse ingest {patient.name}"
     cure = "" if patient.files else computed
-    told = f"{len(gone):,} of {len(named):,} data files are gone: {some(gone)}"
-    yield Seen(MISSING, told, where, evidence, command=cure)
+    what = f"{len(gone):,} of {len(named):,} data files are gone: {some(gone)}"
+    yield Seen(MISSING, what, where, evidence, command=cure)

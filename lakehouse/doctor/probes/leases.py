@@ -57,8 +57,8 @@ def examine(patient: Patient) -> Iterator[Seen]:
         return
     holder = Holder.decoded(content)
     if holder is None:
-        told = {"place": f"'{bucket}', '{key}'"}
-        yield Seen(STRANGE, "the object in the place of the lease is no lease", where, {"bytes": len(content)}, told)
+        filled = {"place": f"'{bucket}', '{key}'"}
+        yield Seen(STRANGE, "the object in the place of the lease is no lease", where, {"bytes": len(content)}, filled)
         return
     evidence: dict[str, object] = {"pid": holder.pid, "host": holder.host.split("/")[0], "renewals": holder.renewals}
     lives = holder.lives()

@@ -38,7 +38,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
             yield Seen(None, f"version {patient.opened.version():,} is read", uri)
         return
     except TableUnreadable as error:
-        told = error.what
+        reason = error.what
     bucket, folder = split_uri(uri)
     listed = list(patient.store.list(bucket, folder))
     commits = {_version(one): one for one in listed if one.key.endswith(".json") and _version(one) is not None}
@@ -55,7 +55,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
         key = commits[bad[0]].key
         yield Seen(
             DAMAGED,
-            f"the newest commit, version {bad[0]:,}, is damaged: {told}",
+            f"the newest commit, version {bad[0]:,}, is damaged: {reason}",
             f"s3a://{bucket}/{key}",
             evidence,
             command=_without(patient, bucket, [key]),
@@ -65,14 +65,14 @@ def examine(patient: Patient) -> Iterator[Seen]:
     elif bad or gaps:
         which = bad[0] if bad else gaps[0]
         where = f"s3a://{bucket}/{folder}{which:020d}.json"
-        yield Seen(DAMAGED, f"commit {which:,} is {'damaged' if bad else 'gone'}: {told}", where, evidence)
+        yield Seen(DAMAGED, f"commit {which:,} is {'damaged' if bad else 'gone'}: {reason}", where, evidence)
     elif summaries and versions and versions[0] == 0:
         why = "every commit is whole: what sums them up can go, and is written anew some day"
         command = f"{_deleting(bucket, summaries)} && lakehouse doctor {patient.name}"
-        what = f"what sums the log up is damaged: {told}"
+        what = f"what sums the log up is damaged: {reason}"
         yield Seen(DAMAGED, what, f"s3a://{bucket}/{summaries[-1]}", evidence, command=command, why=why)
     else:
-        yield Seen(DAMAGED, told, uri, evidence)
+        yield Seen(DAMAGED, reason, uri, evidence)
 
 
 def _version(info: ObjectInfo) -> int | None:

@@ -58,8 +58,8 @@ def examine(ward: Ward) -> Iterator[Seen]:
         if has is not None and name in pinned and pinned[name] != has:
             other[name] = f"{has}, not {pinned[name]}"
     if other:
-        told = {"lock": shlex.quote(str(_LOCK))}
-        yield Seen(VERSIONS, f"other versions than tested: {some(other)}", str(_LOCK), other, told)
+        filled = {"lock": shlex.quote(str(_LOCK))}
+        yield Seen(VERSIONS, f"other versions than tested: {some(other)}", str(_LOCK), other, filled)
     else:
         yield Seen(None, "libraries have the tested versions", str(_LOCK), {"checked": len(_CHECKED)})
 

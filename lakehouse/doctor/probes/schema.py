@@ -67,8 +67,8 @@ def examine(patient: Patient) -> Iterator[Seen]:
     try:
         columns = _columns(patient, key)
     except (ValueError, LookupError, TypeError):
-        told = {"place": f"'{bucket}', '{key}'"}
-        yield Seen(UNREADABLE, f"version {versions[-1]} of the schema cannot be read", where, filled=told)
+        filled = {"place": f"'{bucket}', '{key}'"}
+        yield Seen(UNREADABLE, f"version {versions[-1]} of the schema cannot be read", where, filled=filled)
         return
     fields = json.loads(patient.opened.schema().to_json())["fields"]
     has = {one["name"].lower(): one["type"] for one in fields}
@@ -86,8 +86,8 @@ def examine(patient: Patient) -> Iterator[Seen]:
 
 def _columns(patient: Patient, key: str) -> dict[str, Any]:
     """Names and types of a version's columns; raises ValueError, LookupError, TypeError where it is damaged."""
-    said = json.loads(patient.store.read(patient.settings.bucket, key).split(b"\n", 1)[1])
-    return {one["name"]: one["type"] for one in json.loads(said["dataSchemaJson"])["fields"]}
+    record = json.loads(patient.store.read(patient.settings.bucket, key).split(b"\n", 1)[1])
+    return {one["name"]: one["type"] for one in json.loads(record["dataSchemaJson"])["fields"]}
 
 
 def _with_the_types_of(patient: Patient, prefix: str, versions: list[int], has: dict[str, Any]) -> str:
@@ -122,5 +122,5 @@ def _rescued(patient: Patient) -> Iterator[Seen]:
     limit = next((one.max_share for one in patient.table.checks if isinstance(one, RescueRate)), _SHARE)
     if rows and rescued / rows > limit:
         evidence = {"rows": rows, "rescued_rows": rescued, "share": round(rescued / rows, 4), "limit": limit}
-        told = f"{rescued:,} of {rows:,} rows have values that fit no column"
-        yield Seen(RESCUED, told, patient.settings.table_uri(patient.name), evidence)
+        what = f"{rescued:,} of {rows:,} rows have values that fit no column"
+        yield Seen(RESCUED, what, patient.settings.table_uri(patient.name), evidence)

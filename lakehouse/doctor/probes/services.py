@@ -33,11 +33,11 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if service is None:
         yield Seen(None, "no service keeps it up to date: it is loaded by runs", where)
         return
-    sign, told = DEAD if service.dead else SILENT if service.silent else None, service.described()
+    sign, described = DEAD if service.dead else SILENT if service.silent else None, service.described()
     if sign is None:
-        yield Seen(None, f"a service keeps it up to date: {told}", where, service.evidence())
+        yield Seen(None, f"a service keeps it up to date: {described}", where, service.evidence())
         return
     ended = f", with: {service.mark.ended}" if service.mark.ended else ""
-    what = f"its service {'is dead' if sign is DEAD else 'is silent'}: {told}{ended}"
+    what = f"its service {'is dead' if sign is DEAD else 'is silent'}: {described}{ended}"
     again = sign.command.replace("lakehouse stream {table}", service.command)
     yield Seen(sign, what, where, service.evidence(), command=again)

@@ -62,8 +62,8 @@ def examine(ward: Ward) -> Iterator[Seen]:
         evidence = {"skew_seconds": round(skew, 1), "server": server}
         if abs(skew) > _SKEW_SECONDS:
             verdict = Verdict.FAIL if abs(skew) > _REFUSED_SECONDS else Verdict.WARN
-            told = f"this machine's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the store's"
-            yield Seen(CLOCK, told, endpoint.url, evidence, verdict=verdict)
+            what = f"this machine's clock is {abs(skew):,.0f} s {'ahead of' if skew > 0 else 'behind'} the store's"
+            yield Seen(CLOCK, what, endpoint.url, evidence, verdict=verdict)
         else:
             yield Seen(None, "the clocks agree", endpoint.url, evidence)
     if "minio" in server.lower():  # a gateway puts its own name before it
@@ -101,6 +101,6 @@ def _head(url: str) -> tuple[datetime | None, str]:
         answer = asked.getresponse()
         date, server = answer.getheader("Date"), answer.getheader("Server") or ""
         asked.close()
-        told = parsedate_to_datetime(date) if date else None
-        return (told.replace(tzinfo=told.tzinfo or UTC) if told else None), server
+        moment = parsedate_to_datetime(date) if date else None
+        return (moment.replace(tzinfo=moment.tzinfo or UTC) if moment else None), server
     return None, ""

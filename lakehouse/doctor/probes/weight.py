@@ -82,8 +82,8 @@ def _of_table(patient: Patient) -> Iterator[Seen]:
         yield Seen(None, f"{len(sizes):,} data files, {sized(sum(sizes))}", uri, evidence)
     behind = patient.opened.version() - _summed_up(patient)
     if behind > _LOG_VERSIONS:
-        told = {"version": patient.opened.version(), "versions_since_summed_up": behind}
-        yield Seen(LONG_LOG, f"{behind:,} versions since Delta's log was summed up", log_uri(uri), told)
+        log_evidence = {"version": patient.opened.version(), "versions_since_summed_up": behind}
+        yield Seen(LONG_LOG, f"{behind:,} versions since Delta's log was summed up", log_uri(uri), log_evidence)
     yield from _deleted(patient, uri)
 
 

@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class ToldLook:
+class InboxLook:
     """A look into the inbox.
 
     Attributes:
@@ -39,7 +39,7 @@ class ToldLook:
     upto: int
 
 
-def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
+def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime) -> InboxLook:
     """Looks for what events tell of a folder; an inbox that cannot be read makes a listing.
 
     Args:
@@ -49,22 +49,22 @@ def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime
         now: The moment of this look.
     """
     if not folder.by_events:
-        return ToldLook(None, 0)
+        return InboxLook(None, 0)
     try:
         with opened(InboxAddress.of(settings)) as inbox:
             return _look(inbox, folder, seen, now)
     except (ConfigurationError, TransientError) as error:
         _log.warning("%s is listed, because its inbox cannot be read: %s", folder.uri, error.what)
-        return ToldLook(None, 0)
+        return InboxLook(None, 0)
 
 
-def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
+def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> InboxLook:
     inbox.gather()
     last = inbox.last_number()
     age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds() if seen.listed_at else -1.0
     due = not 0 <= age_seconds < folder.listing_interval_seconds()
     if due or not seen.told <= last or seen.told < inbox.forgotten_upto():
-        return ToldLook(None, last)
+        return InboxLook(None, last)
     newest: dict[str, Event] = {}
     after = seen.told
     while after < last and len(newest) < _MOST:
@@ -74,8 +74,8 @@ def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
         after = page[-1].number if len(page) == _PAGE else last
     takes, fresh, ignored, high, at_high = folder.takes(), Fresh(), 0, seen.high, list(seen.at_high)
     for key in sorted(newest):
-        said = newest[key]
-        info = ObjectInfo(key, said.size_bytes, said.e_tag, said.modified or said.at)
+        event = newest[key]
+        info = ObjectInfo(key, event.size_bytes, event.e_tag, event.modified or event.at)
         if not takes(info):
             ignored += 1
             continue
@@ -93,4 +93,4 @@ def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> ToldLook:
         newest=max(seen.newest, fresh.newest),
         told=after,
     )
-    return ToldLook(Look(fresh, 0, ignored, found.files, False, found), after)
+    return InboxLook(Look(fresh, 0, ignored, found.files, False, found), after)

@@ -12,8 +12,8 @@ from lakehouse.dagster import definitions
 from lakehouse.dagster.arrivals import Seen, look
 from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request, tags_of_request
 from lakehouse.dagster.landing import landing_folders
+from lakehouse.dagster.notified import look_by_events
 from lakehouse.dagster.resources import LakeResource
-from lakehouse.dagster.told import look_by_events
 from lakehouse.declaration import read_catalogue
 from lakehouse.events.event import Event
 from lakehouse.events.inbox import KEPT_AT_MOST, Reader
