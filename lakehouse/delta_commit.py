@@ -66,7 +66,7 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
     promoted = metadata.get("promoted")
     if "REPLACE" in operation or operation == "RESTORE":
         takes_out = _always  # what was read before is gone, or comes back, even where no file is
-    elif REPLACES in metadata:
+    elif REPLACES in metadata or FORGOTTEN in metadata:
         takes_out = _always
     elif operation in _ADDING and "Append" in (parameters.get("mode"), parameters.get("outputMode")):
         takes_out = _never

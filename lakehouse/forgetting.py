@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from lakehouse.checks.unique import Unique
+from lakehouse.counting.data_files import OnlySpark
 from lakehouse.declaration import read_catalogue
+from lakehouse.direct.reasons import NotDirect
 from lakehouse.engine.conf import TRANSACTION
 from lakehouse.lake import Lake
-from lakehouse.maintenance.forget import Forgotten, Then, accept_removals, forget, no_forgetting
+from lakehouse.maintenance.forget import Forgotten, Then, accept_removals, append_only, forget, no_forgetting
+from lakehouse.maintenance.forget_here import forget_here
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
+
+_log = logging.getLogger(__name__)
 
 
 def require_named_rows(where: str | None, duplicates: bool, already_removed: bool) -> None:
@@ -35,7 +41,7 @@ def forget_rows(
     """Removes rows on purpose, and records it; without ``really`` only counts them. See ``maintenance.forget``.
 
     Args:
-        session: Opens a session, where rows are to be looked for.
+        session: Opens a session, where rows are to be looked for and the engine is not local.
         lake: Where the table is.
         table: A table of files.
         where: SQL's condition: the rows that it names.
@@ -63,11 +69,15 @@ def forget_rows(
         raise no_forgetting(f"--then {choice} is no choice", "give one of ask, follow, keep")
     if already_removed:
         return accept_removals(lake, table, really=really), choice
+    opened = lake.delta(table)
+    if opened is not None and (why := append_only(opened)):
+        allow = f"ALTER TABLE delta.`{lake.settings.table_uri(table)}` SET TBLPROPERTIES (delta.appendOnly = false)"
+        raise no_forgetting(f"{table} is not to lose rows: {why}", f"in Spark: {allow}; then the same again")
     key = next((check.columns for check in table_.checks if isinstance(check, Unique)), ())
-    done = forget(
-        *(session(), lake, table, where, TRANSACTION),
-        then=cast("Then", choice),
-        unique=key,
-        really=really,
-    )
-    return done, choice
+    how: dict[str, Any] = {"unique": key, "then": cast("Then", choice), "really": really}
+    if not table_.flow.needs_spark(lake.settings):
+        try:
+            return forget_here(lake, table, where, **how), choice
+        except (NotDirect, OnlySpark) as reason:
+            _log.info("rows of %s are removed by Spark: %s", table, reason)
+    return forget(session(), lake, table, where, TRANSACTION, **how), choice

@@ -26,7 +26,7 @@ from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
-from lakehouse.lake import LakeTable, open_table, paths_of
+from lakehouse.lake import KEEPS_LOG, LakeTable, open_table, paths_of
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
@@ -146,30 +146,14 @@ def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
 
 
 def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits) -> bool:
-    files, removed, folders = change.files, change.removed, list(change.partition_by) or None
+    removed, folders = change.removed, list(change.partition_by) or None
     if opened is None:
         opened = table.opened()
     elif not removed:
         opened.update_incremental()  # what others added meanwhile is no conflict
-    adds = [
-        AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
-        for one in files
-    ]
-    now, rows = int(time.time() * 1000), sum(one.rows for one in files)
-    goes = [RemoveAction(one.path, True, now, one.size_bytes, one.partition) for one in removed]
-    metrics = {
-        "numFiles": len(files),
-        "numOutputRows": rows,
-        "numOutputBytes": sum(one.size_bytes for one in files),
-        "numRemovedFiles": len(removed),
-        "numDeletedRows": sum(one.gone_rows for one in removed),
-        "numCopiedRows": sum(one.rows - one.gone_rows for one in removed),
-    }
+    adds, goes = _actions(change.files, removed)
     properties = CommitProperties(
-        custom_metadata={
-            "userMetadata": batch.user_metadata(bool(removed)),
-            "operationMetrics": {name: str(value) for name, value in metrics.items()},
-        },
+        custom_metadata=_metadata(batch.user_metadata(bool(removed)), change.files, removed),
         # no retry where there is no table yet: it would add a version to a table that somebody else has made. Nor where
         # files are removed: deltalake would accept it when an OPTIMIZE has moved their rows to other files meanwhile
         max_commit_retries=0 if opened is None or removed else None,
@@ -206,6 +190,55 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
     opened.create_write_transaction([*adds, *goes], "append", opened.schema(), folders, commit_properties=properties)
     own.note(opened, before, batch.query_id, batch.number)
     return True
+
+
+def commit_removal(opened: LakeTable, files: Sequence[DataFile], removed: Sequence[Removed], metadata: str) -> None:
+    """Removes rows in the version after that of the opened table, or not at all.
+
+    Args:
+        opened: The table, at the version from which removed files were chosen.
+        files: Their other rows.
+        removed: Data files that go.
+        metadata: The commit's ``userMetadata``.
+
+    Raises:
+        DeltaError, OSError: somebody else was faster, or the store did not take the commit.
+    """
+    adds, goes = _actions(files, removed)
+    properties = CommitProperties(custom_metadata=_metadata(metadata, files, removed), max_commit_retries=0)
+    folders = list(opened.metadata().partition_columns) or None
+    opened.create_write_transaction(
+        [*adds, *goes],
+        "append",
+        opened.schema(),
+        folders,
+        commit_properties=properties,
+        post_commithook_properties=KEEPS_LOG,
+    )
+
+
+def _actions(files: Sequence[DataFile], removed: Sequence[Removed]) -> tuple[list[AddAction], list[RemoveAction]]:
+    now = int(time.time() * 1000)
+    adds = [
+        AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
+        for one in files
+    ]
+    return adds, [RemoveAction(one.path, True, now, one.size_bytes, one.partition) for one in removed]
+
+
+def _metadata(user_metadata: str, files: Sequence[DataFile], removed: Sequence[Removed]) -> dict[str, Any]:
+    metrics = {
+        "numFiles": len(files),
+        "numOutputRows": sum(one.rows for one in files),
+        "numOutputBytes": sum(one.size_bytes for one in files),
+        "numRemovedFiles": len(removed),
+        "numDeletedRows": sum(one.gone_rows for one in removed),
+        "numCopiedRows": sum(one.rows - one.gone_rows for one in removed),
+    }
+    return {
+        "userMetadata": user_metadata,
+        "operationMetrics": {name: str(value) for name, value in metrics.items()},
+    }
 
 
 def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from urllib.parse import unquote
 
@@ -50,32 +50,62 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
     Raises:
         NotDirect: a data file cannot be read as the table's columns say.
     """
-    schema = pa.schema(opened.schema().to_arrow())
     wanted = pa.array(sorted(numbers), pa.int64())
-    removed = []
-    for path, size, partition in _candidates(opened, wanted):
-        with opened.data_files.open_input_file(path) as source:
-            parquet = pq.ParquetFile(source)
-            gone = pc.is_in(parquet.read(columns=[SEQUENCE], use_threads=False)[SEQUENCE], wanted)
-            gone_rows = pc.sum(gone).as_py() or 0
-            if not gone_rows:
-                continue
-            removed.append(Removed(path, size, partition, len(gone), gone_rows))
-            for group in range(parquet.num_row_groups):
-                # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
-                table = _like(parquet.read_row_group(group, use_threads=False), schema)
-                files.keep(table.filter(pc.invert(pc.is_in(table[SEQUENCE], wanted))), _at(partition))
-    return removed
+
+    def gone(path: str, parquet: pq.ParquetFile) -> pa.ChunkedArray:
+        return pc.is_in(parquet.read(columns=[SEQUENCE], use_threads=False)[SEQUENCE], wanted)
+
+    found = (_rewritten(opened, one, gone, files) for one in _candidates(opened, wanted))
+    return [one for one in found if one is not None]
 
 
-def _candidates(opened: LakeTable, wanted: pa.Array) -> Iterator[tuple[str, int, dict[str, str | None]]]:
+def rewrite_without_rows(opened: LakeTable, gone: Mapping[str, pa.ChunkedArray], files: DataFiles) -> list[Removed]:
+    """The same for rows that are named one by one.
+
+    Args:
+        opened: The table, at the version that is rewritten.
+        gone: BOOLEAN for each row of a data file, in its order: whether it goes; by the file's path.
+        files: Gets the rows that stay.
+    """
+    affected = (one for one in _candidates(opened) if one[0] in gone)
+    found = (_rewritten(opened, one, lambda path, parquet: gone[path], files) for one in affected)
+    return [one for one in found if one is not None]
+
+
+_Candidate = tuple[str, int, dict[str, str | None]]
+
+
+def _rewritten(
+    opened: LakeTable,
+    candidate: _Candidate,
+    gone_of: Callable[[str, pq.ParquetFile], pa.ChunkedArray],
+    files: DataFiles,
+) -> Removed | None:
+    path, size, partition = candidate
+    schema, at = pa.schema(opened.schema().to_arrow()), 0
+    with opened.data_files.open_input_file(path) as source:
+        parquet = pq.ParquetFile(source)
+        gone = gone_of(path, parquet)
+        gone_rows = pc.sum(gone).as_py() or 0
+        if not gone_rows:
+            return None
+        for group in range(parquet.num_row_groups):
+            # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
+            table = _like(parquet.read_row_group(group, use_threads=False), schema)
+            files.keep(table.filter(pc.invert(gone.slice(at, table.num_rows))), _at(partition))
+            at += table.num_rows
+    return Removed(path, size, partition, len(gone), gone_rows)
+
+
+def _candidates(opened: LakeTable, wanted: pa.Array | None = None) -> Iterator[_Candidate]:
+    """The data files that may have one of the wanted source files; None stands for all."""
     columns, adds = opened.metadata().partition_columns, adds_of(opened)
     bounds = [f"{kind}.{SEQUENCE}" for kind in ("min", "max") if f"{kind}.{SEQUENCE}" in adds.column_names]
     folders = [spelled(adds[f"partition.{name}"]) for name in columns]
-    low, high = wanted[0].as_py(), wanted[-1].as_py()
+    low, high = (None, None) if wanted is None else (wanted[0].as_py(), wanted[-1].as_py())
     for at, add in enumerate(adds.select(["path", "size_bytes", *bounds]).to_pylist()):
         least, most = add.get(f"min.{SEQUENCE}"), add.get(f"max.{SEQUENCE}")
-        if least is not None and most is not None and (most < low or least > high):
+        if None not in (least, most, low) and (most < low or least > high):
             continue
         yield unquote(add["path"]), add["size_bytes"], {name: of[at] for name, of in zip(columns, folders, strict=True)}
 

@@ -6,7 +6,7 @@ A record says of each file how many of its rows went, and in which load they had
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -17,7 +17,7 @@ from lakehouse.autoloader.outcomes.file_states import FileState, file_states, re
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.errors import ConfigurationError, LakehouseError
-from lakehouse.lake import Lake
+from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
 from lakehouse.streams.transaction import merge
 
@@ -181,15 +181,7 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as F  # noqa: N812
 
-    if not key:
-        raise no_forgetting(
-            f"nothing says what a row of {table} is known by", "declare a check of it: unique: ...; or use --where"
-        )
-    if not {*key, SEQUENCE, RECORD} <= set(rows.columns):
-        raise no_forgetting(
-            f"rows of {table} do not say which file and record they are from",
-            f"lakehouse checkpoint restart {table}   (after the files were corrected)",
-        )
+    require_places(table, key, rows.columns)
     place = F.struct(SEQUENCE, RECORD)
     newest = F.max(place).over(Window.partitionBy(*key))
     marked = rows.select(*key, SEQUENCE, RECORD, place.alias("place"), newest.alias("newest"))
@@ -198,6 +190,28 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     for condition in named:
         surplus = surplus & condition
     return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
+
+
+def append_only(opened: LakeTable) -> str:
+    """Why no row may be removed from a table; empty where rows may."""
+    return "delta.appendOnly is true" if opened.metadata().configuration.get("delta.appendOnly") == "true" else ""
+
+
+def require_places(table: str, key: Sequence[str], columns: Collection[str]) -> None:
+    """Makes sure that it is known which copy of a row is the newest.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
+    if not key:
+        raise no_forgetting(
+            f"nothing says what a row of {table} is known by", "declare a check of it: unique: ...; or use --where"
+        )
+    if not {SEQUENCE, RECORD} <= set(columns):
+        raise no_forgetting(
+            f"rows of {table} do not say which file and record they are from",
+            f"lakehouse checkpoint restart {table}   (after the files were corrected)",
+        )
 
 
 def no_forgetting(what: str, next_command: str) -> ConfigurationError:

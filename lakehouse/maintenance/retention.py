@@ -16,7 +16,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.file_rows import counted_sequences
-from lakehouse.maintenance.forget import Then, drop_unfinished, on_purpose
+from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, on_purpose
 from lakehouse.maintenance.optimize import only_spark
 
 
@@ -87,6 +87,8 @@ def _look(opened: LakeTable, table: str, column: str, before: datetime) -> Expir
     found = Expired(table, column, before.astimezone(UTC).isoformat(timespec="seconds"))
     if why := only_spark(opened):
         return replace(found, refused=f"{why}: lakehouse forget {table} --where CONDITION does it there")
+    if why := append_only(opened):
+        return replace(found, refused=f"rows are not to be removed: {why}")
     rows = Lake.rows_of(opened)
     time, moment = pc.field(column), _moment(pa.schema(opened.schema().to_arrow()), table, column, before)
     numbered = SEQUENCE in rows.schema.names

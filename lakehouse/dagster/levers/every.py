@@ -64,7 +64,7 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
         "forget",
         "Removes rows on purpose, and records it, so that no check takes them for lost.",
         *(rows.ForgetForm, rows.forget, [table.name for table in of_files]),
-        needs=f"{SPARK}, but for already_removed",
+        needs=f"{SPARK}, but for already_removed and on the engine local",
     )
     yield from lever(
         "schema approve",
