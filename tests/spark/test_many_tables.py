@@ -7,7 +7,7 @@ from lakehouse.pipeline import ingest, run_table
 
 
 def declaration(folders, tables_each):
-    """``tables_each`` tables over each folder, all of the same files."""
+    """``tables_each`` tables over each folder, all of the same files; every other one by the local engine."""
     lines = ["tables:"]
     for folder in range(folders):
         for number in range(tables_each):
@@ -16,6 +16,7 @@ def declaration(folders, tables_each):
                 "    files:",
                 f'      path: "{{landing}}/folder_{folder}/"',
                 "      hints: {id: BIGINT}",
+                f"      engine: {'local' if number % 2 else 'spark'}",
                 "    checks:",
                 "      - unique: id",
             ]
@@ -75,6 +76,6 @@ def test_a_table_that_fails_stops_its_readers_and_no_other(lake, spark, tmp_path
     load_twice(spark, lake, tmp_path, folders=2, tables_each=1, all_twice=False)
 
 
-@pytest.mark.soak("fifty tables over ten folders in place of two over two")
+@pytest.mark.soak("fifty tables over ten folders, some by the local engine, in place of two over two")
 def test_fifty_tables_over_ten_folders_are_loaded_once_each(lake, spark, tmp_path):
     load_twice(spark, lake, tmp_path, folders=10, tables_each=5)

@@ -1,6 +1,7 @@
 """``silver.orders`` and ``gold.daily_revenue``, judged by plain Python, over a bronze table that is written here."""
 
 import math
+import os
 import random
 import uuid
 from collections import defaultdict
@@ -176,8 +177,10 @@ def examples(count):
     return lambda test: chosen(given(seed=st.integers(0, 2**32), runs=st.integers(1, 3))(test))
 
 
-@pytest.mark.soak("random tables and cuts; the stories of test_orders.py have chosen ones")
-@examples(15)
+@pytest.mark.soak(
+    "random tables and cuts; the stories of test_orders.py have chosen ones. ORDER_EXAMPLES says how many"
+)
+@examples(int(os.environ.get("ORDER_EXAMPLES", "7")))
 def test_however_many_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
     assert_right_however_they_are_cut(spark, lake, seed, runs)
 
