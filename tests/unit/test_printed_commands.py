@@ -32,7 +32,8 @@ def printed():
     """Place and text of everything that may name a command."""
     for folder in ("lakehouse", "assets", "resources"):
         for path in sorted((ROOT / folder).rglob("*.py")):
-            for node in ast.walk(ast.parse(path.read_text())):
+            source = path.read_text()
+            for node in ast.walk(ast.parse(source)) if _COMMAND.search(source) else ():
                 for one in ast.iter_child_nodes(node):
                     text = text_of(one) if not isinstance(node, ast.Expr | ast.JoinedStr | ast.BinOp) else None
                     if text:
