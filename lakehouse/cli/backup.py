@@ -51,8 +51,7 @@ def backup(
         out.table(["table", "backup", "batch", "version", "kB"], rows)
         for one in done.made:
             if not one.at_rest:
-                unfinished = f"{one.table}: batch {one.planned} is not finished; the next run does it again"
-                out.line(unfinished, style="yellow")
+                out.line(f"{one.table}: batch {one.planned} is not finished; the next run repeats it", style="yellow")
         for one in done.removed:
             out.line(f"removed the backup {one.taken} of {one.table} ({sized(one.size_bytes)})")
         for name in done.without:

@@ -55,8 +55,7 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
     def gone(path: str, parquet: pq.ParquetFile) -> pa.ChunkedArray:
         return pc.is_in(parquet.read(columns=[SEQUENCE], use_threads=False)[SEQUENCE], wanted)
 
-    found = (_rewritten(opened, one, gone, files) for one in _candidates(opened, wanted))
-    return [one for one in found if one is not None]
+    return [one for at in _candidates(opened, wanted) for one in _rewritten(opened, at, gone, files)]
 
 
 def rewrite_without_rows(opened: LakeTable, gone: Mapping[str, pa.ChunkedArray], files: DataFiles) -> list[Removed]:
@@ -67,9 +66,8 @@ def rewrite_without_rows(opened: LakeTable, gone: Mapping[str, pa.ChunkedArray],
         gone: BOOLEAN for each row of a data file, in its order: whether it goes; by the file's path.
         files: Gets the rows that stay.
     """
-    affected = (one for one in _candidates(opened) if one[0] in gone)
-    found = (_rewritten(opened, one, lambda path, parquet: gone[path], files) for one in affected)
-    return [one for one in found if one is not None]
+    affected = (at for at in _candidates(opened) if at[0] in gone)
+    return [one for at in affected for one in _rewritten(opened, at, lambda path, parquet: gone[path], files)]
 
 
 _Candidate = tuple[str, int, dict[str, str | None]]
@@ -80,7 +78,7 @@ def _rewritten(
     candidate: _Candidate,
     gone_of: Callable[[str, pq.ParquetFile], pa.ChunkedArray],
     files: DataFiles,
-) -> Removed | None:
+) -> Iterator[Removed]:
     path, size, partition = candidate
     schema, at = pa.schema(opened.schema().to_arrow()), 0
     with opened.data_files.open_input_file(path) as source:
@@ -88,13 +86,13 @@ def _rewritten(
         gone = gone_of(path, parquet)
         gone_rows = pc.sum(gone).as_py() or 0
         if not gone_rows:
-            return None
+            return
         for group in range(parquet.num_row_groups):
             # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
             table = _like(parquet.read_row_group(group, use_threads=False), schema)
             files.keep(table.filter(pc.invert(gone.slice(at, table.num_rows))), _at(partition))
             at += table.num_rows
-    return Removed(path, size, partition, len(gone), gone_rows)
+    yield Removed(path, size, partition, len(gone), gone_rows)
 
 
 def _candidates(opened: LakeTable, wanted: pa.Array | None = None) -> Iterator[_Candidate]:
