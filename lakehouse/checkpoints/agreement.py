@@ -147,11 +147,16 @@ def verified(lake: Lake, table: str) -> tuple[CheckpointState | None, LakeTable 
         return state, delta
     _require_readable(lake, table, state)
     if delta is None:
+        _require_made(lake, table, state)
         if state.last_commit is not None and not _begins_anew(lake, table, state.last_commit):
             raise _mismatch(lake, table, f"the table is gone, but its checkpoint stands at batch {state.last_commit}")
         return state, None
     require_not_taken_back(delta, state.query_id, table, lake.settings.checkpoint_uri(table))
     written = delta.transaction_version(state.query_id)
+    if written is None:
+        _require_made(lake, table, state)
+        if state.last_offset is None and _streamed(lake, table):
+            raise _mismatch(lake, table, "the checkpoint plans no batch, but the table holds rows of a stream")
     if written is not None and (state.last_offset is None or written > state.last_offset):
         planned = "none" if state.last_offset is None else state.last_offset
         text = f"the table holds batch {written}, but the newest planned in the checkpoint is {planned}"
@@ -203,17 +208,33 @@ REPAIRED, FORKED = "repaired.json", "forked.json"
 Delta's under its id."""
 
 
+def _require_made(lake: Lake, table: str, state: CheckpointState) -> None:
+    """Makes sure that a checkpoint has the batch with which it was written, where no stream made it."""
+    if None in (state.last_offset, state.last_commit) and any(_mark(lake, table, mark) for mark in (REPAIRED, FORKED)):
+        raise _mismatch(lake, table, "the checkpoint has lost the batch that a repair, a restore or a fork wrote")
+
+
 def _is_made(lake: Lake, table: str, batch: int) -> bool:
     """Whether no stream made the checkpoint, with ``batch`` as its first."""
     return any(_is_marked(lake, table, mark, batch) for mark in (REPAIRED, FORKED))
 
 
 def _is_marked(lake: Lake, table: str, mark: str, batch: int) -> bool:
+    return _mark(lake, table, mark).get("batch") == batch
+
+
+def _mark(lake: Lake, table: str, mark: str) -> dict[str, Any]:
     try:
-        record = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
+        record: dict[str, Any] = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
     except ObjectMissing:
-        return False
-    return bool(record["batch"] == batch)
+        return {}
+    return record
+
+
+def forked_at(lake: Lake, table: str) -> dict[str, Any] | None:
+    """The offset where a table that has no rows yet was to begin; None for one that begins with the first file."""
+    offset: dict[str, Any] | None = _mark(lake, table, FORKED).get("offset")
+    return offset if lake.version(table) is None else None
 
 
 def _begins_anew(lake: Lake, table: str, batch: int) -> bool:

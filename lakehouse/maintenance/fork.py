@@ -72,7 +72,7 @@ def fork(lake: Lake, table: str, new: str, *, with_schema: bool, really: bool) -
 def begin_at(lake: Lake, new: str, offset: dict[str, Any]) -> None:
     """Writes a checkpoint that begins behind a place in a journal."""
     # the mark first: the id, which makes the checkpoint count, is written last
-    log, mark = SparkLog(lake, new), json.dumps({"batch": 0}).encode()
+    log, mark = SparkLog(lake, new), json.dumps({"batch": 0, "offset": offset}).encode()
     log.rewrite(str(uuid.uuid4()), 0, offset, offset, marks={checkpoints.FORKED: mark})
 
 

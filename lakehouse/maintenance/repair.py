@@ -29,6 +29,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.emptying import empty, look_at
 from lakehouse.maintenance.file_rows import rows_by_sequence
+from lakehouse.maintenance.fork import begin_at
 from lakehouse.storage import ObjectInfo
 
 _log = logging.getLogger(__name__)
@@ -128,6 +129,7 @@ class _Stream:
         self._damage, self._journal = _opened(lake, self._uri)
         self._rows, self._paths = rows_by_sequence(lake, table), _paths(lake, table)
         self._last = max(self._rows, default=0)
+        self._begins = checkpoints.forked_at(lake, table)
         self._offset = _readable_offset(lake, table)
         self._names = {(self._offset or {}).get("stream", "")} - {""}
         files = self._journal.files(0, self._last) if self._journal else ()
@@ -150,6 +152,8 @@ class _Stream:
 
     def steps(self) -> tuple[str, ...]:
         """What ``mend`` does."""
+        if self._begins is not None:
+            return (f"write the checkpoint again: the table was to begin behind file {self._begins['seq']:,}",)
         restore = f"restore the journal from {len(self._rows):,} files that have rows in the table"
         again = "load every file again, in place of its rows: which version they are from is not known any more"
         return (
@@ -186,6 +190,9 @@ class _Stream:
         Raises:
             ConfigurationError: the journal is lost, and every version of a file is loaded.
         """
+        if self._begins is not None:
+            begin_at(self._lake, self._table, self._begins)
+            return
         if self._gone and self._overwrites is True:
             raise ConfigurationError(
                 f"the journal of {self._table} is lost, and with allowOverwrites=true nothing tells which versions of "
