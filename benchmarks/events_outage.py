@@ -106,12 +106,12 @@ def outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
         source.discover()
         listed_twice = reader.lost_in_all
         [reader] = readers_of(inbox)
-        notified = len(inbox.has(BUCKET, names))
+        arrived = len(inbox.has(BUCKET, names))
     entries = Counter(one.key for one in source.journal.files(before, source.journal.high_water))
     lost, doubled = len(set(names) - set(entries)), sum(count - 1 for count in entries.values())
     result = {
         "files": files,
-        "told": notified,
+        "told": arrived,
         "found_by_the_first_look": by_look,
         "seconds_of_the_first_look": round(seconds, 1),
         "lost": lost,
@@ -120,7 +120,7 @@ def outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
         "loss_rate": round(reader.lost_in_all / files, 4),
         "listed_by_the_first_look": listed_twice > 0,
     }
-    if lost or doubled or len(entries) != files or reader.lost_in_all != files - notified:
+    if lost or doubled or len(entries) != files or reader.lost_in_all != files - arrived:
         raise SystemExit(f"not each file once, or another loss than there was: {json.dumps(result)}")
     return result
 

@@ -170,7 +170,9 @@ class Dialect:
                 at = (text.find("\n", at) + 1) or len(text)
                 continue
             values, end = self.record(text, at)
-            yield values, text[at : end - 1], len(text[:end].encode()) if first else end
+            # a quote that nothing closes takes the rest of the file, and as Spark has it not the last end of a line
+            whole = text[at : end - 1].removesuffix("\n")
+            yield values, whole, len(text[:end].encode()) if first else end
             at, first = end, False
 
     def blocks(self, file: BinaryIO) -> Iterator[bytes]:
