@@ -146,7 +146,7 @@ class Dialect:
     def _raw(self, text: str, at: int, after: int, out: list[str]) -> tuple[str, int]:
         stop = self._stop(text, after)
         value = self.quote + "".join(out) + self.quote + text[at:stop]
-        if after > at and stop == len(text) and text[after + 1 : after + 2] == self.quote:
+        if after > at and stop == len(text) and text[after + 1 : after + 2] == self.quote != text[after]:
             value += self.quote  # as Spark's parser does at the end of its input
         return value.rstrip(BLANKS) if self.trailing else value, stop
 
