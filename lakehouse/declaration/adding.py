@@ -93,7 +93,7 @@ def refuse_declared(settings: Settings, tables: dict[str, Any]) -> None:
     """Makes sure that the declaration can be read, and has none of the tables.
 
     Raises:
-        ConfigurationError: it cannot, or has one.
+        ConfigurationError: it cannot be read, or has a table of that name.
     """
     catalogue = read_catalogue(settings)
     for name in tables:

@@ -146,7 +146,7 @@ def _as_csv(text: str, *, tabs: bool) -> Guess | None:
     lines = [line for line in text.splitlines()[:50] if line.strip()]
     if not lines:
         return None
-    separator = "\t" if tabs else max(_SEPARATORS, key=lambda one: _steady(lines, one))
+    separator = "\t" if tabs else max(_SEPARATORS, key=lambda character: _steady(lines, character))
     if not tabs and not _steady(lines, separator):
         return None
     options = {} if separator == "," else {"sep": "\\t" if separator == "\t" else separator}

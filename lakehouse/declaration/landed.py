@@ -42,8 +42,8 @@ class Landed:
         more: Whether the listing ended before the last file.
         size_bytes: Of the listed files together.
         columns: Name to type, as Spark writes it; those of the path last.
-        rows: The first rows of one of the newest files; none when that is too large.
-        sample: That file.
+        rows: The first rows of the sample; none when it is too large.
+        sample: One of the newest files.
         notes: What is worth knowing.
     """
 
@@ -72,21 +72,23 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
     """
     source = SourcePath.parse(path)
     listed, more = _listed(lake, source, path)
-    keys, glob = chosen_names([one.key for one in listed]) if format_ is None else ([one.key for one in listed], None)
-    chosen = [one for one in listed if one.key in set(keys)]
-    newest = nlargest(_SAMPLE_FILES, _versions(source.bucket, chosen), key=lambda one: one.last_modified)
-    sample = min(newest, key=lambda one: (one.size_bytes > _SHOWN_BYTES, abs(one.size_bytes - _SHOWN_BYTES)))
+    keys, glob = (
+        chosen_names([info.key for info in listed]) if format_ is None else ([info.key for info in listed], None)
+    )
+    chosen = [info for info in listed if info.key in set(keys)]
+    newest = nlargest(_SAMPLE_FILES, _versions(source.bucket, chosen), key=lambda file: file.last_modified)
+    sample = min(newest, key=lambda file: (file.size_bytes > _SHOWN_BYTES, abs(file.size_bytes - _SHOWN_BYTES)))
     fetcher = _fetcher(lake, source.bucket)
     found = _guess(fetcher, sample)
     if format_ is not None:
         found = replace(found, options=found.options if found.format == format_ else {}, format=format_, notes=())
-    known = FORMATS.get(found.format)  # one that there is not is refused with all that is wrong
+    known = FORMATS.get(found.format)  # an unknown format is refused with all that is wrong
     options = {"cloudFiles.inferColumnTypes": "true"} if known and known.infers_types else {}
     fields = {"path": path, "format": found.format, "options": {**options, **found.options}}
     flow = Files.model_validate(fields | ({"glob": glob} if glob else {}))
     asked = replace(flow.cloud_files(lake.settings, table), sample_files=_SAMPLE_FILES, sample_bytes=_SAMPLE_BYTES)
     version, asked = _first_version(asked, source, fetcher, newest)
-    columns = {one.name: one.dataType.simpleString() for one in [*version.data.fields, *version.partitions.fields]}
+    columns = {item.name: item.dataType.simpleString() for item in [*version.data.fields, *version.partitions.fields]}
     if not columns:
         raise ConfigurationError(
             f"no column is found in {len(newest):,} files that were read as {found.format}",
@@ -100,7 +102,7 @@ def look_at_files(lake: Lake, table: str, path: str, format_: str | None = None)
         flow=flow,
         files=len(chosen),
         more=more,
-        size_bytes=sum(one.size_bytes for one in chosen),
+        size_bytes=sum(info.size_bytes for info in chosen),
         columns=columns,
         rows=tuple(_first_rows(lake, asked, version, sample)),
         sample=sample.key,
@@ -112,10 +114,10 @@ def _listed(lake: Lake, source: SourcePath, path: str) -> tuple[list[ObjectInfo]
     from lakehouse.autoloader.files.discovery import listed_files
 
     seen = list(islice(listed_files(lake.store, source), _LISTED + 1))
-    listed = [one for one in seen[:_LISTED] if one.size_bytes and source.covers(one.key)]
+    listed = [info for info in seen[:_LISTED] if info.size_bytes and source.covers(info.key)]
     if listed:
         return listed, len(seen) > _LISTED
-    delta = any("_delta_log/" in one.key for one in seen)
+    delta = any("_delta_log/" in info.key for info in seen)
     hidden = f", among {len(seen):,} objects that are empty, hidden or of another name" if seen else ""
     raise ConfigurationError(
         "this is a Delta table, and no folder of files" if delta else f"there is no file{hidden}",
@@ -130,8 +132,8 @@ def _versions(bucket: str, chosen: list[ObjectInfo]) -> Iterator[FileVersion]:
     from lakehouse.autoloader.files.segments import FileVersion
 
     now = utc_now()
-    for seq, one in enumerate(chosen, 1):
-        yield FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
+    for seq, info in enumerate(chosen, 1):
+        yield FileVersion(seq, bucket, info.key, info.e_tag, info.size_bytes, info.last_modified, now, True, "")
 
 
 def _fetcher(lake: Lake, bucket: str) -> Fetcher:
@@ -140,23 +142,23 @@ def _fetcher(lake: Lake, bucket: str) -> Fetcher:
     return fetcher_of(bucket, lambda: lake.endpoint)
 
 
-def _guess(fetcher: Fetcher, one: FileVersion) -> Guess:
+def _guess(fetcher: Fetcher, sample: FileVersion) -> Guess:
     """What a file is by its bytes; by its name alone when it is packed and large, or broken."""
     from lakehouse.autoloader.files.plan import Span
     from lakehouse.autoloader.formats.rows import BadFile
     from lakehouse.autoloader.reading.decompress import compression_of, unpack
 
-    codec = compression_of(one.key)
-    span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes)
+    codec = compression_of(sample.key)
+    span = Span(sample.seq, sample.key, sample.e_tag, sample.size_bytes, sample.last_modified, 0, sample.size_bytes)
     head = b""
-    if one.size_bytes <= _SAMPLE_BYTES:
+    if sample.size_bytes <= _SAMPLE_BYTES:
         with suppress(BadFile), unpack([fetcher.whole(span)], codec or "none", 64 * _SAMPLE_BYTES) as file:
             head = file.read(_HEAD_BYTES + 1)
     elif codec is None:
         head = fetcher.beginning(span)
         if format_of_marks(head) is None:
             head = fetcher.lines(replace(span, length=_HEAD_BYTES), _HEAD_BYTES)[0] or head
-    return guess(one.key, head[:_HEAD_BYTES], whole=0 < len(head) <= _HEAD_BYTES)
+    return guess(sample.key, head[:_HEAD_BYTES], whole=0 < len(head) <= _HEAD_BYTES)
 
 
 def _first_version(
@@ -171,16 +173,16 @@ def _first_version(
 
 
 def _first_rows(
-    lake: Lake, options: CloudFilesOptions, version: SchemaVersion, one: FileVersion
+    lake: Lake, options: CloudFilesOptions, version: SchemaVersion, sample: FileVersion
 ) -> Iterator[dict[str, Any]]:
     from lakehouse.autoloader.files.plan import Span
     from lakehouse.autoloader.options.parse import METADATA
     from lakehouse.autoloader.schema.versions import full_schema
     from lakehouse.autoloader.stream import Stream
 
-    if one.size_bytes > _SAMPLE_BYTES:
+    if sample.size_bytes > _SAMPLE_BYTES:
         return
-    span = Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes)
+    span = Span(sample.seq, sample.key, sample.e_tag, sample.size_bytes, sample.last_modified, 0, sample.size_bytes)
     stream = Stream(options, None, endpoint=lake.endpoint)
     left = ROWS
     for batch in stream.rows([span], full_schema(options, version), []):

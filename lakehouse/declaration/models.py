@@ -64,7 +64,7 @@ def _sentence(item: ErrorDetails, loc: Place, model: type[BaseModel], place: str
 
 
 def _choices(given: str, model: type[BaseModel], loc: Place, item: ErrorDetails) -> str:
-    known = [str(one) for one in _literals(model, loc)]
+    known = [str(value) for value in _literals(model, loc)]
     if not known:
         return f": {item['msg'].lower()}"
     near = nearest(given, known)
@@ -92,14 +92,14 @@ def model_at(model: type[BaseModel], loc: Place) -> type[BaseModel] | None:
         field = _field(found, part) if found is not None else None
         if field is None:
             return None
-        found = next((one for one in _types(field) if isinstance(one, type) and issubclass(one, BaseModel)), None)
+        found = next((cls for cls in _types(field) if isinstance(cls, type) and issubclass(cls, BaseModel)), None)
     return found
 
 
 def _literals(model: type[BaseModel], loc: Place) -> list[Any]:
     parent = model_at(model, loc[:-1])
     field = _field(parent, loc[-1]) if parent is not None and loc else None
-    return [value for one in _types(field) if _is_literal(one) for value in get_args(one)] if field else []
+    return [value for type_ in _types(field) if _is_literal(type_) for value in get_args(type_)] if field else []
 
 
 def _is_literal(type_: Any) -> bool:
@@ -117,8 +117,8 @@ def _types(annotation: Any) -> Iterator[Any]:
     """An annotation and all that it is made of."""
     yield annotation
     if not _is_literal(annotation):
-        for one in get_args(annotation):
-            yield from _types(one)
+        for part in get_args(annotation):
+            yield from _types(part)
 
 
 def key_docs(model: type[BaseModel]) -> dict[str, str]:

@@ -129,7 +129,7 @@ class _Builder:
         node = self._anchors.get(anchor or "")
         if node is None:
             raise self._problems.stop(line, f"*{anchor} is nowhere: no &{anchor} stands above it")
-        if any(node is one for one, _ in self._open):
+        if any(node is parent for parent, _ in self._open):
             raise self._problems.stop(line, f"*{anchor} contains itself")
         return node
 

@@ -52,12 +52,12 @@ def check_options(drafts: Drafts, settings: Settings, problems: Problems) -> Non
                 reason = f"{_MODE} {options.schema_evolution_mode} cannot change a given schema"
                 problems.add(line, f"{table.name}: {reason}: give hints in place of schema, or take another mode")
             _check_rescue(table, table.flow, options, lines, problems)
-    for one, other in combinations(fine, 2):
-        _check_pair(one, other, drafts, problems)
+    for left, right in combinations(fine, 2):
+        _check_pair(left, right, drafts, problems)
 
 
 def _check_rescue(table: Table, flow: Files, options: CloudFilesOptions, lines: Lines, problems: Problems) -> None:
-    """Notes a given schema without the column for what is to be rescued; one that an option names is added."""
+    """Notes a given schema without the column for what is to be rescued. A column that an option names is added."""
     if flow.columns is None or options.rescued_data_column or options.schema_evolution_mode != "rescue":
         return
     if RESCUED_DATA not in flow.expected and FORMATS[options.format].has_fields:
@@ -93,13 +93,13 @@ def _written(flow: Files, option: str) -> str:
 
 
 def _check_pair(
-    one: tuple[Table, Files, CloudFilesOptions],
-    other: tuple[Table, Files, CloudFilesOptions],
+    left: tuple[Table, Files, CloudFilesOptions],
+    right: tuple[Table, Files, CloudFilesOptions],
     drafts: Drafts,
     problems: Problems,
 ) -> None:
     """Notes two tables of the same files, when one of them removes files that the other may not have read."""
-    for (table, flow, options), (reader, reads, _) in ((one, other), (other, one)):
+    for (table, flow, options), (reader, reads, _) in ((left, right), (right, left)):
         if options.clean_source == "OFF" or not _share_files(flow, reads):
             continue
         reason = f"{table.name} removes files from {flow.path} ({_CLEAN} {options.clean_source})"
@@ -108,12 +108,12 @@ def _check_pair(
         return
 
 
-def _share_files(one: Files, other: Files) -> bool:
+def _share_files(left: Files, right: Files) -> bool:
     """Whether two tables may read a common file, as far as can be told from where their paths begin."""
-    first, second = SourcePath.parse(one.path), SourcePath.parse(other.path)
-    if first.bucket != second.bucket or _differ(one.glob, other.glob):
+    first, second = SourcePath.parse(left.path), SourcePath.parse(right.path)
+    if first.bucket != second.bucket or _differ(left.glob, right.glob):
         return False
-    return _fits([_beginning(first, one.path), _beginning(second, other.path)], str.startswith)
+    return _fits([_beginning(first, left.path), _beginning(second, right.path)], str.startswith)
 
 
 def _beginning(source: SourcePath, path: str) -> str:
@@ -123,12 +123,12 @@ def _beginning(source: SourcePath, path: str) -> str:
     return pattern[: found.start()] if found else source.root
 
 
-def _differ(one: str | None, other: str | None) -> bool:
+def _differ(left: str | None, right: str | None) -> bool:
     """Whether no name can match both patterns, as far as their ends tell."""
-    if one is None or other is None:
+    if left is None or right is None:
         return False
-    begins = [_WILD.split(pattern)[0] for pattern in (one, other)]
-    ends = [re.split(r"[*?\]}\\]", pattern)[-1] for pattern in (one, other)]
+    begins = [_WILD.split(pattern)[0] for pattern in (left, right)]
+    ends = [re.split(r"[*?\]}\\]", pattern)[-1] for pattern in (left, right)]
     return not (_fits(begins, str.startswith) and _fits(ends, str.endswith))
 
 

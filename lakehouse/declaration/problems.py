@@ -37,7 +37,7 @@ class DeclarationInvalid(ConfigurationError):
         first = self.problems[0]
         what = first.what
         if len(self.problems) > 1:
-            lines = [f"  line {one.line}: {one.what}" for one in self.problems[:_SHOWN]]
+            lines = [f"  line {problem.line}: {problem.what}" for problem in self.problems[:_SHOWN]]
             more = len(self.problems) - _SHOWN
             lines += [f"  and {more:,} more"] if more > 0 else []
             what = "\n".join([f"{len(self.problems):,} problems in {where}", *lines])
@@ -83,7 +83,7 @@ class Problems:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that was meant, most likely; None when there is none like it."""
-    names = {one.lower(): one for one in known}
+    names = {candidate.lower(): candidate for candidate in known}
     found = get_close_matches(name.lower(), names, n=1, cutoff=0.6)
     return names[found[0]] if found else None
 

@@ -27,7 +27,7 @@ _NAMES = rf"^({'|'.join(LAYERS)})\.[A-Za-z][A-Za-z0-9_]{{0,127}}$"
 
 class _Generator(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> Schema:
-        """A model in the words of its docstring; one that is made of something else first may be given as a text."""
+        """A model in the words of its docstring. A model that is made of something else first may be given as text."""
         cls: type[BaseModel] = schema["cls"]
         made = {**super().model_schema(schema), "description": _summary(cls)}
         made.pop("title", None)
@@ -125,7 +125,7 @@ def _summary(model: type[BaseModel]) -> str:
 def _with_variables(schema: Any) -> Any:
     """The same schema, in which every value that is no free text may be ``${NAME}``, too."""
     if isinstance(schema, list):
-        return [_with_variables(one) for one in schema]
+        return [_with_variables(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
     made = {key: value if key in ("enum", "required") else _with_variables(value) for key, value in schema.items()}
@@ -142,6 +142,6 @@ def _with_variables(schema: Any) -> Any:
 def _flat(choices: list[Schema]) -> list[Schema]:
     """The same choices, each once, without choices among them."""
     made: list[Schema] = []
-    for one in choices:
-        made += [other for other in one["anyOf"] if other not in made] if one.keys() == {"anyOf"} else [one]
-    return [one for number, one in enumerate(made) if one not in made[:number]]
+    for choice in choices:
+        made += [inner for inner in choice["anyOf"] if inner not in made] if choice.keys() == {"anyOf"} else [choice]
+    return [choice for number, choice in enumerate(made) if choice not in made[:number]]

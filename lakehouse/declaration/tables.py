@@ -21,8 +21,8 @@ _OWNER = re.compile(r"team:[\w.-]+|[^@\s]+@[^@\s]+\.[^@\s]+")
 
 
 def _owners(given: tuple[str, ...]) -> tuple[str, ...]:
-    for one in given:
-        _require_owner(one)
+    for owner in given:
+        _require_owner(owner)
     return given
 
 
@@ -161,9 +161,9 @@ class Drafts:
             self._problems.add(lines[("checks",)], f"checks of {name} have to be a list: each begins with -")
             return []
         found: dict[str, tuple[int, Check]] = {}
-        for number, one in enumerate(given):
+        for number, entry in enumerate(given):
             line = line_of(lines, ("checks", number))
-            check = self._check(name, number, one, lines)
+            check = self._check(name, number, entry, lines)
             if check is None:
                 continue
             if check.called in found:
@@ -207,7 +207,7 @@ class Drafts:
             return None
         for key in what:
             lines[(*at, key)] = line_of(lines, (*at, kind, key))
-        for place_within in [one for one in lines if one[:3] == (*at, kind)]:
+        for place_within in [path for path in lines if path[:3] == (*at, kind)]:
             lines.setdefault((*at, *place_within[3:]), lines[place_within])
         try:
             return model.model_validate({**{key: value for key, value in what.items() if value is not None}, **beside})
@@ -218,14 +218,14 @@ class Drafts:
     def _with_defaults(self, name: str, line: int, flow: Flow, checks: Iterable[Check]) -> tuple[Check, ...]:
         """The declared checks, and those that the flow asks for where none of their kind is declared."""
         every = list(checks)
-        kinds = {one.kind for one in every}
-        for one in flow.default_checks():
-            if one.kind in kinds:
+        kinds = {check.kind for check in every}
+        for default in flow.default_checks():
+            if default.kind in kinds:
                 continue
-            if any(other.called == one.called for other in every):
-                reason = f"a check of {name} is named {one.called}, as the one that {flow.kind} brings: rename it"
+            if any(check.called == default.called for check in every):
+                reason = f"a check of {name} is named {default.called}, as the one that {flow.kind} brings: rename it"
                 self._problems.add(line, reason)
-            every.append(one)
+            every.append(default)
         return tuple(every)
 
 

@@ -1,4 +1,4 @@
-"""Texts of declarations: a first file, and a table that is added to one."""
+"""Texts of declarations: a first file, and a table that is added to a file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def write_first(path: Path) -> None:
     """Writes a first declaration; never over a file.
 
     Raises:
-        ConfigurationError: there is one, or it cannot be written.
+        ConfigurationError: there is a file, or it cannot be written.
     """
     if path.exists():
         raise _exists(path)

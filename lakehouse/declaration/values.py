@@ -52,11 +52,11 @@ class Values:
         own = node.pairs
         yield from ((key, line, value) for key, (line, value) in own.items())
         seen = set(own)
-        merged = [one for other in node.merged for one in (other.items if isinstance(other, Listed) else [other])]
-        for other in merged:
-            if not isinstance(other, Mapped):
-                raise self._problems.stop(other.line, f"{MERGE} takes in a mapping, such as {MERGE}: *name")
-            for key, line, value in self.pairs(other):
+        merged = [item for part in node.merged for item in (part.items if isinstance(part, Listed) else [part])]
+        for item in merged:
+            if not isinstance(item, Mapped):
+                raise self._problems.stop(item.line, f"{MERGE} takes in a mapping, such as {MERGE}: *name")
+            for key, line, value in self.pairs(item):
                 if key not in seen:
                     seen.add(key)
                     yield key, line, value
@@ -70,7 +70,7 @@ class Values:
                 return self._scalar(node)
             case Listed():
                 made = [self._of(item, lines, (*at, number)) for number, item in enumerate(node.items)]
-                return [one for one in made if one is not _NOTHING]
+                return [element for element in made if element is not _NOTHING]
         found = {}
         for key, line, value in self.pairs(node):
             lines[(*at, key)] = line

@@ -65,7 +65,7 @@ class Variables:
 def value_of(name: str, settings: Settings) -> str | None:
     """The value of a variable: from ``settings.variables``, a setting of that name, the environment; None for none.
 
-    As in a shell, a variable of the environment that is empty counts as one that is not set.
+    As in a shell, a variable of the environment that is empty counts as not set.
     """
     if name in settings.variables:
         return settings.variables[name]
