@@ -98,11 +98,11 @@ def windows_of(at: At) -> Windows:
     """The flow of a table of windows.
 
     Raises:
-        ConfigurationError: it has another one.
+        ConfigurationError: its flow is of another kind.
     """
     if isinstance(at.table.flow, Windows):
         return at.table.flow
-    known = [one.name for one in at.catalogue if isinstance(one.flow, Windows)]
+    known = [table.name for table in at.catalogue if isinstance(table.flow, Windows)]
     raise ConfigurationError(
         f"{at.table.name} is no table of windows",
         where=at.catalogue.where,
@@ -124,7 +124,7 @@ def missed_windows(flow: Windows, late: DataFrame) -> DataFrame:
     """The columns that identify the window that each late row missed."""
     from lakehouse.streams.set_aside import kept_name
 
-    keys = (named(kept_name(one)).alias(one) for one in flow.keys)
+    keys = (named(kept_name(key)).alias(key) for key in flow.keys)
     return late.select("window_start", "window_end", *keys)
 
 
@@ -133,14 +133,14 @@ def same_window(flow: Windows, left: str, right: str) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
     pairs = ((F.col(f"{side}.{quoted(name)}") for side in (left, right)) for name in flow.names_of_row)
-    return reduce(and_, (one.eqNullSafe(other) for one, other in pairs))
+    return reduce(and_, (first.eqNullSafe(second) for first, second in pairs))
 
 
 def _sides(flow: Windows, believed: DataFrame, counted: DataFrame, late: DataFrame | None) -> DataFrame:
     """For each window its rows in source, table and quarantine, and how many rows of the table name it."""
     from pyspark.sql import functions as F  # noqa: N812
 
-    names, count = [named(one) for one in flow.names_of_row], named(flow.counted_column)
+    names, count = [named(column) for column in flow.names_of_row], named(flow.counted_column)
     both = (
         flow.in_windows(believed)
         .select(*names, count.alias(_SOURCE))
@@ -165,7 +165,7 @@ def _sides_of_sessions(flow: Windows, believed: DataFrame, counted: DataFrame, l
         return F.coalesce(count, F.lit(0)).cast("bigint").alias(name)
 
     sides = believed.agg(rows(F.count("*"), _SOURCE))
-    lines = counted.groupBy(*(named(one) for one in flow.names_of_row)).agg(
+    lines = counted.groupBy(*(named(column) for column in flow.names_of_row)).agg(
         F.sum(named(flow.counted_column)).alias("_rows"), F.count("*").alias("_times")
     )
     sides = sides.crossJoin(lines.agg(rows(F.sum("_rows"), _COUNTED), rows(F.max("_times"), _LINES)))

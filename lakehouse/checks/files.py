@@ -57,7 +57,7 @@ def _files(at: At) -> _Files | None:
     sums = file_sums(lake.store, log, rows, removed.files)
     if at.full or sums is None:
         states = file_states(lake.store, location, log=log)
-        singly = FileSums(0, 0, 0, 0, tuple(one for one in states if one.ingestion_state is not None))
+        singly = FileSums(0, 0, 0, 0, tuple(state for state in states if state.ingestion_state is not None))
         if at.full:
             kept, rows = rows, rows_by_sequence(lake, table)
             differ = [number for number in kept.keys() | rows.keys() if kept.get(number) != rows.get(number)]
@@ -70,12 +70,12 @@ def _files(at: At) -> _Files | None:
 
 
 def _totals(sums: FileSums) -> tuple[int, int, int, int]:
-    done = [one for one in sums.others if one.commit_time is not None]
+    done = [state for state in sums.others if state.commit_time is not None]
     return (
         sums.files + len(sums.others),
         sums.read + len(done),
-        sums.rows + sum(one.rows or 0 for one in done),
-        sums.bad_records + sum(one.bad_records or 0 for one in done),
+        sums.rows + sum(state.rows or 0 for state in done),
+        sums.bad_records + sum(state.bad_records or 0 for state in done),
     )
 
 

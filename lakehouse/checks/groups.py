@@ -49,7 +49,7 @@ def groups_of(at: At, flow: Rollup) -> Groups:
     by a share of the sum of their absolute values. So ``sum(x)`` may be off by 1e-9 of ``sum(abs(x))``, and ``avg(x)``
     by 1e-9 of ``avg(abs(x))``. Any other expression may be off by 1e-9 of its value, or of 1 where that is larger.
     """
-    scales = {one: scale for one, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
+    scales = {name: scale for name, sql in flow.aggregates.items() if (scale := scale_of(sql)) is not None}
     return groups_here(at, flow, scales) or _compare(at, flow, scales)
 
 
@@ -59,16 +59,16 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
     from lakehouse.streams.rollup import rolled_up
 
     source = at.spark.read.format("delta").load(at.lake.settings.table_uri(flow.of))
-    more = [F.expr(sql).alias(_scale(one)) for one, sql in scales.items()]
+    more = [F.expr(sql).alias(_scale(name)) for name, sql in scales.items()]
     whole = rolled_up(source, flow.group, flow.aggregates, F.count(F.lit(1)).alias(_ROWS), *more)
-    types = {one: whole.schema[one].dataType for one in flow.aggregates}
-    group = [named(one) for one in flow.group]
+    types = {name: whole.schema[name].dataType for name in flow.aggregates}
+    group = [named(name) for name in flow.group]
     # aggregates that are maps are compared as text: Spark knows no order of them
-    own: list[Column] = [*(_measure(whole, one, type_) for one, type_ in types.items()), F.col(_ROWS)]
-    own += [named(_scale(one)) for one in scales]
+    own: list[Column] = [*(_measure(whole, name, type_) for name, type_ in types.items()), F.col(_ROWS)]
+    own += [named(_scale(name)) for name in scales]
     expected = whole.select(*group, F.struct(*own).alias(_SOURCE))
     kept = rows_of(at)
-    found = kept.select(*group, F.struct(*(_measure(kept, one, type_) for one, type_ in types.items())).alias(_TABLE))
+    found = kept.select(*group, F.struct(*(_measure(kept, name, type_) for name, type_ in types.items())).alias(_TABLE))
     ahead = _parts_ahead(at, flow)
     judged = ~F.coalesce(F.expr(within(quoted(flow.part[0]), ahead, most=None) or "false"), F.lit(False))
     groups = (
@@ -78,8 +78,8 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
         .agg(F.max(_SOURCE).alias(_SOURCE), F.max(_TABLE).alias(_TABLE), F.count(_TABLE).alias(_N))
     )
     right = F.col(_N) == 1
-    for one, type_ in types.items():
-        right = right & _same(one, type_, one in scales)
+    for name, type_ in types.items():
+        right = right & _same(name, type_, name in scales)
     wrong = ~F.coalesce(right & F.col(_SOURCE).isNotNull(), F.lit(False))
     [totals] = groups.agg(
         F.count(_SOURCE).alias("groups"),
@@ -88,8 +88,8 @@ def _compare(at: At, flow: Rollup, scales: dict[str, str]) -> Groups:
         F.count(F.when(wrong, 1)).alias("wrong"),
     ).collect()
     sides = [
-        F.col(f"{side}.{quoted(one)}").alias(f"{one}_{where}")
-        for one in flow.aggregates
+        F.col(f"{side}.{quoted(name)}").alias(f"{name}_{where}")
+        for name in flow.aggregates
         for side, where in ((_SOURCE, "of_source"), (_TABLE, "in_table"))
     ]
     shown = groups.where(wrong).orderBy(*group).select(*group, *sides).limit(SAMPLE_ROWS)
@@ -124,7 +124,7 @@ def _scale(aggregate: str) -> str:
 def _measure(rows: DataFrame, aggregate: str, type_: DataType) -> Column:
     from pyspark.sql import functions as F  # noqa: N812
 
-    there = aggregate.lower() in {one.lower() for one in rows.columns}
+    there = aggregate.lower() in {column.lower() for column in rows.columns}
     value = named(aggregate).cast(type_) if there else F.lit(None).cast(type_)
     text = any(kind in type_.simpleString() for kind in ("map<", "variant"))
     return (F.to_json(F.struct(value)) if text else value).alias(aggregate)

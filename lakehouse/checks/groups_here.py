@@ -52,8 +52,10 @@ class _Comparison:
 
         self._at, self._flow, self._source, self._target = at, flow, source, target
         types = Summed(source.schema, flow.group, flow.aggregates).result_schema
-        self._scales = {one: f"_scale_of_{one}" for one in scales if pa.types.is_floating(types.field(one).type)}
-        measured = {name: scales[one] for one, name in self._scales.items()}
+        self._scales = {
+            total: f"_scale_of_{total}" for total in scales if pa.types.is_floating(types.field(total).type)
+        }
+        measured = {name: scales[total] for total, name in self._scales.items()}
         self._summed = Summed(source.schema, flow.group, {**flow.aggregates, **measured, _ROWS: "count(*)"})
 
     def result(self) -> Groups:
@@ -113,7 +115,7 @@ class _Comparison:
     def _right(self, expected: dict[str, Any] | None, found: list[dict[str, Any]]) -> bool:
         if expected is None or len(found) != 1:
             return False
-        return all(self._same(one, expected, found[0]) for one in self._flow.aggregates)
+        return all(self._same(aggregate, expected, found[0]) for aggregate in self._flow.aggregates)
 
     def _same(self, aggregate: str, expected: dict[str, Any], found: dict[str, Any]) -> bool:
         wanted, has = expected[aggregate], found[aggregate]
@@ -128,8 +130,8 @@ class _Comparison:
 
     def _shown(self, key: Key, expected: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
         sides = {
-            f"{one}_{where}": side.get(one)
-            for one in self._flow.aggregates
+            f"{aggregate}_{where}": side.get(aggregate)
+            for aggregate in self._flow.aggregates
             for side, where in ((expected, "of_source"), (found, "in_table"))
         }
         return {**dict(zip(self._flow.group, key, strict=True)), **sides}

@@ -39,7 +39,7 @@ def finding_of(at: At) -> Finding | None:
     The other findings of the run are of the full count. Kept counts that were wrong have been replaced.
     """
     notes: list[dict[str, Any]] = at.memo.get("kept counts", [])
-    wrong = [one for one in notes if one["kept"] != one["counted"]]
+    wrong = [note for note in notes if note["kept"] != note["counted"]]
     if not notes:
         return None
     cure = f"the counts are put right; look again: lakehouse check {at.table.name} --full"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql.types import StructField
 
 _PLACE, _VALUES, _SENT, _KEPT, _BOTH, _VERSIONS, _ROWS = (
-    f"_{one}_" for one in ("place", "values", "sent", "kept", "both", "versions", "rows")
+    f"_{word}_" for word in ("place", "values", "sent", "kept", "both", "versions", "rows")
 )
 
 
@@ -61,13 +61,13 @@ def _compare(at: At, flow: Latest) -> Keys:
     # it keeps rows that were removed from the source: then it may have more keys, and later versions of them
     keeps = bool(checkpoints.kept_removals(at.lake, at.table.name))
     versions = flow.versions(read, flow.expected(at.catalogue))
-    order, fields, key = flow.compared(read.columns), versions.schema.fields, [named(one) for one in flow.key]
+    order, fields, key = flow.compared(read.columns), versions.schema.fields, [named(column) for column in flow.key]
     sides = [
         _prints(rows, fields, flow.key, order).withColumn(_SENT, F.lit(sent))
         for rows, sent in ((versions, True), (rows_of(at), False))
     ]
     sent = F.col(_SENT)
-    each = (
+    counted = (
         sides[0]
         .unionByName(sides[1])
         .repartition(*key)  # once for both of what follows
@@ -75,7 +75,7 @@ def _compare(at: At, flow: Latest) -> Keys:
         .agg(F.count(F.when(sent, 1)).alias(_VERSIONS), F.count(F.when(~sent, 1)).alias(_ROWS))
     )
     in_source, in_table = F.col(_VERSIONS) > 0, F.col(_ROWS) > 0
-    keys = each.groupBy(*key).agg(
+    keys = counted.groupBy(*key).agg(
         F.max(F.when(in_source, F.col(_PLACE))).alias(_SENT),
         F.max(F.when(in_table, F.col(_PLACE))).alias(_KEPT),
         F.max(F.when(in_source & in_table, F.col(_PLACE))).alias(_BOTH),
@@ -102,7 +102,7 @@ def _compare(at: At, flow: Latest) -> Keys:
     counts = [F.col(_VERSIONS).alias("versions"), F.col(_ROWS).alias("rows_in_table")]
     shown = keys.where(wrong).orderBy(*key).select(*key, *counts, *places)
     wanted = dict.fromkeys((FILE, RECORD, *flow.key, *flow.order, EVENT_TIME))
-    keyless = versions.where(~with_key).select(*(named(one) for one in wanted if one in versions.columns))
+    keyless = versions.where(~with_key).select(*(named(column) for column in wanted if column in versions.columns))
     return Keys(
         int(totals["in_source"]),
         int(totals["rows"]),
@@ -139,7 +139,7 @@ def _prints(rows: DataFrame, fields: list[StructField], key: tuple[str, ...], or
 
 
 def _named(key: list[Column]) -> Column:
-    first, *rest = [one.isNotNull() for one in key]
+    first, *rest = [column.isNotNull() for column in key]
     for condition in rest:
         first = first & condition
     return first

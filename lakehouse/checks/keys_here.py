@@ -64,7 +64,7 @@ class _Comparison:
         self._schema = self._versions_of.result
         self._fields = self._schema.names
         wanted = dict.fromkeys((FILE, RECORD, *self._key, *self._order, EVENT_TIME))
-        self._keyless_columns = [one for one in wanted if one in self._fields]
+        self._keyless_columns = [column for column in wanted if column in self._fields]
 
     def result(self, parts: int) -> Keys:
         from lakehouse.checks.keys import Keys
@@ -85,7 +85,7 @@ class _Comparison:
         return Keys(in_source, rows, wrong, keyless, tuple(wrong_sample[:SAMPLE_ROWS]), tuple(keyless_sample))
 
     def _versions(self, part: int, parts: int) -> tuple[pa.Table, pa.Table]:
-        """The valid rows of the source with a key, and those without one."""
+        """The valid rows of the source with a key, and those without a key."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -121,7 +121,7 @@ class _Comparison:
         return pa.Table.from_batches(found, self._schema)
 
     def _of_part(self, rows: pa.RecordBatch, part: int, parts: int) -> tuple[pa.BooleanArray, pa.BooleanArray]:
-        """Which rows belong to this part, and which have a key; rows without one belong to the first part."""
+        """Which rows belong to this part, and which have a key; rows without a key belong to the first part."""
         import pyarrow as pa
 
         from lakehouse.counting.hashes import hashes_of
@@ -130,7 +130,7 @@ class _Comparison:
         return pa.array((hashes % parts == part) & there | ((~there) & (part == 0))), pa.array(there)
 
     def _compare(self, versions: pa.Table, kept: pa.Table) -> tuple[int, int, list[dict[str, Any]]]:
-        """How many keys the source has, how many are wrong, and some wrong ones."""
+        """How many keys the source has, how many are wrong, and some wrong keys."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -142,22 +142,22 @@ class _Comparison:
         places = _dense(sides, self._order)
         one, none = pa.scalar(1, pa.int64()), pa.scalar(0, pa.int64())
         sent = pa.concat_arrays([pa.repeat(one, versions.num_rows), pa.repeat(none, kept.num_rows)])
-        each = pa.table({str(number): comparable(sides[name]) for number, name in enumerate(self._fields)})
+        counted = pa.table({str(number): comparable(sides[name]) for number, name in enumerate(self._fields)})
         keys = [str(self._fields.index(name)) for name in self._key]
-        each = each.append_column(_PLACE, places).append_column(_SENT, sent)
-        each = each.append_column(_KEPT, pc.subtract(1, sent))
+        counted = counted.append_column(_PLACE, places).append_column(_SENT, sent)
+        counted = counted.append_column(_KEPT, pc.subtract(1, sent))
         values = [*(str(number) for number in range(len(self._fields))), _PLACE]
-        each = each.group_by(values).aggregate([(_SENT, "sum"), (_KEPT, "sum")])
-        in_source, in_table = (pc.greater(each[f"{name}_sum"], 0) for name in (_SENT, _KEPT))
+        counted = counted.group_by(values).aggregate([(_SENT, "sum"), (_KEPT, "sum")])
+        in_source, in_table = (pc.greater(counted[f"{name}_sum"], 0) for name in (_SENT, _KEPT))
         nothing = pa.scalar(None, pa.int64())
         by_key = pa.table(
             {
-                **{name: each[name] for name in keys},
-                "sent": pc.if_else(in_source, each[_PLACE], nothing),
-                "kept": pc.if_else(in_table, each[_PLACE], nothing),
-                "both": pc.if_else(pc.and_(in_source, in_table), each[_PLACE], nothing),
-                "versions": each[f"{_SENT}_sum"],
-                "rows": each[f"{_KEPT}_sum"],
+                **{name: counted[name] for name in keys},
+                "sent": pc.if_else(in_source, counted[_PLACE], nothing),
+                "kept": pc.if_else(in_table, counted[_PLACE], nothing),
+                "both": pc.if_else(pc.and_(in_source, in_table), counted[_PLACE], nothing),
+                "versions": counted[f"{_SENT}_sum"],
+                "rows": counted[f"{_KEPT}_sum"],
             }
         )
         sums = [("sent", "max"), ("kept", "max"), ("both", "max"), ("versions", "sum"), ("rows", "sum")]
@@ -199,9 +199,9 @@ def _dense(rows: pa.Table, order: Sequence[str]) -> pa.Array:
     new = np.zeros(rows.num_rows, bool)
     for name in columns.column_names:
         values = columns[name].take(ranked).combine_chunks()
-        other = pc.fill_null(pc.not_equal(values[1:], values[:-1]), False)
-        other = pc.or_(other, pc.xor(pc.is_null(values[1:]), pc.is_null(values[:-1])))
-        new[1:] |= other.to_numpy(zero_copy_only=False)
+        changed = pc.fill_null(pc.not_equal(values[1:], values[:-1]), False)
+        changed = pc.or_(changed, pc.xor(pc.is_null(values[1:]), pc.is_null(values[:-1])))
+        new[1:] |= changed.to_numpy(zero_copy_only=False)
     places = np.empty(rows.num_rows, np.int64)
     places[ranked.to_numpy()] = np.cumsum(new)
     return pa.array(places)

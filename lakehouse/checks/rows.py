@@ -132,13 +132,13 @@ def _count(at: At) -> _Counted:
         return _Counted()
     for check in _row_checks(at):
         try:
-            one = check.condition(files.schema, at)
-            if one is not None:  # raises for types that it does not know, before anything is read
-                one.holds(pa.RecordBatch.from_pylist([], schema=files.schema))
+            condition = check.condition(files.schema, at)
+            if condition is not None:  # raises for types that it does not know, before anything is read
+                condition.holds(pa.RecordBatch.from_pylist([], schema=files.schema))
         except (OnlySpark, pa.ArrowException):
             continue
-        conditions[check.called] = one
-    wanted = {name: one for name, one in conditions.items() if one is not None}
+        conditions[check.called] = condition
+    wanted = {name: condition for name, condition in conditions.items() if condition is not None}
     if not wanted:
         return _Counted(files, conditions)
     try:
@@ -146,12 +146,12 @@ def _count(at: At) -> _Counted:
         if at.full and counts.read < len(counts.rows):
             kept, counts = counts, count(at.lake, at.table.name, files, wanted, afresh=True)
             compared(at, "rows of the table", sum(kept.rows.values()), sum(counts.rows.values()))
-            for name, one in wanted.items():
-                compared(at, name, sum(kept.found[one.key].values()), sum(counts.found[one.key].values()))
+            for name, condition in wanted.items():
+                compared(at, name, sum(kept.found[condition.key].values()), sum(counts.found[condition.key].values()))
             if (kept.rows, kept.found) != (counts.rows, counts.found):
                 keep(at.lake, at.table.name, files, counts)
     except OnlySpark:
-        return _Counted(files, {name: None for name, one in conditions.items() if one is None})
+        return _Counted(files, {name: None for name, condition in conditions.items() if condition is None})
     return _Counted(files, conditions, counts)
 
 
@@ -167,7 +167,7 @@ def _offending(check: RowCheck, counted: _Counted, condition: Condition) -> _Off
         evidence = evidence_among(names)
         place = [name for name in (FILE, RECORD) if name in names]
         what = [evidence] if check.shows_line and evidence else [name for name in names if name not in place]
-        paths = [path for path, some in of_files.items() if some]
+        paths = [path for path, count in of_files.items() if count]
         found = first_rows(files, paths, condition, [*place, *what], SAMPLE_ROWS)
         if check.shows_line and evidence:
             lines = [str(row[evidence])[:_LINE_CHARACTERS] for row in found]
@@ -218,7 +218,7 @@ def need_columns(check: Check, rows: DataFrame | Names, at: At, names: Names) ->
         names: The names, as Spark reads them.
 
     Raises:
-        ConfigurationError: it lacks one.
+        ConfigurationError: the table lacks a column.
     """
     columns = rows if isinstance(rows, tuple) else rows.columns
     missing = [name for name in names if not has_column(columns, name)]
@@ -256,7 +256,7 @@ class NotNull(RowCheck):
 
         columns = columns_of(self, schema, at, self.columns)
         return condition_of(
-            self, schema, columns, lambda rows: any_of([pc.is_null(values_of(rows, one)) for one in columns])
+            self, schema, columns, lambda rows: any_of([pc.is_null(values_of(rows, column)) for column in columns])
         )
 
 
@@ -334,7 +334,7 @@ def columns_of(check: Check, schema: pa.Schema, at: At, names: Names) -> list[tu
     """The columns that a check names, each as its path of names: ``("address", "city")``.
 
     Raises:
-        ConfigurationError: the table lacks one.
+        ConfigurationError: the table lacks a column.
         OnlySpark: a name leads into a list or a map.
     """
     from lakehouse.counting.values import column_of

@@ -47,7 +47,7 @@ def schema_changes(versions: Sequence[SchemaVersion]) -> list[dict[str, Any]]:
     rows = []
     for before, after in pairwise(versions):
         for name, old, new in changes(before.data, after.data):
-            types_ = [one.simpleString() for one in (old, new) if one is not None]
+            types_ = [type_.simpleString() for type_ in (old, new) if type_ is not None]
             change = "added" if old is None else "removed" if new is None else "retyped"
             path, record = after.introduced.get(name, ("", None))
             row = {"column": name, "type": " to ".join(types_), "change": change, "version": after.version}
@@ -72,7 +72,9 @@ def types(version: SchemaVersion) -> dict[str, str]:
 def fields_of(version: SchemaVersion) -> StructType:
     """The columns of the files, then those of the path."""
     partitions = set(version.partitions.names)
-    return StructType([*(one for one in version.data.fields if one.name not in partitions), *version.partitions.fields])
+    return StructType(
+        [*(field for field in version.data.fields if field.name not in partitions), *version.partitions.fields]
+    )
 
 
 def types_of_table(table: StructType) -> dict[str, str]:
@@ -82,16 +84,16 @@ def types_of_table(table: StructType) -> dict[str, str]:
 
 def own_columns(table: StructType) -> StructType:
     """A table's columns but those that a stream adds: lineage, and what was rescued."""
-    return StructType([one for one in table.fields if one.name not in _OWN])
+    return StructType([field for field in table.fields if field.name not in _OWN])
 
 
 def columns_of(type_: DataType, name: str = "") -> Iterator[tuple[str, DataType]]:
     """``a.b`` is a field of a struct, ``a[].b`` of an array's structs, ``a{}.b`` of a map's."""
     if isinstance(type_, StructType):
-        for one in type_.fields:
-            full = f"{name}.{one.name}" if name else one.name
-            yield full, one.dataType
-            yield from columns_of(one.dataType, full)
+        for field in type_.fields:
+            full = f"{name}.{field.name}" if name else field.name
+            yield full, field.dataType
+            yield from columns_of(field.dataType, full)
     elif isinstance(type_, ArrayType):
         yield from columns_of(type_.elementType, f"{name}[]")
     elif isinstance(type_, MapType):
@@ -110,7 +112,7 @@ def shape(type_: DataType) -> str:
 
 
 def _fits(pinned: str | None, present: str | None) -> bool:
-    """Whether a column has its pinned type; a logical one is any that holds such values."""
+    """Whether a column has its pinned type; a logical type takes any type that holds such values."""
     if pinned == present:
         return True
     if pinned is None or present is None:

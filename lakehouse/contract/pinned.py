@@ -1,4 +1,4 @@
-"""The file of a contract: read, written, and the one of older releases turned into it."""
+"""The file of a contract: read, written, and made of the file of an older release."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ class Contract:
         """What a schema lacks or has otherwise; also what it has beside it, where that is refused."""
         has = types(present) if isinstance(present, SchemaVersion) else types_of_table(present)
         found = differences(self.columns, has)
-        return [one for one in found if one.pinned is not None or self.extra_columns == "refuse"]
+        return [difference for difference in found if difference.pinned is not None or self.extra_columns == "refuse"]
 
 
 def read_contract(settings: Settings, table: str) -> Contract | None:
     """The pinned contract of ``table``, or None.
 
     Raises:
-        ConfigurationError: the file is no contract, or there is only one of an older release.
+        ConfigurationError: the file is no contract, or there is only a contract of an older release.
     """
     path = settings.contract_path(table)
     text = _text(path)

@@ -37,7 +37,7 @@ class Pinned:
     """What a schema of a contract says of a table.
 
     Attributes:
-        columns: Name to type, see ``columns_of``; a type may be one of the standard's logical ones.
+        columns: Name to type, see ``columns_of``; a type may be a logical type of the standard.
         required: Columns that may not be NULL.
         unique: Columns each of which has no value twice.
         key: The columns of the primary key.
@@ -88,8 +88,8 @@ class _Reader:
         try:
             document = OpenDataContractStandard.model_validate(self._content)
         except ValidationError as error:
-            for one in error.errors():
-                self._wrong(one["loc"], f"{_dotted(one['loc'])}: {one['msg']}")
+            for problem in error.errors():
+                self._wrong(problem["loc"], f"{_dotted(problem['loc'])}: {problem['msg']}")
             raise ContractInvalid(self._problems) from None
         found = self._schema_of(document, table)
         if self._problems or found is None:
@@ -98,7 +98,7 @@ class _Reader:
 
     def _schema_of(self, document: OpenDataContractStandard, table: str) -> Pinned | None:
         schemas = document.schema_ or []
-        names = {name: at for at, one in enumerate(schemas) for name in (one.name, one.physicalName) if name}
+        names = {name: at for at, schema in enumerate(schemas) for name in (schema.name, schema.physicalName) if name}
         at = names.get(table, names.get(table.split(".", 1)[1]))
         if at is None:
             has = f": it has {', '.join(names)}" if names else ""
@@ -110,23 +110,23 @@ class _Reader:
         place: _Place = ("schema", at)
         self._unknown(schema, place)
         found = Pinned(place=at)
-        custom = {one.property: one.value for one in schema.customProperties or ()}
+        custom = {entry.property: entry.value for entry in schema.customProperties or ()}
         found.extra_columns = str(custom.get(EXTRA_COLUMNS, "allow"))
         if found.extra_columns not in ("allow", "refuse"):
             self._wrong((*place, "customProperties"), f"{EXTRA_COLUMNS} is allow or refuse")
         if not schema.properties:
             self._wrong(place, "the schema has no properties: no column is pinned")
         keys: list[tuple[int, str]] = []
-        for name, one, where in self._properties(schema.properties or (), (*place, "properties"), ""):
+        for name, column, where in self._properties(schema.properties or (), (*place, "properties"), ""):
             if name in found.columns:
                 self._wrong(where, f"{name} is there twice")
-            type_, below = self._type_of(one, name, where)
+            type_, below = self._type_of(column, name, where)
             found.columns |= {name: type_, **below}
             plain = "[]" not in name and "{}" not in name  # of a value in an array no row is unique or NULL
-            found.required += (name,) if one.required and plain else ()
-            found.unique += (name,) if one.unique and "." not in name and plain else ()
-            if one.primaryKey and "." not in name and plain:
-                keys.append((one.primaryKeyPosition if one.primaryKeyPosition is not None else -1, name))
+            found.required += (name,) if column.required and plain else ()
+            found.unique += (name,) if column.unique and "." not in name and plain else ()
+            if column.primaryKey and "." not in name and plain:
+                keys.append((column.primaryKeyPosition if column.primaryKeyPosition is not None else -1, name))
         found.key = tuple(name for _, name in sorted(keys, key=lambda key: key[0]))
         return found
 
@@ -134,29 +134,29 @@ class _Reader:
         self, given: Sequence[SchemaProperty], place: _Place, above: str
     ) -> Iterator[tuple[str, SchemaProperty, _Place]]:
         """Each column, and those below it, with its full name and place."""
-        for at, one in enumerate(given):
+        for at, column in enumerate(given):
             where = (*place, at)
-            self._unknown(one, where)
-            own = one.physicalName or one.name
+            self._unknown(column, where)
+            own = column.physicalName or column.name
             if not own:
                 self._wrong(where, "this property has no name")
                 continue
             name = f"{above}.{own}" if above else own
-            yield name, one, where
-            yield from self._below(one, where, name)
+            yield name, column, where
+            yield from self._below(column, where, name)
 
-    def _below(self, one: SchemaProperty, where: _Place, name: str) -> Iterator[tuple[str, SchemaProperty, _Place]]:
-        yield from self._properties(one.properties or (), (*where, "properties"), name)
-        if one.items:
-            self._unknown(one.items, (*where, "items"))
-            yield from self._below(one.items, (*where, "items"), f"{name}[]")
-        if one.map and one.map.value:
-            self._unknown(one.map.value, (*where, "map", "value"))
-            yield from self._below(one.map.value, (*where, "map", "value"), f"{name}{{}}")
+    def _below(self, column: SchemaProperty, where: _Place, name: str) -> Iterator[tuple[str, SchemaProperty, _Place]]:
+        yield from self._properties(column.properties or (), (*where, "properties"), name)
+        if column.items:
+            self._unknown(column.items, (*where, "items"))
+            yield from self._below(column.items, (*where, "items"), f"{name}[]")
+        if column.map and column.map.value:
+            self._unknown(column.map.value, (*where, "map", "value"))
+            yield from self._below(column.map.value, (*where, "map", "value"), f"{name}{{}}")
 
-    def _type_of(self, one: SchemaProperty, name: str, where: _Place) -> tuple[str, dict[str, str]]:
+    def _type_of(self, column: SchemaProperty, name: str, where: _Place) -> tuple[str, dict[str, str]]:
         """The type, and what a physical type of Spark alone says of the columns below."""
-        physical, logical = (one.physicalType or "").strip(), one.logicalType or ""
+        physical, logical = (column.physicalType or "").strip(), column.logicalType or ""
         if physical and physical.lower() not in _KINDS:
             try:
                 [(path, type_)] = parse_hints(f"c {physical}")
@@ -165,16 +165,16 @@ class _Reader:
             if path != ("c",):
                 self._wrong((*where, "physicalType"), f"{name}: physicalType {physical!r} is no type of Spark")
                 return ANY, {}
-            described = one.properties or one.items or one.map
+            described = column.properties or column.items or column.map
             return shape(type_), {} if described else {below: shape(its) for below, its in columns_of(type_, name)}
         kind = physical.lower() if physical else logical
         if kind in ("struct", "object"):
-            return "struct" if one.properties else "object", {}
-        if kind == "array" and one.items:
-            return f"array<{self._type_of(one.items, name, (*where, 'items'))[0]}>", {}
-        if kind == "map" and one.map and one.map.key and one.map.value:
-            key = self._type_of(one.map.key, name, (*where, "map", "key"))[0]
-            return f"map<{key},{self._type_of(one.map.value, name, (*where, 'map', 'value'))[0]}>", {}
+            return "struct" if column.properties else "object", {}
+        if kind == "array" and column.items:
+            return f"array<{self._type_of(column.items, name, (*where, 'items'))[0]}>", {}
+        if kind == "map" and column.map and column.map.key and column.map.value:
+            key = self._type_of(column.map.key, name, (*where, "map", "key"))[0]
+            return f"map<{key},{self._type_of(column.map.value, name, (*where, 'map', 'value'))[0]}>", {}
         if kind and kind not in _LOGICAL_TYPES:
             self._wrong((*where, "logicalType"), f"{name}: logicalType {kind!r} is none of {', '.join(_LOGICAL_TYPES)}")
         return kind or ANY, {}
@@ -182,7 +182,7 @@ class _Reader:
     def _unknown(self, model: BaseModel, place: _Place) -> None:
         """A key that the standard does not have would be read by nobody."""
         fields = type(model).model_fields
-        known = {one.alias or name for name, one in fields.items()}
+        known = {info.alias or name for name, info in fields.items()}
         given = _at(self._content, place)
         for name in given if isinstance(given, Mapping) else ():
             if name not in known:

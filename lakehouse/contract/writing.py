@@ -1,4 +1,4 @@
-"""Columns as a document of the Open Data Contract Standard; what people wrote beside types in an older one stays."""
+"""Columns as a document of the Open Data Contract Standard; what people wrote into an older document stays."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def text_of(document: Mapping[str, Any]) -> str:
 
 
 def _properties(columns: StructType, before: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    known = {one.get("physicalName") or one.get("name"): one for one in before}
-    return [_property(one, known.get(one.name, {})) for one in columns.fields]
+    known = {entry.get("physicalName") or entry.get("name"): entry for entry in before}
+    return [_property(column, known.get(column.name, {})) for column in columns.fields]
 
 
 def _property(column: StructField, before: Mapping[str, Any]) -> dict[str, Any]:

@@ -97,7 +97,7 @@ class Files(Flow):
 
     @property
     def expected(self) -> tuple[str, ...]:
-        """Columns that the declaration names: a value of another type makes its row an invalid one."""
+        """Columns that the declaration names: a value of another type makes its row invalid."""
         from lakehouse.autoloader.schema.hints import parse_hints
 
         named = self.columns or self.hints
@@ -228,7 +228,7 @@ class Files(Flow):
         return self._by_processes(at, run, options)
 
     def _given(self) -> StructType | None:
-        """The given columns with the rescued one that is asked for, and ``_metadata``: a source adds none by itself."""
+        """The given columns with the rescued column asked for, and ``_metadata``: a source adds none by itself."""
         from lakehouse.autoloader.reading.columns import METADATA_TYPE
         from lakehouse.autoloader.schema.hints import columns_of
         from lakehouse.autoloader.schema.rescued import with_rescued
@@ -332,7 +332,7 @@ def require_same_folder(lake: Lake, table: str, flow: Files) -> None:
     """Makes sure that a table goes on in the folder that its checkpoint knows.
 
     Raises:
-        ConfigurationError: the declaration names another.
+        ConfigurationError: the declaration names another folder.
     """
     from lakehouse.autoloader.files.journal import Journal
     from lakehouse.checkpoints import agreement as checkpoints
@@ -340,7 +340,7 @@ def require_same_folder(lake: Lake, table: str, flow: Files) -> None:
     offset = checkpoints.newest_offset(lake, table) or {}
     known, path = str(offset.get("journal", "")).rstrip("/"), SourcePath.parse(flow.path)
     name = known.rsplit("/", 1)[-1]
-    if not known or name == source_id(path) or "cloudfiles.journallocation" in {one.lower() for one in flow.options}:
+    if not known or name == source_id(path) or "cloudfiles.journallocation" in {key.lower() for key in flow.options}:
         return
     journal = Journal.at(lake.store, known)
     first = next(iter(journal.files(0, 1)), None)
@@ -376,7 +376,7 @@ def require_replacing(table: Table, catalogue: Catalogue, where: str) -> Files:
     flow = table.flow
     if isinstance(flow, Files) and flow.replaces:
         return flow
-    able = [one.name for one in catalogue if isinstance(one.flow, Files) and one.flow.replaces]
+    able = [entry.name for entry in catalogue if isinstance(entry.flow, Files) and entry.flow.replaces]
     raise ConfigurationError(
         f"{table.name} only ever gets rows added: a file that is loaded again would be in it twice",
         where=where,

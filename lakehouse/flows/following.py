@@ -28,21 +28,23 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     from lakehouse.checkpoints import agreement as checkpoints
 
     changed = [commit for commit in not_read(lake, source, reader=reader) if not commit.only_adds]
-    left_out = {one.version for one in changed if one.promoted and reads is not None and not one.promoted & reads}
-    todo = [one for one in changed if one.version not in left_out]
+    left_out = {
+        change.version for change in changed if change.promoted and reads is not None and not change.promoted & reads
+    }
+    todo = [change for change in changed if change.version not in left_out]
     if not todo:
         # Spark asks for the last batch once more when it starts: what that left out it must leave out again
         again = not_read(lake, source, reader=reader, back=1)
         return bool(changed) or any(not commit.only_adds for commit in again)
-    removals = [one for one in todo if one.batch_id is None and not one.promoted]
+    removals = [change for change in todo if change.batch_id is None and not change.promoted]
     # what was removed before the source was taken back is there again, or removed by that
-    back = [place for place, one in enumerate(removals) if one.operation == "RESTORE" and one.forgotten]
+    back = [place for place, removal in enumerate(removals) if removal.operation == "RESTORE" and removal.forgotten]
     counting = removals[back[-1] if back else 0 :]
-    choices = {_choice(lake, one, reader) for one in counting}
+    choices = {_choice(lake, removal, reader) for removal in counting}
     if "ask" in choices:
         raise _asks(lake, source, reader.name, counting)
     if choices == {"keep"} and len(removals) == len(todo):
-        checkpoints.note_kept(lake, reader.name, [one.version for one in removals])
+        checkpoints.note_kept(lake, reader.name, [removal.version for removal in removals])
         return True
     _compute_again(lake, reader.name, f"{source} was changed in version {todo[0].version}")
     return False
@@ -71,7 +73,7 @@ def _compute_again(lake: Lake, reader: str, why: str) -> None:
 
 
 def _asks(lake: Lake, source: str, reader: str, removals: list[Commit]) -> RowsRemoved:
-    named = ", ".join(f"version {one.version} ({one.operation})" for one in removals)
+    named = ", ".join(f"version {removal.version} ({removal.operation})" for removal in removals)
     return RowsRemoved(
         f"rows were removed from {source}: {named}. {reader} can be computed again without them, or keep what it has",
         where=lake.settings.table_uri(source),

@@ -71,7 +71,7 @@ class Latest(Judged):
 
     def left_out(self, columns: Iterable[str]) -> frozenset[str]:
         """Columns of the source that say how a row came, and that the table does not have."""
-        needed = {one.lower() for one in (*self.key, *self.order)}
+        needed = {column.lower() for column in (*self.key, *self.order)}
         return frozenset(name for name in columns if name in ABOUT_THE_ROW and name not in needed)
 
     def compared(self, columns: list[str]) -> tuple[str, ...]:
@@ -80,7 +80,7 @@ class Latest(Judged):
         Args:
             columns: Of the source.
         """
-        return tuple(dict.fromkeys((*self.order, *(one for one in (SEQUENCE, RECORD) if one in columns))))
+        return tuple(dict.fromkeys((*self.order, *(name for name in (SEQUENCE, RECORD) if name in columns))))
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Merges the versions that are new."""
@@ -148,7 +148,7 @@ class Latest(Judged):
 
         opened = at.lake.delta(self.of)
         spelled = {} if opened is None else {field.name.lower(): field.name for field in opened.schema().fields}
-        key, order = (tuple(spelled.get(one.lower(), one) for one in names) for names in (self.key, order))
+        key, order = (tuple(spelled.get(name.lower(), name) for name in names) for names in (self.key, order))
         believed = self.believed(at.catalogue)
         return Merging(self.of, key, order, believed, skip, self.change_data_feed)
 
@@ -164,10 +164,10 @@ class Latest(Judged):
     def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:
         """By what versions are compared; makes sure that the source has what is needed."""
         opened = lake.delta(self.of)
-        columns = [] if opened is None else [one.name for one in opened.schema().fields]
+        columns = [] if opened is None else [field.name for field in opened.schema().fields]
         made = {*columns, *self.columns, *([EVENT_TIME] if self.event_time else [])}
-        known = {one.lower() for one in made}
-        missing = [one for one in (*self.key, *self.order) if one.lower() not in known]
+        known = {name.lower() for name in made}
+        missing = [name for name in (*self.key, *self.order) if name.lower() not in known]
         order = self.compared(columns)
         if order and not missing:
             return order

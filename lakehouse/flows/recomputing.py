@@ -108,13 +108,15 @@ def due(at: At, flow: Computed) -> Due | None:
         return None
     target = at.lake.delta(at.table.name)
     last = None if target is None else _last(at, target)
-    sources = {name: {"id": str(one.metadata().id), "version": one.version()} for name, one in there.items()}
+    sources = {name: {"id": str(table.metadata().id), "version": table.version()} for name, table in there.items()}
     definition = hashlib.sha256(flow.text(at).encode()).hexdigest()
     if last is not None and (last[_SOURCES], last[_DEFINITION]) == (sources, definition):
         return None
-    adds = (adds_of(one)["num_records"].to_pylist() for one in there.values())
+    adds = (adds_of(table)["num_records"].to_pylist() for table in there.values())
     number = None if target is None else target.transaction_version(_TRANSACTION)
-    return Due(0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in one) for one in adds))
+    return Due(
+        0 if number is None else number + 1, sources, definition, sum(sum(n or 0 for n in rows) for rows in adds)
+    )
 
 
 def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:

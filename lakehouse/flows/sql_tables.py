@@ -1,4 +1,4 @@
-"""Tables of elsewhere in a query of Spark, ``main.sales.orders`` for one, made those of the lake."""
+"""Tables of elsewhere in a query of Spark, such as ``main.sales.orders``, made those of the lake."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def _tables(query: str) -> list[tuple[str, str]]:
     from sqlglot.errors import SqlglotError
 
     try:
-        parsed = [one for one in parse(query, dialect="spark") if one is not None]
+        parsed = [statement for statement in parse(query, dialect="spark") if statement is not None]
     except SqlglotError:
         return []
-    tables = [table for one in parsed for table in one.find_all(exp.Table)]
-    named = [(".".join(part.name for part in one.parts[:-1]), one.name) for one in tables]
-    return [one for one in dict.fromkeys(named) if one[0].lower() not in (*_SPARKS, *LAYERS) and "/" not in one[1]]
+    tables = [table for statement in parsed for table in statement.find_all(exp.Table)]
+    named = [(".".join(part.name for part in node.parts[:-1]), node.name) for node in tables]
+    return [pair for pair in dict.fromkeys(named) if pair[0].lower() not in (*_SPARKS, *LAYERS) and "/" not in pair[1]]
 
 
 def _may_have_others(query: str) -> bool:

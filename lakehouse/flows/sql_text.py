@@ -68,7 +68,7 @@ def with_tables_named(query: str, names: Mapping[str, str]) -> str:
         query: SQL.
         names: A name of two or three parts, such as ``layer.name``, to its new name.
     """
-    known = {tuple(one.lower().split(".")): new for one, new in names.items()}
+    known = {tuple(old.lower().split(".")): new for old, new in names.items()}
     parts = list(tokens(query))
     places = [number for number, part in enumerate(parts) if part.kind not in (Kind.SPACE, Kind.COMMENT)]
     for place in range(len(places) - 2):
@@ -110,7 +110,7 @@ def defines(query: str, name: str) -> bool:
             continue
         after = words[place + 1 :]
         if after and after[0].text == "(":
-            closed = next((number for number, one in enumerate(after) if one.text == ")"), len(after))
+            closed = next((number for number, word in enumerate(after) if word.text == ")"), len(after))
             after = after[closed + 1 :]
         if len(after) > 1 and after[0].text.upper() == "AS" and after[1].text == "(":
             return True

@@ -108,8 +108,8 @@ class Windowing(Judged):
     @model_validator(mode="after")
     def _names_differ(self) -> Windowing:
         columns = [*WINDOW, EVENT_TIME, *self.keys, *self.aggregates]
-        names = [one.lower() for one in columns]
-        twice = sorted({one for one in columns if names.count(one.lower()) > 1})
+        names = [column.lower() for column in columns]
+        twice = sorted({column for column in columns if names.count(column.lower()) > 1})
         if twice:
             raise ValueError(f"two columns of the table would have one name: {', '.join(twice)}")
         if self.drops_duplicates and not self.row_key:
@@ -167,9 +167,11 @@ class Windowing(Judged):
         if _ALL_COLUMNS.search(text):
             return None
         row_key = self.row_key if self.drops_duplicates else ()
-        known = {one.lower() for one in (*expected, *self.judging_columns, *self.keys, *row_key)}
+        known = {name.lower() for name in (*expected, *self.judging_columns, *self.keys, *row_key)}
         return frozenset(
-            one for one in columns if one.lower() in known or re.search(rf"(?<!\w){re.escape(one.lower())}(?!\w)", text)
+            name
+            for name in columns
+            if name.lower() in known or re.search(rf"(?<!\w){re.escape(name.lower())}(?!\w)", text)
         )
 
     def window_column(self) -> Column:
@@ -189,11 +191,11 @@ class Windowing(Judged):
         """
         from pyspark.sql import functions as F  # noqa: N812
 
-        keys = [named(one) for one in self.keys]
+        keys = [named(key) for key in self.keys]
         aggregates = [F.expr(text).alias(name) for name, text in self.aggregates.items()]
         grouped = rows.groupBy(self.window_column().alias("_window"), *keys).agg(*aggregates)
         start, end = (F.col(f"_window.{side}").alias(name) for side, name in zip(("start", "end"), WINDOW, strict=True))
-        return grouped.select(start, end, *keys, *(named(one) for one in self.aggregates))
+        return grouped.select(start, end, *keys, *(named(aggregate) for aggregate in self.aggregates))
 
     def windowed(self, rows: DataFrame, expected: tuple[str, ...]) -> DataFrame:
         """Windows of a stream of the source's rows.
@@ -240,12 +242,12 @@ class Windowing(Judged):
                 state="nothing was read or written",
                 next_command=f"take duplicates: block, or give {self.of} its lineage",
             )
-        columns = [named(one) for one in self.row_key]
+        columns = [named(name) for name in self.row_key]
         key = columns[0].cast("string")
         if len(columns) > 1:
             whole = columns[0].isNotNull()
-            for one in columns[1:]:
-                whole = whole & one.isNotNull()
+            for column in columns[1:]:
+                whole = whole & column.isNotNull()
             key = F.when(whole, F.to_json(F.struct(*columns)))
         return rows.withColumn(ROW, F.coalesce(key, F.concat_ws("/", F.lit(""), SEQUENCE, RECORD)))
 

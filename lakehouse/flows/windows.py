@@ -123,5 +123,5 @@ def _create(spark: SparkSession, table_uri: str, schema: StructType) -> None:
     """Makes the table, empty, because a MERGE needs a table. A table that exists is left alone."""
     from pyspark.sql.types import StructField, StructType
 
-    columns = StructType([StructField(one.name, one.dataType) for one in schema.fields])
+    columns = StructType([StructField(field.name, field.dataType) for field in schema.fields])
     spark.createDataFrame([], columns).write.format("delta").mode("ignore").save(table_uri)
