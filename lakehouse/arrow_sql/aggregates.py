@@ -76,26 +76,26 @@ class Groups:
         self._scalars = Scalars(self.schema)
         self._keys = {name: self._scalars.of(parsed(sql)) for name, sql in self.group.items()}
         for name, key in self._keys.items():
-            if not any(is_one(key.type) for is_one in _GROUPED_BY):
+            if not any(is_kind(key.type) for is_kind in _GROUPED_BY):
                 raise OnlySpark(f"groups are made by {name}, a {key.type}")
         self._found = {name: self._aggregate(parsed(sql)) for name, sql in self.aggregates.items()}
         self._steps: list[_Step] = []
-        for one in self._found.values():
-            self._steps += one.steps
+        for aggregate in self._found.values():
+            self._steps += aggregate.steps
         self._names = [f"key{number}" for number in range(len(self._keys))]
 
     @property
     def result_schema(self) -> pa.Schema:
         """The columns of the groups, in Spark's types."""
         keys = [pa.field(name, key.type) for name, key in self._keys.items()]
-        return pa.schema([*keys, *(pa.field(name, one.type) for name, one in self._found.items())])
+        return pa.schema([*keys, *(pa.field(name, aggregate.type) for name, aggregate in self._found.items())])
 
     @property
     def columns(self) -> list[str]:
         """The columns that are read."""
-        arguments = [*(step.of for step in self._steps), *(one.distinct for one in self._found.values())]
-        read = [*self._keys.values(), *(one for one in arguments if one is not None)]
-        return sorted(frozenset[str]().union(*(one.columns for one in read)))
+        arguments = [*(step.of for step in self._steps), *(aggregate.distinct for aggregate in self._found.values())]
+        read = [*self._keys.values(), *(argument for argument in arguments if argument is not None)]
+        return sorted(frozenset[str]().union(*(scalar.columns for scalar in read)))
 
     @property
     def part_columns(self) -> list[str]:
@@ -123,9 +123,9 @@ class Groups:
         for number, step in enumerate(self._steps):
             if step.of is not None:
                 columns[f"step{number}"] = _summable(step, step.of.value(rows))
-        for name, one in self._found.items():
-            if one.distinct is not None:
-                columns[f"distinct_{name}"] = one.distinct.value(rows)
+        for name, aggregate in self._found.items():
+            if aggregate.distinct is not None:
+                columns[f"distinct_{name}"] = aggregate.distinct.value(rows)
         self._waiting.append(pa.Table.from_batches([pa.RecordBatch.from_pydict(columns)]))
         self._waiting_rows += rows.num_rows
         if self._waiting_rows >= _ROWS_AT_ONCE:
@@ -139,15 +139,16 @@ class Groups:
         again = [(f"sum{number}", step.then, _options(step.then)) for number, step in enumerate(self._steps)]
         whole = pa.concat_tables(self._sums)
         summed = _grouped(whole, self._names, [*again, ("rows", "sum", None)])
-        counts = {name: self._distinct(name, summed) for name, one in self._found.items() if one.distinct is not None}
+        counts = {name: self._distinct(name, summed) for name, item in self._found.items() if item.distinct is not None}
         arrays: dict[str, pa.Array] = {
-            name: summed[key].cast(one.type) for key, (name, one) in zip(self._names, self._keys.items(), strict=True)
+            name: summed[key].cast(scalar.type)
+            for key, (name, scalar) in zip(self._names, self._keys.items(), strict=True)
         }
         number = 0
-        for name, one in self._found.items():
-            steps = [summed[f"sum{number + more}_{step.then}"] for more, step in enumerate(one.steps)]
+        for name, aggregate in self._found.items():
+            steps = [summed[f"sum{number + more}_{step.then}"] for more, step in enumerate(aggregate.steps)]
             number += len(steps)
-            arrays[name] = counts[name] if name in counts else _finished(one, steps, summed["rows_sum"])
+            arrays[name] = counts[name] if name in counts else _finished(aggregate, steps, summed["rows_sum"])
         return pa.table(arrays, schema=self.result_schema)
 
     def _aggregate(self, node: exp.Expression) -> _Aggregate:
@@ -159,7 +160,7 @@ class Groups:
                 return _Aggregate(pa.int64(), "count", (_Step(scalars.of(of), "count", "sum"),))
             if len(of.expressions) == 1 and not of.args.get("on"):
                 value = scalars.of(of.expressions[0])
-                if any(is_one(value.type) for is_one in _GROUPED_BY):
+                if any(is_kind(value.type) for is_kind in _GROUPED_BY):
                     return _Aggregate(pa.int64(), "distinct", distinct=value)
         if isinstance(node, exp.CountIf) and not isinstance(of, exp.Distinct):
             value = scalars.of(of)
@@ -184,8 +185,8 @@ class Groups:
         for number, step in enumerate(self._steps):
             columns[f"sum{number}"] = summed[f"step{number}_{step.first}"]
         self._sums.append(pa.table({**columns, "rows": summed["count_all"]}))
-        for name, one in self._found.items():
-            if one.distinct is not None:
+        for name, aggregate in self._found.items():
+            if aggregate.distinct is not None:
                 pairs = rows.select([*self._names, f"distinct_{name}"])
                 self._seen.setdefault(name, []).append(_grouped(pairs, pairs.column_names, []))
 
@@ -197,7 +198,7 @@ class Groups:
         counted = _grouped(single, self._names, [(value, "count", _VALID)])
         # not by a join, which leaves out groups whose key has a NULL: both are sorted by their keys
         keys = [(name, "ascending") for name in self._names]
-        order = [pc.sort_indices(one.select(self._names), sort_keys=keys) for one in (groups, counted)]
+        order = [pc.sort_indices(table.select(self._names), sort_keys=keys) for table in (groups, counted)]
         back = pc.sort_indices(order[0])
         return pc.take(pc.take(counted[f"{value}_count"], order[1]), back)
 
@@ -207,7 +208,7 @@ def _of_numbers(node: exp.Expression, of: Scalar) -> _Aggregate | None:
     whole, fraction = pa.types.is_integer(type_), type_ == pa.float64()
     if isinstance(node, exp.Min | exp.Max):
         name = "min" if isinstance(node, exp.Min) else "max"
-        if fraction or any(is_one(type_) for is_one in _GROUPED_BY):
+        if fraction or any(is_kind(type_) for is_kind in _GROUPED_BY):
             return _Aggregate(type_, name, (_Step(of, name, name),))
     elif isinstance(node, exp.Sum):
         if whole:
@@ -236,17 +237,17 @@ def _summable(step: _Step, values: pa.Array) -> pa.Array:
     return values.cast(pa.int64()) if pa.types.is_boolean(values.type) and step.first == "sum" else values
 
 
-def _finished(one: _Aggregate, steps: list[pa.Array], rows: pa.Array) -> pa.Array:
-    if one.kind == "rows":
+def _finished(aggregate: _Aggregate, steps: list[pa.Array], rows: pa.Array) -> pa.Array:
+    if aggregate.kind == "rows":
         return rows.cast(pa.int64())
-    if one.kind == "count":
+    if aggregate.kind == "count":
         return pc.fill_null(steps[0].cast(pa.int64()), 0)
-    if one.kind == "mean":
+    if aggregate.kind == "mean":
         return pc.divide(steps[0], steps[1].cast(pa.float64()))
-    if one.kind == "whole" and pc.any(pc.greater(steps[1], _FAR)).as_py():
+    if aggregate.kind == "whole" and pc.any(pc.greater(steps[1], _FAR)).as_py():
         raise OnlySpark("a sum comes near to the limit of a BIGINT")
     try:
-        return steps[0].cast(one.type)
+        return steps[0].cast(aggregate.type)
     except pa.ArrowException as error:
         raise OnlySpark(f"a sum does not fit: {error}") from error
 

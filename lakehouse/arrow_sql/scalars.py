@@ -137,11 +137,11 @@ class Scalars:
             low = exp.GTE(this=node.this, expression=node.args["low"])
             return self.of(exp.And(this=low, expression=exp.LTE(this=node.this, expression=node.args["high"])))
         require(node, bool(node.expressions) and not node.args.get("query"))
-        return self.of(reduce(either, [equals(node.this, one) for one in node.expressions]))
+        return self.of(reduce(either, [equals(node.this, value) for value in node.expressions]))
 
     def _logic(self, node: exp.Expression) -> Scalar:
-        sides = [self.of(one) for one in (node.this, node.args.get("expression")) if one is not None]
-        require(node, all(pa.types.is_boolean(one.type) for one in sides))
+        sides = [self.of(part) for part in (node.this, node.args.get("expression")) if part is not None]
+        require(node, all(pa.types.is_boolean(side.type) for side in sides))
         with_null: dict[type, Callable[..., pa.Array]] = {
             exp.And: pc.and_kleene,
             exp.Or: pc.or_kleene,
@@ -153,7 +153,7 @@ class Scalars:
         of = self.of(node.this)
         if isinstance(node, exp.IsNan):
             require(node, pa.types.is_floating(of.type))
-            return _apply(node, pa.bool_(), lambda one: pc.fill_null(pc.is_nan(one), False), of)
+            return _apply(node, pa.bool_(), lambda values: pc.fill_null(pc.is_nan(values), False), of)
         require(node, isinstance(node.expression, exp.Null))
         return _apply(node, pa.bool_(), pc.is_null, of)
 
@@ -161,7 +161,7 @@ class Scalars:
         left, right = self._sides(node.this, node.expression)
         require(node, _is_number(left.type) and _is_number(right.type))
         type_ = pa.float64() if isinstance(node, exp.Div) else _wider(node, left.type, right.type)
-        left, right = (_as(one, type_) for one in (left, right))
+        left, right = (_as(side, type_) for side in (left, right))
         if not isinstance(node, exp.Div):
             return _apply(node, type_, _SUMS[type(node)], left, right)
         return _apply(node, type_, divided, left, right)
@@ -187,15 +187,15 @@ class Scalars:
         if isinstance(node, exp.TimestampTrunc):
             of, unit = self.of(node.this), node.args["unit"].name.upper()
             require(node, _is_utc(of.type) and unit in _UNITS)
-            return _apply(node, of.type, lambda one: pc.floor_temporal(one, unit=unit.lower()), of)
+            return _apply(node, of.type, lambda times: pc.floor_temporal(times, unit=unit.lower()), of)
         of = self.of(node.this)
         require(node, pa.types.is_date(of.type))
-        return _apply(node, pa.int32(), lambda one: _FIELDS[type(node)](one).cast(pa.int32()), of)
+        return _apply(node, pa.int32(), lambda dates: _FIELDS[type(node)](dates).cast(pa.int32()), of)
 
     def _choice(self, node: exp.Expression) -> Scalar:
         if isinstance(node, exp.Coalesce):
-            values = [self.of(one) for one in (node.this, *node.expressions)]
-            require(node, len({one.type for one in values}) == 1)
+            values = [self.of(expression) for expression in (node.this, *node.expressions)]
+            require(node, len({value.type for value in values}) == 1)
             return _apply(node, values[0].type, pc.coalesce, *values)
         branches = [node] if isinstance(node, exp.If) else node.args["ifs"]
         last = node.args.get("false" if isinstance(node, exp.If) else "default")
@@ -214,27 +214,27 @@ class Scalars:
         of = self.of(node.this)
         require(node, pa.types.is_string(of.type) and not (node.args.get("expression") or node.args.get("position")))
         if isinstance(node, exp.Trim):
-            return _apply(node, pa.string(), lambda one: pc.utf8_trim(one, characters=" "), of)
+            return _apply(node, pa.string(), lambda texts: pc.utf8_trim(texts, characters=" "), of)
         upper = isinstance(node, exp.Upper)
-        return _apply(node, pa.string(), lambda one: changed_letters(one, upper=upper), of)
+        return _apply(node, pa.string(), lambda texts: changed_letters(texts, upper=upper), of)
 
     def _sides(self, *sides: exp.Expression) -> list[Scalar]:
         """Both sides. A number with a point is a DECIMAL, which Spark turns into the DOUBLE beside it."""
-        found = [None if has_point(one) else self.of(one) for one in sides]
-        floating = any(one is not None and one.type == pa.float64() for one in found)
+        found = [None if has_point(node) else self.of(node) for node in sides]
+        floating = any(scalar is not None and scalar.type == pa.float64() for scalar in found)
         return [
-            one or (_constant(pa.scalar(float(side.sql()))) if floating else self.of(side))
-            for one, side in zip(found, sides, strict=True)
+            scalar or (_constant(pa.scalar(float(side.sql()))) if floating else self.of(side))
+            for scalar, side in zip(found, sides, strict=True)
         ]
 
     def _comparable(self, node: exp.Expression, *sides: exp.Expression) -> list[Scalar]:
         found = self._sides(*sides)
-        left, right = (one.type for one in found)
+        left, right = (scalar.type for scalar in found)
         if left == right:
             require(node, not pa.types.is_nested(left))
             return found
         require(node, _is_number(left) and _is_number(right))
-        return [_as(one, _wider(node, left, right)) for one in found]
+        return [_as(scalar, _wider(node, left, right)) for scalar in found]
 
 
 def _constant(value: pa.Scalar) -> Scalar:
@@ -244,11 +244,11 @@ def _constant(value: pa.Scalar) -> Scalar:
 def _apply(node: exp.Expression, type_: pa.DataType, function: Callable[..., pa.Array], *arguments: Scalar) -> Scalar:
     def value(rows: pa.RecordBatch) -> pa.Array:
         try:
-            return function(*(one.value(rows) for one in arguments))
+            return function(*(argument.value(rows) for argument in arguments))
         except pa.ArrowException as error:
             raise OnlySpark(f"{node.sql('spark')}: {error}") from error
 
-    return Scalar(type_, frozenset().union(*(one.columns for one in arguments)), value)
+    return Scalar(type_, frozenset().union(*(argument.columns for argument in arguments)), value)
 
 
 def _as(of: Scalar, type_: pa.DataType) -> Scalar:

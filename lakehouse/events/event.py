@@ -56,14 +56,14 @@ def events_of(body: bytes, modified_milliseconds: int | None = None) -> tuple[li
         modified_milliseconds: The store's time of the objects, where that is known apart from the body.
 
     Raises:
-        Malformed: it is none that MinIO or S3 sends.
+        Malformed: it is no body that MinIO or S3 sends.
     """
     try:
         records = json.loads(body)["Records"]
         read = list(_read(records))
         if modified_milliseconds is not None:
             modified = _EPOCH + timedelta(milliseconds=modified_milliseconds)
-            read = [replace(one, modified=modified) for one in read]
+            read = [replace(event, modified=modified) for event in read]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise Malformed(type(error).__name__) from None
     return read, len(records) - len(read)
@@ -98,7 +98,7 @@ def _read(records: list[dict[str, Any]]) -> Iterator[Event]:
         e_tag, sequencer = s3_object.get("eTag", "").strip('"'), s3_object.get("sequencer", "")
         size, at = s3_object.get("size", 0), datetime.fromisoformat(record["eventTime"])
         texts = (bucket, key, e_tag, sequencer)
-        if not all(isinstance(one, str) for one in texts) or not bucket or not key or "\x00" in "".join(texts):
+        if not all(isinstance(text, str) for text in texts) or not bucket or not key or "\x00" in "".join(texts):
             raise Malformed("names")
         "".join(texts).encode()  # a lone surrogate raises here: no inbox could keep such a name
         if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < _MOST_BYTES:

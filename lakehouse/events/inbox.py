@@ -41,7 +41,7 @@ class Inbox(Protocol):
         ...
 
     def wait(self, beyond: int, seconds: float) -> bool:
-        """Waits for an event with a greater number, at most so long; returns whether there is one."""
+        """Waits for an event with a greater number, at most so long; returns whether there is such an event."""
         ...
 
     def last_number(self) -> int:

@@ -15,7 +15,7 @@ def open_inbox(address: InboxAddress, *, create: bool = False) -> Inbox:
 
     Args:
         address: Where it is.
-        create: Whether a missing one is made.
+        create: Whether a missing inbox is made.
 
     Raises:
         ConfigurationError: there is none, it is damaged, or what it needs is not installed.

@@ -25,7 +25,7 @@ with needing("events", "an inbox in PostgreSQL"):
 _CONNECT_SECONDS = 10
 _STATEMENT_SECONDS = 60
 _PRUNED_EVERY_SECONDS = 60
-_READER = ", ".join(one.name for one in fields(Reader))
+_READER = ", ".join(field.name for field in fields(Reader))
 _MARK = "md5({} || E'\\n' || {})::uuid"
 
 
@@ -69,7 +69,7 @@ class PostgresInbox:
 
     def put(self, events: Sequence[Event], now: datetime) -> int:
         """See ``Inbox``: rows as MinIO writes them."""
-        rows = [(one.at, record_of(one), _milliseconds(one), now) for one in events]
+        rows = [(event.at, record_of(event), _milliseconds(event), now) for event in events]
         if not rows:
             return 0
         with self._running() as run:
@@ -115,7 +115,9 @@ class PostgresInbox:
                 "AND number <= %s AND bucket = %s AND starts_with(key, %s) ORDER BY number LIMIT %s",
                 (after, upto, bucket, quote_plus(prefix), left := most - len(found)),
             )
-            found += [one for row in rows if (one := _event_of(*row)) is not None and one.event.key.startswith(prefix)]
+            found += [
+                entry for row in rows if (entry := _event_of(*row)) is not None and entry.event.key.startswith(prefix)
+            ]
             if len(rows) < left:
                 break
             after = rows[-1][0]
@@ -152,7 +154,7 @@ class PostgresInbox:
     def listed(self, reader: Reader) -> None:
         """See ``Inbox``."""
         values = astuple(reader)
-        changed = ", ".join(f"{one.name} = excluded.{one.name}" for one in fields(Reader) if one.name != "upto")
+        changed = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(Reader) if field.name != "upto")
         self._run(
             f"INSERT INTO lakehouse_events_readers AS held ({_READER}) VALUES ({', '.join(['%s'] * len(values))}) "
             f"ON CONFLICT (name) DO UPDATE SET upto = greatest(held.upto, excluded.upto), {changed}",
@@ -253,8 +255,8 @@ class PostgresInbox:
         )
 
 
-def _milliseconds(one: Event) -> int | None:
-    return round(one.modified.timestamp() * 1000) if one.modified else None
+def _milliseconds(event: Event) -> int | None:
+    return round(event.modified.timestamp() * 1000) if event.modified else None
 
 
 def _event_of(number: int, received: datetime, data: str, milliseconds: int | None) -> InboxEvent | None:

@@ -25,7 +25,7 @@ def receiver_server(settings: Settings) -> Server:
 
 
 def ensure_receiver(settings: Settings) -> None:
-    """Finds the receiver of a store that was given one, or starts it; without one nothing is done.
+    """Finds the receiver of a store that was given one, or starts it; without a receiver nothing is done.
 
     Raises:
         TransientError: it does not start.
@@ -59,7 +59,7 @@ def ensure_receiver(settings: Settings) -> None:
 
 
 def stop_receiver(settings: Settings) -> bool:
-    """Ends the receiver; True when one was running. Events wait at the store."""
+    """Ends the receiver; True when it was running. Events wait at the store."""
     return receiver_server(settings).end()
 
 

@@ -20,7 +20,7 @@ _VERSION = 1
 _BUSY_SECONDS = 30
 _LOOK_SECONDS = 0.02
 _KEYS = 500
-_READER = ", ".join(one.name for one in fields(Reader))
+_READER = ", ".join(field.name for field in fields(Reader))
 _SCHEMA = """
 CREATE TABLE events (
     number INTEGER PRIMARY KEY AUTOINCREMENT, bucket TEXT NOT NULL, key TEXT NOT NULL, e_tag TEXT NOT NULL,
@@ -63,7 +63,7 @@ class SqliteInbox:
 
     Args:
         path: The file.
-        create: Whether a missing one is made.
+        create: Whether a missing file is made.
 
     Raises:
         ConfigurationError: there is none, it is of another release, or damaged.
@@ -112,8 +112,8 @@ class SqliteInbox:
 
     def put(self, events: Sequence[Event], now: datetime) -> int:
         """See ``Inbox``."""
-        each = [(one.bucket, one.key, one.sequencer, one.e_tag) for one in events]
-        rows = [(*_row(one), now.timestamp(), *known) for one, known in zip(events, each, strict=True)]
+        identities = [(event.bucket, event.key, event.sequencer, event.e_tag) for event in events]
+        rows = [(*_row(event), now.timestamp(), *known) for event, known in zip(events, identities, strict=True)]
         with self._changing() as run:
             before = run.total_changes
             run.executemany(
@@ -156,15 +156,15 @@ class SqliteInbox:
         """See ``Inbox``."""
         wanted, there = list(keys), set()
         for start in range(0, len(wanted), _KEYS):
-            some = wanted[start : start + _KEYS]
-            marks = ", ".join("?" * len(some))
-            rows = self._rows(f"SELECT DISTINCT key FROM events WHERE bucket = ? AND key IN ({marks})", (bucket, *some))
+            part = wanted[start : start + _KEYS]
+            marks = ", ".join("?" * len(part))
+            rows = self._rows(f"SELECT DISTINCT key FROM events WHERE bucket = ? AND key IN ({marks})", (bucket, *part))
             there |= {key for (key,) in rows}
         return there
 
     def reader(self, name: str) -> Reader | None:
         """See ``Inbox``."""
-        return next((one for one in self.readers() if one.name == name), None)
+        return next((entry for entry in self.readers() if entry.name == name), None)
 
     def readers(self) -> list[Reader]:
         """See ``Inbox``."""
@@ -182,8 +182,8 @@ class SqliteInbox:
 
     def listed(self, reader: Reader) -> None:
         """See ``Inbox``."""
-        values = [one.isoformat() if isinstance(one, datetime) else one for one in astuple(reader)]
-        changed = ", ".join(f"{one.name} = excluded.{one.name}" for one in fields(Reader) if one.name != "upto")
+        values = [value.isoformat() if isinstance(value, datetime) else value for value in astuple(reader)]
+        changed = ", ".join(f"{field.name} = excluded.{field.name}" for field in fields(Reader) if field.name != "upto")
         with self._changing() as run:
             run.execute(
                 f"INSERT INTO readers ({_READER}) VALUES ({', '.join('?' * len(values))}) "
@@ -245,9 +245,9 @@ def _reader(row: Sequence) -> Reader:
     return Reader(name, upto, seq, segment, datetime.fromisoformat(listed_at), *rest)
 
 
-def _row(one: Event) -> tuple:
-    modified = round(one.modified.timestamp() * 1000) if one.modified else None
-    return one.bucket, one.key, one.e_tag, one.size_bytes, one.at.timestamp(), one.sequencer, modified
+def _row(event: Event) -> tuple:
+    modified = round(event.modified.timestamp() * 1000) if event.modified else None
+    return event.bucket, event.key, event.e_tag, event.size_bytes, event.at.timestamp(), event.sequencer, modified
 
 
 def _event(row: Sequence) -> Event:

@@ -123,14 +123,14 @@ class SqsInbox(SqliteInbox):
             return 0  # the file is closed; the messages come again
         events: list[Event] = []
         read: list[dict[str, str]] = []
-        for number, one in enumerate(messages):
+        for number, message in enumerate(messages):
             try:
-                events += events_of_message(one["Body"])
+                events += events_of_message(message["Body"])
             except Malformed as error:
                 # it stays, for whoever it is meant for, until the queue's own rules take it away
                 _log.warning("a message of %s tells of no file: %s", self._name, error)
             else:
-                read.append({"Id": str(number), "ReceiptHandle": one["ReceiptHandle"]})
+                read.append({"Id": str(number), "ReceiptHandle": message["ReceiptHandle"]})
         new = self.put(events, now := datetime.now(UTC))
         if read:
             with _explained(self._name):  # not before what they say is on the disk

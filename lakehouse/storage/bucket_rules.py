@@ -36,8 +36,8 @@ class BucketRules:
 
     def folders(self) -> set[str]:
         """The folders of which the bucket tells all of our targets."""
-        ours = [one for one in self._read().queue_config_list if _is_ours(one)]
-        return set.intersection(*({_prefix(one) for one in ours if one.queue == target} for target in self._targets))
+        ours = [rule for rule in self._read().queue_config_list if _is_ours(rule)]
+        return set.intersection(*({_prefix(rule) for rule in ours if rule.queue == target} for target in self._targets))
 
     def set(self, folders: Collection[str]) -> None:
         """Makes the bucket tell of these folders, and of no others.
@@ -49,10 +49,10 @@ class BucketRules:
         own = [
             _rule(folder, target)
             for folder in sorted(folders)
-            if not any(folder != other and folder.startswith(other) for other in folders)
+            if not any(folder != parent and folder.startswith(parent) for parent in folders)
             for target in self._targets
         ]
-        rules = [*(one for one in current.queue_config_list if not _is_ours(one)), *own]
+        rules = [*(rule for rule in current.queue_config_list if not _is_ours(rule)), *own]
         wanted = NotificationConfig(current.cloud_func_config_list, rules, current.topic_config_list)
         with explained(self._where, self._bucket, writes=True):
             try:
@@ -75,16 +75,16 @@ class BucketRules:
             return self._client.get_bucket_notification(self._bucket)
 
 
-def _is_ours(one: QueueConfig) -> bool:
-    return (one.config_id or "").startswith(_OURS)
+def _is_ours(rule: QueueConfig) -> bool:
+    return (rule.config_id or "").startswith(_OURS)
 
 
-def _prefix(one: QueueConfig) -> str:
-    return str(one.prefix_filter_rule.value) if one.prefix_filter_rule else ""
+def _prefix(rule: QueueConfig) -> str:
+    return str(rule.prefix_filter_rule.value) if rule.prefix_filter_rule else ""
 
 
 def _rule(folder: str, target: str) -> QueueConfig:
     name = f"{_OURS}{hashlib.sha256(folder.encode()).hexdigest()[:8]}-{target.split(':', 4)[4].lower()[:150]}"
     rule = PrefixFilterRule(folder) if folder else None
-    events = [f"s3:ObjectCreated:{one}" for one in EVENTS]
+    events = [f"s3:ObjectCreated:{event}" for event in EVENTS]
     return QueueConfig(queue=target, events=events, config_id=name, prefix_filter_rule=rule)

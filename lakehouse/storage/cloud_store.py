@@ -86,13 +86,13 @@ class CloudStore(ObjectStore):
         folder = prefix[: prefix.rfind("/") + 1]  # what is asked for by its beginning is looked for in its folder
         with _explained(bucket, prefix):
             for page in obstore.list(cloud_bucket(bucket), folder or None, offset=start_after):
-                yield from (info_of(one) for one in page if one["path"].startswith(prefix))
+                yield from (info_of(entry) for entry in page if entry["path"].startswith(prefix))
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""
         with _explained(bucket, prefix):
             found = obstore.list_with_delimiter(cloud_bucket(bucket), prefix or None)
-        return [one.rstrip("/").rsplit("/", 1)[-1] for one in found["common_prefixes"]]
+        return [folder.rstrip("/").rsplit("/", 1)[-1] for folder in found["common_prefixes"]]
 
     def info(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ``ObjectStore.info``."""

@@ -80,7 +80,7 @@ def embedded_endpoint(settings: Settings) -> StoreEndpoint | None:
 
 
 def stop_store(settings: Settings) -> bool:
-    """Stops the embedded server; True when one was running. Data stays."""
+    """Stops the embedded server; True when it was running. Data stays."""
     return store_server(settings).end()
 
 

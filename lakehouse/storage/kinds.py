@@ -38,7 +38,7 @@ class Start:
 
 
 class StoreServer(ABC):
-    """A kind of server. A module of ``lakehouse.storage.servers`` has one, as ``SERVER``."""
+    """A kind of server. Each module of ``lakehouse.storage.servers`` has its kind as ``SERVER``."""
 
     @abstractmethod
     def launch(self, start: Start) -> Launch:
@@ -51,7 +51,7 @@ class StoreServer(ABC):
 
     @abstractmethod
     def serves(self, command: Sequence[str], data: Path) -> bool:
-        """Whether ``command`` is one that ``launch`` made for this folder."""
+        """Whether ``launch`` made ``command`` for this folder."""
 
 
 def server_of(kind: str) -> StoreServer:

@@ -18,7 +18,7 @@ class EngineUse:
     """The Spark engine that a holder writes through: what was started there may go on when the holder is dead.
 
     Attributes:
-        address: ``sc://host:port`` without a token, or ``local[2]`` for one that belongs to the holder's process.
+        address: ``sc://host:port`` without a token, or ``local[2]`` for an engine of the holder's process.
         pid: Its process on the holder's machine; 0 for a server of somebody else's.
         started: When that process began, see ``birth_of``.
         session_id: The holder's session on a Connect server; empty for ``local[2]``.
@@ -39,7 +39,7 @@ class Holder:
     """The content of a lease object.
 
     Attributes:
-        id: Of this one claim.
+        id: Of this claim.
         owner: What is being written.
         host: The machine, see ``this_host``.
         pid: The process there.
@@ -73,7 +73,7 @@ class Holder:
             record = dict(json.loads(content))
             if "expires_at" in record:  # leases once had an end by the holder's clock, and 0 meant free
                 record["released"] = float(record["expires_at"]) == 0
-            known = {one.name: record[one.name] for one in fields(cls) if one.name in record}
+            known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
             numbers = {"pid": int(record["pid"]), "ttl_seconds": float(record.get("ttl_seconds", cls.ttl_seconds))}
             engine = EngineUse(**record["engine"]) if record.get("engine") else None
             return cls(**{**known, **numbers, "acquired_at": float(record["acquired_at"]), "engine": engine})

@@ -1,12 +1,12 @@
 """One writer at a time: a lease is an object that only one writer can make.
 
 It is written with ``If-None-Match: *``, renewed while its holder lives and marked as free at the end. Every change but
-the first is a write with ``If-Match``, so that of two who try one wins. A free lease stays as an object: MinIO deletes
+the first is a write with ``If-Match``, so that of two writers one wins. A free lease stays as an object: MinIO deletes
 without looking at ``If-Match``, and a late delete could remove a lease that is somebody else's by then.
 
-No clock of one machine is held against another's. A holder on this machine is judged by its process: a dead one is
-replaced at once, a living one never. Of any other holder only its silence is known: whoever comes second watches the
-object, and takes the lease when it has not changed for as long as the holder itself would write without a renewal.
+Clocks of two machines are never compared. A holder on this machine is judged by its process: a dead holder is replaced
+at once, a living holder never. Of any other holder only its silence is known: whoever comes second watches the object,
+and takes the lease when it has not changed for as long as the holder itself would write without a renewal.
 """
 
 from __future__ import annotations
@@ -115,11 +115,11 @@ class Lease:
                     self.lost = f"it ran out while the store did not answer ({error.what})"
 
     def look(self) -> tuple[str, Holder | None] | None:
-        """ETag and holder of the object as it is now; None without one.
+        """ETag and holder of the object as it is now; None without an object.
 
         The ETag is read first: when the object changes in between, a write with that ETag is refused, which is safe.
         """
-        info = next((one for one in self.store.list(self.bucket, self.key) if one.key == self.key), None)
+        info = next((entry for entry in self.store.list(self.bucket, self.key) if entry.key == self.key), None)
         if info is None:
             return None
         try:
@@ -250,7 +250,7 @@ def hold_lease(
     """Holds the lease ``key`` while the body runs.
 
     Of a holder on another machine only its silence can be seen: that is waited for, up to that holder's own
-    ``ttl_seconds``, and one that renews meanwhile is never replaced.
+    ``ttl_seconds``, and a holder that renews meanwhile is never replaced.
 
     Args:
         store: Where the lease is kept.
@@ -265,7 +265,7 @@ def hold_lease(
         patience_seconds: How long ``Lease.check`` waits for a store that does not answer.
 
     Raises:
-        LeaseHeld: a living process holds it, or something that a dead one started cannot be ended; the message says
+        LeaseHeld: a living process holds it, or what a dead process started cannot be ended. The message says
             which.
         StoreUnavailable: the store does not answer.
     """

@@ -110,7 +110,7 @@ def _names(folder: str) -> Iterator[str]:
 
 
 def _inner(key: str, above: list[_Identity]) -> tuple[Iterator[str], _Identity] | None:
-    """A folder below others; None when it is gone, or is one of those again."""
+    """A folder below others; None when it is gone, or is one of those folders again."""
     try:
         identity = _identity(key)
         if identity in above:

@@ -81,11 +81,11 @@ def _places(text: str) -> tuple[tuple[str, str], ...]:
                 "(a beginning, =, s3a:// or file:///, each with a slash at its end)",
             )
         places.append((begins, place))
-    return tuple(sorted(places, key=lambda one: -len(one[0])))
+    return tuple(sorted(places, key=lambda entry: -len(entry[0])))
 
 
 def foreign(uri: str) -> str:
-    """What to do about a path of a place that nothing here reads; empty for any other."""
+    """What to do about a path of a place that nothing here reads; empty for any other path."""
     scheme = uri.partition(":")[0].lower()
     if scheme in ("dbfs", "hdfs", "gs", "abfss", "abfs", "wasbs", "wasb", "adl", "r2", "cos", "oss"):
         return f"say where the files of {scheme}: are, as {PATHS}={scheme}:/=s3a://bucket/"

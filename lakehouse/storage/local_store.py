@@ -84,7 +84,7 @@ class LocalStore(ObjectStore):
             _flush(to.parent)
 
     def delete(self, bucket: str, key: str) -> None:
-        """See ``ObjectStore.delete``. A folder stays, but for one of a batch."""
+        """See ``ObjectStore.delete``. A folder stays, but for the folder of a batch."""
         path = _path(key)
         with _explained(path), suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
             with _locked(path.parent):
@@ -99,10 +99,10 @@ class LocalStore(ObjectStore):
         with _explained(top):
             for root, folders, names in os.walk(top, topdown=False):
                 links = [name for name in folders if Path(root, name).is_symlink()]
-                for one in (Path(root, name) for name in (*names, *links)):
-                    if str(one)[1:].startswith(prefix):
-                        one.unlink(missing_ok=True)
-                        count += not HIDDEN.fullmatch(one.name)
+                for path in (Path(root, name) for name in (*names, *links)):
+                    if str(path)[1:].startswith(prefix):
+                        path.unlink(missing_ok=True)
+                        count += not HIDDEN.fullmatch(path.name)
                 if f"{root}/"[1:].startswith(prefix):
                     with suppress(OSError):
                         Path(root).rmdir()

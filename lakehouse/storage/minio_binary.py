@@ -1,4 +1,4 @@
-"""Where the MinIO server comes from: PATH when it is the pinned one, the cache, or built from its Go module, once.
+"""Where the MinIO server comes from: PATH when it has the pinned version, the cache, or built from its Go module, once.
 
 Upstream publishes no binaries and no images any more; the source of the last commit is served by Go's module proxy.
 """
@@ -44,7 +44,7 @@ def ensure_minio_binary(say: Say = lambda text: None, chosen: Path | None = None
         chosen: An executable that is taken whatever its version.
 
     Raises:
-        ConfigurationError: the chosen one is no MinIO server, or nothing can be built into the cache.
+        ConfigurationError: the chosen executable is no MinIO server, or nothing can be built into the cache.
         TransientError: it could not be built; the end of the build's log is in the message.
     """
     if chosen is not None:

@@ -58,8 +58,8 @@ def document(grants: Iterable[Grant]) -> dict[str, Any]:
         grants: All that is granted; a repetition changes nothing.
     """
     patterns: dict[tuple[str, Right], set[str]] = {}
-    for one in grants:
-        patterns.setdefault((one.bucket, one.right), set()).add(one.pattern)
+    for grant in grants:
+        patterns.setdefault((grant.bucket, grant.right), set()).add(grant.pattern)
     order: list[Right] = [*_ACTIONS]
     statements = [
         _statement(bucket, right, sorted(_without_covered(patterns[bucket, right])))
@@ -81,5 +81,5 @@ def _statement(bucket: str, right: Right, patterns: list[str]) -> dict[str, Any]
 
 def _without_covered(patterns: set[str]) -> set[str]:
     """Without those that lie below another: a policy has a limit of size."""
-    ends = {one.removesuffix("*") for one in patterns if one.endswith("*") and "*" not in one[:-1]}
-    return {one for one in patterns if not any(one.startswith(end) and one != f"{end}*" for end in ends)}
+    ends = {glob.removesuffix("*") for glob in patterns if glob.endswith("*") and "*" not in glob[:-1]}
+    return {glob for glob in patterns if not any(glob.startswith(end) and glob != f"{end}*" for end in ends)}

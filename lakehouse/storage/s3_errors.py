@@ -237,4 +237,4 @@ def bucket_missing(bucket: str, where: str) -> BucketMissing:
 
 def arrow_says_gone(error: Exception) -> bool:
     """Whether Arrow, or DuckDB through it, did not find an object: of S3's codes they have the text alone."""
-    return isinstance(error, FileNotFoundError) or any(one in str(error) for one in _ARROW_GONE)
+    return isinstance(error, FileNotFoundError) or any(text in str(error) for text in _ARROW_GONE)

@@ -113,7 +113,7 @@ def target_of(folder: Path) -> Target | None:
 
 
 def webhook_of(folder: Path) -> Webhook | None:
-    """The receiver that the store of this folder is started with; None without one."""
+    """The receiver that the store of this folder is started with; None without a receiver."""
     found = target_of(folder)
     return found if isinstance(found, Webhook) else None
 
@@ -133,4 +133,4 @@ def write_target(folder: Path, target: Target | None) -> None:
 
 
 def _waiting(queue: Path) -> int:
-    return sum(1 for one in queue.rglob("*") if one.is_file()) if queue.is_dir() else 0
+    return sum(1 for file in queue.rglob("*") if file.is_file()) if queue.is_dir() else 0
