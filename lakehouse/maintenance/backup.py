@@ -170,7 +170,7 @@ def chosen(lake: Lake, table: str, taken: str | None) -> Backup:
     """The backup whose name is, or begins with, the given text; the newest without a text.
 
     Raises:
-        ConfigurationError: there is none, or more than one begins so.
+        ConfigurationError: there is no such backup, or more than one.
     """
     known = backups(lake, table)
     found = known[-1:] if taken is None else [backup for backup in known if backup.taken.startswith(taken)]

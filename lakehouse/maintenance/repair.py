@@ -221,7 +221,7 @@ class _Stream:
         """Gives the table's files their numbers again; the versions are those that the bucket has now.
 
         What was overwritten since is not told apart from what was loaded. Where a newer version takes the place of the
-        older one, no version counts as known: each file is found and loaded again, in place of its rows.
+        older version, no version counts as known: each file is found and loaded again, in place of its rows.
         """
         store, (bucket, prefix) = self._lake.store, self._place
         store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")

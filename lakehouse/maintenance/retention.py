@@ -29,7 +29,7 @@ class Expired:
         column: Their time is in it.
         before: Rows before this moment, UTC, are old; ISO 8601.
         rows_before: Rows in the table.
-        rows: Old ones.
+        rows: How many rows are old.
         files: How many of them by the number of their file in the journal; empty where rows do not say it.
         timeless_rows: Rows without a time: they stay.
         refused: Why they cannot be removed; empty when they can.

@@ -84,7 +84,7 @@ class StreamReport:
         ignored_files: Objects under the source folder that are no input of this table.
         has_source: Whether there was anything to read from: silver has no source before bronze has a commit.
         rows_updated: Rows that this run's commits changed.
-        rows_removed: Rows that this run's commits removed, or replaced by added ones.
+        rows_removed: Rows that this run's commits removed, or replaced by added rows.
     """
 
     table: str

@@ -32,7 +32,7 @@ class ReplacingWriter:
     Attributes:
         table_uri: The Delta table; its column ``_source_sequence`` is ``_metadata.sequence``.
         checkpoint_uri: The stream's checkpoint.
-        overwrites: Whether a newer version of a file replaces the older ones.
+        overwrites: Whether a newer version of a file replaces the older versions.
         profile: Named profile of the credentials file, as ``cloudFiles.profile``.
         partition_by: Partition columns of a new table.
     """
@@ -137,7 +137,7 @@ def replaced_by(journal: Journal, stream: str, after: int, upto: int, *, overwri
         stream: The stream whose replays count.
         after: Number of the last file before.
         upto: Number of the last file.
-        overwrites: Whether a newer version of a file replaces the older ones.
+        overwrites: Whether a newer version of a file replaces the older versions.
     """
     again: list[Place] = []
     newest: dict[tuple[str, str], int] = {}

@@ -84,7 +84,7 @@ class Begun:
         opened: The table; None before there is one.
         before: Its version before the run; None before there is a table.
         started: When the run began, in seconds of the monotonic clock.
-        done: Its batches with the keys of their files. Of a run that does not end it holds the last ones alone.
+        done: Its batches with the keys of their files. Of a run that does not end it holds the last batches alone.
     """
 
     lease: Lease
