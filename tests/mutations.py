@@ -128,8 +128,8 @@ MUTATIONS = (
     Mutation(
         "replay",
         "lakehouse/streams/replacing.py",
-        old="if one.replaces and one.stream == stream:",
-        new="if one.replaces and overwrites and one.stream == stream:",
+        old="if file.replaces and file.stream == stream:",
+        new="if file.replaces and overwrites and file.stream == stream:",
         harm="The rows of a file that is loaded again stay beside the new ones.",
         tests=(
             "tests/unit/autoloader/test_backlog.py"

@@ -51,7 +51,7 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     for key in keys:
         with _readable(lake, table, "metadata"):
             query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
-    # the commit of a batch carries the watermark that the next one uses
+    # the commit of a batch carries the watermark that the next batch uses
     watermark = None
     if commits:
         with _readable(lake, table, f"commits/{commits[-1]}"):
@@ -114,9 +114,9 @@ def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
     for batch in {state.last_offset} | going_on_from & set(batch_numbers(lake, table, "offsets")):
         with _readable(lake, table, f"offsets/{batch}"):
             _, metadata, first, *more = _lines(lake, table, f"offsets/{batch}")
-            for one in (metadata or "{}", first, *more):
-                if one != "-":  # Spark's word for a source without a place yet
-                    json.loads(one)
+            for line in (metadata or "{}", first, *more):
+                if line != "-":  # Spark's word for a source without a place yet
+                    json.loads(line)
 
 
 def verify(lake: Lake, table: str) -> LakeTable | None:
@@ -135,7 +135,7 @@ def verified(lake: Lake, table: str) -> tuple[CheckpointState | None, LakeTable 
     """Where a stream stands, and the table at its newest version, when the two agree.
 
     Delta keeps the last batch of each checkpoint, by the checkpoint's id, in the table's log. A table that was ahead
-    would silently skip new batches, one that is behind has lost rows, and a new checkpoint would load all again.
+    would silently skip new batches, a table that is behind has lost rows, and a new checkpoint would load all again.
 
     Raises:
         CheckpointMismatch: they do not.
@@ -194,7 +194,7 @@ def clear_interrupted_start(lake: Lake, table: str) -> int:
     no batch (``STATE_STORE_CHECKPOINT_LOCATION_NOT_EMPTY``), for ever. Nothing was planned yet, so nothing is lost.
     """
     bucket, prefix = lake.settings.bucket, object_key(lake, table, "offsets/")
-    names = [one.key.removeprefix(prefix) for one in lake.store.list(bucket, prefix)]
+    names = [info.key.removeprefix(prefix) for info in lake.store.list(bucket, prefix)]
     if any(name.isdigit() for name in names):
         return 0
     left = [name for name in names if name.startswith(".")]
@@ -232,13 +232,13 @@ def _mark(lake: Lake, table: str, mark: str) -> dict[str, Any]:
 
 
 def forked_at(lake: Lake, table: str) -> dict[str, Any] | None:
-    """The offset where a table that has no rows yet was to begin; None for one that begins with the first file."""
+    """The offset where a table that has no rows yet was to begin; None for a table that begins with the first file."""
     offset: dict[str, Any] | None = _mark(lake, table, FORKED).get("offset")
     return offset if lake.version(table) is None else None
 
 
 def _begins_anew(lake: Lake, table: str, batch: int) -> bool:
-    """Whether the checkpoint is there before its table: of a new table, or of one that was gone and loads all again."""
+    """Whether the checkpoint is there before its table: of a new table, or of a table that was lost and loads again."""
     if _is_marked(lake, table, FORKED, batch):
         return True
     return _is_marked(lake, table, REPAIRED, batch) and (newest_offset(lake, table) or {}).get("seq") == 0

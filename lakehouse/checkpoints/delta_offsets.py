@@ -71,7 +71,7 @@ def files_between(lake: Lake, table: str, start: Place | None, end: Place) -> li
     Raises:
         TerminalError: a commit is not in the table's log any more.
     """
-    return [one.uri for one in _between(lake, table, start, end)]
+    return [file.uri for file in _between(lake, table, start, end)]
 
 
 def _between(lake: Lake, table: str, start: Place | None, end: Place) -> list[Listed]:
@@ -126,10 +126,10 @@ def files_of_commit(lake: Lake, table: str, version: int) -> list[Listed] | None
         actions = [json.loads(line) for line in lake.store.read(bucket, key).splitlines() if line.strip()]
     except ObjectMissing:
         raise _lost(f"commit {version} of {table}", uri) from None
-    if any(one["remove"].get("dataChange", True) for one in actions if "remove" in one):
+    if any(action["remove"].get("dataChange", True) for action in actions if "remove" in action):
         return None
-    added = [one["add"] for one in actions if "add" in one and one["add"].get("dataChange", True)]
-    return [Listed(f"{uri}/{unquote(one['path'])}", int(one["size"])) for one in added]
+    added = [action["add"] for action in actions if "add" in action and action["add"].get("dataChange", True)]
+    return [Listed(f"{uri}/{unquote(add['path'])}", int(add["size"])) for add in added]
 
 
 def _lost(what: str, where: str) -> TerminalError:

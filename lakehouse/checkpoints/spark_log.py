@@ -63,9 +63,9 @@ class SparkLog:
         try:
             self.plan(batch, offset)
         except ObjectExists:
-            other = self.planned(batch)
-            assert other is not None
-            return other
+            planned = self.planned(batch)
+            assert planned is not None
+            return planned
         return offset
 
     def finish(self, batch: int) -> None:
@@ -99,7 +99,7 @@ class SparkLog:
         self._lake.store.write(self._bucket, self._key("metadata"), json.dumps({"id": query_id}).encode())
 
     def _conf(self, batch: int) -> dict[str, str]:
-        """The settings that a batch has: the next one has the same."""
+        """The settings that a batch has: the next batch has the same."""
         try:
             lines = self._lake.store.read(self._bucket, self._key(f"offsets/{batch}")).decode().splitlines()
         except ObjectMissing:

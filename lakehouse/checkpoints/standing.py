@@ -58,8 +58,7 @@ class Standing:
     Attributes:
         query_id: The checkpoint's own id.
         planned: Newest batch that was planned; None before the first.
-        finished: Newest batch that was finished.
-        finished_at: When.
+        finished, finished_at: Newest batch that was finished, and when.
         watermark: The event-time watermark that the next batch starts with; None without one.
         covered: What the last finished batch read.
         place: Where the source stands after it.
@@ -84,12 +83,12 @@ class Standing:
     @property
     def size_bytes(self) -> int:
         """Of all parts."""
-        return sum(one.size_bytes for one in self.parts)
+        return sum(part.size_bytes for part in self.parts)
 
     @property
     def objects(self) -> int:
         """Of all parts."""
-        return sum(one.objects for one in self.parts)
+        return sum(part.objects for part in self.parts)
 
 
 def standing(lake: Lake, table: str, *, count_state: bool = False) -> Standing | None:
@@ -107,13 +106,16 @@ def standing(lake: Lake, table: str, *, count_state: bool = False) -> Standing |
     finished, covered, place, at = state.last_commit, "nothing yet", "the beginning", None
     if finished is not None:
         key = checkpoints.object_key(lake, table, f"commits/{finished}")
-        at = next((one.last_modified for one in found if one.key == key), None)
+        at = next((info.last_modified for info in found if info.key == key), None)
         back = (state.last_offset or 0) - finished
         now = checkpoints.newest_offset(lake, table, back=back)
         before = checkpoints.newest_offset(lake, table, back=back + 1) if finished else None
         covered, place = covered_in_words(before, now), place_in_words(now)
     commits = lake.commits_since(table, None, last=_MOST_COMMITS) if finished is not None else []
-    made = next((one for one in reversed(commits) if (one.query_id, one.batch_id) == (state.query_id, finished)), None)
+    made = next(
+        (commit for commit in reversed(commits) if (commit.query_id, commit.batch_id) == (state.query_id, finished)),
+        None,
+    )
     return Standing(
         state.query_id,
         state.last_offset,
@@ -137,8 +139,8 @@ def objects_of(lake: Lake, table: str) -> list[ObjectInfo]:
 def parts_of(found: Sequence[ObjectInfo], prefix: str) -> tuple[Part, ...]:
     """Objects below ``prefix``, by folder."""
     counts: dict[str, list[int]] = {}
-    for one in found:
-        counts.setdefault(one.key.removeprefix(prefix).split("/")[0], []).append(one.size_bytes)
+    for info in found:
+        counts.setdefault(info.key.removeprefix(prefix).split("/")[0], []).append(info.size_bytes)
     return tuple(Part(name, len(sizes), sum(sizes)) for name, sizes in sorted(counts.items()))
 
 
@@ -148,7 +150,7 @@ def size_of(lake: Lake, table: str) -> Part | None:
     found = list(islice(lake.store.list(lake.settings.bucket, prefix), _MOST_LISTED + 1))
     if not found or len(found) > _MOST_LISTED:
         return None
-    return Part("", len(found), sum(one.size_bytes for one in found))
+    return Part("", len(found), sum(info.size_bytes for info in found))
 
 
 def disagreement(lake: Lake, table: str) -> str:

@@ -47,7 +47,7 @@ def state_rows(lake: Lake, table: str, found: Sequence[ObjectInfo], finished: in
     if sum(info.size_bytes for files in wanted for info in files) > _MOST_BYTES:
         return None
     try:
-        return sum(_keys([lake.store.read(lake.settings.bucket, one.key) for one in files]) for files in wanted)
+        return sum(_keys([lake.store.read(lake.settings.bucket, file.key) for file in files]) for files in wanted)
     except (ValueError, struct.error, OSError):
         return None
 

@@ -114,12 +114,12 @@ class CopyReport:
     @property
     def rows(self) -> int:
         """Rows that it added."""
-        return sum(one.rows for one in self.files)
+        return sum(file.rows for file in self.files)
 
     @property
     def skipped(self) -> tuple[CopiedFile, ...]:
         """Files that were left out with a reason; the next call tries them again."""
-        return tuple(one for one in self.files if one.problem)
+        return tuple(file for file in self.files if file.problem)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``."""

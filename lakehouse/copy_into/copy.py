@@ -52,7 +52,7 @@ _ERRORS = 100
 def copy_into(spark: SparkSession | None, lake: Lake, copy: Copy) -> CopyReport:
     """Loads the files that the table has not, in one commit.
 
-    Exactly once: see ``copied``. A call that was killed has loaded all or nothing, and the next one knows which.
+    Exactly once: see ``copied``. A call that was killed has loaded all or nothing, and the next call knows which.
 
     Args:
         spark: The session; None loads them in this process, without a JVM.
@@ -125,7 +125,7 @@ def validate_copy(lake: Lake, copy: Copy, rows: int | None = None) -> Validation
         table=copy.table,
         files=found.files,
         rows=found.rows,
-        columns={one.name: one.dataType.simpleString() for one in target.columns.fields},
+        columns={column.name: column.dataType.simpleString() for column in target.columns.fields},
         new_columns={name: type_.simpleString() for name, type_ in new if type_},
         errors=tuple([*refused, *found.errors][:_ERRORS]),
         preview=tuple(found.preview),
@@ -167,9 +167,9 @@ class _Target:
             version = grown or _infer(lake, copy, options, chosen)
             return cls(StructType(), replace(version, version=0), options.rescued_data_column, True)
         named = StructType.fromJson(json.loads(opened.schema().to_json()))
-        known = StructType([StructField(one.name, one.dataType) for one in named.fields])
+        known = StructType([StructField(column.name, column.dataType) for column in named.fields])
         rescued = options.rescued_data_column or RESCUED_DATA
-        data = StructType([one for one in known.fields if one.name != rescued])
+        data = StructType([column for column in known.fields if column.name != rescued])
         version = grown or SchemaVersion(0, data, StructType())
         rescued_too = rescued if rescued in known.names else None
         return cls(known, replace(version, version=0), rescued_too, copy.merge_schema)
@@ -192,10 +192,10 @@ def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], lim
     stream = CopyStream(options, None, endpoint=lake.endpoint)
     files = versions_of(copy.source.bucket, chosen)
     seen = _Look()
-    # one by one where a few rows are enough; together they are fetched ahead
-    for some in [[one] for one in files] if limit is not None else [files]:
+    # file by file where a few rows are enough; files of one group are fetched ahead
+    for group in [[file] for file in files] if limit is not None else [files]:
         receipts: list[Receipt] = []
-        spans = sorted((one for part in stream.cut(some) for one in part), key=lambda one: (one.seq, one.start))
+        spans = sorted((span for part in stream.cut(group) for span in part), key=lambda span: (span.seq, span.start))
         try:
             for batch, misfits in stream.examined(spans, target.columns, receipts):
                 seen.errors += misfits[: _ERRORS - len(seen.errors)]
@@ -206,10 +206,10 @@ def _look(lake: Lake, copy: Copy, target: _Target, chosen: list[ObjectInfo], lim
                 seen.grown, seen.new_columns = stream.learner.grown, (error.where, error.what)
             else:
                 seen.errors.append((error.where, error.what))
-        keys = {one.seq: key_uri(copy.source.bucket, one.key) for one in some}
-        seen.errors += [(keys[one.seq], one.error) for one in stream.unread(receipts)]
-        seen.files += len(some)
-        seen.rows += sum(one.rows for one in receipts)
+        keys = {file.seq: key_uri(copy.source.bucket, file.key) for file in group}
+        seen.errors += [(keys[receipt.seq], receipt.error) for receipt in stream.unread(receipts)]
+        seen.files += len(group)
+        seen.rows += sum(receipt.rows for receipt in receipts)
         if limit is not None and seen.rows >= limit:
             break
     return seen
@@ -239,23 +239,25 @@ def _choose(lake: Lake, copy: Copy, copied: CopiedFiles) -> tuple[list[ObjectInf
     source = copy.source
     if copy.files:
         looked = {name: lake.store.info(source.bucket, source.root + name) for name in copy.files}
-        listed: Iterator[ObjectInfo] | list[ObjectInfo] = [one for one in looked.values() if one]
-        missing = tuple(name for name, one in looked.items() if one is None)
+        listed: Iterator[ObjectInfo] | list[ObjectInfo] = [info for info in looked.values() if info]
+        missing = tuple(name for name, info in looked.items() if info is None)
     else:
         listed, missing = listed_files(lake.store, source), ()
     filter_ = FileFilter(source, CloudFilesOptions.parse(copy.source_options))
     glob = re.compile(glob_regex(copy.pattern or "*"), re.DOTALL) if copy.pattern is not None else None
     found = [
-        one
-        for one in listed
-        if one.size_bytes and filter_.takes(one) and (glob is None or glob.fullmatch(source.below(one.key)))
+        info
+        for info in listed
+        if info.size_bytes and filter_.takes(info) and (glob is None or glob.fullmatch(source.below(info.key)))
     ]
     chosen = found if copy.force else copied.not_loaded(source.bucket, found)
     return chosen, len(found) - len(chosen), missing
 
 
 def _infer(lake: Lake, copy: Copy, options: CloudFilesOptions, chosen: list[ObjectInfo]) -> SchemaVersion:
-    newest = nlargest(options.sample_files, versions_of(copy.source.bucket, chosen), key=lambda one: one.last_modified)
+    newest = nlargest(
+        options.sample_files, versions_of(copy.source.bucket, chosen), key=lambda file: file.last_modified
+    )
     version = infer_version(options, copy.source.root, fetcher_of(copy.source.bucket, lambda: lake.endpoint), newest)
     if not version.data.fields:
         raise CopyFailed(
@@ -277,7 +279,7 @@ def _refuse_streamed(lake: Lake, table: str) -> None:
     if not by and checkpoints.read_checkpoint(lake, table) is not None:
         by = "the stream with the checkpoint " + lake.settings.checkpoint_uri(table)
     if not by and not CopiedFiles(lake, table).committed():
-        by = "a stream" if any(one.query_id for one in lake.commits_since(table, None)) else ""
+        by = "a stream" if any(commit.query_id for commit in lake.commits_since(table, None)) else ""
     if by:
         raise refused(f"{table} is written by {by}: a copy would load its files twice", "copy into another table")
 

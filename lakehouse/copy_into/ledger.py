@@ -77,10 +77,10 @@ class CopiedFiles:
         return Journal.at(self.lake.store, self.uri)
 
     def not_loaded(self, bucket: str, found: Sequence[ObjectInfo]) -> list[ObjectInfo]:
-        """Those of which no version is in the table."""
-        named = [replace(one, key=f"{bucket}/{one.key}") for one in found]
-        new = {one.key for one, first in self.journal.unseen(named) if first}
-        return [one for one in found if f"{bucket}/{one.key}" in new]
+        """The files of which no version is in the table."""
+        named = [replace(info, key=f"{bucket}/{info.key}") for info in found]
+        new = {info.key for info, first in self.journal.unseen(named) if first}
+        return [info for info in found if f"{bucket}/{info.key}" in new]
 
     def committed(self) -> int:
         """How many copies the table has."""
@@ -92,8 +92,8 @@ class CopiedFiles:
         name, now = uuid.uuid4().hex[:12], utc_now()
         attempt = self._attempt(number, name)
         versions = [
-            FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, name)
-            for seq, one in enumerate(files, 1)
+            FileVersion(seq, bucket, info.key, info.e_tag, info.size_bytes, info.last_modified, now, True, name)
+            for seq, info in enumerate(files, 1)
         ]
         write_plan(self.lake.store, attempt.uri, versions)
         return attempt
@@ -121,17 +121,17 @@ class CopiedFiles:
         except ObjectMissing:
             raise self._mismatch(f"what its copy {committed:,} read is not told any more") from None
         loaded = [
-            ObjectInfo(f"{one.bucket}/{one.key}", one.size_bytes, one.e_tag, one.last_modified)
-            for one, receipt in files
+            ObjectInfo(f"{file.bucket}/{file.key}", file.size_bytes, file.e_tag, file.last_modified)
+            for file, receipt in files
             if receipt.state == State.INGESTED
         ]
         self.journal.append(split_uri(self.uri)[0], loaded)
         self.journal.merge()
         bucket, prefix = split_uri(self.uri)
         self.lake.store.write(bucket, f"{prefix}state.json", json.dumps({"settled": committed}).encode())
-        # all of them tried to be this copy or an earlier one: none can be committed any more
+        # all attempts are at this copy or an earlier copy: none can be committed any more
         self.lake.store.delete_prefix(bucket, f"{prefix}attempts/")
-        copied = [CopiedFile(plain_uri(one.bucket, one.key), receipt.rows, receipt.error) for one, receipt in files]
+        copied = [CopiedFile(plain_uri(file.bucket, file.key), receipt.rows, receipt.error) for file, receipt in files]
         return attempt, copied
 
     def settled(self) -> int:
@@ -155,17 +155,17 @@ class CopiedFiles:
         return None
 
     def _outcome(self, attempt: Attempt) -> Iterator[tuple[FileVersion, Receipt]]:
-        """The files of a committed attempt, each with its receipts as one."""
+        """The files of a committed attempt, each with its receipts joined."""
         bucket, prefix = split_uri(attempt.uri)
         parts: dict[int, list[Receipt]] = defaultdict(list)
-        for one in read_receipts(self.lake.store, bucket, prefix, STREAM):
-            parts[one.receipt.seq].append(one.receipt)
+        for written in read_receipts(self.lake.store, bucket, prefix, STREAM):
+            parts[written.receipt.seq].append(written.receipt)
         for file in read_plan(self.lake.store, attempt.uri):
             found = parts[file.seq]
             if not found:
                 raise self._mismatch(f"how its copy {attempt.number:,} read {file.key} is not told any more")
-            worst = next((one for one in found if one.state != State.INGESTED), found[0])
-            yield file, replace(worst, rows=sum(one.rows for one in found))
+            worst = next((receipt for receipt in found if receipt.state != State.INGESTED), found[0])
+            yield file, replace(worst, rows=sum(receipt.rows for receipt in found))
 
     def _mismatch(self, what: str) -> TerminalError:
         return TerminalError(

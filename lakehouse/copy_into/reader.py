@@ -125,21 +125,21 @@ class CopyStream(Stream):
                     f"a table with a column {self._rescued} STRING keeps such values there",
                 )
             yield batch
-        for one in self.unread(receipts):
+        for receipt in self.unread(receipts):
             raise CopyFailed(
-                f"a file cannot be read: {one.error}",
-                where=key_uri(self._source.path.bucket, self._keys.get(one.seq, "")),
+                f"a file cannot be read: {receipt.error}",
+                where=key_uri(self._source.path.bucket, self._keys.get(receipt.seq, "")),
                 state=_NOTHING,
                 next_command="correct the file, leave it out with --pattern or --files, "
                 "or load the others with --option ignoreCorruptFiles=true",
             )
 
     def unread(self, receipts: list[Receipt]) -> Iterator[Receipt]:
-        """Of what became of files that which may not be: files that cannot be read, lines that are left out."""
-        for one in receipts:
-            ignored = self._options.ignore_corrupt_files and one.error == KILLS_ITS_READER
-            if one.error and one.state in (State.QUARANTINED, State.INGESTED) and not ignored:
-                yield one
+        """The receipts that fail a copy: of files that cannot be read, and of lines that are left out."""
+        for receipt in receipts:
+            ignored = self._options.ignore_corrupt_files and receipt.error == KILLS_ITS_READER
+            if receipt.error and receipt.state in (State.QUARANTINED, State.INGESTED) and not ignored:
+                yield receipt
 
     def read(
         self, task: Task, schema: StructType, batch_id: Callable[[], int | None] = lambda: None
@@ -161,7 +161,7 @@ class CopyStream(Stream):
                 else:
                     yield (
                         batch.select(schema.names),
-                        [misfit(one) for one in batch[self._rescued].drop_null().to_pylist()],
+                        [misfit(text) for text in batch[self._rescued].drop_null().to_pylist()],
                     )
         except UnknownFieldException:
             if self._options.schema_evolution_mode != "failOnNewColumns" or self.learner is None:

@@ -62,7 +62,7 @@ class Counts:
 
     def totals(self) -> dict[str, int]:
         """Rows altogether, and of each condition; for comparisons."""
-        return {_ROWS: sum(self.rows.values())} | {key: sum(each.values()) for key, each in self.found.items()}
+        return {_ROWS: sum(self.rows.values())} | {key: sum(counts.values()) for key, counts in self.found.items()}
 
 
 def definition_of(kind: str, schema: pa.Schema, columns: Iterable[str], *given: object) -> str:
@@ -108,7 +108,7 @@ def count(
         conditions: By any name.
         afresh: Whether to count all files again. The counts are not kept then.
     """
-    wanted = {one.key: one for one in conditions.values()}
+    wanted = {condition.key: condition for condition in conditions.values()}
     if afresh:
         return _counted(files, list(files.sizes), wanted)
     state = read_state(lake, table, _NAME, files.table_id)
@@ -135,16 +135,16 @@ def keep(lake: Lake, table: str, files: DataFiles, counts: Counts, state: State 
     state = state or read_state(lake, table, _NAME, files.table_id)
     paths = list(counts.rows)
     columns = {_PATH: pa.array(paths, pa.string()), _ROWS: pa.array([counts.rows[path] for path in paths], pa.int64())}
-    columns |= {key: pa.array([each[path] for path in paths], pa.int64()) for key, each in counts.found.items()}
+    columns |= {key: pa.array([numbers[path] for path in paths], pa.int64()) for key, numbers in counts.found.items()}
     write_state(lake, table, _NAME, files.table_id, State(pa.table(columns), {}, state.e_tag))
 
 
 def _counted(files: DataFiles, paths: Sequence[str], wanted: Mapping[str, Condition]) -> Counts:
     rows = dict.fromkeys(paths, 0)
     found = {key: dict.fromkeys(paths, 0) for key in wanted}
-    columns = sorted({name for one in wanted.values() for name in one.columns})
+    columns = sorted({name for condition in wanted.values() for name in condition.columns})
     for path, batch in files.batches(paths, columns):
         rows[path] += batch.num_rows
-        for key, one in wanted.items():
-            found[key][path] += pc.sum(one.holds(batch)).as_py() or 0
+        for key, condition in wanted.items():
+            found[key][path] += pc.sum(condition.holds(batch)).as_py() or 0
     return Counts(rows, found, len(paths))

@@ -126,7 +126,7 @@ def _in_parts(files: DataFiles, key: Key, candidates: Hashes, parts: int) -> Ite
 
 def _keys(values: Sequence[pa.Array], file: pa.Array | None, hit: npt.NDArray[np.bool_]) -> pa.Table:
     """The keys of rows in ``hit``, each once for each source file, with the number of their copies."""
-    named = {f"key{number}": plain(one) for number, one in enumerate(values)}
+    named = {f"key{number}": plain(column) for number, column in enumerate(values)}
     where = file if file is not None else pa.array(["unknown"] * len(hit), pa.string())
     hits = pa.table({**named, FILES: where}).filter(pa.array(hit))
     return hits.group_by(hits.column_names).aggregate([([], "count_all")]).rename_columns([*hits.column_names, COPIES])

@@ -29,7 +29,7 @@ _MICROSECONDS_LOST = 999
 
 
 class DataFileMissing(TerminalError):
-    """A data file of this version of the table, or of an older one, is not in the store."""
+    """A data file of this version of the table, or of an older version, is not in the store."""
 
 
 class OnlySpark(Exception):
@@ -60,7 +60,7 @@ class DataFiles:
 
     @classmethod
     def of(cls, lake: Lake, table: str) -> DataFiles | None:
-        """Those of the newest version; None when the table does not exist.
+        """The data files of the newest version; None when the table does not exist.
 
         Raises:
             OnlySpark: its rows cannot be read from its data files alone.
@@ -72,7 +72,7 @@ class DataFiles:
         mapped = metadata.configuration.get("delta.columnMapping.mode", "none") != "none"
         if set(protocol.reader_features or ()) - _READABLE or mapped:
             raise OnlySpark(f"{table} has features of Delta that Arrow does not know")
-        if any(key in (one.metadata or {}) for one in opened.schema().fields for key in _OF_TEXT):
+        if any(key in (column.metadata or {}) for column in opened.schema().fields for key in _OF_TEXT):
             raise OnlySpark(f"{table} has text that Spark compares in its own way")
         adds = adds_of(opened)
         paths = [unquote(path) for path in adds["path"].to_pylist()]
@@ -93,7 +93,7 @@ class DataFiles:
         """The rows of some files, each batch with its file's path. Files of older versions can be read, too.
 
         Raises:
-            DataFileMissing: somebody removed a file, or VACUUM removed one of an older version.
+            DataFileMissing: somebody removed a file, or VACUUM removed a file of an older version.
             OnlySpark: Arrow cannot cast a file's columns to those of the table.
             StoreUnavailable: the store does not answer.
         """

@@ -35,14 +35,14 @@ def plain(values: pa.Array) -> pa.Array:
 
 
 def comparable(values: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """The values in a form that Arrow groups by value: nested ones as JSON text."""
+    """The values in a form that Arrow groups by value: nested values as JSON text."""
     if not pa.types.is_nested(values.type):
         return plain(values)
-    return pa.array([None if one is None else json.dumps(one, default=repr) for one in listed(values)], pa.string())
+    return pa.array([None if item is None else json.dumps(item, default=repr) for item in listed(values)], pa.string())
 
 
 def hashes_of(columns: Sequence[pa.Array]) -> tuple[Hashes, npt.NDArray[np.bool_]]:
-    """The hash of each row's key, and whether the row has a key: one with a NULL counts as none.
+    """The hash of each row's key, and whether the row has a key: a key with a NULL counts as none.
 
     Raises:
         OnlySpark: a column is of a type that has no hash here.

@@ -86,7 +86,7 @@ class _Index:
     @property
     def names(self) -> set[str]:
         """The names of its objects."""
-        return {one.name for one in (*self.parts, *self.later)}
+        return {part.name for part in (*self.parts, *self.later)}
 
     def manifest(self) -> dict[str, Any]:
         """The index as JSON, for the state."""
@@ -95,8 +95,8 @@ class _Index:
             writer.write_table(self.copies.worst)
         return {
             "bits": self.bits,
-            "parts": [[one.name, one.keys, one.sign] for one in self.parts],
-            "later": [[one.name, one.keys, one.sign] for one in self.later],
+            "parts": [[part.name, part.keys, part.sign] for part in self.parts],
+            "later": [[part.name, part.keys, part.sign] for part in self.later],
             "examined": self.examined,
             "doubled": [self.copies.keys, self.copies.rows, self.copies.hashes.tolist()],
             "worst": base64.b64encode(sink.getvalue()).decode(),
@@ -110,8 +110,8 @@ class _Index:
             worst = pa.ipc.open_stream(base64.b64decode(manifest["worst"])).read_all()
             return cls(
                 manifest["bits"],
-                tuple(_Part(*one) for one in manifest["parts"]),
-                tuple(_Part(*one) for one in manifest["later"]),
+                tuple(_Part(*entry) for entry in manifest["parts"]),
+                tuple(_Part(*entry) for entry in manifest["later"]),
                 manifest["examined"],
                 Copies(keys, rows, worst, np.array(hashes, np.uint64)),
             )
@@ -158,7 +158,7 @@ class _Count:
 
     def _all(self, compare: bool) -> Keys:
         examined, keeps = 0, True
-        # never coarser than the index, so that each part is a piece of one of its parts
+        # never coarser than the index, so that each part lies in one part of the index
         bits = max(bits_for(self._files.about_rows), self._index.bits if self._index is not None else 0)
         agrees = None if self._index is None or not compare else True
         candidates, surplus, parts = [NONE], 0, list[_Part]()
@@ -183,7 +183,7 @@ class _Count:
         if keeps and len(copies.hashes) <= _MOST_DOUBLED:
             self._keep(_Index(bits, tuple(parts), (), examined, copies), clean=True)
         else:
-            self._segments.remove({one.name for one in parts})
+            self._segments.remove({part.name for part in parts})
         return Keys(examined, copies, None, agrees)
 
     def _by_index(self, index: _Index) -> Keys:
@@ -210,10 +210,10 @@ class _Count:
                 raise _CountAll
         try:
             later = [
-                _Part(self._segments.write(some), len(some), sign) for some, sign in ((new, 1), (old, -1)) if len(some)
+                _Part(self._segments.write(part), len(part), sign) for part, sign in ((new, 1), (old, -1)) if len(part)
             ]
             grown = replace(index, later=(*index.later, *later), examined=examined, copies=copies)
-            self._keep(self._merged(grown), written={one.name for one in later})
+            self._keep(self._merged(grown), written={stored.name for stored in later})
         except AccessDenied:
             pass  # these keys may only read: the next count reads the same files again
         return Keys(examined, copies, len(came))
@@ -227,7 +227,7 @@ class _Count:
         return rows, np.sort(np.concatenate(found))
 
     def _known(self, index: _Index, wanted: Hashes) -> Hashes:
-        """Those of some sorted hashes that the index has."""
+        """The hashes of ``wanted`` (sorted) that the index has."""
         times = np.zeros(len(wanted), np.int64)
         if not len(wanted):
             return wanted
@@ -249,7 +249,7 @@ class _Count:
         found = {sign: [NONE] for sign in (1, -1)}
         for part in index.later:
             found[part.sign].append(self._segments.read(part.name))
-        came, gone = (np.sort(np.concatenate(some)) for some in found.values())
+        came, gone = (np.sort(np.concatenate(pieces)) for pieces in found.values())
         return without(came, gone), without(gone, came)
 
     def _had(self, index: _Index, number: int, bits: int, sorted_: Hashes) -> bool:
@@ -260,7 +260,7 @@ class _Count:
             part = self._segments.read(index.parts[number >> (bits - index.bits)].name)
         except _UNREADABLE:
             return False
-        kept, came, gone = (part_of(some, number, bits) for some in (part, *self._moved))
+        kept, came, gone = (part_of(hashes, number, bits) for hashes in (part, *self._moved))
         return np.array_equal(without(np.sort(np.concatenate([kept, came])), gone), sorted_)
 
     def _merged(self, index: _Index) -> _Index:
@@ -268,12 +268,14 @@ class _Count:
         if len(index.later) <= _MOST_LATER:
             return index
         came, gone = self._later(index)
-        if (len(came) + len(gone)) * 4 < sum(one.keys for one in index.parts):
-            some = [
-                _Part(self._segments.write(one), len(one), sign) for one, sign in ((came, 1), (gone, -1)) if len(one)
+        if (len(came) + len(gone)) * 4 < sum(stored.keys for stored in index.parts):
+            later = [
+                _Part(self._segments.write(hashes), len(hashes), sign)
+                for hashes, sign in ((came, 1), (gone, -1))
+                if len(hashes)
             ]
-            return replace(index, later=tuple(some))
-        keys = sum(one.keys for one in index.parts) + len(came) - len(gone)
+            return replace(index, later=tuple(later))
+        keys = sum(stored.keys for stored in index.parts) + len(came) - len(gone)
         bits = max(index.bits, bits_for(keys))  # a part that has grown is cut into several
         children = 1 << (bits - index.bits)
         parts = []

@@ -41,7 +41,7 @@ def parts_of(name: str) -> tuple[str, ...] | None:
 def found_in(columns: Iterable[str], part: str) -> str | None:
     """The column that a part of a name stands for; None where there is none."""
     there = list(columns)
-    return part if part in there else next((one for one in there if one.lower() == part.lower()), None)
+    return part if part in there else next((column for column in there if column.lower() == part.lower()), None)
 
 
 def has_column(columns: Iterable[str], name: str) -> bool:

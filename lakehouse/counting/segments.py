@@ -66,7 +66,7 @@ class Segments:
     def names(self) -> set[str]:
         """Names of the objects that are there."""
         found = self.lake.store.list(self.lake.settings.bucket, self.folder)
-        return {one.key.removeprefix(self.folder) for one in found}
+        return {info.key.removeprefix(self.folder) for info in found}
 
 
 def times_in(sorted_: Hashes, wanted: Hashes) -> np.ndarray:
@@ -84,7 +84,7 @@ def without(sorted_: Hashes, gone: Hashes) -> Hashes:
 
 
 def doubled_in(sorted_: Hashes) -> Hashes:
-    """The hashes that occur more than once among sorted ones, each once."""
+    """The hashes that occur more than once among sorted hashes, each once."""
     return np.unique(sorted_[1:][sorted_[1:] == sorted_[:-1]])
 
 

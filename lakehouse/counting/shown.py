@@ -46,9 +46,9 @@ def _shown(value: Any, type_: pa.DataType) -> Any:
             from pyspark.sql.types import VariantVal
 
             return VariantVal(value["value"], value["metadata"])
-        return {name: _shown(one, type_.field(name).type) for name, one in value.items()}
+        return {name: _shown(item, type_.field(name).type) for name, item in value.items()}
     if pa.types.is_map(type_):
-        return {_shown(key, type_.key_type): _shown(one, type_.item_type) for key, one in value}
+        return {_shown(key, type_.key_type): _shown(item, type_.item_type) for key, item in value}
     if pa.types.is_list(type_) or pa.types.is_large_list(type_):
-        return [_shown(one, type_.value_type) for one in value]
+        return [_shown(item, type_.value_type) for item in value]
     return value

@@ -43,7 +43,7 @@ class Spill:
         self._open.close()
 
     def add(self, hashes: Hashes) -> None:
-        """Takes some more."""
+        """Takes more hashes."""
         numbers = (hashes >> self._shift).astype(np.uint16)
         hashes = hashes[np.argsort(numbers, kind="stable")]
         ends = np.cumsum(np.bincount(numbers, minlength=self.parts)).tolist()
@@ -62,10 +62,10 @@ class Spill:
         held = self._held[number]
         while len(hashes):
             filled = self._filled[number]
-            some = hashes[: len(held) - filled]
-            held[filled : filled + len(some)] = some
-            self._filled[number] += len(some)
-            hashes = hashes[len(some) :]
+            piece = hashes[: len(held) - filled]
+            held[filled : filled + len(piece)] = piece
+            self._filled[number] += len(piece)
+            hashes = hashes[len(piece) :]
             if self._filled[number] == len(held):
                 if number not in self._files:
                     self._files[number] = self._open.enter_context(TemporaryFile())  # noqa: SIM115

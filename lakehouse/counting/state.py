@@ -29,7 +29,7 @@ class State:
     Attributes:
         files: A row for each data file; ``path`` is one of the columns.
         manifest: What belongs to all data files.
-        e_tag: Of the object that was read; None for a new one.
+        e_tag: Of the object that was read; None for a new object.
     """
 
     files: pa.Table

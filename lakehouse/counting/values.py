@@ -38,11 +38,11 @@ def column_of(schema: pa.Schema, name: str) -> Column | None:
     for part in left:
         if fields is None:
             raise OnlySpark(f"{name} leads into a list, a map or a value without a structure")
-        there = found_in([one.name for one in fields], part)
+        there = found_in([field.name for field in fields], part)
         if there is None:
             return None
         found.append(there)
-        type_ = next(one for one in fields if one.name == there).type
+        type_ = next(field for field in fields if field.name == there).type
         fields = [type_.field(n) for n in range(type_.num_fields)] if pa.types.is_struct(type_) else None
     return tuple(found)
 
@@ -92,16 +92,16 @@ def is_among(values: pa.Array, accepted: Sequence[Literal]) -> pa.Array:
     Raises:
         OnlySpark: only Spark can compare the types.
     """
-    if any(isinstance(one, float) for one in accepted) and not any(isinstance(one, str | bool) for one in accepted):
-        accepted = [float(one) for one in accepted]
-    if len({type(one) for one in accepted}) > 1:
+    if any(isinstance(item, float) for item in accepted) and not any(isinstance(item, str | bool) for item in accepted):
+        accepted = [float(item) for item in accepted]
+    if len({type(item) for item in accepted}) > 1:
         raise OnlySpark("the values are of several types")
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        rights = [_meet(values, one)[1] for one in accepted]
-        return pc.if_else(pc.is_valid(values), pc.is_in(values, pa.array([one.as_py() for one in rights])), None)
+        rights = [_meet(values, item)[1] for item in accepted]
+        return pc.if_else(pc.is_valid(values), pc.is_in(values, pa.array([right.as_py() for right in rights])), None)
     found = pc.if_else(pc.is_valid(values), pa.scalar(False), pa.scalar(None, pa.bool_()))
-    for one in accepted:
-        found = pc.or_(found, _is_equal(values, one))
+    for item in accepted:
+        found = pc.or_(found, _is_equal(values, item))
     return found
 
 

@@ -1,7 +1,7 @@
 """One Delta commit for a batch: it adds the rows, the batch's number and its offsets, or none of them.
 
 The commit is conditional. Of two writers of a batch one wins, whatever their leases and clocks say: ``deltalake``
-refuses a second commit of a transaction that another one has committed since the table was read.
+refuses a second commit of a transaction that another writer has committed since the table was read.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Batch:
 
 
 def is_committed(table: DeltaTable | None, batch: Batch, own: OwnCommits | None = None) -> bool:
-    """Whether the table has the batch, or one after it; ``own`` are commits that this run knows."""
+    """Whether the table has the batch, or a later batch; ``own`` are commits that this run knows."""
     last = own.last(table, batch.query_id) if own and table is not None else None
     if last is None and table is not None:
         last = table.transaction_version(batch.query_id)
@@ -141,8 +141,8 @@ def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
     """Deletes data files that no commit names."""
     bucket, folder = split_uri(table.uri)
     store = FastStore(table.endpoint)
-    for one in files:
-        store.delete(bucket, f"{folder.rstrip('/')}/{one.path}")
+    for file in files:
+        store.delete(bucket, f"{folder.rstrip('/')}/{file.path}")
 
 
 def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits) -> bool:
@@ -220,20 +220,20 @@ def commit_removal(opened: LakeTable, files: Sequence[DataFile], removed: Sequen
 def _actions(files: Sequence[DataFile], removed: Sequence[Removed]) -> tuple[list[AddAction], list[RemoveAction]]:
     now = int(time.time() * 1000)
     adds = [
-        AddAction(one.path, one.size_bytes, one.partition, one.written_milliseconds, True, one.statistics)
-        for one in files
+        AddAction(file.path, file.size_bytes, file.partition, file.written_milliseconds, True, file.statistics)
+        for file in files
     ]
-    return adds, [RemoveAction(one.path, True, now, one.size_bytes, one.partition) for one in removed]
+    return adds, [RemoveAction(file.path, True, now, file.size_bytes, file.partition) for file in removed]
 
 
 def _metadata(user_metadata: str, files: Sequence[DataFile], removed: Sequence[Removed]) -> dict[str, Any]:
     metrics = {
         "numFiles": len(files),
-        "numOutputRows": sum(one.rows for one in files),
-        "numOutputBytes": sum(one.size_bytes for one in files),
+        "numOutputRows": sum(file.rows for file in files),
+        "numOutputBytes": sum(file.size_bytes for file in files),
         "numRemovedFiles": len(removed),
-        "numDeletedRows": sum(one.gone_rows for one in removed),
-        "numCopiedRows": sum(one.rows - one.gone_rows for one in removed),
+        "numDeletedRows": sum(file.gone_rows for file in removed),
+        "numCopiedRows": sum(file.rows - file.gone_rows for file in removed),
     }
     return {
         "userMetadata": user_metadata,
@@ -242,7 +242,7 @@ def _metadata(user_metadata: str, files: Sequence[DataFile], removed: Sequence[R
 
 
 def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
-    if not set(paths_of(opened)).issuperset(one.path for one in removed):
+    if not set(paths_of(opened)).issuperset(file.path for file in removed):
         raise CommitFailedError("data files that had to be rewritten are not in the table any more")
 
 

@@ -64,7 +64,7 @@ class DeltaSource:
             once: Whether the batch may have any size.
 
         Raises:
-            SourceChanged: rows were changed or removed, or the table is another one now.
+            SourceChanged: rows were changed or removed, or another table is in its place.
         """
         if start is not None:
             require_same_table(self._files, start, self._table, self._reader)
@@ -128,7 +128,7 @@ def require_same_table(files: DataFiles, start: Offset, table: str, reader: str)
     """Makes sure that an offset is of this table.
 
     Raises:
-        SourceChanged: another one is in its place.
+        SourceChanged: another table is in its place.
     """
     if start["reservoirId"] != files.table_id:
         raise source_changed(files, table, "is another table now", reader)
@@ -150,7 +150,7 @@ class _Taken:
 
 
 class _Room:
-    """How many more files a batch takes. The first one always fits."""
+    """How many more files a batch takes. The first file always fits."""
 
     def __init__(self, once: bool) -> None:
         self._once, self.files, self._bytes = once, 0, 0

@@ -112,7 +112,7 @@ class FollowingStream(ABC):
         before = opened.version()
         properties = CommitProperties(
             custom_metadata={"userMetadata": batch.user_metadata(False)},
-            max_commit_retries=0,  # the version that was compared must be the one that is replaced
+            max_commit_retries=0,  # the version that was compared must be the version that is replaced
             app_transactions=[Transaction(batch.query_id, batch.number)],
         )
         try:

@@ -1,4 +1,4 @@
-"""Where a run goes on, and what one that does not end keeps open between two looks, so that each reads only news."""
+"""Where a run goes on, and what it keeps open between two looks for input, so that each look reads only news."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ class LatestStream(FollowingStream):
     def _write(self, opened: LakeTable, brought: pa.Table, properties: CommitProperties) -> None:
         if not brought.num_rows:
             return
-        same = " AND ".join(f't."{one}" = s."{one}"' for one in self._merging.key)
+        same = " AND ".join(f't."{name}" = s."{name}"' for name in self._merging.key)
         merging = opened.merge(
             brought,
             same,
@@ -111,7 +111,7 @@ class LatestStream(FollowingStream):
         for name in reversed(self._merging.order):
             new, old = (f'{side}."{name}"' for side in "st")
             if pa.types.is_floating(self._schema.field(name).type):
-                new, old = f"({new} + 0.0)", f"({old} + 0.0)"  # the two zeros are one
+                new, old = f"({new} + 0.0)", f"({old} + 0.0)"  # 0.0 and -0.0 are equal then
             higher = f"({new} IS NOT NULL AND ({old} IS NULL OR {new} > {old}))"
             same = f"(({new} IS NULL AND {old} IS NULL) OR ({new} IS NOT NULL AND {old} IS NOT NULL AND {new} = {old}))"
             newer = f"({higher} OR ({same} AND {newer}))"
@@ -174,6 +174,6 @@ def comparable_order(rows: pa.Table, order: Sequence[str]) -> pa.Table:
             nan = pc.fill_null(pc.is_nan(values), False)
             rank = pc.if_else(nan, pa.scalar(2, pa.int8()), rank)
             zero = pa.scalar(0.0, values.type)
-            values = pc.add(pc.if_else(nan, zero, values), zero)  # the two zeros are one
+            values = pc.add(pc.if_else(nan, zero, values), zero)  # 0.0 and -0.0 are equal then
         columns |= {f"{_RANK}{place}": rank, f"{_VALUE}{place}": values}
     return pa.table(columns)

@@ -108,7 +108,7 @@ class DirectSink:
         from lakehouse.direct.commit import Batch, Change, commit
 
         store, place = self._checkpoint()
-        start, end = (planned_offset(store, *place, one) for one in (batch_id - 1, batch_id))
+        start, end = (planned_offset(store, *place, number) for number in (batch_id - 1, batch_id))
         assert end is not None
         if not {end["seq"]}.issuperset(ends):  # another writer has replaced the offset in the checkpoint
             raise TransientError(
@@ -184,7 +184,7 @@ class _WritingStream(CloudFilesStream):
         if not self._asked and self._sink.has(end):
             return []
         now = datetime.now(UTC)
-        return [_Part(one, now) for one in super().partitions(start, end)]  # type: ignore[arg-type]
+        return [_Part(part, now) for part in super().partitions(start, end)]  # type: ignore[arg-type]
 
     def read(self, partition: _Part) -> Iterator[pa.RecordBatch]:  # type: ignore[override]
         from lakehouse.direct.part import Part, write_parts
@@ -248,7 +248,7 @@ class _Committing(DataSourceStreamWriter):
     def commit(self, messages: list[WriterCommitMessage | None], batchId: int) -> None:  # noqa: N803
         from lakehouse.direct.data_files import DataFile
 
-        files, rows = [], [row for one in messages if isinstance(one, _Named) for row in one.rows]
+        files, rows = [], [row for message in messages if isinstance(message, _Named) for row in message.rows]
         for row in rows:
             own = {field.name: row[field.name] for field in fields(DataFile)}
             files.append(DataFile(**{**own, "partition": json.loads(row["partition"])}))

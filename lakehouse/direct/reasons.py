@@ -86,7 +86,7 @@ def require_direct(
         raise NotDirect(
             f"the table has features of its own: {', '.join(sorted(features)) or protocol.min_writer_version}"
         )
-    local = next((one.name for one in rows.fields if isinstance(one.dataType, T.TimestampNTZType)), None)
+    local = next((column.name for column in rows.fields if isinstance(column.dataType, T.TimestampNTZType)), None)
     if local and "timestampNtz" not in features:
         raise NotDirect(f"column {local} needs the feature timestampNtz, which the table has not")
     metadata = opened.metadata()

@@ -55,7 +55,7 @@ def rewrite_without(opened: LakeTable, numbers: Collection[int], files: DataFile
     def gone(path: str, parquet: pq.ParquetFile) -> pa.ChunkedArray:
         return pc.is_in(parquet.read(columns=[SEQUENCE], use_threads=False)[SEQUENCE], wanted)
 
-    return [one for at in _candidates(opened, wanted) for one in _rewritten(opened, at, gone, files)]
+    return [removed for at in _candidates(opened, wanted) for removed in _rewritten(opened, at, gone, files)]
 
 
 def rewrite_without_rows(opened: LakeTable, gone: Mapping[str, pa.ChunkedArray], files: DataFiles) -> list[Removed]:
@@ -67,7 +67,7 @@ def rewrite_without_rows(opened: LakeTable, gone: Mapping[str, pa.ChunkedArray],
         files: Gets the rows that stay.
     """
     affected = (at for at in _candidates(opened) if at[0] in gone)
-    return [one for at in affected for one in _rewritten(opened, at, lambda path, parquet: gone[path], files)]
+    return [removed for at in affected for removed in _rewritten(opened, at, lambda path, parquet: gone[path], files)]
 
 
 _Candidate = tuple[str, int, dict[str, str | None]]
@@ -96,7 +96,7 @@ def _rewritten(
 
 
 def _candidates(opened: LakeTable, wanted: pa.Array | None = None) -> Iterator[_Candidate]:
-    """The data files that may have one of the wanted source files; None stands for all."""
+    """The data files that may have rows of the wanted source files; None stands for all files."""
     columns, adds = opened.metadata().partition_columns, adds_of(opened)
     bounds = [f"{kind}.{SEQUENCE}" for kind in ("min", "max") if f"{kind}.{SEQUENCE}" in adds.column_names]
     folders = [spelled(adds[f"partition.{name}"]) for name in columns]

@@ -43,7 +43,7 @@ class Rolling:
 
     Attributes:
         source: The table that is read; it has a change data feed.
-        group: Name to SQL expression; the first is the one by which parts are replaced.
+        group: Name to SQL expression. The values of the first are the parts that are replaced.
         aggregates: Name to SQL aggregate.
     """
 
@@ -69,7 +69,7 @@ class RollupStream(FollowingStream):
     """One run of a stream into a ``rollup`` table, under its lease.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and a later batch computes it again for what changed after this one.
+    are then, and a later batch computes it again for what changed after this batch.
 
     Args:
         lake: Where both tables are.
@@ -154,7 +154,7 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
         files: The table that is rolled up; it has a change data feed.
         groups: Of its rows.
         first: The first commit.
-        last: The last one.
+        last: The last commit.
 
     Raises:
         OnlySpark: the feed cannot be read here.

@@ -58,7 +58,7 @@ def run_direct(run: Run, lake: Lake, table: str, loading: Loading) -> StreamRepo
             nonlocal loading
             if bell:
                 bell.listen()
-            # a new one for each look: so the memory of a run that does not end stays small
+            # each look has a new stream: so the memory of a run that does not end stays small
             for batch in DirectStream(lake, table, loading, pool, open_still).batches(once=run.trigger.name == "once"):
                 yield _progress_of(table, batch, files)
             loading = replace(loading, options=replace(loading.options, list_on_start=False))

@@ -74,7 +74,7 @@ def _spelled(lowest: Any, highest: Any) -> tuple[Any, Any] | None:
             return None
         return lowest[:_TEXT], highest[:_TEXT] + ("\U0010ffff" if beyond else "")
     if isinstance(lowest, datetime):
-        # the log has milliseconds: the upper bound is the next one
+        # the log has milliseconds: the upper bound is the next millisecond
         return _time(lowest), _time(highest + timedelta(microseconds=999))
     if isinstance(lowest, date):
         return lowest.isoformat(), highest.isoformat()

@@ -114,7 +114,7 @@ class DirectStream:
             start, number = done.end, number + 1
         else:
             start = self._stream.beginning()
-            if start["seq"]:  # a batch without files: its offset says to the next run where this one began
+            if start["seq"]:  # a batch without files: its offset says to the next run where this run began
                 done = self._batch(Batch(query, number, start, start), {})
                 yield done
                 start, number = done.end, number + 1
@@ -136,7 +136,7 @@ class DirectStream:
             done = self._batch(Batch(query, number, start, end), seconds)
             self._kept.place = At(query, number + 1, done.end)
             yield done
-            start, number = done.end, number + 1  # another writer's end, where that one was first to plan the batch
+            start, number = done.end, number + 1  # another writer's end, where that writer planned the batch first
 
     def _before(self, query: str, number: int, end: Offset) -> Offset:
         """Where the source stood before a batch that was planned.

@@ -87,19 +87,19 @@ class Versions:
         Raises:
             OnlySpark: an expression, or the event time, may have another value here than in Spark.
         """
-        kept = [one for one in self.schema if one.name not in ABOUT_THE_ROW or one.name in self.needed]
+        kept = [column for column in self.schema if column.name not in ABOUT_THE_ROW or column.name in self.needed]
         times = [pa.field(EVENT_TIME, _TIME)] if self.believed.when and self._when_column else []
         assert isinstance(self._refused, list)  # raises OnlySpark for a condition before a batch is planned
-        return pa.schema([*kept, *times, *(pa.field(name, one.type) for name, one in self._made.items())])
+        return pa.schema([*kept, *times, *(pa.field(name, scalar.type) for name, scalar in self._made.items())])
 
     @cached_property
     def read(self) -> list[str]:
         """The columns of the source that are read."""
         evidence, names = evidence_among(self.schema.names), set(self.result.names)
         made = [*self._made.values(), *self._refused]
-        needed = {*frozenset[str]().union(*(one.columns for one in made)), *([evidence] if evidence else [])}
+        needed = {*frozenset[str]().union(*(scalar.columns for scalar in made)), *([evidence] if evidence else [])}
         needed |= {self._when_column, PROCESSING_TIME} if self.believed.when else set()
-        return [one for one in self.schema.names if one in names or one in needed]
+        return [name for name in self.schema.names if name in names or name in needed]
 
     def of(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """The valid rows, with the columns of the table.
@@ -123,8 +123,8 @@ class Versions:
         for condition in self._refused:
             wrong = pc.or_(wrong, pc.fill_null(condition.value(rows), False))
         good = rows.filter(pc.invert(wrong))
-        made = {name: one.value(good) for name, one in self._made.items()}
-        arrays = [made[one.name] if one.name in made else good.column(one.name) for one in self.result]
+        made = {name: scalar.value(good) for name, scalar in self._made.items()}
+        arrays = [made[column.name] if column.name in made else good.column(column.name) for column in self.result]
         return pa.RecordBatch.from_arrays(arrays, schema=self.result)
 
     def _scalars(self, expressions: Iterable[str]) -> list[Scalar]:
@@ -152,7 +152,7 @@ class Versions:
     @cached_property
     def _refused(self) -> list[Scalar]:
         found = self._scalars(self.believed.refuse.values())
-        if not all(pa.types.is_boolean(one.type) for one in found):
+        if not all(pa.types.is_boolean(scalar.type) for scalar in found):
             raise OnlySpark("a condition of refuse is no condition")
         return found
 

@@ -1,4 +1,4 @@
-"""Every ``spark.*`` key this project sets, each with its reason. No other file writes one."""
+"""Every ``spark.*`` key this project sets, each with its reason. No other file writes such a key."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ _ENGINE = (
     Key("spark.hadoop.fs.s3a.connection.timeout", "60s", "the same"),
     # spark.hadoop.delta.enableFastS3AListFrom stays off: Delta 4.4.0 calls a method that Hadoop 3.5.0 does not have.
     # spark.hadoop.fs.s3a.performance.flags stays unset for good: "create" turns Delta's "write if absent" into an
-    # overwrite without a probe. The checkpoint file manager stays Spark's default: the abortable one for object
+    # overwrite without a probe. The checkpoint file manager stays Spark's default: the abortable manager for object
     # stores reports a failed write of an offset as done.
 )
 

@@ -82,7 +82,7 @@ def ensure_jars(say: Callable[[str], None] = lambda text: None) -> Path:
 
 
 def _resolve(ivy: Path) -> Path:
-    """Lets Ivy (inside Spark) download into an empty folder: Ivy remembers a failed look-up in a used one."""
+    """Lets Ivy (inside Spark) download into an empty folder: Ivy remembers a failed look-up in a used folder."""
     # VersionInfo is any class with a main that ends at once: resolving is a side effect of submitting it
     command = java.spark_submit(
         None,

@@ -48,7 +48,7 @@ _MODULE_OPTIONS = (
 
 
 def java() -> Path:
-    """The ``java`` to run: that of ``JAVA_HOME``; where that is not set, the one that came with the extra ``[engine]``.
+    """The ``java`` to run: that of ``JAVA_HOME``; where that is not set, that of the extra ``[engine]``.
 
     Raises:
         ConfigurationError: that of ``JAVA_HOME`` does not run or is too old; or there is none.
@@ -107,7 +107,7 @@ def environment(extra: Mapping[str, str]) -> dict[str, str]:
     """What a JVM inherits: the caller's variables less those that would change Java or Spark behind our back.
 
     ``SPARK_HOME`` is among the latter. With it Spark puts its ``pyspark.zip`` in front of each Python process's path:
-    PySpark in source, which every one of them would compile anew (0.7 CPU seconds, where it takes 0.2 to load it).
+    PySpark in source, which every process would compile anew (0.7 CPU seconds, where it takes 0.2 to load it).
     """
     unwanted = ("SPARK_", "PYSPARK_", "LAKEHOUSE_", "AWS_", "JAVA_", "JDK_", "HADOOP_", "_JAVA_", "_PYSPARK_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
@@ -134,7 +134,7 @@ def truststore_options(folder: Path) -> list[str]:
             warnings.simplefilter("ignore")  # some authorities in every bundle have odd serial numbers
             certificates = x509.load_pem_x509_certificates(pem)
             content = pkcs12.serialize_java_truststore(
-                [pkcs12.PKCS12Certificate(one, str(i).encode()) for i, one in enumerate(certificates)],
+                [pkcs12.PKCS12Certificate(certificate, str(i).encode()) for i, certificate in enumerate(certificates)],
                 BestAvailableEncryption(b"public"),
             )
         folder.mkdir(parents=True, exist_ok=True)

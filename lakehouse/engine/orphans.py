@@ -168,7 +168,7 @@ def _open_session(remote: str) -> Any:
     from pyspark.sql.connect.client.retries import DefaultPolicy
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
-    # not the builder: it would make this the active session of a process that may need one of another kind
+    # not the builder: it would make this the active session of a process that may need a session of another kind
     session = ConnectSession(connection=remote)
     session.client.set_retry_policies([DefaultPolicy(max_retries=2, initial_backoff=50, max_backoff=500)])
     return session
@@ -193,8 +193,8 @@ def _interrupt(session: Any) -> None:
     """Interrupts the operations of a session and waits until they have ended; the caller has the time limit."""
     from pyspark.sql.connect.proto import base_pb2
 
-    # one that has ended stays TERMINATING until its client fetches the outcome, which a dead one never does
+    # an ended operation stays TERMINATING until its client fetches the outcome; a dead client never does
     running = base_pb2.GetStatusResponse.OperationStatus.OperationState.OPERATION_STATE_RUNNING
     session.interruptAll()
-    while any(one.state == running for one in session.client._get_operation_statuses().operation_statuses):
+    while any(status.state == running for status in session.client._get_operation_statuses().operation_statuses):
         time.sleep(0.05)

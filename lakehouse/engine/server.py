@@ -1,8 +1,8 @@
 """The warm engine: one Spark Connect server for each lake and user, on 127.0.0.1, kept between commands.
 
 Starting Spark and compiling its first stream takes longer than a run of twelve files. So the first command that needs
-Spark starts the server, later ones find it, ``lakehouse down`` stops it. A server that died is started again; one that
-was started with other settings is replaced when nobody is connected to it, and named in an error when somebody is.
+Spark starts the server, later ones find it, ``lakehouse down`` stops it. A server that died is started again.
+A server with other settings is replaced when nobody is connected to it, and named in an error when somebody is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Engine:
     def remote(self) -> SecretStr:
         """The ``sc://`` address with the token.
 
-        The name must be localhost: for no other does Spark's client send a token without TLS.
+        The name must be localhost: Spark's client sends a token without TLS to that name alone.
         """
         return SecretStr(f"sc://localhost:{self.port}/;token={self.token.get_secret_value()}")
 
@@ -140,7 +140,7 @@ def explain(settings: Settings, problem: BaseException, pid: int | None = None) 
     Args:
         settings: Whose engine.
         problem: What its client met.
-        pid: The engine that was there: another process may have started a new one since.
+        pid: The engine that was there: another process may have started a new engine since.
     """
     running = server(settings).running()
     if running is not None and pid in (None, running.pid):
@@ -307,10 +307,10 @@ def _memory_bytes(running: Running) -> int:
     total = 0
     with suppress(psutil.Error):
         process = running.process()
-        for one in (process, *process.children(recursive=True)):
+        for member in (process, *process.children(recursive=True)):
             with suppress(psutil.Error):
                 # forked workers share most of their pages: each page is counted once over all who have it
-                total += one.memory_full_info().pss
+                total += member.memory_full_info().pss
     return total
 
 

@@ -119,7 +119,7 @@ def engine_in_use(settings: Settings) -> EngineUse | None:
 
 def session_of(use: EngineUse) -> SparkSession | None:
     """This process's own session on that engine; None when it is another process's."""
-    return next((_sessions[remote] for remote, one in _uses.items() if one == use), None)
+    return next((_sessions[remote] for remote, engine_use in _uses.items() if engine_use == use), None)
 
 
 def _remote(lake: Lake, say: Callable[[str], None]) -> tuple[str, int]:
@@ -161,12 +161,12 @@ def _open(lake: Lake, remote: str, pid: int) -> SparkSession:
 
 def _close_others(remote: str) -> None:
     """Closes sessions of engines that are gone: left open, they block the end of the process."""
-    for other in [one for one in _sessions if one == remote or not _alive(_sessions[one])]:
+    for address in [address for address in _sessions if address == remote or not _alive(_sessions[address])]:
         with suppress(Exception):
-            _sessions[other].client.close()
-        del _sessions[other]
-        _journal_roots.pop(other, None)
-        _uses.pop(other, None)
+            _sessions[address].client.close()
+        del _sessions[address]
+        _journal_roots.pop(address, None)
+        _uses.pop(address, None)
 
 
 def _connect_remote(remote: str, pid: int) -> SparkSession:
@@ -232,8 +232,8 @@ def register_tables(session: SparkSession, lake: Lake, say: Callable[[str], None
 
     Args:
         session: Whose catalogue.
-        lake: Its tables; one whose folder cannot be the name of a table is left out.
-        say: Told which ones are left out.
+        lake: Its tables; a folder whose name no table can have is left out.
+        say: Told which folders are left out.
 
     Raises:
         ConfigurationError: a database of that name lies elsewhere (one catalogue serves one lake).

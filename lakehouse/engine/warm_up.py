@@ -1,4 +1,4 @@
-"""Runs a tiny stream on a fresh engine before the user's: the first one compiles for many seconds.
+"""Runs a tiny stream on a fresh engine before the user's: the first stream compiles for many seconds.
 
 It loads the same classes as the real streams (JSON source, Delta sink, window, state store, Delta's log on S3), on a
 folder of its own that is removed at the end.

@@ -82,14 +82,14 @@ class Backup:
     @property
     def size_bytes(self) -> int:
         """Of what was copied."""
-        return sum(one.size_bytes for one in self.objects)
+        return sum(copied.size_bytes for copied in self.objects)
 
     def sizes(self) -> dict[str, int]:
         """Bytes by part of the checkpoint; the schema is a part of its own."""
         found: dict[str, int] = {}
-        for one in self.objects:
-            part = one.name.removeprefix("checkpoint/").split("/")[0]
-            found[part] = found.get(part, 0) + one.size_bytes
+        for copied in self.objects:
+            part = copied.name.removeprefix("checkpoint/").split("/")[0]
+            found[part] = found.get(part, 0) + copied.size_bytes
         return found
 
     def as_dict(self) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class _Look:
 def back_up(lake: Lake, table: str, *, held: bool = False) -> Backup:
     """Copies what the stream into ``table`` needs to go on; nothing is read by Spark, and no run is kept waiting.
 
-    It is one moment's: all is looked at again after it was copied, and copied again when anything moved. When that
+    It shows one moment: all is looked at again after the copy, and copied again when anything moved. When that
     happens each time, the table's lease is taken.
 
     Args:
@@ -162,7 +162,7 @@ def backups(lake: Lake, table: str) -> list[Backup]:
             manifest = json.loads(lake.store.read(bucket, backup_key(lake, table, taken) + MANIFEST))
         except ObjectMissing:
             continue
-        found.append(Backup(**{**manifest, "objects": tuple(Copied(**one) for one in manifest["objects"])}))
+        found.append(Backup(**{**manifest, "objects": tuple(Copied(**entry) for entry in manifest["objects"])}))
     return found
 
 
@@ -170,14 +170,14 @@ def chosen(lake: Lake, table: str, taken: str | None) -> Backup:
     """The backup whose name is, or begins with, the given text; the newest without a text.
 
     Raises:
-        ConfigurationError: there is none, or more than one begins so.
+        ConfigurationError: there is no such backup, or more than one.
     """
     known = backups(lake, table)
-    found = known[-1:] if taken is None else [one for one in known if one.taken.startswith(taken)]
+    found = known[-1:] if taken is None else [backup for backup in known if backup.taken.startswith(taken)]
     if len(found) == 1:
         return found[0]
     what = f"{table} has no backup" if not known else f"{len(found)} backups of {table} begin with {taken}"
-    named = ", ".join(one.taken for one in known[-5:])
+    named = ", ".join(backup.taken for backup in known[-5:])
     raise ConfigurationError(
         what,
         where=f"s3a://{lake.settings.bucket}/{backup_key(lake, table, '')}",
@@ -189,12 +189,12 @@ def chosen(lake: Lake, table: str, taken: str | None) -> Backup:
 def prune(lake: Lake, table: str, keep: int) -> list[Backup]:
     """Removes the oldest complete backups of a table but so many; returns those that it removed.
 
-    One that is being written is left alone; what an interrupted removal left is removed.
+    A backup that is being written stays. What an interrupted removal left is removed.
     """
     bucket = lake.settings.bucket
     doomed = backups(lake, table)[:-keep]
-    for one in doomed:
-        _remove(lake, backup_key(lake, table, one.taken))
+    for backup in doomed:
+        _remove(lake, backup_key(lake, table, backup.taken))
     for taken in lake.store.folders(bucket, backup_key(lake, table, "")):
         folder = backup_key(lake, table, taken)
         if lake.store.info(bucket, folder + _REMOVING) is not None:
@@ -210,13 +210,13 @@ def backup_key(lake: Lake, table: str, taken: str) -> str:
 def damage(lake: Lake, backup: Backup) -> str:
     """The first object of a backup that is missing or changed, in words; empty when the backup is whole."""
     folder = backup_key(lake, backup.table, backup.taken)
-    there = {one.key.removeprefix(folder): one for one in lake.store.list(lake.settings.bucket, folder)}
-    for one in backup.objects:
-        now = there.get(one.name)
+    there = {info.key.removeprefix(folder): info for info in lake.store.list(lake.settings.bucket, folder)}
+    for copied in backup.objects:
+        now = there.get(copied.name)
         if now is None:
-            return f"{one.name} is missing"
-        if (now.size_bytes, now.e_tag) != (one.size_bytes, one.e_tag):
-            return f"{one.name} is not what was copied"
+            return f"{copied.name} is missing"
+        if (now.size_bytes, now.e_tag) != (copied.size_bytes, copied.e_tag):
+            return f"{copied.name} is not what was copied"
     return ""
 
 
@@ -245,8 +245,8 @@ def _at_rest(lake: Lake, table: str) -> bool:
 
 
 def _copy(lake: Lake, objects: Sequence[tuple[str, ObjectInfo]], folder: str) -> None:
-    def copy(one: tuple[str, ObjectInfo]) -> None:
-        name, info = one
+    def copy(pair: tuple[str, ObjectInfo]) -> None:
+        name, info = pair
         lake.store.copy(lake.settings.bucket, info.key, folder + name, if_match=info.e_tag)
 
     with ThreadPoolExecutor(_THREADS) as pool:
@@ -269,7 +269,8 @@ def _described(lake: Lake, table: str, taken: str, found: _Look) -> Backup:
         found.delta[1] if found.delta else None,
         found.quarantine_version,
         tuple(
-            Copied(one.key.removeprefix(folder), one.size_bytes, one.e_tag) for one in lake.store.list(bucket, folder)
+            Copied(info.key.removeprefix(folder), info.size_bytes, info.e_tag)
+            for info in lake.store.list(bucket, folder)
         ),
     )
 
@@ -279,9 +280,9 @@ def _remove(lake: Lake, folder: str) -> None:
     bucket = lake.settings.bucket
     lake.store.write(bucket, folder + _REMOVING, b"")
     lake.store.delete(bucket, folder + MANIFEST)
-    for one in list(lake.store.list(bucket, folder)):
-        if one.key != folder + _REMOVING:
-            lake.store.delete(bucket, one.key)
+    for info in list(lake.store.list(bucket, folder)):
+        if info.key != folder + _REMOVING:
+            lake.store.delete(bucket, info.key)
     lake.store.delete(bucket, folder + _REMOVING)
 
 

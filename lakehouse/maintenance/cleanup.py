@@ -69,7 +69,7 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
     Args:
         lake: Where it is.
         chosen: What.
-        declared: Names of the declared tables: nobody may begin to write one meanwhile.
+        declared: Names of the declared tables: nobody may begin to write such a table meanwhile.
         really: Do it.
 
     Raises:
@@ -127,7 +127,7 @@ def _landed(lake: Lake, path: str) -> list[ObjectInfo]:
             next_command="remove those files by hand",
         )
     infos = lake.store.list(source.bucket, source.root)
-    return [one for one in infos if source.accepts.fullmatch(one.key)]
+    return [info for info in infos if source.accepts.fullmatch(info.key)]
 
 
 def _leases(lake: Lake) -> set[str]:

@@ -61,7 +61,7 @@ class TableState:
 def states(lake: Lake, names: Sequence[str]) -> list[TableState]:
     """Several tables at once."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        return [one for one in pool.map(lambda name: state(lake, name), names) if one is not None]
+        return [table for table in pool.map(lambda name: state(lake, name), names) if table is not None]
 
 
 def state(lake: Lake, table: str) -> TableState | None:
@@ -96,7 +96,7 @@ def _place(lake: Lake, table: str, opened: LakeTable) -> StreamPlace:
 
 
 def _last_write(opened: LakeTable) -> datetime | None:
-    for looked_at in (1, 10):  # each costs a request, and mostly the newest tells
+    for looked_at in (1, 10):  # a look costs a request, and mostly the newest entry is enough
         for entry in opened.history(looked_at):
             if not str(entry.get("operation") or "").startswith(_UPKEEP) and entry.get("timestamp"):
                 return datetime.fromtimestamp(int(entry["timestamp"]) / 1000, UTC)
@@ -136,14 +136,14 @@ def layout(opened: LakeTable, target_bytes: int = TARGET_BYTES) -> Layout:
     keys = [listed(adds[f"partition.{name}"]) for name in partitions]
     folders = len(set(zip(*keys, strict=True))) if keys else 1
     ranges = {}
-    for column in (one.name for one in opened.schema().fields):
+    for column in (schema_field.name for schema_field in opened.schema().fields):
         low, high = f"min.{column}", f"max.{column}"
         if low in adds.column_names and high in adds.column_names and column not in partitions:
             try:
                 bounds = zip(adds[low].to_pylist(), adds[high].to_pylist(), strict=True)
             except OverflowError:  # Python has the years 1 to 9999 alone
                 continue
-            pairs = [one for one in bounds if None not in one]
+            pairs = [pair for pair in bounds if None not in pair]
             if pairs and len(pairs) == adds.num_rows:
                 ranges[column] = pairs
     overlap = {column: _overlap(pairs) for column, pairs in ranges.items()}
@@ -171,28 +171,28 @@ def _overlap(pairs: Sequence[tuple[Any, Any]]) -> float:
 
 def _of_folders(partitions: tuple[str, ...], folders: int, total: int, ranges: dict[str, list[tuple[Any, Any]]]) -> str:
     if partitions:
-        each = total // max(folders, 1)
-        sentence = f"partitioned by {', '.join(partitions)}: {folders:,} folders of {each / 1e6:,.1f} MB on average"
-        few = folders > 1 and each < FOLDER_BYTES
+        average = total // max(folders, 1)
+        sentence = f"partitioned by {', '.join(partitions)}: {folders:,} folders of {average / 1e6:,.1f} MB on average"
+        few = folders > 1 and average < FOLDER_BYTES
         return sentence + ("; below 1 GB a folder costs readers more files than it saves them" if few else "")
     if total < FOLDER_BYTES:
         return f"no partitioning: {total / 1e6:,.1f} MB in all, and a folder should hold 1 GB"
     found = {column: days for column, pairs in ranges.items() if (days := _days(pairs))}
     able = {column: days for column, days in found.items() if total / days >= FOLDER_BYTES and days > 1}
     if able:
-        column, days = max(able.items(), key=lambda one: one[1])
+        column, days = max(able.items(), key=lambda item: item[1])
         gigabytes = total / days / 1e9
         estimate = f"{days:,} folders of {gigabytes:,.1f} GB"
         return f"partitioning by the day of {column} would help who reads by it: {estimate}"
     if found:
-        column, days = min(found.items(), key=lambda one: one[1])
+        column, days = min(found.items(), key=lambda item: item[1])
         return f"no partitioning: {column} would make {days:,} folders of {total / days / 1e6:,.0f} MB, below 1 GB"
     return "no partitioning: no column of dates has statistics in every file"
 
 
 def _days(pairs: Sequence[tuple[Any, Any]]) -> int:
     """How many days a column of dates or times spans; 0 for another."""
-    low, high = min(one for one, _ in pairs), max(one for _, one in pairs)
+    low, high = min(start for start, _ in pairs), max(end for _, end in pairs)
     return (high - low).days + 1 if isinstance(low, date) else 0
 
 

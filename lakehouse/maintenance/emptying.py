@@ -68,15 +68,15 @@ def require_emptiable(lake: Lake, uri: str) -> None:
     if opened is None:
         return
     protocol = opened.protocol()
-    other = ({*(protocol.writer_features or ()), *(protocol.reader_features or ())}) - _PLAIN
+    features = ({*(protocol.writer_features or ()), *(protocol.reader_features or ())}) - _PLAIN
     if (
-        other
+        features
         or opened.metadata().configuration.get("delta.appendOnly") == "true"
         or opened.metadata().partition_columns
     ):
         raise TerminalError(
             "this table cannot be emptied without Spark"
-            + (f": it has the features {', '.join(sorted(other))}" if other else ""),
+            + (f": it has the features {', '.join(sorted(features))}" if features else ""),
             where=uri,
             state="nothing was changed",
             next_command=f"empty it in Spark: DELETE FROM delta.`{uri}`; then run the same again",
@@ -115,7 +115,7 @@ def empty(lake: Lake, uri: str, why: str) -> Emptied | None:
         }
         for path, size in zip(*(column.to_pylist() for column in adds.columns), strict=True)
     ]
-    lines = [json.dumps({"commitInfo": about}), *(json.dumps({"remove": one}) for one in removes)]
+    lines = [json.dumps({"commitInfo": about}), *(json.dumps({"remove": remove}) for remove in removes)]
     bucket, log = split_uri(commit_uri(uri, found.version + 1))
     lake.store.write(bucket, log, ("\n".join(lines) + "\n").encode(), if_absent=True)
     return found

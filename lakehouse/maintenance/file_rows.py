@@ -52,12 +52,12 @@ def kept_rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
     found: dict[str, Counter[int]] = {path: Counter() for path in fresh}
     for path, batch in files.batches(fresh, [SEQUENCE]):
         found[path].update(counted_sequences(batch.column(0)))
-    lines = [(path, number, rows) for path, each in found.items() for number, rows in (each or {-1: 0}).items()]
+    lines = [(path, number, rows) for path, counter in found.items() for number, rows in (counter or {-1: 0}).items()]
     new = pa.table(
         {
-            "path": pa.array([one[0] for one in lines], pa.string()),
-            _SEQUENCE: pa.array([one[1] for one in lines], pa.int64()),
-            _ROWS: pa.array([one[2] for one in lines], pa.int64()),
+            "path": pa.array([line[0] for line in lines], pa.string()),
+            _SEQUENCE: pa.array([line[1] for line in lines], pa.int64()),
+            _ROWS: pa.array([line[2] for line in lines], pa.int64()),
         }
     )
     whole = pa.concat_tables([known.select(new.column_names), new]) if there else new
@@ -85,9 +85,9 @@ def record_folder(lake: Lake, table: str) -> tuple[str, str]:
 
 
 def unfinished_records(lake: Lake, table: str, records: Collection[str]) -> list[str]:
-    """Those of some records whose commit has not come about: a record is named by the version that it is to be.
+    """The records whose commit has not come about. A record is named by the version that its commit makes.
 
-    Another commit may have become that version: one that removes rows on purpose says so.
+    Another commit may have become that version: a commit that removes rows on purpose says so.
     """
     _, folder = record_folder(lake, table)
     newest = lake.version(table) if records else None
@@ -95,12 +95,12 @@ def unfinished_records(lake: Lake, table: str, records: Collection[str]) -> list
         return []
     versions = {key: key.removeprefix(folder).removesuffix(".json") for key in records}
     with ThreadPoolExecutor(_THREADS) as pool:
-        mine = {key: int(one) for key, one in versions.items() if one.isdigit()}
+        mine = {key: int(name) for key, name in versions.items() if name.isdigit()}
         others = pool.map(
             lambda version: version > newest or not removes_on_purpose(lake, table, version), mine.values()
         )
-        unfinished = {key for key, other in zip(mine, others, strict=True) if other}
-    accepted = {key: int(one[:20]) for key, one in versions.items() if key not in mine and one[:20].isdigit()}
+        unfinished = {key for key, is_other in zip(mine, others, strict=True) if is_other}
+    accepted = {key: int(name[:20]) for key, name in versions.items() if key not in mine and name[:20].isdigit()}
     return sorted(unfinished | {key for key, version in accepted.items() if version > newest})
 
 
@@ -111,7 +111,7 @@ def removes_on_purpose(lake: Lake, table: str, version: int) -> bool:
         actions = map(json.loads, lake.store.read(lake.settings.bucket, key).splitlines())
     except ObjectMissing:
         return True
-    return any(FORGOTTEN in metadata_of(one["commitInfo"]) for one in actions if "commitInfo" in one)
+    return any(FORGOTTEN in metadata_of(action["commitInfo"]) for action in actions if "commitInfo" in action)
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,8 @@ class RemovedRows:
         with ThreadPoolExecutor(_THREADS) as pool:
             contents = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
         for text in contents:
-            for one in json.loads(text):
-                counts[one["sequence"], one["batch_id"]] += one["rows"]
+            for entry in json.loads(text):
+                counts[entry["sequence"], entry["batch_id"]] += entry["rows"]
         return cls(counts)
 
     @property

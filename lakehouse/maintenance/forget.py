@@ -62,11 +62,11 @@ def forget(
     Args:
         spark: A session.
         lake: Where the table is.
-        table: A table that is not computed from another one.
+        table: A table that is not computed from another table.
         where: SQL's condition.
         keys: The session's key for each option of a write, ``engine.conf.TRANSACTION``.
         unique: Columns of the key, where there is no condition.
-        then: What tables computed from this one do: stop and ask, follow (computed again), keep what they have.
+        then: What tables computed from this table do: stop and ask, follow (computed again), keep what they have.
         really: Do it.
 
     Raises:
@@ -131,10 +131,10 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         drop_unfinished(lake, table)
         present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
         missing = {}
-        for one in _loaded_files(lake, table):
-            short = (one.rows or 0) - gone(one) - present.get(one.sequence, 0)
+        for file in _loaded_files(lake, table):
+            short = (file.rows or 0) - gone(file) - present.get(file.sequence, 0)
             if short > 0:
-                missing[one.sequence] = short
+                missing[file.sequence] = short
         if not missing:
             raise no_forgetting("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
         if really:
@@ -147,7 +147,7 @@ def _loaded_files(lake: Lake, table: str) -> list[FileState]:
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
         return []
-    return [one for one in file_states(lake.store, location, log=log) if one.commit_time is not None]
+    return [file for file in file_states(lake.store, location, log=log) if file.commit_time is not None]
 
 
 def drop_unfinished(lake: Lake, table: str) -> None:
@@ -158,7 +158,7 @@ def drop_unfinished(lake: Lake, table: str) -> None:
 
 
 def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> str:
-    batches = {one.sequence: one.batch_id for one in _loaded_files(lake, table)}
+    batches = {file.sequence: file.batch_id for file in _loaded_files(lake, table)}
     entries = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
     bucket, folder = record_folder(lake, table)
     lake.store.write(bucket, f"{folder}{name}.json", json.dumps(entries).encode())

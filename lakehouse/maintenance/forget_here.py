@@ -86,17 +86,17 @@ def _matching(files: DataFiles, where: str) -> tuple[dict[str, pa.ChunkedArray],
         masks[path].append(mask)
         if numbered:
             numbers.update(counted_sequences(batch.column(SEQUENCE).filter(mask)))
-    whole = {path: pa.chunked_array(each, pa.bool_()) for path, each in masks.items()}
+    whole = {path: pa.chunked_array(parts, pa.bool_()) for path, parts in masks.items()}
     return {path: mask for path, mask in whole.items() if pc.any(mask).as_py()}, numbers
 
 
 def _candidates(files: DataFiles, node: exp.Expression) -> list[str]:
     """Data files that may have such rows: where a part of the condition is ``column = 'text'``, by their bounds."""
-    for one in node.flatten() if isinstance(node, exp.And) else (node,):
-        if isinstance(one, exp.EQ) and isinstance(one.this, exp.Column) and isinstance(one.expression, exp.Literal):
-            [name] = [name for name in files.schema.names if name.lower() == one.this.name.lower()] or [""]
-            if one.expression.is_string and name and pa.types.is_string(files.schema.field(name).type):
-                return files.that_may_have(name, pa.array([one.expression.this], pa.string()))
+    for part in node.flatten() if isinstance(node, exp.And) else (node,):
+        if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column) and isinstance(part.expression, exp.Literal):
+            [name] = [name for name in files.schema.names if name.lower() == part.this.name.lower()] or [""]
+            if part.expression.is_string and name and pa.types.is_string(files.schema.field(name).type):
+                return files.that_may_have(name, pa.array([part.expression.this], pa.string()))
     return list(files.sizes)
 
 
@@ -136,7 +136,7 @@ def _with_places(path: str, batch: pa.RecordBatch, key: Key, doubled: Hashes, ro
     values = key.values(batch)
     hashes, there = hashes_of(values)
     hit = np.flatnonzero(there & np.isin(hashes, doubled))
-    columns = {f"key{number}": comparable(one).take(hit) for number, one in enumerate(values)}
+    columns = {f"key{number}": comparable(column).take(hit) for number, column in enumerate(values)}
     columns |= {name: pc.fill_null(batch.column(name), -1).take(hit) for name in (SEQUENCE, RECORD)}
     columns |= {"path": pa.array([path] * len(hit), pa.string()), "row": pa.array(hit + rows[path], pa.int64())}
     rows[path] += batch.num_rows

@@ -79,8 +79,8 @@ def begin_at(lake: Lake, new: str, offset: dict[str, Any]) -> None:
 def _take_over_schema(lake: Lake, table: str, new: str) -> None:
     bucket, prefix = split_uri(lake.settings.schema_uri(table))
     to = split_uri(lake.settings.schema_uri(new))[1]
-    for one in list(lake.store.list(bucket, f"{prefix.rstrip('/')}/")):
-        lake.store.copy(bucket, one.key, to.rstrip("/") + one.key[len(prefix.rstrip("/")) :], if_match=one.e_tag)
+    for info in list(lake.store.list(bucket, f"{prefix.rstrip('/')}/")):
+        lake.store.copy(bucket, info.key, to.rstrip("/") + info.key[len(prefix.rstrip("/")) :], if_match=info.e_tag)
 
 
 def refused(new: str, what: str, next_command: str, where: str) -> ConfigurationError:

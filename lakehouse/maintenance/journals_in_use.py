@@ -41,4 +41,4 @@ def _journals_in(offsets: bytes) -> set[str]:
     entries = [json.loads(line) for line in sources if line.startswith("{")]
     if not sources:
         raise ValueError("no source")
-    return {str(one["journal"]) for one in entries if "journal" in one}
+    return {str(entry["journal"]) for entry in entries if "journal" in entry}

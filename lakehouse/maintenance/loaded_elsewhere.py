@@ -58,7 +58,7 @@ def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
     def numbers(name: str) -> dict[str, str]:
         at = f"{prefix}{name}/"
         found = (info.key.removeprefix(at) for info in store.list(bucket, at))
-        return {one: at + one for one in found if one.removesuffix(".compact").isdigit()}
+        return {file: at + file for file in found if file.removesuffix(".compact").isdigit()}
 
     offsets, commits, entries = numbers("offsets"), numbers("commits"), numbers("sources/0")
     if not entries:
@@ -72,7 +72,7 @@ def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
         )
     if numbers("sources/1"):
         raise _refused(folder, "the stream has more than one source", "a table here is of one: name its own checkpoint")
-    planned, finished = (max((int(one) for one in some), default=None) for some in (offsets, commits))
+    planned, finished = (max((int(batch) for batch in batches), default=None) for batches in (offsets, commits))
     if finished is None or str(finished) not in offsets:
         raise _refused(folder, "no batch of the stream is finished", "load all files here: lakehouse ingest TABLE")
     if planned != finished:
@@ -88,7 +88,7 @@ def _from_checkpoint(store: ObjectStore, folder: str) -> Elsewhere:
             f"{folder}offsets/{finished}", "its offsets are not those of Spark's file source", "name another checkpoint"
         )
     log = dict[int, list[str]]()
-    newest = max((int(one.removesuffix(".compact")) for one in entries if one.endswith(".compact")), default=-1)
+    newest = max((int(file.removesuffix(".compact")) for file in entries if file.endswith(".compact")), default=-1)
     for name, key in entries.items():
         if name != f"{newest}.compact" and not (name.isdigit() and int(name) > newest):
             continue  # what is repeated in the newest such entry
@@ -147,7 +147,7 @@ def _rows(text: str, source: str) -> Iterator[dict[str, Any]]:
     try:
         array = text.lstrip().startswith("[")
         whole = json.loads(text) if array else map(json.loads, filter(str.strip, text.split("\n")))
-        yield from (dict(one) for one in whole)
+        yield from (dict(row) for row in whole)
     except (ValueError, TypeError) as error:
         raise _refused(source, f"it is no JSON of rows: {error}", "save the rows as JSON, one a line") from None
 

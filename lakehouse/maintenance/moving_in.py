@@ -37,7 +37,7 @@ class MovedIn:
         new: Files in the folder that were not loaded: the next run loads them.
         not_loaded: Files that the other stream knew of and had not finished.
         rows: Whether the table is there, with its rows of before.
-        gone_sample: Some that are gone.
+        gone_sample: Some of the files that are gone.
         done: Whether it was done.
     """
 
@@ -86,12 +86,12 @@ def move_in(
                 "declare another name, or lakehouse checkpoint reset " + table,
             )
         source = Source(options, None, endpoint=lake.endpoint)
-        listed = {one.key: one for one in listed_files(source.store, source.path) if one.size_bytes}
+        listed = {info.key: info for info in listed_files(source.store, source.path) if info.size_bytes}
         named = _keys(elsewhere, source.path.bucket, listed, rewrites or {})
         there = [listed[key] for key in dict.fromkeys(named.values()) if key in listed]
         gone = [path for path, key in named.items() if key not in listed]
         journal = source.journal
-        loaded, names = {one.key for one in there}, options.path_glob_filter
+        loaded, names = {info.key for info in there}, options.path_glob_filter
         is_input = re.compile(glob_regex(names) if names else ".*", re.DOTALL)
         others = [key for key in listed if key not in loaded and source.path.covers(key)]
         new = [key for key in others if is_input.fullmatch(key.rsplit("/", 1)[-1])]
@@ -128,7 +128,7 @@ def move_in(
 def _keys(
     elsewhere: Elsewhere, bucket: str, listed: Mapping[str, ObjectInfo], rewrites: Mapping[str, str]
 ) -> dict[str, str]:
-    """Path there to key here: as those books write paths, or the other way where only that names a file."""
+    """The key here of each path there. A path is escaped or plain, whichever names a file."""
     found = {}
     for path in elsewhere.paths:
         for old, new in rewrites.items():
@@ -140,14 +140,14 @@ def _keys(
             continue
         plain = path.partition("://")[2].partition("/")[2] if "://" in path else path.lstrip("/")
         unescaped = unquote(urlsplit(path).path).lstrip("/")
-        likely, other = (unescaped, plain) if elsewhere.escaped else (plain, unescaped)
-        found[path] = other if likely not in listed and other in listed else likely
+        likely, unlikely = (unescaped, plain) if elsewhere.escaped else (plain, unescaped)
+        found[path] = unlikely if likely not in listed and unlikely in listed else likely
     return found
 
 
 def _require_first(lake: Lake, table: str, journal: Journal, keys: set[str]) -> None:
     """Makes sure that a place in the journal can tell the loaded files from the others."""
-    known = [(one.key, one.seq) for one in journal.files(0, journal.high_water)]
+    known = [(file.key, file.seq) for file in journal.files(0, journal.high_water)]
     last = max((seq for key, seq in known if key in keys), default=0)
     lacking = keys - {key for key, _ in known}
     between = [key for key, seq in known if key not in keys and (seq < last or lacking)]
@@ -163,7 +163,7 @@ def _require_first(lake: Lake, table: str, journal: Journal, keys: set[str]) -> 
 
 
 def _last(journal: Journal, keys: set[str]) -> int:
-    return max(one.seq for one in journal.files(0, journal.high_water) if one.key in keys)
+    return max(file.seq for file in journal.files(0, journal.high_water) if file.key in keys)
 
 
 def _refused(lake: Lake, table: str, what: str, next_command: str) -> ConfigurationError:

@@ -115,10 +115,10 @@ def _look(opened: LakeTable, table: str, thresholds: Thresholds) -> Optimized:
     for number, size in enumerate(adds["size_bytes"].to_pylist()):
         sizes.setdefault(tuple(key[number] for key in keys), []).append(size)
     target, z_order = thresholds.target_bytes, thresholds.z_order
-    small = {key: [size for size in some if size < target] for key, some in sizes.items()}
-    rewritten = {key: some for key, some in (sizes if z_order else small).items() if len(some) > 1}
+    small = {key: [size for size in file_sizes if size < target] for key, file_sizes in sizes.items()}
+    rewritten = {key: file_sizes for key, file_sizes in (sizes if z_order else small).items() if len(file_sizes) > 1}
     before, total = adds.num_rows, sum(map(sum, sizes.values()))
-    after = before - sum(len(some) - -(-sum(some) // target) for some in rewritten.values())
+    after = before - sum(len(file_sizes) - -(-sum(file_sizes) // target) for file_sizes in rewritten.values())
     why_not = only_spark(opened)
     if z_order and not why_not:
         why_not = _no_z_order(opened, z_order, partitions, total, target)
@@ -139,7 +139,7 @@ def only_spark(opened: LakeTable) -> str:
 def _no_z_order(
     opened: LakeTable, z_order: Sequence[str], partitions: Sequence[str], total_bytes: int, target_bytes: int
 ) -> str:
-    known = [one.name for one in opened.schema().fields if one.name not in partitions]
+    known = [field.name for field in opened.schema().fields if field.name not in partitions]
     if missing := [name for name in z_order if name not in known]:
         raise ConfigurationError(
             f"there is no column {', '.join(missing)} to order by",
@@ -203,10 +203,12 @@ def _require_same_rows(lake: Lake, table: str, before: int, newest: int, rows: d
         texts = list(pool.map(lambda commit: lake.store.read(*commit), commits))
     for version, text in enumerate(texts, before + 1):
         actions = [json.loads(line) for line in text.splitlines() if line.strip()]
-        if not any((one.get("commitInfo") or {}).get("operation") == "OPTIMIZE" for one in actions):
+        if not any((action.get("commitInfo") or {}).get("operation") == "OPTIMIZE" for action in actions):
             continue
-        came = [json.loads(one["add"].get("stats") or "{}").get("numRecords") for one in actions if "add" in one]
-        went = [rows.get(one["remove"]["path"]) for one in actions if "remove" in one]
+        came = [
+            json.loads(action["add"].get("stats") or "{}").get("numRecords") for action in actions if "add" in action
+        ]
+        went = [rows.get(action["remove"]["path"]) for action in actions if "remove" in action]
         if None in came or None in went:
             continue
         if sum(n or 0 for n in came) != sum(n or 0 for n in went):

@@ -52,36 +52,36 @@ def orphans(
         now: The time.
     """
     known, of_checkpoints = {*declared, *lake.table_names()}, JournalsOfCheckpoints(lake)
-    in_use = {one.rstrip("/").rsplit("/", 1)[-1] for one in (*journals, *of_checkpoints.uris)}
+    in_use = {uri.rstrip("/").rsplit("/", 1)[-1] for uri in (*journals, *of_checkpoints.uris)}
     return list(_found(lake, known, in_use, of_checkpoints.unreadable, now or datetime.now(UTC)))
 
 
 def remove(lake: Lake, found: Sequence[Orphan], names: Sequence[str]) -> list[Orphan]:
-    """Removes those of that name.
+    """Removes the orphans of these names.
 
     Raises:
         ConfigurationError: there is none of a name, or a journal may be in use.
         LeaseHeld: somebody writes by a checkpoint now; nothing was removed.
     """
-    by_name = {one.name: one for one in found}
+    by_name = {orphan.name: orphan for orphan in found}
     if unknown := [name for name in names if name not in by_name]:
         raise _refused(
             f"{', '.join(unknown)} is no orphan: a table that is declared or there has it, or there is no such folder",
             "lakehouse maintain orphans   (lists them)",
         )
     chosen = [by_name[name] for name in dict.fromkeys(names)]
-    for one in chosen:
-        if one.in_doubt:
+    for orphan in chosen:
+        if orphan.in_doubt:
             raise _refused(
-                f"{one.name} may be in use: {one.in_doubt}", "lakehouse maintain orphans   (lists the others)"
+                f"{orphan.name} may be in use: {orphan.in_doubt}", "lakehouse maintain orphans   (lists the others)"
             )
     bucket, user = lake.settings.bucket, lake.settings.user
-    tables = [one.name.partition("/")[2] for one in chosen if one.name.startswith("_checkpoints/")]
+    tables = [orphan.name.partition("/")[2] for orphan in chosen if orphan.name.startswith("_checkpoints/")]
     with ExitStack() as held:
         for table in tables:
             held.enter_context(alone(lake, table))
-        for one in chosen:
-            lake.store.delete_prefix(bucket, f"{user}/{one.name}/")
+        for orphan in chosen:
+            lake.store.delete_prefix(bucket, f"{user}/{orphan.name}/")
         for table in tables:
             for suffix in (".service", ".kept.json"):
                 lake.store.delete(bucket, f"{user}/_checkpoints/{table}{suffix}")
@@ -96,8 +96,8 @@ def _found(lake: Lake, known: set[str], in_use: set[str], unreadable: Sequence[s
                 yield from _sized(lake, f"{area}/{name}", f"{name} is neither declared nor there")
     for name in _folders(lake, "_journal"):
         if name not in in_use:
-            for one in _sized(lake, f"_journal/{name}", "no declared table and no checkpoint of this lake uses it"):
-                yield replace(one, in_doubt=_doubt(lake, one, unreadable, now))
+            for orphan in _sized(lake, f"_journal/{name}", "no declared table and no checkpoint of this lake uses it"):
+                yield replace(orphan, in_doubt=_doubt(lake, orphan, unreadable, now))
     for area in _SCRATCH:
         for name in _folders(lake, area):
             yield from _sized(lake, f"{area}/{name}", "left by a comparison or a probe")
@@ -110,7 +110,7 @@ def _folders(lake: Lake, area: str) -> list[str]:
 def _sized(lake: Lake, name: str, why: str) -> Iterator[Orphan]:
     infos = list(lake.store.list(lake.settings.bucket, f"{lake.settings.user}/{name}/"))
     if infos:
-        yield Orphan(name, why, len(infos), size_of(infos), max(one.last_modified for one in infos))
+        yield Orphan(name, why, len(infos), size_of(infos), max(info.last_modified for info in infos))
 
 
 def _doubt(lake: Lake, journal: Orphan, unreadable: Sequence[str], now: datetime) -> str:

@@ -90,14 +90,14 @@ def usage(lake: Lake) -> Usage:
     for info in lake.store.list(lake.settings.bucket, prefix):
         found[area_of(info.key.removeprefix(prefix))].append(info)
     with ThreadPoolExecutor(_THREADS) as pool:
-        tables = tuple(one for one in pool.map(lambda name: table_share(lake, name), lake.table_names()) if one)
+        tables = tuple(table for table in pool.map(lambda name: table_share(lake, name), lake.table_names()) if table)
     areas = [Share(what, len(infos), size_of(infos)) for what, infos in sorted(found.items()) if what != "tables"]
-    totals = [_total(what, [one.parts[at] for one in tables]) for at, what in enumerate(_OF_TABLES)]
-    left = _total("", [part for one in tables for part in one.parts])
+    totals = [_total(what, [table.parts[at] for table in tables]) for at, what in enumerate(_OF_TABLES)]
+    left = _total("", [part for table in tables for part in table.parts])
     loose = Share(
         "folders that are no table", len(found["tables"]) - left.objects, size_of(found["tables"]) - left.size_bytes
     )
-    return Usage(tables, tuple(one for one in (*totals, loose, *areas) if one.objects > 0))
+    return Usage(tables, tuple(share for share in (*totals, loose, *areas) if share.objects > 0))
 
 
 _OF_TABLES = (
@@ -144,6 +144,6 @@ def area_of(key: str) -> str:
     return _AREAS.get(first, f"other: {first}")
 
 
-def _total(what: str, some: Iterable[Share]) -> Share:
-    parts = list(some)
-    return Share(what, sum(one.objects for one in parts), sum(one.size_bytes for one in parts))
+def _total(what: str, shares: Iterable[Share]) -> Share:
+    parts = list(shares)
+    return Share(what, sum(part.objects for part in parts), sum(part.size_bytes for part in parts))

@@ -53,7 +53,7 @@ def place_of(lake: Lake, table: str, *, sources: bool = True) -> StreamPlace:
         sources: Whether to read what it says of its sources.
     """
     offsets, commits = (checkpoints.batch_numbers(lake, table, folder) for folder in ("offsets", "commits"))
-    planned, finished = (max(some, default=None) for some in (offsets, commits))
+    planned, finished = (max(numbers, default=None) for numbers in (offsets, commits))
     needs: dict[str, int] = {}
     source_offsets: list[dict[str, Any]] | None = []
     if sources and offsets:
@@ -106,7 +106,7 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
 
 
 def holders(lake: Lake, tables: Iterable[str]) -> dict[str, Holder]:
-    """Of some tables those that are written now, with their writers."""
+    """The tables that are written now, with their writers."""
     names = list(tables)
     with ThreadPoolExecutor(_THREADS) as pool:
         found = zip(names, pool.map(lambda name: holder_of(lake, name), names), strict=True)
@@ -126,7 +126,7 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
 
 
 def remove_leases(lake: Lake, tables: Iterable[str]) -> None:
-    """Removes the leases that nobody holds. Who takes one at once keeps it, with what he writes."""
+    """Removes the leases that nobody holds. A writer that takes its lease meanwhile keeps it."""
     for table in tables:
         if holder_of(lake, table) is None:
             lake.store.delete(lake.settings.bucket, checkpoints.lease_key(lake, table))
@@ -142,4 +142,4 @@ def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:
         return []
     except ValueError:
         return None
-    return [one for one in entries if isinstance(one, dict)] if lines else None
+    return [entry for entry in entries if isinstance(entry, dict)] if lines else None

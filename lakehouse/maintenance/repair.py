@@ -42,7 +42,7 @@ class Repair:
     Attributes:
         table: The table.
         reason: Why it is needed; empty when checkpoint and table agree.
-        steps: What is done, one sentence each.
+        steps: What is done, a sentence each.
         done: Whether it was done.
     """
 
@@ -65,14 +65,14 @@ def repair(
         really: Do it.
 
     Raises:
-        LeaseHeld: a stream writes the table now; or another one on the same journal, which has to be restored.
+        LeaseHeld: a stream writes the table now; or another stream on the same journal, which has to be restored.
         ConfigurationError: nothing here can write the rows of this table again, or the journal cannot be restored.
     """
     with ExitStack() as held:
         held.enter_context(checkpoints.writer_of(lake, table))
         stream = _Stream(lake, table, options) if options else None
-        for other in stream.others() if stream else ():
-            held.enter_context(checkpoints.writer_of(lake, other))
+        for other_table in stream.others() if stream else ():
+            held.enter_context(checkpoints.writer_of(lake, other_table))
         reason = disagreement(lake, table) or (stream.mismatch() if stream else "")
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
@@ -133,7 +133,7 @@ class _Stream:
         self._offset = _readable_offset(lake, table)
         self._names = {(self._offset or {}).get("stream", "")} - {""}
         files = self._journal.files(0, self._last) if self._journal else ()
-        known = {one.seq: (one.bucket, one.key) for one in files}
+        known = {file.seq: (file.bucket, file.key) for file in files}
         # numbers in the table that are other files' in the journal, or nobody's
         self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}
 
@@ -160,8 +160,8 @@ class _Stream:
             *([restore] if self._gone else []),
             *([again] if self._gone and self._overwrites == "replace" else []),
             *(
-                f"{other} reads by the same journal, and has to be repaired or restarted after it"
-                for other in self.others()
+                f"{other_table} reads by the same journal, and has to be repaired or restarted after it"
+                for other_table in self.others()
             ),
             f"write a new checkpoint behind file {self._last:,}, the last that has rows in the table",
             "keep the receipts of files that gave no rows, so that they stay listed",
@@ -178,10 +178,10 @@ class _Stream:
         if not self._gone:
             return []
         bucket, user = self._lake.settings.bucket, self._lake.settings.user
-        names = [one for one in self._lake.store.folders(bucket, f"{user}/_checkpoints/") if one != self._table]
-        offsets = {one: _readable_offset(self._lake, one) or {} for one in names}
+        names = [name for name in self._lake.store.folders(bucket, f"{user}/_checkpoints/") if name != self._table]
+        offsets = {name: _readable_offset(self._lake, name) or {} for name in names}
         return [
-            one for one, offset in offsets.items() if offset.get("journal", "").rstrip("/") == self._uri.rstrip("/")
+            name for name, offset in offsets.items() if offset.get("journal", "").rstrip("/") == self._uri.rstrip("/")
         ]
 
     def mend(self) -> None:
@@ -212,21 +212,21 @@ class _Stream:
         store, kept = self._lake.store, {}
         if not self._gone:
             for stream in streams_with_receipts(store, *self._place):
-                for one in (written.receipt for written in read_receipts(store, *self._place, stream)):
-                    if one.seq <= self._last and one.seq not in self._rows and one.state != State.INGESTED:
-                        kept[one.seq] = one
+                for receipt in (written.receipt for written in read_receipts(store, *self._place, stream)):
+                    if receipt.seq <= self._last and receipt.seq not in self._rows and receipt.state != State.INGESTED:
+                        kept[receipt.seq] = receipt
         return [*(Receipt(seq, 0, rows, State.INGESTED) for seq, rows in sorted(self._rows.items())), *kept.values()]
 
     def _restore_journal(self) -> None:
         """Gives the table's files their numbers again; the versions are those that the bucket has now.
 
         What was overwritten since is not told apart from what was loaded. Where a newer version takes the place of the
-        older one, no version counts as known: each file is found and loaded again, in place of its rows.
+        older version, no version counts as known: each file is found and loaded again, in place of its rows.
         """
         store, (bucket, prefix) = self._lake.store, self._place
         store.delete_prefix(bucket, f"{prefix.rstrip('/')}/segments/")
         there = {}
-        for source in {one for one, _ in self._paths.values()}:
+        for source in {bucket_name for bucket_name, _ in self._paths.values()}:
             there.update({(source, info.key): info for info in store.list(source)})
         now, segment = utc_now(), uuid.uuid4().hex[:12]
         files = []

@@ -1,8 +1,8 @@
 """Loading files again: their rows are taken out, and the files are read as they are now.
 
-A replay is an entry in the journal: the file under a new number, with the number whose rows it takes the place of, and
-the one stream that asked for it. The next run of the table takes out the old rows in the very commit that adds the new
-ones, see ``streams.replacing``. The new rows carry the file's old number: it comes no later than it did.
+A replay is an entry in the journal: the file under a new number, the number whose rows it replaces, and the stream that
+asked for it. The next run of the table takes out the old rows in the commit that adds the new rows, see
+``streams.replacing``. The new rows carry the file's old number: the file keeps its place in the order.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def replay(
     files: Sequence[str] = (),
     since: datetime | None = None,
     batch: int | None = None,
-    chosen_by: Callable[[FileState], bool] = lambda one: True,
+    chosen_by: Callable[[FileState], bool] = lambda file: True,
     overwrites: bool = False,
     really: bool = False,
 ) -> Replay:
@@ -69,7 +69,7 @@ def replay(
         batch: Files of this micro-batch.
         chosen_by: Tells which of those.
         overwrites: Whether the stream loads newer versions of files by itself.
-        really: Do it. Tables computed from this one notice, and are computed again.
+        really: Do it. Tables computed from this table notice, and are computed again.
 
     Raises:
         LeaseHeld: a stream writes the table now.
@@ -86,8 +86,8 @@ def replay(
         found, journal, now = chosen()
         log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
         by_bucket: dict[str, list[tuple[ObjectInfo, int]]] = {}
-        for one in found.files:
-            by_bucket.setdefault(split_uri(one.path)[0], []).append((now[one.sequence], one.sequence))
+        for file in found.files:
+            by_bucket.setdefault(split_uri(file.path)[0], []).append((now[file.sequence], file.sequence))
         for bucket, again in by_bucket.items():
             if journal is not None and log is not None:
                 journal.replay(bucket, again, log.stream)
@@ -107,33 +107,33 @@ def _choose(
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     states = [
-        one
-        for one in file_states(lake.store, location, log=log)
-        if one.ingestion_state not in _NOT_LOADED
-        and (not files or any(_names(one, pattern) for pattern in files))
-        and (since is None or one.discovery_time >= since)
-        and (batch is None or one.batch_id == batch)
-        and chosen_by(one)
+        file
+        for file in file_states(lake.store, location, log=log)
+        if file.ingestion_state not in _NOT_LOADED
+        and (not files or any(_names(file, pattern) for pattern in files))
+        and (since is None or file.discovery_time >= since)
+        and (batch is None or file.batch_id == batch)
+        and chosen_by(file)
     ]
     if log is None:
         return Replay((), (), (), 0, False), None, {}
     journal = Journal.at(lake.store, log.journal)
-    asked = {one.replaces for one in replays_of(journal, log.stream, log.committed_seq)}
-    waiting = tuple(one for one in states if one.sequence in asked)
+    asked = {version.replaces for version in replays_of(journal, log.stream, log.committed_seq)}
+    waiting = tuple(file for file in states if file.sequence in asked)
     overwritten = _overwritten(journal, states) if overwrites else set()
     now: dict[int, ObjectInfo] = {}
-    for one in states:
-        current = lake.store.info(split_uri(one.path)[0], uri_key(one.path))
-        if current is not None and current.size_bytes and one.sequence not in overwritten:
-            now[one.sequence] = current
-    taken = tuple(one for one in states if one.sequence in now and one.sequence not in asked)
-    gone = tuple(one for one in states if one.sequence not in now)
-    return Replay(taken, gone, waiting, sum(one.rows or 0 for one in taken), False), journal, now
+    for file in states:
+        current = lake.store.info(split_uri(file.path)[0], uri_key(file.path))
+        if current is not None and current.size_bytes and file.sequence not in overwritten:
+            now[file.sequence] = current
+    taken = tuple(file for file in states if file.sequence in now and file.sequence not in asked)
+    gone = tuple(file for file in states if file.sequence not in now)
+    return Replay(taken, gone, waiting, sum(file.rows or 0 for file in taken), False), journal, now
 
 
 def of_day(day: date) -> Callable[[FileState], bool]:
     """Chooses the files of a day: of the date in their path, of their modification (UTC) where the path has none."""
-    return lambda one: (day_in(uri_key(one.path)) or one.create_time.astimezone(UTC).date()) == day
+    return lambda file: (day_in(uri_key(file.path)) or file.create_time.astimezone(UTC).date()) == day
 
 
 def day_in(key: str) -> date | None:
@@ -144,20 +144,20 @@ def day_in(key: str) -> date | None:
     return None
 
 
-def quarantined(one: FileState) -> bool:
+def quarantined(file: FileState) -> bool:
     """Chooses files in quarantine: none of their rows are in the table."""
-    return one.ingestion_state == State.QUARANTINED
+    return file.ingestion_state == State.QUARANTINED
 
 
 def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
     """Numbers of files of which the journal has a newer version: a stream that loads such takes it anyway."""
-    newest = {(split_uri(one.path)[0], uri_key(one.path)): 0 for one in states}
+    newest = {(split_uri(file.path)[0], uri_key(file.path)): 0 for file in states}
     for part in journal.tables(0, journal.high_water, ["bucket", "key", "replaces"]):
         names = ("seq", "bucket", "key", "replaces")
         for seq, bucket, key, replaces in zip(*(part[name].to_pylist() for name in names), strict=True):
             if (bucket, key) in newest and not replaces:
                 newest[bucket, key] = seq
-    return {one.sequence for one in states if newest[split_uri(one.path)[0], uri_key(one.path)] > one.sequence}
+    return {file.sequence for file in states if newest[split_uri(file.path)[0], uri_key(file.path)] > file.sequence}
 
 
 def pending_replays(lake: Lake, table: str) -> bool:
@@ -173,6 +173,6 @@ def pending_replays(lake: Lake, table: str) -> bool:
     return bool(replays_of(Journal.at(lake.store, newest["journal"]), newest["stream"], after))
 
 
-def _names(one: FileState, pattern: str) -> bool:
-    key = uri_key(one.path)
-    return any(fnmatchcase(name, pattern) or name == pattern for name in (one.path, key, key.rsplit("/", 1)[-1]))
+def _names(file: FileState, pattern: str) -> bool:
+    key = uri_key(file.path)
+    return any(fnmatchcase(name, pattern) or name == pattern for name in (file.path, key, key.rsplit("/", 1)[-1]))

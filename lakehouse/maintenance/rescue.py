@@ -96,14 +96,14 @@ class RescuedData:
         rows: Counter[str] = Counter()
         for texts, files, records in self._rescued():
             documents = [{k: v for k, v in json.loads(text).items() if k not in NOTES} for text in texts.to_pylist()]
-            rows.update(name for one in documents for name in set(_names(one)))
-            lines = [json.dumps(one).encode() for one in documents]
+            rows.update(name for document in documents for name in set(_names(document)))
+            lines = [json.dumps(document).encode() for document in documents]
 
             def sample(hits: list[int], lines: list[bytes] = lines) -> BytesIO:
                 return BytesIO(b"\n".join(lines[row] for row in hits))
 
             places = list(zip(files.to_pylist(), records.to_pylist(), strict=True))
-            new = {name for one in documents for name in one} - set(version.data.names)
+            new = {name for document in documents for name in document} - set(version.data.names)
             table = pa.table({RESCUED_DATA: texts})
             learner.look(Rows(table, np.arange(len(texts)), frozenset(new)), places.__getitem__, sample)
         return [
@@ -117,7 +117,7 @@ class RescuedData:
         """Makes columns part of the schema; the next start of the stream has them. Without ``really`` only checks them.
 
         Args:
-            columns: Each a name of one that waits, or a name and a type as in ``cloudFiles.schemaHints``.
+            columns: Each the name of a waiting column, or a name and a type as in ``cloudFiles.schemaHints``.
             waiting: See ``waiting()``.
             really: Do it.
 
@@ -128,7 +128,7 @@ class RescuedData:
             ConfigurationError: a name does not wait, or the schema has it.
         """
         version = self._version()
-        by_name = {one.name: one for one in waiting}
+        by_name = {column.name: column for column in waiting}
         data = version.data
         for text in columns:
             hint = self._hint(text, by_name)
@@ -139,7 +139,7 @@ class RescuedData:
             if not different or any(old is not None for _, old, _ in different):
                 raise _refused(f"{text} is a column of the schema already", sorted(by_name))
             data = grown
-        places = {one.name: (one.file, one.record) for one in waiting}
+        places = {column.name: (column.file, column.record) for column in waiting}
         return self.schemas.grow(data, places, reason="approved") if really else version
 
     def promote(self, spark: SparkSession, *, really: bool = False) -> Promotion:
@@ -185,7 +185,7 @@ class RescuedData:
         version = self._version()
         schema = evolved(table, version.data)
         own = set(version.data.names)
-        columns = StructType([one for one in schema.fields if one.name in own])
+        columns = StructType([field for field in schema.fields if field.name in own])
         return Promoter(schema, columns, RESCUED_DATA, self.options.format, dict(self.options.reader))
 
     def _learner(self, version: SchemaVersion) -> Learner:
@@ -195,8 +195,8 @@ class RescuedData:
 
     def _hint(self, text: str, waiting: dict[str, WaitingColumn]) -> Hint:
         if text in waiting:
-            one = waiting[text]
-            return parse_hints(f"{dotted(one.name)} {one.type}")[0]
+            column = waiting[text]
+            return parse_hints(f"{dotted(column.name)} {column.type}")[0]
         if " " not in text.strip():
             raise _refused(f"no column {text} waits in the rescued data of {self.table}", sorted(waiting))
         [hint] = parse_hints(text)

@@ -28,7 +28,7 @@ class Reset:
     Attributes:
         table: The table.
         rows: What becomes of the rows that are there.
-        steps: What is done, one sentence each.
+        steps: What is done, a sentence each.
         gone: Files whose rows are there, and which cannot be read again.
         kept_as: Backup of the checkpoint as it was; empty without a backup.
         done: Whether it was done.
@@ -61,9 +61,9 @@ def reset_empty(lake: Lake, table: str, reads: Sequence[str], *, outlives: bool,
         for uri in (lake.settings.table_uri(table), lake.settings.quarantine_uri(table)):
             require_emptiable(lake, uri)
         loaded = _loaded(lake, table) if outlives else []
-        gone = [one for one in loaded if lake.store.info(split_uri(one.path)[0], uri_key(one.path)) is None]
+        gone = [file for file in loaded if lake.store.info(split_uri(file.path)[0], uri_key(file.path)) is None]
         if gone:
-            rows = sum(one.rows or 0 for one in gone)
+            rows = sum(file.rows or 0 for file in gone)
             raise ConfigurationError(
                 f"{counted(len(gone), 'file')} with {counted(rows, 'row')} of {table} are not in the bucket any more, "
                 f"such as {gone[0].path}: their rows would not come again",
@@ -90,4 +90,4 @@ def _loaded(lake: Lake, table: str) -> list[FileState]:
     if log is None:
         return []
     states = file_states(lake.store, location, log=log)
-    return [one for one in states if one.ingestion_state == State.INGESTED and one.rows]
+    return [file for file in states if file.ingestion_state == State.INGESTED and file.rows]

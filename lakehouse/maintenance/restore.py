@@ -43,7 +43,7 @@ class Restored:
         table: The table.
         taken: The backup.
         takes_table_back: Whether the table goes back to an older version, too.
-        steps: What is done, one sentence each.
+        steps: What is done, a sentence each.
         kept_as: Backup of what was there before; empty when nothing was, or nothing is done.
         done: Whether it was done.
     """
@@ -130,13 +130,13 @@ def _moved(lake: Lake, backup: Backup, opened: LakeTable | None) -> str:
     commits = lake.commits_since(backup.table, backup.delta_version)
     if len(commits) < opened.version() - backup.delta_version:
         return "more was committed than the log of the table still tells"
-    for one in commits:
-        if one.emptied:
-            return f"it was emptied in version {one.version}"
-        if one.operation == "RESTORE":
-            return f"it was taken to another version by RESTORE in version {one.version}"
-        if one.query_id is not None:
-            batches = {each.batch_id for each in commits if each.query_id is not None}
+    for commit in commits:
+        if commit.emptied:
+            return f"it was emptied in version {commit.version}"
+        if commit.operation == "RESTORE":
+            return f"it was taken to another version by RESTORE in version {commit.version}"
+        if commit.query_id is not None:
+            batches = {batch.batch_id for batch in commits if batch.query_id is not None}
             return f"{counted(len(batches), 'batch')} came to it"
     held = last_batch(opened, backup.query_id) if backup.query_id else None
     return "" if held == backup.written else "its transactions are others"
@@ -160,7 +160,7 @@ def _require_way_back(lake: Lake, backup: Backup, opened: LakeTable | None, sour
     if missing:
         raise _refused(lake, backup, f"{since}version {backup.delta_version} of the table is gone: {missing}", anew)
     bucket, folder = record_folder(lake, table)
-    names = (one.key.removeprefix(folder)[:20] for one in lake.store.list(bucket, folder))
+    names = (info.key.removeprefix(folder)[:20] for info in lake.store.list(bucket, folder))
     if any(name.isdigit() and int(name) > backup.delta_version for name in names):
         what = f"{since}rows were removed on purpose after the backup: with the older version they would come back"
         raise _refused(lake, backup, what, anew)
@@ -180,9 +180,9 @@ def missing_files(lake: Lake, table: str, version: int) -> str:
     if not wanted:
         return ""
     folder = uri.split("://", 1)[1] + "/"
-    names = {one.partition(folder)[2] for one in wanted}
+    names = {file_uri.partition(folder)[2] for file_uri in wanted}
     prefix = folder.partition("/")[2]
-    there = {one.key.removeprefix(prefix) for one in lake.store.list(lake.settings.bucket, prefix)}
+    there = {info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix)}
     gone = names - there
     return f"{counted(len(gone), 'data file')} of it were removed by a VACUUM" if gone else ""
 
@@ -192,7 +192,7 @@ def _not_there_to_read(lake: Lake, backup: Backup, source: str | None) -> str:
     place = backup.place or {}
     if "seq" in place:
         later = list(_files_after(lake, place["journal"], place["seq"]))
-        gone = [one for one in later if lake.store.info(*one) is None]
+        gone = [file for file in later if lake.store.info(*file) is None]
         return f"{counted(len(gone), 'file')} such as {gone[0][1]} are not in the bucket any more" if gone else ""
     if "reservoirVersion" in place and source is not None:
         opened = lake.delta(source)
@@ -209,7 +209,7 @@ def _not_there_to_read(lake: Lake, backup: Backup, source: str | None) -> str:
 
 def _files_after(lake: Lake, journal_uri: str, seq: int) -> Sequence[tuple[str, str]]:
     journal = Journal.at(lake.store, journal_uri)
-    return list(dict.fromkeys((one.bucket, one.key) for one in journal.files(seq, journal.high_water)))
+    return list(dict.fromkeys((file.bucket, file.key) for file in journal.files(seq, journal.high_water)))
 
 
 def _steps(
@@ -248,13 +248,13 @@ def _put_back(lake: Lake, backup: Backup, back: bool) -> None:
         _take_back(lake, backup)
         checkpoints.forget_kept(lake, table)
     lake.store.delete_prefix(bucket, where["checkpoint/"])
-    there = {one.key for prefix in (where["schema/"], where["kept.json"]) for one in lake.store.list(bucket, prefix)}
-    for one in sorted(backup.objects, key=lambda one: one.name == "checkpoint/metadata"):
-        prefix = next(name for name in where if one.name.startswith(name))
-        key = where[prefix] + one.name.removeprefix(prefix)
-        if key in there or (back and one.name == "checkpoint/metadata"):
+    there = {info.key for prefix in (where["schema/"], where["kept.json"]) for info in lake.store.list(bucket, prefix)}
+    for copied in sorted(backup.objects, key=lambda copied: copied.name == "checkpoint/metadata"):
+        prefix = next(name for name in where if copied.name.startswith(name))
+        key = where[prefix] + copied.name.removeprefix(prefix)
+        if key in there or (back and copied.name == "checkpoint/metadata"):
             continue  # versions of a schema are only ever added
-        lake.store.copy(bucket, folder + one.name, key, if_match=one.e_tag)
+        lake.store.copy(bucket, folder + copied.name, key, if_match=copied.e_tag)
     if back:
         place = backup.place or {}
         if "seq" in place:

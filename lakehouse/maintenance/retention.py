@@ -29,7 +29,7 @@ class Expired:
         column: Their time is in it.
         before: Rows before this moment, UTC, are old; ISO 8601.
         rows_before: Rows in the table.
-        rows: Old ones.
+        rows: How many rows are old.
         files: How many of them by the number of their file in the journal; empty where rows do not say it.
         timeless_rows: Rows without a time: they stay.
         refused: Why they cannot be removed; empty when they can.
@@ -56,7 +56,7 @@ def expire(
 
     Args:
         lake: Where the table is.
-        table: A table that is not computed from another one.
+        table: A table that is not computed from another table.
         column: A TIMESTAMP, which is in UTC where it names no zone; or a DATE, whose day has to be over by then.
         before: The moment.
         then: What tables computed from it do: stop and ask, follow (computed again), keep what they have.
@@ -103,7 +103,7 @@ def _look(opened: LakeTable, table: str, column: str, before: datetime) -> Expir
 
 def _moment(schema: pa.Schema, table: str, column: str, before: datetime) -> pa.Scalar:
     """The moment in the column's type. A day is old when all of it is: it is compared with the day of the moment."""
-    times = [one.name for one in schema if pa.types.is_timestamp(one.type) or pa.types.is_date(one.type)]
+    times = [field.name for field in schema if pa.types.is_timestamp(field.type) or pa.types.is_date(field.type)]
     if column not in times:
         wrong = "has no times" if column in schema.names else "is not there"
         raise ConfigurationError(
@@ -122,9 +122,9 @@ def _plain(type_: pa.DataType) -> pa.DataType:
 
 
 def _remove(opened: LakeTable, found: Expired, user_metadata: str) -> None:
-    """Removes them in the next version, or not at all: that one is what the record names."""
+    """Removes the rows in the next version, or not at all: the record names that version."""
     name = found.column.replace('"', '""')
-    type_ = next(one.type for one in pa.schema(opened.schema().to_arrow()) if one.name == found.column)
+    type_ = next(field.type for field in pa.schema(opened.schema().to_arrow()) if field.name == found.column)
     zone = "Z" if getattr(type_, "tz", None) else ""
     moment = found.before[:10] if pa.types.is_date(type_) else f"{found.before[:19]}{zone}"
     try:

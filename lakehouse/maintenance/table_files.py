@@ -116,10 +116,10 @@ class TableFiles:
             return list(pool.map(self._commit, wanted))
 
     def named_by(self, versions: Iterable[int]) -> frozenset[str]:
-        """What some commits name; commits that the log has lost are left out."""
+        """The paths that the commits name; commits that the log has lost are left out."""
         with ThreadPoolExecutor(_THREADS) as pool:
             found = pool.map(self._commit_if_there, versions)
-            return frozenset().union(*(one.paths for one in found if one is not None))
+            return frozenset().union(*(commit.paths for commit in found if commit is not None))
 
     def _commit_if_there(self, version: int) -> LoggedCommit | None:
         try:
@@ -159,14 +159,14 @@ def unknown_features(opened: LakeTable) -> list[str]:
 
 
 def size_of(infos: Iterable[ObjectInfo]) -> int:
-    """Bytes of some objects."""
+    """Bytes of the objects."""
     return sum(info.size_bytes for info in infos)
 
 
 def _is_hidden(path: str) -> bool:
     """Whether Spark hides the path. Folders of partition columns and the change data feed are not hidden."""
     parts = path.removeprefix("_change_data/").split("/")
-    return any(one.startswith(("_", ".")) and "=" not in one for one in parts)
+    return any(part.startswith(("_", ".")) and "=" not in part for part in parts)
 
 
 def _place(uri: str) -> tuple[str, str]:

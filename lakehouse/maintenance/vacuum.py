@@ -113,13 +113,13 @@ def vacuum(
         if really or strict:
             raise _too_short(files, refused, retention_hours, lagging)
     oldest, kept_for = _oldest(files, limit, needs)
-    needed = files.active.union(*(one.paths for one in files.logged(oldest)))
-    doomed = {path: one for path, one in files.data.items() if path not in needed and one.last_modified <= limit}
+    needed = files.active.union(*(commit.paths for commit in files.logged(oldest)))
+    doomed = {path: info for path, info in files.data.items() if path not in needed and info.last_modified <= limit}
     old = _of_old_versions(files, doomed, oldest)
     if short and holder is not None:
         kept_for += (f"the run of {holder.described()}: files that it has not committed yet",)
         limit = datetime.fromtimestamp(holder.acquired_at, UTC) - _CLOCKS_APART
-    unnamed = {path: one for path, one in doomed.items() if path not in old and one.last_modified <= limit}
+    unnamed = {path: info for path, info in doomed.items() if path not in old and info.last_modified <= limit}
     found = (len(old), size_of(doomed[path] for path in old), len(unnamed), size_of(unnamed.values()))
     if really:
         _remove(lake, files, [*old, *unnamed])
@@ -131,7 +131,7 @@ def behind(files: TableFiles, needs: Mapping[str, int]) -> list[str]:
     lagging = {name: version for name, version in needs.items() if version < files.opened.version()}
     if not lagging:
         return []
-    changed = (one.version for one in files.logged(max(min(lagging.values()), -1)) if one.changes_data)
+    changed = (commit.version for commit in files.logged(max(min(lagging.values()), -1)) if commit.changes_data)
     last = max(changed, default=-1)
     return sorted(name for name, version in lagging.items() if version < last)
 

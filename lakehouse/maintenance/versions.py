@@ -98,7 +98,7 @@ def take_back(
                 f"{', '.join(readers)} would keep what they have, and get {counted(len(again), 'file')} twice",
                 f"lakehouse maintain restore-version {table} {version} --then follow",
             )
-        rows = sum(one.rows or 0 for one in again)
+        rows = sum(file.rows or 0 for file in again)
         found = (table, version, opened.version(), _rows(opened), _rows(older), len(again), rows, tuple(readers))
         if not really:
             return TakenBack(*found)
@@ -176,7 +176,7 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
     """The files that came after a version, which the stream will read again.
 
     Raises:
-        ConfigurationError: one of them is not in its bucket any more as it was loaded.
+        ConfigurationError: a file is not in its bucket any more as it was loaded.
     """
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
@@ -184,18 +184,18 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
         raise not_taken_back(f"{table} has no checkpoint of a cloudFiles stream", f"lakehouse checkpoint show {table}")
     last = _last_file(older)
     loaded = [
-        one
-        for one in file_states(lake.store, location, log=log)
-        if one.sequence > last and one.ingestion_state not in (None, State.REPLACED, State.PASSED_OVER)
+        state
+        for state in file_states(lake.store, location, log=log)
+        if state.sequence > last and state.ingestion_state not in (None, State.REPLACED, State.PASSED_OVER)
     ]
     journal = Journal.at(lake.store, log.journal)
-    known = {one.seq: one for one in journal.files(last, journal.high_water)}
+    known = {entry.seq: entry for entry in journal.files(last, journal.high_water)}
     missing = []
-    for one in loaded:
-        file = known.get(one.sequence)
+    for state in loaded:
+        file = known.get(state.sequence)
         now = None if file is None else lake.store.info(file.bucket, file.key)
-        if one.rows and (file is None or now is None or now.e_tag != file.e_tag):
-            missing.append(one)
+        if state.rows and (file is None or now is None or now.e_tag != file.e_tag):
+            missing.append(state)
     if missing:
         raise not_taken_back(
             f"the bucket does not have {counted(len(missing), 'later file')} any more as loaded, "

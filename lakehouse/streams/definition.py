@@ -28,13 +28,13 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
     except ObjectMissing:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
-    other = [name for name in sorted(begun) if begun[name] != definition.get(name)]
+    changed = [name for name in sorted(begun) if begun[name] != definition.get(name)]
     state = checkpoints.read_checkpoint(lake, table)
-    if other and (state is None or state.last_offset is None):  # no batch was planned by that definition
+    if changed and (state is None or state.last_offset is None):  # no batch was planned by that definition
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
-    if other:
-        differences = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in other)
+    if changed:
+        differences = "; ".join(f"{name} was {begun.get(name)}, now it is {definition.get(name)}" for name in changed)
         raise ConfigurationError(
             f"the state of {table} belongs to another definition: {differences}",
             where=lake.settings.checkpoint_uri(table),

@@ -75,10 +75,10 @@ class CloudFilesLog:
         files = self._opened(end).batch(start["seq"] if start else 0, end["seq"])
         known = latest or {}
         return BatchFiles(
-            [one.key for one in files],
+            [file.key for file in files],
             known.get("numFilesOutstanding", 0),
             known.get("numBytesOutstanding"),
-            tuple(one.last_modified for one in files),
+            tuple(file.last_modified for file in files),
         )
 
     def _opened(self, end: dict[str, Any]) -> Backlog:

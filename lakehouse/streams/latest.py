@@ -23,8 +23,8 @@ def newest(versions: DataFrame, key: Sequence[str], order: Sequence[str]) -> Dat
 
     Rows with a NULL in the key cannot be told from each other: they are left out, and the check ``keyed`` counts them.
     """
-    highest_first = Window.partitionBy(*map(quoted, key)).orderBy(*(F.desc_nulls_last(quoted(one)) for one in order))
-    keyed = versions.where(" AND ".join(f"{quoted(one)} IS NOT NULL" for one in key))
+    highest_first = Window.partitionBy(*map(quoted, key)).orderBy(*(F.desc_nulls_last(quoted(name)) for name in order))
+    keyed = versions.where(" AND ".join(f"{quoted(name)} IS NOT NULL" for name in key))
     return keyed.withColumn(_PLACE, F.row_number().over(highest_first)).where(f"{_PLACE} = 1").drop(_PLACE)
 
 
@@ -53,8 +53,8 @@ class LatestWriter:
 
     def __call__(self, frame: DataFrame, batch_id: int) -> None:
         """Commits the batch; a batch that the table has already is skipped."""
-        same = " AND ".join(f"t.{quoted(one)} = s.{quoted(one)}" for one in self.key)
-        theirs, ours = (", ".join(f"{side}.{quoted(one)}" for one in self.order) for side in "st")
+        same = " AND ".join(f"t.{quoted(name)} = s.{quoted(name)}" for name in self.key)
+        theirs, ours = (", ".join(f"{side}.{quoted(name)}" for name in self.order) for side in "st")
         clauses = f"""
             ON {same}
             WHEN MATCHED AND struct({theirs}) > struct({ours}) THEN UPDATE SET *
@@ -79,8 +79,8 @@ def create_table(rows: DataFrame, table_uri: str, *, change_data_feed: bool = Fa
             empty = empty.option("delta.enableChangeDataFeed", "true")
         empty.mode("ignore").save(table_uri)
         return
-    has = {one.name: one.dataType for one in rows.sparkSession.read.format("delta").load(table_uri).schema}
-    wanted = {one.name: one.dataType for one in rows.schema}
+    has = {column.name: column.dataType for column in rows.sparkSession.read.format("delta").load(table_uri).schema}
+    wanted = {column.name: column.dataType for column in rows.schema}
     if has == {name: type_ for name, type_ in wanted.items() if name in has}:
         if len(has) < len(wanted):  # columns are only added: streams that follow this table can go on
             empty.mode("append").option("mergeSchema", "true").save(table_uri)

@@ -75,7 +75,7 @@ class StreamReport:
     Attributes:
         table: The target, ``layer.name``.
         batches: Its micro-batches in order; empty when there was nothing to do. Of a run that does not end by itself
-            only the last ones; rows and files are of those, too.
+            only the last batches; rows and files are of those, too.
         rows_added: Rows that this run's commits added to the table (Delta's own count).
         delta_version_before: Version of the table before the run; None when it did not exist.
         delta_version: Version after it; None when it still does not exist.
@@ -84,7 +84,7 @@ class StreamReport:
         ignored_files: Objects under the source folder that are no input of this table.
         has_source: Whether there was anything to read from: silver has no source before bronze has a commit.
         rows_updated: Rows that this run's commits changed.
-        rows_removed: Rows that this run's commits removed, or replaced by added ones.
+        rows_removed: Rows that this run's commits removed, or replaced by added rows.
     """
 
     table: str

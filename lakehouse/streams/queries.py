@@ -104,7 +104,7 @@ def batches(
 
 
 def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterator[Progress]:
-    """Batches after ``seen``. Spark's list of them is long, so it is read only when the last one is not enough."""
+    """Batches after ``seen``. Spark's list of them is long, so it is read only when ``last`` is not enough."""
     newest = _newest(last, seen)
     if last is None or newest == seen:
         return

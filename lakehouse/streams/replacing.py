@@ -32,7 +32,7 @@ class ReplacingWriter:
     Attributes:
         table_uri: The Delta table; its column ``_source_sequence`` is ``_metadata.sequence``.
         checkpoint_uri: The stream's checkpoint.
-        overwrites: Whether a newer version of a file replaces the older ones.
+        overwrites: Whether a newer version of a file replaces the older versions.
         profile: Named profile of the credentials file, as ``cloudFiles.profile``.
         partition_by: Partition columns of a new table.
     """
@@ -109,22 +109,22 @@ def decide(
     """
     journal = split_uri(log.journal)
     read: dict[int, list[Receipt]] = {}
-    for one in read_receipts(store, *journal, log.stream, first_end=end):
-        if one.end == end and not one.corrects:
-            read.setdefault(one.receipt.seq, []).append(one.receipt)
+    for written in read_receipts(store, *journal, log.stream, first_end=end):
+        if written.end == end and not written.corrects:
+            read.setdefault(written.receipt.seq, []).append(written.receipt)
     gone: set[int] = set()
     left_out: set[int] = set()
     corrections: list[Receipt] = []
     for place in places:
         receipts = read.get(place.seq, [])
-        bad = [one for one in receipts if one.state != State.INGESTED]
+        bad = [receipt for receipt in receipts if receipt.state != State.INGESTED]
         if receipts and not bad:
             gone |= place.old
             if not place.again:
-                corrections += [Receipt(one, 0, 0, State.REPLACED, batch_id=batch_id) for one in sorted(place.old)]
+                corrections += [Receipt(seq, 0, 0, State.REPLACED, batch_id=batch_id) for seq in sorted(place.old)]
         else:
             left_out |= place.old if place.again else {place.seq}
-            corrections += [replace(one, rows=0) for one in bad[:1]]
+            corrections += [replace(receipt, rows=0) for receipt in bad[:1]]
     TaskReceipts(store, *journal, log.stream, end, CORRECTIONS).finish(corrections)
     return gone, left_out
 
@@ -137,15 +137,15 @@ def replaced_by(journal: Journal, stream: str, after: int, upto: int, *, overwri
         stream: The stream whose replays count.
         after: Number of the last file before.
         upto: Number of the last file.
-        overwrites: Whether a newer version of a file replaces the older ones.
+        overwrites: Whether a newer version of a file replaces the older versions.
     """
     again: list[Place] = []
     newest: dict[tuple[str, str], int] = {}
-    for one in journal.files(after, upto):
-        if one.replaces and one.stream == stream:
-            again.append(Place(one.seq, frozenset({one.replaces}), again=True))
-        elif overwrites and not one.first and not one.replaces:
-            newest[one.bucket, one.key] = one.seq
+    for file in journal.files(after, upto):
+        if file.replaces and file.stream == stream:
+            again.append(Place(file.seq, frozenset({file.replaces}), again=True))
+        elif overwrites and not file.first and not file.replaces:
+            newest[file.bucket, file.key] = file.seq
     older: dict[int, set[int]] = {}
     if newest:
         for table in journal.tables(0, upto, ["bucket", "key", "replaces"]):

@@ -35,8 +35,8 @@ def rolled_up(
         where: Which rows; None for all.
     """
     rows = rows if where is None else rows.where(where)
-    groups = [F.expr(sql).alias(one) for one, sql in group.items()]
-    return rows.groupBy(*groups).agg(*(F.expr(sql).alias(one) for one, sql in aggregates.items()), *more)
+    groups = [F.expr(sql).alias(name) for name, sql in group.items()]
+    return rows.groupBy(*groups).agg(*(F.expr(sql).alias(name) for name, sql in aggregates.items()), *more)
 
 
 def changes_of(spark: SparkSession, source_uri: str) -> DataFrame:
@@ -63,7 +63,9 @@ def changed_parts(changes: DataFrame, part: str, left_out: tuple[str, ...]) -> l
         left_out: Columns of the source whose changes alone alter no group.
     """
     about = {*left_out, CHANGE, COMMIT}
-    read = [_comparable(one.name, one.dataType.simpleString()) for one in changes.schema if one.name not in about]
+    read = [
+        _comparable(field.name, field.dataType.simpleString()) for field in changes.schema if field.name not in about
+    ]
     sign = F.when(F.col(CHANGE).isin("insert", "update_postimage"), 1).otherwise(-1)
     value = F.expr(part)
     images = changes.withColumn(_PART, value).groupBy(_PART, *read, COMMIT).agg(F.sum(sign).alias("_more"))
@@ -86,13 +88,13 @@ class RollupWriter:
     """For ``foreachBatch`` of ``changes_of``: computes the parts that changed anew, and replaces them.
 
     The rows that are read may be newer than the batch. That does no harm: a part is computed from all its rows as they
-    are then, and a later batch computes it again for what changed after this one.
+    are then, and a later batch computes it again for what changed after this batch.
 
     Attributes:
         source_uri: The table that is read.
         table_uri: The table that is written; it must exist.
         checkpoint_uri: The stream's checkpoint.
-        group: Name to SQL expression; the first is the one by which parts are replaced.
+        group: Name to SQL expression. The values of the first are the parts that are replaced.
         aggregates: Name to SQL aggregate.
         left_out: Columns of the source whose changes alone alter no group.
     """

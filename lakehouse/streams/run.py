@@ -84,7 +84,7 @@ class Begun:
         opened: The table; None before there is one.
         before: Its version before the run; None before there is a table.
         started: When the run began, in seconds of the monotonic clock.
-        done: Its batches with the keys of their files. Of a run that does not end it holds the last ones alone.
+        done: Its batches with the keys of their files. Of a run that does not end it holds the last batches alone.
     """
 
     lease: Lease
@@ -225,7 +225,9 @@ def cut_off(
         return
     query = log.query_id()
     for _ in range(1 if finished else _COMMIT_LOOKS):
-        written = [one for one in lake.commits_since(table, before, last=_COMMIT_LOOKS) if one.query_id == query]
+        written = [
+            commit for commit in lake.commits_since(table, before, last=_COMMIT_LOOKS) if commit.query_id == query
+        ]
         if written and written[-1].batch_id == number:
             break
         if not finished:
@@ -254,7 +256,7 @@ def report_of(
     Args:
         lake: Where the table is.
         table: The target.
-        done: Its batches, each with the keys of its files; of a run that does not end only the last ones.
+        done: Its batches, each with the keys of its files; of a run that does not end only the last batches.
         before: The table's version before the run.
         started: When it began, by the monotonic clock.
         ignored_files: Objects that are no input.
@@ -364,8 +366,8 @@ def _batch_progress(table: str, progress: dict[str, Any], files: BatchFiles | No
         backlog_files=files.backlog_files if files else None,
         backlog_bytes=files.backlog_bytes if files else None,
         watermark=None if watermark is None or watermark.startswith("1970-01-01T00:00:00") else watermark,
-        state_rows=sum(one["numRowsTotal"] for one in operators) if operators else None,
-        state_memory_bytes=sum(one.get("memoryUsedBytes") or 0 for one in operators) if operators else None,
+        state_rows=sum(operator["numRowsTotal"] for operator in operators) if operators else None,
+        state_memory_bytes=sum(operator.get("memoryUsedBytes") or 0 for operator in operators) if operators else None,
         phases_milliseconds={name: int(millis) for name, millis in progress["durationMs"].items()},
         latencies_seconds=tuple(max((ended - at).total_seconds(), 0.0) for at in (files.landed if files else ())),
     )

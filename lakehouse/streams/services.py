@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServiceMark:
-    """The last mark of a service for one of its tables.
+    """The last mark of a service for a table.
 
     Attributes:
         table: The table.
@@ -74,7 +74,7 @@ class ServiceMark:
         try:
             record = dict(json.loads(content))
             holder = Holder.decoded(json.dumps(record["holder"]).encode())
-            known = {one.name: record[one.name] for one in fields(cls) if one.name in record}
+            known = {field.name: record[field.name] for field in fields(cls) if field.name in record}
             mark = cls(**{**known, "tables": tuple(map(str, record["tables"])), "holder": holder})
             numbers = (mark.every_seconds, mark.stale_after_seconds, mark.seconds_since_look)
             return mark if holder is not None and sum(numbers) >= 0 else None
@@ -112,7 +112,7 @@ class Service:
 
     @property
     def silent(self) -> bool:
-        """Whether it writes no mark, or its stream does nothing: all that is known of a dead one on another machine."""
+        """Whether it writes no mark, or its stream does nothing. Of a dead service elsewhere no more is known."""
         quiet = self.mark_age_seconds > _MISSED * self.mark.every_seconds
         return quiet or self.look_seconds > self.mark.stale_after_seconds
 
@@ -149,7 +149,7 @@ class Service:
 def service_of(store: ObjectStore, lake: Lake, table: str, now: datetime) -> Service | None:
     """The service that keeps a table up to date, or that ended without being asked to; None without one."""
     bucket, key = lake.settings.bucket, _key(lake, table)
-    info = next((one for one in store.list(bucket, key) if one.key == key), None)
+    info = next((listed for listed in store.list(bucket, key) if listed.key == key), None)
     if info is None:
         return None
     try:
@@ -160,11 +160,11 @@ def service_of(store: ObjectStore, lake: Lake, table: str, now: datetime) -> Ser
 
 
 def forget_dead(lake: Lake, tables: Iterable[str], now: datetime) -> list[Service]:
-    """Removes the marks of dead services for these tables, and of silent ones on other machines; returns them."""
-    found = [one for table in tables if (one := service_of(lake.store, lake, table, now)) is not None]
-    gone = [one for one in found if one.dead or (one.silent and one.mark.holder.lives() is None)]
-    for one in gone:
-        lake.store.delete(lake.settings.bucket, _key(lake, one.mark.table))
+    """Removes the marks of dead services for these tables, and of silent services on other machines; returns them."""
+    found = [service for table in tables if (service := service_of(lake.store, lake, table, now)) is not None]
+    gone = [service for service in found if service.dead or (service.silent and service.mark.holder.lives() is None)]
+    for service in gone:
+        lake.store.delete(lake.settings.bucket, _key(lake, service.mark.table))
     return gone
 
 
@@ -192,27 +192,27 @@ def leaving_marks(
 
     def say(ended: str = "") -> None:
         streams = health()
-        for one in streams:
-            if one["state"] in _NOT_YET or not (one["begun"] or one["table"] in ours):
-                continue  # the table may be another's
+        for stream in streams:
+            if stream["state"] in _NOT_YET or not (stream["begun"] or stream["table"] in ours):
+                continue  # another service may have the table
             mark = ServiceMark(
-                table=one["table"],
-                tables=tuple(other["table"] for other in streams),
+                table=stream["table"],
+                tables=tuple(record["table"] for record in streams),
                 trigger=trigger,
-                holder=replace(holder, owner=one["table"]),
+                holder=replace(holder, owner=stream["table"]),
                 every_seconds=every_seconds,
                 stale_after_seconds=stale_after.total_seconds(),
-                state=one["state"],
-                seconds_since_look=one["seconds_since_progress"],
-                seconds_since_batch=one["seconds_since_batch"],
-                last_batch_id=one["last_batch_id"],
-                batches=one["batches"],
-                restarts=one["restarts"],
-                last_error=one["last_error"] or "",
+                state=stream["state"],
+                seconds_since_look=stream["seconds_since_progress"],
+                seconds_since_batch=stream["seconds_since_batch"],
+                last_batch_id=stream["last_batch_id"],
+                batches=stream["batches"],
+                restarts=stream["restarts"],
+                last_error=stream["last_error"] or "",
                 ended=ended,
             )
-            lake.store.write(lake.settings.bucket, _key(lake, one["table"]), mark.encoded())
-            ours.add(one["table"])
+            lake.store.write(lake.settings.bucket, _key(lake, stream["table"]), mark.encoded())
+            ours.add(stream["table"])
 
     def safely(do: Callable[[], None]) -> None:
         try:

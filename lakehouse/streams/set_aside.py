@@ -1,4 +1,4 @@
-"""Keeping the rows that a table of windows does not count: late rows, and invalid ones, in ``_quarantine/<table>``.
+"""Keeping the rows that a table of windows does not count: late and invalid rows, in ``_quarantine/<table>``.
 
 Spark drops late rows silently. Which rows it dropped is computed afterwards: the offsets of a batch say which files it
 read, and the batch before it has the watermark to which its rows were compared.

@@ -1,4 +1,4 @@
-"""Widens the columns of a table whose stream got wider ones. Delta widens some by itself, others only by ALTER."""
+"""Widens the columns of a table whose stream got wider columns. Delta widens some itself, others only by ALTER."""
 
 from __future__ import annotations
 
