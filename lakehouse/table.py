@@ -24,6 +24,7 @@ from pydantic import (
     field_validator,
 )
 
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.errors import ConfigurationError
 from lakehouse.settings import Length
 from lakehouse.table_names import written
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from lakehouse.settings import Settings
     from lakehouse.streams.progress import StreamReport
     from lakehouse.streams.run import Run
-
-SAMPLE_ROWS = 20
 
 T = TypeVar("T")
 

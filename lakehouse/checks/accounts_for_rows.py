@@ -6,11 +6,12 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.windowing import PROBLEM
 from lakehouse.flows.windows import Windows
 from lakehouse.spark_sql import named, quoted
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
+from lakehouse.table import At, Check, Finding
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
+from lakehouse.counting import SAMPLE_ROWS
+from lakehouse.table import At, Check, Finding
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.schema.versions import SchemaVersion

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from lakehouse.checks.cures import replay
 from lakehouse.checks.kept import compared
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
+from lakehouse.counting import SAMPLE_ROWS
+from lakehouse.table import At, Check, Finding
 
 if TYPE_CHECKING:
     from lakehouse.autoloader.outcomes.file_states import FileState

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from lakehouse.checks.groups_here import TOLERANCE, groups_here
 from lakehouse.checks.rows import rows_of
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.rollup import Rollup
 from lakehouse.flows.sql_text import Kind, tokens
 from lakehouse.spark_sql import named, quoted, within
-from lakehouse.table import SAMPLE_ROWS, At
+from lakehouse.table import At
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.rollup import Rollup
-from lakehouse.table import SAMPLE_ROWS, At
+from lakehouse.table import At
 
 if TYPE_CHECKING:
     from lakehouse.checks.groups import Groups

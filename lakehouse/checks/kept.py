@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.table import SAMPLE_ROWS, At, Finding
+from lakehouse.counting import SAMPLE_ROWS
+from lakehouse.table import At, Finding
 
 if TYPE_CHECKING:
     from lakehouse.counting.data_files import DataFiles

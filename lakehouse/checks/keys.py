@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 from lakehouse.autoloader.lineage import FILE, RECORD
 from lakehouse.checks.keys_here import keys_here
 from lakehouse.checks.rows import rows_of
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
 from lakehouse.spark_sql import named
-from lakehouse.table import SAMPLE_ROWS, At
+from lakehouse.table import At
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.lineage import FILE, RECORD
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.judged import EVENT_TIME
 from lakehouse.flows.latest import Latest
 from lakehouse.python_values import listed, listed_rows
-from lakehouse.table import SAMPLE_ROWS, At
+from lakehouse.table import At
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.errors import ConfigurationError
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding
+from lakehouse.table import At, Check, Finding
 
 
 class Sql(Check):

@@ -16,10 +16,11 @@ from pydantic import Field, model_validator
 from lakehouse.autoloader.lineage import FILE, RECORD, evidence_among, evidence_column
 from lakehouse.checks.cures import correct_and_replay, recompute
 from lakehouse.checks.kept import compared, data_files_of
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.counting.names import has_column
 from lakehouse.errors import ConfigurationError
 from lakehouse.spark_sql import named
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
+from lakehouse.table import At, Check, Finding, Names
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -12,9 +12,10 @@ from lakehouse.autoloader.lineage import FILE, RECORD, SEQUENCE
 from lakehouse.checks.cures import correct_and_replay, recompute
 from lakehouse.checks.kept import compared, data_files_of
 from lakehouse.checks.rows import columns_of, need_columns, rows_of
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.counting.names import parts_of
 from lakehouse.spark_sql import quoted
-from lakehouse.table import SAMPLE_ROWS, At, Check, Finding, Names
+from lakehouse.table import At, Check, Finding, Names
 
 if TYPE_CHECKING:
     from lakehouse.counting.keys import Keys

@@ -14,8 +14,9 @@ from sqlglot import exp
 
 from lakehouse.arrow_sql.parsing import parsed
 from lakehouse.arrow_sql.scalars import Scalars
-from lakehouse.autoloader.lineage import RECORD, SEQUENCE
+from lakehouse.autoloader.lineage import FILE, RECORD, SEQUENCE
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.counting.copies import Key
 from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.hashes import Hashes, comparable, hashes_of
@@ -95,7 +96,8 @@ def _candidates(files: DataFiles, node: exp.Expression) -> list[str]:
     for part in node.flatten() if isinstance(node, exp.And) else (node,):
         if isinstance(part, exp.EQ) and isinstance(part.this, exp.Column) and isinstance(part.expression, exp.Literal):
             [name] = [name for name in files.schema.names if name.lower() == part.this.name.lower()] or [""]
-            if part.expression.is_string and name and pa.types.is_string(files.schema.field(name).type):
+            plain = name and not part.this.table and pa.types.is_string(files.schema.field(name).type)
+            if plain and part.expression.is_string:
                 return files.that_may_have(name, pa.array([part.expression.this], pa.string()))
     return list(files.sizes)
 
@@ -108,8 +110,8 @@ def _surplus(
     columns = [column for name in unique if (column := column_of(files.schema, name))]
     if len(columns) < len(unique):
         raise OnlySpark(f"{table} has no column {', '.join(unique)}")  # whose error says it better
-    key = Key(tuple(columns), None)
-    copies = count_keys(lake, table, files, key, 0).copies
+    key = Key(tuple(columns), FILE if FILE in files.schema.names else None)
+    copies = count_keys(lake, table, files, key, SAMPLE_ROWS).copies  # by the index that the check ``unique`` keeps
     if copies.rows > _MOST_COPIES:
         raise OnlySpark(f"{copies.rows:,} rows have a key that occurs more than once")
     rows = Counter[str]()
