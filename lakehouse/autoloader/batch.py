@@ -53,8 +53,8 @@ def versions_of(bucket: str, found: Sequence[ObjectInfo]) -> list[FileVersion]:
     """Files that no journal has numbered, numbered from 1 in their order."""
     now = utc_now()
     return [
-        FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
-        for seq, one in enumerate(found, 1)
+        FileVersion(seq, bucket, info.key, info.e_tag, info.size_bytes, info.last_modified, now, True, "")
+        for seq, info in enumerate(found, 1)
     ]
 
 
@@ -84,7 +84,7 @@ class Files:
         source = self._source
         require_there(source.path, self.options.path)
         takes = FileFilter(source.path, self.options).takes
-        found = [one for one in listed_files(source.store, source.path) if one.size_bytes and takes(one)]
+        found = [info for info in listed_files(source.store, source.path) if info.size_bytes and takes(info)]
         return versions_of(source.path.bucket, found)
 
     def schema(self) -> StructType:
@@ -93,7 +93,7 @@ class Files:
         Raises:
             ConfigurationError: there is no file, or the files contradict each other.
         """
-        newest = nlargest(self.options.sample_files, self.listed, key=lambda one: (one.last_modified, one.seq))
+        newest = nlargest(self.options.sample_files, self.listed, key=lambda file: (file.last_modified, file.seq))
         if not newest:
             raise ConfigurationError(
                 "there is no file to infer a schema from",
@@ -115,12 +115,12 @@ class Files:
         """
         receipts: list[Receipt] = []
         yield from Stream(settled(self.options, schema), None, endpoint=self.endpoint).rows(spans, schema, receipts)
-        keys = {one.seq: one.key for one in spans}
-        for one in receipts:
-            if one.error and one.state in (State.QUARANTINED, State.INGESTED):
+        keys = {span.seq: span.key for span in spans}
+        for receipt in receipts:
+            if receipt.error and receipt.state in (State.QUARANTINED, State.INGESTED):
                 raise TerminalError(
-                    f"a file cannot be read: {one.error}",
-                    where=key_uri(self._source.path.bucket, keys[one.seq]),
+                    f"a file cannot be read: {receipt.error}",
+                    where=key_uri(self._source.path.bucket, keys[receipt.seq]),
                     state="nothing was written",
                     next_command="correct the file, or leave it out: pathGlobFilter, ignoreCorruptFiles=true, "
                     "ignoreMissingFiles=true",

@@ -60,13 +60,13 @@ def add_hook(spark: Any, hook: Callable[[], Any]) -> None:
         hook: The class of the hook.
     """
     hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(type(one) is hook for one in hooks):
+    if hooks is not None and not any(type(session_hook) is hook for session_hook in hooks):
         hooks.append(hook())
 
 
 def sources(plan: Message) -> list[Read.DataSource]:
     """All ``cloudFiles`` sources of a plan."""
-    return [one for one in messages(plan, Read.DataSource) if one.format.lower() == "cloudfiles"]
+    return [source for source in messages(plan, Read.DataSource) if source.format.lower() == "cloudfiles"]
 
 
 def messages(message: Message, kind: type[M]) -> Iterator[M]:

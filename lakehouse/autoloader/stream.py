@@ -168,12 +168,12 @@ class Stream:
         durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}", task.plan)
         staged = self._staged(task) if self._options.bad_records_path else None
         earlier = durable.begin()
-        known = {(one.seq, one.start) for one in earlier.receipts if one.error == KILLS_ITS_READER}
-        deadly = [one for one in spans if (one.seq, one.start) in known]
+        known = {(receipt.seq, receipt.start) for receipt in earlier.receipts if receipt.error == KILLS_ITS_READER}
+        deadly = [span for span in spans if (span.seq, span.start) in known]
         if earlier.died:
             deadly = find_deadly(spans, Probe(self._options, schema, self._source.server_of_probes))
-        receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
-        spans = [one for one in spans if one not in deadly]
+        receipts += [Receipt(span.seq, span.start, 0, State.QUARANTINED, KILLS_ITS_READER) for span in deadly]
+        spans = [span for span in spans if span not in deadly]
         try:
             yield from self.rows(spans, schema, receipts, after=task.after, staged=staged, careful=earlier.died)
         except (Exception, GeneratorExit):  # whoever stops listening has said why
@@ -181,7 +181,7 @@ class Stream:
             raise
         if staged is not None:
             staged.finish()
-        durable.finish(replace(one, batch_id=batch) for one in receipts)
+        durable.finish(replace(receipt, batch_id=batch) for receipt in receipts)
 
     def rows(
         self,
@@ -227,19 +227,19 @@ class Stream:
         """Looks at earlier files of the batch, which other tasks read: a new column may be in them first."""
         own = {span.seq for span in spans}
         files = self._source.backlog(after).files(after, max(own))
-        earlier = within_sample((one for one in files if one.seq not in own), self._options)
+        earlier = within_sample((file for file in files if file.seq not in own), self._options)
         if careful:
             deadly = find_deadly(earlier, Probe(self._options, schema, self._source.server_of_probes))
-            earlier = [one for one in earlier if one not in deadly]
+            earlier = [candidate for candidate in earlier if candidate not in deadly]
         if not earlier:
             return
         columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
-        other = self._learner(schema, columns)
-        assert other is not None
+        learned = self._learner(schema, columns)
+        assert learned is not None
         chosen = self._chosen(columns)
-        for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], other).read(earlier):
+        for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], learned).read(earlier):
             pass
-        learner.take_over(other, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
+        learner.take_over(learned, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
 
     def look_ahead(self, schema: StructType) -> StructType:
         """The stream's columns, with the new columns of waiting files: of the oldest, as many as inference looks at.
@@ -260,7 +260,7 @@ class Stream:
             suppress(UnknownFieldException),
         ):
             deadly = find_deadly(spans, Probe(options, schema, source.server_of_probes)) if died else []
-            for _ in self.rows([one for one in spans if one not in deadly], schema, []):
+            for _ in self.rows([span for span in spans if span not in deadly], schema, []):
                 pass
         # what was new is in the next version now
         schemas.looked_ahead = spans[-1].seq
@@ -276,7 +276,7 @@ class Stream:
         rescued = self._options.rescued_data_column or RESCUED_DATA
         if self._options.schema_evolution_mode not in EVOLVING:
             return None
-        known = StructType([one for one in columns.data.fields if one.name != rescued])
+        known = StructType([field for field in columns.data.fields if field.name != rescued])
         return Learner(self._options, known, frozenset(schema.names) - frozenset(known.names), rescued)
 
     def _staged(self, task: Task) -> StagedRecords:
@@ -297,8 +297,8 @@ class Stream:
             name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"
             table = QuarantineTable(self._options.bad_records_path or "", lambda: self._source.server)
             table.append_once(name, batches, self._source.now())
-            for one in batches:
-                one.remove()
+            for batch in batches:
+                batch.remove()
 
     def _fold_receipts(self, start: Offset) -> None:
         """At the first batch of a run, and then as often as there may be enough of them."""
@@ -336,11 +336,11 @@ def within_sample(files: Iterable[FileVersion], options: CloudFilesOptions) -> l
     """The first files, whole, up to the limits of inference."""
     spans: list[Span] = []
     size = 0
-    for one in islice(files, options.sample_files):
-        size += one.size_bytes
+    for file in islice(files, options.sample_files):
+        size += file.size_bytes
         if size > options.sample_bytes:
             break
-        spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        spans.append(Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, 0, file.size_bytes))
     return spans
 
 

@@ -91,9 +91,9 @@ def discover(
     for objects in _chunks(_files(store, source, last_key if fast else None, tally, state), _APPEND):
         fresh: list[ObjectInfo] = []
         for page in _chunks(iter(objects), _PAGE):
-            fresh += [one for one, _ in journal.unseen(page)]
+            fresh += [info for info, _ in journal.unseen(page)]
         on_new(fresh)
-        tally.behind += sum(one.key <= last_key for one in fresh)
+        tally.behind += sum(info.key <= last_key for info in fresh)
         before = journal.high_water
         count = journal.append(source.bucket, fresh, since)
         if journal.high_water == since + count and before == since:

@@ -57,8 +57,8 @@ class Journal(JournalReader):
             later: dict[str, int] = {}
             if since is not None:
                 self.require_bucket(bucket)  # others may have begun the journal meanwhile
-                later = self._keys_after(since, [one.key for one, _ in fresh])
-            return [(one, first, 0) for one, first in fresh if one.key not in later]
+                later = self._keys_after(since, [info.key for info, _ in fresh])
+            return [(info, first, 0) for info, first in fresh if info.key not in later]
 
         return self._extend(bucket, entries)
 
@@ -75,7 +75,7 @@ class Journal(JournalReader):
         Raises:
             TransientError: others were faster every time.
         """
-        return self._extend(bucket, lambda: [(one, True, replaced) for one, replaced in again], stream)
+        return self._extend(bucket, lambda: [(version, True, replaced) for version, replaced in again], stream)
 
     def restore(self, files: Sequence[FileVersion]) -> None:
         """Makes the beginning of an empty journal from entries that keep their numbers.
@@ -93,12 +93,12 @@ class Journal(JournalReader):
         gone = 0
         while run := segments.mergeable(self._segments, self._fan_in, _MERGED_FILES):
             try:
-                parts = [self._opened(one).read(use_threads=False) for one in run]
+                parts = [self._opened(segment).read(use_threads=False) for segment in run]
             except ObjectMissing:  # somebody else merges
                 self._reload()
                 return gone
             name = segments.name_of(run[0].first, run[-1].last)
-            rows = pa.concat_tables([segments.complete(one, segments.COLUMNS) for one in parts])
+            rows = pa.concat_tables([segments.complete(part, segments.COLUMNS) for part in parts])
             data = segments.encode(segments.joined(rows, run[0].previous))
             with suppress(ObjectExists):  # somebody else merged the same: the same rows
                 self._store.write(self._bucket, self._key(name), data, if_absent=True)
@@ -106,7 +106,7 @@ class Journal(JournalReader):
             at = self._segments.index(run[0])
             self._segments[at : at + len(run)] = [head]
             self._remember(name, opened)
-            self._covered.update(one.name for one in run)
+            self._covered.update(segment.name for segment in run)
             gone += len(run) - 1
         last = segments.name_of(self._last, self._last)
         for covered in sorted(self._covered - {last}):  # also those of a merge that was cut short
@@ -155,13 +155,13 @@ class Journal(JournalReader):
         segment, now = uuid.uuid4().hex[:12], self._now()
         seen: set[str] = set()
         files = []
-        for seq, (one, first, replaces) in enumerate(fresh, self.high_water + 1):
-            new_key = first and (replaces != 0 or one.key not in seen)
-            seen.add(one.key)
-            version = (one.key, one.e_tag, one.size_bytes, one.last_modified)
+        for seq, (info, first, replaces) in enumerate(fresh, self.high_water + 1):
+            new_key = first and (replaces != 0 or info.key not in seen)
+            seen.add(info.key)
+            version = (info.key, info.e_tag, info.size_bytes, info.last_modified)
             files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces, stream))
         return segments.to_table(files)
 
 
 def _each_version_once(found: Iterable[ObjectInfo]) -> list[ObjectInfo]:
-    return list({(one.key, one.e_tag, one.size_bytes): one for one in found}.values())
+    return list({(info.key, info.e_tag, info.size_bytes): info for info in found}.values())

@@ -52,8 +52,8 @@ class KnownVersions:
         """Those objects whose version is not the newest of their key, each with whether its key is new, too."""
         if not found:
             return []
-        keys = np.array([key_hash(one.key) for one in found], np.uint64)
-        versions = np.array([version_hash(one.e_tag, one.size_bytes) for one in found], np.uint64)
+        keys = np.array([key_hash(info.key) for info in found], np.uint64)
+        versions = np.array([version_hash(info.e_tag, info.size_bytes) for info in found], np.uint64)
         known, has_key, newest = self._look_up(keys, versions)
         last = self._resolve({found[at].key: int(keys[at]) for at in np.flatnonzero(has_key & ~newest).tolist()})
         fresh = []

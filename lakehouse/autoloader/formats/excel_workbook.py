@@ -79,7 +79,7 @@ class Workbook:
         with _explained():
             self._book = _opened(file, ".xlsx" if self._package else ".xls")
             known = self._book.sheets_metadata
-        self.sheets = {number: one.name for number, one in enumerate(known) if one.typ == SheetTypeEnum.WorkSheet}
+        self.sheets = {number: sheet.name for number, sheet in enumerate(known) if sheet.typ == SheetTypeEnum.WorkSheet}
         """Names of the sheets with cells, by their places in the workbook."""
         self._address = parse_address(reader.get("dataaddress", ""))
 

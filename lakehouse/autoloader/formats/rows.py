@@ -55,12 +55,12 @@ class Target:
     @property
     def wanted(self) -> list[StructField]:
         """The columns that fields of the file fill."""
-        return [one for one in self.schema.fields if one.name not in (self.corrupt, self.rescued)]
+        return [field for field in self.schema.fields if field.name not in (self.corrupt, self.rescued)]
 
     def source(self, names: Iterable[str]) -> dict[str, str | None]:
         """For each column of a file the column of the schema that it fills."""
         key = str.lower if self.reader.get("readercasesensitive", "true").lower() == "false" else str
-        known = {key(one.name): one.name for one in self.wanted}
+        known = {key(field.name): field.name for field in self.wanted}
         return {name: known.get(key(name)) for name in names}
 
     def rescued_json(self, values: Mapping[str, Any]) -> str:
@@ -146,25 +146,25 @@ def raise_if_environment(error: BaseException, where: str) -> None:
     Raises:
         StreamFailed: it is this machine's fault, so the file must not be left out.
     """
-    one: BaseException | None = error
-    while one is not None:
-        if isinstance(one, MemoryError):
-            asked = _ASKED.search(str(one))
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            asked = _ASKED.search(str(cause))
             if asked is None or int(asked[1]) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
                 raise OutOfMemory(
-                    f"there is no memory to read a file: {one or 'MemoryError'}",
+                    f"there is no memory to read a file: {cause or 'MemoryError'}",
                     where=where,
                     state=_UNCOMMITTED,
                     next_command="give Spark's Python workers more memory, or lower minPartitions; then run it again",
                 ) from error
-        elif isinstance(one, OSError) and one.errno not in (None, errno.EINVAL):
+        elif isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
             raise StreamFailed(
-                f"this machine cannot read a file, and that says nothing about the file: {one.strerror or one}",
+                f"this machine cannot read a file, and that says nothing about the file: {cause.strerror or cause}",
                 where=where,
                 state=_UNCOMMITTED,
-                next_command=_CURES.get(one.errno, _OTHER_CURE),
+                next_command=_CURES.get(cause.errno, _OTHER_CURE),
             ) from error
-        one = one.__cause__
+        cause = cause.__cause__
 
 
 def refuse_large(table: pa.Table, limit: int) -> None:

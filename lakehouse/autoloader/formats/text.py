@@ -47,8 +47,8 @@ def header_names(texts: Sequence[str], *, first: int) -> list[str]:
         texts: The header's own, in order.
         first: The number of the first place.
     """
-    counts = Counter(one.lower() for one in texts)
-    taken = {one for one, count in counts.items() if count == 1}
+    counts = Counter(label.lower() for label in texts)
+    taken = {label for label, count in counts.items() if count == 1}
     names = []
     for place, text in enumerate(texts, first):
         name = text
@@ -110,15 +110,15 @@ def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
         if not end:
             raise ConfigurationError("the option linesep must not be empty")
         parts = file.read().split(end.encode(encoding_of(target.reader) or "utf-8"))
-        lines = [one.decode("utf-8", "replace") for one in (parts if parts[-1] else parts[:-1])]
+        lines = [line.decode("utf-8", "replace") for line in (parts if parts[-1] else parts[:-1])]
         for at in range(0, len(lines), 65_536):
-            some = lines[at : at + 65_536]
-            yield _text_rows(some, np.arange(at, at + len(some)), target.schema)
+            chunk = lines[at : at + 65_536]
+            yield _text_rows(chunk, np.arange(at, at + len(chunk)), target.schema)
     else:
         for block in line_blocks(file):
-            some = [one.decode("utf-8", "replace") for one in block.splitlines()]
-            yield _text_rows(some, np.arange(first, first + len(some)), target.schema)
-            first += len(some)
+            chunk = [line.decode("utf-8", "replace") for line in block.splitlines()]
+            yield _text_rows(chunk, np.arange(first, first + len(chunk)), target.schema)
+            first += len(chunk)
 
 
 def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:

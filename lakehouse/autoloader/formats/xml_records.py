@@ -208,7 +208,7 @@ class _Reader:
         else:
             outer = self._around[-1] if self._around else ()
             pairs = zip(attributes[::2], attributes[1::2], strict=True)
-            self._around.append((*outer, *((one, uri) for one, uri in pairs if one.startswith("xmlns"))))
+            self._around.append((*outer, *((key, uri) for key, uri in pairs if key.startswith("xmlns"))))
 
     def _finish(self, name: str) -> None:
         if not self._open:
@@ -244,7 +244,7 @@ def _in_utf8(file: IO[bytes], encoding: str) -> Iterator[bytes]:
     """Pieces of the file in UTF-8, without a byte order mark."""
     head = file.read(_PIECE_BYTES)
     refuse_binary(head)
-    mark = next((one for one in _MARKS if head.startswith(one)), b"")
+    mark = next((candidate for candidate in _MARKS if head.startswith(candidate)), b"")
     name = encoding or _MARKS.get(mark) or _detected_encoding(head)
     if name in ("utf-8", "ascii"):
         yield head.removeprefix(codecs.BOM_UTF8)

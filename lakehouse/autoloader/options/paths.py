@@ -156,7 +156,7 @@ def uri_key(uri: str) -> str:
 
 def glob_regex(pattern: str, *, across_folders: bool = False) -> str:
     r"""A Hadoop glob (``* ? [a-z] [^a] {one,two} \x``) as a regular expression."""
-    anything, one = (".*", ".") if across_folders else ("[^/]*", "[^/]")
+    anything, single = (".*", ".") if across_folders else ("[^/]*", "[^/]")
     out, depth, position = [], 0, 0
     while position < len(pattern):
         char = pattern[position]
@@ -177,7 +177,7 @@ def glob_regex(pattern: str, *, across_folders: bool = False) -> str:
         elif char == "," and depth:
             out.append("|")
         else:
-            out.append({"*": anything, "?": one}.get(char) or re.escape(char))
+            out.append({"*": anything, "?": single}.get(char) or re.escape(char))
         position += 1
     if depth:
         raise ConfigurationError(

@@ -75,7 +75,7 @@ def _quotes(value: str) -> Iterator[str]:
 
 def _one_of(*words: str) -> Callable[[str], Iterator[str]]:
     def check(value: str) -> Iterator[str]:
-        if value.strip().lower() not in {one.lower() for one in words}:
+        if value.strip().lower() not in {word.lower() for word in words}:
             yield f"write {' or '.join(words)}"
 
     return check

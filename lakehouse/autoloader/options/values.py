@@ -125,9 +125,9 @@ def one_of(*spellings: str) -> Callable[[str], str]:
     """One of some words, in any case."""
 
     def read(text: str) -> str:
-        for one in spellings:
-            if one.lower() == text.strip().lower():
-                return one
+        for spelling in spellings:
+            if spelling.lower() == text.strip().lower():
+                return spelling
         raise ValueError("write one of " + ", ".join(spellings))
 
     return read

@@ -29,7 +29,7 @@ class Archived:
 
 def write_archived(store: ObjectStore, bucket: str, journal_prefix: str, done: Sequence[Archived]) -> None:
     """Makes durable which files went."""
-    lines = [json.dumps({**asdict(one), "at": one.at.isoformat()}) for one in done]
+    lines = [json.dumps({**asdict(entry), "at": entry.at.isoformat()}) for entry in done]
     name = f"{done[0].seq:020d}-{done[-1].seq:020d}.jsonl"
     store.write(bucket, _folder(journal_prefix) + name, "\n".join(lines).encode())
 

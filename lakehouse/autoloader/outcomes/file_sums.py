@@ -92,7 +92,7 @@ def file_sums(
         int((plain & done).sum()),
         int(read.rows[plain].sum()),
         int(read.bad[plain].sum()),
-        tuple(one for one in _states(journal, log, others, receipts) if one.ingestion_state is not None),
+        tuple(state for state in _states(journal, log, others, receipts) if state.ingestion_state is not None),
     )
 
 
@@ -119,7 +119,7 @@ class _Receipts:
 
 def _states(journal: Journal, log: StreamLog, numbers: Numbers, receipts: pa.Table) -> list[FileState]:
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-    files = [one for run in runs if len(run) for one in journal.files(int(run[0]) - 1, int(run[-1]))]
+    files = [file for run in runs if len(run) for file in journal.files(int(run[0]) - 1, int(run[-1]))]
     return states_of(journal, log, files, receipts)
 
 
@@ -127,7 +127,7 @@ def _double(versions: Sequence[tuple[Numbers, npt.NDArray[np.uint64]]]) -> Numbe
     """Numbers under which a file version has rows that it has under another number, too."""
     if not versions:
         return np.empty(0, np.int64)
-    numbers, hashes = (np.concatenate(some) for some in zip(*versions, strict=True))
+    numbers, hashes = (np.concatenate(arrays) for arrays in zip(*versions, strict=True))
     order = np.argsort(hashes, kind="stable")
     same = hashes[order][1:] == hashes[order][:-1]
     return np.asarray(np.concatenate([numbers[order][1:][same], numbers[order][:-1][same]]), np.int64)

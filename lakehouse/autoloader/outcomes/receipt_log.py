@@ -63,7 +63,7 @@ def streams_with_receipts(store: ObjectStore, bucket: str, journal_prefix: str) 
     """All streams that have receipts."""
     prefix = journal_prefix.rstrip("/")
     return sorted(
-        {one for name in ("receipts", "folded_receipts") for one in store.folders(bucket, f"{prefix}/{name}/")}
+        {stream for name in ("receipts", "folded_receipts") for stream in store.folders(bucket, f"{prefix}/{name}/")}
     )
 
 
@@ -172,9 +172,9 @@ class _Log:
             first, _, last = info.key.removeprefix(self._folds).removesuffix(".parquet").partition("-")
             found.append(_Fold(info.key, int(first), int(last), info.size_bytes))
         chosen: list[_Fold] = []
-        for one in sorted(found, key=lambda one: (one.first, -one.last)):
-            if not chosen or one.last > chosen[-1].last:
-                chosen.append(one)
+        for fold in sorted(found, key=lambda fold: (fold.first, -fold.last)):
+            if not chosen or fold.last > chosen[-1].last:
+                chosen.append(fold)
         return chosen
 
     def batches(self, first_end: int) -> Iterator[tuple[int, Objects]]:
@@ -187,7 +187,7 @@ class _Log:
                 yield waiting
                 waiting = next(folded, None)
             if waiting is not None and waiting[0] == end:
-                news = {name: one for name, one in objects.items() if one[1] or name not in waiting[1]}
+                news = {name: entry for name, entry in objects.items() if entry[1] or name not in waiting[1]}
                 objects = dict(sorted({**waiting[1], **news}.items()))
                 waiting = next(folded, None)
             yield end, objects
@@ -240,15 +240,15 @@ class _Log:
         """Removes objects that a fold has, where whoever wrote it was killed before that, or wrote them once more."""
         for end, objects in self._folded(min(batches)) if batches else ():
             beside = []
-            for one in batches.get(end, ()):
-                if objects.get(_stem(one), (None,))[0] == one.last_modified:
-                    self._store.delete(self._bucket, one.key)
+            for info in batches.get(end, ()):
+                if objects.get(_stem(info), (None,))[0] == info.last_modified:
+                    self._store.delete(self._bucket, info.key)
                 else:
-                    beside.append(one)
-            if all((now - one.last_modified).total_seconds() >= _LEFT_SECONDS for one in beside) and all(
-                self._content(one) in ((), objects.get(_stem(one), (None, ()))[1]) for one in beside
+                    beside.append(info)
+            if all((now - info.last_modified).total_seconds() >= _LEFT_SECONDS for info in beside) and all(
+                self._content(info) in ((), objects.get(_stem(info), (None, ()))[1]) for info in beside
             ):
-                self.delete(one.key for one in beside)
+                self.delete(info.key for info in beside)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Removes objects."""
@@ -278,10 +278,10 @@ class _Log:
         ends = sorted(own)
         with ThreadPoolExecutor(_THREADS) as pool:
             for at in range(0, len(ends), FOLDED_BATCHES):
-                some = ends[at : at + FOLDED_BATCHES]
-                infos = [info for end in some for info in own[end]]
+                block = ends[at : at + FOLDED_BATCHES]
+                infos = [info for end in block for info in own[end]]
                 read = dict(zip((info.key for info in infos), pool.map(read_one or self._content, infos), strict=True))
-                for end in some:
+                for end in block:
                     yield end, {_stem(info): (info.last_modified, read[info.key]) for info in own[end]}
 
     def _content(self, info: ObjectInfo) -> tuple[Receipt, ...]:
@@ -319,7 +319,7 @@ def _from_table(table: pa.Table) -> Iterator[tuple[int, Objects]]:
 
 def _receipts(columns: Mapping[str, list[object]]) -> Iterator[Receipt]:
     names = ("seq", "start", "rows", "state", "error", "batch_id", "bad_records")
-    for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[one] for one in names), strict=True):
+    for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[name] for name in names), strict=True):
         yield Receipt(seq, start, rows, State(state), error, batch_id, bad_records)
 
 
@@ -332,9 +332,9 @@ def _of_last_plan(objects: Objects) -> Objects:
     of_tasks = {plan for plan in plans.values() if plan is not None}
     if len(of_tasks) < 2:
         return objects
-    whole = of_tasks - {plans[name] for name, one in objects.items() if not one[1]}
+    whole = of_tasks - {plans[name] for name, entry in objects.items() if not entry[1]}
     last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan in (whole or of_tasks))[1]]
-    return {name: one for name, one in objects.items() if plans[name] in (None, last)}
+    return {name: entry for name, entry in objects.items() if plans[name] in (None, last)}
 
 
 def _plan(name: str) -> str | None:

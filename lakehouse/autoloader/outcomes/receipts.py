@@ -128,7 +128,7 @@ class TaskReceipts:
 
     def finish(self, receipts: Iterable[Receipt]) -> None:
         """Makes the receipts durable."""
-        lines = [json.dumps(asdict(one)) for one in receipts]
+        lines = [json.dumps(asdict(receipt)) for receipt in receipts]
         self.store.write(self.bucket, self._key, "\n".join(lines).encode())
 
     @property

@@ -63,10 +63,12 @@ class Fetcher:
         self._fast = s3_bucket(endpoint, bucket, timeout_seconds=timeout_seconds)
         self._sdk: Any = None
 
-    def is_there(self, one: FileVersion) -> bool:
+    def is_there(self, file: FileVersion) -> bool:
         """Whether that version is the object's current one."""
         try:
-            self.beginning(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+            self.beginning(
+                Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, 0, file.size_bytes)
+            )
         except (Vanished, Changed):
             return False
         return True
@@ -193,12 +195,12 @@ class Fetcher:
         from lakehouse.storage.minio_store import sdk_keys
 
         if self._sdk is None:
-            one = self._endpoint
+            server = self._endpoint
             self._sdk = Minio(
-                one.host,
-                **sdk_keys(one),
-                secure=one.secure,
-                region=one.region,
+                server.host,
+                **sdk_keys(server),
+                secure=server.secure,
+                region=server.region,
                 # tried again above, as all else is
                 http_client=urllib3.PoolManager(
                     timeout=urllib3.Timeout(connect=5, read=self._timeout_seconds), maxsize=8, retries=False

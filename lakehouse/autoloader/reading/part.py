@@ -328,7 +328,7 @@ class PartReader:
             if span.size_bytes > _IN_MEMORY_BYTES:
                 again()
             for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
-                owners, bad_owners = (np.zeros(len(one or ()), np.int64) for one in (rows.table, rows.bad))
+                owners, bad_owners = (np.zeros(len(table or ()), np.int64) for table in (rows.table, rows.bad))
                 yield Loaded(rows.table, [span], owners, rows.records, rows.bad, bad_owners)
 
     def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:

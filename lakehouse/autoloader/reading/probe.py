@@ -101,7 +101,7 @@ def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files:
 def _main() -> None:
     name, arguments = pickle.load(sys.stdin.buffer)
     try:
-        {one.__name__: one for one in (_read_and_forget, _infer_and_forget)}[name](*arguments)
+        {function.__name__: function for function in (_read_and_forget, _infer_and_forget)}[name](*arguments)
     except MemoryError:
         sys.exit(_OUT_OF_MEMORY)
 

@@ -211,9 +211,9 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     format_ = FORMATS[options.format]
     added = [options.rescued_data_column or RESCUED_DATA] if rescues and format_.has_fields else []
     taken = {name.lower() for name in (*version.partitions.names, *added, METADATA)}
-    schema = StructType([one for one in version.data.fields if one.name.lower() not in taken])
-    for one in version.partitions.fields:
-        schema.add(one)
+    schema = StructType([column for column in version.data.fields if column.name.lower() not in taken])
+    for column in version.partitions.fields:
+        schema.add(column)
     for name in added:
         schema.add(name, "string")
     header = {HEADER: version.has_header} if format_.has_header else {}
@@ -248,10 +248,10 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
         data = with_hints(data, parse_hints(options.schema_hints))
     names = options.partition_columns
     if names is None:
-        names = tuple(dict.fromkeys(name for one in newest for name in partition_values(one.key, root)))
+        names = tuple(dict.fromkeys(name for file in newest for name in partition_values(file.key, root)))
     partitions = StructType()
     for name in names:
-        values = [partition_values(one.key, root).get(name) for one in newest]
+        values = [partition_values(file.key, root).get(name) for file in newest]
         partitions.add(name, _partition_type([value for value in values if value is not None], options))
     return SchemaVersion(0, data, partitions, reason=reason)
 
@@ -303,12 +303,12 @@ def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVers
 
 def _sample_spans(options: CloudFilesOptions, files: list[FileVersion]) -> Iterator[Span]:
     """Large plain files of lines in pieces, of which the limit may leave some out; all else whole."""
-    for one in files:
-        plain = reads_lines(options) and compression_of(one.key) is None
-        step = min(_PIECE_BYTES, options.sample_bytes) if plain else max(one.size_bytes, 1)
-        for start in range(0, max(one.size_bytes, 1), step):
-            length = min(step, one.size_bytes - start)
-            yield Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, start, length)
+    for file in files:
+        plain = reads_lines(options) and compression_of(file.key) is None
+        step = min(_PIECE_BYTES, options.sample_bytes) if plain else max(file.size_bytes, 1)
+        for start in range(0, max(file.size_bytes, 1), step):
+            length = min(step, file.size_bytes - start)
+            yield Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, start, length)
 
 
 def _fetch_sample(options: CloudFilesOptions, fetcher: Fetcher, span: Span) -> Iterable[bytes]:

@@ -24,11 +24,11 @@ def wider(known: T.DataType, found: T.DataType) -> T.DataType | None:
     if left is T.DateType and right is T.TimestampNTZType:
         return found
     if T.DecimalType in (left, right):
-        one, other = _decimal(known), _decimal(found)
-        if one is None or other is None:
+        old, new = _decimal(known), _decimal(found)
+        if old is None or new is None:
             return None
-        scale = max(one.scale, other.scale)
-        digits = max(one.precision - one.scale, other.precision - other.scale) + scale
+        scale = max(old.scale, new.scale)
+        digits = max(old.precision - old.scale, new.precision - new.scale) + scale
         grown = T.DecimalType(digits, scale) if digits <= MOST_DIGITS else None
         return grown if grown != known else None
     return None
