@@ -63,7 +63,7 @@ class Files:
     """The files that a path and options name at one moment.
 
     Attributes:
-        options: As a stream of ``cloudFiles`` takes them.
+        options: Options of a ``cloudFiles`` stream.
         endpoint: The object store; None asks this process's environment.
     """
 
@@ -76,7 +76,7 @@ class Files:
 
     @cached_property
     def listed(self) -> list[FileVersion]:
-        """All of them, in the order of their names. Empty files are none, as for a stream.
+        """All files in the order of their names. Empty files are left out, as by a stream.
 
         Raises:
             ConfigurationError: it is a local path, and there is nothing of that name.
@@ -88,7 +88,7 @@ class Files:
         return versions_of(source.path.bucket, found)
 
     def schema(self) -> StructType:
-        """The columns, inferred from the newest files; nothing is kept of them.
+        """The columns, inferred from the newest files. They are not stored.
 
         Raises:
             ConfigurationError: there is no file, or the files contradict each other.
@@ -104,7 +104,7 @@ class Files:
         return full_schema(self.options, self._source.first_version(newest))
 
     def parts(self) -> list[list[Span]]:
-        """Parts of like size."""
+        """Parts of similar size."""
         return self._source.parts(self.listed)
 
     def rows(self, spans: list[Span], schema: StructType) -> Iterator[pa.RecordBatch]:
@@ -171,11 +171,11 @@ def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> di
 
     Args:
         path: The folder or file.
-        format_: Of the files.
-        options: By the names of ``read_files``, as ``schemaHints``, or by those of a stream.
+        format_: The files' format.
+        options: Their names are those of ``read_files``, as ``schemaHints``, or those of a stream.
 
     Raises:
-        ConfigurationError: an option is of streams.
+        ConfigurationError: an option is for streams only.
     """
     own = {name.lower(): name for name in _OF_FILES}
     stream_options = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}

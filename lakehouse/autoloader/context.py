@@ -1,4 +1,4 @@
-"""What a stream's options name, opened: the files, the journal, the schema."""
+"""The files, the journal and the schema that a stream's options name, opened."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
 
 @dataclass
 class Source:
-    """What the options name, opened.
+    """The files, the journal and the schema that the options name, opened.
 
     Attributes:
         endpoint: The object store; None asks this process's environment, as Spark's processes do.
@@ -94,7 +94,7 @@ class Source:
         """The same for the bucket of the load path, with the keys of the profile and the role that options name.
 
         Raises:
-            ConfigurationError, AccessDenied, StoreUnavailable: nobody hands out keys for them.
+            ConfigurationError, AccessDenied, StoreUnavailable: there are no keys for this profile or role.
         """
         options, server = self.options, self.server
         if self.endpoint is not None and options.profile:
@@ -122,7 +122,7 @@ class Source:
 
     @cached_property
     def fetcher(self) -> Fetcher:
-        """For the files themselves."""
+        """Reads the bytes of files."""
         return fetcher_of(self.path.bucket, lambda: self.server_of_files)
 
     @cached_property
@@ -193,7 +193,7 @@ class Source:
             )
 
     def parts(self, files: Sequence[FileVersion]) -> list[list[Span]]:
-        """A batch cut into parts of like size as the options say, see ``plan``."""
+        """A batch cut into parts of similar size as the options say, see ``plan``."""
         return plan(
             files,
             lines=reads_lines(self.options),

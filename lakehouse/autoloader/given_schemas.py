@@ -35,7 +35,7 @@ class CompleteSchemas:
             plan = command.write_stream_operation_start.input
             for source in sources(plan):
                 _add_rescued(source)
-            # a name over several relations may be another's
+            # over several relations a name may be a column of another relation
             if [read.data_source.format.lower() for read in messages(plan, Read)] == ["cloudfiles"]:
                 _offer_metadata(plan)
                 _name_metadata_once(plan)
@@ -63,7 +63,7 @@ def _offer_metadata(plan: Relation) -> None:
 
 
 def _name_metadata_once(plan: Relation) -> None:
-    """Leaves the star alone of ``select("*", "_metadata")``: the source has ``_metadata`` as a column."""
+    """Keeps only the star of ``select("*", "_metadata")``: the source has ``_metadata`` as a column."""
     for project in messages(plan, Project):
         below = project.input
         while (kind := below.WhichOneof("rel_type")) in _KEEP_COLUMNS:
@@ -87,7 +87,7 @@ def _asks(plan: Relation) -> bool:
 
 
 def _text(expr: Expression) -> str:
-    """An expression of a name or a text; "" for any other."""
+    """The text of an expression that is a name or a text; "" for any other expression."""
     return (expr.unresolved_attribute.unparsed_identifier or expr.expression_string.expression).replace("`", "").strip()
 
 
@@ -100,7 +100,7 @@ def _is_star(expr: Expression) -> bool:
 
 
 def _parsed(text: str) -> StructType | None:
-    """None without a schema, and where only Spark's own parser can read it: then the source says what is lacking."""
+    """None without a schema, or where only Spark's parser can read it. The source then says what is missing."""
     if not text:
         return None
     try:

@@ -37,8 +37,8 @@ from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
-were read. The last two never change: they let a checkpoint tell its own story. A checkpoint from before streams had
-names of their own has a ``query``, too, where it keeps bad records."""
+were read. The last two never change: by them a checkpoint names its journal and its stream. Checkpoints from before
+streams had names have a ``query``, too, where they keep bad records."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Task:
 
     Attributes:
         spans: What is read.
-        stream: Who reads it.
+        stream: Id of the stream.
         after: Number of the last file before the batch.
         end: Number of the last file of the batch.
         number: Its place among the parts.
@@ -138,7 +138,7 @@ class Stream:
             self._read_upto = end["seq"]
 
     def parts(self, start: Offset, end: Offset) -> list[Task]:
-        """Who reads what of (start, end]: the same files at every call, cut alike."""
+        """The parts of (start, end]: the same files, cut in the same way, at every call."""
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
@@ -154,13 +154,13 @@ class Stream:
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of one part; then its receipts, before the task can count as done.
 
-        A part whose reading once ended without a word is probed first, see ``probe``: what kills a reader is left out
-        and goes to quarantine.
+        When an earlier attempt at the part died, its files are probed first, see ``probe``. A file that kills its
+        reader is left out and goes to quarantine.
 
         Args:
             task: The part.
             schema: The stream's columns.
-            batch_id: Says the micro-batch, where the task was told.
+            batch_id: Returns the micro-batch, where Spark tells it to the task.
         """
         receipts: list[Receipt] = []
         spans, batch = task.spans, batch_id()
@@ -176,7 +176,7 @@ class Stream:
         spans = [span for span in spans if span not in deadly]
         try:
             yield from self.rows(spans, schema, receipts, after=task.after, staged=staged, careful=earlier.died)
-        except (Exception, GeneratorExit):  # whoever stops listening has said why
+        except (Exception, GeneratorExit):  # whoever closes the generator reports the error
             durable.give_up()
             raise
         if staged is not None:
@@ -199,9 +199,9 @@ class Stream:
             spans: What is read.
             schema: The stream's columns.
             receipts: Gets what became of each span.
-            after: Number of the last file before the batch, where the spans are a part of one.
+            after: Number of the last file before the batch, where the spans are a part of a batch.
             staged: Gets the bad records.
-            careful: Files of other parts that are looked at, too, are probed first: a file may kill its reader.
+            careful: Files of other parts are probed before they are looked at: a file may kill its reader.
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.

@@ -44,7 +44,7 @@ class Backlog:
         path: The stream's path with its globs.
         options: The stream's filters.
         after: Files up to this number are done.
-        stream: The stream's id: with it come the files that this stream, and no other, is to load again.
+        stream: The stream's id: the files that only this stream is to load again are then among them.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Backlog:
         return filter(self._takes, self._journal.files(after, upto))
 
     def batch(self, after: int, upto: int) -> list[FileVersion]:
-        """The files of a range as one batch reads them. Rows that several entries stand for are read once."""
+        """The files of a range as a single batch reads them. Rows that several entries stand for are read once."""
         files = list(self.files(after, upto))
         again = {file.replaces: file.seq for file in files if file.replaces}
         newest = {file.key: file.seq for file in files if not file.replaces}

@@ -1,8 +1,8 @@
 """The journal: every file version ever found, with a number that never changes.
 
 A journal is a folder of immutable segments on the object store. A discoverer gives new versions the next numbers and
-writes them as the next segment with ``If-None-Match: *``: of two who try the same place one wins, and the other looks
-again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
+writes them as the next segment with ``If-None-Match: *``. Of two discoverers at the same place the first wins, and the
+second looks again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
 
 Segments are merged as they grow many. A merged segment holds the same rows, and the places of its parts are free again.
 A writer that slept meanwhile can write to a free place, and that must count for nobody. Two rules see to it:

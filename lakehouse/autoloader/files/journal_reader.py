@@ -36,7 +36,7 @@ class JournalUnsettled(TransientError):
 
 
 def utc_now() -> datetime:
-    """The clock of whatever here is given no other clock."""
+    """The default clock."""
     return datetime.now(UTC)
 
 
@@ -103,7 +103,7 @@ class JournalReader:
         """Makes sure that the journal is empty or of that bucket: a key is known without its bucket.
 
         Raises:
-            ConfigurationError: it is another's.
+            ConfigurationError: it is of another bucket.
         """
         if self._segments and self._segments[0].bucket != bucket:
             held, asked = plain_uri(self._segments[0].bucket, ""), plain_uri(bucket, "")

@@ -72,7 +72,7 @@ class KnownVersions:
         return {key: self._looked_up[hash_][key] for key, hash_ in hashes.items()}
 
     def _look_up(self, keys: np.ndarray, versions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For each pair: whether the version is known, whether the key seems to be, and this be its newest version."""
+        """For each pair: whether the version is known, whether the key seems known, and this its newest version."""
         self._settle()
         low, high = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
         has_key, newest = high > low, np.zeros(len(keys), bool)

@@ -28,9 +28,9 @@ from lakehouse.events.places import opened
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
 FRESH = timedelta(minutes=10)
-"""So long what an event says of a new file counts: as long as a listing's word may wait for its batch."""
+"""How long an event is trusted about a new file: as long as the result of a listing may wait for its batch."""
 GRACE = timedelta(minutes=1)
-"""An event that comes later than that does not count as one that told of its file."""
+"""An event that comes later than that counts as lost."""
 SHORTEST_INTERVAL_SECONDS = 900.0
 _PATIENCE_SECONDS = 1.0
 
@@ -71,7 +71,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class NotifiedDiscovery:
-    """What one look into the inbox found.
+    """The result of one look into the inbox.
 
     Attributes:
         events: Events that were read.
@@ -93,7 +93,7 @@ def opened_inbox(place: str | None) -> Iterator[Inbox]:
     """The inbox that the options name, or this process's environment.
 
     Raises:
-        ConfigurationError: nothing names one, there is none, or it is damaged.
+        ConfigurationError: no inbox is named, there is none at its place, or it is damaged.
         TransientError: it cannot be used now.
     """
     try:
@@ -268,7 +268,7 @@ def _info(event: Event) -> ObjectInfo:
 
 
 def _not_comparable(reader: Reader | None, journal: Journal, inbox: Inbox) -> str:
-    """Why nobody can say which files of the journal events should have brought; empty where that can be said."""
+    """Why lost events cannot be counted since the last listing; empty where they can."""
     if reader is None:
         return "the first look"
     if reader.upto < inbox.forgotten_upto():
@@ -287,7 +287,7 @@ def _due(reader: Reader | None, now: datetime, interval_seconds: float) -> str:
 
 
 def _next(reader: Reader, lost: int, interval_seconds: float) -> float:
-    """A quarter after losses, the double without, between a quarter of an hour and what the options say."""
+    """The next interval: a quarter after losses, else the double, within 15 minutes and what the options say."""
     last = min(reader.interval_seconds or interval_seconds, interval_seconds)
     wanted = last / 4 if lost else last * 2
     return min(max(wanted, SHORTEST_INTERVAL_SECONDS), interval_seconds)

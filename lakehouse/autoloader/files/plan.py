@@ -1,4 +1,4 @@
-"""Cutting a batch into parts of like size: large line-delimited files are split, small files packed."""
+"""Cutting a batch into parts of similar size: large line-delimited files are split, small files packed."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def plan(
         lines: Whether the format has lines as records: then uncompressed files over ``max_partition_bytes`` are split.
         min_partitions: As many parts at least, if there are as many files.
         max_partition_bytes: Roughly the most that one part reads.
-        may_split: Asked for each large file. A file that was replaced since it was found stays in one part, which alone
-            can tell what to do about it.
+        may_split: Asked for each large file. A file that was replaced since it was found stays in a single part, which
+            alone can tell what to do about it.
     """
     spans = [span for file in files for span in _spans(file, lines, max_partition_bytes, may_split)]
     if not spans:

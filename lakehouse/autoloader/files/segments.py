@@ -164,7 +164,7 @@ def complete(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 
 
 def discoveries(table: pa.Table) -> pa.Table:
-    """The rows of discoveries: what one stream asked for again says nothing of what was found."""
+    """The rows of discoveries, without the requests of streams to load files again."""
     if "stream" not in table.column_names:
         return table
     found = pc.equal(table["stream"], "")
@@ -211,7 +211,7 @@ def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
     """A segment's head from its object, and the way to its rows.
 
     Raises:
-        SegmentUnreadable: it is none.
+        SegmentUnreadable: the object is no segment.
     """
     try:
         opened = pq.ParquetFile(io.BytesIO(data))

@@ -59,7 +59,7 @@ class Conversion:
 
     Attributes:
         leaf: Changes every flat array first; None leaves them as they are.
-        lost: Where a value that is not NULL became NULL: what it is, and what it should be.
+        lost: A text for each conversion that made NULL of another value: what it is, and what it should be.
     """
 
     leaf: Callable[[pa.Array], pa.Array] | None = None
@@ -166,7 +166,7 @@ def _fits(have: pa.DataType, want: pa.DataType) -> bool:
 
 
 def _unread(value: Any, kept: Any, have: pa.DataType, want: pa.DataType) -> Any:
-    """The part of a value that its column does not hold; None for nothing."""
+    """The part of a value that its column does not hold; None where it holds all."""
     if value is None or kept is None:
         return value
     if kinds.is_struct(have) and kinds.is_struct(want):

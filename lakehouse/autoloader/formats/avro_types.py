@@ -69,7 +69,7 @@ def columns_of(fields: Mapping[str, Any], reader: Reader, wanted: Container[str]
     """The columns of a record's fields; ``wanted`` names them, and None asks for all.
 
     Raises:
-        ConfigurationError: one of them has a type that no column holds.
+        ConfigurationError: a field has a type that no column holds.
     """
     types = _Types(reader)
     found = {}

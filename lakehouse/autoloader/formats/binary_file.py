@@ -14,7 +14,7 @@ from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 MAX_BYTES = 2**31 - 1
-"""A BINARY value of Spark can be no longer."""
+"""The length limit of a BINARY value of Spark."""
 
 _COLUMNS = {"path": "string", "modificationTime": "timestamp", "length": "bigint", "content": "binary"}
 

@@ -24,7 +24,7 @@ _CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class _Block:
-    """Columns of text, how many values each record has, those beyond the columns, and the records' text on demand."""
+    """Columns of text, the number of values of each record, values beyond the columns, and records' texts on demand."""
 
     columns: list[pa.Array]
     counts: np.ndarray
@@ -51,7 +51,7 @@ def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[_Block]:
 
 
 def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
-    """Names of the columns that a header gives: Spark's, for empty and repeated ones too."""
+    """Names of the columns that a header gives: Spark's names, also for empty and repeated texts."""
     names = ["" if token is None or token == dialect.null else token for token in tokens]
     return header_names(names, first=0)
 
@@ -211,7 +211,7 @@ def _type_of(texts: pa.Array, reader: Mapping[str, str]) -> DataType | None:
 
 
 def _wider(left: DataType | None, right: DataType | None) -> DataType | None:
-    """The narrowest type for the values of both."""
+    """The narrowest type for the values of both types."""
     if left is None or right is None or left == right:
         return left or right
     if {type(left), type(right)} == {spark.DateType, spark.TimestampType}:

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384
-"""Of a sheet."""
+"""The limits of a sheet."""
 
 _RANGE = re.compile(r"\$?([A-Z]{1,3})?\$?([0-9]{1,7})?:\$?([A-Z]{1,3})?\$?([0-9]{1,7})?", re.IGNORECASE)
 _QUOTED = re.compile(r"'((?:[^']|'')+)'(?:!(.+))?", re.DOTALL)

@@ -20,12 +20,12 @@ from lakehouse.autoloader.formats.excel_address import MOST_COLUMNS, MOST_ROWS, 
 from lakehouse.autoloader.formats.rows import BadFile
 
 CELL_BYTES = 32
-"""That a cell takes in memory, with or without a value."""
+"""The memory that a cell takes, with or without a value."""
 
 _CHUNK_BYTES = 4 << 20
 _CELL = re.compile(rb"<(?:\w+:)?c(?=[\s/>])[^>]*>")
 _BEGINS = tuple(begin + end for begin in (b"<c", b":c") for end in (b" ", b">", b"/", b"\t", b"\r", b"\n"))
-"""However a cell begins; they may stand for something else, too."""
+"""All beginnings of a cell. Other elements may begin in the same way."""
 _USUAL = re.compile(rb'<c r="([A-Z]{1,4})([0-9]{1,8})"')
 _UNUSUAL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Z]+)([0-9]+)["']""")
 _ROW = re.compile(rb"""<(?:\w+:)?row(?=[\s/>])(?:[^>]*?\br\s*=\s*["']([0-9]+)["'])?""")

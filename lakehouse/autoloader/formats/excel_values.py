@@ -29,11 +29,11 @@ _ALONE: dict[type[DataType], frozenset[type]] = {
 
 
 _ODD_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-"""As Spark spells them."""
+"""Spark's spelling of these numbers."""
 
 
 def _is_whole(cell: float) -> bool:
-    """Whether it is an integer, and exact as one: NaN and what is infinite are none."""
+    """Whether the number is an exact integer: NaN and the infinite numbers are not."""
     return abs(cell) < _EXACT and cell == int(cell)
 
 

@@ -17,7 +17,7 @@ Reader = Mapping[str, str]
 
 
 def words(*texts: str) -> tuple[str, ...]:
-    """The words of some texts, sorted without regard to case."""
+    """The words of these texts, sorted without regard to case."""
     return tuple(sorted(" ".join(texts).split(), key=str.lower))
 
 
@@ -101,7 +101,7 @@ class Formats:
                 _put(self._by_mark, format_.mark, format_)
 
     def __iter__(self) -> Iterator[Format]:
-        """All of them."""
+        """All formats."""
         return iter(self._by_name.values())
 
     def __getitem__(self, name: str) -> Format:
@@ -109,7 +109,7 @@ class Formats:
         return self._by_name[name.lower()]
 
     def get(self, name: str) -> Format | None:
-        """The same; None where there is no such format."""
+        """The format of that name, in any case; None where there is no such format."""
         return self._by_name.get(name.lower())
 
     def names(self, having: Callable[[Format], bool] = lambda format_: True) -> tuple[str, ...]:
@@ -117,11 +117,11 @@ class Formats:
         return tuple(format_.name for format_ in self if having(format_))
 
     def of_suffix(self, suffix: str) -> Format | None:
-        """The format of files whose names end so."""
+        """The format of files whose names have this suffix."""
         return self._by_suffix.get(suffix)
 
     def of_mark(self, head: bytes) -> Format | None:
-        """The format of a file that begins so."""
+        """The format of a file that begins with these bytes."""
         return next((format_ for mark, format_ in self._by_mark.items() if head.startswith(mark)), None)
 
 

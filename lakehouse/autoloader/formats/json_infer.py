@@ -123,7 +123,7 @@ class Inference:
         return T.StringType()
 
     def merge(self, first: T.DataType, second: T.DataType) -> T.DataType:
-        """The narrowest type that takes the values of both."""
+        """The narrowest type that takes the values of both types."""
         if first == second or isinstance(second, T.NullType):
             return first
         match first, second:
@@ -163,7 +163,7 @@ class Inference:
 
 
 def struct_of(fields: Mapping[str, T.DataType]) -> T.StructType:
-    """A struct of these, sorted by name as Spark sorts them."""
+    """A struct of these fields, sorted by name as Spark sorts them."""
     return T.StructType([T.StructField(name, fields[name]) for name in _sorted(fields)])
 
 

@@ -1,4 +1,4 @@
-"""Reads JSON by Spark's rules, a document at a time: all that the fast path leaves over."""
+"""Reads the JSON that the fast path leaves over, by Spark's rules, a document at a time."""
 
 from __future__ import annotations
 

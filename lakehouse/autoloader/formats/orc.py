@@ -1,4 +1,4 @@
-"""Reads ORC. Parquet and Avro share ``merged``, which makes one schema of several files' schemas."""
+"""Reads ORC. Parquet and Avro share ``merged``, which makes a single schema of several files' schemas."""
 
 from __future__ import annotations
 
@@ -182,10 +182,10 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
 def spark_type(type_: pa.DataType, where: str) -> DataType:
     """Spark's type for a type of Arrow; ``where`` names column and file for the error.
 
-    It may be one that no table has, such as TIME: ``evolve.possible`` leaves those out.
+    It may be a type that no table has, such as TIME: ``evolve.possible`` leaves those out.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: Spark has no such type.
     """
     if kinds.is_dictionary(type_):
         return spark_type(type_.value_type, where)
@@ -211,7 +211,7 @@ def spark_type(type_: pa.DataType, where: str) -> DataType:
 
 
 def _wider(left: DataType, right: DataType, where: str) -> DataType:
-    """The type that holds the values of both."""
+    """The type that holds the values of both types."""
     if left == right or isinstance(right, spark.NullType):
         return left
     if isinstance(left, spark.NullType):

@@ -21,7 +21,7 @@ from lakehouse.errors import StreamFailed
 
 FILE_PATH = "_file_path"
 NOTES = (FILE_PATH, CORRUPT_RECORD)
-"""What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""
+"""Keys of rescued data beside the fields of a record: the file, and the text of a malformed record."""
 
 QUARANTINE = "QUARANTINE"
 """The mode that ``badRecordsPath`` makes: a record that is malformed gives no row, and is kept in ``Rows.bad``."""
@@ -134,13 +134,13 @@ _ASKED = re.compile(r"alloc of size (\d+) failed")
 
 
 def raise_if_environment(error: BaseException, where: str) -> None:
-    """Raises where this machine is at fault, and not the file: its disk, its memory, its open files.
+    """Raises where this machine is at fault and not the file: its disk, its memory, its limit of open files.
 
-    An error of a system call has a number; what decoders say about bytes has none, but for a seek to a place that the
+    An error of a system call has a number. Errors of decoders have none, except for a seek to a place that the
     bytes name and that cannot be. Bytes can also ask for more memory than any machine has.
 
     Args:
-        error: What came of reading the file, perhaps with its causes.
+        error: The error of reading the file, perhaps with its causes.
         where: The file.
 
     Raises:
@@ -170,7 +170,7 @@ def raise_if_environment(error: BaseException, where: str) -> None:
 def refuse_large(table: pa.Table, limit: int) -> None:
     """Raises where a row takes more than ``limit`` bytes. Halves are looked at only where the whole takes more.
 
-    A few KB of Parquet can hold a value of a gigabyte. This process bears it, Spark's heap does not.
+    A few KB of Parquet can hold a value of a gigabyte. This process has room for it, Spark's heap does not.
 
     Raises:
         BadFile: there is such a row.

@@ -24,7 +24,7 @@ from lakehouse.errors import ConfigurationError
 
 BLOCK_BYTES = 8 << 20
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
-"""What Java makes a decimal of; commas between its digits are taken out before."""
+"""Texts that Java reads as a decimal; commas between digits are taken out before."""
 
 _FLOAT = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
 
@@ -40,11 +40,11 @@ def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
 def header_names(texts: Sequence[str], *, first: int) -> list[str]:
     """Names of columns by a header, as Spark makes them: each is there once, in any case of its letters.
 
-    An empty one is called by its place, and one that is there twice has its place at its end. Where another column is
+    An empty name becomes ``_c`` and its place; a name that is there twice gets its place at its end. Where a column is
     called so, the place is added again: no column takes another's place.
 
     Args:
-        texts: The header's own, in order.
+        texts: The header's names, in order.
         first: The number of the first place.
     """
     counts = Counter(label.lower() for label in texts)

@@ -62,7 +62,7 @@ def parse_variant_lines(
     malformed: NULL, and its text in the corrupt record column, else in the rescued column.
 
     Raises:
-        ConfigurationError: another column than these is asked for, or an option that would be ignored.
+        ConfigurationError: the schema has another column, or an option would be ignored.
         BadFile: in the mode FAILFAST a record is malformed.
     """
     check_options(reader)
@@ -102,7 +102,7 @@ def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescue
 
 @dataclass
 class _Documents:
-    """What lines gave: for each row its variant, the text where a line became no variant, and its record."""
+    """The result of lines: for each row its variant, the text where a line became no variant, and its record."""
 
     reader: Mapping[str, str]
     path_at: PathAt
@@ -115,7 +115,7 @@ class _Documents:
         self._mode = self.reader.get("mode", "PERMISSIVE").upper()
 
     def read(self, data: bytes, record: int) -> None:
-        """Takes in a document; blank text is none."""
+        """Takes in a document; a blank text is no document."""
         line = data.decode(errors="replace").removeprefix("\ufeff")
         text = line.lstrip(BLANK)
         if not text:

@@ -30,7 +30,7 @@ class XmlInference(Inference):
         self._any_moment = "timestampformat" in reader
 
     def record(self, element: Element) -> T.StructType:
-        """The columns of a record; without types each is a string, or an array of them where its name is repeated."""
+        """The columns of a record; without types each is a string, or an array of strings where it is repeated."""
         if self._typed:
             return self._members(element, 0)
         found: dict[str, T.DataType] = {}

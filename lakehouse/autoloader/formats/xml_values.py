@@ -16,7 +16,7 @@ from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.formats.xml_records import Element
 from lakehouse.errors import ConfigurationError
 
-"""What Java trims."""
+"""The characters that Java's ``trim`` removes."""
 
 DATES = "yyyy-MM-dd"
 """Dates of XML are read by a pattern where none is given, too; those of JSON may be shorter."""
@@ -33,8 +33,8 @@ class Shape:
 
     Attributes:
         value_tag: The name of an element's own text.
-        null: The text that stands for NULL; None for none.
-        trims: Whether blanks around texts count for nothing.
+        null: The text that stands for NULL; None without such a text.
+        trims: Whether blanks around texts are removed.
     """
 
     def __init__(self, reader: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Shape:
         return bool(element.attributes) and self._attributes
 
     def trimmed(self, text: str) -> str | None:
-        """The text without blanks that count for nothing; None where it stands for NULL."""
+        """The text, its blanks removed where the options say so; None where it stands for NULL."""
         if self.trims:
             text = text.strip(BLANKS)
         return None if text == self.null else text

@@ -30,7 +30,7 @@ FLAGS = frozenset(name.lower() for entry in FORMATS for name in entry.flags)
 MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 
 SECRET = re.compile(r"secret|passw|token|credential|connection.?string|(^|[._-])key|key(.?id)?$", re.IGNORECASE)
-"""Names whose values nobody may see."""
+"""Names whose values are secret."""
 
 _OWNERS = {
     **{kind: {*names, *(name.lower() for name in OF_FORMATS.get(kind, {}))} for kind, names in READER_NAMES.items()},

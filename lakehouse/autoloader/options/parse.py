@@ -1,4 +1,4 @@
-"""The options of ``format("cloudFiles")``: strings in, one checked object out.
+"""The options of ``format("cloudFiles")``: strings in, a checked object out.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -47,14 +47,14 @@ HEADER = "cloudFiles.header"
 
 WIDENING = "addNewColumnsWithTypeWidening"
 UNKNOWN = "no option is called so"
-"""How a note of an option begins that nobody knows, after its name."""
+"""How the note on an unknown option begins, after its name."""
 
 _FORMATS = ", ".join(FORMATS.names())
 
 
 @dataclass(frozen=True)
 class CloudFilesOptions:
-    """What one stream was told; ``docs/options.md`` describes each option.
+    """The options of one stream; ``docs/options.md`` describes each option.
 
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
@@ -65,15 +65,15 @@ class CloudFilesOptions:
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
         partition_columns: None where they were not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
-        bad_records_path: The table for records that are malformed; without one they have rows.
-        profile: Of the AWS configuration: whose keys reach the files.
+        bad_records_path: The table for malformed records; without this table they have rows.
+        profile: The profile of the AWS configuration whose keys reach the files.
         role_arn: The role that is taken on for the files; nothing else is read or written with it.
-        role_external_id, role_session_name: What its owner is told.
-        sts_endpoint: The address of who hands out its keys; None for Amazon.
+        role_external_id, role_session_name: Sent with the request for its keys.
+        sts_endpoint: The address of the service that hands out its keys; None for Amazon.
         use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
         events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
-        notes: What is to be told of options that are accepted and without effect: a sentence each, with no value.
+        notes: Warnings of options that are accepted and without effect: a sentence each, with no value.
     """
 
     format: str
@@ -374,7 +374,7 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _left_out(values: dict[str, Any]) -> Iterator[str]:
-    """Takes out what the format has no use for, and says so."""
+    """Takes out options that the format has no use for; a sentence for each."""
     format_ = FORMATS.get(values.get("cloudFiles.format") or "")
     if format_ is None:
         return

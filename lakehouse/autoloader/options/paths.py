@@ -33,7 +33,7 @@ class SourcePath:
         bucket: The bucket; ``LOCAL`` for a path of this machine.
         root: The folder that is listed: everything before the first glob, with a slash at its end, or empty.
         accepts: What keys must match as a whole.
-        file: The key of the one file that the path may name, not a folder; None with a glob or a slash at its end.
+        file: The key of the single file that the path may name; None with a glob or a slash at its end.
     """
 
     bucket: str

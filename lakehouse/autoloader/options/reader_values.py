@@ -1,4 +1,4 @@
-"""Values of the readers' own options: what is wrong with one, before a file is read.
+"""Values of the readers' own options: what is wrong with a value, before a file is read.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -17,7 +17,7 @@ _ENDS = ("\n", "\r\n", "\r")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
 _ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)))
 MOST_CHARACTERS = 16
-"""Of a separator of CSV."""
+"""The most characters of a separator of CSV."""
 
 
 def separator(text: str) -> str:

@@ -12,7 +12,7 @@ ACCEPTED = "accepted"
 WARNING = "accepted with a warning"
 REFUSED = "refused"
 VERDICTS = (SUPPORTED, ACCEPTED, WARNING, REFUSED)
-"""Every documented name has one of these; for single values of it there may be another."""
+"""Every documented name has a verdict. Single values of it may have another verdict."""
 
 ANY = "*"
 

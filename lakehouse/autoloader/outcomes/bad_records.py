@@ -31,7 +31,7 @@ _ROWS = 20_000
 
 
 class StagedRecords:
-    """The bad records of one task; memory holds one object's worth of them.
+    """The bad records of one task; memory holds the records of one object.
 
     Args:
         store: Where they are kept.

@@ -33,7 +33,7 @@ class SourceCleaner:
         """Cleans what may go now; returns how many files went.
 
         Raises:
-            AccessDenied: the store lets nothing be removed. What was loaded stays loaded.
+            AccessDenied: the store does not allow removal. What was loaded stays loaded.
             ConfigurationError: another checkpoint may have the stream's name, and not have read what this stream has.
         """
         source, position = self._source, self._position
@@ -61,7 +61,7 @@ class SourceCleaner:
         return len(done)
 
     def _loaded_in_full(self, after: int, upto: int) -> set[int]:
-        """Numbers of the files in (after, upto] of which every receipt there is says that all went well."""
+        """Numbers of the files in (after, upto] all of whose receipts say that all went well."""
         store, (bucket, prefix) = self._source.store, self._source.journal_place
         well: set[int] = set()
         badly: set[int] = set()

@@ -102,7 +102,7 @@ class StreamLog:
 
     @cached_property
     def batch_of(self) -> dict[int, int]:
-        """The batch by its last file's number; of several the first: the others had no files, as for a watermark."""
+        """The batch by its last file's number. Of several the first counts: later batches had no files."""
         found: dict[int, int] = {}
         for batch, (seq, _) in sorted(self.ends.items()):
             found.setdefault(seq, batch)
@@ -116,7 +116,7 @@ class StreamLog:
 
 
 def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog | None:
-    """The checkpoint in that folder, or None when it is none of a cloudFiles stream that planned a batch."""
+    """The checkpoint in that folder; None without a cloudFiles stream there that planned a batch."""
     prefix = prefix.rstrip("/") + "/"
     try:
         query_id = json.loads(store.read(bucket, prefix + "metadata"))["id"]
@@ -176,7 +176,7 @@ def file_states(
 
 
 def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], receipts: pa.Table) -> list[FileState]:
-    """What became of some files, without what clean-up did with them.
+    """What became of these files, without what clean-up did with them.
 
     Args:
         journal: Where they are numbered.

@@ -1,4 +1,4 @@
-"""Sums over the files of which journal, receipts and table say the same; the other files stand one by one.
+"""Sums over the files of which journal, receipts and table say the same; the other files are listed singly.
 
 So behind a million files a check builds a record for a few of them. Whatever is out of the ordinary is told singly: a
 file that was not loaded whole, that was loaded again, that has other rows in the table than were read of it.
@@ -22,7 +22,7 @@ from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, State
 from lakehouse.storage.store import ObjectStore
 
 _MOST_SINGLY = 2_000
-"""More files than that, one by one, are told faster all together."""
+"""Above this number of files it is faster to list all files of the stream."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 Numbers = npt.NDArray[np.int64]
@@ -50,13 +50,13 @@ class FileSums:
 def file_sums(
     store: ObjectStore, log: StreamLog, rows: Mapping[int, int], singly: Collection[int] = ()
 ) -> FileSums | None:
-    """The files of a stream, held against the rows of its table; None when too many have to be told one by one.
+    """The files of a stream, held against the rows of its table; None when too many have to be listed singly.
 
     Args:
         store: Where journal and receipts are.
         log: The stream's checkpoint.
         rows: Rows in the table by the file's number.
-        singly: Numbers of files that are told one by one in any case.
+        singly: Numbers of files that are listed singly in any case.
     """
     bucket, prefix = split_uri(log.journal)
     receipts = receipts_table(store, bucket, prefix, log.stream)

@@ -51,7 +51,7 @@ class Columns:
     Args:
         schema: All columns, in order; a struct ``_metadata`` may have any of the fields of ``METADATA_TYPE``.
         partitions: Names of the columns that come from the path.
-        bucket: Of the files.
+        bucket: The files' bucket.
         root: Folder below which partition folders are looked for.
 
     Raises:

@@ -33,7 +33,7 @@ EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
 
 FORBIDDEN = re.compile(r"[ ,;{}()\n\t=]")
-"""What no name of a column in a Delta table without column mapping may have."""
+"""Characters that no name of a column in a Delta table without column mapping may have."""
 
 _SAMPLE_ROWS = 10_000
 _TOP = re.compile(r"\.|\[\]|\{\}")
@@ -42,7 +42,7 @@ Place = tuple[str, int]
 """A file's path, and the number of a record in it, from 0."""
 
 Change = tuple[str, DataType | None, DataType | None]
-"""A column's dotted name (``[]`` and ``{}`` stand for elements), the type that it had and the one that it has."""
+"""A column's dotted name (``[]`` and ``{}`` stand for elements), its former type and its present type."""
 
 _never: Callable[[str], bool] = lambda name: False  # noqa: E731
 
@@ -110,7 +110,7 @@ class Learner:
         self.grown = grown
 
     def take_over(self, learner: Learner, order: Mapping[str, int]) -> None:
-        """Joins what another learned. Each place is that in the earlier file, by the files' numbers in ``order``."""
+        """Joins what ``learner`` learned. Each place is that in the earlier file, by the numbers in ``order``."""
         before = self.grown
         grown = evolved(before, learner.grown, widens=self._widens if self._widening else _never)
         self.grown = self._within_limit(grown)
@@ -146,7 +146,7 @@ class Learner:
 
 
 def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
-    """Some lines of many."""
+    """These lines of many."""
     lines = data.split(b"\n")
     return io.BytesIO(b"\n".join(lines[number] for number in sorted(set(numbers))))
 
@@ -154,13 +154,13 @@ def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
 def evolved(
     known: StructType, found: StructType, *, widens: Callable[[str], bool] = _never, below: str = ""
 ) -> StructType:
-    """``known`` with what ``found`` has beside it.
+    """``known`` with the columns that only ``found`` has.
 
     A name that is there in another case is the same column: its values are rescued, not loaded into a second column.
 
     Args:
         known: The columns that there are.
-        found: Those of some records.
+        found: The columns of these records.
         widens: Whether the type of a column with this dotted name may widen.
         below: Dotted name, with its dot, of the column whose fields these are.
     """
@@ -207,7 +207,7 @@ def _possible(found: DataType) -> DataType | None:
 
 
 def leaves(type_: DataType) -> int:
-    """How many columns a type is in Parquet, where each leaf of a nested one is its own."""
+    """How many columns a type is in Parquet, where each leaf of a nested type is a column."""
     match type_:
         case StructType():
             return sum(leaves(field.dataType) for field in type_.fields) if type_.fields else 1

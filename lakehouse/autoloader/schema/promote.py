@@ -43,7 +43,7 @@ class Promoter:
 
     @property
     def returns(self) -> StructType:
-        """What comes out: the table's columns, and ``_promoted`` ARRAY<STRING>."""
+        """The schema of the result: the table's columns, and ``_promoted`` ARRAY<STRING>."""
         return StructType([*self.schema.fields]).add(PROMOTED, ArrayType(StringType()))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

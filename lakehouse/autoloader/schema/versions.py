@@ -59,14 +59,14 @@ class SchemaVersion:
 
     @property
     def has_header(self) -> bool:
-        """Whether CSV files are read with a header; without one the first column was called ``_c0``."""
+        """Whether CSV files are read with a header; without a header the first column was called ``_c0``."""
         return "_c0" not in self.data.names if self.header is None else self.header
 
 
 class SchemaLocation:
     """``<schemaLocation>/_schemas/0, 1, 2 ...``: the line ``v1``, then one JSON object.
 
-    The layout is the one of Spark's versioned logs; the two fields hold schemas in Spark's JSON.
+    The layout is that of Spark's versioned logs; the two fields hold schemas in Spark's JSON.
     """
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
@@ -117,7 +117,7 @@ class SchemaLocation:
         *,
         max_columns: int | None = None,
     ) -> SchemaVersion:
-        """Adds a version with what ``data`` has beside the latest version. Returns the latest where that is nothing.
+        """Adds a version with the columns that only ``data`` has. Returns the latest version where there are none.
 
         Args:
             data: The columns.
@@ -133,7 +133,7 @@ class SchemaLocation:
         return self._add(columns, introduced, reason)
 
     def roll_back(self, version: int) -> SchemaVersion:
-        """Makes the columns of an older version those of a new one."""
+        """Adds a version with the columns of an older version."""
         data = self.read(version).data
         return self._add(lambda latest: data, {}, f"rolled back to {version}")
 
@@ -181,7 +181,7 @@ class SchemaLocation:
         )
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
-        """Adds a version. Returns the version of somebody else who was faster."""
+        """Adds a version. Returns the version of another writer that was faster."""
         schemas = (version.data, version.partitions)
         document: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
         if version.introduced:
@@ -205,7 +205,7 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``.
 
     In the mode ``none`` nothing is rescued unless ``rescuedDataColumn`` asks for it. A field of the files that has the
-    name of a column from elsewhere is none of the columns.
+    name of a column from elsewhere is not among the columns.
     """
     rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
     format_ = FORMATS[options.format]
