@@ -41,7 +41,7 @@ def with_metadata(rows: DataFrame, columns: Mapping[str, str]) -> DataFrame:
 
 
 def evidence_column(rows: DataFrame) -> str | None:
-    """The column that keeps what did not fit; None where there is none."""
+    """The column that keeps values that did not fit; None without such a column."""
     return evidence_among(rows.columns)
 
 

@@ -97,7 +97,7 @@ def discover(
         before = journal.high_water
         count = journal.append(source.bucket, fresh, since)
         if journal.high_water == since + count and before == since:
-            since = journal.high_water  # nobody else wrote
+            since = journal.high_water  # no other process wrote
         tally.found += count
     if tally.found:
         journal.merge()

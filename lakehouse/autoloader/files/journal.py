@@ -5,7 +5,7 @@ writes them as the next segment with ``If-None-Match: *``. Of two discoverers at
 second looks again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
 
 Segments are merged as they grow many. A merged segment holds the same rows, and the places of its parts are free again.
-A writer that slept meanwhile can write to a free place, and that must count for nobody. Two rules see to it:
+A writer that slept meanwhile can write to a free place, and no reader may count that write. Two rules prevent it:
 
 - The segment of the last ordinal is removed only when there is a later segment. So a reader that lacks a part of the
   journal sees that there is more, and what is written behind the last segment is part of the journal.
@@ -94,13 +94,13 @@ class Journal(JournalReader):
         while run := segments.mergeable(self._segments, self._fan_in, _MERGED_FILES):
             try:
                 parts = [self._opened(segment).read(use_threads=False) for segment in run]
-            except ObjectMissing:  # somebody else merges
+            except ObjectMissing:  # another process merges
                 self._reload()
                 return gone
             name = segments.name_of(run[0].first, run[-1].last)
             rows = pa.concat_tables([segments.complete(part, segments.COLUMNS) for part in parts])
             data = segments.encode(segments.joined(rows, run[0].previous))
-            with suppress(ObjectExists):  # somebody else merged the same: the same rows
+            with suppress(ObjectExists):  # another process merged the same segments: the same rows
                 self._store.write(self._bucket, self._key(name), data, if_absent=True)
             head, opened = segments.open_segment(name, data)
             at = self._segments.index(run[0])
@@ -116,7 +116,7 @@ class Journal(JournalReader):
         return gone
 
     def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]], stream: str = "") -> int:
-        """Writes the next segment; asks for the entries again whenever somebody else was faster."""
+        """Writes the next segment; asks for the entries again whenever another process was faster."""
         for attempt in range(TRIES):
             last = self._last
             fresh = entries()
@@ -142,7 +142,7 @@ class Journal(JournalReader):
             self.refresh()
             if self.position(seq).segment == segment:  # others came after it, or the reply to the write was lost
                 return len(fresh)
-            if written:  # the place was free because the segment there was merged: nobody counts this segment
+            if written:  # the place was free because the segment there was merged: no reader counts this segment
                 self._store.delete(self._bucket, self._key(name))
         raise TransientError(
             "could not number new files: others wrote to the journal every time",

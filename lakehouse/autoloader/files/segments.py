@@ -249,7 +249,7 @@ def head_of(name: str, opened: pq.ParquetFile) -> Segment:
 def mergeable(ordered: Sequence[Segment], fan_in: int, max_files: int) -> Sequence[Segment]:
     """Segments that fill a block of 16, 256, 4,096 ... ordinals and together stay small; empty when there are none.
 
-    Blocks nest or are apart, so whoever merges, and from however old a view, no two merged segments overlap by half.
+    Blocks nest or are apart. So merged segments never overlap in part, even when processes merge from old views.
     """
     span = fan_in
     while ordered and span <= ordered[-1].last:

@@ -1,4 +1,4 @@
-"""Names of options: those of the formats' readers, and what a name that nobody reads was meant to be.
+"""Names of options: those of the formats' readers, and the known names that are closest to an unknown name.
 
 Every Spark worker imports this module: standard library only.
 """

@@ -82,7 +82,7 @@ class SourceCleaner:
         if current is not None and current.e_tag != file.e_tag:
             return None
         to = self._moved_to(file) if mode == "MOVE" else ""
-        if current is None:  # an earlier step was cut short before its record, or somebody else removed the file
+        if current is None:  # an earlier step was cut short before its record, or something else removed the file
             if to and store.info(file.bucket, to) is None:
                 return None
         else:

@@ -124,7 +124,7 @@ def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: 
     folds = log.folds()
     covered = folds[-1].last if folds else 0
     fresh = {end: infos for end, infos in finished.items() if end > covered}
-    with suppress(ObjectMissing):  # somebody else folds, too
+    with suppress(ObjectMissing):  # another process folds, too
         newest = max(info.last_modified for infos in finished.values() for info in infos)  # the store's own clock
         log.remove_folded({end: infos for end, infos in finished.items() if end <= covered}, newest)
         if len(fresh) >= FOLDED_BATCHES:
@@ -231,7 +231,7 @@ class _Log:
     def _write(self, table: pa.Table, first: int, last: int) -> None:
         written = io.BytesIO()
         pq.write_table(table, written, compression="zstd")
-        with suppress(ObjectExists):  # somebody else has written the same
+        with suppress(ObjectExists):  # another process has written the same fold
             key = f"{self._folds}{first:020d}-{last:020d}.parquet"
             self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
 
