@@ -116,8 +116,8 @@ MUTATIONS = (
     Mutation(
         "quarantine",
         "lakehouse/autoloader/stream.py",
-        old="durable.finish(replace(one, batch_id=batch) for one in receipts)",
-        new="durable.finish(replace(one, batch_id=batch) for one in receipts if one.rows)",
+        old="durable.finish(replace(receipt, batch_id=batch) for receipt in receipts)",
+        new="durable.finish(replace(receipt, batch_id=batch) for receipt in receipts if receipt.rows)",
         harm="A file that cannot be read is in no list: nobody learns that its rows are missing.",
         tests=(
             "tests/store/test_bad_input_edges.py"

@@ -53,8 +53,8 @@ def versions_of(bucket: str, found: Sequence[ObjectInfo]) -> list[FileVersion]:
     """Files that no journal has numbered, numbered from 1 in their order."""
     now = utc_now()
     return [
-        FileVersion(seq, bucket, one.key, one.e_tag, one.size_bytes, one.last_modified, now, True, "")
-        for seq, one in enumerate(found, 1)
+        FileVersion(seq, bucket, info.key, info.e_tag, info.size_bytes, info.last_modified, now, True, "")
+        for seq, info in enumerate(found, 1)
     ]
 
 
@@ -63,7 +63,7 @@ class Files:
     """The files that a path and options name at one moment.
 
     Attributes:
-        options: As a stream of ``cloudFiles`` takes them.
+        options: Options of a ``cloudFiles`` stream.
         endpoint: The object store; None asks this process's environment.
     """
 
@@ -76,7 +76,7 @@ class Files:
 
     @cached_property
     def listed(self) -> list[FileVersion]:
-        """All of them, in the order of their names. Empty files are none, as for a stream.
+        """All files in the order of their names. Empty files are left out, as by a stream.
 
         Raises:
             ConfigurationError: it is a local path, and there is nothing of that name.
@@ -84,16 +84,16 @@ class Files:
         source = self._source
         require_there(source.path, self.options.path)
         takes = FileFilter(source.path, self.options).takes
-        found = [one for one in listed_files(source.store, source.path) if one.size_bytes and takes(one)]
+        found = [info for info in listed_files(source.store, source.path) if info.size_bytes and takes(info)]
         return versions_of(source.path.bucket, found)
 
     def schema(self) -> StructType:
-        """The columns, inferred from the newest files; nothing is kept of them.
+        """The columns, inferred from the newest files. They are not stored.
 
         Raises:
             ConfigurationError: there is no file, or the files contradict each other.
         """
-        newest = nlargest(self.options.sample_files, self.listed, key=lambda one: (one.last_modified, one.seq))
+        newest = nlargest(self.options.sample_files, self.listed, key=lambda file: (file.last_modified, file.seq))
         if not newest:
             raise ConfigurationError(
                 "there is no file to infer a schema from",
@@ -104,7 +104,7 @@ class Files:
         return full_schema(self.options, self._source.first_version(newest))
 
     def parts(self) -> list[list[Span]]:
-        """Parts of like size."""
+        """Parts of similar size."""
         return self._source.parts(self.listed)
 
     def rows(self, spans: list[Span], schema: StructType) -> Iterator[pa.RecordBatch]:
@@ -115,12 +115,12 @@ class Files:
         """
         receipts: list[Receipt] = []
         yield from Stream(settled(self.options, schema), None, endpoint=self.endpoint).rows(spans, schema, receipts)
-        keys = {one.seq: one.key for one in spans}
-        for one in receipts:
-            if one.error and one.state in (State.QUARANTINED, State.INGESTED):
+        keys = {span.seq: span.key for span in spans}
+        for receipt in receipts:
+            if receipt.error and receipt.state in (State.QUARANTINED, State.INGESTED):
                 raise TerminalError(
-                    f"a file cannot be read: {one.error}",
-                    where=key_uri(self._source.path.bucket, keys[one.seq]),
+                    f"a file cannot be read: {receipt.error}",
+                    where=key_uri(self._source.path.bucket, keys[receipt.seq]),
                     state="nothing was written",
                     next_command="correct the file, or leave it out: pathGlobFilter, ignoreCorruptFiles=true, "
                     "ignoreMissingFiles=true",
@@ -171,11 +171,11 @@ def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> di
 
     Args:
         path: The folder or file.
-        format_: Of the files.
-        options: By the names of ``read_files``, as ``schemaHints``, or by those of a stream.
+        format_: The files' format.
+        options: Their names are those of ``read_files``, as ``schemaHints``, or those of a stream.
 
     Raises:
-        ConfigurationError: an option is of streams.
+        ConfigurationError: an option is for streams only.
     """
     own = {name.lower(): name for name in _OF_FILES}
     stream_options = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}

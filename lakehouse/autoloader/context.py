@@ -1,4 +1,4 @@
-"""What a stream's options name, opened: the files, the journal, the schema."""
+"""The files, the journal and the schema that a stream's options name, opened."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
 
 @dataclass
 class Source:
-    """What the options name, opened.
+    """The files, the journal and the schema that the options name, opened.
 
     Attributes:
         endpoint: The object store; None asks this process's environment, as Spark's processes do.
@@ -94,7 +94,7 @@ class Source:
         """The same for the bucket of the load path, with the keys of the profile and the role that options name.
 
         Raises:
-            ConfigurationError, AccessDenied, StoreUnavailable: nobody hands out keys for them.
+            ConfigurationError, AccessDenied, StoreUnavailable: there are no keys for this profile or role.
         """
         options, server = self.options, self.server
         if self.endpoint is not None and options.profile:
@@ -117,12 +117,12 @@ class Source:
     def store(self) -> ObjectStore:
         """The object store, and this machine's disks."""
         own = self.options.role_arn or (self.endpoint and self.options.profile)
-        others = {self.path.bucket: lambda: FastStore(self.server_of_files)} if own and self._on_server else {}
-        return PlacedStore(lambda: FastStore(self.server), others)
+        stores = {self.path.bucket: lambda: FastStore(self.server_of_files)} if own and self._on_server else {}
+        return PlacedStore(lambda: FastStore(self.server), stores)
 
     @cached_property
     def fetcher(self) -> Fetcher:
-        """For the files themselves."""
+        """Reads the bytes of files."""
         return fetcher_of(self.path.bucket, lambda: self.server_of_files)
 
     @cached_property
@@ -193,7 +193,7 @@ class Source:
             )
 
     def parts(self, files: Sequence[FileVersion]) -> list[list[Span]]:
-        """A batch cut into parts of like size as the options say, see ``plan``."""
+        """A batch cut into parts of similar size as the options say, see ``plan``."""
         return plan(
             files,
             lines=reads_lines(self.options),
@@ -248,7 +248,7 @@ class Source:
                 keys = self.server_of_files if self._on_server else None
                 survives = InferenceProbe(self.options, self.path.root, self.path.bucket, keys)
                 deadly = find_deadly(newest, survives) if died else []
-                version = schemas.write(self.first_version([one for one in newest if one not in deadly]))
+                version = schemas.write(self.first_version([file for file in newest if file not in deadly]))
             pointer = json.dumps({"journal": self.journal_uri}).encode()
             self.store.write(bucket, f"{prefix.rstrip('/')}/{POINTER}", pointer)
         return full_schema(self.options, version)
@@ -268,7 +268,7 @@ class Source:
         widened = {name: (old, new) for name, old, new in changes(learner.known, learner.grown) if old and new}
         wider = [f"{name} {old.simpleString()} to {new.simpleString()}" for name, (old, new) in widened.items()]
         kinds = {"new columns": [name for name in names if name not in widened], "wider types": wider}
-        what = "; ".join(f"{kind} in the files: {', '.join(some)}" for kind, some in kinds.items() if some)
+        what = "; ".join(f"{kind} in the files: {', '.join(columns)}" for kind, columns in kinds.items() if columns)
         message = f"{what}; first met in {path}, record {record:,}"
         if self.options.schema_evolution_mode == "failOnNewColumns":
             return UnknownFieldException(

@@ -26,7 +26,7 @@ class RefuseFileNames:
     """
 
     def on_execute_plan(self, request: ExecutePlanRequest) -> ExecutePlanRequest:
-        """The request as it is.
+        """The request, unchanged.
 
         Raises:
             ConfigurationError: see the module.

@@ -35,8 +35,8 @@ class CompleteSchemas:
             plan = command.write_stream_operation_start.input
             for source in sources(plan):
                 _add_rescued(source)
-            # a name over several relations may be another's
-            if [one.data_source.format.lower() for one in messages(plan, Read)] == ["cloudfiles"]:
+            # over several relations a name may be a column of another relation
+            if [read.data_source.format.lower() for read in messages(plan, Read)] == ["cloudfiles"]:
                 _offer_metadata(plan)
                 _name_metadata_once(plan)
         return request
@@ -58,49 +58,49 @@ def _offer_metadata(plan: Relation) -> None:
     from lakehouse.autoloader.reading.columns import METADATA_TYPE
 
     source.schema = given.add(METADATA, METADATA_TYPE).json()
-    if not any(_is_metadata(one) for project in messages(plan, Project) for one in project.expressions):
+    if not any(_is_metadata(expr) for project in messages(plan, Project) for expr in project.expressions):
         plan.CopyFrom(Relation(drop=Drop(input=plan, column_names=[METADATA])))
 
 
 def _name_metadata_once(plan: Relation) -> None:
-    """Leaves the star alone of ``select("*", "_metadata")``: the source has ``_metadata`` as a column."""
+    """Keeps only the star of ``select("*", "_metadata")``: the source has ``_metadata`` as a column."""
     for project in messages(plan, Project):
         below = project.input
         while (kind := below.WhichOneof("rel_type")) in _KEEP_COLUMNS:
             below = getattr(below, kind).input
-        if kind == "read" and any(_is_star(one) for one in project.expressions):
-            kept = [one for one in project.expressions if not _is_metadata(one)]
+        if kind == "read" and any(_is_star(expr) for expr in project.expressions):
+            kept = [expr for expr in project.expressions if not _is_metadata(expr)]
             if len(kept) < len(project.expressions):
                 _replace(project, kept)
 
 
 def _replace(project: Project, kept: Sequence[Expression]) -> None:
-    copies = [Expression.FromString(one.SerializeToString()) for one in kept]
+    copies = [Expression.FromString(expr.SerializeToString()) for expr in kept]
     del project.expressions[:]
     project.expressions.extend(copies)
 
 
 def _asks(plan: Relation) -> bool:
-    names = (one.unparsed_identifier for one in messages(plan, Expression.UnresolvedAttribute))
-    texts = (one.expression for one in messages(plan, Expression.ExpressionString))
+    names = (attribute.unparsed_identifier for attribute in messages(plan, Expression.UnresolvedAttribute))
+    texts = (expr.expression for expr in messages(plan, Expression.ExpressionString))
     return any(_ASKED.search(text.replace("`", "")) for text in (*names, *texts))
 
 
-def _text(one: Expression) -> str:
-    """An expression of a name or a text; "" for any other."""
-    return (one.unresolved_attribute.unparsed_identifier or one.expression_string.expression).replace("`", "").strip()
+def _text(expr: Expression) -> str:
+    """The text of an expression that is a name or a text; "" for any other expression."""
+    return (expr.unresolved_attribute.unparsed_identifier or expr.expression_string.expression).replace("`", "").strip()
 
 
-def _is_metadata(one: Expression) -> bool:
-    return _text(one) == METADATA
+def _is_metadata(expr: Expression) -> bool:
+    return _text(expr) == METADATA
 
 
-def _is_star(one: Expression) -> bool:
-    return _text(one) == "*" or (one.HasField("unresolved_star") and not one.unresolved_star.unparsed_target)
+def _is_star(expr: Expression) -> bool:
+    return _text(expr) == "*" or (expr.HasField("unresolved_star") and not expr.unresolved_star.unparsed_target)
 
 
 def _parsed(text: str) -> StructType | None:
-    """None without a schema, and where only Spark's own parser can read it: then the source says what is lacking."""
+    """None without a schema, or where only Spark's parser can read it. The source then says what is missing."""
     if not text:
         return None
     try:

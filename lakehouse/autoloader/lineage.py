@@ -22,12 +22,12 @@ RECORD = "_source_record"
 PROCESSING_TIME = "_processing_time"
 """TIMESTAMP: start of the micro-batch that read the row, UTC."""
 READ_AT = "processing_time"
-"""What a declaration calls that moment; every other name is a field of ``_metadata``."""
+"""The name of that moment in a declaration. Every other name is a field of ``_metadata``."""
 
 LINEAGE = {PROCESSING_TIME: READ_AT, FILE: "file_path", SEQUENCE: "sequence", RECORD: "record_index"}
 """Column to what is in it."""
 ABOUT_THE_ROW = (RESCUED_DATA, CORRUPT_RECORD, PROCESSING_TIME)
-"""Columns that say how a row came, and are none of its fields."""
+"""Columns that say how a row came. They are not fields of the row."""
 
 
 def with_metadata(rows: DataFrame, columns: Mapping[str, str]) -> DataFrame:
@@ -41,7 +41,7 @@ def with_metadata(rows: DataFrame, columns: Mapping[str, str]) -> DataFrame:
 
 
 def evidence_column(rows: DataFrame) -> str | None:
-    """The column that keeps what did not fit; None where there is none."""
+    """The column that keeps values that did not fit; None without such a column."""
     return evidence_among(rows.columns)
 
 

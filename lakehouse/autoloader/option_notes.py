@@ -1,4 +1,4 @@
-"""Options of a ``cloudFiles`` stream that are without effect, told where the stream is started.
+"""Warnings for options of a ``cloudFiles`` stream that are without effect, given where the stream is started.
 
 The source runs in Spark's driver, whose standard error a client of Spark Connect does not see. The client sends the
 plan when a stream starts, so the warning is given there.
@@ -27,7 +27,7 @@ class TellOfOptions:
     """A session's hook (see ``SparkSession.Hook`` of Spark Connect): looks at the plan of every stream that starts."""
 
     def on_execute_plan(self, request: ExecutePlanRequest) -> ExecutePlanRequest:
-        """The request as it is; a warning for each option without effect."""
+        """The request, unchanged. Warns of each option without effect."""
         command = request.plan.command
         if command.HasField("write_stream_operation_start"):
             for note in notes_of_plan(command.write_stream_operation_start.input):
@@ -36,7 +36,7 @@ class TellOfOptions:
 
 
 def notes_of_plan(plan: Message) -> list[str]:
-    """What is to be told of the options of all ``cloudFiles`` sources that a plan reads, each sentence once."""
+    """The notes on the options of all ``cloudFiles`` sources that a plan reads, each note once."""
     found: dict[str, None] = {}
     for source in sources(plan):
         given = dict(source.options) | ({"path": source.paths[0]} if source.paths else {})
@@ -60,13 +60,13 @@ def add_hook(spark: Any, hook: Callable[[], Any]) -> None:
         hook: The class of the hook.
     """
     hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(type(one) is hook for one in hooks):
+    if hooks is not None and not any(type(session_hook) is hook for session_hook in hooks):
         hooks.append(hook())
 
 
 def sources(plan: Message) -> list[Read.DataSource]:
     """All ``cloudFiles`` sources of a plan."""
-    return [one for one in messages(plan, Read.DataSource) if one.format.lower() == "cloudfiles"]
+    return [source for source in messages(plan, Read.DataSource) if source.format.lower() == "cloudfiles"]
 
 
 def messages(message: Message, kind: type[M]) -> Iterator[M]:

@@ -37,8 +37,8 @@ from lakehouse.storage.store import StoreEndpoint
 
 Offset = dict[str, Any]
 """``{"v": 1, "seq": N, "segment": "...", "journal": "...", "stream": "..."}``: all files up to number N of the journal
-were read. The last two never change: they let a checkpoint tell its own story. A checkpoint from before streams had
-names of their own has a ``query``, too, where it keeps bad records."""
+were read. The last two never change: by them a checkpoint names its journal and its stream. Checkpoints from before
+streams had names have a ``query``, too, where they keep bad records."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Task:
 
     Attributes:
         spans: What is read.
-        stream: Who reads it.
+        stream: Id of the stream.
         after: Number of the last file before the batch.
         end: Number of the last file of the batch.
         number: Its place among the parts.
@@ -138,7 +138,7 @@ class Stream:
             self._read_upto = end["seq"]
 
     def parts(self, start: Offset, end: Offset) -> list[Task]:
-        """Who reads what of (start, end]: the same files at every call, cut alike."""
+        """The parts of (start, end]: the same files, cut in the same way, at every call."""
         if end["seq"] > self._journal.high_water:
             self._journal.refresh()
         self._journal.verify(_position(end))
@@ -154,13 +154,13 @@ class Stream:
     ) -> Iterator[pa.RecordBatch]:
         """Arrow batches of one part; then its receipts, before the task can count as done.
 
-        A part whose reading once ended without a word is probed first, see ``probe``: what kills a reader is left out
-        and goes to quarantine.
+        When an earlier attempt at the part died, its files are probed first, see ``probe``. A file that kills its
+        reader is left out and goes to quarantine.
 
         Args:
             task: The part.
             schema: The stream's columns.
-            batch_id: Says the micro-batch, where the task was told.
+            batch_id: Returns the micro-batch, where Spark tells it to the task.
         """
         receipts: list[Receipt] = []
         spans, batch = task.spans, batch_id()
@@ -168,20 +168,20 @@ class Stream:
         durable = TaskReceipts(self._source.store, *place, task.stream, task.end, f"{task.number:05d}", task.plan)
         staged = self._staged(task) if self._options.bad_records_path else None
         earlier = durable.begin()
-        known = {(one.seq, one.start) for one in earlier.receipts if one.error == KILLS_ITS_READER}
-        deadly = [one for one in spans if (one.seq, one.start) in known]
+        known = {(receipt.seq, receipt.start) for receipt in earlier.receipts if receipt.error == KILLS_ITS_READER}
+        deadly = [span for span in spans if (span.seq, span.start) in known]
         if earlier.died:
             deadly = find_deadly(spans, Probe(self._options, schema, self._source.server_of_probes))
-        receipts += [Receipt(one.seq, one.start, 0, State.QUARANTINED, KILLS_ITS_READER) for one in deadly]
-        spans = [one for one in spans if one not in deadly]
+        receipts += [Receipt(span.seq, span.start, 0, State.QUARANTINED, KILLS_ITS_READER) for span in deadly]
+        spans = [span for span in spans if span not in deadly]
         try:
             yield from self.rows(spans, schema, receipts, after=task.after, staged=staged, careful=earlier.died)
-        except (Exception, GeneratorExit):  # whoever stops listening has said why
+        except (Exception, GeneratorExit):  # whoever closes the generator reports the error
             durable.give_up()
             raise
         if staged is not None:
             staged.finish()
-        durable.finish(replace(one, batch_id=batch) for one in receipts)
+        durable.finish(replace(receipt, batch_id=batch) for receipt in receipts)
 
     def rows(
         self,
@@ -199,9 +199,9 @@ class Stream:
             spans: What is read.
             schema: The stream's columns.
             receipts: Gets what became of each span.
-            after: Number of the last file before the batch, where the spans are a part of one.
+            after: Number of the last file before the batch, where the spans are a part of a batch.
             staged: Gets the bad records.
-            careful: Files of other parts that are looked at, too, are probed first: a file may kill its reader.
+            careful: Files of other parts are probed before they are looked at: a file may kill its reader.
 
         Raises:
             UnknownFieldException: the files need columns that the stream does not have.
@@ -227,19 +227,19 @@ class Stream:
         """Looks at earlier files of the batch, which other tasks read: a new column may be in them first."""
         own = {span.seq for span in spans}
         files = self._source.backlog(after).files(after, max(own))
-        earlier = within_sample((one for one in files if one.seq not in own), self._options)
+        earlier = within_sample((file for file in files if file.seq not in own), self._options)
         if careful:
             deadly = find_deadly(earlier, Probe(self._options, schema, self._source.server_of_probes))
-            earlier = [one for one in earlier if one not in deadly]
+            earlier = [candidate for candidate in earlier if candidate not in deadly]
         if not earlier:
             return
         columns = Columns(schema, self._partition_names(earlier), self._source.path.bucket, self._source.path.root)
-        other = self._learner(schema, columns)
-        assert other is not None
+        learned = self._learner(schema, columns)
+        assert learned is not None
         chosen = self._chosen(columns)
-        for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], other).read(earlier):
+        for _ in PartReader(columns.bucket, self._source.fetcher, chosen, self._options, [], learned).read(earlier):
             pass
-        learner.take_over(other, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
+        learner.take_over(learned, {key_uri(columns.bucket, span.key): span.seq for span in [*spans, *earlier]})
 
     def look_ahead(self, schema: StructType) -> StructType:
         """The stream's columns, with the new columns of waiting files: of the oldest, as many as inference looks at.
@@ -260,7 +260,7 @@ class Stream:
             suppress(UnknownFieldException),
         ):
             deadly = find_deadly(spans, Probe(options, schema, source.server_of_probes)) if died else []
-            for _ in self.rows([one for one in spans if one not in deadly], schema, []):
+            for _ in self.rows([span for span in spans if span not in deadly], schema, []):
                 pass
         # what was new is in the next version now
         schemas.looked_ahead = spans[-1].seq
@@ -276,7 +276,7 @@ class Stream:
         rescued = self._options.rescued_data_column or RESCUED_DATA
         if self._options.schema_evolution_mode not in EVOLVING:
             return None
-        known = StructType([one for one in columns.data.fields if one.name != rescued])
+        known = StructType([field for field in columns.data.fields if field.name != rescued])
         return Learner(self._options, known, frozenset(schema.names) - frozenset(known.names), rescued)
 
     def _staged(self, task: Task) -> StagedRecords:
@@ -297,8 +297,8 @@ class Stream:
             name = f"cloudFiles/{start['stream']}/{start.get('query') or self._journal.position(1).segment}"
             table = QuarantineTable(self._options.bad_records_path or "", lambda: self._source.server)
             table.append_once(name, batches, self._source.now())
-            for one in batches:
-                one.remove()
+            for batch in batches:
+                batch.remove()
 
     def _fold_receipts(self, start: Offset) -> None:
         """At the first batch of a run, and then as often as there may be enough of them."""
@@ -336,11 +336,11 @@ def within_sample(files: Iterable[FileVersion], options: CloudFilesOptions) -> l
     """The first files, whole, up to the limits of inference."""
     spans: list[Span] = []
     size = 0
-    for one in islice(files, options.sample_files):
-        size += one.size_bytes
+    for file in islice(files, options.sample_files):
+        size += file.size_bytes
         if size > options.sample_bytes:
             break
-        spans.append(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+        spans.append(Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, 0, file.size_bytes))
     return spans
 
 

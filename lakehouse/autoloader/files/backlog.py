@@ -24,16 +24,16 @@ class FileFilter:
         glob = options.path_glob_filter
         self._name = re.compile(glob_regex(glob), re.DOTALL) if glob else None
 
-    def takes(self, one: FileVersion | ObjectInfo) -> bool:
+    def takes(self, file: FileVersion | ObjectInfo) -> bool:
         """Whether the options name this file."""
         options = self._options
-        if self._name and not self._name.fullmatch(one.key.rsplit("/", 1)[-1]):
+        if self._name and not self._name.fullmatch(file.key.rsplit("/", 1)[-1]):
             return False
-        if options.modified_after and one.last_modified <= options.modified_after:
+        if options.modified_after and file.last_modified <= options.modified_after:
             return False
-        if options.modified_before and one.last_modified >= options.modified_before:
+        if options.modified_before and file.last_modified >= options.modified_before:
             return False
-        return self._path.covers(one.key)
+        return self._path.covers(file.key)
 
 
 class Backlog:
@@ -44,7 +44,7 @@ class Backlog:
         path: The stream's path with its globs.
         options: The stream's filters.
         after: Files up to this number are done.
-        stream: The stream's id: with it come the files that this stream, and no other, is to load again.
+        stream: The stream's id: the files that only this stream is to load again are then among them.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class Backlog:
         """Takes in the files up to that number."""
         if upto <= self._upto:
             return
-        chosen = [(one.seq, one.size_bytes, int(one.discovered.timestamp())) for one in self.files(self._upto, upto)]
+        chosen = [(row.seq, row.size_bytes, int(row.discovered.timestamp())) for row in self.files(self._upto, upto)]
         rows = np.array(chosen, np.int64).reshape(-1, 3)
         self._seqs = np.concatenate([self._seqs, rows[:, 0]])
         self._sizes = np.concatenate([self._sizes, rows[:, 1]])
@@ -95,26 +95,26 @@ class Backlog:
 
     def newest(self, count: int) -> list[FileVersion]:
         """The stream's files that were written last."""
-        return nlargest(count, self.files(0, self._journal.high_water), key=lambda one: (one.last_modified, one.seq))
+        return nlargest(count, self.files(0, self._journal.high_water), key=lambda file: (file.last_modified, file.seq))
 
     def files(self, after: int, upto: int) -> Iterator[FileVersion]:
         """The stream's files in a range; the same at every call."""
         return filter(self._takes, self._journal.files(after, upto))
 
     def batch(self, after: int, upto: int) -> list[FileVersion]:
-        """The files of a range as one batch reads them. Rows that several entries stand for are read once."""
+        """The files of a range as a single batch reads them. Rows that several entries stand for are read once."""
         files = list(self.files(after, upto))
-        again = {one.replaces: one.seq for one in files if one.replaces}
-        newest = {one.key: one.seq for one in files if not one.replaces}
+        again = {file.replaces: file.seq for file in files if file.replaces}
+        newest = {file.key: file.seq for file in files if not file.replaces}
         if self._options.allow_overwrites != "replace":
-            return [one for one in files if not one.replaces or again[one.replaces] == one.seq]
+            return [file for file in files if not file.replaces or again[file.replaces] == file.seq]
         return [
-            one
-            for one in files
-            if newest.get(one.key, one.seq) == one.seq and again.get(one.replaces, one.seq) == one.seq
+            file
+            for file in files
+            if newest.get(file.key, file.seq) == file.seq and again.get(file.replaces, file.seq) == file.seq
         ]
 
-    def _takes(self, one: FileVersion) -> bool:
-        if one.replaces:
-            return bool(self._stream) and one.stream == self._stream
-        return (one.first or bool(self._options.allow_overwrites)) and self._filter.takes(one)
+    def _takes(self, file: FileVersion) -> bool:
+        if file.replaces:
+            return bool(self._stream) and file.stream == self._stream
+        return (file.first or bool(self._options.allow_overwrites)) and self._filter.takes(file)

@@ -24,12 +24,12 @@ OnNew = Callable[[Sequence[ObjectInfo]], None]
 
 
 def _unheard(found: Sequence[ObjectInfo]) -> None:
-    """For who does not ask."""
+    """The default of ``on_new``: does nothing."""
 
 
 @dataclass(frozen=True)
 class Discovery:
-    """What one look at the source found.
+    """The result of one look at the source.
 
     Attributes:
         listed: Objects that were listed.
@@ -71,7 +71,7 @@ def discover(
         state_key: Bucket and key of the small object that remembers the last full listing.
         now: The clock. Jumps backwards make a full listing, nothing worse.
         audit_interval_seconds: How long new files may stay unseen behind the last key.
-        whole: Everything is listed, and what is found says nothing of the order of keys: others found files between.
+        whole: Everything is listed. The result says nothing of the order of keys: events found files meanwhile.
         on_new: Told of the objects that the journal did not know, before it numbers them.
 
     Raises:
@@ -91,13 +91,13 @@ def discover(
     for objects in _chunks(_files(store, source, last_key if fast else None, tally, state), _APPEND):
         fresh: list[ObjectInfo] = []
         for page in _chunks(iter(objects), _PAGE):
-            fresh += [one for one, _ in journal.unseen(page)]
+            fresh += [info for info, _ in journal.unseen(page)]
         on_new(fresh)
-        tally.behind += sum(one.key <= last_key for one in fresh)
+        tally.behind += sum(info.key <= last_key for info in fresh)
         before = journal.high_water
         count = journal.append(source.bucket, fresh, since)
         if journal.high_water == since + count and before == since:
-            since = journal.high_water  # nobody else wrote
+            since = journal.high_water  # no other process wrote
         tally.found += count
     if tally.found:
         journal.merge()

@@ -1,11 +1,11 @@
 """The journal: every file version ever found, with a number that never changes.
 
 A journal is a folder of immutable segments on the object store. A discoverer gives new versions the next numbers and
-writes them as the next segment with ``If-None-Match: *``: of two who try the same place one wins, and the other looks
-again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
+writes them as the next segment with ``If-None-Match: *``. Of two discoverers at the same place the first wins, and the
+second looks again. So the files of (a, b] are the same for ever, on every machine, and an offset is one number.
 
 Segments are merged as they grow many. A merged segment holds the same rows, and the places of its parts are free again.
-A writer that slept meanwhile can write to a free place, and that must count for nobody. Two rules see to it:
+A writer that slept meanwhile can write to a free place, and no reader may count that write. Two rules prevent it:
 
 - The segment of the last ordinal is removed only when there is a later segment. So a reader that lacks a part of the
   journal sees that there is more, and what is written behind the last segment is part of the journal.
@@ -57,8 +57,8 @@ class Journal(JournalReader):
             later: dict[str, int] = {}
             if since is not None:
                 self.require_bucket(bucket)  # others may have begun the journal meanwhile
-                later = self._keys_after(since, [one.key for one, _ in fresh])
-            return [(one, first, 0) for one, first in fresh if one.key not in later]
+                later = self._keys_after(since, [info.key for info, _ in fresh])
+            return [(info, first, 0) for info, first in fresh if info.key not in later]
 
         return self._extend(bucket, entries)
 
@@ -75,7 +75,7 @@ class Journal(JournalReader):
         Raises:
             TransientError: others were faster every time.
         """
-        return self._extend(bucket, lambda: [(one, True, replaced) for one, replaced in again], stream)
+        return self._extend(bucket, lambda: [(version, True, replaced) for version, replaced in again], stream)
 
     def restore(self, files: Sequence[FileVersion]) -> None:
         """Makes the beginning of an empty journal from entries that keep their numbers.
@@ -93,20 +93,20 @@ class Journal(JournalReader):
         gone = 0
         while run := segments.mergeable(self._segments, self._fan_in, _MERGED_FILES):
             try:
-                parts = [self._opened(one).read(use_threads=False) for one in run]
-            except ObjectMissing:  # somebody else merges
+                parts = [self._opened(segment).read(use_threads=False) for segment in run]
+            except ObjectMissing:  # another process merges
                 self._reload()
                 return gone
             name = segments.name_of(run[0].first, run[-1].last)
-            rows = pa.concat_tables([segments.complete(one, segments.COLUMNS) for one in parts])
+            rows = pa.concat_tables([segments.complete(part, segments.COLUMNS) for part in parts])
             data = segments.encode(segments.joined(rows, run[0].previous))
-            with suppress(ObjectExists):  # somebody else merged the same: the same rows
+            with suppress(ObjectExists):  # another process merged the same segments: the same rows
                 self._store.write(self._bucket, self._key(name), data, if_absent=True)
             head, opened = segments.open_segment(name, data)
             at = self._segments.index(run[0])
             self._segments[at : at + len(run)] = [head]
             self._remember(name, opened)
-            self._covered.update(one.name for one in run)
+            self._covered.update(segment.name for segment in run)
             gone += len(run) - 1
         last = segments.name_of(self._last, self._last)
         for covered in sorted(self._covered - {last}):  # also those of a merge that was cut short
@@ -116,7 +116,7 @@ class Journal(JournalReader):
         return gone
 
     def _extend(self, bucket: str, entries: Callable[[], list[tuple[ObjectInfo, bool, int]]], stream: str = "") -> int:
-        """Writes the next segment; asks for the entries again whenever somebody else was faster."""
+        """Writes the next segment; asks for the entries again whenever another process was faster."""
         for attempt in range(TRIES):
             last = self._last
             fresh = entries()
@@ -142,7 +142,7 @@ class Journal(JournalReader):
             self.refresh()
             if self.position(seq).segment == segment:  # others came after it, or the reply to the write was lost
                 return len(fresh)
-            if written:  # the place was free because the segment there was merged: nobody counts this segment
+            if written:  # the place was free because the segment there was merged: no reader counts this segment
                 self._store.delete(self._bucket, self._key(name))
         raise TransientError(
             "could not number new files: others wrote to the journal every time",
@@ -155,13 +155,13 @@ class Journal(JournalReader):
         segment, now = uuid.uuid4().hex[:12], self._now()
         seen: set[str] = set()
         files = []
-        for seq, (one, first, replaces) in enumerate(fresh, self.high_water + 1):
-            new_key = first and (replaces != 0 or one.key not in seen)
-            seen.add(one.key)
-            version = (one.key, one.e_tag, one.size_bytes, one.last_modified)
+        for seq, (info, first, replaces) in enumerate(fresh, self.high_water + 1):
+            new_key = first and (replaces != 0 or info.key not in seen)
+            seen.add(info.key)
+            version = (info.key, info.e_tag, info.size_bytes, info.last_modified)
             files.append(FileVersion(seq, bucket, *version, now, new_key, segment, replaces, stream))
         return segments.to_table(files)
 
 
 def _each_version_once(found: Iterable[ObjectInfo]) -> list[ObjectInfo]:
-    return list({(one.key, one.e_tag, one.size_bytes): one for one in found}.values())
+    return list({(info.key, info.e_tag, info.size_bytes): info for info in found}.values())

@@ -36,7 +36,7 @@ class JournalUnsettled(TransientError):
 
 
 def utc_now() -> datetime:
-    """The clock of whatever here is given no other clock."""
+    """The default clock."""
     return datetime.now(UTC)
 
 
@@ -92,7 +92,7 @@ class JournalReader:
     @property
     def max_key(self) -> str:
         """The greatest key ever found."""
-        return max((one.max_key for one in self._segments), default="")
+        return max((segment.max_key for segment in self._segments), default="")
 
     @property
     def uri(self) -> str:
@@ -103,7 +103,7 @@ class JournalReader:
         """Makes sure that the journal is empty or of that bucket: a key is known without its bucket.
 
         Raises:
-            ConfigurationError: it is another's.
+            ConfigurationError: it is of another bucket.
         """
         if self._segments and self._segments[0].bucket != bucket:
             held, asked = plain_uri(self._segments[0].bucket, ""), plain_uri(bucket, "")
@@ -146,9 +146,11 @@ class JournalReader:
     def tables(self, after: int, upto: int, columns: Sequence[str]) -> Iterator[pa.Table]:
         """The same as tables with some columns of ``segments.SCHEMA``, a row group at a time."""
         wanted, tries = list(dict.fromkeys(["seq", *columns])), 0
-        while one := next((one for one in self._segments if one.last_seq > after and one.first_seq <= upto), None):
+        while segment := next(
+            (segment for segment in self._segments if segment.last_seq > after and segment.first_seq <= upto), None
+        ):
             try:
-                opened = self._opened(one)
+                opened = self._opened(segment)
             except ObjectMissing:  # merged since the last look: its rows are in another segment
                 tries += 1
                 if tries > TRIES:
@@ -163,7 +165,7 @@ class JournalReader:
                     values = segments.numbers(table["seq"], np.int64)
                     low, high = np.searchsorted(values, [after, upto], "right")
                     yield table.slice(low, high - low)
-            after = one.last_seq
+            after = segment.last_seq
 
     def position(self, seq: int) -> Position:
         """The place after that file."""
@@ -257,15 +259,15 @@ class JournalReader:
             found.update(zip(hits["key"].to_pylist(), hits["version_hash"].to_pylist(), strict=True))
         return found
 
-    def _opened(self, one: Segment) -> pq.ParquetFile:
-        if one.name not in self._cache:
-            data = self._store.read(self._bucket, self._key(one.name))
-            head, opened = segments.open_segment(one.name, data)
-            if head.id != one.id:
+    def _opened(self, segment: Segment) -> pq.ParquetFile:
+        if segment.name not in self._cache:
+            data = self._store.read(self._bucket, self._key(segment.name))
+            head, opened = segments.open_segment(segment.name, data)
+            if head.id != segment.id:
                 raise ObjectMissing("the segment was merged, and another was written in its place")
-            self._remember(one.name, opened)
-        self._cache.move_to_end(one.name)
-        return self._cache[one.name]
+            self._remember(segment.name, opened)
+        self._cache.move_to_end(segment.name)
+        return self._cache[segment.name]
 
     def _remember(self, name: str, opened: pq.ParquetFile) -> None:
         self._cache[name] = opened

@@ -52,8 +52,8 @@ class KnownVersions:
         """Those objects whose version is not the newest of their key, each with whether its key is new, too."""
         if not found:
             return []
-        keys = np.array([key_hash(one.key) for one in found], np.uint64)
-        versions = np.array([version_hash(one.e_tag, one.size_bytes) for one in found], np.uint64)
+        keys = np.array([key_hash(info.key) for info in found], np.uint64)
+        versions = np.array([version_hash(info.e_tag, info.size_bytes) for info in found], np.uint64)
         known, has_key, newest = self._look_up(keys, versions)
         last = self._resolve({found[at].key: int(keys[at]) for at in np.flatnonzero(has_key & ~newest).tolist()})
         fresh = []
@@ -72,7 +72,7 @@ class KnownVersions:
         return {key: self._looked_up[hash_][key] for key, hash_ in hashes.items()}
 
     def _look_up(self, keys: np.ndarray, versions: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """For each pair: whether the version is known, whether the key seems to be, and this be its newest version."""
+        """For each pair: whether the version is known, whether the key seems known, and this its newest version."""
         self._settle()
         low, high = np.searchsorted(self._keys, keys, "left"), np.searchsorted(self._keys, keys, "right")
         has_key, newest = high > low, np.zeros(len(keys), bool)

@@ -28,9 +28,9 @@ from lakehouse.events.places import opened
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
 FRESH = timedelta(minutes=10)
-"""So long what an event says of a new file counts: as long as a listing's word may wait for its batch."""
+"""How long an event is trusted about a new file: as long as the result of a listing may wait for its batch."""
 GRACE = timedelta(minutes=1)
-"""An event that comes later than that does not count as one that told of its file."""
+"""An event that comes later than that counts as lost."""
 SHORTEST_INTERVAL_SECONDS = 900.0
 _PATIENCE_SECONDS = 1.0
 
@@ -71,7 +71,7 @@ class Folder:
 
 @dataclass(frozen=True)
 class NotifiedDiscovery:
-    """What one look into the inbox found.
+    """The result of one look into the inbox.
 
     Attributes:
         events: Events that were read.
@@ -93,7 +93,7 @@ def opened_inbox(place: str | None) -> Iterator[Inbox]:
     """The inbox that the options name, or this process's environment.
 
     Raises:
-        ConfigurationError: nothing names one, there is none, or it is damaged.
+        ConfigurationError: no inbox is named, there is none at its place, or it is damaged.
         TransientError: it cannot be used now.
     """
     try:
@@ -175,7 +175,9 @@ class _Look:
         while after < upto:
             page = self._inbox.read(path.bucket, self._folder.prefix, after, upto, _PAGE)
             self.events += len(page)
-            if not self._take({one.event.key: one.event for one in sorted(page, key=lambda one: one.event.sequencer)}):
+            if not self._take(
+                {entry.event.key: entry.event for entry in sorted(page, key=lambda entry: entry.event.sequencer)}
+            ):
                 return False
             after = page[-1].number if len(page) == _PAGE else upto
         if self.found:
@@ -189,7 +191,7 @@ class _Look:
 
         def count(found: Sequence[ObjectInfo]) -> None:
             nonlocal lost
-            old = [one.key for one in found if one.last_modified <= limit]
+            old = [info.key for info in found if info.last_modified <= limit]
             if measured and old:
                 lost += len(old) - len(self._inbox.has(bucket, old))
 
@@ -205,16 +207,16 @@ class _Look:
     def _take(self, newest: dict[str, Event]) -> bool:
         journal, bucket = self._folder.journal, self._folder.path.bucket
         path = self._folder.path
-        below = {key: one for key, one in newest.items() if key == path.file or key.startswith(path.root)}
-        notified = {key: one for key, one in below.items() if one.size_bytes and not key.endswith("/")}
+        below = {key: event for key, event in newest.items() if key == path.file or key.startswith(path.root)}
+        notified = {key: event for key, event in below.items() if event.size_bytes and not key.endswith("/")}
         since = journal.high_water
         sure: list[ObjectInfo] = []
         doubtful: list[Event] = []
-        for one, first in journal.unseen([_info(one) for one in notified.values()]):
-            if first and self._is_fresh(notified[one.key]):
-                sure.append(one)
+        for info, first in journal.unseen([_info(event) for event in notified.values()]):
+            if first and self._is_fresh(notified[info.key]):
+                sure.append(info)
             else:
-                doubtful.append(notified[one.key])
+                doubtful.append(notified[info.key])
         for _ in range(TRIES):
             self.asked += len(doubtful)
             if self.asked > self._most:
@@ -228,7 +230,7 @@ class _Look:
             left = journal.unseen(found)
             if not left:
                 return True
-            since, sure, doubtful = journal.high_water, [], [notified[one.key] for one, _ in left]
+            since, sure, doubtful = journal.high_water, [], [notified[info.key] for info, _ in left]
         raise TransientError(
             "could not number new files: others wrote to the journal every time",
             where=journal.uri,
@@ -245,7 +247,7 @@ class _Look:
         if not events:
             return []
         with ThreadPoolExecutor(min(_THREADS, len(events))) as pool:
-            return [one for one in pool.map(self._ask, events) if one is not None and one.size_bytes]
+            return [info for info in pool.map(self._ask, events) if info is not None and info.size_bytes]
 
     def _ask(self, event: Event) -> ObjectInfo | None:
         store, bucket = self._folder.store, self._folder.path.bucket
@@ -261,12 +263,12 @@ class _Look:
         return listed if listed is not None and listed.key == event.key else None
 
 
-def _info(one: Event) -> ObjectInfo:
-    return ObjectInfo(one.key, one.size_bytes, one.e_tag, one.modified or one.at)
+def _info(event: Event) -> ObjectInfo:
+    return ObjectInfo(event.key, event.size_bytes, event.e_tag, event.modified or event.at)
 
 
 def _not_comparable(reader: Reader | None, journal: Journal, inbox: Inbox) -> str:
-    """Why nobody can say which files of the journal events should have brought; empty where that can be said."""
+    """Why lost events cannot be counted since the last listing; empty where they can."""
     if reader is None:
         return "the first look"
     if reader.upto < inbox.forgotten_upto():
@@ -285,7 +287,7 @@ def _due(reader: Reader | None, now: datetime, interval_seconds: float) -> str:
 
 
 def _next(reader: Reader, lost: int, interval_seconds: float) -> float:
-    """A quarter after losses, the double without, between a quarter of an hour and what the options say."""
+    """The next interval: a quarter after losses, else the double, within 15 minutes and what the options say."""
     last = min(reader.interval_seconds or interval_seconds, interval_seconds)
     wanted = last / 4 if lost else last * 2
     return min(max(wanted, SHORTEST_INTERVAL_SECONDS), interval_seconds)

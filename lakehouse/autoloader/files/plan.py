@@ -1,4 +1,4 @@
-"""Cutting a batch into parts of like size: large line-delimited files are split, small files packed."""
+"""Cutting a batch into parts of similar size: large line-delimited files are split, small files packed."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def plan(
     lines: bool,
     min_partitions: int,
     max_partition_bytes: int,
-    may_split: Callable[[FileVersion], bool] = lambda one: True,
+    may_split: Callable[[FileVersion], bool] = lambda file: True,
 ) -> list[list[Span]]:
     """Parts of a batch, each in the order of the journal; the same input gives the same parts.
 
@@ -59,10 +59,10 @@ def plan(
         lines: Whether the format has lines as records: then uncompressed files over ``max_partition_bytes`` are split.
         min_partitions: As many parts at least, if there are as many files.
         max_partition_bytes: Roughly the most that one part reads.
-        may_split: Asked for each large file. A file that was replaced since it was found stays in one part, which alone
-            can tell what to do about it.
+        may_split: Asked for each large file. A file that was replaced since it was found stays in a single part, which
+            alone can tell what to do about it.
     """
-    spans = [span for one in files for span in _spans(one, lines, max_partition_bytes, may_split)]
+    spans = [span for file in files for span in _spans(file, lines, max_partition_bytes, may_split)]
     if not spans:
         return []
     total = sum(span.length for span in spans)
@@ -77,11 +77,11 @@ def plan(
     return [sorted(part, key=lambda span: (span.seq, span.start)) for part in parts]
 
 
-def _spans(one: FileVersion, lines: bool, max_bytes: int, may_split: Callable[[FileVersion], bool]) -> list[Span]:
-    whole = (one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified)
-    small = one.size_bytes <= max_bytes
-    if small or not lines or one.key.lower().endswith(COMPRESSED) or not may_split(one):
-        return [Span(*whole, 0, one.size_bytes, one.replaces)]
-    pieces = ceil(one.size_bytes / max_bytes)
-    edges = [one.size_bytes * number // pieces for number in range(pieces + 1)]
-    return [Span(*whole, low, high - low, one.replaces) for low, high in pairwise(edges)]
+def _spans(file: FileVersion, lines: bool, max_bytes: int, may_split: Callable[[FileVersion], bool]) -> list[Span]:
+    whole = (file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified)
+    small = file.size_bytes <= max_bytes
+    if small or not lines or file.key.lower().endswith(COMPRESSED) or not may_split(file):
+        return [Span(*whole, 0, file.size_bytes, file.replaces)]
+    pieces = ceil(file.size_bytes / max_bytes)
+    edges = [file.size_bytes * number // pieces for number in range(pieces + 1)]
+    return [Span(*whole, low, high - low, file.replaces) for low, high in pairwise(edges)]

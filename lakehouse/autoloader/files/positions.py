@@ -54,7 +54,7 @@ class StreamPosition:
         if self._marks and self._marks[-1][0] == committed:
             return
         # a stream that begins anew stands at a lower place: then nothing behind it counts
-        self._marks = [one for one in self._marks if one[0] < committed] + [(committed, self._now())]
+        self._marks = [mark for mark in self._marks if mark[0] < committed] + [(committed, self._now())]
         if len(self._marks) > _KEPT_MARKS:
             del self._marks[1:-1:2]  # what is left out counts as committed later than it was
         self.save()
@@ -84,7 +84,7 @@ class StreamPosition:
 def committed_by_all(store: ObjectStore, bucket: str, journal_prefix: str, schema_location: str) -> int:
     """Number up to which every stream that keeps its schema there has loaded the files; 0 without such a stream."""
     records = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
-    places = [one["committed"] for one in records if schema_location and one.get("schema") == schema_location]
+    places = [record["committed"] for record in records if schema_location and record.get("schema") == schema_location]
     return min((max((int(seq) for seq, _ in marks), default=0) for marks in places), default=0)
 
 

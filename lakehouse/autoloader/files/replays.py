@@ -20,4 +20,4 @@ def replays_of(journal: Journal, stream: str, after: int = 0) -> list[FileVersio
     ]
     if not numbers:
         return []
-    return [one for one in journal.files(numbers[0] - 1, numbers[-1]) if one.stream == stream and one.replaces]
+    return [file for file in journal.files(numbers[0] - 1, numbers[-1]) if file.stream == stream and file.replaces]

@@ -76,7 +76,7 @@ class FileVersion:
     stream: str = ""
 
 
-COLUMNS = [one.name for one in fields(FileVersion)]
+COLUMNS = [attribute.name for attribute in fields(FileVersion)]
 """The columns of a file version, without the hashes."""
 _VALUES = attrgetter(*COLUMNS)
 
@@ -140,8 +140,8 @@ def to_table(files: Sequence[FileVersion]) -> pa.Table:
     rows = list(map(_VALUES, files))
     columns: dict[str, list] = {name: [row[at] for row in rows] for at, name in enumerate(COLUMNS)}
     columns |= {name: [at.isoformat() for at in columns[name]] for name in ("last_modified", "discovered")}
-    columns["key_hash"] = [key_hash(one.key) for one in files]
-    columns["version_hash"] = [version_hash(one.e_tag, one.size_bytes) for one in files]
+    columns["key_hash"] = [key_hash(file.key) for file in files]
+    columns["version_hash"] = [version_hash(file.e_tag, file.size_bytes) for file in files]
     # one row of lists: a row for each file takes several times as long to write
     data = json.dumps(columns, ensure_ascii=False).encode("utf-8", "surrogatepass")
     explicit = pj.ParseOptions(explicit_schema=_LISTS, unexpected_field_behavior="error")
@@ -164,7 +164,7 @@ def complete(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 
 
 def discoveries(table: pa.Table) -> pa.Table:
-    """The rows of discoveries: what one stream asked for again says nothing of what was found."""
+    """The rows of discoveries, without the requests of streams to load files again."""
     if "stream" not in table.column_names:
         return table
     found = pc.equal(table["stream"], "")
@@ -211,7 +211,7 @@ def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
     """A segment's head from its object, and the way to its rows.
 
     Raises:
-        SegmentUnreadable: it is none.
+        SegmentUnreadable: the object is no segment.
     """
     try:
         opened = pq.ParquetFile(io.BytesIO(data))
@@ -239,7 +239,7 @@ def head_of(name: str, opened: pq.ParquetFile) -> Segment:
         last,
         seqs[0].min,
         seqs[-1].max,
-        max(_text(one.max) for one in keys),
+        max(_text(statistics.max) for statistics in keys),
         ends[0]["bucket"][0].as_py(),
         ends[-1]["segment"][-1].as_py(),
         None if previous is None else previous.decode(),
@@ -249,15 +249,15 @@ def head_of(name: str, opened: pq.ParquetFile) -> Segment:
 def mergeable(ordered: Sequence[Segment], fan_in: int, max_files: int) -> Sequence[Segment]:
     """Segments that fill a block of 16, 256, 4,096 ... ordinals and together stay small; empty when there are none.
 
-    Blocks nest or are apart, so whoever merges, and from however old a view, no two merged segments overlap by half.
+    Blocks nest or are apart. So merged segments never overlap in part, even when processes merge from old views.
     """
     span = fan_in
     while ordered and span <= ordered[-1].last:
-        blocks = groupby(ordered, lambda one, span=span: (one.first - 1) // span)  # type: ignore[misc]
+        blocks = groupby(ordered, lambda segment, span=span: (segment.first - 1) // span)  # type: ignore[misc]
         for block, members in blocks:
             run = list(members)
             whole = run[0].first == block * span + 1 and run[-1].last == (block + 1) * span
-            if whole and len(run) > 1 and sum(one.files for one in run) <= max_files:
+            if whole and len(run) > 1 and sum(segment.files for segment in run) <= max_files:
                 return run
         span *= fan_in
     return []

@@ -59,7 +59,7 @@ class Conversion:
 
     Attributes:
         leaf: Changes every flat array first; None leaves them as they are.
-        lost: Where a value that is not NULL became NULL: what it is, and what it should be.
+        lost: A text for each conversion that made NULL of another value: what it is, and what it should be.
     """
 
     leaf: Callable[[pa.Array], pa.Array] | None = None
@@ -80,12 +80,12 @@ class Conversion:
         if kinds.is_struct(have) and kinds.is_struct(want):
             if is_variant(want):
                 _refuse_shredded(array)
-            names = [one.name for one in have]
+            names = [child.name for child in have]
             parts = [
-                self(pc.struct_field(array, [names.index(one.name)]), one.type)
-                if one.name in names
-                else pa.nulls(len(array), one.type)
-                for one in want
+                self(pc.struct_field(array, [names.index(child.name)]), child.type)
+                if child.name in names
+                else pa.nulls(len(array), child.type)
+                for child in want
             ]
             return pa.StructArray.from_arrays(parts, fields=list(want), mask=gone)
         if kinds.is_map(have) and kinds.is_map(want):
@@ -129,12 +129,12 @@ def _short(type_: pa.DataType) -> str:
 
 def is_variant(type_: pa.DataType) -> bool:
     """Whether a struct stands for Spark's VARIANT."""
-    return any((one.metadata or {}).get(b"variant") == b"true" for one in type_)
+    return any((child.metadata or {}).get(b"variant") == b"true" for child in type_)
 
 
 def _refuse_shredded(array: pa.StructArray) -> None:
     """Raises where a VARIANT is shredded: a value, or a part of it, is in ``typed_value`` and not in ``value``."""
-    names = [one.name for one in array.type]
+    names = [child.name for child in array.type]
     whole = {"metadata", "value"} <= set(names)
     for name in ("metadata", "value", "typed_value") if whole else ():
         if name in names:
@@ -157,7 +157,7 @@ def _fits(have: pa.DataType, want: pa.DataType) -> bool:
     """Whether the schema's column takes all of the file's column: then no row needs to be looked at."""
     if kinds.is_struct(have) and kinds.is_struct(want):
         names = [field.name for field in want]
-        return all(one.name in names and _fits(one.type, want.field(one.name).type) for one in have)
+        return all(child.name in names and _fits(child.type, want.field(child.name).type) for child in have)
     if kinds.is_map(have) and kinds.is_map(want):
         return _fits(have.key_type, want.key_type) and _fits(have.item_type, want.item_type)
     if kinds.is_list(have) and kinds.is_list(want):
@@ -166,27 +166,25 @@ def _fits(have: pa.DataType, want: pa.DataType) -> bool:
 
 
 def _unread(value: Any, kept: Any, have: pa.DataType, want: pa.DataType) -> Any:
-    """The part of a value that its column does not hold; None for nothing."""
+    """The part of a value that its column does not hold; None where it holds all."""
     if value is None or kept is None:
         return value
     if kinds.is_struct(have) and kinds.is_struct(want):
-        names = [one.name for one in want]
+        names = [child.name for child in want]
         left = {
-            one.name: _unread(value[one.name], kept[one.name], one.type, want.field(one.name).type)
-            if one.name in names
-            else value[one.name]
-            for one in have
+            child.name: _unread(value[child.name], kept[child.name], child.type, want.field(child.name).type)
+            if child.name in names
+            else value[child.name]
+            for child in have
         }
         return {name: part for name, part in left.items() if part is not None} or None
     if kinds.is_map(have):
         both = zip(value, kept, strict=True)
-        whole = all(_unread(one[1], other[1], have.item_type, want.item_type) is None for one, other in both)
+        whole = all(_unread(old[1], new[1], have.item_type, want.item_type) is None for old, new in both)
         return None if whole else value
     if isinstance(value, list):
         both = zip(value, kept, strict=True)
-        return (
-            None if all(_unread(one, other, have.value_type, want.value_type) is None for one, other in both) else value
-        )
+        return None if all(_unread(old, new, have.value_type, want.value_type) is None for old, new in both) else value
     return None
 
 
@@ -203,7 +201,7 @@ def rows_of_batch(
         BadFile: a value does not fit its column, and no column rescues it.
     """
     arrow = to_arrow_schema(target.schema, timezone="UTC")
-    columns = {one.name: pa.nulls(batch.num_rows, one.type) for one in arrow}
+    columns = {column.name: pa.nulls(batch.num_rows, column.type) for column in arrow}
     left: dict[int, dict[str, Any]] = {}
     for (name, goal), array in zip(target.source(batch.schema.names).items(), batch.columns, strict=True):
         convert = Conversion(leaf)

@@ -55,11 +55,11 @@ def _rows(
     target: Target, records: list[dict[str, Any]], read: dict[str, Column], done: int, new: frozenset[str]
 ) -> Iterator[Rows]:
     for at in range(0, len(records), CHUNK_ROWS):
-        some = records[at : at + CHUNK_ROWS]
-        arrays = [_array([record[name] for record in some], column) for name, column in read.items()]
+        chunk = records[at : at + CHUNK_ROWS]
+        arrays = [_array([record[name] for record in chunk], column) for name, column in read.items()]
         names = list(read)
         if not names:  # without a column there are still rows
-            arrays, names = [pa.nulls(len(some))], ["\0"]
+            arrays, names = [pa.nulls(len(chunk))], ["\0"]
         yield rows_of_batch(target, pa.RecordBatch.from_arrays(arrays, names), done + at, new)
 
 
@@ -120,7 +120,7 @@ def given_schema(reader: Mapping[str, str]) -> Any:
 
 
 def _schema(schema: Any, reader: Mapping[str, str]) -> pa.Schema:
-    return pa.schema([pa.field(name, one.type) for name, one in columns_of(_fields_of(schema), reader).items()])
+    return pa.schema([pa.field(name, column.type) for name, column in columns_of(_fields_of(schema), reader).items()])
 
 
 def _opened(file: BinaryIO, reader: Mapping[str, str] = MappingProxyType({})) -> Any:

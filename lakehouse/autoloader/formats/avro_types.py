@@ -69,7 +69,7 @@ def columns_of(fields: Mapping[str, Any], reader: Reader, wanted: Container[str]
     """The columns of a record's fields; ``wanted`` names them, and None asks for all.
 
     Raises:
-        ConfigurationError: one of them has a type that no column holds.
+        ConfigurationError: a field has a type that no column holds.
     """
     types = _Types(reader)
     found = {}
@@ -91,8 +91,8 @@ class _Types:
     def note(self, type_: Any) -> None:
         """Notes the named types within a type: later types may refer to them."""
         if isinstance(type_, list):
-            for one in type_:
-                self.note(one)
+            for branch in type_:
+                self.note(branch)
         elif isinstance(type_, dict):
             if isinstance(type_.get("name"), str) and ("fields" in type_ or "symbols" in type_ or "size" in type_):
                 self.named[type_["name"]] = type_
@@ -104,7 +104,7 @@ class _Types:
     def column(self, type_: Any, where: str, within: frozenset[str] = frozenset()) -> Column:
         """The column of a type; ``within`` has the named types around it."""
         if isinstance(type_, list):
-            return self._union([one for one in type_ if one != "null"], where, within)
+            return self._union([branch for branch in type_ if branch != "null"], where, within)
         kind = type_.get("type") if isinstance(type_, dict) else type_
         if isinstance(kind, dict | list):
             return self.column(kind, where, within)
@@ -132,7 +132,7 @@ class _Types:
         raise _refused(f"the column {where} has the Avro type {logical or kind}, which is not supported")
 
     def _record(self, type_: Any, where: str, within: frozenset[str]) -> Column:
-        parts = {one["name"]: self.column(one["type"], f"{where}.{one['name']}", within) for one in type_["fields"]}
+        parts = {item["name"]: self.column(item["type"], f"{where}.{item['name']}", within) for item in type_["fields"]}
         struct = pa.struct([pa.field(name, part.type) for name, part in parts.items()])
         changed = {name: part.convert for name, part in parts.items() if part.convert}
 
@@ -142,7 +142,7 @@ class _Types:
         return Column(struct, dict, convert if changed else None)
 
     def _union(self, branches: list[Any], where: str, within: frozenset[str]) -> Column:
-        parts = [self.column(one, where, within) for one in branches]
+        parts = [self.column(branch, where, within) for branch in branches]
         types = {str(part.type) for part in parts}
         if types == {"int32", "int64"}:
             return Column(pa.int64(), int)
@@ -150,7 +150,7 @@ class _Types:
             return Column(pa.float64(), float)
         if len(parts) < 2:
             return parts[0] if parts else Column(pa.null())
-        names = [self._member(number, one) for number, one in enumerate(branches)]
+        names = [self._member(number, branch) for number, branch in enumerate(branches)]
         by_type = {part.python: (name, part.convert) for name, part in zip(names, parts, strict=True)}
         if len(by_type) < len(parts) or len({name.lower() for name in names}) < len(names):
             raise _refused(
@@ -176,11 +176,11 @@ class _Types:
 
 
 def _each(change: Convert | None) -> Convert | None:
-    return change and (lambda value: value if value is None else [change(one) for one in value])
+    return change and (lambda value: value if value is None else [change(item) for item in value])
 
 
 def _values(change: Convert | None) -> Convert | None:
-    return change and (lambda value: value if value is None else {key: change(one) for key, one in value.items()})
+    return change and (lambda value: value if value is None else {key: change(item) for key, item in value.items()})
 
 
 def _refused(what: str) -> ConfigurationError:

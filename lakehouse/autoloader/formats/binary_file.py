@@ -14,7 +14,7 @@ from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
 from lakehouse.errors import ConfigurationError
 
 MAX_BYTES = 2**31 - 1
-"""A BINARY value of Spark can be no longer."""
+"""The length limit of a BINARY value of Spark."""
 
 _COLUMNS = {"path": "string", "modificationTime": "timestamp", "length": "bigint", "content": "binary"}
 
@@ -56,6 +56,6 @@ def binary_file_rows(content: bytes, *, path: str, modified: datetime, schema: S
             )
     arrow = {"path": pa.string(), "modificationTime": pa.timestamp("us", "UTC"), "length": pa.int64()}
     values = {"path": path, "modificationTime": modified, "length": len(content), "content": content}
-    fields = [pa.field(one.name, arrow.get(one.name, pa.binary()), one.nullable) for one in schema.fields]
+    fields = [pa.field(column.name, arrow.get(column.name, pa.binary()), column.nullable) for column in schema.fields]
     arrays = [pa.array([values[field.name]], field.type) for field in fields]
     return Rows(pa.Table.from_arrays(arrays, schema=pa.schema(fields)), np.zeros(1, np.int64))

@@ -47,7 +47,7 @@ class ChosenFormat:
 
     def knowing(self, columns: StructType) -> ChosenFormat:
         """See ``reading.part.Format``."""
-        others = [one for one in self.schema.fields if one.name not in columns.names]
+        others = [field for field in self.schema.fields if field.name not in columns.names]
         return replace(self, schema=StructType([*columns.fields, *others]))
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
@@ -63,7 +63,7 @@ class ChosenFormat:
         reader = self.options.reader
         if self.options.bad_records_path:
             reader = {**reader, "mode": QUARANTINE}
-        strings = {one.name for one in self.schema.fields if isinstance(one.dataType, StringType)}
+        strings = {field.name for field in self.schema.fields if isinstance(field.dataType, StringType)}
         corrupt = reader.get("columnnameofcorruptrecord", CORRUPT_RECORD)
         rescued = self.options.rescued_data_column or RESCUED_DATA
         return Target(

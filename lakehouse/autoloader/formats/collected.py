@@ -16,7 +16,7 @@ from lakehouse.autoloader.formats.rows import FILE_PATH, QUARANTINE, BadFile, Ba
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 
 Part = tuple[pa.Table, np.ndarray]
-"""Rows and the number of the record that each came from."""
+"""Rows, and for each row the number of its record."""
 
 
 class Collector:
@@ -25,7 +25,7 @@ class Collector:
     Attributes:
         arrow_schema: The schema of the tables it gives.
         new_fields: Top-level names met that no column has in any spelling.
-        mode: Of the reader, in upper case.
+        mode: The reader's mode, in upper case.
         unit: What a record of the input is called.
     """
 

@@ -24,7 +24,7 @@ _CHUNK_ROWS = 65_536
 
 @dataclass(frozen=True)
 class _Block:
-    """Columns of text, how many values each record has, those beyond the columns, and the records' text on demand."""
+    """Columns of text, the number of values of each record, values beyond the columns, and records' texts on demand."""
 
     columns: list[pa.Array]
     counts: np.ndarray
@@ -41,18 +41,18 @@ def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[_Block]:
             yield _Block(columns, np.full(len(columns[0]), width), lambda at=at: whole()[at:])  # type: ignore[misc]
         return
     records = dialect.records(data)
-    while some := list(islice(records, _CHUNK_ROWS)):
-        tokens = [record[0] for record in some]
-        padded = [one if len(one) == width else (one + [None] * width)[:width] for one in tokens]
+    while chunk := list(islice(records, _CHUNK_ROWS)):
+        tokens = [record[0] for record in chunk]
+        padded = [values if len(values) == width else (values + [None] * width)[:width] for values in tokens]
         columns = [pa.array(column, pa.string()) for column in zip(*padded, strict=True)]
-        extra = {row: one[width:] for row, one in enumerate(tokens) if len(one) > width}
-        counts = np.array([len(one) for one in tokens])
-        yield _Block(columns, counts, lambda some=some: [one[1] for one in some], extra)  # type: ignore[misc]
+        extra = {row: values[width:] for row, values in enumerate(tokens) if len(values) > width}
+        counts = np.array([len(values) for values in tokens])
+        yield _Block(columns, counts, lambda chunk=chunk: [entry[1] for entry in chunk], extra)  # type: ignore[misc]
 
 
 def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
-    """Names of the columns that a header gives: Spark's, for empty and repeated ones too."""
-    names = ["" if one is None or one == dialect.null else one for one in tokens]
+    """Names of the columns that a header gives: Spark's names, also for empty and repeated texts."""
+    names = ["" if token is None or token == dialect.null else token for token in tokens]
     return header_names(names, first=0)
 
 
@@ -79,7 +79,7 @@ def _named_blocks(
 
 def _refuse_header(found: Tokens, names: list[str]) -> None:
     """Raises where a header is not the columns' names: as Spark compares them, in any case."""
-    have, want = ([(one or "").lower() for one in some] for some in (found, names))
+    have, want = ([(text or "").lower() for text in texts] for texts in (found, names))
     if have != want:
         raise BadFile("HEADER_MISMATCH", f"its header is {found}, the columns are {names}, and enforceSchema is false")
 
@@ -93,11 +93,11 @@ def parse_csv(file: BinaryIO, target: Target) -> Iterator[Rows]:
         ConfigurationError: an option or a type of column is not supported.
     """
     dialect = Dialect(target.reader)
-    for one in target.wanted:
-        values_of(pa.array([], pa.string()), one.dataType, target.reader)
+    for column in target.wanted:
+        values_of(pa.array([], pa.string()), column.dataType, target.reader)
     shape, done = _Shape(target, dialect), 0
     by_name = dialect.header and "enforceschema" not in target.reader
-    given = None if by_name else [one.name for one in target.wanted]
+    given = None if by_name else [column.name for column in target.wanted]
     for names, block in _named_blocks(file, target.reader, dialect, given, target.path):
         yield shape.rows(names, block, done)
         done += len(block.counts)
@@ -113,8 +113,8 @@ class _Shape:
     def rows(self, names: list[str], block: _Block, first: int) -> Rows:
         """The block's rows; ``first`` is the number of its first record."""
         arrow, size, width = to_arrow_schema(self.target.schema, timezone="UTC"), len(block.counts), len(names)
-        columns = {one.name: pa.nulls(size, one.type) for one in arrow}
-        target, types = self.target, {one.name: one.dataType for one in self.target.wanted}
+        columns = {column.name: pa.nulls(size, column.type) for column in arrow}
+        target, types = self.target, {column.name: column.dataType for column in self.target.wanted}
         goals = target.source(names)
         bad = block.counts < width if target.rescued else block.counts != width
         left: dict[int, dict[str, str]] = {}
@@ -138,7 +138,7 @@ class _Shape:
             left.setdefault(row, {}).update({name: value for name, value in extra.items() if value is not None})
         if target.rescued:
             texts = [left.get(row) and target.rescued_json(left[row]) for row in range(size)]
-            columns[target.rescued] = pa.array([one or None for one in texts], pa.string())
+            columns[target.rescued] = pa.array([text or None for text in texts], pa.string())
         table = pa.Table.from_arrays(list(columns.values()), schema=arrow)
         if self.dialect.mode == QUARANTINE and bad.any():
             return self._kept_apart(block, Rows(table, np.arange(first, first + size), frozenset(new)), bad, wrong)
@@ -210,16 +210,16 @@ def _type_of(texts: pa.Array, reader: Mapping[str, str]) -> DataType | None:
     return spark.StringType()
 
 
-def _wider(one: DataType | None, other: DataType | None) -> DataType | None:
-    """The narrowest type for the values of both."""
-    if one is None or other is None or one == other:
-        return one or other
-    if {type(one), type(other)} == {spark.DateType, spark.TimestampType}:
+def _wider(left: DataType | None, right: DataType | None) -> DataType | None:
+    """The narrowest type for the values of both types."""
+    if left is None or right is None or left == right:
+        return left or right
+    if {type(left), type(right)} == {spark.DateType, spark.TimestampType}:
         return spark.TimestampType()
     order = [spark.IntegerType, spark.LongType, spark.DecimalType, spark.DoubleType]
-    if type(one) not in order or type(other) not in order:
+    if type(left) not in order or type(right) not in order:
         return spark.StringType()
-    low, high = sorted((one, other), key=lambda type_: order.index(type(type_)))
+    low, high = sorted((left, right), key=lambda type_: order.index(type(type_)))
     if isinstance(high, spark.DecimalType):
         least = low.precision if isinstance(low, spark.DecimalType) else 20 if isinstance(low, spark.LongType) else 10
         return spark.DecimalType(max(least, high.precision), 0)

@@ -234,7 +234,7 @@ class Dialect:
             trim = pc.utf8_trim if self.trailing else pc.utf8_ltrim
             columns = [trim(column, BLANKS) for column in columns]
         empty = None if self.leading else self.empty
-        return [pc.if_else(pc.equal(one, ""), empty, one) for one in columns] if empty != "" else columns
+        return [pc.if_else(pc.equal(array, ""), empty, array) for array in columns] if empty != "" else columns
 
     def _plainly_quoted(self, data: bytes, sep: bytes, quote: bytes) -> bool:
         """Whether every quote begins or ends a whole value, and nothing is escaped."""

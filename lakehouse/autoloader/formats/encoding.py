@@ -45,7 +45,7 @@ def refuse_wide(data: bytes, path: str, *, zeros: bool = True) -> None:
 
     Args:
         data: The file, or its first bytes.
-        path: Of the file, for the message.
+        path: The file's path, for the message.
         zeros: False where NUL may stand between the values of a text: then only a mark tells.
     """
     start = data[:BEGINNING_BYTES]

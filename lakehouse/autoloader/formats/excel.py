@@ -44,8 +44,8 @@ def parse_excel(file: IO[bytes], target: Target) -> Iterator[Rows]:
         names = _given_names(names, target)
     done = int(_has_header(target.reader))
     step = max(1, _CHUNK_CELLS // max(len(names), 1))
-    while some := list(islice(rows, step)):
-        yield _rows(target, names, [one for one in some if not one.blank], done)
+    while chunk := list(islice(rows, step)):
+        yield _rows(target, names, [row for row in chunk if not row.blank], done)
 
 
 def infer_excel(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
@@ -58,9 +58,9 @@ def infer_excel(files: Iterable[IO[bytes]], *, reader: Mapping[str, str], infer_
             rows, names = _headed(Workbook(file, reader), reader)
             found.update({name: None for name in names if name not in found})
             step = max(1, _CHUNK_CELLS // max(len(names), 1))
-            while infer_column_types and (some := list(islice(rows, step))):
+            while infer_column_types and (chunk := list(islice(rows, step))):
                 for at, name in enumerate(names):
-                    found[name] = type_of((one.cells[at] for one in some), found[name])
+                    found[name] = type_of((row.cells[at] for row in chunk), found[name])
         except (BadFile, OSError) as error:
             raise_if_environment(error, "a sample of the files")
             continue  # the stream itself says so, when it comes to the file
@@ -92,25 +92,25 @@ def _chained(first: Row, rows: Iterator[Row]) -> Iterator[Row]:
 
 
 def _names(header: Row) -> list[str]:
-    return header_names([text_of(one) for one in header.cells], first=1)
+    return header_names([text_of(cell) for cell in header.cells], first=1)
 
 
 def _given_names(names: list[str], target: Target) -> list[str]:
     """The columns by their place, where the schema has names of its own for them."""
-    wanted = [one.name for one in target.wanted]
-    if any(_NAMED_BY_PLACE.fullmatch(one) for one in wanted):
+    wanted = [field.name for field in target.wanted]
+    if any(_NAMED_BY_PLACE.fullmatch(name) for name in wanted):
         return names
     return [*wanted[: len(names)], *names[len(wanted) :]]
 
 
 def _rows(target: Target, names: list[str], rows: list[Row], header: int) -> Rows:
     arrow = to_arrow_schema(target.schema, timezone="UTC")
-    columns = {one.name: pa.nulls(len(rows), one.type) for one in arrow}
-    types = {one.name: one.dataType for one in target.wanted}
+    columns = {field.name: pa.nulls(len(rows), field.type) for field in arrow}
+    types = {field.name: field.dataType for field in target.wanted}
     left: dict[int, dict[str, Any]] = {}
     goals = target.source(names)
     for at, name in enumerate(names):
-        cells = [one.cells[at] for one in rows]
+        cells = [record.cells[at] for record in rows]
         if goal := goals[name]:
             columns[goal], lost = column_of(cells, types[goal], target.reader)
             if lost and not target.rescued:
@@ -121,13 +121,13 @@ def _rows(target: Target, names: list[str], rows: list[Row], header: int) -> Row
         for row in lost if target.rescued else ():
             left.setdefault(row, {})[name] = plain(cells[row])
     if target.rescued:
-        for row, one in enumerate(rows):
-            if one.errors:
-                left.setdefault(row, {}).update({names[at]: text for at, text in one.errors.items()})
+        for row, record in enumerate(rows):
+            if record.errors:
+                left.setdefault(row, {}).update({names[at]: text for at, text in record.errors.items()})
         texts = [target.rescued_json(left[row]) if row in left else None for row in range(len(rows))]
         columns[target.rescued] = pa.array(texts, pa.string())
     table = pa.Table.from_arrays(list(columns.values()), schema=arrow)
-    records = np.array([one.number - header for one in rows], np.int64)
+    records = np.array([record.number - header for record in rows], np.int64)
     return Rows(table, records, frozenset(name for name, goal in goals.items() if goal is None))
 
 
@@ -140,5 +140,5 @@ def _sheets(book: Workbook, target: Target) -> Rows:
             )
     arrow = to_arrow_schema(target.schema, timezone="UTC")
     values = {"sheetIndex": list(book.sheets), "sheetName": list(book.sheets.values())}
-    arrays = [pa.array(values.get(one.name, [None] * len(book.sheets)), one.type) for one in arrow]
+    arrays = [pa.array(values.get(column.name, [None] * len(book.sheets)), column.type) for column in arrow]
     return Rows(pa.Table.from_arrays(arrays, schema=arrow), np.arange(len(book.sheets)))

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 MOST_ROWS, MOST_COLUMNS = 1_048_576, 16_384
-"""Of a sheet."""
+"""The limits of a sheet."""
 
 _RANGE = re.compile(r"\$?([A-Z]{1,3})?\$?([0-9]{1,7})?:\$?([A-Z]{1,3})?\$?([0-9]{1,7})?", re.IGNORECASE)
 _QUOTED = re.compile(r"'((?:[^']|'')+)'(?:!(.+))?", re.DOTALL)
@@ -61,8 +61,8 @@ def _ranged(sheet: str | None, cells: str | None) -> Address:
     left, top, right, bottom = found.groups()
     if (left is None) != (right is None) or (top is None) != (bottom is None) or left is None is top:
         raise wrong
-    columns = [column_number(one) for one in (left, right) if one]
-    rows = [int(one) - 1 for one in (top, bottom) if one]
+    columns = [column_number(text) for text in (left, right) if text]
+    rows = [int(text) - 1 for text in (top, bottom) if text]
     for ends, most in ((columns, MOST_COLUMNS), (rows, MOST_ROWS)):
         if ends and not 0 <= ends[0] <= ends[1] < most:
             raise ValueError(f"a range goes from its first cell to its last, within {MOST_ROWS:,} rows and XFD")

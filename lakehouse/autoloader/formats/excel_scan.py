@@ -20,12 +20,12 @@ from lakehouse.autoloader.formats.excel_address import MOST_COLUMNS, MOST_ROWS, 
 from lakehouse.autoloader.formats.rows import BadFile
 
 CELL_BYTES = 32
-"""That a cell takes in memory, with or without a value."""
+"""The memory that a cell takes, with or without a value."""
 
 _CHUNK_BYTES = 4 << 20
 _CELL = re.compile(rb"<(?:\w+:)?c(?=[\s/>])[^>]*>")
 _BEGINS = tuple(begin + end for begin in (b"<c", b":c") for end in (b" ", b">", b"/", b"\t", b"\r", b"\n"))
-"""However a cell begins; they may stand for something else, too."""
+"""All beginnings of a cell. Other elements may begin in the same way."""
 _USUAL = re.compile(rb'<c r="([A-Z]{1,4})([0-9]{1,8})"')
 _UNUSUAL = re.compile(rb"""<(?:\w+:)?c\s[^>]*?\br\s*=\s*["']([A-Z]+)([0-9]+)["']""")
 _ROW = re.compile(rb"""<(?:\w+:)?row(?=[\s/>])(?:[^>]*?\br\s*=\s*["']([0-9]+)["'])?""")
@@ -72,17 +72,17 @@ class Package:
             raise BadFile("DAMAGED_EXCEL", str(error)) from error
         except (BadZipFile, LargeZipFile, OSError, ValueError) as error:
             raise BadFile("TRUNCATED", f"the list of its parts, at its end, is missing: {error}") from error
-        self._parts = {one.filename.lower(): one for one in self._zip.infolist()}
+        self._parts = {part.filename.lower(): part for part in self._zip.infolist()}
         if len(self._parts) < len(self._zip.infolist()):
             raise BadFile("DAMAGED_EXCEL", "two of its parts have one name")
         if "xl/workbook.xml" not in self._parts:
             raise BadFile("NOT_EXCEL", "it is a zip file without a workbook of the kinds xlsx and xlsm")
-        always = [one for name, one in self._parts.items() if _ALWAYS.fullmatch(name)]
-        self._size = sum(one.file_size for one in always)
+        always = [part for name, part in self._parts.items() if _ALWAYS.fullmatch(name)]
+        self._size = sum(part.file_size for part in always)
         if self._size > limit:
             raise too_large(self._size, limit)
-        for one in always:  # the checksum tells when a part is longer than it says
-            for _ in self._chunks(one):
+        for part in always:  # the checksum tells when a part is longer than it says
+            for _ in self._chunks(part):
                 pass
 
     def scan(self, number: int) -> Scanned:
@@ -119,7 +119,7 @@ class Package:
         if part is None or not used:
             return 0
         data = b"".join(self._chunks(part))
-        begins = np.fromiter((one.start() for one in _TEXT.finditer(data)), np.int64)
+        begins = np.fromiter((match.start() for match in _TEXT.finditer(data)), np.int64)
         lengths = np.diff(begins, append=len(data))
         known = np.concatenate(used)
         if len(known) and int(known.max()) >= len(lengths):
@@ -130,8 +130,8 @@ class Package:
         ids = _SHEET.findall(_COMMENT.sub(b"", b"".join(self._chunks(self._parts["xl/workbook.xml"]))))
         relations = self._parts.get("xl/_rels/workbook.xml.rels")
         targets: dict[bytes, str] = {}
-        for one in _RELATION.findall(b"".join(self._chunks(relations)) if relations else b""):
-            attributes = dict(_OF_RELATION.findall(one))
+        for relation in _RELATION.findall(b"".join(self._chunks(relations)) if relations else b""):
+            attributes = dict(_OF_RELATION.findall(relation))
             targets[attributes.get(b"Id", b"")] = attributes.get(b"Target", b"").decode("utf-8", "replace")
         target = targets.get(ids[number], "") if number < len(ids) else ""
         name = target.lstrip("/") if target.startswith("/") else f"xl/{target}"
@@ -172,14 +172,14 @@ def _extent(data: bytes, before: int) -> tuple[int, int]:
     cells = sum(map(data.count, _BEGINS))
     if len(places) < cells:
         cells, places = len(_CELL.findall(data)), _UNUSUAL.findall(data)
-    begins = [one.start() for one in _ROW.finditer(data)]
-    numbers = [int(one) for one in _ROW.findall(data) if one]
+    begins = [match.start() for match in _ROW.finditer(data)]
+    numbers = [int(number) for number in _ROW.findall(data) if number]
     rows = max(numbers, default=0) + before * (len(numbers) < len(begins)) + len(begins) - len(numbers)
     letters, of_cells = map(set, zip(*places, strict=True)) if places else (set(), set())
     rows = max(rows, max(map(int, of_cells), default=0))
-    columns = max((column_number(one.decode()) + 1 for one in letters), default=0)
+    columns = max((column_number(text.decode()) + 1 for text in letters), default=0)
     if len(places) < cells:  # a cell without a place follows the cell before it
-        most = max((len(_CELL.findall(data, one, end)) for one, end in pairwise([0, *begins, len(data)])), default=0)
+        most = max((len(_CELL.findall(data, at, end)) for at, end in pairwise([0, *begins, len(data)])), default=0)
         columns += most
     return rows, columns
 

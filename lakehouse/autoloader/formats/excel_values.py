@@ -29,11 +29,11 @@ _ALONE: dict[type[DataType], frozenset[type]] = {
 
 
 _ODD_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
-"""As Spark spells them."""
+"""Spark's spelling of these numbers."""
 
 
 def _is_whole(cell: float) -> bool:
-    """Whether it is an integer, and exact as one: NaN and what is infinite are none."""
+    """Whether the number is an exact integer: NaN and the infinite numbers are not."""
     return abs(cell) < _EXACT and cell == int(cell)
 
 
@@ -67,10 +67,10 @@ def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str])
     Raises:
         ConfigurationError: no cell can have a value of that type.
     """
-    values = [None if one == "" else one for one in cells]
+    values = [None if cell == "" else cell for cell in cells]
     kinds = set(map(type, values)) - {type(None)}
     if isinstance(wanted, spark.StringType):
-        texts = values if kinds <= {str} else [None if one is None else text_of(one) for one in values]
+        texts = values if kinds <= {str} else [None if value is None else text_of(value) for value in values]
         return pa.array(texts, pa.string()), []
     values_of(pa.array([], pa.string()), wanted, reader)
     arrow = to_arrow_type(wanted, timezone="UTC")
@@ -79,8 +79,8 @@ def column_of(cells: Sequence[Any], wanted: DataType, reader: Mapping[str, str])
     if isinstance(wanted, spark.IntegralType) and kinds == {float}:
         found = _whole(pa.array(values, pa.float64()), arrow)
     else:
-        found = pa.array([_native(one, wanted) for one in values], arrow)
-        written = pa.array([_written(one, wanted) for one in values], pa.string())
+        found = pa.array([_native(value, wanted) for value in values], arrow)
+        written = pa.array([_written(value, wanted) for value in values], pa.string())
         if written.null_count < len(written):
             found = pc.coalesce(found, values_of(written, wanted, reader).cast(arrow))
     missing = found.is_null().to_numpy(zero_copy_only=False)
@@ -128,11 +128,11 @@ def _native(cell: Any, wanted: DataType) -> Any:
 
 def type_of(cells: Iterable[Any], known: DataType | None = None) -> DataType | None:
     """The narrowest type for cells, and for the earlier cells whose type ``known`` is; None without a value."""
-    for one in cells:
+    for cell in cells:
         if isinstance(known, spark.StringType):
             break
-        if one != "":
-            known = _wider(known, _kind(one))
+        if cell != "":
+            known = _wider(known, _kind(cell))
     return known
 
 
@@ -146,10 +146,10 @@ def _kind(cell: Any) -> DataType:
     return spark.DateType() if isinstance(cell, date) else spark.StringType()
 
 
-def _wider(one: DataType | None, other: DataType) -> DataType:
-    if one is None or one == other:
-        return other
-    pair = {type(one), type(other)}
+def _wider(known: DataType | None, found: DataType) -> DataType:
+    if known is None or known == found:
+        return found
+    pair = {type(known), type(found)}
     if pair == {spark.LongType, spark.DoubleType}:
         return spark.DoubleType()
     return spark.TimestampNTZType() if pair == {spark.DateType, spark.TimestampNTZType} else spark.StringType()

@@ -17,7 +17,7 @@ from lakehouse.autoloader.options.values import size_bytes
 from lakehouse.extras import needing
 
 MOST_BYTES = "512m"
-"""That a workbook may take in memory, unless ``maxWorkbookBytes`` says otherwise."""
+"""The memory that a workbook may take, unless ``maxWorkbookBytes`` says otherwise."""
 
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ZIP = b"PK\x03\x04"
@@ -36,8 +36,8 @@ class Row:
     """Cells of one row of the range that is read.
 
     Attributes:
-        number: Of the row in the range, from 0.
-        cells: As many as the range has columns.
+        number: The row's number in the range, from 0.
+        cells: A cell for each column of the range.
         errors: Errors in place of values, by column.
     """
 
@@ -47,7 +47,7 @@ class Row:
 
     @property
     def blank(self) -> bool:
-        """Whether no cell has anything."""
+        """Whether all cells are empty."""
         return not self.errors and self.cells.count("") == len(self.cells)
 
 
@@ -55,7 +55,7 @@ class Workbook:
     """A workbook of the kinds ``.xlsx``, ``.xlsm`` and ``.xls``.
 
     Args:
-        file: All of it.
+        file: The whole workbook.
         reader: Options of the reader, their names in lower case.
 
     Raises:
@@ -79,7 +79,7 @@ class Workbook:
         with _explained():
             self._book = _opened(file, ".xlsx" if self._package else ".xls")
             known = self._book.sheets_metadata
-        self.sheets = {number: one.name for number, one in enumerate(known) if one.typ == SheetTypeEnum.WorkSheet}
+        self.sheets = {number: sheet.name for number, sheet in enumerate(known) if sheet.typ == SheetTypeEnum.WorkSheet}
         """Names of the sheets with cells, by their places in the workbook."""
         self._address = parse_address(reader.get("dataaddress", ""))
 

@@ -17,7 +17,7 @@ Reader = Mapping[str, str]
 
 
 def words(*texts: str) -> tuple[str, ...]:
-    """The words of some texts, sorted without regard to case."""
+    """The words of these texts, sorted without regard to case."""
     return tuple(sorted(" ".join(texts).split(), key=str.lower))
 
 
@@ -93,15 +93,15 @@ class Formats:
         self._by_name: dict[str, Format] = {}
         self._by_suffix: dict[str, Format] = {}
         self._by_mark: dict[bytes, Format] = {}
-        for one in formats:
-            _put(self._by_name, one.name.lower(), one)
-            for suffix in one.suffixes:
-                _put(self._by_suffix, suffix, one)
-            if one.mark:
-                _put(self._by_mark, one.mark, one)
+        for format_ in formats:
+            _put(self._by_name, format_.name.lower(), format_)
+            for suffix in format_.suffixes:
+                _put(self._by_suffix, suffix, format_)
+            if format_.mark:
+                _put(self._by_mark, format_.mark, format_)
 
     def __iter__(self) -> Iterator[Format]:
-        """All of them."""
+        """All formats."""
         return iter(self._by_name.values())
 
     def __getitem__(self, name: str) -> Format:
@@ -109,23 +109,23 @@ class Formats:
         return self._by_name[name.lower()]
 
     def get(self, name: str) -> Format | None:
-        """The same; None where there is no such format."""
+        """The format of that name, in any case; None where there is no such format."""
         return self._by_name.get(name.lower())
 
-    def names(self, having: Callable[[Format], bool] = lambda one: True) -> tuple[str, ...]:
+    def names(self, having: Callable[[Format], bool] = lambda format_: True) -> tuple[str, ...]:
         """The names of the formats for which ``having`` is true."""
-        return tuple(one.name for one in self if having(one))
+        return tuple(format_.name for format_ in self if having(format_))
 
     def of_suffix(self, suffix: str) -> Format | None:
-        """The format of files whose names end so."""
+        """The format of files whose names have this suffix."""
         return self._by_suffix.get(suffix)
 
     def of_mark(self, head: bytes) -> Format | None:
-        """The format of a file that begins so."""
-        return next((one for mark, one in self._by_mark.items() if head.startswith(mark)), None)
+        """The format of a file that begins with these bytes."""
+        return next((format_ for mark, format_ in self._by_mark.items() if head.startswith(mark)), None)
 
 
-def _put(known: dict[Any, Format], key: Any, one: Format) -> None:
+def _put(known: dict[Any, Format], key: Any, format_: Format) -> None:
     if key in known:
-        raise ValueError(f"{key!r} stands for two formats: {known[key].name} and {one.name}")
-    known[key] = one
+        raise ValueError(f"{key!r} stands for two formats: {known[key].name} and {format_.name}")
+    known[key] = format_

@@ -12,7 +12,7 @@ Differences from Spark's own reader, all intended:
 - *duplicate keys of a map*: the last is kept; Spark's map has both.
 - *times*: years after 9999, times of day without a date, time zones of three letters but for a few, and seconds
   since 1970 beyond what a timestamp holds are mismatches; Spark wraps the last into other times.
-- *base64*: text in a BINARY column that is none is a mismatch of that column; Spark loses the row's other values.
+- *base64*: other text in a BINARY column is a mismatch of that column; Spark loses the row's other values.
 - *deep nesting*: what is nested more than 30 levels deep is inferred as STRING, because a client of Spark Connect
   cannot read a schema much deeper. In the rescued column values of some hundred levels are a string of their text.
 - *names*: columns whose names differ only by case are inferred as one column; Spark refuses the files. See

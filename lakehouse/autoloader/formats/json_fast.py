@@ -68,7 +68,7 @@ class FastReader:
     def read(self, data: bytes, line: int) -> tuple[pa.Table, np.ndarray, np.ndarray] | None:
         """The rows of a part, their line numbers, and which rows must be read again by Spark's rules.
 
-        ``None`` if pyarrow may not read this part, which is what it must say of everything it reads otherwise than
+        ``None`` if pyarrow may not read this part. That is the result for every part that pyarrow reads otherwise than
         Spark. Each line must begin and end as an object does: top-level ``null`` crashes pyarrow, as does very deep
         nesting, and it would read a document over two lines and two on one.
         """

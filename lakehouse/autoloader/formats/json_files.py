@@ -48,5 +48,5 @@ def _in_utf8(data: bytes, reader: Mapping[str, str]) -> tuple[bytes, Mapping[str
     """The text in UTF-8, and the options without its former encoding."""
     if not (encoding := encoding_of(reader)):
         return data, reader
-    others = {name: value for name, value in reader.items() if name not in ("encoding", "charset")}
-    return to_utf8(data, encoding), others
+    options = {name: value for name, value in reader.items() if name not in ("encoding", "charset")}
+    return to_utf8(data, encoding), options

@@ -122,26 +122,26 @@ class Inference:
             return T.TimestampType()
         return T.StringType()
 
-    def merge(self, one: T.DataType, other: T.DataType) -> T.DataType:
-        """The narrowest type that takes the values of both."""
-        if one == other or isinstance(other, T.NullType):
-            return one
-        match one, other:
+    def merge(self, first: T.DataType, second: T.DataType) -> T.DataType:
+        """The narrowest type that takes the values of both types."""
+        if first == second or isinstance(second, T.NullType):
+            return first
+        match first, second:
             case (T.NullType(), _):
-                return other
+                return second
             case (T.StructType(), T.StructType()):
-                fields = {field.name: field.dataType for field in one.fields}
-                for field in other.fields:
+                fields = {field.name: field.dataType for field in first.fields}
+                for field in second.fields:
                     name = field.name
                     fields[name] = self.merge(fields[name], field.dataType) if name in fields else field.dataType
                 return struct_of(fields)
             case (T.ArrayType(), T.ArrayType()):
-                return T.ArrayType(self.merge(one.elementType, other.elementType))
+                return T.ArrayType(self.merge(first.elementType, second.elementType))
             case (T.DoubleType(), T.LongType() | T.DecimalType()) | (T.LongType() | T.DecimalType(), T.DoubleType()):
                 return T.DoubleType()
             case (T.LongType() | T.DecimalType(), T.LongType() | T.DecimalType()):
-                left = _LONG if isinstance(one, T.LongType) else one
-                right = _LONG if isinstance(other, T.LongType) else other
+                left = _LONG if isinstance(first, T.LongType) else first
+                right = _LONG if isinstance(second, T.LongType) else second
                 assert isinstance(left, T.DecimalType) and isinstance(right, T.DecimalType)
                 scale = max(left.scale, right.scale)
                 whole = max(left.precision - left.scale, right.precision - right.scale)
@@ -163,7 +163,7 @@ class Inference:
 
 
 def struct_of(fields: Mapping[str, T.DataType]) -> T.StructType:
-    """A struct of these, sorted by name as Spark sorts them."""
+    """A struct of these fields, sorted by name as Spark sorts them."""
     return T.StructType([T.StructField(name, fields[name]) for name in _sorted(fields)])
 
 

@@ -1,4 +1,4 @@
-"""Reads JSON by Spark's rules, a document at a time: all that the fast path leaves over."""
+"""Reads the JSON that the fast path leaves over, by Spark's rules, a document at a time."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class RowReader(Collector):
                 self.document(text, first_line + number)
         parts = []
         for names, (rows, numbers) in alike.items():
-            table, other = self._together(names, rows, numbers, first_line)
-            for number in other:
+            table, rest = self._together(names, rows, numbers, first_line)
+            for number in rest:
                 self.document(lines[number], first_line + number)
             if table is not None:
-                chosen = np.array(numbers if not other else sorted(set(numbers).difference(other)), dtype=np.int64)
+                chosen = np.array(numbers if not rest else sorted(set(numbers).difference(rest)), dtype=np.int64)
                 parts.append((table, chosen + first_line))
         return in_order([*parts, self.take()])
 

@@ -170,7 +170,7 @@ def check_options(reader: Mapping[str, str]) -> None:
 
 
 def as_string(value: Any) -> Any:
-    """What a string column takes of a value: the text of a string, the spelling of all else."""
+    """What a string column takes of a value: the text of a string, the spelling of any other value."""
     kind = type(value)
     if kind is str or value is None:
         return value

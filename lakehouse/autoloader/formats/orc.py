@@ -1,4 +1,4 @@
-"""Reads ORC. Parquet and Avro share ``merged``, which makes one schema of several files' schemas."""
+"""Reads ORC. Parquet and Avro share ``merged``, which makes a single schema of several files' schemas."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def parse_orc(file: BinaryIO, target: Target) -> Iterator[Rows]:
     opened = _opened(file)
     leaf = _julian if has_julian_days(opened) else _floored
     names = list(opened.schema.names)
-    wanted = [one.name for one in target.wanted]
+    wanted = [field.name for field in target.wanted]
     if names and all(map(_NAMELESS.fullmatch, names)) and not set(names) & set(wanted):
         names = wanted[: len(names)] + names[len(wanted) :]
     new = frozenset(name for name, goal in target.source(names).items() if goal is None)
@@ -142,14 +142,14 @@ def infer_orc(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_col
 
 def _schema_of(file: BinaryIO) -> pa.Schema:
     # ORC's plain timestamp is what Spark writes for TIMESTAMP and reads as such
-    return pa.schema([one.with_type(_instants(one.type)) for one in _opened(file).schema])
+    return pa.schema([field.with_type(_instants(field.type)) for field in _opened(file).schema])
 
 
 def _instants(type_: pa.DataType) -> pa.DataType:
     if kinds.is_timestamp(type_):
         return pa.timestamp("us", "UTC")
     if kinds.is_struct(type_):
-        return pa.struct([one.with_type(_instants(one.type)) for one in type_])
+        return pa.struct([field.with_type(_instants(field.type)) for field in type_])
     if kinds.is_map(type_):
         return pa.map_(_instants(type_.key_type), _instants(type_.item_type))
     return pa.list_(_instants(type_.value_type)) if kinds.is_list(type_) else type_
@@ -169,10 +169,10 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
             raise_if_environment(error, f"file {number + 1} of the sample")
             continue  # the stream itself says so, when it comes to the file
         name = getattr(file, "name", None)
-        for one in schema:
-            where = f"{one.name} in {name if isinstance(name, str) else f'file {number + 1} of the sample'}"
-            type_ = spark_type(one.type, where)
-            found[one.name] = _wider(found[one.name], type_, where) if one.name in found else type_
+        for field in schema:
+            where = f"{field.name} in {name if isinstance(name, str) else f'file {number + 1} of the sample'}"
+            type_ = spark_type(field.type, where)
+            found[field.name] = _wider(found[field.name], type_, where) if field.name in found else type_
     schema = StructType()
     for name, type_ in found.items():
         schema.add(name, spark.StringType() if isinstance(type_, spark.NullType) else type_)
@@ -182,16 +182,16 @@ def merged(files: Iterable[BinaryIO], schema_of: Callable[[BinaryIO], pa.Schema]
 def spark_type(type_: pa.DataType, where: str) -> DataType:
     """Spark's type for a type of Arrow; ``where`` names column and file for the error.
 
-    It may be one that no table has, such as TIME: ``evolve.possible`` leaves those out.
+    It may be a type that no table has, such as TIME: ``evolve.possible`` leaves those out.
 
     Raises:
-        ConfigurationError: there is none.
+        ConfigurationError: Spark has no such type.
     """
     if kinds.is_dictionary(type_):
         return spark_type(type_.value_type, where)
     if kinds.is_struct(type_):
         return StructType(
-            [spark.StructField(one.name, spark_type(one.type, f"{one.name} of {where}")) for one in type_]
+            [spark.StructField(field.name, spark_type(field.type, f"{field.name} of {where}")) for field in type_]
         )
     if kinds.is_map(type_):
         return spark.MapType(spark_type(type_.key_type, where), spark_type(type_.item_type, where))
@@ -210,33 +210,33 @@ def spark_type(type_: pa.DataType, where: str) -> DataType:
         ) from None
 
 
-def _wider(one: DataType, other: DataType, where: str) -> DataType:
-    """The type that holds the values of both."""
-    if one == other or isinstance(other, spark.NullType):
-        return one
-    if isinstance(one, spark.NullType):
-        return other
-    if isinstance(one, StructType) and isinstance(other, StructType):
-        both = {field.name: field.dataType for field in one}
-        for field in other:
+def _wider(left: DataType, right: DataType, where: str) -> DataType:
+    """The type that holds the values of both types."""
+    if left == right or isinstance(right, spark.NullType):
+        return left
+    if isinstance(left, spark.NullType):
+        return right
+    if isinstance(left, StructType) and isinstance(right, StructType):
+        both = {field.name: field.dataType for field in left}
+        for field in right:
             known = both.get(field.name, field.dataType)
             both[field.name] = _wider(known, field.dataType, f"{field.name} of {where}")
         return StructType([spark.StructField(name, type_) for name, type_ in both.items()])
-    if isinstance(one, spark.ArrayType) and isinstance(other, spark.ArrayType):
-        return spark.ArrayType(_wider(one.elementType, other.elementType, where))
-    if isinstance(one, spark.MapType) and isinstance(other, spark.MapType):
-        value = _wider(one.valueType, other.valueType, where)
-        return spark.MapType(_wider(one.keyType, other.keyType, where), value)
-    if one in _WHOLE and other in _WHOLE:
-        return max(one, other, key=_WHOLE.index)
-    if {type(one), type(other)} == {spark.FloatType, spark.DoubleType}:
+    if isinstance(left, spark.ArrayType) and isinstance(right, spark.ArrayType):
+        return spark.ArrayType(_wider(left.elementType, right.elementType, where))
+    if isinstance(left, spark.MapType) and isinstance(right, spark.MapType):
+        value = _wider(left.valueType, right.valueType, where)
+        return spark.MapType(_wider(left.keyType, right.keyType, where), value)
+    if left in _WHOLE and right in _WHOLE:
+        return max(left, right, key=_WHOLE.index)
+    if {type(left), type(right)} == {spark.FloatType, spark.DoubleType}:
         return spark.DoubleType()
-    if isinstance(one, spark.DecimalType) and isinstance(other, spark.DecimalType):
-        scale = max(one.scale, other.scale)
-        digits = max(one.precision - one.scale, other.precision - other.scale) + scale
+    if isinstance(left, spark.DecimalType) and isinstance(right, spark.DecimalType):
+        scale = max(left.scale, right.scale)
+        digits = max(left.precision - left.scale, right.precision - right.scale) + scale
         if digits <= 38:
             return spark.DecimalType(digits, scale)
-    types = f"{one.simpleString().upper()} and {other.simpleString().upper()}"
+    types = f"{left.simpleString().upper()} and {right.simpleString().upper()}"
     raise ConfigurationError(
         f"the column {where} has another type than in the files before it: {types} do not go together",
         next_command="give the stream an explicit schema, or a type for the column with cloudFiles.schemaHints",

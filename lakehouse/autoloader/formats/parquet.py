@@ -29,7 +29,7 @@ def parse_parquet(file: BinaryIO, target: Target) -> Iterator[Rows]:
         blank = pa.array(np.zeros(meta.num_rows, bool))
         yield rows_of_batch(target, pa.RecordBatch.from_arrays([blank], ["\0"]), 0, new)
         return
-    size = sum(meta.row_group(one).total_byte_size for one in range(meta.num_row_groups))
+    size = sum(meta.row_group(group).total_byte_size for group in range(meta.num_row_groups))
     per_chunk = max(1, min(CHUNK_ROWS, CHUNK_BYTES * meta.num_rows // max(size, 1)))
     done = 0
     try:
@@ -78,7 +78,7 @@ def _schema_of(file: BinaryIO) -> pa.Schema:
     schema = opened.schema_arrow
     leaves = (opened.schema.column(n) for n in range(len(opened.schema)))
     instants = {leaf.path for leaf in leaves if leaf.physical_type == "INT96"}
-    for n, one in enumerate(schema):
-        if one.name in instants:  # the type before Parquet had timestamps: it means instants
-            schema = schema.set(n, one.with_type(pa.timestamp("us", "UTC")))
+    for n, field in enumerate(schema):
+        if field.name in instants:  # the type before Parquet had timestamps: it means instants
+            schema = schema.set(n, field.with_type(pa.timestamp("us", "UTC")))
     return schema

@@ -21,7 +21,7 @@ from lakehouse.errors import StreamFailed
 
 FILE_PATH = "_file_path"
 NOTES = (FILE_PATH, CORRUPT_RECORD)
-"""What rescued data say beside the fields of a record: the file, and the text of a record that is malformed."""
+"""Keys of rescued data beside the fields of a record: the file, and the text of a malformed record."""
 
 QUARANTINE = "QUARANTINE"
 """The mode that ``badRecordsPath`` makes: a record that is malformed gives no row, and is kept in ``Rows.bad``."""
@@ -55,12 +55,12 @@ class Target:
     @property
     def wanted(self) -> list[StructField]:
         """The columns that fields of the file fill."""
-        return [one for one in self.schema.fields if one.name not in (self.corrupt, self.rescued)]
+        return [field for field in self.schema.fields if field.name not in (self.corrupt, self.rescued)]
 
     def source(self, names: Iterable[str]) -> dict[str, str | None]:
         """For each column of a file the column of the schema that it fills."""
         key = str.lower if self.reader.get("readercasesensitive", "true").lower() == "false" else str
-        known = {key(one.name): one.name for one in self.wanted}
+        known = {key(field.name): field.name for field in self.wanted}
         return {name: known.get(key(name)) for name in names}
 
     def rescued_json(self, values: Mapping[str, Any]) -> str:
@@ -134,43 +134,43 @@ _ASKED = re.compile(r"alloc of size (\d+) failed")
 
 
 def raise_if_environment(error: BaseException, where: str) -> None:
-    """Raises where this machine is at fault, and not the file: its disk, its memory, its open files.
+    """Raises where this machine is at fault and not the file: its disk, its memory, its limit of open files.
 
-    An error of a system call has a number; what decoders say about bytes has none, but for a seek to a place that the
+    An error of a system call has a number. Errors of decoders have none, except for a seek to a place that the
     bytes name and that cannot be. Bytes can also ask for more memory than any machine has.
 
     Args:
-        error: What came of reading the file, perhaps with its causes.
+        error: The error of reading the file, perhaps with its causes.
         where: The file.
 
     Raises:
         StreamFailed: it is this machine's fault, so the file must not be left out.
     """
-    one: BaseException | None = error
-    while one is not None:
-        if isinstance(one, MemoryError):
-            asked = _ASKED.search(str(one))
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError):
+            asked = _ASKED.search(str(cause))
             if asked is None or int(asked[1]) <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
                 raise OutOfMemory(
-                    f"there is no memory to read a file: {one or 'MemoryError'}",
+                    f"there is no memory to read a file: {cause or 'MemoryError'}",
                     where=where,
                     state=_UNCOMMITTED,
                     next_command="give Spark's Python workers more memory, or lower minPartitions; then run it again",
                 ) from error
-        elif isinstance(one, OSError) and one.errno not in (None, errno.EINVAL):
+        elif isinstance(cause, OSError) and cause.errno not in (None, errno.EINVAL):
             raise StreamFailed(
-                f"this machine cannot read a file, and that says nothing about the file: {one.strerror or one}",
+                f"this machine cannot read a file, and that says nothing about the file: {cause.strerror or cause}",
                 where=where,
                 state=_UNCOMMITTED,
-                next_command=_CURES.get(one.errno, _OTHER_CURE),
+                next_command=_CURES.get(cause.errno, _OTHER_CURE),
             ) from error
-        one = one.__cause__
+        cause = cause.__cause__
 
 
 def refuse_large(table: pa.Table, limit: int) -> None:
     """Raises where a row takes more than ``limit`` bytes. Halves are looked at only where the whole takes more.
 
-    A few KB of Parquet can hold a value of a gigabyte. This process bears it, Spark's heap does not.
+    A few KB of Parquet can hold a value of a gigabyte. This process has room for it, Spark's heap does not.
 
     Raises:
         BadFile: there is such a row.

@@ -24,7 +24,7 @@ from lakehouse.errors import ConfigurationError
 
 BLOCK_BYTES = 8 << 20
 DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
-"""What Java makes a decimal of; commas between its digits are taken out before."""
+"""Texts that Java reads as a decimal; commas between digits are taken out before."""
 
 _FLOAT = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
 
@@ -40,15 +40,15 @@ def flag(reader: Mapping[str, str], name: str, default: bool = False) -> bool:
 def header_names(texts: Sequence[str], *, first: int) -> list[str]:
     """Names of columns by a header, as Spark makes them: each is there once, in any case of its letters.
 
-    An empty one is called by its place, and one that is there twice has its place at its end. Where another column is
+    An empty name becomes ``_c`` and its place; a name that is there twice gets its place at its end. Where a column is
     called so, the place is added again: no column takes another's place.
 
     Args:
-        texts: The header's own, in order.
+        texts: The header's names, in order.
         first: The number of the first place.
     """
-    counts = Counter(one.lower() for one in texts)
-    taken = {one for one, count in counts.items() if count == 1}
+    counts = Counter(label.lower() for label in texts)
+    taken = {label for label, count in counts.items() if count == 1}
     names = []
     for place, text in enumerate(texts, first):
         name = text
@@ -110,15 +110,15 @@ def parse_text(file: BinaryIO, target: Target) -> Iterator[Rows]:
         if not end:
             raise ConfigurationError("the option linesep must not be empty")
         parts = file.read().split(end.encode(encoding_of(target.reader) or "utf-8"))
-        lines = [one.decode("utf-8", "replace") for one in (parts if parts[-1] else parts[:-1])]
+        lines = [line.decode("utf-8", "replace") for line in (parts if parts[-1] else parts[:-1])]
         for at in range(0, len(lines), 65_536):
-            some = lines[at : at + 65_536]
-            yield _text_rows(some, np.arange(at, at + len(some)), target.schema)
+            chunk = lines[at : at + 65_536]
+            yield _text_rows(chunk, np.arange(at, at + len(chunk)), target.schema)
     else:
         for block in line_blocks(file):
-            some = [one.decode("utf-8", "replace") for one in block.splitlines()]
-            yield _text_rows(some, np.arange(first, first + len(some)), target.schema)
-            first += len(some)
+            chunk = [line.decode("utf-8", "replace") for line in block.splitlines()]
+            yield _text_rows(chunk, np.arange(first, first + len(chunk)), target.schema)
+            first += len(chunk)
 
 
 def parse_lines(data: bytes, path_at: PathAt, target: Target) -> Rows:

@@ -19,7 +19,7 @@ _OFFSET = re.compile(r"(?:UTC|GMT|UT)?([+-])(\d|\d\d(?:(:?)\d\d(?:\3\d\d)?)?)", 
 _SHORT_HOUR = re.compile(r"([+-])(\d):", re.ASCII)
 _SHORT_MINUTE = re.compile(r"([+-])(\d\d):(\d)$", re.ASCII)
 BLANKS = "".join(map(chr, range(33)))
-"""What Java's ``trim`` takes away."""
+"""The characters that Java's ``trim`` removes."""
 _BLANK = BLANKS + "\x7f"
 _EPOCH, _FIRST_DAY = datetime(1970, 1, 1), date(1970, 1, 1).toordinal()
 _MICROSECOND = timedelta(microseconds=1)
@@ -184,7 +184,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
 
 
 def _by_name(groups: dict[str, str]) -> dict[str, str]:
-    """Parts that are written otherwise than as a number of their own: short years, names of months, halves of a day."""
+    """Parts that are not written as plain numbers: short years, names of months, halves of a day."""
     found = {}
     if short := groups.get("short_year"):
         found["year"] = f"20{short}"

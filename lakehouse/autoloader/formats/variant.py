@@ -62,7 +62,7 @@ def parse_variant_lines(
     malformed: NULL, and its text in the corrupt record column, else in the rescued column.
 
     Raises:
-        ConfigurationError: another column than these is asked for, or an option that would be ignored.
+        ConfigurationError: the schema has another column, or an option would be ignored.
         BadFile: in the mode FAILFAST a record is malformed.
     """
     check_options(reader)
@@ -80,16 +80,18 @@ def parse_variant_lines(
         texts = {rescued_column: found.rescued(schema, rescued_column)}
     arrow = to_arrow_schema(schema, timezone="UTC")
     arrays = [
-        _variants(found.values, one.type) if one.name == name else _texts(texts.get(one.name), len(found.values))
-        for one in arrow
+        _variants(found.values, column.type)
+        if column.name == name
+        else _texts(texts.get(column.name), len(found.values))
+        for column in arrow
     ]
     return Rows(pa.Table.from_arrays(arrays, schema=arrow), np.array(found.records, np.int64))
 
 
 def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescued: str | None) -> None:
     """Raises ``ConfigurationError`` where the schema has other columns of files than the VARIANT of a whole record."""
-    wanted = [one for one in schema.fields if one.name not in (corrupt, rescued)]
-    if [(one.name, one.dataType) for one in wanted] != [(name, T.VariantType())]:
+    wanted = [column for column in schema.fields if column.name not in (corrupt, rescued)]
+    if [(column.name, column.dataType) for column in wanted] != [(name, T.VariantType())]:
         raise ConfigurationError(
             f"with singleVariantColumn the files fill one column, {name} VARIANT, not {schema.simpleString()}",
             where="the schema of the stream",
@@ -100,7 +102,7 @@ def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescue
 
 @dataclass
 class _Documents:
-    """What lines gave: for each row its variant, the text where a line became no variant, and its record."""
+    """The result of lines: for each row its variant, the text where a line became no variant, and its record."""
 
     reader: Mapping[str, str]
     path_at: PathAt
@@ -113,7 +115,7 @@ class _Documents:
         self._mode = self.reader.get("mode", "PERMISSIVE").upper()
 
     def read(self, data: bytes, record: int) -> None:
-        """Takes in a document; blank text is none."""
+        """Takes in a document; a blank text is no document."""
         line = data.decode(errors="replace").removeprefix("\ufeff")
         text = line.lstrip(BLANK)
         if not text:
@@ -144,8 +146,8 @@ class _Documents:
 
 
 def _variants(values: Sequence[tuple[bytes, bytes] | None], type_: pa.StructType) -> pa.Array:
-    mask = pa.array([one is None for one in values], pa.bool_())
-    pairs = [one or (b"", b"") for one in values]
+    mask = pa.array([value is None for value in values], pa.bool_())
+    pairs = [value or (b"", b"") for value in values]
     parts = [pa.array([pair[index] for pair in pairs], pa.binary()) for index in range(2)]
     return pa.StructArray.from_arrays(parts, fields=list(type_), mask=mask)
 

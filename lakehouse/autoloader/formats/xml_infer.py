@@ -26,11 +26,11 @@ class XmlInference(Inference):
         self._shape, self._typed = shape, infer_column_types
         times = [T.DateType()] if is_true(reader, "preferdate", True) else []
         patterns = {"dateformat": DATES, **reader}
-        self._times = [(one, parser_of(one, patterns)[0]) for one in (*times, T.TimestampType())]
+        self._times = [(type_, parser_of(type_, patterns)[0]) for type_ in (*times, T.TimestampType())]
         self._any_moment = "timestampformat" in reader
 
     def record(self, element: Element) -> T.StructType:
-        """The columns of a record; without types each is a string, or an array of them where its name is repeated."""
+        """The columns of a record; without types each is a string, or an array of strings where it is repeated."""
         if self._typed:
             return self._members(element, 0)
         found: dict[str, T.DataType] = {}
@@ -94,17 +94,17 @@ class XmlInference(Inference):
         except ValueError:
             return None
 
-    def merge(self, one: T.DataType, other: T.DataType) -> T.DataType:
+    def merge(self, first: T.DataType, second: T.DataType) -> T.DataType:
         """See ``Inference``. A value counts as an array of one element, and as the text of an element that has more."""
-        for left, right in ((one, other), (other, one)):
+        for left, right in ((first, second), (second, first)):
             if isinstance(left, T.ArrayType) and not isinstance(right, T.ArrayType | T.NullType):
                 return T.ArrayType(self.merge(left.elementType, right))
-        for left, right in ((one, other), (other, one)):
+        for left, right in ((first, second), (second, first)):
             if isinstance(left, T.StructType) and not isinstance(right, T.StructType | T.NullType):
                 fields = {field.name: field.dataType for field in left.fields}
                 if self._shape.value_tag in fields:
                     fields[self._shape.value_tag] = self.merge(fields[self._shape.value_tag], right)
                     return struct_of(fields)
-        if {type(one), type(other)} == {T.DateType, T.TimestampType}:
+        if {type(first), type(second)} == {T.DateType, T.TimestampType}:
             return T.TimestampType()
-        return super().merge(one, other)
+        return super().merge(first, second)

@@ -1,6 +1,6 @@
 """The records of an XML file, one after another: expat reads a piece of the file at a time and no tree of it is built.
 
-No file says what is read beside it. A DOCTYPE is passed over, as Spark passes it over, and nothing that it names is
+No file can make the reader open another file. A DOCTYPE is passed over, as by Spark, and nothing that it names is
 fetched. A file with declarations of its own, entities above all, is refused.
 """
 
@@ -62,7 +62,7 @@ class Record:
 
     Attributes:
         element: What it holds.
-        text: Gives it as it stands in the file; only until the next piece of the file is read.
+        text: Returns it as it stands in the file; only until the next piece of the file is read.
         size_bytes: How long that is, in UTF-8.
         namespaces: The attributes ``xmlns`` of the elements around it, the outer ones first.
     """
@@ -74,9 +74,9 @@ class Record:
 
 
 def records(file: IO[bytes], row_tag: str, *, any_namespace: bool, encoding: str, most_bytes: int) -> Iterator[Record]:
-    """The elements of a name, but not those that are within another of that name.
+    """The elements of a name, but not those that are within an element of that name.
 
-    Several documents may follow each other, one a line for example.
+    Several documents may follow each other, for example a document on each line.
 
     Args:
         file: At its beginning.
@@ -95,7 +95,7 @@ def records(file: IO[bytes], row_tag: str, *, any_namespace: bool, encoding: str
 
 
 class _Reader:
-    """What expat has said so far. Bytes are counted in UTF-8."""
+    """What expat has read so far. Bytes are counted in UTF-8."""
 
     def __init__(self, row_tag: str, any_namespace: bool, most_bytes: int) -> None:
         self._row_tag, self._any_namespace, self._most_bytes = row_tag, any_namespace, most_bytes
@@ -208,7 +208,7 @@ class _Reader:
         else:
             outer = self._around[-1] if self._around else ()
             pairs = zip(attributes[::2], attributes[1::2], strict=True)
-            self._around.append((*outer, *((one, uri) for one, uri in pairs if one.startswith("xmlns"))))
+            self._around.append((*outer, *((key, uri) for key, uri in pairs if key.startswith("xmlns"))))
 
     def _finish(self, name: str) -> None:
         if not self._open:
@@ -244,7 +244,7 @@ def _in_utf8(file: IO[bytes], encoding: str) -> Iterator[bytes]:
     """Pieces of the file in UTF-8, without a byte order mark."""
     head = file.read(_PIECE_BYTES)
     refuse_binary(head)
-    mark = next((one for one in _MARKS if head.startswith(one)), b"")
+    mark = next((candidate for candidate in _MARKS if head.startswith(candidate)), b"")
     name = encoding or _MARKS.get(mark) or _detected_encoding(head)
     if name in ("utf-8", "ascii"):
         yield head.removeprefix(codecs.BOM_UTF8)

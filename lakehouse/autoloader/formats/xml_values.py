@@ -16,7 +16,7 @@ from lakehouse.autoloader.formats.times import BLANKS
 from lakehouse.autoloader.formats.xml_records import Element
 from lakehouse.errors import ConfigurationError
 
-"""What Java trims."""
+"""The characters that Java's ``trim`` removes."""
 
 DATES = "yyyy-MM-dd"
 """Dates of XML are read by a pattern where none is given, too; those of JSON may be shorter."""
@@ -33,8 +33,8 @@ class Shape:
 
     Attributes:
         value_tag: The name of an element's own text.
-        null: The text that stands for NULL; None for none.
-        trims: Whether blanks around texts count for nothing.
+        null: The text that stands for NULL; None without such a text.
+        trims: Whether blanks around texts are removed.
     """
 
     def __init__(self, reader: Mapping[str, str]) -> None:
@@ -61,7 +61,7 @@ class Shape:
         return bool(element.attributes) and self._attributes
 
     def trimmed(self, text: str) -> str | None:
-        """The text without blanks that count for nothing; None where it stands for NULL."""
+        """The text, its blanks removed where the options say so; None where it stands for NULL."""
         if self.trims:
             text = text.strip(BLANKS)
         return None if text == self.null else text
@@ -76,7 +76,7 @@ class Shape:
         found: dict[str, list[Any]] = {}
         for name, part in self.items(item):
             found.setdefault(name, []).append(self.document(part, leaf))
-        return Members((name, some[0] if len(some) == 1 else Items(some)) for name, some in found.items())
+        return Members((name, values[0] if len(values) == 1 else Items(values)) for name, values in found.items())
 
     def _name(self, name: str) -> str:
         return name.rpartition(":")[2] if self._any_namespace else name
@@ -165,10 +165,10 @@ class Values:
     def columns(self, schema: T.StructType, where: str = "") -> Columns:
         """The fields of a struct, or of all that a record holds."""
         fields = []
-        for one in schema.fields:
-            several = isinstance(one.dataType, T.ArrayType)
-            of = one.dataType.elementType if isinstance(one.dataType, T.ArrayType) else one.dataType
-            fields.append(Column(one.name, several, self.of(of, f"{where}{one.name}")))
+        for field in schema.fields:
+            several = isinstance(field.dataType, T.ArrayType)
+            of = field.dataType.elementType if isinstance(field.dataType, T.ArrayType) else field.dataType
+            fields.append(Column(field.name, several, self.of(of, f"{where}{field.name}")))
         return Columns(fields, self._any_case, self._wildcard)
 
     def _struct(self, data_type: T.StructType, where: str) -> Callable[[Item], Any]:
@@ -229,8 +229,8 @@ class Columns:
     """Fields by their names."""
 
     def __init__(self, fields: list[Column], any_case: bool, wildcard: str) -> None:
-        self._by_name = {one.name: one for one in fields}
-        self._by_lower_case = {one.name.lower(): one for one in fields} if any_case else {}
+        self._by_name = {field.name: field for field in fields}
+        self._by_lower_case = {field.name.lower(): field for field in fields} if any_case else {}
         self._wildcard = self._by_name.get(wildcard)
 
     def of(self, name: str, item: Item) -> Column | None:

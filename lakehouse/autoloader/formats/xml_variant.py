@@ -21,7 +21,7 @@ def variant_of(element: Element, shape: Shape) -> dict[str, bytes]:
     """The bytes of a record's variant, as Arrow has them.
 
     Raises:
-        Malformed: there can be no variant of it.
+        Malformed: it cannot be a variant.
     """
     value, metadata = encode(_document(element, shape))
     return {"value": value, "metadata": metadata}

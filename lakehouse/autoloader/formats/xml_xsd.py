@@ -14,7 +14,7 @@ OPTION = "rowValidationXSDPath"
 
 
 def checked_by(path: str) -> Callable[[Record], str]:
-    """What is wrong with a record by the XSD at a path of this machine; "" for nothing.
+    """What is wrong with a record by the XSD at a path of this machine; "" where nothing is.
 
     Raises:
         ConfigurationError: lxml is not installed, or there is no XSD.

@@ -169,7 +169,7 @@ OF_FORMATS: dict[str, dict[str, Elsewhere]] = {
     ),
     "binaryfile": by_name(),
 }
-"""By format, options of its reader that nothing reads."""
+"""Options of a format's reader that nothing reads, by format."""
 
 
 ALIASES = {

@@ -12,7 +12,7 @@ from lakehouse.autoloader.options.paths import SourcePath, resolved, source_id
 from lakehouse.errors import ConfigurationError
 
 ROOT = "LAKEHOUSE_SCHEMA_LOCATION_ROOT"
-"""Names the variable, in the environment of Spark's driver: ``file:///data/schemas/``, ``s3a://lake/schemas/``."""
+"""The variable in the environment of Spark's driver: ``file:///data/schemas/``, ``s3a://lake/schemas/``."""
 
 
 def with_locations(options: CloudFilesOptions, journal_root: str | None) -> CloudFilesOptions:

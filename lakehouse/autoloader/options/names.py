@@ -1,4 +1,4 @@
-"""Names of options: those of the formats' readers, and what a name that nobody reads was meant to be.
+"""Names of options: those of the formats' readers, and the known names that are closest to an unknown name.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -18,22 +18,22 @@ from lakehouse.autoloader.options.elsewhere import (
 )
 from lakehouse.autoloader.options.verdict import ACCEPTED, REFUSED, WARNING, Elsewhere
 
-READER_OPTIONS = {one.name.lower(): one.reader_options for one in FORMATS}
+READER_OPTIONS = {entry.name.lower(): entry.reader_options for entry in FORMATS}
 """The options of each format's reader, as Spark 4.2 spells them (``readerCaseSensitive`` is Databricks')."""
 
 READER_NAMES = {format_: {name.lower(): name for name in names} for format_, names in READER_OPTIONS.items()}
 """The same, found by their names in lower case."""
 
-FLAGS = frozenset(name.lower() for one in FORMATS for name in one.flags)
+FLAGS = frozenset(name.lower() for entry in FORMATS for name in entry.flags)
 """Reader options that are true or false, in lower case."""
 
 MODES = ("PERMISSIVE", "DROPMALFORMED", "FAILFAST")
 
 SECRET = re.compile(r"secret|passw|token|credential|connection.?string|(^|[._-])key|key(.?id)?$", re.IGNORECASE)
-"""Names whose values nobody may see."""
+"""Names whose values are secret."""
 
 _OWNERS = {
-    **{one: {*names, *(name.lower() for name in OF_FORMATS.get(one, {}))} for one, names in READER_NAMES.items()},
+    **{kind: {*names, *(name.lower() for name in OF_FORMATS.get(kind, {}))} for kind, names in READER_NAMES.items()},
 }
 _MEANT = {
     "cloudfiles.inferschema": "cloudFiles.inferColumnTypes",
@@ -62,7 +62,7 @@ def judge(lower: str, name: str, value: str, format_: str | None) -> tuple[str, 
         for known in table.values():
             if known.is_called(lower):
                 return _judge_known(known, name if known.name.endswith("*") else known.name, owner, value)
-    if owners := [one for one, names in _OWNERS.items() if lower in names]:
+    if owners := [format_name for format_name, names in _OWNERS.items() if lower in names]:
         of = " or ".join(owners)
         return (
             WARNING,
@@ -93,9 +93,9 @@ def nearest(lower: str, ours: Iterable[str], format_: str | None) -> list[str]:
 
     if meant := _MEANT.get(lower):
         return [meant]
-    known: Mapping[str, str] = {one.lower().removeprefix("cloudfiles."): one for one in _candidates(ours, format_)}
+    known: Mapping[str, str] = {name.lower().removeprefix("cloudfiles."): name for name in _candidates(ours, format_)}
     bare = lower.removeprefix("cloudfiles.")
-    near = [known[one] for one in get_close_matches(bare, known, n=2, cutoff=0.75)]
+    near = [known[key] for key in get_close_matches(bare, known, n=2, cutoff=0.75)]
     return near[:1] if near and near[0].lower().removeprefix("cloudfiles.") == bare else near
 
 

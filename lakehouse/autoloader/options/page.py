@@ -35,21 +35,21 @@ Row = tuple[str, str, str]
 
 def verdicts() -> dict[str, tuple[Row, ...]]:
     """Every name that is known, by the format whose reader has it."""
-    ours = [(one.name, SUPPORTED, _SUPPORTED.get(one.name, "")) for one in OPTIONS]
-    second = [(one, SUPPORTED, f"as `{first}`") for one, first in ALIASES.items()]
+    ours = [(option.name, SUPPORTED, _SUPPORTED.get(option.name, "")) for option in OPTIONS]
+    second = [(alias, SUPPORTED, f"as `{first}`") for alias, first in ALIASES.items()]
     found: dict[str, Iterable[Row]] = {
         EVERY: [*ours, *second, *_rows(DATABRICKS_OPTIONS.values()), *_rows(SPARK_OPTIONS.values())]
     }
-    for one in FORMATS:
-        lower = one.name.lower()
+    for format_ in FORMATS:
+        lower = format_.name.lower()
         own = [(name, SUPPORTED, _SUPPORTED.get(name, "")) for name in READER_OPTIONS[lower]]
-        found[one.name] = [*own, *_rows(OF_FORMATS.get(lower, {}).values())]
+        found[format_.name] = [*own, *_rows(OF_FORMATS.get(lower, {}).values())]
     return {name: tuple(rows) for name, rows in found.items()}
 
 
 def _rows(options: Iterable[Elsewhere]) -> Iterator[Row]:
-    for one in options:
-        yield one.name, one.verdict, one.why
+    for option in options:
+        yield option.name, option.verdict, option.why
 
 
 def tables() -> str:

@@ -1,4 +1,4 @@
-"""The options of ``format("cloudFiles")``: strings in, one checked object out.
+"""The options of ``format("cloudFiles")``: strings in, a checked object out.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -47,14 +47,14 @@ HEADER = "cloudFiles.header"
 
 WIDENING = "addNewColumnsWithTypeWidening"
 UNKNOWN = "no option is called so"
-"""How a note of an option begins that nobody knows, after its name."""
+"""How the note on an unknown option begins, after its name."""
 
 _FORMATS = ", ".join(FORMATS.names())
 
 
 @dataclass(frozen=True)
 class CloudFilesOptions:
-    """What one stream was told; ``docs/options.md`` describes each option.
+    """The options of one stream; ``docs/options.md`` describes each option.
 
     Attributes:
         format: In lower case; ``binaryfile`` for ``binaryFile``.
@@ -65,15 +65,15 @@ class CloudFilesOptions:
         allow_overwrites: ``replace`` also takes the older version's rows out, see ``streams.replacing``.
         partition_columns: None where they were not given; empty drops them.
         modified_after: In UTC, as ``modified_before`` is.
-        bad_records_path: The table for records that are malformed; without one they have rows.
-        profile: Of the AWS configuration: whose keys reach the files.
+        bad_records_path: The table for malformed records; without this table they have rows.
+        profile: The profile of the AWS configuration whose keys reach the files.
         role_arn: The role that is taken on for the files; nothing else is read or written with it.
-        role_external_id, role_session_name: What its owner is told.
-        sts_endpoint: The address of who hands out its keys; None for Amazon.
+        role_external_id, role_session_name: Sent with the request for its keys.
+        sts_endpoint: The address of the service that hands out its keys; None for Amazon.
         use_notifications: New files come from the inbox of events; ``use_managed_file_events`` says the same.
         events_inbox: The inbox's file on the driver's machine; None asks its environment.
         reader: Options of the format's reader as they were given, their names in lower case.
-        notes: What is to be told of options that are accepted and without effect: a sentence each, with no value.
+        notes: Warnings of options that are accepted and without effect: a sentence each, with no value.
     """
 
     format: str
@@ -166,14 +166,14 @@ class CloudFilesOptions:
             problems += _variant_problems(reader["singlevariantcolumn"], values)
         if problems:
             raise ConfigurationError(
-                "\n".join([*problems, *(one for one in notes if "did you mean" in one)]),
+                "\n".join([*problems, *(note for note in notes if "did you mean" in note)]),
                 where="cloudFiles options",
                 state="nothing was read or written",
                 next_command="correct the options; docs/options.md lists all of them",
             )
         if format_ == "text" and encoding_of(reader):
             notes.append("encoding is that of lineSep alone, as in Spark: the text itself is read as UTF-8.")
-        fields = {one.field: values[one.name] for one in OPTIONS if one.field and one.name in values}
+        fields = {entry.field: values[entry.name] for entry in OPTIONS if entry.field and entry.name in values}
         if fields.get("use_notifications") or fields.get("use_managed_file_events"):
             fields.setdefault("backfill_interval_seconds", DAY_SECONDS)
         return cls(**fields, reader=reader, notes=tuple(notes))
@@ -249,7 +249,7 @@ OPTIONS: tuple[Option, ...] = (
 """All options but the formats' own."""
 
 _FORMAT = "cloudfiles.format"
-_NAMES = frozenset(one.name.lower() for one in OPTIONS)
+_NAMES = frozenset(entry.name.lower() for entry in OPTIONS)
 _LOWER_FORMATS = frozenset(name.lower() for name in FORMATS.names())
 _ALIASES = {second.lower(): first.lower() for second, first in ALIASES.items()}
 
@@ -305,9 +305,9 @@ def _is_harmless(lower: str, value: str, values: Mapping[str, Any]) -> bool:
         wanted = bool(values.get("cloudFiles.inferColumnTypes"))
         return not FORMATS[format_].infers_types or value.strip().lower() == str(wanted).lower()
     if lower == "basepath" and values.get("path"):
-        bare = (re.sub(r"^[a-z0-9]+:/*|^/+", "", one.strip()) for one in (value, values["path"]))
-        base, path = (one.rstrip("/").split("/") for one in bare)
-        return path[: len(base)] == base and not any("=" in one for one in path[len(base) :])
+        bare = (re.sub(r"^[a-z0-9]+:/*|^/+", "", text.strip()) for text in (value, values["path"]))
+        base, path = (text.rstrip("/").split("/") for text in bare)
+        return path[: len(base)] == base and not any("=" in folder for folder in path[len(base) :])
     return False
 
 
@@ -319,7 +319,7 @@ def _judge_unread(lower: str, name: str, value: str, values: Mapping[str, Any]) 
     of_ours = lower.startswith("cloudfiles.")
     if of_ours and values.get("cloudFiles.validateOptions") is False:
         return None
-    near = nearest(lower, (one.name for one in OPTIONS), format_)
+    near = nearest(lower, (option.name for option in OPTIONS), format_)
     asked = f": did you mean {' or '.join(near)}?" if near else "."
     if of_ours:
         return REFUSED, f"Unknown option {name}{asked}"
@@ -374,12 +374,12 @@ def _contradictions(values: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _left_out(values: dict[str, Any]) -> Iterator[str]:
-    """Takes out what the format has no use for, and says so."""
+    """Takes out options that the format has no use for; a sentence for each."""
     format_ = FORMATS.get(values.get("cloudFiles.format") or "")
     if format_ is None:
         return
     if not format_.keeps_bad_records and values.pop("badRecordsPath", None):
-        able = " and ".join(FORMATS.names(lambda one: one.keeps_bad_records))
+        able = " and ".join(FORMATS.names(lambda entry: entry.keeps_bad_records))
         yield f"badRecordsPath is without effect: only records of {able} are malformed by themselves."
     if not format_.has_fields and values.pop("rescuedDataColumn", None):
         yield f"rescuedDataColumn is without effect: files of {format_.name} have no fields, so nothing is rescued."

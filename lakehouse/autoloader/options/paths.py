@@ -33,7 +33,7 @@ class SourcePath:
         bucket: The bucket; ``LOCAL`` for a path of this machine.
         root: The folder that is listed: everything before the first glob, with a slash at its end, or empty.
         accepts: What keys must match as a whole.
-        file: The key of the one file that the path may name, not a folder; None with a glob or a slash at its end.
+        file: The key of the single file that the path may name; None with a glob or a slash at its end.
     """
 
     bucket: str
@@ -156,7 +156,7 @@ def uri_key(uri: str) -> str:
 
 def glob_regex(pattern: str, *, across_folders: bool = False) -> str:
     r"""A Hadoop glob (``* ? [a-z] [^a] {one,two} \x``) as a regular expression."""
-    anything, one = (".*", ".") if across_folders else ("[^/]*", "[^/]")
+    anything, single = (".*", ".") if across_folders else ("[^/]*", "[^/]")
     out, depth, position = [], 0, 0
     while position < len(pattern):
         char = pattern[position]
@@ -177,7 +177,7 @@ def glob_regex(pattern: str, *, across_folders: bool = False) -> str:
         elif char == "," and depth:
             out.append("|")
         else:
-            out.append({"*": anything, "?": one}.get(char) or re.escape(char))
+            out.append({"*": anything, "?": single}.get(char) or re.escape(char))
         position += 1
     if depth:
         raise ConfigurationError(

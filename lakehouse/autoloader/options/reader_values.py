@@ -1,4 +1,4 @@
-"""Values of the readers' own options: what is wrong with one, before a file is read.
+"""Values of the readers' own options: what is wrong with a value, before a file is read.
 
 Every Spark worker imports this module: standard library only.
 """
@@ -17,7 +17,7 @@ _ENDS = ("\n", "\r\n", "\r")
 _ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
 _ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)))
 MOST_CHARACTERS = 16
-"""Of a separator of CSV."""
+"""The most characters of a separator of CSV."""
 
 
 def separator(text: str) -> str:
@@ -75,7 +75,7 @@ def _quotes(value: str) -> Iterator[str]:
 
 def _one_of(*words: str) -> Callable[[str], Iterator[str]]:
     def check(value: str) -> Iterator[str]:
-        if value.strip().lower() not in {one.lower() for one in words}:
+        if value.strip().lower() not in {word.lower() for word in words}:
             yield f"write {' or '.join(words)}"
 
     return check

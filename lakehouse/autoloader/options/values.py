@@ -23,7 +23,7 @@ _SECONDS = {
     **dict.fromkeys(("microsecond", "us"), 1e-6),
 }
 _MONTHS = {"month": 31 * DAY_SECONDS, "year": 366 * DAY_SECONDS}
-"""The longest that there are: so Spark counts months where a length is asked for."""
+"""The longest that there are, as Spark counts a month where it needs a length."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -122,19 +122,19 @@ def columns(text: str) -> tuple[str, ...]:
 
 
 def one_of(*spellings: str) -> Callable[[str], str]:
-    """One of some words, in any case."""
+    """One of these words, in any case."""
 
     def read(text: str) -> str:
-        for one in spellings:
-            if one.lower() == text.strip().lower():
-                return one
+        for spelling in spellings:
+            if spelling.lower() == text.strip().lower():
+                return spelling
         raise ValueError("write one of " + ", ".join(spellings))
 
     return read
 
 
 def some_text(given: str) -> str:
-    """Anything but nothing."""
+    """Any text that is not empty."""
     if not given.strip():
         raise ValueError("it is empty, so give it a value or leave it out")
     return given

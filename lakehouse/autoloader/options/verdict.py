@@ -12,7 +12,7 @@ ACCEPTED = "accepted"
 WARNING = "accepted with a warning"
 REFUSED = "refused"
 VERDICTS = (SUPPORTED, ACCEPTED, WARNING, REFUSED)
-"""Every documented name has one of these; for single values of it there may be another."""
+"""Every documented name has a verdict. Single values of it may have another verdict."""
 
 ANY = "*"
 
@@ -44,7 +44,7 @@ class Elsewhere:
         """The verdict in words, for all values."""
         if ANY in self.same or not self.same:
             return self.words or (ACCEPTED if self.same else self.other)
-        return f"{', '.join(f'`{one}`' if one else 'empty' for one in self.same)} {ACCEPTED}, others {self.other}"
+        return f"{', '.join(f'`{text}`' if text else 'empty' for text in self.same)} {ACCEPTED}, others {self.other}"
 
     def is_called(self, lower: str) -> bool:
         """Whether it is meant by a name in lower case."""
@@ -54,7 +54,7 @@ class Elsewhere:
 
 def by_name(*options: Elsewhere) -> dict[str, Elsewhere]:
     """Options by their names, as documented."""
-    return {one.name: one for one in options}
+    return {option.name: option for option in options}
 
 
 def warned(why: str, *names: str, same: tuple[str, ...] = ()) -> tuple[Elsewhere, ...]:

@@ -28,14 +28,14 @@ class Archived:
 
 
 def write_archived(store: ObjectStore, bucket: str, journal_prefix: str, done: Sequence[Archived]) -> None:
-    """Makes durable which files went."""
-    lines = [json.dumps({**asdict(one), "at": one.at.isoformat()}) for one in done]
+    """Writes which files have left."""
+    lines = [json.dumps({**asdict(entry), "at": entry.at.isoformat()}) for entry in done]
     name = f"{done[0].seq:020d}-{done[-1].seq:020d}.jsonl"
     store.write(bucket, _folder(journal_prefix) + name, "\n".join(lines).encode())
 
 
 def read_archived(store: ObjectStore, bucket: str, journal_prefix: str) -> Iterator[Archived]:
-    """Every file that went."""
+    """Every file that has left."""
     for info in store.list(bucket, _folder(journal_prefix)):
         for line in store.read(bucket, info.key).decode().splitlines():
             record = json.loads(line)

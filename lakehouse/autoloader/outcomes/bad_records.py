@@ -31,7 +31,7 @@ _ROWS = 20_000
 
 
 class StagedRecords:
-    """The bad records of one task; memory holds one object's worth of them.
+    """The bad records of one task; memory holds the records of one object.
 
     Args:
         store: Where they are kept.
@@ -59,17 +59,17 @@ class StagedRecords:
         files, numbers = pa.array(paths, pa.string()), np.array([span.seq for span in spans])
         begin = np.array([span.start for span in spans])
         for at in range(0, len(bad), _ROWS):
-            some, whose = bad.slice(at, _ROWS), owners[at : at + _ROWS]
-            texts, reasons = some["raw"].to_pylist(), some["reason"].to_pylist()
-            for row in np.flatnonzero(pc.greater(pc.binary_length(some["raw"]), _RAW_BYTES).to_numpy()).tolist():
+            chunk, whose = bad.slice(at, _ROWS), owners[at : at + _ROWS]
+            texts, reasons = chunk["raw"].to_pylist(), chunk["reason"].to_pylist()
+            for row in np.flatnonzero(pc.greater(pc.binary_length(chunk["raw"]), _RAW_BYTES).to_numpy()).tolist():
                 raw = texts[row].encode()
                 texts[row] = raw[:_RAW_BYTES].decode(errors="ignore")
                 reasons[row] += f" (of its {len(raw):,} bytes the first {_RAW_BYTES:,} are kept)"
                 cut[int(whose[row])] += 1
             # as ``_metadata.record_index``, which counts from the span's first byte
-            records = some["record"].to_numpy() + begin[whose]
+            records = chunk["record"].to_numpy() + begin[whose]
             columns = [files.take(pa.array(whose)), records, texts, reasons, numbers[whose]]
-            self._tables.append(pa.table([pa.array(one) for one in columns], schema=STAGED))
+            self._tables.append(pa.table([pa.array(column) for column in columns], schema=STAGED))
             self._bytes += self._tables[-1].nbytes
             if self._bytes >= _OBJECT_BYTES:
                 self._write()
@@ -142,5 +142,5 @@ def staged_folder(journal_prefix: str, stream: str, query: str) -> str:
 
 def plan_name(parts: Sequence[Sequence[Span]]) -> str:
     """A name for the cut of a batch into parts."""
-    cuts = [[(one.seq, one.start, one.length) for one in spans] for spans in parts]
+    cuts = [[(span.seq, span.start, span.length) for span in spans] for spans in parts]
     return hashlib.sha256(repr(cuts).encode()).hexdigest()[:8]

@@ -1,7 +1,7 @@
 """The table at ``badRecordsPath``: a row for each record that the stream's table has not, exactly once.
 
 Each append carries Delta's transaction of its stream with the number of the batch's last file as its version. So it is
-in the table once, whoever repeats it and whenever.
+in the table once, however often it is repeated.
 """
 
 from __future__ import annotations

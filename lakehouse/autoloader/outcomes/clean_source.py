@@ -33,7 +33,7 @@ class SourceCleaner:
         """Cleans what may go now; returns how many files went.
 
         Raises:
-            AccessDenied: the store lets nothing be removed. What was loaded stays loaded.
+            AccessDenied: the store does not allow removal. What was loaded stays loaded.
             ConfigurationError: another checkpoint may have the stream's name, and not have read what this stream has.
         """
         source, position = self._source, self._position
@@ -52,7 +52,7 @@ class SourceCleaner:
         last = files[-1].seq if len(files) == _FILES_A_STEP else upto
         whole = self._loaded_in_full(position.cleaned, last)
         with ThreadPoolExecutor(_THREADS) as pool:
-            done = [one for one in pool.map(self._archive, (one for one in files if one.seq in whole)) if one]
+            done = [entry for entry in pool.map(self._archive, (file for file in files if file.seq in whole)) if entry]
         if done:
             bucket, prefix = source.journal_place
             write_archived(source.store, bucket, prefix, done)
@@ -61,47 +61,47 @@ class SourceCleaner:
         return len(done)
 
     def _loaded_in_full(self, after: int, upto: int) -> set[int]:
-        """Numbers of the files in (after, upto] of which every receipt there is says that all went well."""
+        """Numbers of the files in (after, upto] all of whose receipts say that all went well."""
         store, (bucket, prefix) = self._source.store, self._source.journal_place
         well: set[int] = set()
         badly: set[int] = set()
         for stream in streams_with_receipts(store, bucket, prefix):
             written = read_receipts(store, bucket, prefix, stream, first_end=after + 1)
-            for _, batch in groupby(written, key=lambda one: one.end):
-                receipts = [one.receipt for one in batch]
-                if all(one.seq > upto for one in receipts):
+            for _, batch in groupby(written, key=lambda entry: entry.end):
+                receipts = [entry.receipt for entry in batch]
+                if all(receipt.seq > upto for receipt in receipts):
                     break
-                for one in receipts:
-                    (well if _is_well(one) else badly).add(one.seq)
+                for receipt in receipts:
+                    (well if _is_well(receipt) else badly).add(receipt.seq)
         return well - badly
 
-    def _archive(self, one: FileVersion) -> Archived | None:
+    def _archive(self, file: FileVersion) -> Archived | None:
         """Moves or deletes a version; None when another version has taken its place."""
         store, mode = self._source.store, self._source.options.clean_source
-        current = store.info(one.bucket, one.key)
-        if current is not None and current.e_tag != one.e_tag:
+        current = store.info(file.bucket, file.key)
+        if current is not None and current.e_tag != file.e_tag:
             return None
-        to = self._moved_to(one) if mode == "MOVE" else ""
-        if current is None:  # an earlier step was cut short before its record, or somebody else removed the file
-            if to and store.info(one.bucket, to) is None:
+        to = self._moved_to(file) if mode == "MOVE" else ""
+        if current is None:  # an earlier step was cut short before its record, or something else removed the file
+            if to and store.info(file.bucket, to) is None:
                 return None
         else:
             if to:
                 try:
-                    store.copy(one.bucket, one.key, to, if_match=one.e_tag)
+                    store.copy(file.bucket, file.key, to, if_match=file.e_tag)
                 except (ObjectMissing, ObjectExists):
                     return None
             # no server refuses a DELETE because of the version, so it comes right after the look
-            store.delete(one.bucket, one.key)
-        return Archived(one.seq, self._source.now(), mode, key_uri(one.bucket, to) if to else "")
+            store.delete(file.bucket, file.key)
+        return Archived(file.seq, self._source.now(), mode, key_uri(file.bucket, to) if to else "")
 
-    def _moved_to(self, one: FileVersion) -> str:
+    def _moved_to(self, file: FileVersion) -> str:
         """The key below the destination; with the version's tag where another version was moved before."""
         folder = split_uri(self._source.options.clean_source_move_destination or "")[1].rstrip("/")
-        key = f"{folder}/{one.key.removeprefix(self._source.path.root)}".lstrip("/")
-        there = self._source.store.info(one.bucket, key)
-        return key if there is None or there.e_tag == one.e_tag else f"{key}~{one.e_tag[:12]}"
+        key = f"{folder}/{file.key.removeprefix(self._source.path.root)}".lstrip("/")
+        there = self._source.store.info(file.bucket, key)
+        return key if there is None or there.e_tag == file.e_tag else f"{key}~{file.e_tag[:12]}"
 
 
-def _is_well(one: Receipt) -> bool:
-    return one.state == State.INGESTED and not one.error
+def _is_well(receipt: Receipt) -> bool:
+    return receipt.state == State.INGESTED and not receipt.error

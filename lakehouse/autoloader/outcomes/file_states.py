@@ -102,7 +102,7 @@ class StreamLog:
 
     @cached_property
     def batch_of(self) -> dict[int, int]:
-        """The batch by its last file's number; of several the first: the others had no files, as for a watermark."""
+        """The batch by its last file's number. Of several the first counts: later batches had no files."""
         found: dict[int, int] = {}
         for batch, (seq, _) in sorted(self.ends.items()):
             found.setdefault(seq, batch)
@@ -116,7 +116,7 @@ class StreamLog:
 
 
 def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog | None:
-    """The checkpoint in that folder, or None when it is none of a cloudFiles stream that planned a batch."""
+    """The checkpoint in that folder; None without a cloudFiles stream there that planned a batch."""
     prefix = prefix.rstrip("/") + "/"
     try:
         query_id = json.loads(store.read(bucket, prefix + "metadata"))["id"]
@@ -127,7 +127,7 @@ def read_stream_log(store: ObjectStore, bucket: str, prefix: str) -> StreamLog |
     journal = stream = ""
     planned_at = _numbered(store, bucket, prefix + "offsets/")
     with ThreadPoolExecutor(_THREADS) as pool:  # a checkpoint keeps a hundred of them
-        read = list(pool.map(lambda one: store.read(bucket, f"{prefix}offsets/{one[0]}"), planned_at))
+        read = list(pool.map(lambda entry: store.read(bucket, f"{prefix}offsets/{entry[0]}"), planned_at))
     for (batch, planned), content in zip(planned_at, read, strict=True):
         try:
             offset = json.loads(content.decode().splitlines()[2])
@@ -162,7 +162,7 @@ def file_states(
     journal_uri = log.journal if log else _pointed_at(store, bucket, prefix)
     place = split_uri(journal_uri)
     journal = Journal.at(store, journal_uri)
-    archived = {one.seq: one for one in read_archived(store, *place)}
+    archived = {entry.seq: entry for entry in read_archived(store, *place)}
     receipts: dict[int, Written] = {}
     for stream in [log.stream] if log else streams_with_receipts(store, *place):
         receipts |= by_file(read_receipts(store, *place, stream))
@@ -176,7 +176,7 @@ def file_states(
 
 
 def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], receipts: pa.Table) -> list[FileState]:
-    """What became of some files, without what clean-up did with them.
+    """What became of these files, without what clean-up did with them.
 
     Args:
         journal: Where they are numbered.
@@ -186,7 +186,7 @@ def states_of(journal: Journal, log: StreamLog, files: Iterable[FileVersion], re
     """
     chosen = list(files)
     again = replays_of(journal, log.stream)
-    numbers = [one.seq for one in (*chosen, *again)]
+    numbers = [file.seq for file in (*chosen, *again)]
     about = receipts.filter(pc.is_in(receipts["seq"], pa.array(numbers, pa.int64())))
     return list(_states(journal, log, chosen, by_file(written_in(about)), {}))
 
@@ -199,13 +199,13 @@ def _states(
     versions: Mapping[int, int],
 ) -> Iterator[FileState]:
     again: dict[int, list[FileVersion]] = {}
-    for one in replays_of(journal, log.stream if log else ""):
-        again.setdefault(one.replaces, []).append(one)
-    for one in files:
-        if one.replaces and one.stream:
+    for file in replays_of(journal, log.stream if log else ""):
+        again.setdefault(file.replaces, []).append(file)
+    for file in files:
+        if file.replaces and file.stream:
             continue  # a request; what became of it is told with its file
-        state = _state(one, receipts.get(one.seq), log, journal.uri, versions)
-        for replay in again.get(one.seq, ()):
+        state = _state(file, receipts.get(file.seq), log, journal.uri, versions)
+        for replay in again.get(file.seq, ()):
             repeated = _state(replay, receipts.get(replay.seq), log, journal.uri, versions)
             state = _after_replay(state, repeated)
         yield state
@@ -219,10 +219,10 @@ def as_rows(states: Iterator[FileState]) -> Iterator[tuple[Any, ...]]:
 def as_table(states: Iterator[FileState]) -> pa.Table:
     """The same as Arrow has them."""
     kinds = {"STRING": pa.string(), "BIGINT": pa.int64(), "TIMESTAMP": pa.timestamp("us", "UTC")}
-    schema = pa.schema([(name, kinds[kind]) for name, kind in (one.split() for one in STATE_DDL.split(", "))])
+    schema = pa.schema([(name, kinds[kind]) for name, kind in (column.split() for column in STATE_DDL.split(", "))])
     columns = list(zip(*as_rows(states), strict=True)) or [()] * len(schema)
     return pa.Table.from_arrays(
-        [pa.array(values, one.type) for values, one in zip(columns, schema, strict=True)], schema=schema
+        [pa.array(values, field.type) for values, field in zip(columns, schema, strict=True)], schema=schema
     )
 
 
@@ -235,25 +235,25 @@ def _after_replay(before: FileState, replay: FileState) -> FileState:
 
 
 def _state(
-    one: FileVersion,
+    file: FileVersion,
     receipt: Written | None,
     log: StreamLog | None,
     journal_uri: str,
     versions: Mapping[int, int],
 ) -> FileState:
     base = FileState(
-        path=key_uri(one.bucket, one.key),
-        size=one.size_bytes,
-        create_time=one.last_modified,
-        discovery_time=one.discovered,
+        path=key_uri(file.bucket, file.key),
+        size=file.size_bytes,
+        create_time=file.last_modified,
+        discovery_time=file.discovered,
         source_id=journal_uri.rstrip("/").rsplit("/", 1)[-1],
-        sequence=one.seq,
-        e_tag=one.e_tag,
+        sequence=file.seq,
+        e_tag=file.e_tag,
         flow_name=log.query_id if log else None,
     )
     if receipt is None:
         # up to its last finished batch a stream has read what it wants: the rest are overwritten or filtered versions
-        passed = log is not None and one.seq <= log.committed_seq
+        passed = log is not None and file.seq <= log.committed_seq
         return replace(base, ingestion_state=State.PASSED_OVER.value) if passed else base
     outcome = receipt.receipt
     done = log is None or receipt.end <= log.committed_seq
@@ -278,11 +278,11 @@ def _state(
 def by_file(written: Iterable[Written]) -> dict[int, Written]:
     """One receipt for each file: the parts of a large file are summed, and the newest batch wins."""
     found: dict[int, Written] = {}
-    for one in written:
-        seq, before = one.receipt.seq, found.get(one.receipt.seq)
-        if before and before.end == one.end and not one.corrects:
-            one = before if before.corrects else replace(one, receipt=_sum(before.receipt, one.receipt))
-        found[seq] = one
+    for entry in written:
+        seq, before = entry.receipt.seq, found.get(entry.receipt.seq)
+        if before and before.end == entry.end and not entry.corrects:
+            entry = before if before.corrects else replace(entry, receipt=_sum(before.receipt, entry.receipt))
+        found[seq] = entry
     return found
 
 

@@ -1,4 +1,4 @@
-"""Sums over the files of which journal, receipts and table say the same; the other files stand one by one.
+"""Sums over the files of which journal, receipts and table say the same; the other files are listed singly.
 
 So behind a million files a check builds a record for a few of them. Whatever is out of the ordinary is told singly: a
 file that was not loaded whole, that was loaded again, that has other rows in the table than were read of it.
@@ -22,7 +22,7 @@ from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, State
 from lakehouse.storage.store import ObjectStore
 
 _MOST_SINGLY = 2_000
-"""More files than that, one by one, are told faster all together."""
+"""Above this number of files it is faster to list all files of the stream."""
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)
 Numbers = npt.NDArray[np.int64]
@@ -50,13 +50,13 @@ class FileSums:
 def file_sums(
     store: ObjectStore, log: StreamLog, rows: Mapping[int, int], singly: Collection[int] = ()
 ) -> FileSums | None:
-    """The files of a stream, held against the rows of its table; None when too many have to be told one by one.
+    """The files of a stream, held against the rows of its table; None when too many have to be listed singly.
 
     Args:
         store: Where journal and receipts are.
         log: The stream's checkpoint.
         rows: Rows in the table by the file's number.
-        singly: Numbers of files that are told one by one in any case.
+        singly: Numbers of files that are listed singly in any case.
     """
     bucket, prefix = split_uri(log.journal)
     receipts = receipts_table(store, bucket, prefix, log.stream)
@@ -92,7 +92,7 @@ def file_sums(
         int((plain & done).sum()),
         int(read.rows[plain].sum()),
         int(read.bad[plain].sum()),
-        tuple(one for one in _states(journal, log, others, receipts) if one.ingestion_state is not None),
+        tuple(state for state in _states(journal, log, others, receipts) if state.ingestion_state is not None),
     )
 
 
@@ -119,7 +119,7 @@ class _Receipts:
 
 def _states(journal: Journal, log: StreamLog, numbers: Numbers, receipts: pa.Table) -> list[FileState]:
     runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-    files = [one for run in runs if len(run) for one in journal.files(int(run[0]) - 1, int(run[-1]))]
+    files = [file for run in runs if len(run) for file in journal.files(int(run[0]) - 1, int(run[-1]))]
     return states_of(journal, log, files, receipts)
 
 
@@ -127,7 +127,7 @@ def _double(versions: Sequence[tuple[Numbers, npt.NDArray[np.uint64]]]) -> Numbe
     """Numbers under which a file version has rows that it has under another number, too."""
     if not versions:
         return np.empty(0, np.int64)
-    numbers, hashes = (np.concatenate(some) for some in zip(*versions, strict=True))
+    numbers, hashes = (np.concatenate(arrays) for arrays in zip(*versions, strict=True))
     order = np.argsort(hashes, kind="stable")
     same = hashes[order][1:] == hashes[order][:-1]
     return np.asarray(np.concatenate([numbers[order][1:][same], numbers[order][:-1][same]]), np.int64)

@@ -1,9 +1,8 @@
 """All receipts of a stream: tasks' own objects, and those of finished batches, folded many into one.
 
 Without folds a check would read an object for each task that ever ran. A fold has the receipts of consecutive batches,
-each under the name that its object had; it is written before those objects go. An object that is there beside the fold
-is what a batch that was done again has said since, and counts. One that says nothing hides nothing: it is of an attempt
-that has not ended, or ended in vain.
+each under its object's name; it is written before those objects go. An object beside the fold is of a batch that was
+done again since, and counts. An empty object hides nothing: its attempt has not ended, or has failed.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from lakehouse.autoloader.outcomes.receipts import CORRECTIONS, Receipt, State, 
 from lakehouse.storage.store import ObjectExists, ObjectInfo, ObjectMissing, ObjectStore
 
 FOLDED_BATCHES = 64
-"""So many finished batches are folded at once: what is read object by object stays below that."""
+"""How many finished batches are folded at once: fewer batches than that are read object by object."""
 _FOLD_BYTES = 4 << 20
-"""A fold of that size is left as it is, and the next one begins."""
+"""A fold of that size is left as it is, and the next fold begins."""
 _LEFT_SECONDS = 3600.0
-"""So old is what an attempt has left for good, when others have written since."""
+"""An empty object of that age is of an attempt that is over, when another attempt has written since."""
 _THREADS = 8
 _SCHEMA = pa.schema(
     [
@@ -46,7 +45,7 @@ _SCHEMA = pa.schema(
 )
 
 Objects = dict[str, tuple[datetime, tuple[Receipt, ...]]]
-"""The receipts of a batch: by the name of their object when that was written, and what it has."""
+"""The receipts of a batch: for each object's name when it was written, and its receipts."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ def streams_with_receipts(store: ObjectStore, bucket: str, journal_prefix: str) 
     """All streams that have receipts."""
     prefix = journal_prefix.rstrip("/")
     return sorted(
-        {one for name in ("receipts", "folded_receipts") for one in store.folders(bucket, f"{prefix}/{name}/")}
+        {stream for name in ("receipts", "folded_receipts") for stream in store.folders(bucket, f"{prefix}/{name}/")}
     )
 
 
@@ -78,7 +77,7 @@ def read_receipts(
 
 
 def receipts_table(store: ObjectStore, bucket: str, journal_prefix: str, stream: str) -> pa.Table | None:
-    """The same as columns, ``name`` that of the object; None while a batch was done again after it was folded."""
+    """The same as a table; ``name`` is the object's. None where a batch was done again after it was folded."""
     log = _Log(store, bucket, journal_prefix, stream)
     own = log.own(0)
     folds = log.folds()
@@ -125,7 +124,7 @@ def fold_receipts(store: ObjectStore, bucket: str, journal_prefix: str, stream: 
     folds = log.folds()
     covered = folds[-1].last if folds else 0
     fresh = {end: infos for end, infos in finished.items() if end > covered}
-    with suppress(ObjectMissing):  # somebody else folds, too
+    with suppress(ObjectMissing):  # another process folds, too
         newest = max(info.last_modified for infos in finished.values() for info in infos)  # the store's own clock
         log.remove_folded({end: infos for end, infos in finished.items() if end <= covered}, newest)
         if len(fresh) >= FOLDED_BATCHES:
@@ -166,15 +165,15 @@ class _Log:
         return {end: list(infos) for end, infos in groupby(listed, key=self._end)}
 
     def folds(self) -> list[_Fold]:
-        """In the order of batches; what another fold has is left out."""
+        """Folds in the order of batches, without those whose batches another fold has."""
         found = []
         for info in self._store.list(self._bucket, self._folds):
             first, _, last = info.key.removeprefix(self._folds).removesuffix(".parquet").partition("-")
             found.append(_Fold(info.key, int(first), int(last), info.size_bytes))
         chosen: list[_Fold] = []
-        for one in sorted(found, key=lambda one: (one.first, -one.last)):
-            if not chosen or one.last > chosen[-1].last:
-                chosen.append(one)
+        for fold in sorted(found, key=lambda fold: (fold.first, -fold.last)):
+            if not chosen or fold.last > chosen[-1].last:
+                chosen.append(fold)
         return chosen
 
     def batches(self, first_end: int) -> Iterator[tuple[int, Objects]]:
@@ -187,7 +186,7 @@ class _Log:
                 yield waiting
                 waiting = next(folded, None)
             if waiting is not None and waiting[0] == end:
-                news = {name: one for name, one in objects.items() if one[1] or name not in waiting[1]}
+                news = {name: entry for name, entry in objects.items() if entry[1] or name not in waiting[1]}
                 objects = dict(sorted({**waiting[1], **news}.items()))
                 waiting = next(folded, None)
             yield end, objects
@@ -198,10 +197,10 @@ class _Log:
     def fold(self, batches: Mapping[int, list[ObjectInfo]], before: _Fold | None, now: datetime) -> None:
         """Writes a fold of these batches, and of the fold before them; then what is in it goes.
 
-        An object that says nothing stays for a while: its attempt may go on, and say it now.
+        An empty object stays for a while: its attempt may still be running.
 
         Raises:
-            ObjectMissing: somebody else folds them: of what was there when they were listed a later plan may count.
+            ObjectMissing: another process folds them: a later plan may count of what was listed.
         """
         silent = set()
 
@@ -222,7 +221,7 @@ class _Log:
         self.delete(info.key for infos in batches.values() for info in infos if info.key not in silent)
 
     def cut(self, fold: _Fold, after_end: int) -> None:
-        """Leaves of a fold the batches up to that file."""
+        """Keeps of a fold only the batches up to that file."""
         table = self.read(fold)
         kept = table.filter(pc.less_equal(table["end"], after_end))
         if kept.num_rows:
@@ -232,23 +231,23 @@ class _Log:
     def _write(self, table: pa.Table, first: int, last: int) -> None:
         written = io.BytesIO()
         pq.write_table(table, written, compression="zstd")
-        with suppress(ObjectExists):  # somebody else has written the same
+        with suppress(ObjectExists):  # another process has written the same fold
             key = f"{self._folds}{first:020d}-{last:020d}.parquet"
             self._store.write(self._bucket, key, written.getvalue(), if_absent=True)
 
     def remove_folded(self, batches: Mapping[int, list[ObjectInfo]], now: datetime) -> None:
-        """Removes objects that a fold has, where whoever wrote it was killed before that, or wrote them once more."""
+        """Removes objects that a fold has: its writer was killed before that, or the objects were written again."""
         for end, objects in self._folded(min(batches)) if batches else ():
             beside = []
-            for one in batches.get(end, ()):
-                if objects.get(_stem(one), (None,))[0] == one.last_modified:
-                    self._store.delete(self._bucket, one.key)
+            for info in batches.get(end, ()):
+                if objects.get(_stem(info), (None,))[0] == info.last_modified:
+                    self._store.delete(self._bucket, info.key)
                 else:
-                    beside.append(one)
-            if all((now - one.last_modified).total_seconds() >= _LEFT_SECONDS for one in beside) and all(
-                self._content(one) in ((), objects.get(_stem(one), (None, ()))[1]) for one in beside
+                    beside.append(info)
+            if all((now - info.last_modified).total_seconds() >= _LEFT_SECONDS for info in beside) and all(
+                self._content(info) in ((), objects.get(_stem(info), (None, ()))[1]) for info in beside
             ):
-                self.delete(one.key for one in beside)
+                self.delete(info.key for info in beside)
 
     def delete(self, keys: Iterable[str]) -> None:
         """Removes objects."""
@@ -278,10 +277,10 @@ class _Log:
         ends = sorted(own)
         with ThreadPoolExecutor(_THREADS) as pool:
             for at in range(0, len(ends), FOLDED_BATCHES):
-                some = ends[at : at + FOLDED_BATCHES]
-                infos = [info for end in some for info in own[end]]
+                block = ends[at : at + FOLDED_BATCHES]
+                infos = [info for end in block for info in own[end]]
                 read = dict(zip((info.key for info in infos), pool.map(read_one or self._content, infos), strict=True))
-                for end in some:
+                for end in block:
                     yield end, {_stem(info): (info.last_modified, read[info.key]) for info in own[end]}
 
     def _content(self, info: ObjectInfo) -> tuple[Receipt, ...]:
@@ -319,22 +318,22 @@ def _from_table(table: pa.Table) -> Iterator[tuple[int, Objects]]:
 
 def _receipts(columns: Mapping[str, list[object]]) -> Iterator[Receipt]:
     names = ("seq", "start", "rows", "state", "error", "batch_id", "bad_records")
-    for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[one] for one in names), strict=True):
+    for seq, start, rows, state, error, batch_id, bad_records in zip(*(columns[name] for name in names), strict=True):
         yield Receipt(seq, start, rows, State(state), error, batch_id, bad_records)
 
 
 def _of_last_plan(objects: Objects) -> Objects:
-    """Without the objects of plans that a later plan replaced; what is of no task stays.
+    """Without the objects of plans that a later plan replaced. Objects of no task stay.
 
-    A plan of which a task has said nothing is passed over while another has said all: its batch can be in the table.
+    A plan with an empty object is passed over where another plan has none: the batch of that plan can be in the table.
     """
     plans = {name: _plan(name) for name in objects}
     of_tasks = {plan for plan in plans.values() if plan is not None}
     if len(of_tasks) < 2:
         return objects
-    whole = of_tasks - {plans[name] for name, one in objects.items() if not one[1]}
+    whole = of_tasks - {plans[name] for name, entry in objects.items() if not entry[1]}
     last = plans[max((objects[name][0], name) for name, plan in plans.items() if plan in (whole or of_tasks))[1]]
-    return {name: one for name, one in objects.items() if plans[name] in (None, last)}
+    return {name: entry for name, entry in objects.items() if plans[name] in (None, last)}
 
 
 def _plan(name: str) -> str | None:

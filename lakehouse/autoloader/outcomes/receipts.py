@@ -56,7 +56,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What the attempt before this attempt left.
+    """What the earlier attempt left.
 
     Attributes:
         died: Whether it never came to its end, good or bad.
@@ -122,13 +122,13 @@ class TaskReceipts:
         return Earlier(died=found.endswith(_BEGAN), receipts=tuple(decoded(found)))
 
     def give_up(self) -> None:
-        """Notes that the task ended with an error, not without a word; a twin that came to its end is left alone."""
+        """Notes that the task ended with an error and did not die. The receipts of a finished twin stay as they are."""
         with suppress(ObjectExists, ObjectMissing):
             self.store.write(self.bucket, self._key, self._left, if_match=self._e_tag or _EMPTY_E_TAG)
 
     def finish(self, receipts: Iterable[Receipt]) -> None:
         """Makes the receipts durable."""
-        lines = [json.dumps(asdict(one)) for one in receipts]
+        lines = [json.dumps(asdict(receipt)) for receipt in receipts]
         self.store.write(self.bucket, self._key, "\n".join(lines).encode())
 
     @property
@@ -140,12 +140,12 @@ class TaskReceipts:
 CORRECTIONS = "replaced"
 _TRIES = 20
 _BEGAN = b"\n#"
-"""Behind what an earlier attempt has said: another one has begun."""
+"""Stands behind an earlier attempt's receipts: another attempt has begun."""
 _EMPTY_E_TAG = hashlib.md5(b"", usedforsecurity=False).hexdigest()
 
 
 def decoded(content: bytes) -> Iterator[Receipt]:
-    """What an object of receipts has; empty where its task has not ended."""
+    """The receipts in an object; none where its task has not ended."""
     for line in content.decode().splitlines():
         if line and not line.startswith("#"):
             record = json.loads(line)
@@ -153,5 +153,5 @@ def decoded(content: bytes) -> Iterator[Receipt]:
 
 
 def folder_of(journal_prefix: str, stream: str) -> str:
-    """Where the objects of a stream are, a folder a batch."""
+    """The folder of a stream's objects; it has a folder for each batch."""
     return f"{journal_prefix.rstrip('/')}/receipts/{stream}/"

@@ -51,7 +51,7 @@ class Columns:
     Args:
         schema: All columns, in order; a struct ``_metadata`` may have any of the fields of ``METADATA_TYPE``.
         partitions: Names of the columns that come from the path.
-        bucket: Of the files.
+        bucket: The files' bucket.
         root: Folder below which partition folders are looked for.
 
     Raises:
@@ -70,7 +70,7 @@ class Columns:
                 next_command="give .schema(...) another type for that column",
             ) from None
         self._partitions = partitions & set(schema.names)
-        self.data = StructType([one for one in schema.fields if not self._added(one.name)])
+        self.data = StructType([field for field in schema.fields if not self._added(field.name)])
 
     def batches(self, loaded: Loaded) -> Iterator[pa.RecordBatch]:
         """Arrow batches of at most 20,000 rows, and of about 32 MB unless a single row is larger."""

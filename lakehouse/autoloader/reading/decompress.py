@@ -21,7 +21,7 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\x28\xb5\x2f\xfd": "zstandard"
 
 
 def compression_of(key: str) -> str | None:
-    """The codec that a key's extension names, as Spark understands extensions; None for none."""
+    """The codec that a key's extension names, as Spark understands extensions; None without one."""
     names = {".gz": "gzip", ".gzip": "gzip", ".bz2": "bz2", ".deflate": "deflate", ".zst": "zstd", ".lz4": "lz4"}
     return next((codec for end, codec in names.items() if key.lower().endswith(end)), None)
 

@@ -46,7 +46,7 @@ class Fetcher:
     """Reads objects of one bucket; safe for threads.
 
     Every call is tried again, with growing pauses, on 5xx, resets, timeouts, bodies that end early and answers of
-    something that is no S3 server. A HEAD is never asked: its answer has no body, so nobody can tell who gave it.
+    something that is no S3 server. No HEAD is sent: its answer has no body, so it cannot be told from a proxy's.
 
     Args:
         endpoint: The server.
@@ -63,10 +63,12 @@ class Fetcher:
         self._fast = s3_bucket(endpoint, bucket, timeout_seconds=timeout_seconds)
         self._sdk: Any = None
 
-    def is_there(self, one: FileVersion) -> bool:
+    def is_there(self, file: FileVersion) -> bool:
         """Whether that version is the object's current one."""
         try:
-            self.beginning(Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, 0, one.size_bytes))
+            self.beginning(
+                Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, 0, file.size_bytes)
+            )
         except (Vanished, Changed):
             return False
         return True
@@ -106,7 +108,7 @@ class Fetcher:
         data = self._get(span, first, min(end + _TAIL_BYTES, span.size_bytes))
         low = data.find(b"\n") + 1 if span.start else 0
         if span.start and (low == 0 or first + low >= end):
-            return b"", end, None  # one long line covers the span: it belongs to where it began
+            return b"", end, None  # a single line covers the span: it belongs to the span where it began
         parts, size = [data], len(data)
         found = data.find(b"\n", end - first - 1)  # the last line may end with the last byte of the range
         last_line = data.rfind(b"\n", 0, end - first - 1) + 1
@@ -193,12 +195,12 @@ class Fetcher:
         from lakehouse.storage.minio_store import sdk_keys
 
         if self._sdk is None:
-            one = self._endpoint
+            server = self._endpoint
             self._sdk = Minio(
-                one.host,
-                **sdk_keys(one),
-                secure=one.secure,
-                region=one.region,
+                server.host,
+                **sdk_keys(server),
+                secure=server.secure,
+                region=server.region,
                 # tried again above, as all else is
                 http_client=urllib3.PoolManager(
                     timeout=urllib3.Timeout(connect=5, read=self._timeout_seconds), maxsize=8, retries=False
@@ -229,7 +231,7 @@ class Fetcher:
 
 
 def options_of(span: Span, start: int, end: int | None) -> dict[str, Any] | None:
-    """What ``obstore`` is asked with for bytes of that version, to the file's end or to ``end``; None for no bytes."""
+    """The request to ``obstore`` for bytes of that version, to the file's end or to ``end``; None for no bytes."""
     options: dict[str, Any] = {"if_match": f'"{span.e_tag}"'}
     if end is not None:
         if end <= start:
@@ -239,7 +241,7 @@ def options_of(span: Span, start: int, end: int | None) -> dict[str, Any] | None
 
 
 def _may_pass(error: Exception) -> bool:
-    """Whether the same request may succeed in a moment."""
+    """Whether the same request may succeed later."""
     for_good = isinstance(error, (FileNotFoundError, PermissionError))
     return isinstance(error, (oe.GenericError, _Short, OSError)) and not for_good
 

@@ -49,11 +49,11 @@ class Format(Protocol):
         ...
 
     def knowing(self, columns: StructType) -> Format:
-        """The same format with these columns of files, to look at rows that nobody gets."""
+        """The same format with these columns of files, to look at rows that are not loaded."""
         ...
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
-        """Rows of one whole file; only for the others."""
+        """Rows of one whole file; only for formats that are not lines."""
         ...
 
 
@@ -328,7 +328,7 @@ class PartReader:
             if span.size_bytes > _IN_MEMORY_BYTES:
                 again()
             for rows in parsed if span.size_bytes <= _IN_MEMORY_BYTES else self.format.parse_file(file, span, path):
-                owners, bad_owners = (np.zeros(len(one or ()), np.int64) for one in (rows.table, rows.bad))
+                owners, bad_owners = (np.zeros(len(table or ()), np.int64) for table in (rows.table, rows.bad))
                 yield Loaded(rows.table, [span], owners, rows.records, rows.bad, bad_owners)
 
     def _learn(self, rows: Rows, path: str, again: Callable[[], IO[bytes]]) -> None:
@@ -336,7 +336,7 @@ class PartReader:
             self.learner.look(rows, lambda row: (path, int(rows.records[row])), lambda _: again())
 
     def _guarded(self, span: Span, fetched: Future) -> Iterator:
-        """What a file gives; a receipt instead when it cannot be read."""
+        """The rows of a file; a receipt instead when it cannot be read."""
         try:
             yield from fetched.result()()
         except (LakehouseError, *_NOT_THE_FILES_FAULT):

@@ -1,8 +1,8 @@
-"""Finding the file that kills whoever reads it: candidates are read in processes of their own, and halved.
+"""Finding the file that kills its reader: candidates are read in processes of their own, and halved.
 
 A broken file can make a parser crash, not only fail. The task that reads it then dies with the process, at every
-attempt, and with it the stream. So whoever finds that an earlier attempt never ended, a task or one that looks at
-samples, sends probes ahead: a probe reads the same files, throws their rows away, and may die.
+attempt, and with it the stream. So a task, or an inference, that finds that an earlier attempt never ended sends
+probes ahead: a probe reads the same files, throws their rows away, and may die.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ _OUT_OF_MEMORY = 9
 
 
 class Probe:
-    """Reads spans in another process, which gets its keys as environment; called, it says whether that survived."""
+    """Reads spans in another process, which gets its keys as environment; a call returns whether it survived."""
 
     def __init__(self, options: CloudFilesOptions, schema: StructType, endpoint: StoreEndpoint | None) -> None:
         self._options, self._schema, self._endpoint = options, schema, endpoint
 
     def __call__(self, spans: Sequence[Span]) -> bool:
-        """False when the process was killed or ran out of memory; an error of the reading itself is no death."""
+        """False when the process was killed or ran out of memory. After an error of the reading it is true."""
         return _survives(_read_and_forget, (self._options, self._schema, list(spans)), self._endpoint)
 
 
 class InferenceProbe:
-    """Infers a schema from files in another process; called, it says whether that process survived."""
+    """Infers a schema from files in another process; a call returns whether that process survived."""
 
     def __init__(self, options: CloudFilesOptions, root: str, bucket: str, endpoint: StoreEndpoint | None) -> None:
         self._options, self._root, self._bucket, self._endpoint = options, root, bucket, endpoint
@@ -63,7 +63,7 @@ def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]
 
 @contextmanager
 def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
-    """Notes that the body runs, and says whether an earlier attempt died: then files have to be probed first."""
+    """Notes that the body runs; yields whether an earlier attempt died: then files have to be probed first."""
     try:
         store.write(bucket, key, b"", if_absent=True)
         died = False
@@ -101,7 +101,7 @@ def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files:
 def _main() -> None:
     name, arguments = pickle.load(sys.stdin.buffer)
     try:
-        {one.__name__: one for one in (_read_and_forget, _infer_and_forget)}[name](*arguments)
+        {function.__name__: function for function in (_read_and_forget, _infer_and_forget)}[name](*arguments)
     except MemoryError:
         sys.exit(_OUT_OF_MEMORY)
 

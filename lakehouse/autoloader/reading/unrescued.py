@@ -20,7 +20,7 @@ from lakehouse.errors import StreamFailed
 
 
 def without_place(options: CloudFilesOptions, columns: Container[str]) -> str | None:
-    """The column for rescued data that the options name and the stream's columns lack; None where nothing is amiss."""
+    """The column for rescued data that the options name and the stream's columns lack; None without such a column."""
     name = options.rescued_data_column
     return None if name is None or name in columns or not FORMATS[options.format].has_fields else name
 

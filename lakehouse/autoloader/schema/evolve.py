@@ -33,7 +33,7 @@ EVOLVING = ("addNewColumns", WIDENING, "inline", "failOnNewColumns")
 """Modes in which a new column is an event. Otherwise it is rescued, or left out where no column rescues."""
 
 FORBIDDEN = re.compile(r"[ ,;{}()\n\t=]")
-"""What no name of a column in a Delta table without column mapping may have."""
+"""Characters that no name of a column in a Delta table without column mapping may have."""
 
 _SAMPLE_ROWS = 10_000
 _TOP = re.compile(r"\.|\[\]|\{\}")
@@ -42,7 +42,7 @@ Place = tuple[str, int]
 """A file's path, and the number of a record in it, from 0."""
 
 Change = tuple[str, DataType | None, DataType | None]
-"""A column's dotted name (``[]`` and ``{}`` stand for elements), the type that it had and the one that it has."""
+"""A column's dotted name (``[]`` and ``{}`` stand for elements), its former type and its present type."""
 
 _never: Callable[[str], bool] = lambda name: False  # noqa: E731
 
@@ -84,9 +84,9 @@ class Learner:
                 self.introduced.update({name: place_of(0) for name in sorted(rows.new_fields)})
             return
         nested = {
-            one.name
-            for one in self.known.fields
-            if self._widening or isinstance(one.dataType, StructType | ArrayType | MapType)
+            field.name
+            for field in self.known.fields
+            if self._widening or isinstance(field.dataType, StructType | ArrayType | MapType)
         }
         if self._full or not (rows.new_fields or nested):
             return
@@ -103,21 +103,21 @@ class Learner:
         if not hits:
             return
         found = infer(self._options, [sample(hits[:_SAMPLE_ROWS])])
-        found = StructType([one for one in found.fields if one.name.lower() not in self._others])
+        found = StructType([field for field in found.fields if field.name.lower() not in self._others])
         grown = self._within_limit(evolved(self.grown, found, widens=self._widens if self._widening else _never))
         for name, _, _ in changes(self.grown, grown):
             self.introduced[name] = place_of(first.get(_TOP.split(name, maxsplit=1)[0], hits[0]))
         self.grown = grown
 
-    def take_over(self, other: Learner, order: Mapping[str, int]) -> None:
-        """Joins what another learned. Each place is that in the earlier file, by the files' numbers in ``order``."""
+    def take_over(self, learner: Learner, order: Mapping[str, int]) -> None:
+        """Joins what ``learner`` learned. Each place is that in the earlier file, by the numbers in ``order``."""
         before = self.grown
-        grown = evolved(before, other.grown, widens=self._widens if self._widening else _never)
+        grown = evolved(before, learner.grown, widens=self._widens if self._widening else _never)
         self.grown = self._within_limit(grown)
-        self.beyond += other.beyond
+        self.beyond += learner.beyond
         left_out = {name for name, old, _ in changes(before, grown) if old is None}
         left_out -= {name for name, old, _ in changes(before, self.grown) if old is None}
-        for name, place in other.introduced.items():
+        for name, place in learner.introduced.items():
             if name in left_out:
                 continue
             known = self.introduced.get(name)
@@ -146,7 +146,7 @@ class Learner:
 
 
 def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
-    """Some lines of many."""
+    """These lines of many."""
     lines = data.split(b"\n")
     return io.BytesIO(b"\n".join(lines[number] for number in sorted(set(numbers))))
 
@@ -154,25 +154,25 @@ def lines_of(data: bytes, numbers: list[int]) -> IO[bytes]:
 def evolved(
     known: StructType, found: StructType, *, widens: Callable[[str], bool] = _never, below: str = ""
 ) -> StructType:
-    """``known`` with what ``found`` has beside it.
+    """``known`` with the columns that only ``found`` has.
 
     A name that is there in another case is the same column: its values are rescued, not loaded into a second column.
 
     Args:
         known: The columns that there are.
-        found: Those of some records.
+        found: The columns of these records.
         widens: Whether the type of a column with this dotted name may widen.
         below: Dotted name, with its dot, of the column whose fields these are.
     """
-    by_name = {one.name: one.dataType for one in found.fields}
-    have = {one.name.lower() for one in known.fields}
+    by_name = {field.name: field.dataType for field in found.fields}
+    had = {field.name.lower() for field in known.fields}
     kept = []
-    for one in known.fields:
-        type_ = one.dataType
-        if one.name in by_name:
-            type_ = _grown(type_, by_name[one.name], widens, below + one.name)
-        kept.append(StructField(one.name, type_, one.nullable, one.metadata))
-    new = [StructField(one.name, one.dataType) for one in possible(found).fields if one.name.lower() not in have]
+    for field in known.fields:
+        type_ = field.dataType
+        if field.name in by_name:
+            type_ = _grown(type_, by_name[field.name], widens, below + field.name)
+        kept.append(StructField(field.name, type_, field.nullable, field.metadata))
+    new = [StructField(field.name, field.dataType) for field in possible(found).fields if field.name.lower() not in had]
     return StructType([*kept, *new])
 
 
@@ -184,10 +184,10 @@ def possible(found: StructType) -> StructType:
     no DECIMAL of more than 38 digits.
     """
     first: dict[str, StructField] = {}
-    for one in found.fields:
-        type_ = _possible(one.dataType)
-        if type_ is not None and not FORBIDDEN.search(one.name):
-            first.setdefault(one.name.lower(), StructField(one.name, type_, one.nullable, one.metadata))
+    for field in found.fields:
+        type_ = _possible(field.dataType)
+        if type_ is not None and not FORBIDDEN.search(field.name):
+            first.setdefault(field.name.lower(), StructField(field.name, type_, field.nullable, field.metadata))
     return StructType([*first.values()])
 
 
@@ -207,10 +207,10 @@ def _possible(found: DataType) -> DataType | None:
 
 
 def leaves(type_: DataType) -> int:
-    """How many columns a type is in Parquet, where each leaf of a nested one is its own."""
+    """How many columns a type is in Parquet, where each leaf of a nested type is a column."""
     match type_:
         case StructType():
-            return sum(leaves(one.dataType) for one in type_.fields) if type_.fields else 1
+            return sum(leaves(field.dataType) for field in type_.fields) if type_.fields else 1
         case ArrayType():
             return leaves(type_.elementType)
         case MapType():
@@ -225,9 +225,9 @@ def limited(known: StructType, grown: StructType, most: int) -> StructType:
 
 
 def _fitting(known: DataType | None, grown: StructType, room: list[int]) -> list[StructField]:
-    had = {one.name: one.dataType for one in known.fields} if isinstance(known, StructType) else {}
-    fits = ((one, _fit(had.get(one.name), one.dataType, room)) for one in grown.fields)
-    return [StructField(one.name, type_, one.nullable, one.metadata) for one, type_ in fits if type_ is not None]
+    had = {field.name: field.dataType for field in known.fields} if isinstance(known, StructType) else {}
+    fits = ((field, _fit(had.get(field.name), field.dataType, room)) for field in grown.fields)
+    return [StructField(field.name, fit, field.nullable, field.metadata) for field, fit in fits if fit is not None]
 
 
 def _fit(known: DataType | None, grown: DataType, room: list[int]) -> DataType | None:
@@ -257,12 +257,12 @@ def limit_note(beyond: int, most: int | None) -> str:
 
 def changes(known: StructType, grown: StructType, below: str = "") -> Iterator[Change]:
     """What became of ``known``: columns that are new (no former type), gone (no present one), or of another type."""
-    new = {one.name: one.dataType for one in grown.fields}
-    for one in known.fields:
-        if one.name in new:
-            yield from _changes(one.dataType, new.pop(one.name), below + one.name)
+    new = {field.name: field.dataType for field in grown.fields}
+    for field in known.fields:
+        if field.name in new:
+            yield from _changes(field.dataType, new.pop(field.name), below + field.name)
         else:
-            yield below + one.name, one.dataType, None
+            yield below + field.name, field.dataType, None
     for name, type_ in new.items():
         yield below + name, None, type_
 

@@ -86,14 +86,14 @@ def with_hints(schema: StructType, hints: Sequence[Hint]) -> StructType:
 
 def types_of(schema: StructType) -> dict[str, str]:
     """For each column, its name quoted, the type as ``parse_hints`` and Spark's SQL read it."""
-    return {quoted(one.name): written(one.dataType) for one in schema.fields}
+    return {quoted(field.name): written(field.dataType) for field in schema.fields}
 
 
 def written(type_: DataType) -> str:
     """A type as ``parse_hints`` and Spark's SQL read it, names quoted."""
     match type_:
         case StructType():
-            return f"STRUCT<{', '.join(f'{quoted(one.name)}: {written(one.dataType)}' for one in type_.fields)}>"
+            return f"STRUCT<{', '.join(f'{quoted(field.name)}: {written(field.dataType)}' for field in type_.fields)}>"
         case ArrayType():
             return f"ARRAY<{written(type_.elementType)}>"
         case MapType():
@@ -113,7 +113,7 @@ def hinted_names(hints: Sequence[Hint]) -> frozenset[str]:
 
 
 def _put(schema: StructType, path: tuple[str, ...], type_: DataType) -> StructType:
-    lower = [one.name.lower() for one in schema.fields]
+    lower = [field.name.lower() for field in schema.fields]
     at = lower.index(path[0].lower()) if path[0].lower() in lower else len(lower)
     known = schema.fields[at].dataType if at < len(lower) else None
     fields = list(schema.fields)
@@ -144,7 +144,7 @@ def _leaves(type_: DataType, name: str = "") -> list[str]:
     match type_:
         case StructType():
             dot = "." if name else ""
-            return [leaf for one in type_.fields for leaf in _leaves(one.dataType, f"{name}{dot}{one.name}")]
+            return [leaf for field in type_.fields for leaf in _leaves(field.dataType, f"{name}{dot}{field.name}")]
         case ArrayType():
             return _leaves(type_.elementType, f"{name}[]")
         case MapType():

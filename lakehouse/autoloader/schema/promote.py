@@ -43,7 +43,7 @@ class Promoter:
 
     @property
     def returns(self) -> StructType:
-        """What comes out: the table's columns, and ``_promoted`` ARRAY<STRING>."""
+        """The schema of the result: the table's columns, and ``_promoted`` ARRAY<STRING>."""
         return StructType([*self.schema.fields]).add(PROMOTED, ArrayType(StringType()))
 
     def __call__(self, batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -51,11 +51,11 @@ class Promoter:
         wanted = to_arrow_schema(self.returns, timezone="UTC")
         for batch in batches:
             arrays = {
-                one.name: converted(batch.column(one.name), one.type)
-                if one.name in batch.schema.names
-                else pa.nulls(batch.num_rows, one.type)
-                for one in wanted
-                if one.name != PROMOTED
+                field.name: converted(batch.column(field.name), field.type)
+                if field.name in batch.schema.names
+                else pa.nulls(batch.num_rows, field.type)
+                for field in wanted
+                if field.name != PROMOTED
             }
             promoted = self._promote(arrays)
             yield pa.RecordBatch.from_arrays([*arrays.values(), promoted], schema=wanted)
@@ -92,7 +92,7 @@ class Promoter:
         """For each column its values, and for each row the names of fields that are not, or not wholly, in them."""
         if FORMATS[self.format].rescues_text:
             return self._read_texts(documents)
-        lines = "\n".join(_text(one) for one in documents).encode()
+        lines = "\n".join(_text(document) for document in documents).encode()
         schema = StructType([*self.columns.fields, StructField(self.rescued, StringType())])
         read = parse_json_lines(lines, schema, reader={}, path_at=lambda line: "", rescued_column=self.rescued).table
         unread = [set(json.loads(text)) if text else set() for text in read[self.rescued].to_pylist()]
@@ -101,12 +101,12 @@ class Promoter:
     def _read_texts(self, documents: list[Members]) -> tuple[dict[str, Any], list[set[str]]]:
         read: dict[str, Any] = {}
         unread: list[set[str]] = [set() for _ in documents]
-        for one in self.columns.fields:
-            texts = [_only_text(document, one.name) for document in documents]
-            read[one.name] = values_of(pa.array(texts, pa.string()), one.dataType, self.reader)
+        for field in self.columns.fields:
+            texts = [_only_text(document, field.name) for document in documents]
+            read[field.name] = values_of(pa.array(texts, pa.string()), field.dataType, self.reader)
             for row in range(len(documents)):
-                if not read[one.name][row].is_valid:
-                    unread[row].add(one.name)
+                if not read[field.name][row].is_valid:
+                    unread[row].add(field.name)
         return read, unread
 
 
@@ -129,7 +129,7 @@ def _without(members: Members, names: set[str]) -> str | None:
 
 
 def _only_text(members: Members, name: str) -> str | None:
-    found = [value for one, value in members if one == name]
+    found = [value for key, value in members if key == name]
     return str(found[0]) if len(found) == 1 and isinstance(found[0], str) else None
 
 

@@ -1,4 +1,4 @@
-"""The column that ``rescuedDataColumn`` names, added to a given schema by whoever builds the reading itself."""
+"""The column that ``rescuedDataColumn`` names, added to a given schema by code that builds the reading itself."""
 
 from __future__ import annotations
 

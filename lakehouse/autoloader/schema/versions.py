@@ -59,14 +59,14 @@ class SchemaVersion:
 
     @property
     def has_header(self) -> bool:
-        """Whether CSV files are read with a header; without one the first column was called ``_c0``."""
+        """Whether CSV files are read with a header; without a header the first column was called ``_c0``."""
         return "_c0" not in self.data.names if self.header is None else self.header
 
 
 class SchemaLocation:
     """``<schemaLocation>/_schemas/0, 1, 2 ...``: the line ``v1``, then one JSON object.
 
-    The layout is the one of Spark's versioned logs; the two fields hold schemas in Spark's JSON.
+    The layout is that of Spark's versioned logs; the two fields hold schemas in Spark's JSON.
     """
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
@@ -117,7 +117,7 @@ class SchemaLocation:
         *,
         max_columns: int | None = None,
     ) -> SchemaVersion:
-        """Adds a version with what ``data`` has beside the latest version. Returns the latest where that is nothing.
+        """Adds a version with the columns that only ``data`` has. Returns the latest version where there are none.
 
         Args:
             data: The columns.
@@ -133,7 +133,7 @@ class SchemaLocation:
         return self._add(columns, introduced, reason)
 
     def roll_back(self, version: int) -> SchemaVersion:
-        """Makes the columns of an older version those of a new one."""
+        """Adds a version with the columns of an older version."""
         data = self.read(version).data
         return self._add(lambda latest: data, {}, f"rolled back to {version}")
 
@@ -181,7 +181,7 @@ class SchemaLocation:
         )
 
     def write(self, version: SchemaVersion) -> SchemaVersion:
-        """Adds a version. Returns the version of somebody else who was faster."""
+        """Adds a version. Returns the version of another writer that was faster."""
         schemas = (version.data, version.partitions)
         document: dict[str, object] = {name: schema.json() for name, schema in zip(_FIELDS, schemas, strict=True)}
         if version.introduced:
@@ -205,15 +205,15 @@ def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructTyp
     """All columns of a stream without an explicit schema: the files', the path's, the rescued data, ``_metadata``.
 
     In the mode ``none`` nothing is rescued unless ``rescuedDataColumn`` asks for it. A field of the files that has the
-    name of a column from elsewhere is none of the columns.
+    name of a column from elsewhere is not among the columns.
     """
     rescues = options.schema_evolution_mode != "none" or options.rescued_data_column is not None
     format_ = FORMATS[options.format]
     added = [options.rescued_data_column or RESCUED_DATA] if rescues and format_.has_fields else []
     taken = {name.lower() for name in (*version.partitions.names, *added, METADATA)}
-    schema = StructType([one for one in version.data.fields if one.name.lower() not in taken])
-    for one in version.partitions.fields:
-        schema.add(one)
+    schema = StructType([column for column in version.data.fields if column.name.lower() not in taken])
+    for column in version.partitions.fields:
+        schema.add(column)
     for name in added:
         schema.add(name, "string")
     header = {HEADER: version.has_header} if format_.has_header else {}
@@ -248,10 +248,10 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
         data = with_hints(data, parse_hints(options.schema_hints))
     names = options.partition_columns
     if names is None:
-        names = tuple(dict.fromkeys(name for one in newest for name in partition_values(one.key, root)))
+        names = tuple(dict.fromkeys(name for file in newest for name in partition_values(file.key, root)))
     partitions = StructType()
     for name in names:
-        values = [partition_values(one.key, root).get(name) for one in newest]
+        values = [partition_values(file.key, root).get(name) for file in newest]
         partitions.add(name, _partition_type([value for value in values if value is not None], options))
     return SchemaVersion(0, data, partitions, reason=reason)
 
@@ -303,12 +303,12 @@ def _samples(options: CloudFilesOptions, fetcher: Fetcher, newest: list[FileVers
 
 def _sample_spans(options: CloudFilesOptions, files: list[FileVersion]) -> Iterator[Span]:
     """Large plain files of lines in pieces, of which the limit may leave some out; all else whole."""
-    for one in files:
-        plain = reads_lines(options) and compression_of(one.key) is None
-        step = min(_PIECE_BYTES, options.sample_bytes) if plain else max(one.size_bytes, 1)
-        for start in range(0, max(one.size_bytes, 1), step):
-            length = min(step, one.size_bytes - start)
-            yield Span(one.seq, one.key, one.e_tag, one.size_bytes, one.last_modified, start, length)
+    for file in files:
+        plain = reads_lines(options) and compression_of(file.key) is None
+        step = min(_PIECE_BYTES, options.sample_bytes) if plain else max(file.size_bytes, 1)
+        for start in range(0, max(file.size_bytes, 1), step):
+            length = min(step, file.size_bytes - start)
+            yield Span(file.seq, file.key, file.e_tag, file.size_bytes, file.last_modified, start, length)
 
 
 def _fetch_sample(options: CloudFilesOptions, fetcher: Fetcher, span: Span) -> Iterable[bytes]:
