@@ -198,7 +198,7 @@ def _is_written(lake: Lake, metadata: dict[str, str]) -> bool:
 
 
 def _tidy(lake: Lake, now: datetime) -> None:
-    """Days that are over go, and many small files are joined: no other maintenance knows the table."""
+    """Removes old days, and joins small files when they are many: no other maintenance knows the table."""
     opened, keep = open_table(lake.settings.table_uri(TABLE), lake.endpoint), lake.settings.keep_batches
     if opened is None or keep is None:
         return

@@ -128,8 +128,8 @@ def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
         yield line("new_columns_are_decided", True, "the columns are given: what is new is rescued")
         return
     folder = places(lake, table.name)["schema/"] + "_schemas/"
-    numbers = (one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder))
-    newest = max((int(one) for one in numbers if one.isdigit()), default=None)
+    numbers = (info.key.removeprefix(folder) for info in lake.store.list(lake.settings.bucket, folder))
+    newest = max((int(number) for number in numbers if number.isdigit()), default=None)
     evidence = "no version of the schema yet" if newest is None else f"version {newest} at {options.schema_location}"
     yield line("columns_are_kept", newest is not None, evidence, f"lakehouse ingest {table.name}")
     mode = given.get("cloudfiles.schemaevolutionmode")
@@ -158,7 +158,7 @@ def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
 
 def _of_alerts(lake: Lake, channels: Channels, state: State, table: Table) -> Line:
     line, mine = _liner(table.name), channels.of_table(table.owners)
-    when = {one.label: tested(lake, one, state) for one in mine}
+    when = {channel.label: tested(lake, channel, state) for channel in mine}
     never = [name for name, at in when.items() if at is None]
     if not mine:
         evidence, cure = "no channel: nobody is told when it fails", f"set {DEFAULT}; then: lakehouse alerts test"
@@ -174,19 +174,19 @@ def _tried(lake: Lake, backup: Backup) -> str:
     bucket, folder = lake.settings.bucket, backup_key(lake, backup.table, backup.taken)
     scratch = f"{lake.settings.user}/_backups/_tried/{uuid.uuid4().hex}/"
     try:
-        for one in backup.objects:
-            lake.store.copy(bucket, folder + one.name, scratch + one.name, if_match=one.e_tag)
-        found = {one.key.removeprefix(scratch): one for one in lake.store.list(bucket, scratch)}
+        for entry in backup.objects:
+            lake.store.copy(bucket, folder + entry.name, scratch + entry.name, if_match=entry.e_tag)
+        found = {info.key.removeprefix(scratch): info for info in lake.store.list(bucket, scratch)}
     except (ObjectMissing, ObjectExists) as error:
         return error.what
     finally:
         lake.store.delete_prefix(bucket, scratch)
-    other = [
-        one.name
-        for one in backup.objects
-        if (found[one.name].size_bytes, found[one.name].e_tag) != (one.size_bytes, one.e_tag)
+    changed = [
+        entry.name
+        for entry in backup.objects
+        if (found[entry.name].size_bytes, found[entry.name].e_tag) != (entry.size_bytes, entry.e_tag)
     ]
-    return f"{other[0]} came back otherwise" if other else ""
+    return f"{changed[0]} came back otherwise" if changed else ""
 
 
 def _liner(table: str) -> Callable[..., Line]:

@@ -81,7 +81,7 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
             metrics.get("numTargetRowsDeleted", metrics.get("numDeletedRows", metrics.get("num_deleted_rows")))
         )
         or 0,
-        promoted=frozenset(one for one in promoted if isinstance(one, str))
+        promoted=frozenset(name for name in promoted if isinstance(name, str))
         if isinstance(promoted, list)
         else frozenset(),
         emptied=EMPTIED in metadata,
@@ -108,7 +108,7 @@ def _never() -> bool:
 
 
 def batch_of(entry: dict[str, Any]) -> tuple[str | None, int | None]:
-    """The checkpoint's id and the micro-batch of a commit, by its entry in the table's history; None for any other."""
+    """The checkpoint's id and the micro-batch of a commit, by its history entry; None for any other commit."""
     # a batch that replaces rows is no streaming write for Delta; it says itself which batch it is
     metadata = metadata_of(entry)
     parameters = metadata if "epochId" in metadata else entry.get("operationParameters") or {}

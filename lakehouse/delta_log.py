@@ -1,6 +1,6 @@
-"""A Delta log read object by object: what a commit says, and which is the newest, without the state of the table.
+"""A Delta log read object by object: what a commit says, and which commit is newest; not the state of the table.
 
-To open a table costs some requests for each commit since its last checkpoint. These cost what is asked for.
+To open a table takes requests for each commit since its last checkpoint. These functions take only their own.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ def newest_version(store: ObjectStore, uri: str) -> int | None:
     checkpoint = _last_checkpoint(store, bucket, log)
     after = None if checkpoint is None else f"{log}{checkpoint:020d}"
     newest = checkpoint
-    for one in store.list(bucket, log, start_after=after):
-        found = _COMMIT.fullmatch(one.key.removeprefix(log))
+    for info in store.list(bucket, log, start_after=after):
+        found = _COMMIT.fullmatch(info.key.removeprefix(log))
         if found:
             newest = max(int(found[1]), newest or 0)
     return newest
@@ -43,12 +43,14 @@ def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[
         store: Where the table is.
         uri: Its folder.
         first: The oldest version; those before that the log has lost are left out.
-        last: The newest one.
+        last: The newest version.
     """
     found = []
     for version in range(last, first - 1, -1):
         try:
-            info = next((one["commitInfo"] for one in _actions(store, uri, version) if "commitInfo" in one), None)
+            info = next(
+                (action["commitInfo"] for action in _actions(store, uri, version) if "commitInfo" in action), None
+            )
         except ObjectMissing:
             break
         if info is not None:
@@ -57,12 +59,12 @@ def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[
 
 
 def takes_rows_out(store: ObjectStore, uri: str, version: int) -> bool:
-    """Whether a commit removes files for what is in them; one that the log has lost cannot be followed."""
+    """Whether a commit takes rows out, with their files; True for a commit that the log has lost."""
     try:
-        removed = [one["remove"] for one in _actions(store, uri, version) if "remove" in one]
+        removed = [action["remove"] for action in _actions(store, uri, version) if "remove" in action]
     except ObjectMissing:
         return True
-    return any(one.get("dataChange", True) for one in removed)
+    return any(action.get("dataChange", True) for action in removed)
 
 
 def _actions(store: ObjectStore, uri: str, version: int) -> list[dict[str, Any]]:

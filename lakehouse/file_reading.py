@@ -25,7 +25,7 @@ def read_files(
     """The rows of the files of a path.
 
     As ``read_files`` on Databricks: types are inferred, and what does not fit goes to ``_rescued_data``. Each call
-    looks at the files anew; a stream (``cloudFiles``) loads each of them once.
+    looks at the files anew; a stream (``cloudFiles``) loads each file once.
 
     ``lakehouse.read_files(None, "s3a://landing/orders/", "json", schemaHints="amount DECIMAL(10,2)").to_pandas()``
 

@@ -55,7 +55,7 @@ def forget_rows(
 
     Raises:
         LeaseHeld: a stream writes the table now.
-        ConfigurationError: the rows are not named, or the table is computed from another one.
+        ConfigurationError: the rows are not named, or the table is computed from another table.
     """
     require_named_rows(where, duplicates, already_removed)
     table_ = read_catalogue(lake.settings)[table]

@@ -270,7 +270,9 @@ class Lake:
         if entries is None:  # deltalake reads many at a time, and says what is wrong with a log
             opened = self.delta(table)
             entries = opened.history(limit) if opened else []
-        return [commit_of(one, partial(takes_rows_out, self.store, uri, one["version"])) for one in reversed(entries)]
+        return [
+            commit_of(entry, partial(takes_rows_out, self.store, uri, entry["version"])) for entry in reversed(entries)
+        ]
 
 
 def adds_of(opened: DeltaTable) -> pa.Table:
@@ -313,7 +315,7 @@ def _rows_of(opened: LakeTable, paths: list[str]) -> Dataset:
 def _type_name(type_: Any) -> str:
     """``struct<city: string, tags: array<string>>`` in place of what ``str`` makes of it."""
     if isinstance(type_, StructType):
-        return f"struct<{', '.join(f'{one.name}: {_type_name(one.type)}' for one in type_.fields)}>"
+        return f"struct<{', '.join(f'{field.name}: {_type_name(field.type)}' for field in type_.fields)}>"
     if isinstance(type_, ArrayType):
         return f"array<{_type_name(type_.element_type)}>"
     if isinstance(type_, MapType):

@@ -54,7 +54,7 @@ def table_of_windows(catalogue: Catalogue, name: str | None = None) -> Table:
     """The table of windows of that name; without a name the only table of windows.
 
     Raises:
-        ConfigurationError: there is no such table, or one of several has to be chosen.
+        ConfigurationError: there is no such table; or several are declared, and none was named.
     """
     known = [table for table in catalogue if isinstance(table.flow, Windows)]
     found = [table for table in known if name in (None, table.name)]
@@ -128,7 +128,7 @@ def _correct(at: At, flow: Windows, missed: DataFrame) -> int:
     corrected = made.join(missed.alias("old"), same_window(flow, "new", "old"), "left_semi").alias("new")
     written = at.spark.read.format("delta").load(uri).alias("old")
     values = [[F.col(f"{side}.{quoted(name)}") for side in ("new", "old")] for name in flow.aggregates]
-    equal = reduce(and_, (one.eqNullSafe(other) for one, other in values), same_window(flow, "new", "old"))
+    equal = reduce(and_, (new.eqNullSafe(old) for new, old in values), same_window(flow, "new", "old"))
     view = f"corrected_windows_{uuid.uuid4().hex}"
     corrected.join(written, equal, "left_anti").createOrReplaceTempView(view)
     same = " AND ".join(f"old.{name} <=> new.{name}" for name in map(quoted, flow.names_of_row))
@@ -172,7 +172,7 @@ DELAYS = tuple(timedelta(minutes=minutes) for minutes in (5, 10, 30, 60))
 def forecast(at: At, delays: Sequence[timedelta] = DELAYS) -> list[WatermarkForecast]:
     """How many rows of the source each watermark would drop, if the table ran after every micro-batch of its source.
 
-    That is the worst case: a batch that holds several of the source drops no row that one of them could save.
+    That is the worst case: a batch that reads several micro-batches of the source at once drops no more rows.
 
     Raises:
         ConfigurationError: the source is not there yet, or does not say when its rows came.
@@ -189,7 +189,7 @@ def forecast(at: At, delays: Sequence[timedelta] = DELAYS) -> list[WatermarkFore
     slide = (flow.slide or length) / timedelta(milliseconds=1)
     span = length / timedelta(milliseconds=1)
     seen = batches_of_rows.join(F.broadcast(before), "batch")
-    # ends of the windows that hold a row: the first one after it, and one each slide on
+    # ends of the windows that hold a row: the first end after it, then an end for each slide
     first_end = (F.floor(F.col("event_time") / slide) + 1) * slide - slide + span
     if flow.session_gap is not None:
         first_end = F.col("event_time") + span

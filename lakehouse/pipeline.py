@@ -159,10 +159,10 @@ def ingest(
 ) -> Ingested:
     """Runs tables in order, each followed by its checks.
 
-    A table that fails, or whose blocking check does, stops those that are computed from it, and no others.
+    A table that fails, or whose blocking check fails, stops the tables computed from it, and no other table.
 
     Args:
-        spark: A session, or what opens one when it is needed.
+        spark: A session, or a function that opens it when it is needed.
         lake: Where the tables are.
         tables: Their names; None for all that are not ``on_demand``.
         run: Trigger and listeners.
@@ -241,7 +241,7 @@ def restart_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
     """
     flow = declared(lake, table).flow
     if not flow.refills:
-        able = [one.name for one in read_catalogue(lake.settings) if one.flow.refills]
+        able = [choice.name for choice in read_catalogue(lake.settings) if choice.flow.refills]
         raise ConfigurationError(
             f"no run fills {table} from its source again",
             where=lake.settings.checkpoint_uri(table),
@@ -285,8 +285,8 @@ def replay_files(
     """
     of_the_day = of_day(day) if day else None
 
-    def chosen(one: FileState) -> bool:
-        return (of_the_day is None or of_the_day(one)) and (not only_quarantined or quarantined(one))
+    def chosen(file: FileState) -> bool:
+        return (of_the_day is None or of_the_day(file)) and (not only_quarantined or quarantined(file))
 
     catalogue = read_catalogue(lake.settings)
     flow = require_replacing(catalogue[table], catalogue, "lakehouse replay")
@@ -315,7 +315,7 @@ def rescued_data(lake: Lake, table: str) -> RescuedData:
     """
     flow = declared(lake, table).flow
     if not isinstance(flow, Files) or not flow.replaces:
-        able = [one.name for one in read_catalogue(lake.settings) if getattr(one.flow, "replaces", False)]
+        able = [choice.name for choice in read_catalogue(lake.settings) if getattr(choice.flow, "replaces", False)]
         raise ConfigurationError(
             f"no cloudFiles stream writes {table}, or its rows do not say where they are from",
             where="lakehouse schema",

@@ -74,7 +74,7 @@ class BackedUp:
 
     Attributes:
         made: The backups.
-        removed: Older ones that were removed.
+        removed: Older backups that were removed.
         without: Tables that have no checkpoint yet.
         errors: Why a table could not be backed up.
     """
@@ -90,7 +90,7 @@ def back_up_all(
     tables: Iterable[str],
     keep: int | None = None,
     *,
-    on_backup: Callable[[Backup], None] = lambda one: None,
+    on_backup: Callable[[Backup], None] = lambda backup: None,
 ) -> BackedUp:
     """Backs tables up, one after the other. A table that cannot be backed up does not stop the others.
 
@@ -98,7 +98,7 @@ def back_up_all(
         lake: Where they are.
         tables: Their names.
         keep: Complete backups of each table that are kept, with the new one; None for all.
-        on_backup: Told of each.
+        on_backup: Told of each backup.
     """
     made: list[Backup] = []
     removed: list[Backup] = []
@@ -123,7 +123,7 @@ def restore_table(
     """Puts a backup of a declared table back; see ``maintenance.restore``."""
     catalogue = read_catalogue(lake.settings)
     source = next(iter(catalogue[table].flow.reads), None)
-    readers = [one.name for one in catalogue.readers(table)]
+    readers = [reader.name for reader in catalogue.readers(table)]
     return restore(lake, table, taken, source=source, readers=readers, with_table=with_table, really=really)
 
 
@@ -169,7 +169,7 @@ def _replace(lake: Lake, table: str, flow: Files, really: bool) -> Reset:
     if done.waiting:
         steps.append(f"load {counted(len(done.waiting), 'file')} again, for which that was asked before")
     if done.gone:
-        rows = sum(one.rows or 0 for one in done.gone)
+        rows = sum(file.rows or 0 for file in done.gone)
         steps.append(f"leave {counted(rows, 'row')} of {counted(len(done.gone), 'file')} that are not there any more")
     steps.append("keep the checkpoint: what is loaded again is named in the journal")
     steps.append("compute the tables behind it again")
@@ -186,22 +186,22 @@ def _knows_nothing(lake: Lake, table: str, what: str) -> ConfigurationError:
 
 
 def _paths(files: Sequence[FileState]) -> tuple[str, ...]:
-    return tuple(one.path for one in files)
+    return tuple(file.path for file in files)
 
 
 def fork_table(lake: Lake, table: str, new: str, *, really: bool = False) -> Fork:
     """Has a declared table begin where another stands; without ``really`` only says where that is.
 
     Raises:
-        ConfigurationError: the two do not read the same files, or the new one has begun.
-        LeaseHeld: a stream writes the new one now.
+        ConfigurationError: the two tables do not read the same files, or the new table has begun.
+        LeaseHeld: a stream writes the new table now.
     """
     catalogue = read_catalogue(lake.settings)
     old, young = catalogue[table].flow, catalogue[new].flow
     where = str(lake.settings.declaration)
     if not isinstance(old, Files) or not isinstance(young, Files):
-        other = table if not isinstance(old, Files) else new
-        what = f"{other} is computed: it would lack what came before, and its checks ask for all of it"
+        computed = table if not isinstance(old, Files) else new
+        what = f"{computed} is computed: it would lack what came before, and its checks ask for all of it"
         raise refused(new, what, "name two tables of files", where)
     if table == new:
         raise refused(new, "it is the same table", "name two tables of files", where)

@@ -113,7 +113,7 @@ _SETTLE_SECONDS = 2.0
 
 
 def birth_of(pid: int) -> str | None:
-    """Which boot of the machine a living process began in, and how many ticks after it; None for a dead one.
+    """Which boot of the machine a living process began in, and how many ticks after it; None for a dead process.
 
     Not the time of day: when somebody sets the clock, a living server would look like another process. Where the system
     does not tell ticks it is the time, in seconds since the epoch.
@@ -247,14 +247,14 @@ class Server:
         )
 
     def end(self) -> bool:
-        """Stops the server unless another command is starting or stopping it; True when one was running."""
+        """Stops the server unless another command is starting or stopping it; True when the server was running."""
         if not self.folder.exists():
             return False
         with self.lock():
             return self.stop()
 
     def stop(self, timeout_seconds: float = 20) -> bool:
-        """Asks the server to end, then insists; True when one was running."""
+        """Asks the server to end, then kills it; True when the server was running."""
         running = self.running()
         if running is None:
             return False

@@ -19,7 +19,7 @@ def listed(values: pa.Array | pa.ChunkedArray, *, maps_as_dicts: bool = False) -
     try:
         found: list[Any] = values.to_pylist(**options)
     except OverflowError:
-        return [_value(one, options) for one in values]
+        return [_value(scalar, options) for scalar in values]
     return found
 
 
@@ -44,12 +44,12 @@ def _value(scalar: pa.Scalar, options: dict[str, Any]) -> Any:
     except OverflowError:
         pass
     if pa.types.is_map(scalar.type):
-        pairs = [(_value(one[0], options), _value(one[1], options)) for one in scalar.values]
+        pairs = [(_value(pair[0], options), _value(pair[1], options)) for pair in scalar.values]
         return dict(pairs) if options else pairs
     if pa.types.is_struct(scalar.type):
-        return {name: _value(one, options) for name, one in scalar.items()}
+        return {name: _value(field, options) for name, field in scalar.items()}
     if pa.types.is_nested(scalar.type):
-        return [_value(one, options) for one in scalar.values]
+        return [_value(element, options) for element in scalar.values]
     return day_text(scalar.value) if pa.types.is_date32(scalar.type) else _time_text(scalar)
 
 

@@ -1,6 +1,6 @@
 """The roles of those who come to a lake's store, and the least that each needs there: a policy for its keys.
 
-A policy is about the declared tables of one user: another table, or another folder of files, needs a new one.
+A policy is about the declared tables of one user: another table, or another folder of files, needs a new policy.
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ def policy(role: str, settings: Settings, catalogue: Catalogue) -> dict[str, Any
             next_command=f"name one of them: {', '.join(ROLES)}",
         )
     return document(
-        one for one in ROLES[role].grants(settings, catalogue) if one.bucket != LOCAL and not cloud_of(one.bucket)
+        grant
+        for grant in ROLES[role].grants(settings, catalogue)
+        if grant.bucket != LOCAL and not cloud_of(grant.bucket)
     )
 
 
@@ -106,7 +108,7 @@ def _streams(settings: Settings, catalogue: Catalogue) -> Iterator[tuple[SourceP
 
 
 def _folder(path: SourcePath, *rights: Right) -> list[Grant]:
-    # without a slash at its end it may be one file
+    # a path without a slash at its end may be a file
     file = [Grant(right, path.bucket, path.file) for right in rights] if path.file is not None else []
     return below(path.bucket, path.root, *rights) + file
 
@@ -125,8 +127,8 @@ def _place(uri: str) -> tuple[str, str]:
 
 
 ROLES = {
-    one.name: one
-    for one in (
+    entry.name: entry
+    for entry in (
         Role(
             "writer",
             "loads tables and keeps them: reads what landed, writes below the user's folder, elsewhere only where "

@@ -38,7 +38,7 @@ BucketName = Annotated[
 ]
 UserName = Annotated[str, _matching(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,63}", "a user name (letters, digits, _ . @ -)")]
 Memory = Annotated[str, _matching(r"[1-9]\d*[mg]", "an amount of memory such as 1536m or 4g")]
-STORES = tuple(one.name for one in iter_modules([str(Path(__file__).parent / "storage" / "servers")]))
+STORES = tuple(module.name for module in iter_modules([str(Path(__file__).parent / "storage" / "servers")]))
 """The servers that can be embedded: modules of ``lakehouse.storage.servers``, which are imported by who starts one."""
 StoreName = Annotated[str, _matching("|".join(STORES), f"one of {', '.join(STORES)}")]
 LAYERS = ("bronze", "silver", "gold")
@@ -61,7 +61,7 @@ def _warn_of_plain_http(endpoint: str | None) -> None:
         return
     try:
         near = not ip_address(host).is_global
-    except ValueError:  # a name; without a dot it is one of this network
+    except ValueError:  # a name; without a dot it is of this network
         near = "." not in host or host.endswith(_OF_THIS_NETWORK)
     if not near:
         _warned.add(host)
@@ -181,22 +181,22 @@ class Settings(BaseSettings):
     @property
     def schemas(self) -> frozenset[str]:
         """Schemas that ``catalogs`` makes layers, in small letters; not the layers themselves."""
-        named = (one.lower().partition("=")[0].partition(".")[2] for one in self.catalogs.split(","))
+        named = (text.lower().partition("=")[0].partition(".")[2] for text in self.catalogs.split(","))
         return frozenset(named) - {"", *LAYERS}
 
     def table_name(self, given: str) -> str:
         """``layer.name`` for ``catalog.schema.table``, and for ``schema.table`` whose schema is always the same layer.
 
-        Others are as they are.
+        Other names stay as they are.
 
         Raises:
             ConfigurationError: the lake has no such catalog, or no layer for its schema.
         """
         catalog, _, rest = given.partition(".")
         schema, dot, name = rest.partition(".")
-        known = dict(one.lower().partition("=")[::2] for one in self.catalogs.split(","))
+        known = dict(text.lower().partition("=")[::2] for text in self.catalogs.split(","))
         if rest and not dot and catalog.lower() in self.schemas:
-            layers = {meant for one, meant in known.items() if one.endswith(f".{catalog.lower()}")}
+            layers = {meant for key, meant in known.items() if key.endswith(f".{catalog.lower()}")}
             return f"{layers.pop()}.{rest}" if len(layers) == 1 else given
         if not dot or "." in name:
             return given

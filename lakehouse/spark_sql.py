@@ -26,7 +26,7 @@ def named(name: str) -> Column:
 
 
 def literal(value: Any) -> str:
-    """A value; a time has to name its zone, or to be one without any (TIMESTAMP_NTZ)."""
+    """A value as a literal of SQL; a time names its zone, or has none (TIMESTAMP_NTZ)."""
     if value is None:
         return "NULL"
     if isinstance(value, bool | int):
@@ -51,7 +51,7 @@ def within(expression: str, values: Sequence[Any], *, most: int | None = MOST_NA
     Returns:
         None when there are too many values to name, and they have no range: text.
     """
-    named = [one for one in values if one is not None]
+    named = [value for value in values if value is not None]
     parts = []
     if most is not None and len(named) > most:
         if isinstance(named[0], str):

@@ -1,4 +1,4 @@
-"""Table functions of Databricks in a query, ``read_files`` for one: how they are called."""
+"""Table functions of Databricks in a query, such as ``read_files``: how they are called."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def tokens(query: str) -> list[Token]:
 def dotted(parts: list[Token]) -> list[Token]:
     """The names with points between them that stand at the beginning."""
     names = []
-    for place, one in enumerate(parts):
-        if place % 2 == 0 and one.kind in ("identifier", "keyword"):
-            names.append(one)
-        elif not (place % 2 and one.text == "."):
+    for place, token in enumerate(parts):
+        if place % 2 == 0 and token.kind in ("identifier", "keyword"):
+            names.append(token)
+        elif not (place % 2 and token.text == "."):
             break
     return names
 
@@ -66,14 +66,14 @@ def states(parts: list[Token], settings: Settings, state_of: StatesOf) -> tuple[
     Raises:
         ConfigurationError: it has other arguments than it takes.
     """
-    if parts[0].name.lower() != STATES or [one.text for one in parts[1:2]] != ["("]:
+    if parts[0].name.lower() != STATES or [token.text for token in parts[1:2]] != ["("]:
         return None
-    opening = [one.text.upper() for one in parts[2:4]]
+    opening = [token.text.upper() for token in parts[2:4]]
     if opening == ["TABLE", "("]:
         names = dotted(parts[4:9])
         length = 2 * len(names) - 1
-        if names and [one.text for one in parts[4 + length : 6 + length]] == [")", ")"]:
-            return 6 + length, state_of(settings.table_name(".".join(one.name for one in names)))
+        if names and [token.text for token in parts[4 + length : 6 + length]] == [")", ")"]:
+            return 6 + length, state_of(settings.table_name(".".join(token.name for token in names)))
     if len(parts) > 3 and parts[2].kind == "string_const" and parts[3].text == ")":
         return 4, state_of(_text(parts[2]))
     raise _refused(
@@ -88,15 +88,15 @@ def files(parts: list[Token], files_of: FilesOf) -> tuple[int, str] | None:
     Raises:
         ConfigurationError: it has other arguments than it takes.
     """
-    if parts[0].name.lower() != FILES or [one.text for one in parts[1:2]] != ["("]:
+    if parts[0].name.lower() != FILES or [token.text for token in parts[1:2]] != ["("]:
         return None
     given: dict[str, str] = {}
     place = 1
-    while place == 1 or [one.text for one in parts[place : place + 1]] == [","]:
-        named = [one.text for one in parts[place + 2 : place + 3]] in (["=>"], [":="])
+    while place == 1 or [token.text for token in parts[place : place + 1]] == [","]:
+        named = [token.text for token in parts[place + 2 : place + 3]] in (["=>"], [":="])
         name = parts[place + 1].name if named else "path" if place == 1 else ""
         place += 3 if named else 1
-        sign = "-" if [one.text for one in parts[place : place + 1]] == ["-"] else ""
+        sign = "-" if [token.text for token in parts[place : place + 1]] == ["-"] else ""
         place += len(sign)
         value = _value(parts[place]) if place < len(parts) else None
         if not name or value is None or name.lower() in map(str.lower, given):
@@ -105,7 +105,7 @@ def files(parts: list[Token], files_of: FilesOf) -> tuple[int, str] | None:
         given[name] = sign + value
         place += 1
     path = given.pop("path", None)
-    if path is None or [one.text for one in parts[place : place + 1]] != [")"]:
+    if path is None or [token.text for token in parts[place : place + 1]] != [")"]:
         raise _refused(
             f"{FILES} takes a path, and options by their names, each once and with a plain value",
             f"{FILES}('s3a://bucket/folder/', format => 'csv', header => true)",

@@ -1,4 +1,4 @@
-"""Names in a query as Databricks writes them, ``main.bronze.orders`` for one, made those of the lake."""
+"""Names in a query as Databricks writes them, such as ``main.bronze.orders``, made the lake's own."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _named(parts: list[Token], settings: Settings) -> tuple[int, str] | None:
     if len(names) < 3 or parts[0].kind != "identifier":
         return None
     try:
-        name = settings.table_name(".".join(one.name for one in names[:3]))
+        name = settings.table_name(".".join(token.name for token in names[:3]))
     except ConfigurationError:
         return None
     return 3, name.split(".")[0]

@@ -119,7 +119,7 @@ class _Relations:
             require_name(asked)
             place = lake.settings.checkpoint_uri(asked)
             commits = lake.commits_since(asked, None)
-            versions = {one.batch_id: one.version for one in commits if one.batch_id is not None}
+            versions = {commit.batch_id: commit.version for commit in commits if commit.batch_id is not None}
         name = f"states of {asked}"
         self.opened.register(name, as_table(file_states(lake.store, place, versions=versions)))
         return _quoted(name)
@@ -166,14 +166,14 @@ def _names(lake: Lake, query: str) -> list[str]:
 
 def _named(query: str, lake: Lake) -> list[str]:
     schemas = {*LAYERS, "ops", *lake.settings.schemas}
-    found = [(one[1].lower(), one[2] or one[3]) for one in _NAMED.finditer(query)]
+    found = [(match[1].lower(), match[2] or match[3]) for match in _NAMED.finditer(query)]
     return list(dict.fromkeys(f"{schema}.{name}" for schema, name in found if schema in schemas))
 
 
 def _require_reading(opened: DuckDBPyConnection, query: str) -> None:
     """Makes sure that there is one statement, which reads."""
     found = opened.extract_statements(query)
-    kinds = [one.type.name for one in found]
+    kinds = [statement.type.name for statement in found]
     if len(kinds) == 1 and kinds[0] in _READING:
         return
     if len(kinds) == 1:
@@ -191,7 +191,7 @@ def _add(opened: DuckDBPyConnection, lake: Lake, name: str) -> bool:
     meant = lake.settings.table_name(name)
     found = _rows(lake, meant)
     if found is None:  # SQL does not tell capitals
-        known = {one.lower(): one for one in lake.table_names()}
+        known = {stored.lower(): stored for stored in lake.table_names()}
         found = _rows(lake, known[meant.lower()]) if meant.lower() in known else None
     if found is None:
         return False
@@ -263,8 +263,8 @@ def _no_table(lake: Lake, unknown: str, missing: list[str]) -> ConfigurationErro
 
     lake.settings.table_name(unknown)
     known = lake.table_names()
-    name = next((one for one in missing if one.lower().endswith(unknown.split(".")[-1].lower())), unknown)
-    near = nearest(name, known) or next((one for one in known if one.split(".")[1] == name.split(".")[-1]), None)
+    name = next((table for table in missing if table.lower().endswith(unknown.split(".")[-1].lower())), unknown)
+    near = nearest(name, known) or next((table for table in known if table.split(".")[1] == name.split(".")[-1]), None)
     listed = ", ".join(known[:10]) + (f" and {len(known) - 10} more" if len(known) > 10 else "")
     return ConfigurationError(
         f"there is no table {name} in the lake" + (f": did you mean {near}?" if near else ""),

@@ -99,7 +99,7 @@ class At:
     """Where a flow runs, or a check looks.
 
     Attributes:
-        session: A session, or what opens one: flows and checks that need no Spark never ask for it.
+        session: A session, or a function that opens it: flows and checks that need no Spark never ask for it.
         lake: Where the tables are.
         table: Whose flow or check it is.
         catalogue: All tables.
@@ -153,7 +153,7 @@ class Flow(Declared, ABC):
     def _of_the_lake(cls, given: Any, info: ValidationInfo) -> Any:
         """Names of elsewhere are those of the lake, where the validation's context is ``Settings``."""
         if isinstance(given, list | tuple):
-            return [cls._of_the_lake(one, info) for one in given]
+            return [cls._of_the_lake(name, info) for name in given]
         try:
             return info.context.table_name(given) if info.context and isinstance(given, str) else given
         except ConfigurationError as error:
@@ -170,7 +170,7 @@ class Flow(Declared, ABC):
         return True
 
     def needs_spark(self, settings: Settings) -> bool:
-        """Whether a run asks for a session; a flow that can do without may still need one for what it meets."""
+        """Whether a run asks for a session; a flow that does without may still need it for what it meets."""
         return True
 
     def default_checks(self) -> tuple[Check, ...]:
@@ -382,7 +382,7 @@ class Catalogue:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """``layer.name`` of each."""
+        """``layer.name`` of each table."""
         return tuple(table.name for table in self.tables)
 
     def readers(self, name: str) -> tuple[Table, ...]:

@@ -1,4 +1,4 @@
-"""Names of tables, ``layer.name``: which are some, and how others are to be written."""
+"""Names of tables, ``layer.name``: which names are valid, and how other names are to be written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lakehouse.settings import LAYERS
 def _table_name(given: str) -> str:
     layer, _, name = given.partition(".")
     if layer not in LAYERS:
-        raise ValueError(f"{given!r} is no table name: it has to begin with {', '.join(one + '.' for one in LAYERS)}")
+        raise ValueError(f"{given!r} is no table name: it has to begin with {', '.join(part + '.' for part in LAYERS)}")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,127}", name):
         raise ValueError(f"{given!r} is no table name: after the layer, letters, digits and _ are allowed")
     return given

@@ -37,7 +37,7 @@ _OVERWRITES = "cloudfiles.allowoverwrites"
 
 
 def catalogue_or_none(settings: Settings) -> Catalogue:
-    """The declared tables; none where there is no declaration: what is in the lake can be looked at without one.
+    """The declared tables; none where there is no declaration: the lake can be looked at without it.
 
     Raises:
         DeclarationInvalid: something in the declaration is wrong.
@@ -192,7 +192,7 @@ def restore(lake: Lake, table: str, version: int, *, then: str = "follow", reall
         raise not_taken_back(f"{table} is computed from other tables", f"lakehouse checkpoint restart {table}")
     if not flow.replaces:
         raise not_taken_back(f"rows of {table} do not say which file they are from", "RESTORE TABLE, in Spark")
-    readers_ = [one.name for one in catalogue.readers(table)]
+    readers_ = [reader.name for reader in catalogue.readers(table)]
     options = flow.cloud_files(lake.settings, table)
     return take_back(lake, table, version, options, readers=readers_, then=then, really=really)  # type: ignore[arg-type]
 
@@ -210,10 +210,10 @@ def find_orphans(lake: Lake) -> list[Orphan]:
 
 
 def remove_orphans(lake: Lake, names: Sequence[str]) -> list[Orphan]:
-    """Removes some of them, by name.
+    """Removes orphans by their names.
 
     Raises:
-        ConfigurationError: there is none of a name, or somebody writes by it.
+        ConfigurationError: no orphan has such a name, or somebody writes by it.
     """
     return remove(lake, find_orphans(lake), names)
 

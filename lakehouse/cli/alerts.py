@@ -22,11 +22,11 @@ def test(as_json: bool = Json) -> None:
     with command(as_json) as out:
         settings = Settings.load()
         tried = try_channels(Lake.open(settings, say=out.say), settings)
-        for one in tried:
-            line = f"FAIL  {one.channel}: {one.problem}" if one.problem else f"PASS  {one.channel} took a test"
-            out.line(line, style="red" if one.problem else "")
-        failed = [one for one in tried if one.problem]
-        out.result({"channels": [vars(one) for one in tried]})
+        for trial in tried:
+            line = f"FAIL  {trial.channel}: {trial.problem}" if trial.problem else f"PASS  {trial.channel} took a test"
+            out.line(line, style="red" if trial.problem else "")
+        failed = [trial for trial in tried if trial.problem]
+        out.result({"channels": [vars(trial) for trial in tried]})
         if failed:
             raise TerminalError(
                 f"{len(failed)} of {len(tried)} channels did not take a test",
@@ -52,20 +52,20 @@ def show(as_json: bool = Json) -> None:
         channels = Channels.of(settings, catalogue)
         lake = Lake.open(settings, say=out.say)
         state, home = read(LakeBook(lake)), read(HomeBook(settings))
-        when = {one.name: tested(lake, one, state) for one in channels.every()}
-        owners: dict[str, list[str]] = {one.name: [] for one in channels.every()}
-        for owner, some in channels.of_owners:
-            for channel in some:
+        when = {way.name: tested(lake, way, state) for way in channels.every()}
+        owners: dict[str, list[str]] = {way.name: [] for way in channels.every()}
+        for owner, targets in channels.of_owners:
+            for channel in targets:
                 owners[channel.name].append(owner)
-        for one in channels.every():
-            whose = ", ".join(owners[one.name]) or "whoever has no channel"
-            out.line(f"{one.label}: for {whose}; took a test: {when[one.name] or 'never'}")
-        for owner, some in channels.of_owners:
-            if not some:
+        for way in channels.every():
+            whose = ", ".join(owners[way.name]) or "whoever has no channel"
+            out.line(f"{way.label}: for {whose}; took a test: {when[way.name] or 'never'}")
+        for owner, targets in channels.of_owners:
+            if not targets:
                 out.line(f"{owner}: {catalogue.alerts.owners[owner]} is not set", style="yellow")
         if not channels.every():
             out.line("no channel is named: nobody is told. Set LAKEHOUSE_ALERTS, then: lakehouse alerts test")
-        for known in (found := sorted([*state.open.values(), *home.open.values()], key=lambda one: one.since)):
+        for known in (found := sorted([*state.open.values(), *home.open.values()], key=lambda fault: fault.since)):
             out.line(f"{known.alert.title}, since {known.since}, found {known.times:,} times: {known.alert.what}")
             if known.alert.command:
                 out.line(f"      run: {known.alert.command}", style="yellow")
@@ -76,11 +76,11 @@ def show(as_json: bool = Json) -> None:
         out.result(
             {
                 "channels": [
-                    {"name": one.name, "scheme": one.scheme, "owners": owners[one.name], "tested": when[one.name]}
-                    for one in channels.every()
+                    {"name": way.name, "scheme": way.scheme, "owners": owners[way.name], "tested": when[way.name]}
+                    for way in channels.every()
                 ],
-                "open": [{**one.alert.as_dict(), "since": one.since, "times": one.times} for one in found],
-                "undelivered": [{**one.as_dict(), "channel": one.channel, "tries": one.tries} for one in waiting],
+                "open": [{**fault.alert.as_dict(), "since": fault.since, "times": fault.times} for fault in found],
+                "undelivered": [{**note.as_dict(), "channel": note.channel, "tries": note.tries} for note in waiting],
             }
         )
 
@@ -106,15 +106,15 @@ def look(
             lake = watch.lake = Lake.open(settings, say=out.say)
         outcome = tell_safely(settings, lambda catalogue: of_doctor(lake, catalogue, tables or (), ()), lake)
         _say(out, outcome.problems)
-        for one in outcome.begun:
-            out.line(f"{one.title}: {one.what}", style="red")
-        for one in outcome.recovered:
-            out.line(f"RECOVERED {one.table or 'the lake'}: {one.kind}")
+        for alert in outcome.begun:
+            out.line(f"{alert.title}: {alert.what}", style="red")
+        for alert in outcome.recovered:
+            out.line(f"RECOVERED {alert.table or 'the lake'}: {alert.kind}")
         out.line(f"{len(outcome.begun)} begun, {len(outcome.recovered)} recovered, {outcome.delivered} delivered")
-        out.result({"begun": [one.as_dict() for one in outcome.begun], "delivered": outcome.delivered})
-        out.result({"recovered": [one.as_dict() for one in outcome.recovered], "undelivered": outcome.waiting})
+        out.result({"begun": [alert.as_dict() for alert in outcome.begun], "delivered": outcome.delivered})
+        out.result({"recovered": [alert.as_dict() for alert in outcome.recovered], "undelivered": outcome.waiting})
 
 
 def _say(out: Output, problems: list[str]) -> None:
-    for one in problems:
-        out.warn(one)
+    for problem in problems:
+        out.warn(problem)

@@ -40,26 +40,26 @@ def backup(
                 state="no backup was made",
                 next_command="lakehouse checkpoint backup --all   (or name tables)",
             )
-        names = tuple(require_declared(settings, one).name for one in tables or ())
+        names = tuple(require_declared(settings, table).name for table in tables or ())
         lake = Lake.open(settings, say=out.say)
         names = names or streams(read_catalogue(settings))
         if only_list:
             _list(out, lake, names)
             return
-        done = back_up_all(lake, names, keep, on_backup=lambda one: out.doing(f"{one.table} is copied"))
-        rows = [[one.table, one.taken, one.finished, one.delta_version, one.size_bytes / 1e3] for one in done.made]
+        done = back_up_all(lake, names, keep, on_backup=lambda copy: out.doing(f"{copy.table} is copied"))
+        rows = [[row.table, row.taken, row.finished, row.delta_version, row.size_bytes / 1e3] for row in done.made]
         out.table(["table", "backup", "batch", "version", "kB"], rows)
-        for one in done.made:
-            if not one.at_rest:
-                out.line(f"{one.table}: batch {one.planned} is not finished; the next run repeats it", style="yellow")
-        for one in done.removed:
-            out.line(f"removed the backup {one.taken} of {one.table} ({sized(one.size_bytes)})")
+        for copy in done.made:
+            if not copy.at_rest:
+                out.line(f"{copy.table}: batch {copy.planned} is not finished; the next run repeats it", style="yellow")
+        for copy in done.removed:
+            out.line(f"removed the backup {copy.taken} of {copy.table} ({sized(copy.size_bytes)})")
         for name in done.without:
             out.line(f"{name} has no checkpoint yet")
         for name, error in done.errors.items():
             out.line(f"{name}: {error}", style="red")
-        out.result({"backups": [one.as_dict() for one in done.made]})
-        out.result({"removed": [one.as_dict() for one in done.removed], "without": done.without})
+        out.result({"backups": [copy.as_dict() for copy in done.made]})
+        out.result({"removed": [copy.as_dict() for copy in done.removed], "without": done.without})
         out.result({"failed": {name: error.as_dict() for name, error in done.errors.items()}})
         for error in done.errors.values():
             raise error
@@ -75,15 +75,15 @@ def backup(
 def _list(out: Output, lake: Lake, names: tuple[str, ...]) -> None:
     from lakehouse.maintenance.backup import backups
 
-    found = [one for name in names for one in backups(lake, name)]
+    found = [copy for name in names for copy in backups(lake, name)]
     rows = [
-        [one.table, one.taken, one.finished, one.delta_version, len(one.objects), one.size_bytes / 1e3] for one in found
+        [row.table, row.taken, row.finished, row.delta_version, len(row.objects), row.size_bytes / 1e3] for row in found
     ]
     out.table(["table", "backup", "batch", "version", "objects", "kB"], rows)
     out.line(
         f"{counted(len(found), 'backup')}; lakehouse checkpoint restore TABLE --from BACKUP says what each would do"
     )
-    out.result({"backups": [one.as_dict() for one in found]})
+    out.result({"backups": [copy.as_dict() for copy in found]})
 
 
 def restore_(

@@ -42,13 +42,13 @@ def checklist(
         names = [require_declared(settings, name).name for name in tables or ()]
         names = names or [table.name for table in read_catalogue(settings) if not table.on_demand]
         found = list(lines_of(Lake.open(settings, say=out.say), names, age))
-        for one in found:
-            out.line(f"{'PASS' if one.passed else 'FAIL'}  {one.table}  {one.item}: {one.evidence}")
-            if one.next_command:
-                out.line(f"      next: {one.next_command}", style="yellow")
-        failed = [one for one in found if not one.passed]
+        for line in found:
+            out.line(f"{'PASS' if line.passed else 'FAIL'}  {line.table}  {line.item}: {line.evidence}")
+            if line.next_command:
+                out.line(f"      next: {line.next_command}", style="yellow")
+        failed = [line for line in found if not line.passed]
         out.result(
-            {"passed": len(found) - len(failed), "failed": len(failed), "lines": [one.as_dict() for one in found]}
+            {"passed": len(found) - len(failed), "failed": len(failed), "lines": [line.as_dict() for line in found]}
         )
         if failed:
             raise CheckFailed(

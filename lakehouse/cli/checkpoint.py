@@ -43,31 +43,33 @@ def list_(as_json: bool = Json) -> None:
     with command(as_json) as out:
         found = places_of(Lake.open(say=out.say))
         rows = []
-        for one in found:
-            at = one.standing
-            agrees = "not begun" if not one.begun and not one.disagreement else "no" if one.disagreement else "yes"
+        for stream in found:
+            at = stream.standing
+            agrees = (
+                "not begun" if not stream.begun and not stream.disagreement else "no" if stream.disagreement else "yes"
+            )
             place = at.place if at else "-"
             when = f"{at.finished_at:%Y-%m-%d %H:%M:%S}" if at and at.finished_at else "-"
             size = at.size_bytes / 1e3 if at else None
-            rows.append([one.table, at.finished if at else None, when, one.rows, size, agrees, _short(place)])
+            rows.append([stream.table, at.finished if at else None, when, stream.rows, size, agrees, _short(place)])
         out.table(["table", "batch", "finished (UTC)", "rows", "kB", "agrees", "stands at"], rows)
-        for one in found:
-            if one.disagreement:
-                out.line(f"{one.table}: {one.disagreement}", style="yellow")
-        out.result({"streams": [{"table": one.table, **_facts(one)} for one in found]})
+        for stream in found:
+            if stream.disagreement:
+                out.line(f"{stream.table}: {stream.disagreement}", style="yellow")
+        out.result({"streams": [{"table": stream.table, **_facts(stream)} for stream in found]})
 
 
-def _facts(one: Any) -> dict[str, Any]:
-    at = one.standing
+def _facts(stream: Any) -> dict[str, Any]:
+    at = stream.standing
     facts = _as_dict(at) if at else {}
-    return {"begun": one.begun, "rows": one.rows, "disagreement": one.disagreement, **facts}
+    return {"begun": stream.begun, "rows": stream.rows, "disagreement": stream.disagreement, **facts}
 
 
 def _as_dict(at: Standing) -> dict[str, Any]:
     from dataclasses import asdict
 
     fields = asdict(at)
-    fields["parts"] = [{**part, "what": one.what} for part, one in zip(fields["parts"], at.parts, strict=True)]
+    fields["parts"] = [{**part, "what": origin.what} for part, origin in zip(fields["parts"], at.parts, strict=True)]
     fields["rows_of_batch"] = fields.pop("rows")
     return {**fields, "objects": at.objects, "size_bytes": at.size_bytes}
 
@@ -119,10 +121,10 @@ def _tell(out: Output, table: str, uri: str, at: Standing, version: int | None) 
     if at.watermark:
         out.line(f"the watermark is {at.watermark:%Y-%m-%d %H:%M:%S} UTC: windows that ended before it are closed")
     if at.state_rows is not None:
-        size = sum(one.size_bytes for one in at.parts if one.name == "state")
+        size = sum(part.size_bytes for part in at.parts if part.name == "state")
         out.line(f"{counted(at.state_rows, 'row')} wait in its state, {sized(size)} with what older batches left")
     out.line(f"the table is at version {'none' if version is None else version}; it knows batches as of {at.query_id}")
-    rows = [[one.name, one.objects, one.size_bytes, one.what] for one in at.parts]
+    rows = [[part.name, part.objects, part.size_bytes, part.what] for part in at.parts]
     out.table(["part", "objects", "bytes", "what it is"], rows, title=f"{uri}/")
 
 
@@ -139,18 +141,18 @@ def size(named: FilesArgument = None, as_json: bool = Json) -> None:
             return
         parts = list(parts_of(objects_of(lake, table), places(lake, table)["checkpoint/"]))
         schema = list(lake.store.list(lake.settings.bucket, places(lake, table)["schema/"]))
-        rows: list[list[Any]] = [[one.name, one.objects, one.size_bytes] for one in parts]
-        rows.append(["schema", len(schema), sum(one.size_bytes for one in schema)])
+        rows: list[list[Any]] = [[part.name, part.objects, part.size_bytes] for part in parts]
+        rows.append(["schema", len(schema), sum(info.size_bytes for info in schema)])
         rows.append(["all", sum(row[1] for row in rows), sum(row[2] for row in rows)])
         out.table(["part", "objects", "bytes"], rows, title=lake.settings.checkpoint_uri(table))
         kept = backups(lake, table)
-        grown = [[one.taken, one.finished, len(one.objects), one.size_bytes] for one in kept]
+        grown = [[copy.taken, copy.finished, len(copy.objects), copy.size_bytes] for copy in kept]
         if kept:
             out.table(["backup", "batch", "objects", "bytes"], grown)
             out.line(f"grown by {rows[-1][2] - kept[0].size_bytes:+,} bytes since the oldest backup that is kept")
         names = ("part", "objects", "size_bytes")
         out.result({"table": table, "parts": [dict(zip(names, row, strict=True)) for row in rows]})
-        out.result({"backups": [{**one.as_dict(), "parts": one.sizes()} for one in kept]})
+        out.result({"backups": [{**copy.as_dict(), "parts": copy.sizes()} for copy in kept]})
 
 
 @checkpoint.command("reset")

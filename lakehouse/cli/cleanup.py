@@ -45,10 +45,10 @@ def cleanup(
             landing=landing or everything,
             really=yes,
         )
-        out.table(["folder", "objects", "MB"], [[one.uri, one.objects, one.size_bytes / 1e6] for one in done.folders])
-        for one in done.left:
-            out.line(f"stays: {one}", style="yellow")
-        objects, size = (sum(getattr(one, name) for one in done.folders) for name in ("objects", "size_bytes"))
+        out.table(["folder", "objects", "MB"], [[row.uri, row.objects, row.size_bytes / 1e6] for row in done.folders])
+        for text in done.left:
+            out.line(f"stays: {text}", style="yellow")
+        objects, size = (sum(getattr(folder, name) for folder in done.folders) for name in ("objects", "size_bytes"))
         amount = f"{counted(objects, 'object')}, {sized(size)}"
         if yes:
             out.line(f"removed {amount}")

@@ -76,10 +76,10 @@ def copy_into(
 
 
 def _require_some(files: int, copy: Any) -> None:
-    """A folder that was named and has nothing is a wrong name, more often than an empty folder.
+    """Makes sure that the copy has a file: a folder without files is most often a wrong name.
 
     Raises:
-        ConfigurationError: no file is of the copy, not even one that the table has already.
+        ConfigurationError: the copy has no file, not even a file that the table has already.
     """
     from lakehouse.errors import ConfigurationError
 
@@ -97,8 +97,8 @@ def _require_some(files: int, copy: Any) -> None:
 
 def _say_report(out: Output, done: Any) -> None:
     out.result(done.as_dict())
-    for one in done.skipped:
-        out.line(f"{one.path}: {one.problem}", style="yellow")
+    for file in done.skipped:
+        out.line(f"{file.path}: {file.problem}", style="yellow")
     for name in done.missing:
         out.line(f"{name}: there is no such file", style="yellow")
     loaded, known = len(done.files) - len(done.skipped), f"{done.already_loaded:,} files were there already"

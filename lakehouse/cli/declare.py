@@ -40,17 +40,19 @@ def validate(
             catalogue = declaration.read_catalogue(settings)
             declaration.check_names(catalogue, settings.declaration.parent)
         except declaration.DeclarationInvalid as error:
-            out.result({"problems": [{"line": one.line, "what": one.what} for one in error.problems]})
+            out.result({"problems": [{"line": problem.line, "what": problem.what} for problem in error.problems]})
             raise
         rows, entries = [], []
         for table in catalogue:
             source = ", ".join(table.flow.reads) or getattr(table.flow, "path", "")
-            checks = [one.called for one in table.checks if one.on_failure != "off"]
+            checks = [check.called for check in table.checks if check.on_failure != "off"]
             rows.append([table.name, table.flow.kind, source, ", ".join(checks)])
             facts = {"name": table.name, "line": table.line, "flow": table.flow.kind, "source": source}
             entries.append({**facts, "on_demand": table.on_demand, "checks": checks})
         out.table(["table", "flow", "source", "checks"], rows)
-        warnings = [declaration.warning_of(*one) for one in declaration.unknown_variables(settings, catalogue)]
+        warnings = [
+            declaration.warning_of(*variable) for variable in declaration.unknown_variables(settings, catalogue)
+        ]
         warnings += declaration.notes_of_options(settings, catalogue)
         warnings += _undeclared(out, settings, catalogue.names) if with_lake else []
         for warning in warnings:

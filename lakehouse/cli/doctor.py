@@ -59,7 +59,7 @@ def _show(out: Output, examined: Examination, everything: bool) -> bool:
     counts = {verdict.value: len(examined.of(verdict)) for verdict in Verdict}
     summary = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     out.line(f"{examined.tables:,} tables looked at: {summary}" + ("" if everything else "; --all shows all"))
-    findings = [one.as_dict() for one in examined.findings]
+    findings = [entry.as_dict() for entry in examined.findings]
     out.result({"tables": examined.tables, "requests": examined.requests, "counts": counts, "findings": findings})
     return bool(counts["fail"])
 
@@ -77,8 +77,8 @@ def explain(
 
     with command(as_json) as out:
         if named is None:
-            out.table(["error or condition", "means"], [[name, one.meaning] for name, one in EXPLAINED.items()])
-            out.result({"errors": {name: asdict(one) for name, one in EXPLAINED.items()}})
+            out.table(["error or condition", "means"], [[name, entry.meaning] for name, entry in EXPLAINED.items()])
+            out.result({"errors": {name: asdict(entry) for name, entry in EXPLAINED.items()}})
             return
         name, found = explanation(named)
         for label, text in (("means", found.meaning), ("cause", found.cause), ("run", found.command)):

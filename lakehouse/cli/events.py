@@ -33,9 +33,9 @@ def enable(tables: Tables = None, as_json: bool = Json) -> None:
         settings = Settings.load()
         folders = _folders(settings, tables)
         setup.enable(settings, folders, out.say)
-        uris = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
-        for one in uris:
-            out.line(f"the store tells of new files in {one}")
+        uris = [f"s3a://{bucket}/{folder}" for bucket, inside in folders.items() for folder in inside]
+        for uri in uris:
+            out.line(f"the store tells of new files in {uri}")
         out.line("tables take them from the inbox with the option cloudFiles.useNotifications: true")
         out.result({"folders": uris, "inbox": InboxAddress.of(settings).public})
 
@@ -50,9 +50,9 @@ def disable(tables: Tables = None, as_json: bool = Json) -> None:
         settings = Settings.load()
         folders = _folders(settings, tables)
         setup.disable(settings, folders, out.say, all_of_it=not tables)
-        silent = [f"s3a://{bucket}/{folder}" for bucket, some in folders.items() for folder in some]
-        for one in silent:
-            out.line(f"the store does not tell of new files in {one}")
+        silent = [f"s3a://{bucket}/{folder}" for bucket, inside in folders.items() for folder in inside]
+        for uri in silent:
+            out.line(f"the store does not tell of new files in {uri}")
         out.result({"folders": silent})
 
 
@@ -72,9 +72,9 @@ def status(tables: Tables = None, as_json: bool = Json) -> None:
         folders = _folders(settings, tables)
         found = setup.status(settings, find_store(settings), folders)
         rows = [
-            [f"s3a://{bucket}/{one}", "yes" if any(one.startswith(rule) for rule in found.rules[bucket]) else "no"]
-            for bucket, some in folders.items()
-            for one in some
+            [f"s3a://{bucket}/{key}", "yes" if any(key.startswith(rule) for rule in found.rules[bucket]) else "no"]
+            for bucket, keys in folders.items()
+            for key in keys
         ]
         out.table(["folder", "told of"], rows)
         facts: dict[str, Any] = {"folders": [{"folder": name, "rule": rule == "yes"} for name, rule in rows]}
@@ -149,28 +149,28 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
         names = ["reader", "unread", "by events", "not told of", "loss", "last time", "listed"]
         rows = [
             [
-                one.name.rsplit(" ", 1)[0],
-                last - one.upto,
-                one.told_in_all,
-                one.lost_in_all,
-                f"{one.lost_in_all / max(one.lost_in_all + one.told_in_all, 1):.2%}",
-                f"{one.loss_rate:.2%}",
-                f"{one.listed_at:%Y-%m-%d %H:%M:%SZ}",
+                reader.name.rsplit(" ", 1)[0],
+                last - reader.upto,
+                reader.told_in_all,
+                reader.lost_in_all,
+                f"{reader.lost_in_all / max(reader.lost_in_all + reader.told_in_all, 1):.2%}",
+                f"{reader.loss_rate:.2%}",
+                f"{reader.listed_at:%Y-%m-%d %H:%M:%SZ}",
             ]
-            for one in readers
+            for reader in readers
         ]
         out.table(names, rows)
     entries = [
         {
-            "reader": one.name,
-            "unread_events": last - one.upto,
-            "files_by_events": one.told_in_all,
-            "files_not_told_of": one.lost_in_all,
-            "loss_rate_last_listing": one.loss_rate,
-            "listed_at": one.listed_at.isoformat(),
-            "listing_interval_seconds": one.interval_seconds or None,
+            "reader": reader.name,
+            "unread_events": last - reader.upto,
+            "files_by_events": reader.told_in_all,
+            "files_not_told_of": reader.lost_in_all,
+            "loss_rate_last_listing": reader.loss_rate,
+            "listed_at": reader.listed_at.isoformat(),
+            "listing_interval_seconds": reader.interval_seconds or None,
         }
-        for one in readers
+        for reader in readers
     ]
     newest_at = newest.isoformat() if newest else None
     return {"path": address.public, "events": count, "bytes": size, "newest": newest_at, "readers": entries}
@@ -183,7 +183,7 @@ def _folders(settings: Settings, tables: list[str] | None) -> dict[str, list[str
     from lakehouse.errors import ConfigurationError
     from lakehouse.flows.files import Files
 
-    chosen = [require_declared(settings, one) for one in tables] if tables else [*read_catalogue(settings)]
+    chosen = [require_declared(settings, name) for name in tables] if tables else [*read_catalogue(settings)]
     found: dict[str, list[str]] = {}
     for table in chosen:
         if isinstance(table.flow, Files) and table.flow.source == "cloudFiles":

@@ -43,28 +43,28 @@ def files(
                 out.result({"table": table, "counts": {}, "files": []})
                 return
             commits = lake.commits_since(table, None)
-            versions = {one.batch_id: one.version for one in commits if one.batch_id is not None}
+            versions = {commit.batch_id: commit.version for commit in commits if commit.batch_id is not None}
             found = list(file_states(lake.store, lake.settings.checkpoint_uri(table), versions=versions))
         counts: dict[str, int] = {}
-        for one in found:
-            counts[one.ingestion_state or "PENDING"] = counts.get(one.ingestion_state or "PENDING", 0) + 1
+        for file in found:
+            counts[file.ingestion_state or "PENDING"] = counts.get(file.ingestion_state or "PENDING", 0) + 1
         if wanted:
-            found = [one for one in found if (one.ingestion_state or "PENDING") == wanted]
+            found = [file for file in found if (file.ingestion_state or "PENDING") == wanted]
         rows = [
             [
-                *(one.sequence, one.ingestion_state or "PENDING", one.rows, one.bad_records),
-                *(one.batch_id, one.delta_version, one.path),
+                *(file.sequence, file.ingestion_state or "PENDING", file.rows, file.bad_records),
+                *(file.batch_id, file.delta_version, file.path),
             ]
-            for one in found[-limit:]
+            for file in found[-limit:]
         ]
         out.table(["seq", "state", "rows", "bad", "batch", "version", "file"], rows)
-        for one in found[-limit:]:
-            if one.error:
-                out.line(f"{one.path}: {one.error}", style="yellow")
+        for file in found[-limit:]:
+            if file.error:
+                out.line(f"{file.path}: {file.error}", style="yellow")
         if len(found) > limit:
             out.line(f"the last {limit:,} of {len(found):,} files; --limit shows more, --json all")
         out.line(", ".join(f"{count:,} {name}" for name, count in sorted(counts.items())) or "no file yet")
-        out.result({"table": table, "counts": counts, "files": [asdict(one) for one in found]})
+        out.result({"table": table, "counts": counts, "files": [asdict(file) for file in found]})
 
 
 def _state(named: str) -> str:
@@ -127,12 +127,12 @@ def replay(
             )
         out.table(
             ["seq", "state", "rows", "batch", "file"],
-            [[one.sequence, one.ingestion_state, one.rows, one.batch_id, one.path] for one in done.files],
+            [[file.sequence, file.ingestion_state, file.rows, file.batch_id, file.path] for file in done.files],
         )
-        for one in done.gone:
-            out.line(f"{one.path}: that version is not in the bucket any more, its rows stay", style="yellow")
-        for one in done.waiting:
-            out.line(f"{one.path} waits to be loaded again already: lakehouse ingest does it")
+        for file in done.gone:
+            out.line(f"{file.path}: that version is not in the bucket any more, its rows stay", style="yellow")
+        for file in done.waiting:
+            out.line(f"{file.path} waits to be loaded again already: lakehouse ingest does it")
         what = f"{counted(len(done.files), 'file')} with {counted(done.rows, 'row')}"
         if done.done:
             out.line(f"asked to load {what} again, and to compute the tables behind them; now run: lakehouse ingest")
@@ -140,7 +140,7 @@ def replay(
             does = "; --yes does it" if done.files else ""
             out.line(f"would load {what} again, and compute the tables behind them{does}")
         paths = {
-            name: [one.path for one in some]
-            for name, some in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))
+            name: [file.path for file in group]
+            for name, group in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))
         }
         out.result({"table": table, "done": done.done, "rows": done.rows, **paths})

@@ -35,8 +35,8 @@ def import_checkpoint(
     from lakehouse.places import import_place
 
     with command(as_json) as out:
-        pairs = [one.partition("=") for one in rewrite or ()]
-        if wrong := ["".join(one) for one in pairs if not all(one)]:
+        pairs = [text.partition("=") for text in rewrite or ()]
+        if wrong := ["".join(pair) for pair in pairs if not all(pair)]:
             raise ConfigurationError(
                 f"{wrong[0]} is not OLD=NEW",
                 where="lakehouse import-checkpoint --rewrite",
@@ -61,7 +61,7 @@ def import_checkpoint(
                 style="yellow",
             )
         if not yes:
-            again = "".join(f" --rewrite {shlex.quote(one)}" for one in rewrite or ())
+            again = "".join(f" --rewrite {shlex.quote(text)}" for text in rewrite or ())
             next_command = f"lakehouse import-checkpoint {table} {shlex.quote(source)}{again} --yes"
             out.line(f"nothing was changed; to do it: {next_command}")
         out.result(asdict(done))

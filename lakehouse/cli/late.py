@@ -53,12 +53,12 @@ def watermark(
             ) from None
         at = _place(out, table)
         found = forecast(at, chosen)
-        rows = [[one.watermark, one.late_rows, f"{one.share:.2%}", one.open_windows] for one in found]
+        rows = [[row.watermark, row.late_rows, f"{row.share:.2%}", row.open_windows] for row in found]
         out.table(["watermark", "late rows", "share", "open windows"], rows)
         flow, name = windows_of(at), at.table.name
         now = spark_interval(flow.watermark)
         out.line(f"if {name} ran after each micro-batch of {flow.of}; its watermark is {now}")
-        out.result({"table": name, "watermarks": [one.as_dict() for one in found]})
+        out.result({"table": name, "watermarks": [row.as_dict() for row in found]})
 
 
 def _place(out: Output, table: str | None) -> At:

@@ -256,7 +256,7 @@ def prepare(as_json: bool = Json) -> None:
             pool.submit(ensure_minio_binary, out.say, Settings.load().minio_binary),
             pool.submit(ensure_jars, out.say),
         ]
-        out.result({"ready": [str(one.result()) for one in work]})
+        out.result({"ready": [str(future.result()) for future in work]})
 
 
 app.command()(tables)

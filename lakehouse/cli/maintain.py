@@ -45,14 +45,14 @@ def optimize(
             ["table", "files", "MB", "small", "files then", "MB then", "version", "why not"],
             [
                 [
-                    *(one.table, one.files_before, one.bytes_before / 1e6, one.small_files, one.files_after),
-                    *(one.bytes_after / 1e6, one.version, one.why_not or None),
+                    *(row.table, row.files_before, row.bytes_before / 1e6, row.small_files, row.files_after),
+                    *(row.bytes_after / 1e6, row.version, row.why_not or None),
                 ]
-                for one in found
+                for row in found
             ],
         )
-        paying = [one for one in found if not one.why_not]
-        fewer = sum(one.files_before - one.files_after for one in paying)
+        paying = [row for row in found if not row.why_not]
+        fewer = sum(row.files_before - row.files_after for row in paying)
         if yes:
             out.line(
                 f"{counted(len(paying), 'table')} with {counted(fewer, 'file')} fewer; vacuum removes the old ones"
@@ -60,7 +60,7 @@ def optimize(
         else:
             does = "; --yes does it" if paying else ""
             out.line(f"would leave {counted(len(paying), 'table')} with about {counted(fewer, 'file')} fewer{does}")
-        out.result({"done": yes, "tables": [asdict(one) for one in found]})
+        out.result({"done": yes, "tables": [asdict(row) for row in found]})
 
 
 @maintain.command("vacuum")
@@ -91,22 +91,22 @@ def vacuum(
             ["table", "files", "MB", "of old versions", "MB old", "never committed", "MB never", "readable from"],
             [
                 [
-                    *(one.table, one.files_before, one.bytes_before / 1e6, one.old_files, one.old_bytes / 1e6),
-                    *(one.unnamed_files, one.unnamed_bytes / 1e6, one.oldest_version),
+                    *(row.table, row.files_before, row.bytes_before / 1e6, row.old_files, row.old_bytes / 1e6),
+                    *(row.unnamed_files, row.unnamed_bytes / 1e6, row.oldest_version),
                 ]
-                for one in found
+                for row in found
             ],
         )
-        for one in found:
-            for reason in one.kept_for:
-                out.line(f"{one.table}: more is kept for {reason}")
-            if one.refused:
-                out.line(f"{one.table}: {one.refused}", style="yellow")
-        files = sum(one.files_before - one.files_after for one in found)
-        size = sum(one.bytes_before - one.bytes_after for one in found)
+        for row in found:
+            for reason in row.kept_for:
+                out.line(f"{row.table}: more is kept for {reason}")
+            if row.refused:
+                out.line(f"{row.table}: {row.refused}", style="yellow")
+        files = sum(row.files_before - row.files_after for row in found)
+        size = sum(row.bytes_before - row.bytes_after for row in found)
         amount = f"{counted(files, 'file')}, {sized(size)}"
         out.line(f"removed {amount}" if yes else f"would remove {amount}" + ("; --yes does it" if files else ""))
-        values = [{**asdict(one), "files_after": one.files_after, "bytes_after": one.bytes_after} for one in found]
+        values = [{**asdict(row), "files_after": row.files_after, "bytes_after": row.bytes_after} for row in found]
         out.result({"done": yes, "files": files, "size_bytes": size, "tables": values})
 
 
@@ -135,16 +135,16 @@ def retention(
         out.table(
             ["table", "column", "before", "rows", "old", "without a time", "version"],
             [
-                [one.table, one.column, one.before, one.rows_before, one.rows, one.timeless_rows, one.version]
-                for one in found
+                [item.table, item.column, item.before, item.rows_before, item.rows, item.timeless_rows, item.version]
+                for item in found
             ],
         )
-        refused = [one for one in found if one.refused]
-        for one in refused:
-            out.line(f"{one.table}: {one.refused}", style="yellow")
-        amount = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
+        refused = [item for item in found if item.refused]
+        for item in refused:
+            out.line(f"{item.table}: {item.refused}", style="yellow")
+        amount = f"{counted(sum(item.rows for item in found), 'row')} of {counted(len(found), 'table')}"
         out.line(f"removed {amount}" if yes else f"would remove {amount}; --yes does it")
-        out.result({"done": yes, "refused": len(refused), "tables": [asdict(one) for one in found]})
+        out.result({"done": yes, "refused": len(refused), "tables": [asdict(item) for item in found]})
     if yes and refused:
         raise typer.Exit(1)
 
@@ -205,19 +205,19 @@ def orphans(
         lake = Lake.open(say=out.say)
         found = remove_orphans(lake, names or ()) if yes else find_orphans(lake)
         if names and not yes:
-            found = [one for one in found if one.name in names]
+            found = [entry for entry in found if entry.name in names]
         out.table(
             ["name", "objects", "MB", "last written", "why"],
             [
                 [
-                    *(one.name, one.objects, one.size_bytes / 1e6, f"{one.last_written:%Y-%m-%d %H:%M:%S}Z"),
-                    f"{one.why}; {one.in_doubt}" if one.in_doubt else one.why,
+                    *(entry.name, entry.objects, entry.size_bytes / 1e6, f"{entry.last_written:%Y-%m-%d %H:%M:%S}Z"),
+                    f"{entry.why}; {entry.in_doubt}" if entry.in_doubt else entry.why,
                 ]
-                for one in found
+                for entry in found
             ],
         )
-        amount = f"{counted(len(found), 'folder')}, {sized(sum(one.size_bytes for one in found))}"
+        amount = f"{counted(len(found), 'folder')}, {sized(sum(entry.size_bytes for entry in found))}"
         out.line(
             f"removed {amount}" if yes else f"{amount} of nothing that is declared or there; NAME --yes removes one"
         )
-        out.result({"done": yes, "orphans": [asdict(one) for one in found]})
+        out.result({"done": yes, "orphans": [asdict(entry) for entry in found]})

@@ -57,11 +57,11 @@ def _serve(settings: Any, port: int, host: str, say: Any) -> None:
         "/metrics": lambda: Page(scraped(settings), CONTENT_TYPE),
         "/health": lambda: Page(b"answers\n", "text/plain"),
     }
-    before = {one: signal.signal(one, lambda *given: end.set()) for one in (signal.SIGTERM, signal.SIGINT)}
+    before = {signum: signal.signal(signum, lambda *given: end.set()) for signum in (signal.SIGTERM, signal.SIGINT)}
     try:
         with serving(pages, port, host=host, where="lakehouse metrics --port") as address:
             say(f"metrics: {address}/metrics")
             end.wait()
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)

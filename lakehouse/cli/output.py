@@ -32,7 +32,7 @@ def in_lake(given: Any) -> Any:
     Whoever looks for the table says what is wrong with a name that stays.
     """
     if isinstance(given, list | tuple):
-        return [in_lake(one) for one in given]
+        return [in_lake(name) for name in given]
     if not isinstance(given, str) or given.count(".") != 2 or "/" in given:
         return given
     from lakehouse.settings import Settings
@@ -170,7 +170,7 @@ def require_declared(settings: Settings, named: str) -> Table:
 
 
 def open_table(out: Output, named: str | None) -> tuple[Lake, str]:
-    """The lake, and the table that a command is about: the one that was named, or the first that files fill.
+    """The lake, and the table that a command is about: the table that was named, or the first table of files.
 
     Raises:
         ConfigurationError: no such table is declared; nothing was started then.
@@ -298,8 +298,8 @@ def _warn_of_variables(output: Output) -> None:
         settings = Settings.load()
         if unknown_variables(settings, Catalogue()):
             catalogue = read_catalogue(settings) if settings.declaration.exists() else Catalogue()
-            for one in unknown_variables(settings, catalogue):
-                output.warn(warning_of(*one))
+            for variable in unknown_variables(settings, catalogue):
+                output.warn(warning_of(*variable))
 
 
 def _fail(output: Output, as_json: bool, facts: dict[str, str], text: str) -> None:

@@ -25,7 +25,7 @@ def policies(
         settings = Settings.load()
         catalogue = read_catalogue(settings)
         if role is None:
-            out.table(["role", "who that is"], [[one.name, one.about] for one in ROLES.values()])
+            out.table(["role", "who that is"], [[entry.name, entry.about] for entry in ROLES.values()])
             out.result({"policies": {name: policy(name, settings, catalogue) for name in ROLES}})
             return
         made = policy(role, settings, catalogue)

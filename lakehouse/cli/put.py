@@ -57,21 +57,21 @@ def put(
         uploads = [_Upload(file, path.root + name, _content(file)) for file, name in _named(files)]
         _require_input(flow, uploads, table)
         lake = Lake.open(settings, say=out.say)
-        there = {one.key for one in uploads if _is_there(lake, path.bucket, one, overwrite)}
-        for one in uploads:
-            if one.key not in there:
-                lake.store.write(path.bucket, one.key, one.data, if_absent=not overwrite)
-        rows = [[str(one.file), len(one.data), key_uri(path.bucket, one.key)] for one in uploads]
+        there = {upload.key for upload in uploads if _is_there(lake, path.bucket, upload, overwrite)}
+        for upload in uploads:
+            if upload.key not in there:
+                lake.store.write(path.bucket, upload.key, upload.data, if_absent=not overwrite)
+        rows = [[str(upload.file), len(upload.data), key_uri(path.bucket, upload.key)] for upload in uploads]
         out.table(["file", "bytes", "is now"], rows)
-        for one in uploads:
-            if one.key in there:
-                out.line(f"{one.file} was there already, with the same content", style="yellow")
+        for upload in uploads:
+            if upload.key in there:
+                out.line(f"{upload.file} was there already, with the same content", style="yellow")
         folder, count = key_uri(path.bucket, path.root), counted(len(uploads) - len(there), "file")
         cure = f"lakehouse add bronze.NAME {folder}" if "/" in table else f"lakehouse ingest {table}"
         out.line(f"put {count} into {folder}; next: {cure}")
         names = ("file", "bytes", "path")
         entries = [dict(zip(names, row, strict=True)) for row in rows]
-        same = [str(one.file) for one in uploads if one.key in there]
+        same = [str(upload.file) for upload in uploads if upload.key in there]
         out.result({"table": None if "/" in table else table, "folder": folder, "files": entries, "unchanged": same})
 
 
@@ -93,8 +93,10 @@ def _named(files: list[Path]) -> Iterator[tuple[Path, str]]:
     """Each file with its name below the folder of the table."""
     for given in files:
         if given.is_dir():
-            inside = sorted(one for one in given.rglob("*") if one.is_file())
-            yield from ((one, "/".join([*_partitions(given / "x"), *one.relative_to(given).parts])) for one in inside)
+            inside = sorted(file for file in given.rglob("*") if file.is_file())
+            yield from (
+                (file, "/".join([*_partitions(given / "x"), *file.relative_to(given).parts])) for file in inside
+            )
         else:
             yield given, "/".join([*_partitions(given), given.name])
 
@@ -122,18 +124,18 @@ def _content(file: Path) -> bytes:
 
 
 def _require_input(flow: Files, uploads: list[_Upload], table: str) -> None:
-    """Makes sure that the table would load each of them, and that no two become the same object."""
+    """Makes sure that the table would load each file, and that no two files become the same object."""
     from lakehouse.storage import ObjectInfo
 
     now = datetime.now(UTC)
-    refused = [one for one in uploads if not flow.is_input(ObjectInfo(one.key, len(one.data), "", now))]
-    twice = {one.key for one in uploads if sum(other.key == one.key for other in uploads) > 1}
+    refused = [upload for upload in uploads if not flow.is_input(ObjectInfo(upload.key, len(upload.data), "", now))]
+    twice = {upload.key for upload in uploads if sum(other.key == upload.key for other in uploads) > 1}
     if uploads and not refused and not twice:
         return
     if not uploads:
         what = "there is no file in the folders"
     elif refused:
-        names = ", ".join(str(one.file) for one in refused[:5]) + (" ..." if len(refused) > 5 else "")
+        names = ", ".join(str(upload.file) for upload in refused[:5]) + (" ..." if len(refused) > 5 else "")
         glob = f" and names such as {flow.glob}" if flow.glob else ""
         what = f"{table} does not take {names}: it takes files with content under {flow.path}{glob}"
     else:
@@ -146,21 +148,21 @@ def _require_input(flow: Files, uploads: list[_Upload], table: str) -> None:
     )
 
 
-def _is_there(lake: Lake, bucket: str, one: _Upload, overwrite: bool) -> bool:
+def _is_there(lake: Lake, bucket: str, upload: _Upload, overwrite: bool) -> bool:
     from lakehouse.autoloader.options.paths import key_uri
 
-    found = lake.store.info(bucket, one.key)
+    found = lake.store.info(bucket, upload.key)
     if found is None:
         return False
-    same = found.size_bytes == len(one.data) and (
-        found.e_tag == hashlib.md5(one.data, usedforsecurity=False).hexdigest()
-        or lake.store.read(bucket, one.key) == one.data
+    same = found.size_bytes == len(upload.data) and (
+        found.e_tag == hashlib.md5(upload.data, usedforsecurity=False).hexdigest()
+        or lake.store.read(bucket, upload.key) == upload.data
     )
     if same or overwrite:
         return same
     raise ConfigurationError(
-        f"{one.file} is another file than the one of that name on the store",
-        where=key_uri(bucket, one.key),
+        f"{upload.file} is another file than the one of that name on the store",
+        where=key_uri(bucket, upload.key),
         state=_STATE,
         next_command="rename it; or --overwrite, which a table notices with cloudFiles.allowOverwrites",
     )

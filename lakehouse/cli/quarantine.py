@@ -50,9 +50,9 @@ def _files(out: Output, lake: Lake, table: str, location: str, limit: int) -> No
     from lakehouse.autoloader.outcomes.receipts import State
 
     known = list(file_states(lake.store, location))
-    found = [one for one in known if one.ingestion_state == State.QUARANTINED]
-    bad = sum(one.bad_records or 0 for one in known)
-    rows = [[one.sequence, one.error, one.commit_time, one.path] for one in found[-limit:]]
+    found = [file for file in known if file.ingestion_state == State.QUARANTINED]
+    bad = sum(file.bad_records or 0 for file in known)
+    rows = [[file.sequence, file.error, file.commit_time, file.path] for file in found[-limit:]]
     out.table(["seq", "reason", "committed", "file"], rows)
     if len(found) > limit:
         out.line(f"the last {limit:,} of {len(found):,} files; --limit shows more, --json all")
@@ -61,7 +61,7 @@ def _files(out: Output, lake: Lake, table: str, location: str, limit: int) -> No
         out.line(f"correct them at their sender, then: lakehouse replay --files PATH --table {table}")
     if bad:
         out.line(f"{bad:,} records of files that were loaded: lakehouse quarantine --records BADRECORDSPATH")
-    out.result({"table": table, "bad_records": bad, "files": [asdict(one) for one in found]})
+    out.result({"table": table, "bad_records": bad, "files": [asdict(file) for file in found]})
 
 
 def _rows(out: Output, lake: Lake, table: str, flow: Windows, limit: int) -> None:
@@ -96,7 +96,7 @@ def _records(out: Output, lake: Lake, uri: str, limit: int) -> None:
 
     split_uri(uri)  # says what is wrong with it
     found = QuarantineTable(uri, lambda: lake.endpoint).newest(limit)
-    rows = [[str(one["record"]), one["reason"], one["raw"][:_TEXT], one["file_path"]] for one in found]
+    rows = [[str(record["record"]), record["reason"], record["raw"][:_TEXT], record["file_path"]] for record in found]
     out.table(["record", "reason", "text", "file"], rows)
     out.line(f"the newest {len(found):,} records" + ("; --limit shows more" if len(found) == limit else ""))
     if found:

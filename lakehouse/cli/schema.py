@@ -29,10 +29,12 @@ def show(
     """Print the columns of one version."""
     with command(as_json) as out:
         table, versions = _opened(out, named, checkpoint)
-        one = _version(versions, version)
-        columns = {field.name: field.dataType.simpleString() for field in [*one.data.fields, *one.partitions.fields]}
-        out.table(["column", "type"], list(columns.items()), title=f"{table}, version {one.version}")
-        out.result({"table": table, "version": one.version, "columns": columns})
+        chosen = _version(versions, version)
+        columns = {
+            field.name: field.dataType.simpleString() for field in [*chosen.data.fields, *chosen.partitions.fields]
+        }
+        out.table(["column", "type"], list(columns.items()), title=f"{table}, version {chosen.version}")
+        out.result({"table": table, "version": chosen.version, "columns": columns})
 
 
 @schema.command("history")
@@ -42,14 +44,14 @@ def history(named: FilesTable = None, checkpoint: Checkpoint = None, as_json: bo
         table, opened = _opened(out, named, checkpoint)
         versions = opened.history()
         rows = []
-        for one in versions:
-            what = one.reason or (f"{len(one.data.fields)} columns, inferred" if one.version == 0 else "")
+        for version in versions:
+            what = version.reason or (f"{len(version.data.fields)} columns, inferred" if version.version == 0 else "")
             first = [(what, "")] if what else []
-            news = [(name, f"{path}, record {record:,}") for name, (path, record) in one.introduced.items()]
-            rows += [[one.version, one.written, name, where] for name, where in first + news]
+            news = [(name, f"{path}, record {record:,}") for name, (path, record) in version.introduced.items()]
+            rows += [[version.version, version.written, name, where] for name, where in first + news]
         out.table(["version", "written", "new", "met in"], rows)
         names = ("version", "written", "reason", "introduced")
-        listed = [{name: getattr(one, name) for name in names} for one in versions]
+        listed = [{name: getattr(version, name) for name in names} for version in versions]
         out.result({"table": table, "versions": listed})
 
 
@@ -84,9 +86,9 @@ def approve(
         lake, table = open_table(out, named)
         rescued = rescued_data(lake, table)
         waiting = rescued.waiting()
-        rows = [[one.name, one.type, one.rows, f"{one.file}, record {one.record:,}"] for one in waiting]
+        rows = [[field.name, field.type, field.rows, f"{field.file}, record {field.record:,}"] for field in waiting]
         out.table(["column", "type", "rows", "met in"], rows, title=f"waiting in _rescued_data of {table}")
-        chosen = columns or [one.name for one in waiting]
+        chosen = columns or [field.name for field in waiting]
         done = yes and bool(chosen)
         version = rescued.approve(chosen, waiting, really=done)
         if done:
@@ -101,7 +103,7 @@ def approve(
                 "table": table,
                 "done": done,
                 "version": version.version,
-                "waiting": [asdict(one) for one in waiting],
+                "waiting": [asdict(field) for field in waiting],
             }
         )
 
@@ -199,9 +201,9 @@ def contract(
         found = contracts.differences(pinned.columns, contracts.types(latest))
         broken = pinned.broken_by(latest)
         facts = {"table": table, "contract": path, "version": latest.version, "passed": not broken}
-        out.result({**facts, "differences": [{**asdict(one), "breaks": one in broken} for one in found]})
+        out.result({**facts, "differences": [{**asdict(change), "breaks": change in broken} for change in found]})
         if found:
-            rows = [[one.column, one.pinned, one.present, one in broken] for one in found]
+            rows = [[change.column, change.pinned, change.present, change in broken] for change in found]
             out.table(["column", "pinned", "present", "breaks it"], rows)
         if broken:
             raise CheckFailed(

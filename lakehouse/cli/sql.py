@@ -65,15 +65,15 @@ def _show(out: Output, rows: pa.RecordBatchReader, most: int | None) -> None:
     _print(out, names, [[_cell(value) for value in row] for row in found])
     if more:
         out.line(f"the first {most:,} rows; --limit shows more")
-    types = [str(one.type) for one in rows.schema]
+    types = [str(field.type) for field in rows.schema]
     out.result({"columns": [{"name": name, "type": kind} for name, kind in zip(names, types, strict=True)]})
     plain = [dict(zip(names, map(_plain, row), strict=True)) for row in found]
     out.result({"rows": plain, "truncated": more})
 
 
 def _print(out: Output, names: list[str], rows: list[list[Any]]) -> None:
-    """A line a row; or, where a line would be broken, a block of lines each."""
-    widths = [max(len(f"{one}") for one in column) for column in zip(names, *rows, strict=True)]
+    """Prints each row on a line, or as a block of lines where a line would be too long."""
+    widths = [max(len(f"{cell}") for cell in column) for column in zip(names, *rows, strict=True)]
     if sum(widths) + 2 * len(widths) <= out.width:
         out.table(names, rows)
         return
@@ -103,9 +103,9 @@ def _cell(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """As JSON has it: decimals, times and bytes as text."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
-        return [_plain(one) for one in value]
+        return [_plain(item) for item in value]
     if isinstance(value, bytes):
         return value.hex()
     if isinstance(value, float):
@@ -122,12 +122,14 @@ def _as_text(value: Any) -> str:
 
 
 def _print_csv(rows: pa.RecordBatchReader, most: int | None) -> None:
-    """Batch after batch, so that memory does not follow the rows."""
+    """Prints batch after batch: memory does not grow with the number of rows."""
     import pyarrow as pa
     from pyarrow import csv
 
     left = most
-    schema = pa.schema([(name, _csv_type(one.type)) for name, one in zip(rows.schema.names, rows.schema, strict=True)])
+    schema = pa.schema(
+        [(name, _csv_type(field.type)) for name, field in zip(rows.schema.names, rows.schema, strict=True)]
+    )
     try:
         with csv.CSVWriter(sys.stdout.buffer, schema) as writer:
             for batch in rows:

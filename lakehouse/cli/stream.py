@@ -70,10 +70,10 @@ def stream(
             require_declared(settings, table)
         if dead:
             gone = forget_dead(Lake.open(settings, say=out.say), tables, datetime.now(UTC))
-            for one in gone:
-                out.line(f"{one.mark.table}: {one.mark.holder.described()} is forgotten")
+            for process in gone:
+                out.line(f"{process.mark.table}: {process.mark.holder.described()} is forgotten")
             out.line(f"{len(gone):,} dead services of {len(tables):,} tables")
-            out.result({"forgotten": [one.mark.table for one in gone]})
+            out.result({"forgotten": [process.mark.table for process in gone]})
             return
         watch = stack.enter_context(alerted(settings, out.warn))
         lake = watch.lake = Lake.open(settings, say=out.say)
@@ -117,27 +117,27 @@ def _limit(text: str) -> timedelta:
 @contextmanager
 def _stopped_by_signals(stop: StopRequest, out: Output) -> Iterator[None]:
     def ask(number: int, frame: Any) -> None:
-        if stop.asked.is_set():  # a third one ends the process whatever it does
-            for one in _SIGNALS:
-                signal.signal(one, signal.SIG_DFL)
+        if stop.asked.is_set():  # a third signal ends the process, whatever it does
+            for signum in _SIGNALS:
+                signal.signal(signum, signal.SIG_DFL)
         stop.ask()
 
     faulthandler.register(signal.SIGUSR1)  # where every thread is, on standard error: for a service that hangs
-    before = {one: signal.signal(one, ask) for one in _SIGNALS}
+    before = {signum: signal.signal(signum, ask) for signum in _SIGNALS}
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
 
 
 def _report(out: Output, tables: list[dict[str, Any]], *, at_once: bool) -> None:
-    for one in tables:
+    for row in tables:
         latency = ""
-        if one["latency_p50_seconds"] is not None:
-            latency = f", file to commit p50 {one['latency_p50_seconds']:.1f} s p95 {one['latency_p95_seconds']:.1f} s"
+        if row["latency_p50_seconds"] is not None:
+            latency = f", file to commit p50 {row['latency_p50_seconds']:.1f} s p95 {row['latency_p95_seconds']:.1f} s"
         out.line(
-            f"{one['table']}: {one['state']} after {one['batches']:,} batches, {one['files']:,} files, "
-            f"{one['rows']:,} rows, {one['restarts']} restarts{latency}"
+            f"{row['table']}: {row['state']} after {row['batches']:,} batches, {row['files']:,} files, "
+            f"{row['rows']:,} rows, {row['restarts']} restarts{latency}"
         )
     out.result({"tables": tables, "stopped_at_once": at_once})

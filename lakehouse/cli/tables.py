@@ -31,13 +31,13 @@ def tables(as_json: bool = Json) -> None:
         declared = catalogue_or_none(lake.settings)
         limits = {table.name: table.freshness for table in declared if table.freshness}
         entries = []
-        for one in states(lake, lake.table_names()):
-            limit = limits.get(one.name)
-            age = (now - one.last_write).total_seconds() if one.last_write else None
+        for state in states(lake, lake.table_names()):
+            limit = limits.get(state.name)
+            age = (now - state.last_write).total_seconds() if state.last_write else None
             entries.append(
                 {
-                    **asdict(one),
-                    "declared": one.name in declared.names,
+                    **asdict(state),
+                    "declared": state.name in declared.names,
                     "age_seconds": None if age is None else round(age),
                     "freshness_seconds": limit.total_seconds() if limit else None,
                     "fresh": None if limit is None or age is None else age <= limit.total_seconds(),
@@ -45,24 +45,24 @@ def tables(as_json: bool = Json) -> None:
             )
         rows = [
             [
-                *(one[name] for name in ("name", "rows", "version", "files")),
-                None if one["size_bytes"] is None else one["size_bytes"] / 1e6,
-                _batch(one["last_batch"], one["planned_batch"]),
-                _moment(one["last_write"]),
-                one["fresh"],
-                one["uri"],
+                *(entry[name] for name in ("name", "rows", "version", "files")),
+                None if entry["size_bytes"] is None else entry["size_bytes"] / 1e6,
+                _batch(entry["last_batch"], entry["planned_batch"]),
+                _moment(entry["last_write"]),
+                entry["fresh"],
+                entry["uri"],
             ]
-            for one in entries
+            for entry in entries
         ]
         out.table(["table", "rows", "version", "files", "MB", "batch", "last write", "fresh", "where"], rows)
         if not entries:
             out.line(f"no tables under {lake.settings.lake_uri} yet; lakehouse ingest makes them")
-        if declared.names and (others := [one["name"] for one in entries if not one["declared"]]):
+        if declared.names and (others := [entry["name"] for entry in entries if not entry["declared"]]):
             out.line(f"not declared, so nothing fills them; their data stay: {', '.join(others)}")
         out.result({"lake": lake.settings.lake_uri, "tables": entries})
-        if broken := [one for one in entries if one["problem"]]:
+        if broken := [entry for entry in entries if entry["problem"]]:
             raise TerminalError(
-                "; ".join(f"{one['name']} cannot be read: {one['problem']}" for one in broken),
+                "; ".join(f"{entry['name']} cannot be read: {entry['problem']}" for entry in broken),
                 where=lake.settings.lake_uri,
                 state="the other tables are as listed",
                 next_command=_CURE,
@@ -81,7 +81,7 @@ def history(
         names = ["version", "at", "operation", "batch", "rows_added", "rows_removed", "files_added", "files_removed"]
         out.table(
             [name.replace("_", " ") for name in names],
-            [[_moment(one["at"]) if name == "at" else one[name] for name in names] for one in found],
+            [[_moment(version["at"]) if name == "at" else version[name] for name in names] for version in found],
         )
         if len(found) == limit and opened.version() + 1 > limit:
             out.line("older ones: --limit shows more")
@@ -156,8 +156,8 @@ def detail(table: Named, as_json: bool = Json) -> None:
         }
         for name, value in lines.items():
             out.line(f"{name:16} {value}")
-        for one in how.advice:
-            out.line(f"{'advice':16} {one}")
+        for text in how.advice:
+            out.line(f"{'advice':16} {text}")
         parts = {part.what: {"files": part.objects, "size_bytes": part.size_bytes} for part in share.parts}
         out.result({**asdict(found), "layout": asdict(how), "objects": parts, "readers": None if unknown else needs})
         out.result({"features": features, "properties": configuration, "holder": asdict(holder) if holder else None})
@@ -179,17 +179,19 @@ def du(as_json: bool = Json) -> None:
             out.table(
                 columns,
                 [
-                    [one.name, *(value for part in one.parts[:4] for value in (part.objects, part.size_bytes / 1e6))]
-                    for one in found.tables
+                    [table.name, *(cell for part in table.parts[:4] for cell in (part.objects, part.size_bytes / 1e6))]
+                    for table in found.tables
                 ],
             )
             out.line("")
-        total = sum(one.size_bytes for one in found.areas)
-        objects = sum(one.objects for one in found.areas)
-        rows = [[one.what, one.objects, one.size_bytes / 1e6] for one in found.areas]
+        total = sum(area.size_bytes for area in found.areas)
+        objects = sum(area.objects for area in found.areas)
+        rows = [[area.what, area.objects, area.size_bytes / 1e6] for area in found.areas]
         out.table(["what", "objects", "MB"], [*rows, ["all", objects, total / 1e6]])
         out.result({"lake": lake.settings.lake_uri, "objects": objects, "size_bytes": total})
-        out.result({"areas": [asdict(one) for one in found.areas], "tables": [asdict(one) for one in found.tables]})
+        out.result(
+            {"areas": [asdict(area) for area in found.areas], "tables": [asdict(table) for table in found.tables]}
+        )
 
 
 def _open(out: Output, table: str) -> tuple[Lake, LakeTable]:

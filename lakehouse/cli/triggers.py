@@ -70,11 +70,11 @@ def compare(
         assert every is not None
         lake = Lake.open(say=out.say)
         measured = Comparison(lake, files, rows, every, idle_seconds, out.say).run()
-        lines = [{**one.as_dict(), **_use(one.trigger)} for one in measured]
+        lines = [{**run.as_dict(), **_use(run.trigger)} for run in measured]
         not_measured = [{"trigger": name, **_use(name)} for name in ("default", "continuous")]
         out.table(list(_COLUMNS), [[line.get(name) for name in _COLUMNS.values()] for line in lines + not_measured])
-        for one in lines:
-            out.line(f"{one['trigger']}: latency of {one['latency_of']}")
+        for row in lines:
+            out.line(f"{row['trigger']}: latency of {row['latency_of']}")
         out.line("idle: engine and command in a minute without files; between runs that end there is only the engine")
         out.result({"files": files, "rows_per_file": rows, "expected_rows": files * rows, "triggers": lines})
 

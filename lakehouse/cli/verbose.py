@@ -20,7 +20,7 @@ def log_to_stderr(verbosity: int) -> int:
 
         log = logging.getLogger("lakehouse")
         log.setLevel(logging.DEBUG if verbosity > 1 else logging.INFO)
-        for before in [one for one in log.handlers if getattr(one, "verbose", False)]:
+        for before in [candidate for candidate in log.handlers if getattr(candidate, "verbose", False)]:
             log.removeHandler(before)
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(logging.Formatter(_FORMAT))
@@ -38,6 +38,6 @@ class Group(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Takes the options in front of the command's name."""
         end = args.index("--") if "--" in args else len(args)
-        flags = [one for one in args[:end] if one in (*_NAMES, "-vv")]
-        rest = [one for one in args[:end] if one not in flags]
+        flags = [arg for arg in args[:end] if arg in (*_NAMES, "-vv")]
+        rest = [arg for arg in args[:end] if arg not in flags]
         return super().parse_args(ctx, [*flags, *rest, *args[end:]])

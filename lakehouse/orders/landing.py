@@ -26,12 +26,12 @@ class Landing:
     @property
     def next_number(self) -> int:
         """The number after the highest; a count would, after a removal, name a file that was loaded already."""
-        numbers = [re.search(r"orders_stream_(\d+)\.json$", one.key) for one in self.orders]
+        numbers = [re.search(r"orders_stream_(\d+)\.json$", info.key) for info in self.orders]
         return max((int(found[1]) + 1 for found in numbers if found), default=0)
 
 
 def is_order_file(info: ObjectInfo) -> bool:
-    """Whether an object is input. Empty ones are not: a sender that is still writing, or one that had nothing."""
+    """Whether an object is input. An empty object is not: its sender is still writing, or had no orders."""
     name = info.key.rsplit("/", 1)[-1]
     return info.size_bytes > 0 and fnmatchcase(name, ORDER_FILES)
 

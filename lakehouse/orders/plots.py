@@ -50,7 +50,7 @@ class Plot:
 
 
 def plots(lake: Lake) -> list[Plot]:
-    """All pictures of a lake; one without data says so."""
+    """All plots of a lake; a plot without data says so."""
     return [windows_by_payment_method(lake), lateness(lake), watermark_over_batches(lake)]
 
 
@@ -89,7 +89,7 @@ def windows_by_payment_method(lake: Lake) -> Plot:
     length_shown = f"{spark_interval(timedelta(seconds=step))}"
 
     def draw(axes: Axes) -> None:
-        shown = sorted(points, key=lambda one: -sum(points[one].values()))[: len(_COLOURS)]
+        shown = sorted(points, key=lambda payment: -sum(points[payment].values()))[: len(_COLOURS)]
         for colour, method in zip(_COLOURS, shown, strict=False):
             values = [points[method].get(at, 0) for at in times]
             moments = date2num([datetime.fromtimestamp(first + at, UTC) for at in times])
@@ -108,7 +108,7 @@ def windows_by_payment_method(lake: Lake) -> Plot:
 
 
 def lateness(lake: Lake) -> Plot:
-    """How far late orders were behind the newest one when their batch came."""
+    """How far late orders were behind the newest order when their batch came."""
     name, title = "lateness", "How late the late orders were"
     rows = lake.rows_at(lake.settings.quarantine_uri(SILVER))
     kept = rows.to_table(columns=["reason", "lateness_seconds"]) if rows else None
@@ -195,12 +195,12 @@ def batch_times(lake: Lake) -> list[BatchTimes]:
 def watermark_over_batches(lake: Lake) -> Plot:
     """The span of event times that each batch brought, and the watermark behind it."""
     name, title = "watermark", "The watermark follows the newest order"
-    found = [one for one in batch_times(lake) if one.last or one.watermark]
+    found = [times for times in batch_times(lake) if times.last or times.watermark]
     if not found:
         return _empty(name, title, "Silver has no batch yet, or reads the files themselves.")
 
     def draw(axes: Axes) -> None:
-        spans = [(one.batch_id, one.first, one.last) for one in found if one.first and one.last]
+        spans = [(times.batch_id, times.first, times.last) for times in found if times.first and times.last]
         axes.vlines(
             [batch for batch, _, _ in spans],
             date2num([first for _, first, _ in spans]),
@@ -209,7 +209,7 @@ def watermark_over_batches(lake: Lake) -> Plot:
             linewidth=max(2.0, min(8.0, 300 / len(found))),
             label="event times of the batch",
         )
-        moved = [(one.batch_id, one.watermark) for one in found if one.watermark]
+        moved = [(times.batch_id, times.watermark) for times in found if times.watermark]
         levels = date2num([watermark for _, watermark in moved])
         axes.step([batch for batch, _ in moved], levels, where="post", color=_COLOURS[5], label="watermark")
         locator = AutoDateLocator()

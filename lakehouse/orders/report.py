@@ -43,13 +43,13 @@ class Report:
     def html(self) -> str:
         """The page; nothing in it is loaded from elsewhere."""
         environment = Environment(loader=PackageLoader("lakehouse.orders"), autoescape=select_autoescape())
-        pictures = [{**asdict(one), "base64": base64.b64encode(one.png).decode()} for one in self.plots]
+        pictures = [{**asdict(plot), "base64": base64.b64encode(plot.png).decode()} for plot in self.plots]
         context = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
         return environment.get_template("report.html").render(context)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: without the pictures themselves."""
-        shown = [{"name": one.name, "title": one.title, "sentence": one.sentence} for one in self.plots]
+        shown = [{"name": plot.name, "title": plot.title, "sentence": plot.sentence} for plot in self.plots]
         return {**asdict(self), "plots": shown}
 
 
@@ -67,7 +67,7 @@ def report(lake: Lake) -> Report:
     return Report(
         lake=lake.settings.lake_uri,
         made_at=datetime.now(UTC),
-        tables=tuple(one.as_dict() for one in lake.tables()),
+        tables=tuple(table.as_dict() for table in lake.tables()),
         reasons=reasons,
         problems=tuple(problems),
         batches=tuple(reversed(batch_times(lake)[-_SHOWN_BATCHES:])),
@@ -82,5 +82,5 @@ def _reasons(lake: Lake) -> tuple[tuple[str, int, int], ...]:
     kept = rows.to_table(columns=["reason", "replayed_at"])
     kept = kept.append_column("replayed", pc.cast(pc.is_valid(kept["replayed_at"]), "int64"))
     counted = kept.group_by("reason").aggregate([([], "count_all"), ("replayed", "sum")]).to_pylist()
-    found = [(one["reason"], one["count_all"], one["replayed_sum"]) for one in counted]
-    return tuple(sorted(found, key=lambda one: -one[1]))
+    found = [(row["reason"], row["count_all"], row["replayed_sum"]) for row in counted]
+    return tuple(sorted(found, key=lambda reason: -reason[1]))

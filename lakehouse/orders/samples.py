@@ -46,7 +46,7 @@ class _Order(NamedTuple):
 class _Line(NamedTuple):
     kind: str  # plain, late, duplicate, bad_date, bad_line
     text: str
-    time: datetime | None  # None when nobody can read one from the text
+    time: datetime | None  # None when the text has no readable time
     new_column: bool
 
 
@@ -140,12 +140,12 @@ def generate_orders(
 
     Event time moves on by ``file_span_seconds`` a file. The last row of a file is always good and the newest, so later
     files know how far time has come. Shares are of a file's lines, spread evenly over the series; where a file is too
-    short for all of them some are left out, and the report counts what is really there.
+    short for all of them it has fewer, and the report counts what is really there.
 
     Args:
         write: Called with a file's name and content; the caller puts its folder in front.
         files: How many files to write.
-        rows_per_file: Lines in each.
+        rows_per_file: Lines in each file.
         seed: Chooses the series; order ids of two seeds never meet.
         start: Event time of the series' first second, UTC, ``yyyy-MM-dd HH:mm:ss``.
         file_span_seconds: Event time one file covers.
@@ -225,11 +225,11 @@ class _Series:
         return self.start + timedelta(seconds=number * self.file_span_seconds)
 
     def newest_before(self, number: int) -> datetime | None:
-        """Newest event time in the files before this one: that of the last row of the one before."""
+        """Newest event time in the earlier files: that of the last row of the previous file."""
         return self._file_start(number) - timedelta(seconds=1) if number else None
 
     def _counts(self, number: int) -> dict[str, int]:
-        """How many of its lines are of each kind; rounded over the series, so that 2 % of 10 lines is not always 0."""
+        """How many lines of a file are of each kind; rounded over the series: 2 % of 10 lines is not always 0."""
 
         def up_to(share: float, files: int) -> int:
             return math.floor(share * self.rows_per_file * files + 1e-9)

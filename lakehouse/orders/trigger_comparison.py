@@ -1,4 +1,4 @@
-"""The triggers side by side: the same files, loaded by each into a lake of its own that is removed afterwards."""
+"""The triggers side by side: each loads the same files into a lake of its own, which is removed afterwards."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Comparison:
             time.sleep(self.idle_seconds)
             idle = self._per_minute(before)
             return [
-                *(self._ending(_Sample(self, spark, f"{place}/{one}"), one, idle) for one in (AVAILABLE_NOW, ONCE)),
+                *(self._ending(_Sample(self, spark, f"{place}/{kind}"), kind, idle) for kind in (AVAILABLE_NOW, ONCE)),
                 self._endless(_Sample(self, spark, f"{place}/endless"), Trigger("processingTime", self.interval)),
             ]
         finally:
@@ -135,7 +135,7 @@ class Comparison:
             running = pool.submit(sample.load, trigger, stop, batches.append)
 
             def wait_for(files: int) -> None:
-                while sum(one.files or 0 for one in batches) < files and not running.done():
+                while sum(batch.files or 0 for batch in batches) < files and not running.done():
                     time.sleep(0.05)
 
             try:

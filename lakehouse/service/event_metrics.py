@@ -24,7 +24,7 @@ _GAUGES = {
 
 
 def event_metrics(settings: Settings) -> Iterator[Metric]:
-    """The readers of the inbox; nothing where there is no inbox, or none that can be read now."""
+    """The readers of the inbox; nothing where the inbox is missing, or cannot be read now."""
     address = InboxAddress.of(settings)
     if address.file is not None and not address.file.is_file():
         return
@@ -35,14 +35,14 @@ def event_metrics(settings: Settings) -> Iterator[Metric]:
         return
     samples = [
         {
-            "reader": one.name,
-            "files": one.told_in_all,
-            "lost_files": one.lost_in_all,
-            "unread": max(last - one.upto, 0),
-            "loss_ratio": one.loss_rate,
-            "listed_timestamp_seconds": one.listed_at.timestamp(),
+            "reader": reader.name,
+            "files": reader.told_in_all,
+            "lost_files": reader.lost_in_all,
+            "unread": max(last - reader.upto, 0),
+            "loss_ratio": reader.loss_rate,
+            "listed_timestamp_seconds": reader.listed_at.timestamp(),
         }
-        for one in readers
+        for reader in readers
     ]
     yield from counters("lakehouse_events", _COUNTERS, samples, ["reader"])
     yield from gauges("lakehouse_events", _GAUGES, samples, ["reader"])

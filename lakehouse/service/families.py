@@ -53,9 +53,9 @@ def gauges(
     """
     for name, help_ in helps.items():
         family = GaugeMetricFamily(f"{prefix}_{name}", help_, labels=labels)
-        for one in samples:
-            if one.get(name) is not None:
-                family.add_metric([str(one[label]) for label in labels], float(one[name]))
+        for sample in samples:
+            if sample.get(name) is not None:
+                family.add_metric([str(sample[label]) for label in labels], float(sample[name]))
         yield family
 
 
@@ -65,9 +65,9 @@ def counters(
     """The same for sums that only grow: each name ends with ``_total``."""
     for name, help_ in helps.items():
         family = CounterMetricFamily(f"{prefix}_{name}", help_, labels=labels)
-        for one in samples:
-            if one.get(name) is not None:
-                family.add_metric([str(one[label]) for label in labels], float(one[name]))
+        for sample in samples:
+            if sample.get(name) is not None:
+                family.add_metric([str(sample[label]) for label in labels], float(sample[name]))
         yield family
 
 
@@ -79,9 +79,9 @@ def last_batches(samples: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     """
     yield from gauges("lakehouse_last_batch", LAST_BATCH, samples)
     phases = GaugeMetricFamily("lakehouse_last_batch_phase_seconds", _PHASE, labels=["table", "phase"])
-    for one in samples:
-        for phase, milliseconds in (one.get("phases_milliseconds") or {}).items():
-            phases.add_metric([str(one["table"]), str(phase)], milliseconds / 1000)
+    for batch in samples:
+        for phase, milliseconds in (batch.get("phases_milliseconds") or {}).items():
+            phases.add_metric([str(batch["table"]), str(phase)], milliseconds / 1000)
     yield phases
 
 
@@ -89,10 +89,10 @@ def as_json(families: Iterable[Metric]) -> list[dict[str, Any]]:
     """For ``--json``: each metric with its samples."""
     return [
         {
-            "name": one.name,
-            "help": one.documentation,
-            "type": one.type,
-            "samples": [{"name": each.name, "labels": each.labels, "value": each.value} for each in one.samples],
+            "name": metric.name,
+            "help": metric.documentation,
+            "type": metric.type,
+            "samples": [{"name": line.name, "labels": line.labels, "value": line.value} for line in metric.samples],
         }
-        for one in families
+        for metric in families
     ]

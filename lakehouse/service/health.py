@@ -200,7 +200,7 @@ class ServiceHealth(Collector):
         self._registry.register(self)
 
     def batch(self, batch: BatchProgress) -> None:
-        """A batch of one of the streams is committed."""
+        """Notes a batch that a stream has committed."""
         self.streams[batch.table].batch(batch)
         self._duration.labels(batch.table).observe(batch.duration_seconds)
         for seconds in batch.latencies_seconds:
@@ -209,11 +209,11 @@ class ServiceHealth(Collector):
     @property
     def well(self) -> bool:
         """Whether every stream runs, or waits for its source, and was heard of lately."""
-        return all(one.state in _WELL and not one.stale for one in self.streams.values())
+        return all(stream.state in _WELL and not stream.stale for stream in self.streams.values())
 
     def as_dict(self) -> dict[str, Any]:
         """``GET /health``."""
-        return {"healthy": self.well, "tables": [one.as_dict() for one in self.streams.values()]}
+        return {"healthy": self.well, "tables": [stream.as_dict() for stream in self.streams.values()]}
 
     def metrics(self) -> bytes:
         """``GET /metrics``: Prometheus' text."""
@@ -221,16 +221,16 @@ class ServiceHealth(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Called by the registry at every scrape."""
-        samples = [one.as_dict() for one in self.streams.values()]
+        samples = [stream.as_dict() for stream in self.streams.values()]
         yield from families.counters("lakehouse_stream", _COUNTERS, samples)
         yield from families.gauges("lakehouse_stream", _GAUGES, samples)
-        sums = [{"table": table, **one.sums} for table, one in self.streams.items()]
+        sums = [{"table": table, **stream.sums} for table, stream in self.streams.items()]
         yield from families.counters("lakehouse_batch", families.BATCHES, sums)
-        yield from families.last_batches([last for one in self.streams.values() if (last := one.last_batch())])
+        yield from families.last_batches([last for stream in self.streams.values() if (last := stream.last_batch())])
         yield from self._also()
         states = StateSetMetricFamily("lakehouse_stream_state", "What the stream does now", labels=["table"])
-        for one in samples:
-            states.add_metric([one["table"]], {state.value: state.value == one["state"] for state in State})
+        for sample in samples:
+            states.add_metric([sample["table"]], {state.value: state.value == sample["state"] for state in State})
         yield states
 
 

@@ -71,7 +71,9 @@ def measure(lake: Lake, catalogue: Catalogue, now: datetime | None = None) -> It
     yield from gauges("lakehouse_backlog", _BACKLOG, [*_evidence(found, "backlog", _WAITING)])
     yield from gauges("lakehouse_source", _SOURCE, [*_evidence(found, "following", _BEHIND)])
     findings = GaugeMetricFamily("lakehouse_finding", _FINDING, labels=["table", "sign", "verdict"])
-    for labels in dict.fromkeys((one.table, one.sign, one.verdict.value) for one in found if _is_wrong(one)):
+    for labels in dict.fromkeys(
+        (finding.table, finding.sign, finding.verdict.value) for finding in found if _is_wrong(finding)
+    ):
         findings.add_metric(list(labels), 1)
     yield findings
     yield from last_batches(newest_batches(lake, now))
@@ -113,16 +115,16 @@ def _is_wrong(finding: Finding) -> bool:
 def _tables(lake: Lake, catalogue: Catalogue) -> list[dict[str, Any]]:
     limits = {table.name: table.freshness for table in catalogue}
     samples = []
-    for one in states(lake, lake.table_names()):
-        limit = limits.get(one.name)
+    for state in states(lake, lake.table_names()):
+        limit = limits.get(state.name)
         last = {
-            "table": one.name,
-            "readable": not one.problem,
-            "last_write_timestamp_seconds": one.last_write.timestamp() if one.last_write else None,
-            "last_batch_number": one.last_batch,
+            "table": state.name,
+            "readable": not state.problem,
+            "last_write_timestamp_seconds": state.last_write.timestamp() if state.last_write else None,
+            "last_batch_number": state.last_batch,
             "freshness_limit_seconds": limit.total_seconds() if limit else None,
         }
-        samples.append({name: getattr(one, name, None) for name in _TABLE} | last)
+        samples.append({name: getattr(state, name, None) for name in _TABLE} | last)
     return samples
 
 
@@ -132,9 +134,9 @@ _BEHIND = {"commits_waiting": "commits_waiting", "oldest_seconds": "oldest_secon
 
 def _evidence(found: Iterable[Finding], probe: str, names: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """What a probe measured; nothing that waits has the age 0."""
-    for one in found:
-        if one.probe == probe and one.evidence.keys() & {"files_waiting", "read_version"}:
-            yield {"table": one.table} | {name: _number(one.evidence.get(key)) for name, key in names.items()}
+    for finding in found:
+        if finding.probe == probe and finding.evidence.keys() & {"files_waiting", "read_version"}:
+            yield {"table": finding.table} | {name: _number(finding.evidence.get(key)) for name, key in names.items()}
 
 
 def _number(value: Any) -> float:
@@ -142,11 +144,11 @@ def _number(value: Any) -> float:
 
 
 def newest_batches(lake: Lake, now: datetime) -> list[dict[str, Any]]:
-    """The newest row of each table in ``ops.batches``, of its last two days; none where it is not kept."""
+    """The newest row of each table in the last two days of ``ops.batches``; no row where that table is not kept."""
     opened = lake.delta(BATCHES)
     if opened is None:
         return []
-    days = sorted({str(one["day"]) for one in opened.partitions()})[-2:]
+    days = sorted({str(partition["day"]) for partition in opened.partitions()})[-2:]
     columns = [name for name in SCHEMA.names if name in LAST_BATCH or name in _ROW]
     rows = opened.to_pyarrow_table(filters=[("day", "in", days)], columns=columns)
     newest = {str(row["table"]): row for row in rows.sort_by("ended_at").to_pylist(maps_as_pydicts="lossy")}

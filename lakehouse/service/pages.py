@@ -30,18 +30,18 @@ def serving(pages: Mapping[str, Callable[[], Page]], port: int, *, host: str = H
 
     Args:
         pages: What makes the answer of each path.
-        port: 0 takes a free one.
+        port: 0 takes a free port.
         host: Where to listen.
         where: The option that named the port, for an error.
 
     Raises:
         ConfigurationError: somebody else has the port.
     """
-    others = Page(f"{' or '.join(pages)}\n".encode(), "text/plain", HTTPStatus.NOT_FOUND)
+    not_found = Page(f"{' or '.join(pages)}\n".encode(), "text/plain", HTTPStatus.NOT_FOUND)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            page = pages.get(self.path.partition("?")[0], lambda: others)()
+            page = pages.get(self.path.partition("?")[0], lambda: not_found)()
             self.send_response(page.status)
             self.send_header("Content-Type", page.kind)
             self.send_header("Content-Length", str(len(page.body)))

@@ -70,9 +70,9 @@ def _cpu_seconds(pids: set[int]) -> dict[int, float]:
     for pid in pids:
         with suppress(psutil.Error):
             process = psutil.Process(pid)
-            for one in (process, *process.children(recursive=True)):
+            for member in (process, *process.children(recursive=True)):
                 with suppress(psutil.Error):
-                    found[one.pid] = sum(one.cpu_times()[:4])
+                    found[member.pid] = sum(member.cpu_times()[:4])
     return found
 
 
@@ -91,8 +91,8 @@ def _s3_requests(endpoint: StoreEndpoint) -> float | None:
     if answer.status != 200:
         return None
     families = text_string_to_metric_families(answer.data.decode())
-    samples = [one for family in families for one in family.samples if one.name == "minio_api_requests_total"]
-    return sum(one.value for one in samples)
+    samples = [sample for family in families for sample in family.samples if sample.name == "minio_api_requests_total"]
+    return sum(sample.value for sample in samples)
 
 
 def _token(endpoint: StoreEndpoint) -> str:
