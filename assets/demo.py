@@ -94,7 +94,7 @@ class Demo:
                 if isinstance(value.value, int | float)
             }
             run[".".join(materialization.asset_key.path)] = numbers
-        run["checks"] = {one.check_name: one.passed for one in result.get_asset_check_evaluations()}
+        run["checks"] = {check.check_name: check.passed for check in result.get_asset_check_evaluations()}
         passed = [name for name, passed in run["checks"].items() if passed]
         listed = textwrap.wrap(f"PASS  {', '.join(passed)}", 110, initial_indent="  ", subsequent_indent=" " * 8)
         self.say("\n".join(listed), "green")
@@ -180,8 +180,8 @@ def _show_tables(demo: Demo) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("table", "rows", "version", "files", "kB"):
         table.add_column(name, justify="left" if name == "table" else "right")
-    for one in demo.lake.tables():
-        table.add_row(one.name, f"{one.rows:,}", str(one.version), str(one.files), f"{one.size_bytes / 1e3:,.0f}")
+    for info in demo.lake.tables():
+        table.add_row(info.name, f"{info.rows:,}", str(info.version), str(info.files), f"{info.size_bytes / 1e3:,.0f}")
     demo.say()
     demo.console.print(table)
     for name, (count, columns) in FIRST_ROWS.items():
@@ -193,7 +193,7 @@ def _show_rows(demo: Demo, name: str, columns: tuple[str, ...], count: int) -> N
     rows = demo.lake.rows(name)
     if rows is None:
         return
-    found = rows.to_table().sort_by([(one, "ascending") for one in columns]).slice(0, count)
+    found = rows.to_table().sort_by([(key, "ascending") for key in columns]).slice(0, count)
     shown = Table(box=None, pad_edge=False, header_style="bold")
     for column in found.schema:
         numeric = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)

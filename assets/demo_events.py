@@ -127,7 +127,7 @@ def _demo(lake: Lake, files: int, say: Say) -> dict[str, Any]:
         f"the reconcile, a listing behind the events: {result['list_requests_of_the_reconcile']} LIST requests, "
         f"{reader.lost_in_all} files that no event had told of"
     )
-    if dropping or [int(one) for one in numbers] != list(range(files + 1)):
+    if dropping or [int(text) for text in numbers] != list(range(files + 1)):
         raise StreamFailed(
             f"{len(numbers)} rows of {files + 1} files, and {dropping} LIST requests",
             where=TABLE,
@@ -142,8 +142,8 @@ def lists(lake: Lake) -> int:
     url = f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{lake.settings.landing_bucket}"
     with urllib.request.urlopen(url) as response:
         lines = response.read().decode().splitlines()
-    counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
-    return round(sum(float(one.rsplit(" ", 1)[1]) for one in counted))
+    counted = [line for line in lines if line.startswith("minio_bucket_api_total") and "ListObjects" in line]
+    return round(sum(float(line.rsplit(" ", 1)[1]) for line in counted))
 
 
 def _until(condition: Callable[[], bool], service: Service) -> None:

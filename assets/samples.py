@@ -75,6 +75,7 @@ def _put(pull: Pull) -> Pulled:
     options = {**shape, **_FLAWS[form.kind]}
     arguments = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", f"{value}")]
     rows = [
-        {"file": one.name, "rows": one.rows, "bytes": one.size_bytes, "bad lines": one.bad_lines} for one in done.files
+        {"file": file.name, "rows": file.rows, "bytes": file.size_bytes, "bad lines": file.bad_lines}
+        for file in done.files
     ]
     return Pulled([sentence], pull.really, arguments, {LANDING: numbers}, rows)

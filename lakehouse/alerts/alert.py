@@ -81,8 +81,8 @@ class Round:
     @classmethod
     def of(cls, alerts: Iterable[Alert], looked: Iterable[str]) -> Round:
         """What was found, with each cause once."""
-        found = {one.cause: one for one in alerts}
-        return cls(tuple(found.values()), frozenset(looked) | {one.group for one in found.values()})
+        found = {alert.cause: alert for alert in alerts}
+        return cls(tuple(found.values()), frozenset(looked) | {alert.group for alert in found.values()})
 
     def __add__(self, other: Round) -> Round:
         """Both rounds together."""
@@ -90,4 +90,4 @@ class Round:
 
     def covers(self, group: str) -> bool:
         """Whether it was looked at."""
-        return any(group.startswith(one) for one in self.looked)
+        return any(group.startswith(prefix) for prefix in self.looked)

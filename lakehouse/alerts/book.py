@@ -69,8 +69,8 @@ class State:
 
     def encoded(self) -> bytes:
         """As JSON."""
-        causes = {name: {**vars(one), "alert": one.alert.as_dict()} for name, one in self.open.items()}
-        document = {"format": _FORMAT, "open": causes, "outbox": [one.kept() for one in self.outbox]}
+        causes = {name: {**vars(cause), "alert": cause.alert.as_dict()} for name, cause in self.open.items()}
+        document = {"format": _FORMAT, "open": causes, "outbox": [message.kept() for message in self.outbox]}
         return json.dumps({**document, "sent": self.sent, "tested": self.tested}, indent=1).encode()
 
     @classmethod
@@ -79,8 +79,8 @@ class State:
         try:
             document: Mapping[str, Any] = json.loads(content)
             opened = document["open"].items()
-            causes = {name: Open(**{**one, "alert": Alert.of_dict(one["alert"])}) for name, one in opened}
-            outbox = [Message.of_kept(one) for one in document["outbox"]]
+            causes = {name: Open(**{**entry, "alert": Alert.of_dict(entry["alert"])}) for name, entry in opened}
+            outbox = [Message.of_kept(entry) for entry in document["outbox"]]
             return cls(causes, outbox, dict(document["sent"]), dict(document["tested"]))
         except (ValueError, TypeError, LookupError, AttributeError) as error:
             _log.warning("the state of alerts cannot be read, and begins anew: %s", type(error).__name__)
@@ -95,7 +95,7 @@ class Book(Protocol):
     """Where a state is kept."""
 
     def read(self) -> tuple[bytes | None, str]:
-        """The content and its version; None without one."""
+        """The content, None where nothing is kept, and its version."""
 
     def write(self, content: bytes, version: str) -> bool:
         """Writes over that version; False where another is there."""
@@ -179,7 +179,7 @@ def change(book: Book, how: Callable[[State], bool]) -> State:
         how: Changes it; False when nothing is to be written.
 
     Raises:
-        AlertsBusy: another was faster each time.
+        AlertsBusy: another process was faster each time.
     """
     for attempt in range(_TRIES):
         content, version = book.read()

@@ -73,7 +73,7 @@ class Channel:
             raise self._wrong("it is no address that Apprise knows")
 
     def send(self, messages: Sequence[Message]) -> None:
-        """Sends several messages as one.
+        """Sends several messages as one message.
 
         Raises:
             NotDelivered: the channel did not take it.
@@ -94,20 +94,20 @@ class Channel:
     def _notify(self, messages: Sequence[Message]) -> bool:
         import apprise
 
-        levels = {one.level for one in messages}
-        level = next(one for one in ("failure", "warning", "info", "success") if one in levels)
+        levels = {message.level for message in messages}
+        level = next(name for name in ("failure", "warning", "info", "success") if name in levels)
         title = messages[0].title if len(messages) == 1 else f"lakehouse: {len(messages)} messages"
-        body = "\n\n".join(one.text(with_title=len(messages) > 1) for one in messages[:_IN_FULL])
+        body = "\n\n".join(message.text(with_title=len(messages) > 1) for message in messages[:_IN_FULL])
         if more := messages[_IN_FULL:]:  # services cut what is long
-            body += "\n\n" + "\n".join(one.title for one in more)
+            body += "\n\n" + "\n".join(message.title for message in more)
         with _quiet():
             channel = apprise.Apprise()
             channel.add(self.address.get_secret_value())
             return bool(channel.notify(body=body, title=title, notify_type=level, body_format="text"))
 
     def _append(self, messages: Sequence[Message]) -> None:
-        """A line of JSON each."""
-        lines = "".join(json.dumps(one.as_dict(), default=str) + "\n" for one in messages)
+        """Writes a line of JSON for each message."""
+        lines = "".join(json.dumps(message.as_dict(), default=str) + "\n" for message in messages)
         opened = os.open(self._path(), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         with os.fdopen(opened, "ab") as file:
             file.write(lines.encode())
@@ -149,28 +149,29 @@ class Channels:
 
     @classmethod
     def of(cls, settings: Settings, catalogue: Catalogue) -> Channels:
-        """Those that variables of the environment name now; one that is not set has none."""
+        """The channels that variables of the environment name now. A variable that is not set has none."""
         general = settings.alerts.get_secret_value() if settings.alerts else ""
         owners = catalogue.alerts.owners.items()
         named = tuple((owner, _channels(name, os.environ.get(name, ""))) for owner, name in owners)
         return cls(_channels(DEFAULT, general), named)
 
     def every(self) -> tuple[Channel, ...]:
-        """Each once."""
-        found = [*self.general, *(one for _, some in self.of_owners for one in some)]
-        return tuple({one.name: one for one in found}.values())
+        """Every channel once."""
+        found = [*self.general, *(channel for _, channels in self.of_owners for channel in channels)]
+        return tuple({channel.name: channel for channel in found}.values())
 
     def of_table(self, owners: Iterable[str]) -> tuple[Channel, ...]:
         """Those that get what concerns a table with these owners."""
         named = dict(self.of_owners)
-        found = [one for owner in owners for one in named.get(owner, ())]
-        return tuple({one.name: one for one in found}.values()) or self.general
+        found = [channel for owner in owners for channel in named.get(owner, ())]
+        return tuple({channel.name: channel for channel in found}.values()) or self.general
 
 
 def _channels(variable: str, text: str) -> tuple[Channel, ...]:
-    addresses = [one for one in _SEPARATOR.split(text.strip().strip(",")) if one]
+    addresses = [address for address in _SEPARATOR.split(text.strip().strip(",")) if address]
     return tuple(
-        Channel(f"{variable} #{number}", _scheme(one), SecretStr(one)) for number, one in enumerate(addresses, 1)
+        Channel(f"{variable} #{number}", _scheme(address), SecretStr(address))
+        for number, address in enumerate(addresses, 1)
     )
 
 

@@ -64,15 +64,15 @@ def of_checks(
     catalogue: Catalogue, table: str, findings: Iterable[Finding], names: Iterable[str] | None = None
 ) -> Round:
     """The findings of a table's checks: of all of them, or of those of ``names``."""
-    fresh = {one.called for one in catalogue[table].checks if one.kind == _STALE} if table in catalogue else set()
+    fresh = {check.called for check in catalogue[table].checks if check.kind == _STALE} if table in catalogue else set()
     alerts = []
-    for one in findings:
-        if not one.passed:
-            numbers = ", ".join(f"{name} {value:,}" for name, value in one.numbers.items())
-            kind: Kind = "stale" if one.check in fresh else "check failed"
-            what, cure = f"{one.check} on {table}: {numbers}", one.next_command or f"lakehouse check {table}"
-            group = _check(table, one.check)
-            alerts.append(Alert(kind, table, group, what, command=cure, blocks=one.blocks))
+    for finding in findings:
+        if not finding.passed:
+            numbers = ", ".join(f"{name} {value:,}" for name, value in finding.numbers.items())
+            kind: Kind = "stale" if finding.check in fresh else "check failed"
+            what, cure = f"{finding.check} on {table}: {numbers}", finding.next_command or f"lakehouse check {table}"
+            group = _check(table, finding.check)
+            alerts.append(Alert(kind, table, group, what, command=cure, blocks=finding.blocks))
     looked = [f"check:{table}:", f"checks:{table}:"] if names is None else [_check(table, name) for name in names]
     return Round.of(alerts, looked)
 
@@ -84,13 +84,13 @@ def _check(table: str, name: str) -> str:
 def of_run(catalogue: Catalogue, done: Ingested) -> Round:
     """A run over several tables, with its checks."""
     found = Round.of((), [f"run:{LAKE}:"])
-    for table in dict.fromkeys([*(one.table for one in done.reports), *done.errors]):
+    for table in dict.fromkeys([*(report.table for report in done.reports), *done.errors]):
         error = done.errors.get(table)
         if error is not None and not isinstance(error, CheckFailed):
             found += of_error(error, table)
             continue
         found += of_success(table)
-        found += of_checks(catalogue, table, [one for one in done.findings if one.table == table])
+        found += of_checks(catalogue, table, [finding for finding in done.findings if finding.table == table])
     return found
 
 
@@ -107,7 +107,7 @@ def of_checking(
         if error is not None and not isinstance(error, CheckFailed):
             found += of_error(error, table, "check failed")
         else:
-            found += of_checks(catalogue, table, [one for one in findings if one.table == table])
+            found += of_checks(catalogue, table, [finding for finding in findings if finding.table == table])
     return found
 
 
@@ -115,33 +115,33 @@ def of_doctor(lake: Lake, catalogue: Catalogue, tables: Sequence[str] = (), only
     """What the doctor finds: what fails, tables that are behind, backlogs that grow, writers that are gone."""
     found = examine(lake, catalogue, tables, shared=False, only=only).findings
     alerts, looked = [], []
-    for one in found:
-        if one.sign == UNSEEN.name:
+    for finding in found:
+        if finding.sign == UNSEEN.name:
             continue  # nothing is known
-        group = f"doctor:{one.table}:{one.probe}:"
+        group = f"doctor:{finding.table}:{finding.probe}:"
         looked.append(group)
-        kind: Kind | None = _KINDS.get(one.sign) or ("damaged" if one.verdict is Verdict.FAIL else None)
+        kind: Kind | None = _KINDS.get(finding.sign) or ("damaged" if finding.verdict is Verdict.FAIL else None)
         if kind is not None:
-            details = (one.what, one.sign, one.where, one.why, one.command)
-            alerts.append(Alert(kind, one.table, group, *details, blocks=one.verdict is Verdict.FAIL))
+            details = (finding.what, finding.sign, finding.where, finding.why, finding.command)
+            alerts.append(Alert(kind, finding.table, group, *details, blocks=finding.verdict is Verdict.FAIL))
     return Round.of(alerts, looked)
 
 
 def with_doctor(lake: Lake, catalogue: Catalogue, found: Round) -> Round:
     """The same alerts, each with what else the doctor finds of its table."""
-    own = [one for one in found.alerts if not one.group.startswith("doctor:")]
-    failed = dict.fromkeys(one.table for one in own if one.table in catalogue)
+    own = [alert for alert in found.alerts if not alert.group.startswith("doctor:")]
+    failed = dict.fromkeys(alert.table for alert in own if alert.table in catalogue)
     named = list(failed)[:_MOST_EXAMINED]
     if not named:
         return found
     seen = examine(lake, catalogue, named, shared=False).of(Verdict.FAIL, Verdict.WARN)
-    alerts = [replace(one, seen_by=_beside(one, seen)) if one in own else one for one in found.alerts]
+    alerts = [replace(alert, seen_by=_beside(alert, seen)) if alert in own else alert for alert in found.alerts]
     return Round(tuple(alerts), found.looked)
 
 
 def _beside(alert: Alert, seen: Iterable[Seen]) -> tuple[str, ...]:
-    other = [one for one in seen if one.table == alert.table and one.sign != alert.detail]
-    lines = tuple(f"the doctor finds: {one.what}; run: {one.command}" for one in other[:_MOST_SEEN])
+    findings = [finding for finding in seen if finding.table == alert.table and finding.sign != alert.detail]
+    lines = tuple(f"the doctor finds: {finding.what}; run: {finding.command}" for finding in findings[:_MOST_SEEN])
     return lines or (f"the doctor finds nothing else that is wrong with {alert.table}",)
 
 

@@ -128,7 +128,7 @@ def watched(
 
     Args:
         lake: Of its tables.
-        health: What ``StreamHealth.as_dict`` says of each.
+        health: What ``StreamHealth.as_dict`` says of each stream.
         warn: Told what could not be told.
         every_seconds: Between two looks; the doctor looks each fifth time.
     """
@@ -139,10 +139,10 @@ def watched(
             from lakehouse.alerts.finding import of_doctor, of_stream
 
             streams, found = health(), Round()
-            for one in streams:
-                found += of_stream(one, _QUIET_SECONDS)
+            for stream in streams:
+                found += of_stream(stream, _QUIET_SECONDS)
             if with_backlog:
-                names = [str(one["table"]) for one in streams]
+                names = [str(stream["table"]) for stream in streams]
                 found += of_doctor(lake, catalogue, names, ("backlog", "following"))
             return found
 

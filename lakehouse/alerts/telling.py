@@ -72,7 +72,7 @@ def tell(
         now: The time.
 
     Returns:
-        What was told; a channel that is down is no error here, and neither is one whose address is wrong.
+        What was told. A channel that is down, or has a wrong address, is no error here.
     """
     channels, outcome = Channels.of(settings, catalogue), Outcome()
     if not channels.every():
@@ -143,7 +143,7 @@ class _Teller:
             else:
                 known.alert, known.times = alert, known.times + 1
             changed = True
-        groups, causes = {one.group for one in bad}, {one.cause for one in bad}
+        groups, causes = {fault.group for fault in bad}, {fault.cause for fault in bad}
         for cause, known in list(state.open.items()):
             gone = self.readable and known.alert.table and known.alert.table not in self.catalogue
             if not gone and (cause in causes or not found.covers(known.alert.group)):
@@ -168,27 +168,27 @@ class _Teller:
 
     def _claim(self, state: State, now: float) -> list[Message]:
         """Takes the messages that can be sent now, so that no other process sends them, too."""
-        known = {one.name: one for one in self.channels.every()}
+        known = {channel.name: channel for channel in self.channels.every()}
         claimed = []
-        for number, one in enumerate(state.outbox):
-            if one.channel not in known and not self.readable:
+        for number, message in enumerate(state.outbox):
+            if message.channel not in known and not self.readable:
                 continue
-            name = one.channel if one.channel in known else next(iter(known))  # its channel is none any more
+            name = message.channel if message.channel in known else next(iter(known))  # its channel is none any more
             sent = [at for at in state.sent.get(name, []) if now - _HOUR_SECONDS < at <= now + _APART_SECONDS]
             state.sent[name] = sent
-            claimed_now = now < one.claimed_until <= now + _CLAIM_SECONDS + _APART_SECONDS
+            claimed_now = now < message.claimed_until <= now + _CLAIM_SECONDS + _APART_SECONDS
             if claimed_now or len(sent) >= self.catalogue.alerts.most_an_hour:
                 continue
-            state.outbox[number] = replace(one, channel=name, claimed_until=now + _CLAIM_SECONDS)
+            state.outbox[number] = replace(message, channel=name, claimed_until=now + _CLAIM_SECONDS)
             claimed.append(state.outbox[number])
         return claimed
 
     def _send(self, claimed: Sequence[Message]) -> set[str]:
-        """Sends what is due, all for one channel as one; gives the ids of what was taken."""
-        known = {one.name: one for one in self.channels.every()}
+        """Sends what is due, the messages of a channel together; gives the ids of what was taken."""
+        known = {channel.name: channel for channel in self.channels.every()}
         by_channel: dict[str, list[Message]] = defaultdict(list)
-        for one in claimed:
-            by_channel[one.channel].append(one)
+        for message in claimed:
+            by_channel[message.channel].append(message)
         taken = set()
         for name, messages in by_channel.items():
             try:
@@ -197,13 +197,13 @@ class _Teller:
                 _log.warning("%s", error.what)
                 self.outcome.problems.append(error.what)
             else:
-                taken |= {one.id for one in messages}
+                taken |= {message.id for message in messages}
         return taken
 
     def _settle(self, state: State, claimed: Sequence[Message], taken: set[str], now: float) -> bool:
-        mine = {one.id for one in claimed}
-        left = [one for one in state.outbox if one.id not in taken]
-        state.outbox = [one.again() if one.id in mine else one for one in left]
-        for name in {one.channel for one in claimed if one.id in taken}:
+        mine = {message.id for message in claimed}
+        left = [message for message in state.outbox if message.id not in taken]
+        state.outbox = [message.again() if message.id in mine else message for message in left]
+        for name in {message.channel for message in claimed if message.id in taken}:
             state.sent.setdefault(name, []).append(now)
         return True

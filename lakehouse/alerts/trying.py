@@ -45,14 +45,14 @@ def try_channels(lake: Lake, settings: Settings) -> list[Tried]:
     at = datetime.now(UTC).isoformat(timespec="seconds")
     alert = Alert("test", LAKE, "test:", f"a test of {lake.settings.lake_uri}", where=lake.endpoint.url, blocks=False)
     tried, marks = [], dict[str, dict[str, str]]()
-    for one in channels:
+    for channel in channels:
         problem = ""
         try:
-            one.send([Message(one.name, "test", alert, (), at, at)])
-            marks[one.name] = {"at": at, "mark": _mark(lake, one)}
+            channel.send([Message(channel.name, "test", alert, (), at, at)])
+            marks[channel.name] = {"at": at, "mark": _mark(lake, channel)}
         except LakehouseError as error:
             problem = error.what
-        tried.append(Tried(one.label, problem))
+        tried.append(Tried(channel.label, problem))
 
     def note(state: State) -> bool:
         state.tested = {**state.tested, **marks}

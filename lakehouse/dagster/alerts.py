@@ -80,7 +80,7 @@ def _opened(settings: Settings) -> Lake | None:
 
 
 def _of_failure(context: dg.RunFailureSensorContext, catalogue: Catalogue) -> Round:
-    """An alert for each table whose step failed; for a run without such a step, one of the run."""
+    """An alert for each table whose step failed; for a run without such a step, an alert of the run."""
     steps = {step_of(key_of(name)): name for name in catalogue.names}
     run, alerts, already_sent = context.dagster_run, [], False
     for event in context.get_step_failure_events():

@@ -3,10 +3,10 @@
 Nothing is written: all that is known is in the sensor's cursor. Only the first look at a folder also asks what its
 tables have loaded: files that ``lakehouse ingest`` or another instance took are no news. Where keys grow, a tick lists
 what follows the greatest key that is known, whatever the folder holds. A listing of the whole folder finds what arrived
-behind it: a file with an older key by its time, one whose time is old as well (restored, mirrored) by the number of
-files. It is made at every tick of a small folder, or of one whose last new files did not have the greatest keys; else
-once in the interval that is given. An older file that comes in between two such listings in which as many others go is
-left to the schedule.
+behind it: a file with an older key by its time, a file whose time is old, too (restored, mirrored), by the number of
+files. A small folder is listed as a whole at every tick, and so is a folder whose last new files did not have the
+greatest keys; any other is once in the given interval. Where older files come between two such listings, and as many
+others go, the older files are left to the schedule.
 """
 
 from __future__ import annotations
@@ -102,15 +102,15 @@ class Fresh:
     written: list[datetime] = field(default_factory=list, repr=False)
     _digest: hashlib._Hash = field(default_factory=hashlib.sha256, repr=False)
 
-    def add(self, one: ObjectInfo) -> None:
-        """Takes in one file; they come in the order of their keys."""
+    def add(self, info: ObjectInfo) -> None:
+        """Takes in a file; files come in the order of their keys."""
         self.count += 1
-        self.size_bytes += one.size_bytes
-        self.oldest = min(self.oldest or one.last_modified, one.last_modified)
+        self.size_bytes += info.size_bytes
+        self.oldest = min(self.oldest or info.last_modified, info.last_modified)
         if len(self.written) < _TIMES:
-            self.written.append(one.last_modified)
-        self.last_key, self.newest = one.key, max(self.newest, time_of(one))
-        self._digest.update(f"{mark_of(one)}\n".encode())
+            self.written.append(info.last_modified)
+        self.last_key, self.newest = info.key, max(self.newest, time_of(info))
+        self._digest.update(f"{mark_of(info)}\n".encode())
 
     def digest(self) -> str:
         """Names the set of files."""
@@ -119,7 +119,7 @@ class Fresh:
 
 @dataclass(frozen=True)
 class Look:
-    """What one look at a folder found.
+    """What a look at a folder found.
 
     Attributes:
         fresh: New files.
@@ -179,23 +179,23 @@ def look(
     return _everything(store.list(bucket, root), takes, seen, now, _nothing if seen.listed_at else loaded)
 
 
-def mark_of(one: ObjectInfo) -> str:
+def mark_of(info: ObjectInfo) -> str:
     """A version of a file in a few characters."""
-    return hashlib.sha256(f"{one.key}\n{one.e_tag}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{info.key}\n{info.e_tag}".encode()).hexdigest()[:16]
 
 
-def time_of(one: ObjectInfo) -> str:
+def time_of(info: ObjectInfo) -> str:
     """The store's time of a version; texts sort as the times do."""
-    return one.last_modified.astimezone(UTC).isoformat(timespec="microseconds")
+    return info.last_modified.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _behind_the_last_key(
     store: ObjectStore, bucket: str, root: str, takes: Callable[[ObjectInfo], bool], seen: Seen
 ) -> Look:
     fresh, ignored = Fresh(), 0
-    for one in store.list(bucket, root, start_after=seen.greatest_key):
-        if takes(one):
-            fresh.add(one)
+    for info in store.list(bucket, root, start_after=seen.greatest_key):
+        if takes(info):
+            fresh.add(info)
         else:
             ignored += 1
     after = replace(
@@ -215,28 +215,28 @@ def _everything(
     at_high_before = set(seen.at_high)
     high, at_high, last_key = "", [], ""
     while page := list(islice(listed, _PAGE)):
-        taken = [one for one in page if takes(one)]
+        taken = [info for info in page if takes(info)]
         ignored += len(page) - len(taken)
         total += len(taken)
         given = loaded(taken)
-        for one in taken:
-            time, last_key = time_of(one), one.key
+        for info in taken:
+            time, last_key = time_of(info), info.key
             if time > high:
-                high, at_high = time, [one]
+                high, at_high = time, [info]
             elif time == high:
-                at_high.append(one)
-            if one.key in given:
+                at_high.append(info)
+            if info.key in given:
                 continue
-            if one.key > seen.greatest_key:
-                fresh.add(one)
-            elif one.key > seen.last_key and time <= seen.newest:
+            if info.key > seen.greatest_key:
+                fresh.add(info)
+            elif info.key > seen.last_key and time <= seen.newest:
                 ahead += 1
             elif (
-                one.key > seen.last_key
+                info.key > seen.last_key
                 or time > seen.high
-                or (time == seen.high and mark_of(one) not in at_high_before)
+                or (time == seen.high and mark_of(info) not in at_high_before)
             ):
-                fresh.add(one)
+                fresh.add(info)
                 behind += 1
             else:
                 known += 1

@@ -41,11 +41,11 @@ def backups_of(catalogue: Catalogue) -> dg.AssetsDefinition:
         from lakehouse.places import back_up_all
 
         done = back_up_all(lake.open(), tables, config.keep)
-        for one in done.made:
-            context.log.info(f"{one.table}: backup {one.taken} at batch {one.finished}")
+        for backup in done.made:
+            context.log.info(f"{backup.table}: backup {backup.taken} at batch {backup.finished}")
         metadata: dict[str, dg.MetadataValue | int] = {
             "backups": len(done.made),
-            "backup_bytes": sum(one.size_bytes for one in done.made),
+            "backup_bytes": sum(backup.size_bytes for backup in done.made),
             "backups_removed": len(done.removed),
             "tables_not_begun": len(done.without),
             "tables_failed": len(done.errors),
@@ -53,13 +53,13 @@ def backups_of(catalogue: Catalogue) -> dg.AssetsDefinition:
         if done.made:
             rows = [
                 {
-                    "table": one.table,
-                    "backup": one.taken,
-                    "batch": "-" if one.finished is None else one.finished,
-                    "delta_version": "-" if one.delta_version is None else one.delta_version,
-                    "bytes": one.size_bytes,
+                    "table": backup.table,
+                    "backup": backup.taken,
+                    "batch": "-" if backup.finished is None else backup.finished,
+                    "delta_version": "-" if backup.delta_version is None else backup.delta_version,
+                    "bytes": backup.size_bytes,
                 }
-                for one in done.made
+                for backup in done.made
             ]
             metadata["taken"] = records(rows)
         if done.errors:

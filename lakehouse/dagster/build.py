@@ -57,7 +57,7 @@ def definitions(
         sensor_name: Of the sensor that asks for one run of all tables whose files have landed.
         landing: By table of files, how the folder is called that it is fed from.
         pictures: By table, what draws pictures for a materialization.
-        tours: Further jobs by name: the tables that one brings up to date, one after the other in that order.
+        tours: Further jobs by name: the tables that a job brings up to date, one after the other in that order.
         levers: Further levers, beside those of the tables.
         first_day: The first of the days whose source files can be loaded again from the page of partitions.
 

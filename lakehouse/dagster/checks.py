@@ -1,4 +1,4 @@
-"""Checks of the tables' state: a step a table, whose checks can be run alone; a failed one stops what follows."""
+"""Checks of the tables' state: a step a table, whose checks can be run alone; a failed check stops what follows."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +40,7 @@ def checks_of(table: Table, turn: int = 0) -> dg.AssetChecksDefinition | None:
         from lakehouse.pipeline import check_table
 
         opened = lake.open()
-        names = {one.name for one in context.selected_asset_check_keys}
+        names = {check_key.name for check_key in context.selected_asset_check_keys}
         chosen = None if names == kinds.keys() else sorted(names)
         findings = check_table(lambda: spark.spark_session, opened, table.name, names=chosen)
         tell_of_checks(context, opened, table.name, findings, chosen)
@@ -67,7 +67,7 @@ def log_checks(context: dg.OpExecutionContext, lake: Lake, spark: SparkResource,
     from lakehouse.pipeline import check_table
 
     shown = {check.called for check in table.checks if check.on_failure != "off"}
-    findings = [one for one in check_table(lambda: spark.spark_session, lake, table.name) if one.check in shown]
+    findings = [found for found in check_table(lambda: spark.spark_session, lake, table.name) if found.check in shown]
     for finding in findings:
         context.log.info(finding.line())
         evaluation: Any = dg.AssetCheckEvaluation(  # the types of log_event leave out what it takes
@@ -78,7 +78,7 @@ def log_checks(context: dg.OpExecutionContext, lake: Lake, spark: SparkResource,
             metadata=of_finding(finding),
         )
         context.log_event(evaluation)
-    return sum(not one.passed for one in findings)
+    return sum(not found.passed for found in findings)
 
 
 def _severity(finding: Finding) -> dg.AssetCheckSeverity:

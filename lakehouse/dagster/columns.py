@@ -31,7 +31,7 @@ _COLUMN = re.compile(r"\s*`?([A-Za-z_][A-Za-z0-9_]*)`?\s*")
 
 
 def meanings(table: Table) -> dict[str, str]:
-    """By column, in words or as the expression that makes it; not every column has one."""
+    """By column, in words or as the expression that makes it; some columns have neither."""
     flow = table.flow
     by_column: dict[str, str] = {}
     if isinstance(flow, Files | Latest):

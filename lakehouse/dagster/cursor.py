@@ -32,7 +32,7 @@ class Cursor:
             document = json.loads(text or "{}")
             if document["v"] != _VERSION:
                 return cls()
-            seen = {name: (str(one["of"]), Seen.read(one["seen"])) for name, one in document["folders"].items()}
+            seen = {name: (str(entry["of"]), Seen.read(entry["seen"])) for name, entry in document["folders"].items()}
             return cls(seen, str(document["first"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -43,7 +43,7 @@ class Cursor:
         return json.dumps({"v": _VERSION, "first": self.first, "folders": folders})
 
     def of(self, folder: Folder) -> Seen:
-        """What is remembered of a folder; nothing when it feeds other tables now: a new one may lack its files."""
+        """What is remembered of a folder; nothing when it feeds other tables now: a new table may lack its files."""
         of, seen = self.seen.get(folder.name, ("", Seen()))
         return seen if of == _tables(folder) else Seen()
 

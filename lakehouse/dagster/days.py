@@ -85,13 +85,15 @@ def _load(
     opened, day = lake.open(), date.fromisoformat(context.partition_key)
     asked = replay_files(opened, table.name, day=day, really=config.apply)
     files = [*asked.files, *asked.waiting]
-    rows = [{"number": one.sequence, "state": one.ingestion_state, "rows": one.rows, "file": one.path} for one in files]
+    rows = [
+        {"number": file.sequence, "state": file.ingestion_state, "rows": file.rows, "file": file.path} for file in files
+    ]
     verb = "loaded again" if config.apply else "to be loaded again"
     metadata: dict[str, Any] = {
         "what": f"{counted(len(files), 'file')} of {day} {verb}" if files else f"no file of {day} was loaded",
         "applied": config.apply and bool(files),
         "replayed_files": len(files),
-        "replayed_rows": sum(one.rows or 0 for one in files),
+        "replayed_rows": sum(file.rows or 0 for file in files),
         "files_gone": len(asked.gone),
         **({"result": dg.MetadataValue.md(markdown(rows))} if rows else {}),
         "command": f"lakehouse replay --day {day} --table {table.name}" + (" --yes" if config.apply else ""),

@@ -41,8 +41,8 @@ def note_process(instance: dg.DagsterInstance, run_id: str) -> None:
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Ends the runs that are in no process any more; their ids.
 
-    A run of another machine or container, or one that has noted nothing, is left alone, and so is one whose steps have
-    processes of their own: those end while the run goes on. One that failed so may be tried again by Dagster, as after
+    A run of another machine or container is left alone. So is a run that has noted nothing, and a run whose steps have
+    processes of their own: those end while the run goes on. Dagster may try again a run that failed so, as after
     any crash.
     """
     ended = []

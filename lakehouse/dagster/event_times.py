@@ -36,7 +36,7 @@ def tags_of_request(written: Iterable[datetime], now: datetime) -> dict[str, str
 def of_report(table: Table, report: StreamReport, tags: Mapping[str, str], now: datetime) -> dict[str, float]:
     """The same, from the request to the table's commit, and from the writing of files to it.
 
-    For a table that reads files they are the files of its batches. For one behind it, silver or gold, they are those
+    For a table of files they are the files of its batches. For a table behind it, silver or gold, they are those
     that the run was asked for. Nothing where no event told of a file.
 
     Args:
@@ -52,7 +52,7 @@ def of_report(table: Table, report: StreamReport, tags: Mapping[str, str], now: 
     after = round(max((now - datetime.fromisoformat(tags[AT])).total_seconds(), 0.0), 3) if AT in tags else None
     found = asked | ({} if after is None else {AFTER: after})
     if isinstance(flow, Files):
-        return found | _percentiles(COMMIT, [one for batch in report.batches for one in batch.latencies_seconds])
+        return found | _percentiles(COMMIT, [delay for batch in report.batches for delay in batch.latencies_seconds])
     if after is None:
         return {}
     return found | {name.replace(REQUEST, COMMIT): round(value + after, 3) for name, value in asked.items()}
@@ -86,15 +86,15 @@ def readers_of(settings: Settings, folder: Folder) -> list[Reader]:
         ConfigurationError, TransientError: the inbox cannot be opened.
     """
     with opened(InboxAddress.of(settings)) as inbox:
-        return [one for one in inbox.readers() if one.name.rpartition(" ")[0] == folder.uri]
+        return [reader for reader in inbox.readers() if reader.name.rpartition(" ")[0] == folder.uri]
 
 
 def loss(readers: Sequence[Reader]) -> dict[str, float]:
     """What events told of, and what they did not; of several readers of a folder the worst."""
     return {
-        "loss_rate": max((one.loss_rate for one in readers), default=0.0),
-        "files_by_events": max((one.told_in_all for one in readers), default=0),
-        "files_not_told_of": max((one.lost_in_all for one in readers), default=0),
+        "loss_rate": max((reader.loss_rate for reader in readers), default=0.0),
+        "files_by_events": max((reader.told_in_all for reader in readers), default=0),
+        "files_not_told_of": max((reader.lost_in_all for reader in readers), default=0),
     }
 
 

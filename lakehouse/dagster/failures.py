@@ -42,7 +42,7 @@ class Retries:
         """A sentence on those that are not tried again now; empty when there are none."""
         sentence = ""
         if self.waiting:
-            run, due = min(self.waiting.values(), key=lambda one: one[1])
+            run, due = min(self.waiting.values(), key=lambda entry: entry[1])
             sentence += f"; {_names(self.waiting)} failed in run {run[:8]}, tried again at {due:%Y-%m-%d %H:%M:%SZ}"
         if self.left:
             run = next(iter(self.left.values()))
@@ -71,7 +71,7 @@ class Runs:
     def retries(self, now: datetime) -> Retries:
         """What failed in its last finished run, and is in no run now.
 
-        A run of many tables ends as failed when one of them does: only that one, and what reads it, is tried again.
+        A run of many tables ends as failed when one of them does: only that table, and what reads it, is tried again.
         """
         due: dict[dg.AssetKey, str] = {}
         waiting: dict[dg.AssetKey, tuple[str, datetime]] = {}
@@ -122,7 +122,7 @@ class Runs:
         run = record.dagster_run
         if run.status != dg.DagsterRunStatus.FAILURE:
             return set()
-        steps = {one.step_key: one.status for one in self._instance.get_run_step_stats(run.run_id)}
+        steps = {step.step_key: step.status for step in self._instance.get_run_step_stats(run.run_id)}
         return {
             table
             for table in self._tables(record)

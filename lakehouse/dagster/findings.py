@@ -36,7 +36,7 @@ def _lines(lake: Lake, table: str, error: Exception) -> list[str]:
     try:
         found = examine(lake, read_catalogue(lake.settings), [table], shared=False)
         bad = found.of(Verdict.FAIL, Verdict.WARN)
-        lines += ["\n".join(["lakehouse doctor says:", *one.lines()]) for one in bad]
+        lines += ["\n".join(["lakehouse doctor says:", *finding.lines()]) for finding in bad]
         lines += [] if bad else [f"lakehouse doctor finds nothing else that is wrong with {table}"]
     except Exception as other:  # the run's own error is what counts
         lines.append(f"lakehouse doctor could not look: {type(other).__name__}: {other}")

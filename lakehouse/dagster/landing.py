@@ -77,7 +77,7 @@ class Folder:
     def takes(self) -> Callable[[ObjectInfo], bool]:
         """Tells which objects are input of a table that is fed: by name, time and size.
 
-        Empty ones are not: a sender that is still writing, or one that had nothing.
+        Empty objects are not: their sender is still writing, or had nothing.
         """
         from lakehouse.autoloader.files.backlog import FileFilter
         from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -86,7 +86,7 @@ class Folder:
         for flow in _flows(self.fed):
             options = CloudFilesOptions.parse(_chosen(flow, _FILTERS))
             filters.append(FileFilter(SourcePath.parse(flow.path, strict=options.use_strict_globber), options))
-        return lambda info: info.size_bytes > 0 and any(one.takes(info) for one in filters)
+        return lambda info: info.size_bytes > 0 and any(file_filter.takes(info) for file_filter in filters)
 
     @property
     def by_events(self) -> bool:
@@ -99,7 +99,7 @@ class Folder:
         from lakehouse.autoloader.options.parse import CloudFilesOptions
 
         options = [CloudFilesOptions.parse(_chosen(flow, (_INTERVAL, *EVENTS))) for flow in _flows(self.fed)]
-        return min((one.backfill_interval_seconds for one in options), default=3600.0)
+        return min((flow_options.backfill_interval_seconds for flow_options in options), default=3600.0)
 
 
 def landing_folders(catalogue: Catalogue, names: Mapping[str, LandingNames] | None = None) -> tuple[Folder, ...]:
@@ -117,7 +117,7 @@ def landing_folders(catalogue: Catalogue, names: Mapping[str, LandingNames] | No
     short = Counter(_last_part(*place) for place in readers)
     folders = []
     for (bucket, root), tables in readers.items():
-        given = next((names[one.name] for one in tables if names and one.name in names), LandingNames())
+        given = next((names[reader.name] for reader in tables if names and reader.name in names), LandingNames())
         own = _last_part(bucket, root)
         name = given.folder or (own if short[own] == 1 else f"{bucket}_{root}".strip("/").replace("/", "_"))
         folders.append(Folder(bucket, root, name, given.files, tuple(tables)))

@@ -21,7 +21,7 @@ def of_last_data(
     run_id: str,
     now: datetime | None = None,
 ) -> dict[str, Any]:
-    """What a run did, or, where it found nothing new, what the last one did that had data.
+    """What a run did; where it found nothing new, what the last run with data did.
 
     Args:
         report: What the run did.

@@ -33,7 +33,7 @@ def loaded_by_all(lake: Lake, folder: Folder) -> Loaded:
         if page and not missing:
             journals: dict[str, Journal] = {}
             missing.extend(_missing_from(lake, table, journals) for table in folder.fed)
-        keys = {one.key for one in page}
+        keys = {info.key for info in page}
         for lacks in missing:
             if not keys:
                 break
@@ -52,30 +52,30 @@ def _missing_from(lake: Lake, table: Table, journals: dict[str, Journal]) -> _Mi
     except (StoreUnavailable, AccessDenied):
         raise
     except (LakehouseError, ValueError, KeyError, TypeError):
-        return lambda page: {one.key for one in page}
+        return lambda page: {info.key for info in page}
 
 
 def _unread(lake: Lake, table: str) -> _Missing:
     known = {key for keys in checkpoints.source_files(lake, table).values() for key in keys}
-    return lambda page: {one.key for one in page} - known
+    return lambda page: {info.key for info in page} - known
 
 
 def _unloaded(lake: Lake, table: str, flow: Files, journals: dict[str, Journal]) -> _Missing:
     finished = checkpoints.last_finished(lake, table)
     if finished is None:
-        return lambda page: {one.key for one in page}
+        return lambda page: {info.key for info in page}
     offset, options = finished.offset, flow.cloud_files(lake.settings, table)
     uri, path = offset["journal"], SourcePath.parse(flow.path, strict=options.use_strict_globber)
     if uri not in journals:
         journals[uri] = Journal.at(lake.store, uri)
     journal = journals[uri]
     backlog = Backlog(journal, path, options, stream=offset["stream"])
-    waiting = {one.key for one in backlog.files(offset["seq"], journal.high_water)}
+    waiting = {file.key for file in backlog.files(offset["seq"], journal.high_water)}
     takes = FileFilter(path, options).takes
 
     def lacks(page: Sequence[ObjectInfo]) -> set[str]:
-        own = [one for one in page if takes(one)]
-        unseen = {one.key for one, first in journal.unseen(own) if first or options.allow_overwrites}
-        return unseen | {one.key for one in own if one.key in waiting}
+        own = [info for info in page if takes(info)]
+        unseen = {info.key for info, first in journal.unseen(own) if first or options.allow_overwrites}
+        return unseen | {info.key for info in own if info.key in waiting}
 
     return lacks

@@ -106,7 +106,7 @@ def _full_check(table: Table) -> dg.AssetsDefinition:
         failed = [finding for finding in findings if not finding.passed]
         metadata: dict[str, dg.MetadataValue | int] = {"checks": len(findings), "checks_failed": len(failed)}
         if failed:
-            metadata["failed"] = records([{"check": one.check, "finding": one.line()} for one in failed])
+            metadata["failed"] = records([{"check": failure.check, "finding": failure.line()} for failure in failed])
         blocked = blocked_by(failed, state="nothing was changed")
         if blocked is not None:
             raise dg.Failure(str(blocked), metadata=metadata)

@@ -27,5 +27,5 @@ def pool(table: str) -> str:
 
 
 def turn_tags(turn: int) -> dict[str, str]:
-    """Tags of a step: of those that could run, the one with the highest turn is first."""
+    """Tags of a step: of the steps that could run, the step with the highest turn is first."""
     return {"dagster/priority": str(turn)} if turn else {}

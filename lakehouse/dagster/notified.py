@@ -69,8 +69,8 @@ def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> InboxLook:
     after = seen.told
     while after < last and len(newest) < _MOST:
         page = inbox.read(folder.bucket, folder.root, after, last, _PAGE)
-        for one in sorted(page, key=lambda one: one.event.sequencer):
-            newest[one.event.key] = one.event
+        for entry in sorted(page, key=lambda entry: entry.event.sequencer):
+            newest[entry.event.key] = entry.event
         after = page[-1].number if len(page) == _PAGE else last
     takes, fresh, ignored, high, at_high = folder.takes(), Fresh(), 0, seen.high, list(seen.at_high)
     for key in sorted(newest):

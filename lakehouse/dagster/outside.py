@@ -162,7 +162,7 @@ def _known_version(last: dg.AssetMaterialization | None, remembered: int | None)
     """The newest version that Dagster knows of."""
     shown = last.metadata.get("delta_version") if last else None
     version = shown.value if isinstance(shown, dg.IntMetadataValue) else None
-    return max((one for one in (version, remembered) if one is not None), default=None)
+    return max((number for number in (version, remembered) if number is not None), default=None)
 
 
 def _event(
@@ -170,7 +170,7 @@ def _event(
 ) -> dg.AssetMaterialization | dg.AssetObservation:
     name = table.name
     commits, info = lake.commits_since(name, before, last=_MOST_COMMITS), lake.describe(name)
-    listed = markdown([_row(one) for one in commits])
+    listed = markdown([_row(commit) for commit in commits])
     metadata: dict[str, Any] = {
         "came_from": "outside of Dagster's runs",
         "delta_version": version,
@@ -179,10 +179,10 @@ def _event(
     }
     if before is not None and len(commits) == version - before:  # else there are more than were read
         metadata |= {
-            "rows_added": sum(one.rows_added for one in commits),
-            "batches": sum(one.batch_id is not None for one in commits),
+            "rows_added": sum(commit.rows_added for commit in commits),
+            "batches": sum(commit.batch_id is not None for commit in commits),
         }
-    if info is not None:  # of the version now: of a table that is written meanwhile it may be a later one
+    if info is not None:  # of the newest version, which is a later one where the table was written meanwhile
         metadata |= of_table(lake, table, info, origins(versions_of(lake, table))) | {"delta_version": version}
     if last is not None and not any(map(_has_data, commits)):
         return dg.AssetObservation(key_of(name), metadata=metadata)
@@ -193,10 +193,10 @@ def _event(
     return dg.AssetMaterialization(key_of(name), metadata=metadata, tags=tags)
 
 
-def _has_data(one: Commit) -> bool:
-    return one.batch_id is not None or bool(one.rows_added or one.rows_updated or one.rows_removed)
+def _has_data(commit: Commit) -> bool:
+    return commit.batch_id is not None or bool(commit.rows_added or commit.rows_updated or commit.rows_removed)
 
 
-def _row(one: Commit) -> dict[str, Any]:
-    changed = {"rows added": one.rows_added, "rows updated": one.rows_updated, "rows removed": one.rows_removed}
-    return {"version": one.version, "operation": one.operation, "batch": one.batch_id, **changed}
+def _row(entry: Commit) -> dict[str, Any]:
+    changed = {"rows added": entry.rows_added, "rows updated": entry.rows_updated, "rows removed": entry.rows_removed}
+    return {"version": entry.version, "operation": entry.operation, "batch": entry.batch_id, **changed}

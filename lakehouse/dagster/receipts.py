@@ -58,7 +58,7 @@ class Receipt:
     def numbers(self) -> dict[str, int | float]:
         """For metadata; the names stay for ever."""
         ingested, quarantined = self.files[State.INGESTED], self.files[State.QUARANTINED]
-        skipped = sum(self.files[one] for one in _SKIPPED)
+        skipped = sum(self.files[state] for state in _SKIPPED)
         return {
             "files_offered": ingested + skipped + quarantined + self.backlog_files,
             "files_ingested": ingested,
@@ -75,7 +75,7 @@ class Receipt:
 
 
 def has_receipt(table: Table) -> bool:
-    """Whether runs of a table have one: only ``cloudFiles`` has a journal."""
+    """Whether runs of a table have a receipt: only ``cloudFiles`` has a journal."""
     return isinstance(table.flow, Files) and table.flow.source == "cloudFiles"
 
 
@@ -95,7 +95,7 @@ def receipt_of(
 
     Args:
         lake: Where the table is.
-        table: One that has receipts.
+        table: A table that has receipts.
         report: What the run told.
         before: Its place before the run.
         now: The moment.
@@ -109,15 +109,15 @@ def receipt_of(
     offset = finished.offset
     place, upto = split_uri(offset["journal"]), int(offset["seq"])
     written = read_receipts(lake.store, *place, offset["stream"], first_end=began + 1)
-    every = by_file(one for one in written if one.end <= upto).values()
-    receipts = [one.receipt for one in every if one.receipt.seq > began]  # others are of files that were replaced
-    bad = sum(one.bad_records for one in receipts)
+    every = by_file(entry for entry in written if entry.end <= upto).values()
+    receipts = [entry.receipt for entry in every if entry.receipt.seq > began]  # others are of files that were replaced
+    bad = sum(receipt.bad_records for receipt in receipts)
     left = report.batches[-1].backlog_files or 0
     return Receipt(
         began,
         upto,
-        Counter(one.state for one in receipts),
-        sum(one.rows for one in receipts) + bad,
+        Counter(receipt.state for receipt in receipts),
+        sum(receipt.rows for receipt in receipts) + bad,
         bad,
         report.rows_added,
         left,
@@ -142,13 +142,13 @@ def _oldest_seconds(lake: Lake, table: Table, offset: dict[str, Any], now: datet
     path = SourcePath.parse(flow.path, strict=options.use_strict_globber)
     journal = Journal.at(lake.store, offset["journal"])
     waiting = Backlog(journal, path, options, stream=offset["stream"]).files(offset["seq"], journal.high_water)
-    oldest = min((one.last_modified for one in waiting), default=now)
+    oldest = min((file.last_modified for file in waiting), default=now)
     return round(max((now - oldest).total_seconds(), 0.0), 1)
 
 
 def batch_rows(batches: Sequence[BatchProgress]) -> list[dict[str, Any]]:
     """A row for each of the last micro-batches."""
-    return [_batch_row(one) for one in batches[-MOST_BATCHES:]]
+    return [_batch_row(batch) for batch in batches[-MOST_BATCHES:]]
 
 
 def _batch_row(batch: BatchProgress) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class LakeResource(dg.ConfigurableResource):
     landing_prefix: str | None = None
 
     def setup_for_execution(self, context: dg.InitResourceContext) -> None:
-        """Notes in which process a run is: the sensors end one whose process is gone."""
+        """Notes in which process a run is: the sensors end a run whose process is gone."""
         if context.run is not None and context.instance is not None:
             note_process(context.instance, context.run.run_id)
 

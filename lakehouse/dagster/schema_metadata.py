@@ -61,7 +61,7 @@ def origins(versions: Sequence[SchemaVersion]) -> dict[str, str]:
 
 
 def of_history(versions: Sequence[SchemaVersion]) -> dict[str, Any]:
-    """Every version: what it changed, when, and which files or what reason made it; nothing for a single one."""
+    """Every version: what it changed, when, and which files or what reason made it; nothing for a single version."""
     if len(versions) < 2:
         return {}
     every = schema_changes(versions)

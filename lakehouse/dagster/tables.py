@@ -39,9 +39,9 @@ def asset_of(
         folders: All landing folders.
         settings: Say where the table lies.
         pictures: What its materializations show.
-        turn: Of two tables that could be brought up to date, the one with the higher turn is first.
+        turn: Of two tables that could be brought up to date, the table with the higher turn is first.
     """
-    landed = [folder.key for folder in folders if any(one.name == table.name for one in folder.tables)]
+    landed = [folder.key for folder in folders if any(reader.name == table.name for reader in folder.tables)]
     fresh = max(table.freshness, _SHORTEST_FRESHNESS) if table.freshness else None
 
     @dg.asset(

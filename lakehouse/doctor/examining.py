@@ -56,7 +56,7 @@ class Examination:
 
     def of(self, *verdicts: Verdict) -> list[Finding]:
         """The findings with one of these verdicts."""
-        return [one for one in self.findings if one.verdict in verdicts]
+        return [finding for finding in self.findings if finding.verdict in verdicts]
 
 
 def examine(
@@ -85,10 +85,10 @@ def examine(
     of_tables = [probe for probe in PROBES if probe.of == "table" and (not only or probe.name in only)]
     of_lake = [probe for probe in PROBES if probe.of == "lake"] if shared else []
     work: list[Callable[[], list[Finding]]] = []
-    work += [lambda one=one: _all(of_tables, one, one.name) for one in patients]  # type: ignore[misc]
+    work += [lambda patient=patient: _all(of_tables, patient, patient.name) for patient in patients]  # type: ignore[misc]
     work += [lambda probe=probe: _all([probe], ward, "") for probe in of_lake]  # type: ignore[misc]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = [one for some in pool.map(lambda do: do(), work) for one in some]
+        found = [finding for findings in pool.map(lambda do: do(), work) for finding in findings]
     return Examination(tuple(found), len(patients), ward.store.requests)
 
 

@@ -69,7 +69,7 @@ class Ward:
 
 
 class Patient:
-    """One declared table; each thing is read once, and only when a probe asks for it.
+    """A declared table. Each thing is read once, and only when a probe asks for it.
 
     Args:
         ward: Where it is.
@@ -136,11 +136,11 @@ class Patient:
     @cached_property
     def last_commit_at(self) -> datetime | None:
         """When the newest version was written, by the store's clock."""
-        return max((one.last_modified for one in self.log if one.key.endswith(".json")), default=None)
+        return max((info.last_modified for info in self.log if info.key.endswith(".json")), default=None)
 
     @cached_property
     def holder(self) -> Holder | None:
-        """Who has the table's lease, or gave it back last; None without one, or where the object is no lease."""
+        """Who has the table's lease, or gave it back last; None where the object is missing, or is no lease."""
         with suppress(ObjectMissing):
             return Holder.decoded(self.store.read(self.settings.bucket, self.lease_key))
         return None
@@ -177,8 +177,8 @@ class Patient:
     def times(self, folder: str) -> dict[int, datetime]:
         """When each batch's object in a folder of the checkpoint was written."""
         prefix = checkpoints.object_key(self.lake, self.name, folder + "/")
-        named = ((one.key.removeprefix(prefix), one) for one in self.checkpoint if one.key.startswith(prefix))
-        return {int(name): one.last_modified for name, one in named if name.isdigit()}
+        named = ((info.key.removeprefix(prefix), info) for info in self.checkpoint if info.key.startswith(prefix))
+        return {int(name): info.last_modified for name, info in named if name.isdigit()}
 
 
 _LOG_VERSIONS = 200

@@ -44,7 +44,7 @@ class WatchingStore(ObjectStore):
             self._asked()
             known = self._listed[prefix] = [*self._store.list(bucket, prefix)]
         after = start_after or ""
-        return iter([one for one in known if one.key.startswith(prefix) and one.key > after])
+        return iter([info for info in known if info.key.startswith(prefix) and info.key > after])
 
     def _known(self, prefix: str) -> Sequence[ObjectInfo] | None:
         above = prefix

@@ -18,7 +18,7 @@ def check(pull: Pull) -> Pulled:
 
     names = pull.tables or default_tables(pull.lake.settings)
     if not pull.really:
-        on = {name: [one.called for one in pull.catalogue[name].checks if one.on_failure != "off"] for name in names}
+        on = {name: [item.called for item in pull.catalogue[name].checks if item.on_failure != "off"] for name in names}
         lines = [f"would count all rows of {counted(len(names), 'table')} for {sum(map(len, on.values()))} checks"]
         rows = [{"table": name, "checks": ", ".join(checks)} for name, checks in on.items()]
         return Pulled(lines, False, names, {key_of(name): {"checks": len(checks)} for name, checks in on.items()}, rows)
@@ -28,7 +28,7 @@ def check(pull: Pull) -> Pulled:
     failed = [finding for finding in every if not finding.passed]
     lines = [f"{counted(len(every), 'check')} of {counted(len(names), 'table')}, {len(failed)} failed"]
     numbers = {
-        key_of(name): {"checks": len(findings), "checks_failed": sum(not one.passed for one in findings)}
+        key_of(name): {"checks": len(findings), "checks_failed": sum(not result.passed for result in findings)}
         for name, findings in found.items()
     }
     return Pulled(lines, True, names, numbers, [_row(finding) for finding in every], blocked)

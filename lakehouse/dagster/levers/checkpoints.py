@@ -58,24 +58,24 @@ def backup(pull: Pull) -> Pulled:
     names = pull.tables or streams(pull.catalogue)
     keep = pull.config.keep
     if not pull.really:
-        there = [one for name in names for one in backups(pull.lake, name)]
+        there = [copy for name in names for copy in backups(pull.lake, name)]
         lines = [f"would back up {counted(len(names), 'table')}; {counted(len(there), 'backup')} of them are there"]
         return Pulled(
-            lines, False, [*names, "--list"], {key_of(name): {} for name in names}, [_row(one) for one in there]
+            lines, False, [*names, "--list"], {key_of(name): {} for name in names}, [_row(copy) for copy in there]
         )
     done = back_up_all(pull.lake, names, keep)
     lines = [f"{counted(len(done.made), 'backup')} made, {counted(len(done.removed), 'older one')} removed"]
     lines += [f"{name} has no checkpoint yet" for name in done.without]
     lines += [f"{name}: {error.what}" for name, error in done.errors.items()]
     failed = next(iter(done.errors.values()), None)
-    made: dict[str, list[Backup]] = {name: [one for one in done.made if one.table == name] for name in names}
+    made: dict[str, list[Backup]] = {name: [copy for copy in done.made if copy.table == name] for name in names}
     numbers = {
-        key_of(name): {"backups": len(some), "backup_bytes": sum(one.size_bytes for one in some)}
-        for name, some in made.items()
-        if some
+        key_of(name): {"backups": len(copies), "backup_bytes": sum(copy.size_bytes for copy in copies)}
+        for name, copies in made.items()
+        if copies
     }
     arguments = [*names, *(["--keep", f"{keep}"] if keep else [])]
-    return Pulled(lines, True, arguments, numbers, [_row(one) for one in done.made], failed)
+    return Pulled(lines, True, arguments, numbers, [_row(copy) for copy in done.made], failed)
 
 
 def restore(pull: Pull) -> Pulled:
@@ -107,10 +107,10 @@ def _steps(
     if done:
         lines.append(f"the next run of {pull.table} goes on from there")
     numbers = {"steps": len(steps), "files_gone": len(gone)}
-    rows = [{"not there any more": one} for one in gone]
+    rows = [{"not there any more": file} for file in gone]
     return Pulled(lines, done, arguments, of_table(pull.table, **numbers), rows)
 
 
-def _row(one: Backup) -> dict[str, object]:
-    known = {"table": one.table, "backup": one.taken, "batch": one.finished, "delta_version": one.delta_version}
-    return {**known, "size": sized(one.size_bytes)}
+def _row(copy: Backup) -> dict[str, object]:
+    known = {"table": copy.table, "backup": copy.taken, "batch": copy.finished, "delta_version": copy.delta_version}
+    return {**known, "size": sized(copy.size_bytes)}

@@ -21,7 +21,7 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
     of_files = [table for table in catalogue if isinstance(table.flow, Files)]
     again = [table.name for table in of_files if getattr(table.flow, "replaces", False)]
     inferred = [table.name for table in of_files if _infers(table.flow)]
-    windows = [one.name for one in catalogue if isinstance(one.flow, Windows) and one.flow.session_gap is None]
+    windows = [entry.name for entry in catalogue if isinstance(entry.flow, Windows) and entry.flow.session_gap is None]
     every = catalogue.names
 
     def lever(

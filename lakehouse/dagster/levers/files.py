@@ -33,29 +33,29 @@ def optimize(pull: Pull) -> Pulled:
     form = pull.config
     thresholds = Thresholds(form.target_mb * 1_000_000, form.least_fewer, tuple(form.z_order))
     found = optimize_tables(pull.lake, pull.tables, thresholds, really=pull.really)
-    fewer = sum(one.files_before - one.files_after for one in found if not one.why_not)
-    paying = counted(sum(not one.why_not for one in found), "table")
+    fewer = sum(result.files_before - result.files_after for result in found if not result.why_not)
+    paying = counted(sum(not result.why_not for result in found), "table")
     about = counted(fewer, "file")
     lines = [f"{paying} with {about} fewer" if pull.really else f"would leave {paying} with about {about} fewer"]
     numbers = {
-        key_of(one.table): {
-            "table_files_before": one.files_before,
-            "table_files_after": one.files_after,
-            "small_files": one.small_files,
+        key_of(result.table): {
+            "table_files_before": result.files_before,
+            "table_files_after": result.files_after,
+            "small_files": result.small_files,
         }
-        for one in found
+        for result in found
     }
     rows = [
         {
-            **{"table": one.table, "files": one.files_before, "size": sized(one.bytes_before)},
-            **{"small files": one.small_files, "files then": one.files_after, "version": one.version},
-            "why not": one.why_not,
+            **{"table": result.table, "files": result.files_before, "size": sized(result.bytes_before)},
+            **{"small files": result.small_files, "files then": result.files_after, "version": result.version},
+            "why not": result.why_not,
         }
-        for one in found
+        for result in found
     ]
     arguments = [*pull.tables, "--target-mb", f"{form.target_mb}", "--least-fewer", f"{form.least_fewer}"]
     arguments += [word for column in form.z_order for word in ("--z-order", column)]
-    return Pulled(lines, any(one.done for one in found), [*arguments, *pull.yes], numbers, rows)
+    return Pulled(lines, any(result.done for result in found), [*arguments, *pull.yes], numbers, rows)
 
 
 def vacuum(pull: Pull) -> Pulled:
@@ -64,28 +64,28 @@ def vacuum(pull: Pull) -> Pulled:
 
     hours = pull.config.retention_hours
     found = vacuum_tables(pull.lake, pull.tables, retention_hours=hours, really=pull.really)
-    files = sum(one.files_before - one.files_after for one in found)
-    size = sum(one.bytes_before - one.bytes_after for one in found)
+    files = sum(result.files_before - result.files_after for result in found)
+    size = sum(result.bytes_before - result.bytes_after for result in found)
     amount = f"{counted(files, 'file')}, {sized(size)}"
     lines = [f"removed {amount}" if pull.really else f"would remove {amount}"]
-    lines += [f"{one.table}: more is kept for {reason}" for one in found for reason in one.kept_for]
-    lines += [f"{one.table}: {one.refused}" for one in found if one.refused]
+    lines += [f"{result.table}: more is kept for {reason}" for result in found for reason in result.kept_for]
+    lines += [f"{result.table}: {result.refused}" for result in found if result.refused]
     numbers = {
-        key_of(one.table): {
-            "stored_files_before": one.files_before,
-            "stored_files_after": one.files_after,
-            "stored_bytes_before": one.bytes_before,
-            "stored_bytes_after": one.bytes_after,
+        key_of(result.table): {
+            "stored_files_before": result.files_before,
+            "stored_files_after": result.files_after,
+            "stored_bytes_before": result.bytes_before,
+            "stored_bytes_after": result.bytes_after,
         }
-        for one in found
+        for result in found
     }
     rows = [
         {
-            **{"table": one.table, "files": one.files_before, "size": sized(one.bytes_before)},
-            **{"of old versions": one.old_files, "never committed": one.unnamed_files},
-            "readable from version": one.oldest_version,
+            **{"table": result.table, "files": result.files_before, "size": sized(result.bytes_before)},
+            **{"of old versions": result.old_files, "never committed": result.unnamed_files},
+            "readable from version": result.oldest_version,
         }
-        for one in found
+        for result in found
     ]
-    done = any(one.done for one in found)
+    done = any(result.done for result in found)
     return Pulled(lines, done, [*pull.tables, "--retention-hours", f"{hours:g}", *pull.yes], numbers, rows)

@@ -59,7 +59,7 @@ def whole(config: LeverConfig) -> dict[str, Any]:
 
 def _name(value: Any) -> Any:
     if isinstance(value, list | tuple):
-        return [_name(one) for one in value]
+        return [_name(item) for item in value]
     return value.name if isinstance(value, Enum) else value
 
 
@@ -67,8 +67,8 @@ def _form(lever: Lever, given: dict[str, Any]) -> LeverConfig:
     try:
         return lever.config(**given)
     except ValidationError as error:
-        wrong = {".".join(map(str, one["loc"])): one for one in error.errors(include_url=False)}
-        problems = [f"{place}: {one['msg'].removeprefix('Value error, ')}" for place, one in wrong.items()]
+        wrong = {".".join(map(str, problem["loc"])): problem for problem in error.errors(include_url=False)}
+        problems = [f"{place}: {problem['msg'].removeprefix('Value error, ')}" for place, problem in wrong.items()]
         what = f"the form of {lever.job} cannot be used: " + "; ".join(problems)
         metadata = {"where": ", ".join(f"ops.{lever.step}.config.{place}" for place in wrong)}
         raise dg.Failure(what, metadata={**metadata, "state": "nothing was changed"}, allow_retries=False) from None

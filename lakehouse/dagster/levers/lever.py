@@ -42,7 +42,7 @@ class Pull:
     Attributes:
         lake: Where all of it is.
         config: As the launchpad has it.
-        session: Opens the Spark session; called by those levers alone that need one.
+        session: Opens the Spark session; only levers that need it call it.
     """
 
     lake: Lake
@@ -62,7 +62,7 @@ class Pull:
     @property
     def tables(self) -> tuple[str, ...]:
         """The tables that were chosen; empty for all."""
-        return tuple(one.value for one in self.config.tables)
+        return tuple(choice.value for choice in self.config.tables)
 
     @cached_property
     def catalogue(self) -> Catalogue:

@@ -47,7 +47,7 @@ class ReplayLateForm(LeverConfig):
 
 
 class Then(Enum):
-    """What becomes of tables that are computed from one whose rows are removed."""
+    """What becomes of tables that are computed from a table whose rows are removed."""
 
     as_settings_say = ""
     ask = "ask"
@@ -160,25 +160,25 @@ def retention(pull: Pull) -> Pulled:
     from lakehouse.upkeep import remove_old_rows
 
     found = remove_old_rows(pull.lake, pull.tables, really=pull.really)
-    refused = [one for one in found if one.refused]
-    count = f"{counted(sum(one.rows for one in found), 'row')} of {counted(len(found), 'table')}"
+    refused = [result for result in found if result.refused]
+    count = f"{counted(sum(result.rows for result in found), 'row')} of {counted(len(found), 'table')}"
     lines = [f"removed {count}" if pull.really else f"would remove {count}"]
-    lines += [f"{one.table}: {one.refused}" for one in refused]
+    lines += [f"{result.table}: {result.refused}" for result in refused]
     numbers = {
-        key_of(one.table): {"rows_expired": one.rows, "rows_without_time": one.timeless_rows}
-        for one in found
-        if not one.refused
+        key_of(result.table): {"rows_expired": result.rows, "rows_without_time": result.timeless_rows}
+        for result in found
+        if not result.refused
     }
     rows = [
         {
-            **{"table": one.table, "column": one.column, "before": one.before, "rows": one.rows_before},
-            **{"old": one.rows, "without a time": one.timeless_rows, "version": one.version},
+            **{"table": result.table, "column": result.column, "before": result.before, "rows": result.rows_before},
+            **{"old": result.rows, "without a time": result.timeless_rows, "version": result.version},
         }
-        for one in found
+        for result in found
     ]
     return Pulled(
         lines,
-        any(one.done for one in found),
+        any(result.done for result in found),
         [*pull.tables, *pull.yes],
         numbers,
         rows,
@@ -203,7 +203,7 @@ def _replayed(pull: Pull, done: Replay, arguments: list[str]) -> Pulled:
         "files_waiting": len(done.waiting),
         "files_gone": len(done.gone),
     }
-    rows = [_row(one, what) for what, some in _kinds(done) for one in some]
+    rows = [_row(file, what) for what, files in _kinds(done) for file in files]
     return Pulled(
         lines, done.done, [*arguments, "--table", pull.table, *pull.yes], of_table(pull.table, **numbers), rows
     )
@@ -213,9 +213,9 @@ def _kinds(done: Replay) -> list[tuple[str, tuple[FileState, ...]]]:
     return [("again", done.files), ("waits", done.waiting), ("gone", done.gone)]
 
 
-def _row(one: FileState, what: str) -> dict[str, Any]:
-    known = {"number": one.sequence, "state": one.ingestion_state, "rows": one.rows, "batch": one.batch_id}
-    return {"what": what, **known, "file": one.path}
+def _row(file: FileState, what: str) -> dict[str, Any]:
+    known = {"number": file.sequence, "state": file.ingestion_state, "rows": file.rows, "batch": file.batch_id}
+    return {"what": what, **known, "file": file.path}
 
 
 def _named(files: list[str]) -> list[str]:
@@ -239,9 +239,9 @@ def _left(refused: list[Expired]) -> LakehouseError | None:
     """Why tables keep their old rows; None where none does."""
     if not refused:
         return None
-    names = " ".join(one.table for one in refused)
+    names = " ".join(result.table for result in refused)
     return LakehouseError(
-        "; ".join(f"{one.table}: {one.refused}" for one in refused),
+        "; ".join(f"{result.table}: {result.refused}" for result in refused),
         where=names,
         state="these tables were not changed",
         next_command=f"when they can be written: lakehouse maintain retention {names} --yes",

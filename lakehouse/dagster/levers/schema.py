@@ -35,7 +35,7 @@ def approve(pull: Pull) -> Pulled:
 
     rescued = rescued_data(pull.lake, pull.table)
     waiting = rescued.waiting()
-    columns = list(pull.config.columns) or [one.name for one in waiting]
+    columns = list(pull.config.columns) or [column.name for column in waiting]
     done = pull.really and bool(columns)
     version = rescued.approve(columns, waiting, really=done).version
     if done:
@@ -43,8 +43,8 @@ def approve(pull: Pull) -> Pulled:
     else:
         sentence = f"would add {', '.join(columns)} to version {version}" if columns else "no column waits"
     rows = [
-        {"column": one.name, "type": one.type, "rows": one.rows, "met in": f"{one.file}, record {one.record:,}"}
-        for one in waiting
+        {"column": item.name, "type": item.type, "rows": item.rows, "met in": f"{item.file}, record {item.record:,}"}
+        for item in waiting
     ]
     numbers = {"columns_waiting": len(waiting), "columns_approved": len(columns) if done else 0}
     arguments = [*pull.config.columns, "--table", pull.table, *pull.yes]

@@ -34,9 +34,11 @@ class Probe:
 
 
 def _found() -> tuple[Probe, ...]:
-    modules = [import_module(f"{__name__}.{one.name}") for one in iter_modules(__path__)]
-    modules.sort(key=lambda one: one.ORDER)
-    return tuple(Probe(one.__name__.rpartition(".")[2], one.ABOUT, one.OF, one.SIGNS, one.examine) for one in modules)
+    modules = [import_module(f"{__name__}.{info.name}") for info in iter_modules(__path__)]
+    modules.sort(key=lambda module: module.ORDER)
+    return tuple(
+        Probe(probe.__name__.rpartition(".")[2], probe.ABOUT, probe.OF, probe.SIGNS, probe.examine) for probe in modules
+    )
 
 
 PROBES = _found()

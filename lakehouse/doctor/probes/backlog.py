@@ -69,17 +69,17 @@ def examine(patient: Patient) -> Iterator[Seen]:
     fresh, all_seen = _unseen(patient, journal, path, options)
     all_seen = all_seen and upto == journal.high_water
     files: list[FileVersion | ObjectInfo] = [*known, *fresh]
-    waiting, oldest = len(files), min((one.last_modified for one in files), default=None)
+    waiting, oldest = len(files), min((file.last_modified for file in files), default=None)
     evidence: dict[str, object] = {
         "files_waiting": waiting if all_seen else f"{waiting}+",
-        "bytes_waiting": sum(one.size_bytes for one in files),
+        "bytes_waiting": sum(file.size_bytes for file in files),
         "oldest_seconds": in_seconds(patient.age(oldest)) if oldest else None,
         **_bound(batches := _batches(patient, journal) if known or patient.ward.named else []),
     }
     last = patient.last_commit_at
     evidence["last_commit_seconds"] = in_seconds(patient.age(last)) if last else None
     where, limit = flow.path, patient.patience
-    grown = [one.waiting for one in batches][-_GROWTH:]
+    grown = [batch.waiting for batch in batches][-_GROWTH:]
     if oldest and patient.age(oldest) > limit and not patient.is_on_demand:
         stuck = last is not None and patient.age(last) > limit and not patient.is_written_now
         sign, since = (STUCK, last) if stuck and last else (WAITING, oldest)
@@ -87,7 +87,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
         more = f"; the last commit is {_spoken(patient, since)} old" if stuck else ""
         yield Seen(sign, what + more, where, evidence)
     elif len(grown) == _GROWTH and all(after > before for before, after in pairwise(grown)):
-        counts = ", ".join(f"{one:,}" for one in grown)
+        counts = ", ".join(f"{count:,}" for count in grown)
         yield Seen(GROWING, f"files that waited after each batch: {counts}", where, evidence)
     elif not waiting and last and patient.table.freshness and patient.age(last) > limit:
         yield Seen(STALE, f"nothing came for {_spoken(patient, last)}", where, evidence)
@@ -116,8 +116,8 @@ def _unseen(
     if not whole and journal.max_key > page[-1].key:
         page += islice(patient.store.list(path.bucket, path.root, start_after=journal.max_key), _LISTED)
     takes = FileFilter(path, options).takes
-    found = journal.unseen([one for one in page if flow.is_input(one) and takes(one)])
-    return [one for one, first in found if first or options.allow_overwrites], whole
+    found = journal.unseen([info for info in page if flow.is_input(info) and takes(info)])
+    return [info for info, first in found if first or options.allow_overwrites], whole
 
 
 @dataclass(frozen=True)
@@ -134,17 +134,19 @@ def _batches(patient: Patient, journal: Journal) -> list[_Batch]:
     planned, done = patient.times("offsets"), patient.times("commits")
     last = sorted(batch for batch in done if batch in planned)[-_BATCHES:]
     try:
-        ends = [int(checkpoints.planned(patient.lake, patient.name, one).offset["seq"]) for one in last]
+        ends = [int(checkpoints.planned(patient.lake, patient.name, batch_id).offset["seq"]) for batch_id in last]
     except (LakehouseError, ValueError, LookupError):
         return []
-    found = [(one.seq, one.discovered) for one in journal.files(min(ends, default=0), journal.high_water)]
-    waiting = [sum(seq > end and at <= done[one] for seq, at in found) for one, end in zip(last, ends, strict=True)]
-    return [_Batch(planned[one], done[one], left) for one, left in zip(last, waiting, strict=True)]
+    found = [(file.seq, file.discovered) for file in journal.files(min(ends, default=0), journal.high_water)]
+    waiting = [
+        sum(seq > end and at <= done[batch_id] for seq, at in found) for batch_id, end in zip(last, ends, strict=True)
+    ]
+    return [_Batch(planned[batch_id], done[batch_id], left) for batch_id, left in zip(last, waiting, strict=True)]
 
 
 def _bound(batches: Sequence[_Batch]) -> dict[str, object]:
     """What the batches spent: on the way to the next plan while files waited, and from there to their end."""
-    loading = sum((one.done - one.planned).total_seconds() for one in batches)
+    loading = sum((batch.done - batch.planned).total_seconds() for batch in batches)
     pairs = [(before, after) for before, after in pairwise(batches) if before.waiting]
     finding = sum((after.planned - before.done).total_seconds() for before, after in pairs)
     if not batches:

@@ -57,21 +57,21 @@ def examine(ward: Ward) -> Iterator[Seen]:
     bucket, where = settings.bucket, f"s3a://{settings.bucket}"
     rules = _asked(lambda: client.get_bucket_lifecycle(bucket))
     found = list(getattr(rules, "rules", None) or [])
-    eats = [one for one in found if one.status == "Enabled" and one.expiration and _reaches(one, settings.user)]
-    if eats:
-        names = some(one.rule_id or "?" for one in eats)
-        evidence = {"rules": len(eats), "days": [one.expiration.days for one in eats], "folders": [*map(_prefix, eats)]}
+    bad = [rule for rule in found if rule.status == "Enabled" and rule.expiration and _reaches(rule, settings.user)]
+    if bad:
+        names = some(rule.rule_id or "?" for rule in bad)
+        evidence = {"rules": len(bad), "days": [rule.expiration.days for rule in bad], "folders": [*map(_prefix, bad)]}
         yield Seen(LIFECYCLE, f"lifecycle rules that remove what the lake needs: {names}", where, evidence, _of(bucket))
     else:
         yield Seen(None, "no lifecycle rule reaches what streams live by", where, {"rules": len(found)})
     versioning = _asked(lambda: client.get_bucket_versioning(bucket))
     if getattr(versioning, "status", "") == "Enabled":
-        ends = any(one.status == "Enabled" and one.noncurrent_version_expiration for one in found)
+        ends = any(rule.status == "Enabled" and rule.noncurrent_version_expiration for rule in found)
         if not ends:
             yield Seen(VERSIONS, "the bucket is versioned, and no rule ends old versions", where)
     if settings.s3_endpoint is not None:
         own = {bucket, settings.landing_bucket}
-        others = sorted({one.name for one in _asked(client.list_buckets) or ()} - own)
+        others = sorted({entry.name for entry in _asked(client.list_buckets) or ()} - own)
         if others:
             yield Seen(RIGHTS, f"these keys see {len(others)} other buckets: {some(others)}", ward.lake.endpoint.url)
 
@@ -104,9 +104,9 @@ def _prefix(rule: Any) -> str:
 
 
 def _reaches(rule: Any, user: str) -> bool:
-    """Whether a rule's folder is above or below one that is lived by."""
-    prefix, places = _prefix(rule), [f"{user}/{one}/" for one in _LIVED_BY]
-    return any(one.startswith(prefix) or prefix.startswith(one) for one in places)
+    """Whether a rule's folder is above or below a folder that the lake lives by."""
+    prefix, places = _prefix(rule), [f"{user}/{folder}/" for folder in _LIVED_BY]
+    return any(place.startswith(prefix) or prefix.startswith(place) for place in places)
 
 
 def _of(bucket: str) -> dict[str, str]:

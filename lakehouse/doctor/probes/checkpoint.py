@@ -107,7 +107,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
             return
         yield Seen(None, f"batch {state.last_offset} is being loaded now", where, evidence)
         return
-    if not patient.times("offsets") and any("/offsets/." in one.key for one in patient.checkpoint):
+    if not patient.times("offsets") and any("/offsets/." in info.key for info in patient.checkpoint):
         yield Seen(HALF_WRITTEN, "the checkpoint has the beginning of a first offset, and no batch", where, evidence)
         return
     yield Seen(None, "checkpoint and table agree", where, evidence)

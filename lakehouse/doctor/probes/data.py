@@ -31,7 +31,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     bucket, folder = split_uri(patient.settings.table_uri(patient.name) + "/")
     named = set(paths_of(patient.opened))
     # past what is remembered, and after the log was read: what it names is there by now
-    listed = [one.key.removeprefix(folder) for one in islice(patient.ward.unwatched.list(bucket, folder), _MOST)]
+    listed = [info.key.removeprefix(folder) for info in islice(patient.ward.unwatched.list(bucket, folder), _MOST)]
     if len(listed) == _MOST:
         return
     gone, where = sorted(named.difference(listed)), f"s3a://{bucket}/{folder}"

@@ -80,7 +80,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
 
 def _two(patient: Patient) -> Iterator[Seen]:
     commits = patient.lake.commits_since(patient.name, None, last=_COMMITS)
-    turns = [query for query, _ in groupby(one.query_id for one in commits if one.query_id)]
+    turns = [query for query, _ in groupby(commit.query_id for commit in commits if commit.query_id)]
     if len(turns) > len(set(turns)):
         evidence = {"streams": len(set(turns)), "turns": len(turns), "commits": len(commits)}
         where = patient.settings.table_uri(patient.name)

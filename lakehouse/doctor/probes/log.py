@@ -41,16 +41,16 @@ def examine(patient: Patient) -> Iterator[Seen]:
         reason = error.what
     bucket, folder = split_uri(uri)
     listed = list(patient.store.list(bucket, folder))
-    commits = {_version(one): one for one in listed if one.key.endswith(".json") and _version(one) is not None}
+    commits = {_version(info): info for info in listed if info.key.endswith(".json") and _version(info) is not None}
     versions = sorted(version for version in commits if version is not None)[-_READ:]
     with ThreadPoolExecutor(_THREADS) as pool:
         broken = dict(
-            zip(versions, pool.map(lambda one: _is_broken(patient, bucket, commits[one]), versions), strict=True)
+            zip(versions, pool.map(lambda number: _is_broken(patient, bucket, commits[number]), versions), strict=True)
         )
     evidence = {"objects": len(listed), "commits": len(commits), "newest_version": versions[-1] if versions else None}
     bad = [version for version in versions if broken[version]]
-    gaps = [one for one in range(versions[0], versions[-1]) if one not in commits] if versions else []
-    summaries = [one.key for one in listed if ".checkpoint" in one.key or one.key.endswith("/_last_checkpoint")]
+    gaps = [number for number in range(versions[0], versions[-1]) if number not in commits] if versions else []
+    summaries = [info.key for info in listed if ".checkpoint" in info.key or info.key.endswith("/_last_checkpoint")]
     if bad and not gaps and bad == versions[-1:] and len(versions) > 1:
         key = commits[bad[0]].key
         yield Seen(
@@ -90,12 +90,12 @@ def _is_broken(patient: Patient, bucket: str, info: ObjectInfo) -> bool:
 
 def _without(patient: Patient, bucket: str, keys: Sequence[str]) -> str:
     """The commands that remove the newest commit and load its rows again; readers may have read it."""
-    table, readers = patient.name, [one.name for one in patient.ward.catalogue.readers(patient.name)]
+    table, readers = patient.name, [reader.name for reader in patient.ward.catalogue.readers(patient.name)]
     steps = [_deleting(bucket, keys)]
     if patient.checkpoint:
         steps += [f"lakehouse checkpoint repair {table} --yes", f"lakehouse ingest {table}"]
     steps += [
-        step for one in readers for step in (f"lakehouse checkpoint restart {one} --yes", f"lakehouse ingest {one}")
+        step for name in readers for step in (f"lakehouse checkpoint restart {name} --yes", f"lakehouse ingest {name}")
     ]
     return " && ".join(steps)
 

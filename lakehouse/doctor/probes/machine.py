@@ -52,20 +52,20 @@ def examine(ward: Ward) -> Iterator[Seen]:
     if not _LOCK.is_file():  # the installed library: its requirements are the installer's care
         return
     pinned = {name.lower(): wanted for name, wanted in _PINNED.findall(_LOCK.read_text())}
-    other = {}
+    differing = {}
     for name in _CHECKED:
         has = _version(name)
         if has is not None and name in pinned and pinned[name] != has:
-            other[name] = f"{has}, not {pinned[name]}"
-    if other:
+            differing[name] = f"{has}, not {pinned[name]}"
+    if differing:
         filled = {"lock": shlex.quote(str(_LOCK))}
-        yield Seen(VERSIONS, f"other versions than tested: {some(other)}", str(_LOCK), other, filled)
+        yield Seen(VERSIONS, f"other versions than tested: {some(differing)}", str(_LOCK), differing, filled)
     else:
         yield Seen(None, "libraries have the tested versions", str(_LOCK), {"checked": len(_CHECKED)})
 
 
 def _there(folder: Path) -> Path:
-    return next(one for one in (folder, *folder.parents) if one.exists())
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def _version(name: str) -> str | None:

@@ -30,7 +30,7 @@ SIGNS = (QUARANTINED,)
 
 
 def examine(patient: Patient) -> Iterator[Seen]:
-    """Of a named table all receipts are read; else those of the last batches, and all where one of them tells of some.
+    """Reads all receipts of a named table; else only those of the last batches, unless a file is in quarantine there.
 
     So looking at all tables costs the same however long they have been loading.
     """
@@ -44,14 +44,14 @@ def examine(patient: Patient) -> Iterator[Seen]:
         states = list(file_states(patient.store, location))
     except (LakehouseError, ValueError, LookupError):
         return  # other probes report what cannot be read
-    bad = [one for one in states if one.ingestion_state == State.QUARANTINED]
+    bad = [file for file in states if file.ingestion_state == State.QUARANTINED]
     if not bad:
         yield Seen(None, "no file is in quarantine", evidence={"files": len(states)})
         return
-    reasons = Counter((one.error or "").split(":")[0] for one in bad)
+    reasons = Counter((file.error or "").split(":")[0] for file in bad)
     evidence = {"files": len(states), "quarantined_files": len(bad), "reasons": dict(reasons)}
-    names = [one.path.rsplit("/", 1)[-1] for one in bad]
-    cure = replay(patient.table, [one.path for one in bad])
+    names = [file.path.rsplit("/", 1)[-1] for file in bad]
+    cure = replay(patient.table, [file.path for file in bad])
     yield Seen(QUARANTINED, f"{len(bad):,} files in quarantine: {some(names)}", bad[-1].path, evidence, command=cure)
 
 
@@ -63,8 +63,8 @@ def _lately(patient: Patient) -> bool:
     first = max(int(patient.finished["seq"]) - _FILES, 0)
     # past what is remembered: a listing of all receipts would grow with the table
     listed = patient.ward.unwatched.list(bucket, folder, start_after=f"{folder}{first:020d}")
-    batches = [list(objects) for _, objects in groupby(listed, key=lambda one: one.key.removeprefix(folder)[:20])]
-    for info in (one for batch in batches[-_BATCHES:] for one in batch):
+    batches = [list(objects) for _, objects in groupby(listed, key=lambda entry: entry.key.removeprefix(folder)[:20])]
+    for info in (receipt for batch in batches[-_BATCHES:] for receipt in batch):
         try:
             lines = patient.store.read(bucket, info.key).splitlines()
         except ObjectMissing:

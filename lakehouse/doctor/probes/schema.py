@@ -58,7 +58,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if patient.files.columns is not None:
         return
     bucket, prefix = split_uri(f"{patient.settings.schema_uri(patient.name)}/_schemas/")
-    names = [one.key.removeprefix(prefix) for one in patient.store.list(bucket, prefix)]
+    names = [info.key.removeprefix(prefix) for info in patient.store.list(bucket, prefix)]
     versions = sorted(int(name) for name in names if name.isdigit())
     if not versions:
         return
@@ -71,15 +71,15 @@ def examine(patient: Patient) -> Iterator[Seen]:
         yield Seen(UNREADABLE, f"version {versions[-1]} of the schema cannot be read", where, filled=filled)
         return
     fields = json.loads(patient.opened.schema().to_json())["fields"]
-    has = {one["name"].lower(): one["type"] for one in fields}
+    has = {field["name"].lower(): field["type"] for field in fields}
     new = [name for name in columns if name.lower() not in has]
-    other = [name for name, type_ in columns.items() if _differs(type_, has.get(name.lower()))]
-    evidence = {"version": versions[-1], "columns": len(columns), "new": len(new), "other_type": len(other)}
+    retyped = [name for name, type_ in columns.items() if _differs(type_, has.get(name.lower()))]
+    evidence = {"version": versions[-1], "columns": len(columns), "new": len(new), "other_type": len(retyped)}
     if new:
         yield Seen(AHEAD, f"columns that the table lacks: {some(new)}", where, evidence)
-    elif other:
+    elif retyped:
         cure = _with_the_types_of(patient, prefix, versions[:-1], has)
-        yield Seen(TYPES, f"columns of another type in the table: {some(other)}", where, evidence, command=cure)
+        yield Seen(TYPES, f"columns of another type in the table: {some(retyped)}", where, evidence, command=cure)
     else:
         yield Seen(None, "schema and table have the same columns", where, evidence)
 
@@ -87,7 +87,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
 def _columns(patient: Patient, key: str) -> dict[str, Any]:
     """Names and types of a version's columns; raises ValueError, LookupError, TypeError where it is damaged."""
     record = json.loads(patient.store.read(patient.settings.bucket, key).split(b"\n", 1)[1])
-    return {one["name"]: one["type"] for one in json.loads(record["dataSchemaJson"])["fields"]}
+    return {field["name"]: field["type"] for field in json.loads(record["dataSchemaJson"])["fields"]}
 
 
 def _with_the_types_of(patient: Patient, prefix: str, versions: list[int], has: dict[str, Any]) -> str:
@@ -107,7 +107,7 @@ def _differs(type_: Any, there: Any) -> bool:
     """Of nested columns only the kind is compared: fields within them join as columns do."""
     if there is None:
         return False
-    kinds = [one["type"] if isinstance(one, dict) else one for one in (type_, there)]
+    kinds = [kind["type"] if isinstance(kind, dict) else kind for kind in (type_, there)]
     return bool(kinds[0] != kinds[1])
 
 
@@ -117,9 +117,9 @@ def _rescued(patient: Patient) -> Iterator[Seen]:
         return
     counts = zip(patient.adds["num_records"].to_pylist(), patient.adds[nulls].to_pylist(), strict=True)
     known = [(rows, empty) for rows, empty in counts if rows and empty is not None]
-    rows = sum(one for one, _ in known)
+    rows = sum(count for count, _ in known)
     rescued = rows - sum(empty for _, empty in known)
-    limit = next((one.max_share for one in patient.table.checks if isinstance(one, RescueRate)), _SHARE)
+    limit = next((check.max_share for check in patient.table.checks if isinstance(check, RescueRate)), _SHARE)
     if rows and rescued / rows > limit:
         evidence = {"rows": rows, "rescued_rows": rescued, "share": round(rescued / rows, 4), "limit": limit}
         what = f"{rescued:,} of {rows:,} rows have values that fit no column"

@@ -56,11 +56,11 @@ SIGNS = (SMALL, LONG_LOG, STATE, DELETED)
 def examine(patient: Patient) -> Iterator[Seen]:
     """Looks at the list of data files, the newest part of the log, and the sizes in the checkpoint."""
     found = [*_of_table(patient)] if patient.opened is not None else []
-    state = [one.size_bytes for one in patient.checkpoint if "/state/" in one.key]
+    state = [info.size_bytes for info in patient.checkpoint if "/state/" in info.key]
     if sum(state) > _STATE_BYTES:
         where, evidence = patient.settings.checkpoint_uri(patient.name), {"objects": len(state), "bytes": sum(state)}
         found.append(Seen(STATE, f"the stream keeps {sized(sum(state))} of state", where, evidence))
-    bad = [one for one in found if one.sign is not None]
+    bad = [seen for seen in found if seen.sign is not None]
     yield from bad or found[:1]
 
 
@@ -72,7 +72,7 @@ def _of_table(patient: Patient) -> Iterator[Seen]:
     small = Counter(
         path.rpartition("/")[0] for path, size in zip(paths, sizes, strict=True) if (size or 0) < _SMALL_BYTES
     )
-    state = sum(one.size_bytes for one in patient.checkpoint if "/state/" in one.key)
+    state = sum(info.size_bytes for info in patient.checkpoint if "/state/" in info.key)
     evidence = {"files": len(sizes), "small_files": small.total(), "partitions": len(small), "bytes": sum(sizes)}
     evidence |= {"version": patient.opened.version(), **({"state_bytes": state} if state else {})}
     most = max(small.values(), default=0)
@@ -89,7 +89,7 @@ def _of_table(patient: Patient) -> Iterator[Seen]:
 
 def _summed_up(patient: Patient) -> int:
     """The newest version with a checkpoint of Delta's own; -1 where the newest part of the log has none."""
-    names = [one.key.rsplit("/", 1)[-1] for one in patient.log]
+    names = [info.key.rsplit("/", 1)[-1] for info in patient.log]
     return max((int(name[:20]) for name in names if ".checkpoint" in name and name[:20].isdigit()), default=-1)
 
 
@@ -101,7 +101,7 @@ def _deleted(patient: Patient, uri: str) -> Iterator[Seen]:
     for batch in pa.RecordBatchReader.from_stream(patient.opened.deletion_vectors()):
         kept = pc.list_flatten(batch["selection_vector"])
         deleted += len(kept) - (pc.sum(kept).as_py() or 0)
-    rows = sum(one or 0 for one in patient.adds["num_records"].to_pylist())
+    rows = sum(count or 0 for count in patient.adds["num_records"].to_pylist())
     if rows and deleted / rows > _DELETED_SHARE:
         evidence = {"rows": rows, "deleted_rows": deleted, "share": round(deleted / rows, 3)}
         yield Seen(DELETED, f"{deleted:,} of {rows:,} rows are marked as deleted", uri, evidence)
