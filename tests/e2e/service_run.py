@@ -32,6 +32,8 @@ from lakehouse.storage import stop_store
 TABLE = "bronze.orders_autoloader"
 ROWS = 5
 
+_PATIENCE_SECONDS = 300
+
 
 class Service:
     """A running ``lakehouse stream``; its output is read as it comes."""
@@ -52,10 +54,13 @@ class Service:
             into.append(line.rstrip("\n"))
 
     def wait_for(self, condition, what):
-        """Until the condition holds; a service that ends before is an error."""
+        """Until the condition holds; a service that ends before, or that hangs, is an error with its own words."""
+        began = time.monotonic()
         while not condition():
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended before {what}: {self.errors}")
+            if time.monotonic() - began > _PATIENCE_SECONDS:
+                raise AssertionError(f"the service hangs before {what}: {list(self.errors)[-30:]}")
             time.sleep(0.05)
 
     @property
