@@ -80,13 +80,13 @@ def _rewritten(
     files: DataFiles,
 ) -> Iterator[Removed]:
     path, size, partition = candidate
-    schema, at = pa.schema(opened.schema().to_arrow()), 0
     with opened.data_files.open_input_file(path) as source:
         parquet = pq.ParquetFile(source)
         gone = gone_of(path, parquet)
         gone_rows = pc.sum(gone).as_py() or 0
         if not gone_rows:
             return
+        schema, at = pa.schema(opened.schema().to_arrow()), 0
         for group in range(parquet.num_row_groups):
             # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
             table = _like(parquet.read_row_group(group, use_threads=False), schema)

@@ -27,7 +27,7 @@ from lakehouse.direct.data_files import DataFiles as NewFiles
 from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.file_rows import counted_sequences
+from lakehouse.maintenance.file_rows import counted_sequences, removes_on_purpose
 from lakehouse.maintenance.forget import Forgotten, Then, drop_unfinished, no_forgetting, on_purpose, require_places
 from lakehouse.maintenance.optimize import only_spark
 
@@ -163,12 +163,15 @@ def _removed(lake: Lake, found: Forgotten, files: DataFiles, gone: dict[str, pa.
     kept = NewFiles(lake.endpoint, files.uri, tuple(opened.metadata().partition_columns))
     removed = rewrite_without_rows(opened, gone, kept)
     written = kept.finish()
+    done = Forgotten(found.table, found.rows, found.files, files.version + 1, done=True)
     try:
         with on_purpose(lake, found.table, files.version, found.files, then) as metadata:
             commit_removal(opened, written, removed, metadata)
     except (DeltaError, OSError) as error:
         if lake.version(found.table) == files.version:
             remove_unnamed(place, written)
+        elif removes_on_purpose(lake, found.table, files.version + 1):  # the reply was lost, and the commit not
+            return done
         faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
         raise TransientError(
             f"rows of {found.table} are not removed: {faster}: {str(error).splitlines()[0][:200]}",
@@ -176,4 +179,4 @@ def _removed(lake: Lake, found: Forgotten, files: DataFiles, gone: dict[str, pa.
             state="nothing was changed",
             next_command="run the same again",
         ) from None
-    return Forgotten(found.table, found.rows, found.files, files.version + 1, done=True)
+    return done

@@ -156,6 +156,20 @@ def test_what_was_written_meanwhile_makes_it_change_nothing(people, monkeypatch)
     assert len(people.ids()) == 6
 
 
+def test_a_commit_whose_reply_was_lost_is_done(people, monkeypatch):
+    people.fill()
+    commit = LakeTable.create_write_transaction
+
+    def lost(self, *arguments, **more):
+        commit(self, *arguments, **more)
+        raise OSError("the connection was reset")
+
+    monkeypatch.setattr(LakeTable, "create_write_transaction", lost)
+    done = people.forget("who = 'p1'")
+    assert (done.done, done.version, len(people.ids())) == (True, people.lake.version(TABLE), 6)
+    assert people.failed_checks() == set()
+
+
 def test_all_but_the_newest_copy_of_a_key_go(people):
     """Also of keys of two columns, one in a struct; a row that stands there twice by a fault stays twice."""
     people.declare(schema=f"{COLUMNS}, x STRUCT<n: DOUBLE>", unique=["a", "x.n"])
