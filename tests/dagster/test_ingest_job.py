@@ -1,6 +1,7 @@
 """The job on a real store and a real engine."""
 
 import dagster as dg
+import pytest
 from pyspark.sql.types import StructType
 
 from lakehouse.contract.writing import as_odcs, text_of
@@ -140,6 +141,7 @@ def assert_checks_run_alone(definitions, instance):
     assert not result.get_asset_materialization_events()
 
 
+@pytest.mark.soak("contracts and new columns in a run of Dagster; tests/spark/test_contracts.py has the check itself")
 def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_rescued_values_are_told(
     load_job, instance, lake, land, tmp_path, monkeypatch
 ):

@@ -12,11 +12,8 @@ from lakehouse.orders.samples import file_name
 EACH = [
     ("data", False, "beside"),
     ("read", True, "reader"),
-    ("receipt", False, "beside"),
     ("delta", False, "here"),
-    ("offsets", True, "here"),
     ("journal", False, "here"),
-    ("commits", True, "beside"),
 ]
 MORE = [
     *[(point, before, "here") for point in sorted(POINTS) for before in (True, False)],
@@ -53,7 +50,7 @@ def test_every_row_is_there_once_after_a_kill(kills, point, before, target):
     assert is_good(outcome), outcome
 
 
-@pytest.mark.parametrize(("point", "before"), [("latest_delta", False), ("rollup_delta", False)])
+@pytest.mark.parametrize(("point", "before"), [("latest_delta", False)])
 def test_computed_tables_are_exact_after_a_kill(kills, monkeypatch, point, before):
     monkeypatch.setitem(POINTS, point, (LATEST | ROLLUP)[point])
     outcome = kills.kill(point, before, "here")

@@ -67,6 +67,9 @@ def answers(lake):
     return True
 
 
+@pytest.mark.soak(
+    "the death of the engine and of the store under a service of Spark; tests/store/test_services.py stops a local one"
+)
 def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, land, spark, environment):
     service = Service(environment, TABLE, SILVER, *FAST)
     service.wait_for(lambda: service.health().json()["tables"][0]["state"] == "waiting", "it waited for files")

@@ -118,6 +118,7 @@ def by_key(rows, table, *values):
     return found
 
 
+@pytest.mark.soak("two tables of windows over one source that is no table of orders; test_late.py has those of orders")
 def test_two_tables_of_one_source_count_each_row_in_their_own_windows_and_keep_the_rest(lake, spark):
     """The source has folders: what is in their names alone is kept with a late row, too."""
     readings = Place(spark, lake, TABLES, partition_by=("sensor", "reason"))

@@ -208,6 +208,9 @@ def assert_right_however_they_are_cut(spark, lake, seed, runs):
         assert findings["revenue_matches_orders"].passed
 
 
+@pytest.mark.soak(
+    "orders that move to other days, and later columns of bronze; the other stories start over and refuse"
+)
 def test_orders_that_move_or_are_none_new_columns_and_a_promotion(bronze, lake):
     """One table through several runs: each changes what it must, and a run without news starts no query."""
     first = (order("a", 1, "card", 10.0), order("b", 1, "card", 5.0), order("c", 2, None, 1.0), order("d", 4))

