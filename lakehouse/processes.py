@@ -93,7 +93,7 @@ def write_private(path: Path, text: str) -> None:
 HEARING = [
     # a shell's background job ignores SIGINT, Dagster makes SIGTERM the same, and a child inherits what is ignored
     *(sys.executable, "-I", "-S", "-c"),
-    "import os, signal, sys; [signal.signal(one, signal.SIG_DFL) for one in (signal.SIGINT, signal.SIGTERM)]; "
+    "import os, signal, sys; [signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)]; "
     "os.execvp(sys.argv[1], sys.argv[1:])",
 ]
 """Runs a command that hears signals. Not ``preexec_fn``: it runs in a fork of a process that has threads."""

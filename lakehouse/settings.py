@@ -66,7 +66,7 @@ def _warn_of_plain_http(endpoint: str | None) -> None:
     if not near:
         _warned.add(host)
         warnings.warn(
-            f"LAKEHOUSE_S3_ENDPOINT is http://{host}: orders go over the network unencrypted; take https://",
+            f"LAKEHOUSE_S3_ENDPOINT is http://{host}: rows go over the network unencrypted; take https://",
             stacklevel=3,
         )
 
@@ -88,7 +88,7 @@ class Settings(BaseSettings):
     s3_region: str = Field("us-east-1", description="region to sign requests for")
     store: StoreName = Field("minio", description="which embedded server to run")
     minio_binary: Path | None = Field(None, description="MinIO server to run; unset = the pinned version, built once")
-    landing_bucket: BucketName = Field("landing", description="bucket where order files land")
+    landing_bucket: BucketName = Field("landing", description="bucket where files land")
     landing_prefix: str = Field("orders/", description="folder in it")
     bucket: BucketName = Field("lakehouse", description="bucket of the tables")
     user: UserName = Field(default_factory=getpass.getuser, description="whose tables: the folder in the bucket")

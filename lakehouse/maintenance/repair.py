@@ -199,8 +199,8 @@ class _Stream:
                 "its files are in the table",
                 where=self._uri,
                 state="nothing was changed",
-                next_command="restore the journal from a copy; or repair it with LAKEHOUSE_ALLOW_OVERWRITES=false, and "
-                "load overwritten files with: lakehouse replay --files NAME --yes",
+                next_command="restore the journal from a copy; or declare cloudFiles.allowOverwrites: false, repair "
+                f"it, and load overwritten files with: lakehouse replay --files NAME --table {self._table} --yes",
             )
         receipts = self._receipts()
         if self._gone:

@@ -74,8 +74,9 @@ def test_what_is_known_is_not_loaded_again_without_overwrites(lake):
 
 def test_where_every_version_is_loaded_a_lost_journal_is_not_made_up(lake):
     lost = Lost(lake, "true")
-    with pytest.raises(ConfigurationError, match="nothing tells which versions"):
+    with pytest.raises(ConfigurationError, match="nothing tells which versions") as refused:
         lost.repair(really=True)
+    assert "declare cloudFiles.allowOverwrites: false" in refused.value.next_command
     assert lost.discover() == 2, "nothing was written"
 
 

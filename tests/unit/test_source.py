@@ -6,6 +6,8 @@ from statistics import median
 
 import pytest
 
+from lakehouse.declaration.variables import _MOVED
+
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = sorted((ROOT / "lakehouse").rglob("*.py"))
 OF_ORDERS = ROOT / "lakehouse/orders"
@@ -32,6 +34,12 @@ def test_no_field_of_an_order_is_named_outside_of_the_orders_folder(folder):
 def test_the_orders_folder_names_every_field():
     text = "".join(one.read_text(encoding="utf-8") for one in OF_ORDERS.glob("*.py"))
     assert [name for name in FIELDS if not re.search(rf"\b{name}\b", text)] == []
+
+
+def test_no_variable_of_the_orders_declaration_is_named_where_any_table_is_meant():
+    moved = re.compile(rf"LAKEHOUSE_({'|'.join(_MOVED)})\b")
+    files = [path for path in LIBRARY if OF_ORDERS not in path.parents]
+    assert [str(path.relative_to(ROOT)) for path in files if moved.search(path.read_text(encoding="utf-8"))] == []
 
 
 def _lines(path):
