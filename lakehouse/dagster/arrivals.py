@@ -4,9 +4,9 @@ Nothing is written: all that is known is in the sensor's cursor. Only the first 
 tables have loaded: files that ``lakehouse ingest`` or another instance took are no news. Where keys grow, a tick lists
 what follows the greatest key that is known, whatever the folder holds. A listing of the whole folder finds what arrived
 behind it: a file with an older key by its time, a file whose time is old, too (restored, mirrored), by the number of
-files. A small folder is listed as a whole at every tick, and so is a folder whose last new files did not have the
-greatest keys; any other is once in the given interval. Where older files come between two such listings, and as many
-others go, the older files are left to the schedule.
+files. A small folder is listed as a whole at every tick, any other once in the given interval. A large folder whose
+last new files did not have the greatest keys is listed more often, the less so the larger it is. Where older files come
+between two such listings, and as many others go, the older files are left to the schedule.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from typing import Any
 from lakehouse.autoloader.files.discovery import FAST_FROM_FILES
 from lakehouse.storage.store import ObjectInfo, ObjectStore
 
+LISTED_FILES_PER_SECOND = 2_000
+"""How many files of a large folder whose keys do not grow are listed for each second since it was listed last: two
+requests a second, whatever the folder holds."""
 _PAGE = 1_000
 _TIMES = 10_000
 
@@ -154,6 +157,7 @@ def look(
     now: datetime,
     interval_seconds: float,
     in_a_hurry: bool = False,
+    whole: bool = False,
     loaded: Loaded = _nothing,
 ) -> Look:
     """Looks for what is new since ``seen``.
@@ -167,14 +171,16 @@ def look(
         now: The moment of this look. A clock that was set back costs a listing of everything, nothing worse.
         interval_seconds: How long a file may stay unseen behind the greatest key.
         in_a_hurry: Whether a listing of everything that is due may wait, because no run would start anyway.
+        whole: Whether such a listing is due, however long ago the last one was.
         loaded: What has been loaded, for the first look at the folder.
 
     Raises:
         StoreUnavailable, AccessDenied, BucketMissing: the folder cannot be listed.
     """
-    if seen.grows and seen.files >= FAST_FROM_FILES:
+    if seen.listed_at and seen.files >= FAST_FROM_FILES:
         age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds()
-        if in_a_hurry or 0 <= age_seconds < interval_seconds:
+        often_seconds = interval_seconds if seen.grows else seen.files / LISTED_FILES_PER_SECOND
+        if in_a_hurry or (not whole and 0 <= age_seconds < min(often_seconds, interval_seconds)):
             return _behind_the_last_key(store, bucket, root, takes, seen)
     return _everything(store.list(bucket, root), takes, seen, now, _nothing if seen.listed_at else loaded)
 

@@ -19,6 +19,7 @@ UNFINISHED = [
     dg.DagsterRunStatus.CANCELING,
 ]
 _RETRY_AFTER_MINUTES = (1, 4, 16)
+_TOLD_FOR = timedelta(days=1)
 _MOST_FAILED = 50
 _MOST_OTHERS = 200
 _NAMED = 3
@@ -32,11 +33,14 @@ class Retries:
         due: Those to be tried again now, each with the run in which it failed last.
         waiting: Those to be tried again later, with that run and the time.
         left: Those that failed too often, with that run: new files and the schedule alone run them again.
+        cancelled: Those that the newest cancelled run did not finish, with that run: new files and the schedule alone
+            run them again, too, because whoever cancelled it meant that.
     """
 
     due: dict[dg.AssetKey, str]
     waiting: dict[dg.AssetKey, tuple[str, datetime]]
     left: dict[dg.AssetKey, str]
+    cancelled: dict[dg.AssetKey, str]
 
     def why_not(self) -> str:
         """A sentence on those that are not tried again now; empty when there are none."""
@@ -47,6 +51,10 @@ class Retries:
         if self.left:
             run = next(iter(self.left.values()))
             sentence += f"; {_names(self.left)} failed in run {run[:8]} like in those before it: left to the schedule"
+        if self.cancelled:
+            run = next(iter(self.cancelled.values()))
+            sentence += f"; run {run[:8]} was cancelled: what it left of {_names(self.cancelled)} "
+            sentence += "comes with new files, or by the schedule"
         return sentence
 
 
@@ -87,7 +95,23 @@ class Runs:
                 waiting[table] = run_id, at
             elif self.under_way([table]) is None:
                 due[table] = run_id
-        return Retries(due, waiting, left)
+        return Retries(due, waiting, left, self._cancelled(now))
+
+    def _cancelled(self, now: datetime) -> dict[dg.AssetKey, str]:
+        cancelled = dg.RunsFilter(
+            job_name=self._job, statuses=[dg.DagsterRunStatus.CANCELED], updated_after=now - _TOLD_FOR
+        )
+        for record in self._instance.get_run_records(cancelled, limit=1):
+            ended = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE]
+            since = record.create_timestamp - timedelta(seconds=1)  # SQLite's times have no fractions
+            later = dg.RunsFilter(job_name=self._job, statuses=ended, created_after=since)
+            undone = self._undone_in(record)
+            for other in self._instance.get_run_records(later, limit=_MOST_FAILED):
+                undone -= self._tables(other) if other.storage_id > record.storage_id else set()
+            for _, its in self._under_way:
+                undone -= its
+            return {table: record.dagster_run.run_id for table in self._every if table in undone}
+        return {}
 
     def _failed(self) -> dict[dg.AssetKey, list[dg.RunRecord]]:
         """For each table whose last run failed, the runs since the last good one, newest first."""
@@ -118,10 +142,12 @@ class Runs:
             yield from sorted([*failed, *others], key=lambda record: record.storage_id, reverse=True)
 
     def _failed_in(self, record: dg.RunRecord) -> set[dg.AssetKey]:
+        failed = record.dagster_run.status == dg.DagsterRunStatus.FAILURE
+        return self._undone_in(record) if failed else set()
+
+    def _undone_in(self, record: dg.RunRecord) -> set[dg.AssetKey]:
         """The tables that a run should have brought up to date and did not, or whose blocking check failed."""
         run = record.dagster_run
-        if run.status != dg.DagsterRunStatus.FAILURE:
-            return set()
         steps = {step.step_key: step.status for step in self._instance.get_run_step_stats(run.run_id)}
         return {
             table

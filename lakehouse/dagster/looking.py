@@ -69,6 +69,7 @@ def look_around(
                 now=now,
                 interval_seconds=folder.listing_interval_seconds(),
                 in_a_hurry=in_a_hurry(folder),
+                whole=by_events.lost,
                 loaded=loaded_by_all(lake, folder),
             )
         except StoreUnavailable:

@@ -33,10 +33,12 @@ class InboxLook:
     Attributes:
         look: What was found; None where the folder is to be listed.
         upto: Number of the last event that was read, or that a listing which begins now makes superfluous.
+        lost: Whether there were events that nobody can read any more: everything is to be listed.
     """
 
     look: Look | None
     upto: int
+    lost: bool = False
 
 
 def look_by_events(settings: Settings, folder: Folder, seen: Seen, now: datetime) -> InboxLook:
@@ -63,8 +65,9 @@ def _look(inbox: Inbox, folder: Folder, seen: Seen, now: datetime) -> InboxLook:
     last = inbox.last_number()
     age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds() if seen.listed_at else -1.0
     due = not 0 <= age_seconds < folder.listing_interval_seconds()
-    if due or not seen.told <= last or seen.told < inbox.forgotten_upto():
-        return InboxLook(None, last)
+    lost = not inbox.forgotten_upto() <= seen.told <= last
+    if due or lost:
+        return InboxLook(None, last, lost)
     newest: dict[str, Event] = {}
     after = seen.told
     while after < last and len(newest) < _MOST:

@@ -92,6 +92,23 @@ def test_a_folder_whose_last_key_is_not_its_newest_is_not_trusted_to_grow(listin
     assert not seen.grows
 
 
+def test_a_large_folder_whose_keys_do_not_grow_is_listed_the_less_often_the_larger_it_is(listing, monkeypatch):
+    monkeypatch.setattr(arrivals, "LISTED_FILES_PER_SECOND", 0.01)
+    seen = dataclasses.replace(seen_after(listing, Seen())[1], grows=False)
+    listing.put("in/0b", seconds=60)
+    listing.put("in/9", seconds=61)
+    listing.requests = 0
+    quick, seen = seen_after(listing, seen, minutes=1)
+    assert (quick.new, quick.whole, listing.requests) == (1, False, 1), "what follows the last key is found by any look"
+    assert not seen_after(listing, seen, minutes=8)[0].whole, "five files may be listed once in 500 seconds"
+    assert seen_after(listing, seen, minutes=8, whole=True)[0].whole, "unless somebody asks for it"
+    assert not seen_after(listing, seen, minutes=8, whole=True, in_a_hurry=True)[0].whole
+    found, seen = seen_after(listing, seen, minutes=9)
+    assert (found.new, found.whole, seen.grows) == (1, True, False)
+    monkeypatch.setattr(arrivals, "LISTED_FILES_PER_SECOND", 0.0001)
+    assert seen_after(listing, seen, minutes=70)[0].whole, "the interval of the tables holds here, too"
+
+
 @pytest.mark.parametrize("key", ["in/0b", "in/5b"])
 def test_a_restored_file_with_an_old_time_is_found_by_the_number_of_files(listing, key):
     _, seen = seen_after(listing, Seen())

@@ -61,7 +61,10 @@ class Watched:
         said = look_by_events(self.settings, self.folder, self.seen, now)
         seconds = self.folder.listing_interval_seconds()
         found = said.look or look(
-            *(self.store, "landing", "in/", self.folder.takes(), self.seen), now=now, interval_seconds=seconds
+            *(self.store, "landing", "in/", self.folder.takes(), self.seen),
+            now=now,
+            interval_seconds=seconds,
+            whole=said.lost,
         )
         self.seen = Seen(**{**found.after.write(), "told": said.upto})
         return found
@@ -111,6 +114,14 @@ def test_forgotten_events_and_another_inbox_make_a_listing(watched):
     watched.inbox = SqliteInbox(Path(watched.settings.inbox.get_secret_value()), create=True)
     watched.seen = Seen(**{**watched.seen.write(), "told": 5})
     assert watched.look().whole, "its numbers begin anew"
+
+
+def test_a_large_folder_is_listed_as_a_whole_when_its_events_were_forgotten(watched, monkeypatch):
+    monkeypatch.setattr("lakehouse.dagster.arrivals.FAST_FROM_FILES", 1)
+    watched.put("in/-behind.json")
+    watched.inbox.prune(NOON + KEPT_AT_MOST + timedelta(seconds=1))
+    found = watched.look()
+    assert (found.new, found.whole) == (1, True)
 
 
 def test_a_folder_is_listed_while_a_table_of_it_has_no_events(tmp_path):

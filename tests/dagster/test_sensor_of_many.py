@@ -171,6 +171,23 @@ def test_good_runs_of_other_tables_do_not_hide_a_failure(tick, listing, run_of, 
     assert asked(tick()) == ["bronze/rooms", "bronze/trips", "silver/rooms"], "one run for new files and the second try"
 
 
+def test_what_a_cancelled_run_left_is_told_until_a_later_run_has_it(tick, listing, instance, run_of):
+    listing.put("rooms/a.json")
+    request = tick().run_requests[0]
+    begun = instance.create_run_for_job(
+        job_of((), {}), status=dg.DagsterRunStatus.STARTED, asset_selection=set(request.asset_selection)
+    )
+    instance.report_run_canceled(begun)
+    told = tick()
+    assert told.run_requests == [], "whoever cancelled it meant that"
+    assert f"run {begun.run_id[:8]} was cancelled: what it left of bronze.rooms, silver.rooms" in told.skip_message
+    listing.put("trips/a.json")
+    run_of(tick().run_requests[0])
+    assert "was cancelled" in tick().skip_message, "that run was of another table"
+    run_of(request)
+    assert "cancelled" not in tick().skip_message
+
+
 def test_a_table_that_fails_on_and_on_is_left_to_the_schedule_and_others_go_on(tick, listing, run_of, at):
     listing.put("rooms/a.json")
     request = tick().run_requests[0]
