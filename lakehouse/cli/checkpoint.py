@@ -129,30 +129,58 @@ def _tell(out: Output, table: str, uri: str, at: Standing, version: int | None) 
 
 
 @checkpoint.command("size")
-def size(named: FilesArgument = None, as_json: bool = Json) -> None:
+def size(named: FilesArgument = None, checkpoint: Checkpoint = None, as_json: bool = Json) -> None:
     """Count the objects and bytes of a checkpoint by part, and how they grew over the backups that are kept."""
     from lakehouse.checkpoints.standing import objects_of, parts_of
     from lakehouse.maintenance.backup import backups, places
 
     with command(as_json) as out:
+        if checkpoint:
+            _size_of_own(out, checkpoint, named)
+            return
         lake, table = open_table(out, named)
         if not begun(out, lake, table, named):
             out.result({"table": table, "parts": [], "backups": []})
             return
         parts = list(parts_of(objects_of(lake, table), places(lake, table)["checkpoint/"]))
         schema = list(lake.store.list(lake.settings.bucket, places(lake, table)["schema/"]))
-        rows: list[list[Any]] = [[part.name, part.objects, part.size_bytes] for part in parts]
-        rows.append(["schema", len(schema), sum(info.size_bytes for info in schema)])
-        rows.append(["all", sum(row[1] for row in rows), sum(row[2] for row in rows)])
-        out.table(["part", "objects", "bytes"], rows, title=lake.settings.checkpoint_uri(table))
+        every: list[list[Any]] = [[part.name, part.objects, part.size_bytes] for part in parts]
+        every.append(["schema", len(schema), sum(info.size_bytes for info in schema)])
+        rows = _show_sizes(out, every, lake.settings.checkpoint_uri(table))
         kept = backups(lake, table)
         grown = [[copy.taken, copy.finished, len(copy.objects), copy.size_bytes] for copy in kept]
         if kept:
             out.table(["backup", "batch", "objects", "bytes"], grown)
             out.line(f"grown by {rows[-1][2] - kept[0].size_bytes:+,} bytes since the oldest backup that is kept")
-        names = ("part", "objects", "size_bytes")
-        out.result({"table": table, "parts": [dict(zip(names, row, strict=True)) for row in rows]})
-        out.result({"backups": [{**copy.as_dict(), "parts": copy.sizes()} for copy in kept]})
+        out.result({"table": table, "backups": [{**copy.as_dict(), "parts": copy.sizes()} for copy in kept]})
+
+
+def _show_sizes(out: Output, parts: list[list[Any]], uri: str) -> list[list[Any]]:
+    """Shows names of parts with their objects and bytes, and the sums; returns all of these rows."""
+    rows = [*parts, ["all", sum(row[1] for row in parts), sum(row[2] for row in parts)]]
+    out.table(["part", "objects", "bytes"], rows, title=uri)
+    out.result({"parts": [dict(zip(("part", "objects", "size_bytes"), row, strict=True)) for row in rows]})
+    return rows
+
+
+def _size_of_own(out: Output, uri: str, named: str | None) -> None:
+    """Counts what a stream of the user's own keeps in its checkpoint; there are no backups of it."""
+    from lakehouse.autoloader.options.paths import split_uri
+    from lakehouse.checkpoints.standing import parts_of
+    from lakehouse.errors import ConfigurationError
+
+    lake, (bucket, key) = open_own(out, uri, named), split_uri(uri)
+    prefix = f"{key.rstrip('/')}/"
+    parts = parts_of(list(lake.store.list(bucket, prefix)), prefix)
+    if not any(part.name == "metadata" for part in parts):
+        raise ConfigurationError(
+            "there is no checkpoint of a stream",
+            where=uri,
+            state="nothing was read or written",
+            next_command="name the folder given as checkpointLocation",
+        )
+    _show_sizes(out, [[part.name, part.objects, part.size_bytes] for part in parts], uri)
+    out.result({"checkpoint": uri})
 
 
 @checkpoint.command("reset")

@@ -50,9 +50,7 @@ def validate(
             facts = {"name": table.name, "line": table.line, "flow": table.flow.kind, "source": source}
             entries.append({**facts, "on_demand": table.on_demand, "checks": checks})
         out.table(["table", "flow", "source", "checks"], rows)
-        warnings = [
-            declaration.warning_of(*variable) for variable in declaration.unknown_variables(settings, catalogue)
-        ]
+        warnings = declaration.warnings_of_variables(settings, catalogue)
         warnings += declaration.notes_of_options(settings, catalogue)
         warnings += _undeclared(out, settings, catalogue.names) if with_lake else []
         for warning in warnings:

@@ -287,10 +287,10 @@ def _running() -> str:
 
 
 def _warn_of_variables(output: Output) -> None:
-    """Tells of typing errors in names of variables; what is wrong with the declaration the command itself tells."""
+    """Tells of typing errors and old names of variables; what is wrong with the declaration the command tells."""
     if not any(name.startswith("LAKEHOUSE_") for name in os.environ):
         return
-    from lakehouse.declaration import read_catalogue, unknown_variables, warning_of
+    from lakehouse.declaration import read_catalogue, unknown_variables, warnings_of_variables
     from lakehouse.settings import Settings
     from lakehouse.table import Catalogue
 
@@ -298,8 +298,8 @@ def _warn_of_variables(output: Output) -> None:
         settings = Settings.load()
         if unknown_variables(settings, Catalogue()):
             catalogue = read_catalogue(settings) if settings.declaration.exists() else Catalogue()
-            for variable in unknown_variables(settings, catalogue):
-                output.warn(warning_of(*variable))
+            for warning in warnings_of_variables(settings, catalogue):
+                output.warn(warning)
 
 
 def _fail(output: Output, as_json: bool, facts: dict[str, str], text: str) -> None:

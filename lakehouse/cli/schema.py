@@ -113,11 +113,12 @@ def rollback(
     version: Annotated[int, typer.Argument(help="the version whose columns the stream shall have again")],
     yes: Yes = False,
     named: FilesTable = None,
+    checkpoint: Checkpoint = None,
     as_json: bool = Json,
 ) -> None:
     """Give the stream the columns of an older version, as a new version; rows that are stored stay as they are."""
     with command(as_json) as out:
-        table, versions = _opened(out, named)
+        table, versions = _opened(out, named, checkpoint)
         now, then = _version(versions, None), _version(versions, version)
         changes = _differences(out, now, then)
         if changes["removed"]:

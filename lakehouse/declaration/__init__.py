@@ -5,7 +5,7 @@ from lakehouse.declaration.options import notes_of_options
 from lakehouse.declaration.problems import DeclarationInvalid, Problem
 from lakehouse.declaration.reading import read_catalogue
 from lakehouse.declaration.schema import json_schema
-from lakehouse.declaration.variables import unknown_variables, warning_of
+from lakehouse.declaration.variables import unknown_variables, warnings_of_variables
 
 __all__ = [
     "DeclarationInvalid",
@@ -15,5 +15,5 @@ __all__ = [
     "notes_of_options",
     "read_catalogue",
     "unknown_variables",
-    "warning_of",
+    "warnings_of_variables",
 ]

@@ -142,10 +142,31 @@ _MOVED = {
 """Variables that were settings of an older release, and where a declaration says the same."""
 
 
-def warning_of(name: str, near: str | None) -> str:
-    """What people are told about one of ``unknown_variables``."""
-    if place := _MOVED.get(name.removeprefix(PREFIX)):
-        written = ": ".join([*place, "${" + name + "}"])
-        return f"{name} is set, and is no setting any more: its place is the declaration, {written}"
+def warnings_of_variables(settings: Settings, catalogue: Catalogue) -> list[str]:
+    """What people are told about variables: those that nobody reads, and old names that the declaration still hears.
+
+    Args:
+        settings: The settings.
+        catalogue: Whose file may ask for variables.
+    """
+    heard = [f"{PREFIX}{name}" for name in sorted(_MOVED) if os.environ.get(f"{PREFIX}{name}")]
+    return [
+        *(_warning_of(name, near) for name, near in unknown_variables(settings, catalogue)),
+        *(
+            f"{name} is an old name, heard because {catalogue.where} asks for it: its place is there, {_place_of(name)}"
+            for name in heard
+            if name in catalogue.variables
+        ),
+    ]
+
+
+def _place_of(name: str) -> str:
+    """Where a declaration says what an old setting said; empty for any other variable."""
+    return ": ".join(_MOVED.get(name.removeprefix(PREFIX), ()))
+
+
+def _warning_of(name: str, near: str | None) -> str:
+    if place := _place_of(name):
+        return f"{name} is set, and is no setting any more: its place is the declaration, {place}: ${{{name}}}"
     asked = f"; did you mean {near}?" if near else ""
     return f"{name} is set, and neither a setting nor asked for by the declaration{asked}"

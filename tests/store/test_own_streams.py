@@ -7,6 +7,7 @@ from command import lakehouse_here, lakehouse_json_here
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 
@@ -53,7 +54,27 @@ def test_its_files_its_place_its_quarantine_and_its_schema_are_shown(checkpoint,
     assert lakehouse_json_here(here, "schema", "show", "--checkpoint", checkpoint)["columns"] == {"id": "string"}
 
 
-@pytest.mark.parametrize("arguments", [("files",), ("checkpoint", "show"), ("quarantine",), ("schema", "show")])
+def test_its_size_is_shown_by_part_and_its_columns_are_taken_back(lake, checkpoint, here):
+    shown = lakehouse_json_here(here, "checkpoint", "size", "--checkpoint", checkpoint)
+    objects = {part["part"]: part["objects"] for part in shown["parts"]}
+    assert (objects["offsets"], objects["commits"], objects["metadata"]) == (1, 1, 1)
+    assert shown["parts"][-1] == {
+        "part": "all",
+        "objects": sum(objects.values()) - objects["all"],
+        "size_bytes": sum(part["size_bytes"] for part in shown["parts"][:-1]),
+    }
+    versions = SchemaLocation(lake.store, *split_uri(checkpoint))
+    versions.write(SchemaVersion(1, StructType().add("id", "string").add("note", "string"), StructType()))
+    asked = ("schema", "rollback", "0", "--checkpoint", checkpoint)
+    assert not lakehouse_json_here(here, *asked)["done"]
+    done = lakehouse_json_here(here, *asked, "--yes")
+    assert (done["done"], done["version"], done["removed"]) == (True, 2, ["note"])
+    assert lakehouse_json_here(here, "schema", "show", "--checkpoint", checkpoint)["columns"] == {"id": "string"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [("files",), ("checkpoint", "show"), ("checkpoint", "size"), ("quarantine",), ("schema", "show")]
+)
 def test_a_folder_that_is_no_checkpoint_is_named(lake, here, arguments):
     done = lakehouse_here(here, *arguments, "--checkpoint", f"s3a://{lake.settings.bucket}/nothing")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
