@@ -103,7 +103,7 @@ class Demo:
         bronze = run[BRONZE]
         self.say(
             f"run {run['run_id'][:8]}: {bronze.get('files_loaded', 0)} files and {bronze['rows_added']:,} rows loaded, "
-            f"{run[SILVER]['rows_added']:,} windows closed, {run['seconds']} s"
+            f"{run[SILVER]['rows_added']:,} rows of closed windows, {run['seconds']} s"
         )
         self.runs.append(run)
         return run

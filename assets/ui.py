@@ -7,8 +7,10 @@ import sys
 
 from assets.instance import PROJECT, use_instance
 from lakehouse.engine import warm_up
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import ConfigurationError, LakehouseError
 from lakehouse.lake import Lake
+from lakehouse.processes import Server, dagster_pages, free_port, port_is_free
+from lakehouse.settings import Settings
 
 
 def main() -> None:
@@ -17,7 +19,10 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1")
     port = parser.parse_args().port
     try:
-        lake = Lake.open(say=print)
+        settings = Settings.load()
+        pages = dagster_pages(settings.home)
+        _require_free(pages, port)
+        lake = Lake.open(settings, say=print)
         warm_up(lake, print)
     except LakehouseError as error:
         sys.exit(f"error: {error}")
@@ -31,10 +36,35 @@ def main() -> None:
     command = [sys.executable, "-m", "dagster", "dev", "--workspace", "workspace.yaml", "--live-data-poll-rate", "2000"]
     os.chdir(PROJECT)
     sys.stdout.flush()
+    pages.take_place(port=port)
     # Dagster replaces this process: Ctrl-C and SIGTERM reach Dagster itself, which then stops its servers. It handles
     # SIGTERM by its handler of SIGINT, which a process that a shell starts in the background would ignore
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.execv(command[0], [*command, "--host", "127.0.0.1", "--port", str(port)])
+
+
+def _require_free(pages: Server, port: int) -> None:
+    """Makes sure that nobody has the port, and that no other daemon looks after these tables: both would ask for runs.
+
+    Raises:
+        ConfigurationError: one of them is taken.
+    """
+    running, where, state = pages.running(), f"127.0.0.1:{port}", "nothing was started"
+    if running is not None:
+        address = f"http://127.0.0.1:{running.record['port']}"
+        raise ConfigurationError(
+            f"Dagster's pages of these tables are on already: {address}, process {running.pid}",
+            where=str(pages.folder),
+            state=state,
+            next_command=f"open them; or end them, then begin again: kill {running.pid}",
+        )
+    if not port_is_free(port):
+        raise ConfigurationError(
+            f"port {port} is taken by another program",
+            where=where,
+            state=state,
+            next_command=f"./dev ui --port {free_port()}",
+        )
 
 
 if __name__ == "__main__":

@@ -144,6 +144,11 @@ class Running:
         return psutil.Process(self.pid)
 
 
+def dagster_pages(home: Path) -> Server:
+    """Dagster's webserver and daemon on the tables of ``home``, as ``./dev ui`` starts them, not in the background."""
+    return Server(home / "ui")
+
+
 @dataclass(frozen=True)
 class Server:
     """One background server with a folder of its own.
@@ -234,6 +239,12 @@ class Server:
             time.sleep(0.1)
         self.stop()
         return None
+
+    def take_place(self, **record: Any) -> None:
+        """Makes this process the server; it stays that when it becomes another program."""
+        private_folder(self.folder)
+        kept = {**record, "pid": os.getpid(), "started": birth_of(os.getpid())}
+        write_private(self.folder / "server.json", json.dumps(kept, indent=1))
 
     def _copier(self, log: IO[bytes], hidden: Sequence[str]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(

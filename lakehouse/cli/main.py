@@ -100,6 +100,7 @@ def down(
     """Stop the Spark engine and the object store. Data stays."""
     from lakehouse.engine import stop_engine
     from lakehouse.events.receiver_process import stop_receiver
+    from lakehouse.processes import dagster_pages
     from lakehouse.settings import Settings
     from lakehouse.storage import stop_store
 
@@ -111,8 +112,11 @@ def down(
         engines = sum(stop_engine(settings.model_copy(update={"user": user})) for user in sorted(users))
         store = stop_store(settings)
         stop_receiver(settings)
+        if pages := dagster_pages(settings.home).running():
+            out.warn(f"Dagster's pages are on, and their sensor starts the store again; to end them: kill {pages.pid}")
         out.line(f"stopped {engines} engine(s) and {int(store)} object store(s); data stays in {settings.home}")
         out.result({"stopped_engines": engines, "stopped_stores": int(store), "home": str(settings.home)})
+        out.result({"dagster_pid": pages.pid if pages else None})
 
 
 @app.command()
