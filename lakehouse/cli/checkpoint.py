@@ -233,10 +233,11 @@ def fork(
     from dataclasses import asdict
 
     from lakehouse.places import fork_table
+    from lakehouse.settings import Settings
 
     with command(as_json) as out:
+        require_declared(Settings.load(), new)
         lake, _ = open_table(out, table)
-        require_declared(lake.settings, new)
         done = fork_table(lake, table, new, really=yes)
         does = "begins" if done.done else "would begin"
         out.line(f"{new} {does} behind {done.place}, where {table} stands; what came before is never in it")

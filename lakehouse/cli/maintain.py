@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lakehouse.cli.output import Json, Yes, command, in_lake
+from lakehouse.cli.output import Json, Yes, command, in_lake, open_lake
 from lakehouse.plain_text import counted, sized
 
 maintain = typer.Typer(help="Keep the tables in order; each command only says what it would do without --yes.")
@@ -31,12 +31,11 @@ def optimize(
     """Join small data files, where it pays; the rows stay the same, and streams go on beside it."""
     from dataclasses import asdict
 
-    from lakehouse.lake import Lake
     from lakehouse.maintenance.optimize import Thresholds
     from lakehouse.upkeep import optimize_tables
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
+        lake = open_lake(out, *(tables or ()))
         thresholds = Thresholds(target_mb * 1_000_000, least_fewer, tuple(z_order or ()))
         found = optimize_tables(
             *(lake, tables or (), thresholds), really=yes, on_table=lambda table: out.doing(f"{table}: joining files")
@@ -76,11 +75,10 @@ def vacuum(
     """Remove data files that no version of the retention, no reader and no running batch can need."""
     from dataclasses import asdict
 
-    from lakehouse.lake import Lake
     from lakehouse.upkeep import vacuum_tables
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
+        lake = open_lake(out, *(tables or ()))
         found = vacuum_tables(
             *(lake, tables or ()),
             retention_hours=retention_hours,
@@ -124,11 +122,10 @@ def retention(
     """
     from dataclasses import asdict
 
-    from lakehouse.lake import Lake
     from lakehouse.upkeep import remove_old_rows
 
     with command(as_json) as out:
-        lake = Lake.open(say=out.say)
+        lake = open_lake(out, *(tables or ()))
         found = remove_old_rows(
             *(lake, tables or ()), really=yes, on_table=lambda table: out.doing(f"{table}: counting old rows")
         )
@@ -162,11 +159,10 @@ def restore_version(
     """Take a table back to an older version, and its stream: files that came after it are loaded again."""
     from dataclasses import asdict
 
-    from lakehouse.lake import Lake
     from lakehouse.upkeep import restore
 
     with command(as_json) as out:
-        done = restore(Lake.open(say=out.say), table, version, then=then, really=yes)
+        done = restore(open_lake(out, table), table, version, then=then, really=yes)
         verb = "took" if done.done else "would take"
         out.line(
             f"{verb} {table} from version {done.newest} ({done.rows_before:,} rows) back to version {version} "

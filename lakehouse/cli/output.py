@@ -183,6 +183,20 @@ def open_table(out: Output, named: str | None) -> tuple[Lake, str]:
     return Lake.open(settings, say=out.say), table
 
 
+def open_lake(out: Output, *named: str) -> Lake:
+    """The lake, for a command about tables that are there, declared or not.
+
+    Raises:
+        ConfigurationError: one of these is no name of a table; nothing was started then.
+    """
+    from lakehouse.lake import Lake
+    from lakehouse.table_names import require_name
+
+    for name in named:
+        require_name(name)
+    return Lake.open(say=out.say)
+
+
 def open_own(out: Output, checkpoint: str, named: str | None) -> Lake:
     """The lake, for a stream that no declaration knows.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lakehouse.cli.output import Json, Output, command, in_lake
+from lakehouse.cli.output import Json, Output, command, in_lake, open_lake
 from lakehouse.plain_text import sized
 
 if TYPE_CHECKING:
@@ -199,10 +199,9 @@ def _open(out: Output, table: str) -> tuple[Lake, LakeTable]:
     from deltalake.exceptions import DeltaError
 
     from lakehouse.errors import TerminalError
-    from lakehouse.lake import Lake
     from lakehouse.upkeep import existing
 
-    lake = Lake.open(say=out.say)
+    lake = open_lake(out, table)
     existing(lake, [table])
     try:
         opened = lake.delta(table)

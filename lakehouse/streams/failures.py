@@ -18,6 +18,7 @@ _STORE_GONE = re.compile(
 )
 _SOURCE_CHANGED = re.compile(r"DELTA_SOURCE_(TABLE_)?IGNORE_(CHANGES|DELETE)")
 _OTHER_WRITER = re.compile(r"CONCURRENT_STREAM_LOG_UPDATE|DELTA_(CONCURRENT_|METADATA_CHANGED|PROTOCOL_CHANGED)")
+_NO_COLUMN = re.compile(r"\[UNRESOLVED_(COLUMN|FIELD|USING_COLUMN_FOR_JOIN)\b")
 _WORKER_LATE = re.compile(r"Python worker failed to connect back")
 _CONNECT_GONE = re.compile(r"StatusCode\.UNAVAILABLE|INVALID_HANDLE\.SESSION|RPC on closed channel")
 
@@ -93,6 +94,13 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             where=where,
             state=_STATE,
             next_command="run the same again; of two writers one goes on, and no batch is there twice",
+        )
+    if _NO_COLUMN.search(text):
+        return StreamFailed(
+            f"{table} asks its source for a column that is not there: {first_lines(text)}",
+            where=where,
+            state=_STATE,
+            next_command=f"bring the column back, or declare {table} without it; then: lakehouse ingest {table}",
         )
     log = "" if remote else f"   (Spark's log: {spark_log(lake.settings)})"
     return StreamFailed(

@@ -19,6 +19,11 @@ TEXTS = {
         "another writer of bronze.t was faster",
     ),
     "[DELTA_CONCURRENT_APPEND.WITHOUT_HINT] Files were added to the root": (TransientError, "was faster"),
+    "[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column, variable, or function parameter with name `amount` cannot be "
+    "resolved. Did you mean one of the following? [`total`]. SQLSTATE: 42703;": (
+        StreamFailed,
+        "bronze.t asks its source for a column that is not there: .*`amount`",
+    ),
     "[DIVIDE_BY_ZERO] Division by zero.": (StreamFailed, "DIVIDE_BY_ZERO"),
 }
 

@@ -27,7 +27,29 @@ COMMANDS = [
     ("ingest", "T"),
     ("check", "T"),
     ("stream", "T"),
+    ("checkpoint", "size", "T"),
+    ("checkpoint", "reset", "T"),
+    ("checkpoint", "fork", "T", "bronze.new"),
+    ("checkpoint", "fork", BRONZE, "T"),
+    ("checkpoint", "backup", "T"),
+    ("checkpoint", "restore", "T"),
+    ("import-checkpoint", "T", "s3a://elsewhere/checkpoint"),
+    ("schema", "export", "T"),
+    ("put", __file__, "T"),
+    ("doctor", "T"),
+    ("checklist", "T"),
+    ("alerts", "look", "T"),
+    ("events", "enable", "T"),
 ]
+OF_THE_LAKE = [
+    ("history", "T"),
+    ("detail", "T"),
+    ("maintain", "optimize", "T"),
+    ("maintain", "vacuum", "T"),
+    ("maintain", "retention", "T"),
+    ("maintain", "restore-version", "T", "0"),
+]
+"""Commands about tables that are there, declared or not."""
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
@@ -40,6 +62,15 @@ def test_a_name_that_is_not_declared_is_told_before_anything_is_started(words, t
     done = lakehouse_here({"LAKEHOUSE_HOME": str(tmp_path / "home")}, *arguments, "--json")
     assert done.returncode == 1
     assert said in json.loads(done.stdout)["what"]
+    assert not (tmp_path / "home").exists()
+
+
+@pytest.mark.parametrize("words", OF_THE_LAKE, ids=" ".join)
+def test_what_is_no_name_of_a_table_is_told_before_anything_is_started(words, tmp_path):
+    arguments = ["nobody" if word == "T" else word for word in words]
+    done = lakehouse_here({"LAKEHOUSE_HOME": str(tmp_path / "home")}, *arguments, "--json")
+    assert done.returncode == 1
+    assert "'nobody' is no table name" in json.loads(done.stdout)["what"]
     assert not (tmp_path / "home").exists()
 
 
