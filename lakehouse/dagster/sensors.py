@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 SENSOR = "new_files"
-_FILES_TAG = "landed_files"
+_FILES_TAG = ".dagster/landed_files"  # of this prefix Dagster shows none: people read the list of runs
 _NAMED = 5
 
 

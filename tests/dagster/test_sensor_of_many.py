@@ -120,7 +120,8 @@ def test_new_files_of_several_folders_are_one_run_of_the_tables_that_they_concer
     outcome = tick()
     assert asked(outcome) == ["bronze/orders", "bronze/trips", "silver/orders"]
     [request] = outcome.run_requests
-    assert (request.tags["new_files"], request.tags["landing_folders"]) == ("3", "orders, trips")
+    shown = {name: tag for name, tag in request.tags.items() if "dagster/" not in name}
+    assert shown == {"new_files": "3", "landing_folders": "orders, trips"}
     seen = {one.asset_key.to_user_string(): one.metadata["new_files"].value for one in outcome.asset_events}
     assert seen == {"landing/orders": 1, "landing/trips": 2}
     assert tick().skip_message == "0 new of 3 files in 3 folders, newest 2026-01-01 12:00:00Z"
