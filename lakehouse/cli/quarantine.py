@@ -24,10 +24,18 @@ def quarantine(
     as_json: bool = Json,
 ) -> None:
     """List the files, the records or the rows that are not in the table, with the reasons."""
+    from lakehouse.errors import ConfigurationError
     from lakehouse.flows.windows import Windows
     from lakehouse.pipeline import declared
 
     with command(as_json) as out:
+        if checkpoint and records is not None:
+            raise ConfigurationError(
+                "both the files of a checkpoint and the records of a badRecordsPath were asked for",
+                where="lakehouse quarantine",
+                state="nothing was read",
+                next_command="name one of them: --checkpoint or --records",
+            )
         if checkpoint:
             _files(out, open_own(out, checkpoint, named), checkpoint, checkpoint, limit)
             return

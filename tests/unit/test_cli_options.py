@@ -82,6 +82,13 @@ def test_a_variable_that_nobody_reads_is_warned_of_once(here):
     assert lakehouse_here(told, "validate").stderr.count("LAKEHOUSE_BUKET") == 0, "it tells them among its results"
 
 
+def test_two_places_at_once_are_refused_and_none_is_ignored(here):
+    told = {"LAKEHOUSE_HOME": str(here / "home")}
+    done = lakehouse_here(told, "quarantine", "--records", "s3a://a/bad", "--checkpoint", "s3a://a/own")
+    assert done.returncode == 1 and "name one of them: --checkpoint or --records" in done.stderr
+    assert not (here / "home").exists()
+
+
 @pytest.mark.parametrize("text", [None, "tables: [\n"])
 def test_without_a_declaration_only_what_is_certain_is_warned_of(here, text):
     if text is None:
