@@ -283,7 +283,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
     from lakehouse.direct.on_spark import DirectSink, written_files
     from lakehouse.direct.reasons import NotDirect, why_not
     from lakehouse.direct.stream import target_of
-    from lakehouse.maintenance.replay import waiting_replays
+    from lakehouse.maintenance.replay import pending_replays
     from lakehouse.streams.file_logs import CloudFilesLog
     from lakehouse.streams.replacing import ReplacingWriter
     from lakehouse.streams.run import BatchWriter, Sink, run_stream
@@ -299,7 +299,7 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
     def frame() -> DataFrame:
         nonlocal writer
         writer = None
-        if flow.replaces and (overwrites or waiting_replays(lake, table)):
+        if flow.replaces and (overwrites or pending_replays(lake, table)):
             writer = ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
         elif flow.sink == "direct":
             try:

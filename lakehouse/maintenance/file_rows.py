@@ -144,10 +144,10 @@ class RemovedRows:
         finished = sorted(records.difference(unfinished_records(lake, table, records)))
         with ThreadPoolExecutor(_THREADS) as pool:
             contents = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
-        stream = (checkpoints.newest_offset(lake, table) or {}).get("stream") if contents else None
+        stream = _stream_of(lake, table) if contents else None
         for text in contents:
             for entry in json.loads(text):
-                if entry.get("stream", stream) == stream:  # records once did not say it
+                if stream is None or entry.get("stream", stream) == stream:  # records once did not say it
                     counts[entry["sequence"], entry["batch_id"]] += entry["rows"]
         return cls(counts)
 
@@ -159,3 +159,12 @@ class RemovedRows:
     def rows(self, state: FileState) -> int:
         """How many rows of a file, as it was loaded last."""
         return self.counts[state.sequence, state.batch_id]
+
+
+def _stream_of(lake: Lake, table: str) -> str | None:
+    """The name of the stream into a table; None where nothing says it."""
+    try:
+        offset = checkpoints.newest_offset(lake, table) or {}
+    except ValueError:  # damaged; where it matters, a run says so
+        return None
+    return offset.get("stream")

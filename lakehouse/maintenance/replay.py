@@ -167,16 +167,22 @@ def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
 
 
 def waiting_replays(lake: Lake, table: str) -> list[FileVersion]:
-    """The files that the next run will load again, in place of their old rows.
+    """The files that the next run will load again, in place of their old rows, for which somebody asked."""
+    log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
+    return [] if log is None else replays_of(Journal.at(lake.store, log.journal), log.stream, log.committed_seq)
 
-    Those of a batch that was planned and not finished still count: it is what the next run begins with.
+
+def pending_replays(lake: Lake, table: str) -> bool:
+    """Whether the next run will load a file whose old rows have to go.
+
+    A batch that was planned and not finished still does: it is what the next run begins with.
     """
     newest = checkpoints.newest_offset(lake, table)
     if newest is None or "stream" not in newest:
-        return []
+        return False
     finished = checkpoints.last_finished(lake, table)  # not the whole log: that is a request for each of its batches
     after = finished.offset["seq"] if finished else 0
-    return replays_of(Journal.at(lake.store, newest["journal"]), newest["stream"], after)
+    return bool(replays_of(Journal.at(lake.store, newest["journal"]), newest["stream"], after))
 
 
 def _names(file: FileState, pattern: str) -> bool:

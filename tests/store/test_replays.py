@@ -10,7 +10,7 @@ from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.errors import ConfigurationError
-from lakehouse.maintenance.replay import replay, waiting_replays
+from lakehouse.maintenance.replay import pending_replays, replay
 from lakehouse.orders.tables import AVAILABLE_NOW_TABLE, BRONZE
 from lakehouse.pipeline import replay_files
 
@@ -53,11 +53,11 @@ def loaded(lake):
 
 def test_a_batch_that_was_planned_and_not_finished_still_takes_rows_out(loaded, lake):
     assert loaded.replay().done
-    assert waiting_replays(lake, BRONZE)
+    assert pending_replays(lake, BRONZE)
     loaded.plan(1, 2)
-    assert waiting_replays(lake, BRONZE), "its process died: the next run does it again"
+    assert pending_replays(lake, BRONZE), "its process died: the next run does it again"
     loaded.object("commits/1", "v1\n{}")
-    assert not waiting_replays(lake, BRONZE)
+    assert not pending_replays(lake, BRONZE)
 
 
 def test_no_other_stream_reads_it_now_or_later(loaded, lake):
