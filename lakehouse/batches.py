@@ -147,8 +147,11 @@ class Recorder:
             self.flush()
 
 
-def _engine(settings: Settings, table: str) -> str:
-    catalogue = read_catalogue(settings)
+def _engine(settings: Settings, table: str) -> str | None:
+    try:
+        catalogue = read_catalogue(settings)
+    except LakehouseError:  # somebody changes the declaration while a service runs
+        return None
     return "spark" if table not in catalogue or catalogue[table].flow.needs_spark(settings) else "local"
 
 
@@ -170,9 +173,17 @@ def _row(batch: BatchProgress, started: datetime, ended: datetime, before: datet
 
 
 def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
+    """Appends the rows, each with the write by which they were tried: whoever tries again looks for that write."""
     uri, options = lake.settings.table_uri(TABLE), lake.endpoint.deltalake_options()
-    data = pa.Table.from_pylist(rows, schema=SCHEMA)
+    if any(_WRITE in row for row in rows):
+        done = _writes(lake)
+        rows = [row for row in rows if row.get(_WRITE) not in done]
+    if not rows:
+        return
     metadata = {_WRITE: uuid.uuid4().hex}
+    for row in rows:
+        row.update(metadata)
+    data = pa.Table.from_pylist(rows, schema=SCHEMA)
     for attempt in range(_TRIES):
         try:
             write_deltalake(
@@ -184,7 +195,7 @@ def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
                 commit_properties=CommitProperties(custom_metadata={"userMetadata": json.dumps(metadata)}),
             )
         except (DeltaError, OSError):  # two runs may make the table at the same moment
-            if _is_written(lake, metadata):  # the reply was lost, and the commit not
+            if metadata[_WRITE] in _writes(lake):  # the reply was lost, and the commit not
                 return
             if attempt + 1 == _TRIES:
                 raise
@@ -192,9 +203,10 @@ def _append(lake: Lake, rows: list[dict[str, Any]]) -> None:
             return
 
 
-def _is_written(lake: Lake, metadata: dict[str, str]) -> bool:
+def _writes(lake: Lake) -> set[str | None]:
+    """The newest writes that are in the table."""
     opened = open_table(lake.settings.table_uri(TABLE), lake.endpoint)
-    return opened is not None and any(metadata_of(entry) == metadata for entry in opened.history(_COMMITS_READ))
+    return set() if opened is None else {metadata_of(entry).get(_WRITE) for entry in opened.history(_COMMITS_READ)}
 
 
 def _tidy(lake: Lake, now: datetime) -> None:

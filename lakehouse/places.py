@@ -168,6 +168,8 @@ def _replace(lake: Lake, table: str, flow: Files, really: bool) -> Reset:
     steps = [f"load {counted(len(done.files), 'file')} again, each in place of its rows ({done.rows:,} now)"]
     if done.waiting:
         steps.append(f"load {counted(len(done.waiting), 'file')} again, for which that was asked before")
+    if done.forgotten_rows:
+        steps.append(f"{counted(done.forgotten_rows, 'row')} of these files, removed on purpose, come again")
     if done.gone:
         rows = sum(file.rows or 0 for file in done.gone)
         steps.append(f"leave {counted(rows, 'row')} of {counted(len(done.gone), 'file')} that are not there any more")

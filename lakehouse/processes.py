@@ -15,16 +15,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import psutil
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TransientError
 
 _STARTED = "--- started"
 _LOG_LIMIT_BYTES = 20_000_000  # an old log is kept beside the new log, so a folder never holds more than twice this
@@ -164,10 +164,27 @@ class Server:
         """Standard output and error of the server."""
         return self.folder / "server.log"
 
-    def lock(self, timeout_seconds: float = 300) -> FileLock:
-        """Held while starting or stopping, so that two commands never make two servers."""
-        private_folder(self.folder)
-        return FileLock(self.folder / "server.lock", timeout=timeout_seconds)
+    @contextmanager
+    def lock(self, timeout_seconds: float = 300) -> Iterator[None]:
+        """Held while starting or stopping, so that two commands never make two servers.
+
+        Raises:
+            TransientError: another process holds it for so long.
+        """
+        lock = FileLock(private_folder(self.folder) / "server.lock")
+        try:
+            lock.acquire(timeout=timeout_seconds)
+        except Timeout:
+            raise TransientError(
+                f"another process has been starting or stopping the server for {timeout_seconds:g} s",
+                where=lock.lock_file,
+                state="nothing was started or stopped",
+                next_command=f"see which process that is: fuser -v {lock.lock_file}; then run the same again",
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
 
     def running(self) -> Running | None:
         """The living server, or None. A stale record is not removed: the next start writes over it."""
@@ -269,13 +286,16 @@ class Server:
         running = self.running()
         if running is None:
             return False
-        processes = [running.process()]
+        servers: list[psutil.Process] = []
+        children: list[psutil.Process] = []
+        with suppress(psutil.Error):  # it may end by itself at any of these steps
+            servers = [running.process()]
+            children = servers[0].children(recursive=True)
         with suppress(psutil.Error):
-            processes += processes[0].children(recursive=True)
-        with suppress(psutil.Error):
-            processes[0].send_signal(signal.SIGTERM)
-        _, left = psutil.wait_procs(processes[:1], timeout=timeout_seconds)
-        for process in (*left, *processes[1:]):
+            for process in servers:
+                process.send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs(servers, timeout=timeout_seconds)
+        for process in (*left, *children):
             with suppress(psutil.Error):
                 process.kill()
         with suppress(OSError):

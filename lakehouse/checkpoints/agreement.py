@@ -225,16 +225,16 @@ def _is_marked(lake: Lake, table: str, mark: str, batch: int) -> bool:
 
 def _mark(lake: Lake, table: str, mark: str) -> dict[str, Any]:
     try:
-        record: dict[str, Any] = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, mark)))
+        text = lake.store.read(lake.settings.bucket, object_key(lake, table, mark))
     except ObjectMissing:
         return {}
-    return record
+    with _readable(lake, table, mark):
+        return dict(json.loads(text))
 
 
 def forked_at(lake: Lake, table: str) -> dict[str, Any] | None:
     """The offset where a table that has no rows yet was to begin; None for a table that begins with the first file."""
-    offset: dict[str, Any] | None = _mark(lake, table, FORKED).get("offset")
-    return offset if lake.version(table) is None else None
+    return _mark(lake, table, FORKED).get("offset") if lake.version(table) is None else None
 
 
 def _begins_anew(lake: Lake, table: str, batch: int) -> bool:

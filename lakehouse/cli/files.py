@@ -133,6 +133,9 @@ def replay(
             out.line(f"{file.path}: that version is not in the bucket any more, its rows stay", style="yellow")
         for file in done.waiting:
             out.line(f"{file.path} waits to be loaded again already: lakehouse ingest does it")
+        if done.forgotten_rows:
+            again = counted(done.forgotten_rows, "row")
+            out.line(f"{again} of these files, removed on purpose, come again; then: lakehouse forget", style="yellow")
         what = f"{counted(len(done.files), 'file')} with {counted(done.rows, 'row')}"
         if done.done:
             out.line(f"asked to load {what} again, and to compute the tables behind them; now run: lakehouse ingest")
@@ -143,4 +146,6 @@ def replay(
             name: [file.path for file in group]
             for name, group in (("files", done.files), ("waiting", done.waiting), ("gone", done.gone))
         }
-        out.result({"table": table, "done": done.done, "rows": done.rows, **paths})
+        out.result(
+            {"table": table, "done": done.done, "rows": done.rows, "forgotten_rows": done.forgotten_rows, **paths}
+        )

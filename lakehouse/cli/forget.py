@@ -8,6 +8,8 @@ import typer
 
 from lakehouse.cli.output import Json, Yes, command, in_lake, open_table
 
+_NAMED_FILES = 20
+
 
 def forget(
     table: Annotated[str, typer.Argument(callback=in_lake, help="layer.name of a table that files fill")],
@@ -52,4 +54,9 @@ def forget(
             out.line(f"{verb[1]} {what} of {table}{version}")
         else:
             out.line(f"would {verb[0]} {what} of {table}; --yes does it")
+        if done.waiting:
+            out.line(f"{len(done.waiting):,} files wait to be loaded again, and could bring such rows back:")
+            for path in (*done.waiting[:_NAMED_FILES], *(["..."] if len(done.waiting) > _NAMED_FILES else [])):
+                out.line(f"  {path}")
+            out.line(f"first: lakehouse ingest {table}")
         out.result({**asdict(done), "then": choice})

@@ -61,6 +61,7 @@ def stream(
     from lakehouse.streams.services import forget_dead, leaving_marks
     from lakehouse.streams.trigger import Trigger
 
+    faulthandler.register(signal.SIGUSR1, file=2)  # where every thread is: for a service that hangs
     with command(as_json) as out, ExitStack() as stack:
         with needing("engine", "lakehouse stream"):
             from lakehouse.service.health import serve
@@ -122,7 +123,6 @@ def _stopped_by_signals(stop: StopRequest, out: Output) -> Iterator[None]:
                 signal.signal(signum, signal.SIG_DFL)
         stop.ask()
 
-    faulthandler.register(signal.SIGUSR1)  # where every thread is, on standard error: for a service that hangs
     before = {signum: signal.signal(signum, ask) for signum in _SIGNALS}
     try:
         yield

@@ -114,12 +114,12 @@ def engine_in_use(settings: Settings) -> EngineUse | None:
     if settings.spark_remote is not None:
         return _uses.get(settings.spark_remote.get_secret_value())
     folder = str(server(settings).folder)
-    return next((use for use in reversed(_uses.values()) if use.folder == folder), None)
+    return next((use for use in reversed(list(_uses.values())) if use.folder == folder), None)
 
 
 def session_of(use: EngineUse) -> SparkSession | None:
     """This process's own session on that engine; None when it is another process's."""
-    return next((_sessions[remote] for remote, engine_use in _uses.items() if engine_use == use), None)
+    return next((_sessions[remote] for remote, engine_use in list(_uses.items()) if engine_use == use), None)
 
 
 def _remote(lake: Lake, say: Callable[[str], None]) -> tuple[str, int]:

@@ -82,6 +82,12 @@ class Latest(Judged):
         """
         return tuple(dict.fromkeys((*self.order, *(name for name in (SEQUENCE, RECORD) if name in columns))))
 
+    def definition(self) -> dict[str, Any]:
+        """What a table cannot change any more: it has rows that were chosen by it, and no batch looks at them again."""
+        time = None if self.event_time is None else self.event_time.model_dump(mode="json")
+        rows = {"refuse": self.refuse, "event_time": time}
+        return {"key": list(self.key), "order": list(self.order), "columns": self.columns, **rows}
+
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:
         """Merges the versions that are new."""
         from lakehouse.flows import following
@@ -95,7 +101,7 @@ class Latest(Judged):
         order = self._order_of(lake, at)
         following.start_over_after_another(lake, self.of, reader=at.table)
         skip = following.may_leave_out_changes(lake, self.of, reader=at.table)
-        definition = {"key": list(self.key), "order": list(self.order), "columns": self.columns}
+        definition = self.definition()
         if run.trigger == AVAILABLE_NOW and following.has_read_all(lake, self.of, reader=at.table):
             keep_definition(lake, name, definition)  # what does not fit is told also when nothing is new
             return nothing_to_do(lake, name)

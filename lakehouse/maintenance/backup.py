@@ -8,6 +8,7 @@ copied: it only grows, several streams read by it, and the manifest says the pla
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from lakehouse.storage import ObjectExists, ObjectInfo, ObjectMissing
 
 MANIFEST = "manifest.json"
 _REMOVING = "removing"
+_log = logging.getLogger(__name__)
 _TRIES, _PAUSE_SECONDS, _THREADS = 4, 0.5, 8
 
 
@@ -158,11 +160,16 @@ def backups(lake: Lake, table: str) -> list[Backup]:
     """The complete backups of a table, oldest first."""
     bucket, found = lake.settings.bucket, []
     for taken in sorted(lake.store.folders(bucket, backup_key(lake, table, ""))):
+        key = backup_key(lake, table, taken) + MANIFEST
         try:
-            manifest = json.loads(lake.store.read(bucket, backup_key(lake, table, taken) + MANIFEST))
+            manifest = json.loads(lake.store.read(bucket, key))
+            found.append(Backup(**{**manifest, "objects": tuple(Copied(**entry) for entry in manifest["objects"])}))
         except ObjectMissing:
             continue
-        found.append(Backup(**{**manifest, "objects": tuple(Copied(**entry) for entry in manifest["objects"])}))
+        except (ValueError, TypeError, KeyError):  # the other backups are none the worse for it
+            _log.warning(
+                "a backup of %s cannot be read, and does not count: s3a://%s/%s is damaged", table, bucket, key
+            )
     return found
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.autoloader.outcomes.file_states import FileState
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.state import State, read_state, state_folder, write_state
 from lakehouse.delta_commit import FORGOTTEN, metadata_of
@@ -111,27 +112,43 @@ def removes_on_purpose(lake: Lake, table: str, version: int) -> bool:
         actions = map(json.loads, lake.store.read(lake.settings.bucket, key).splitlines())
     except ObjectMissing:
         return True
-    return any(FORGOTTEN in metadata_of(action["commitInfo"]) for action in actions if "commitInfo" in action)
+    infos = [action["commitInfo"] for action in actions if "commitInfo" in action]
+    # a table that was taken back to an older version says the same word, of rows that nobody forgot
+    return any(FORGOTTEN in metadata_of(info) and info.get("operation") != "RESTORE" for info in infos)
+
+
+def was_removed(lake: Lake, table: str, version: int) -> bool:
+    """Whether the commit that was to remove rows on purpose is there: its reply may be lost, and it not."""
+    return (lake.version(table) or 0) >= version and removes_on_purpose(lake, table, version)
 
 
 @dataclass(frozen=True)
 class RemovedRows:
-    """Rows that were removed on purpose, by the file's number and the batch that had loaded it."""
+    """Rows that were removed on purpose, by the file's number and the batch that had loaded it.
+
+    A stream that begins anew loads the files again, in batches of the same numbers: what was removed from the rows of
+    the stream before counts for nothing then.
+    """
 
     counts: Counter[tuple[int, int | None]]
 
     @classmethod
     def of(cls, lake: Lake, table: str) -> RemovedRows:
-        """Those of a table. What a killed command noted before its commit, and has not removed, does not count."""
+        """Those of a table and its stream.
+
+        What a killed command noted before its commit, and has not removed, does not count.
+        """
         bucket, folder = record_folder(lake, table)
         counts: Counter[tuple[int, int | None]] = Counter()
         records = {info.key for info in lake.store.list(bucket, folder)}
         finished = sorted(records.difference(unfinished_records(lake, table, records)))
         with ThreadPoolExecutor(_THREADS) as pool:
             contents = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
+        stream = _stream_of(lake, table) if contents else None
         for text in contents:
             for entry in json.loads(text):
-                counts[entry["sequence"], entry["batch_id"]] += entry["rows"]
+                if stream is None or entry.get("stream", stream) == stream:  # records once did not say it
+                    counts[entry["sequence"], entry["batch_id"]] += entry["rows"]
         return cls(counts)
 
     @property
@@ -142,3 +159,12 @@ class RemovedRows:
     def rows(self, state: FileState) -> int:
         """How many rows of a file, as it was loaded last."""
         return self.counts[state.sequence, state.batch_id]
+
+
+def _stream_of(lake: Lake, table: str) -> str | None:
+    """The name of the stream into a table; None where nothing says it."""
+    try:
+        offset = checkpoints.newest_offset(lake, table) or {}
+    except ValueError:  # damaged; where it matters, a run says so
+        return None
+    return offset.get("stream")

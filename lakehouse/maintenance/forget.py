@@ -6,25 +6,27 @@ A record says of each file how many of its rows went, and in which load they had
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from lakehouse.autoloader.lineage import RECORD, SEQUENCE
-from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.autoloader.options.paths import key_uri, split_uri
 from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import FORGOTTEN
-from lakehouse.errors import ConfigurationError, LakehouseError
+from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
+from lakehouse.maintenance.replay import waiting_replays
+from lakehouse.plain_text import counted
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
 
 Then = Literal["ask", "follow", "keep"]
+_NAMED_FILES = 5
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Forgotten:
         files: How many of them by the number of their file in the journal; empty where rows do not say it.
         version: The commit that removed them; None before, and for what was removed by somebody else.
         done: Whether it was done.
+        waiting: Files that wait to be loaded again, and could bring such rows back.
     """
 
     table: str
@@ -44,6 +47,7 @@ class Forgotten:
     files: dict[int, int]
     version: int | None = None
     done: bool = False
+    waiting: tuple[str, ...] = ()
 
 
 def forget(
@@ -71,10 +75,11 @@ def forget(
 
     Raises:
         LeaseHeld: a stream writes the table now.
-        ConfigurationError: there is no such table, no such column, or no row that fits.
+        ConfigurationError: there is no such table, no such column, or no row that fits; or files wait to be loaded
+            again.
     """
     with checkpoints.writer_of(lake, table):
-        drop_unfinished(lake, table)
+        waiting = begin_forgetting(lake, table, really=really)
         version = lake.version(table)
         if version is None:
             raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
@@ -84,12 +89,14 @@ def forget(
         files: dict[int, int] = {}
         if SEQUENCE in rows.columns:
             files = {int(seq or 0): n for seq, n in doomed.groupBy(SEQUENCE).count().collect()}
-        found = Forgotten(table, sum(files.values()) if SEQUENCE in rows.columns else doomed.count(), files)
+        count = sum(files.values()) if SEQUENCE in rows.columns else doomed.count()
+        found = Forgotten(table, count, files, waiting=waiting)
         if not found.rows:
             raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
         if not really:
             return found
-        with on_purpose(lake, table, version, files, then) as user_metadata:
+        user_metadata = noted(lake, table, version + 1, files, then)
+        try:
             if where is None:
                 place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
                 merge(doomed, uri, f"ON {place} WHEN MATCHED THEN DELETE", {"userMetadata": user_metadata}, keys)
@@ -99,25 +106,52 @@ def forget(
                     spark.sql(f"DELETE FROM delta.`{uri}` WHERE {where}").collect()
                 finally:
                     spark.conf.unset(keys["userMetadata"])
-        return Forgotten(table, found.rows, files, lake.version(table), done=True)
+        except Exception:
+            made = _removal_since(lake, table, version)
+            if made is None:
+                raise
+        else:
+            made = _removal_since(lake, table, version)
+        if made not in (None, version + 1):  # Spark commits behind whoever was faster, such as an OPTIMIZE
+            noted(lake, table, made, files, then)
+            drop_unfinished(lake, table)
+        return Forgotten(table, found.rows, files, made or lake.version(table), done=True)
 
 
-@contextmanager
-def on_purpose(lake: Lake, table: str, version: int, files: dict[int, int], then: Then) -> Iterator[str]:
-    """Records rows that the body removes in the commit after ``version``; the caller holds the table's lease.
+def begin_forgetting(lake: Lake, table: str, *, really: bool) -> tuple[str, ...]:
+    """Clears what a killed command left; the files that wait to be loaded again. The caller holds the table's lease.
 
-    Yields what that commit has to say as its ``userMetadata``. A body that ends with an error, and has removed nothing,
-    leaves no record.
+    Raises:
+        ConfigurationError: rows are to be removed, and such a file could bring them back.
     """
-    # first: a row that is gone is never taken for lost
-    key = _record(lake, table, f"{version + 1:020d}", files)
-    try:
-        yield json.dumps({FORGOTTEN: then})
-    except BaseException:
-        with suppress(LakehouseError):  # what cannot be asked for now, the next command that removes rows looks at
-            if unfinished_records(lake, table, [key]):
-                lake.store.delete(lake.settings.bucket, key)
-        raise
+    drop_unfinished(lake, table)
+    waiting = tuple(key_uri(file.bucket, file.key) for file in waiting_replays(lake, table))
+    if waiting and really:
+        raise no_forgetting(
+            f"{counted(len(waiting), 'file')} of {table} wait to be loaded again, and could bring such rows back: "
+            + ", ".join(waiting[:_NAMED_FILES])
+            + (", ..." if len(waiting) > _NAMED_FILES else ""),
+            f"lakehouse ingest {table}   (then run the same again)",
+        )
+    return waiting
+
+
+def noted(lake: Lake, table: str, version: int, files: dict[int, int], then: Then) -> str:
+    """Records rows that the commit of that version is to remove; the caller holds the table's lease.
+
+    The record comes first, so that a row that is gone is never taken for lost. It counts when that commit is there.
+
+    Returns:
+        What the commit has to say as its ``userMetadata``.
+    """
+    _record(lake, table, f"{version:020d}", files)
+    return json.dumps({FORGOTTEN: then})
+
+
+def _removal_since(lake: Lake, table: str, version: int) -> int | None:
+    """The commit after ``version`` that removed rows on purpose; None when there is none."""
+    commits = lake.commits_since(table, version)
+    return next((commit.version for commit in commits if commit.forgotten and commit.operation != "RESTORE"), None)
 
 
 def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotten:
@@ -131,7 +165,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         drop_unfinished(lake, table)
         present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
         missing = {}
-        for file in _loaded_files(lake, table):
+        for file in _loaded_files(lake, table)[1]:
             short = (file.rows or 0) - gone(file) - present.get(file.sequence, 0)
             if short > 0:
                 missing[file.sequence] = short
@@ -142,12 +176,14 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         return Forgotten(table, sum(missing.values()), missing, done=really)
 
 
-def _loaded_files(lake: Lake, table: str) -> list[FileState]:
+def _loaded_files(lake: Lake, table: str) -> tuple[str | None, list[FileState]]:
+    """The name of the stream into a table, None without one; and its files."""
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
-        return []
-    return [file for file in file_states(lake.store, location, log=log) if file.commit_time is not None]
+        return None, []
+    files = file_states(lake.store, location, log=log)
+    return log.stream, [file for file in files if file.commit_time is not None]
 
 
 def drop_unfinished(lake: Lake, table: str) -> None:
@@ -157,12 +193,15 @@ def drop_unfinished(lake: Lake, table: str) -> None:
         lake.store.delete(bucket, key)
 
 
-def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> str:
-    batches = {file.sequence: file.batch_id for file in _loaded_files(lake, table)}
-    entries = [{"sequence": seq, "rows": rows, "batch_id": batches.get(seq)} for seq, rows in sorted(files.items())]
+def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> None:
+    stream, loaded = _loaded_files(lake, table)
+    batches = {file.sequence: file.batch_id for file in loaded}
+    entries = [
+        {"sequence": seq, "rows": rows, "batch_id": batches.get(seq), "stream": stream}
+        for seq, rows in sorted(files.items())
+    ]
     bucket, folder = record_folder(lake, table)
     lake.store.write(bucket, f"{folder}{name}.json", json.dumps(entries).encode())
-    return f"{folder}{name}.json"
 
 
 def _matching(rows: DataFrame, where: str) -> DataFrame:

@@ -27,8 +27,8 @@ from lakehouse.direct.data_files import DataFiles as NewFiles
 from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.file_rows import counted_sequences, removes_on_purpose
-from lakehouse.maintenance.forget import Forgotten, Then, drop_unfinished, no_forgetting, on_purpose, require_places
+from lakehouse.maintenance.file_rows import counted_sequences, was_removed
+from lakehouse.maintenance.forget import Forgotten, Then, begin_forgetting, no_forgetting, noted, require_places
 from lakehouse.maintenance.optimize import only_spark
 
 _MOST_COPIES = 1_000_000
@@ -53,11 +53,11 @@ def forget_here(
         OnlySpark: the condition could mean something else in Spark, or only Spark reads the table.
         NotDirect: only Spark writes it.
         LeaseHeld: a stream writes the table now.
-        ConfigurationError: there is no such table, or no row that fits.
+        ConfigurationError: there is no such table, or no row that fits; or files wait to be loaded again.
         TransientError: somebody else wrote the table meanwhile; nothing was changed.
     """
     with checkpoints.writer_of(lake, table):
-        drop_unfinished(lake, table)
+        waiting = begin_forgetting(lake, table, really=really)
         files = DataFiles.of(lake, table)
         if files is None:
             raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
@@ -67,7 +67,7 @@ def forget_here(
         rows = sum(pc.sum(mask).as_py() or 0 for mask in gone.values())
         if not rows:
             raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
-        found = Forgotten(table, rows, dict(numbers))
+        found = Forgotten(table, rows, dict(numbers), waiting=waiting)
         if not really:
             return found
         return _removed(lake, found, files, gone, then)
@@ -163,15 +163,16 @@ def _removed(lake: Lake, found: Forgotten, files: DataFiles, gone: dict[str, pa.
     kept = NewFiles(lake.endpoint, files.uri, tuple(opened.metadata().partition_columns))
     removed = rewrite_without_rows(opened, gone, kept)
     written = kept.finish()
-    done = Forgotten(found.table, found.rows, found.files, files.version + 1, done=True)
+    made = files.version + 1
+    done = Forgotten(found.table, found.rows, found.files, made, done=True)
     try:
-        with on_purpose(lake, found.table, files.version, found.files, then) as metadata:
-            commit_removal(opened, written, removed, metadata)
+        commit_removal(opened, written, removed, noted(lake, found.table, made, found.files, then))
     except (DeltaError, OSError) as error:
-        if lake.version(found.table) == files.version:
-            remove_unnamed(place, written)
-        elif removes_on_purpose(lake, found.table, files.version + 1):  # the reply was lost, and the commit not
+        if was_removed(lake, found.table, made):
             return done
+        # where nobody took the version, the commit may still come: then it needs what was written for it
+        if (lake.version(found.table) or 0) >= made:
+            remove_unnamed(place, written)
         faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
         raise TransientError(
             f"rows of {found.table} are not removed: {faster}: {str(error).splitlines()[0][:200]}",

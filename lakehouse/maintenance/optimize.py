@@ -8,9 +8,11 @@ by MERGE or in place of others, the table's lease is held meanwhile.
 from __future__ import annotations
 
 import json
+import uuid
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
@@ -25,7 +27,7 @@ from lakehouse.storage.delta_paths import commit_uri
 
 TARGET_BYTES = 128_000_000
 LEAST_FEWER = 8
-_Z_ORDER = "zOrder"
+_Z_ORDER, _RUN = "zOrder", "optimize"
 _WRITABLE = {"appendOnly", "invariants", "timestampNtz", "changeDataFeed"}
 """Features with which a data file can be written again without a word about its rows."""
 
@@ -160,34 +162,46 @@ def _no_z_order(
 def _do(lake: Lake, opened: LakeTable, found: Optimized, thresholds: Thresholds) -> Optimized:
     before = opened.version()
     rows = dict(zip(*_rows_of(opened), strict=True))
+    run = uuid.uuid4().hex
+    about = {_RUN: run, **({_Z_ORDER: list(thresholds.z_order)} if thresholds.z_order else {})}
+    options: dict[str, Any] = {
+        "target_size": thresholds.target_bytes,
+        "commit_properties": CommitProperties(custom_metadata={"userMetadata": json.dumps(about)}),
+        "post_commithook_properties": KEEPS_LOG,
+    }
     try:
         if thresholds.z_order:
-            user_metadata = json.dumps({_Z_ORDER: list(thresholds.z_order)})
-            opened.optimize.z_order(
-                thresholds.z_order,
-                target_size=thresholds.target_bytes,
-                commit_properties=CommitProperties(custom_metadata={"userMetadata": user_metadata}),
-                post_commithook_properties=KEEPS_LOG,
-            )
+            opened.optimize.z_order(thresholds.z_order, **options)
         else:
-            opened.optimize.compact(target_size=thresholds.target_bytes, post_commithook_properties=KEEPS_LOG)
-    except CommitFailedError as error:
-        raise TransientError(
-            f"{found.table} was written meanwhile: {str(error).splitlines()[0][:200]}",
-            where=opened.table_uri,
-            state="nothing was changed",
-            next_command=f"lakehouse maintain optimize {found.table} --yes",
-        ) from None
-    except DeltaError as error:
-        return Optimized(
-            **{**vars(found), "files_after": found.files_before, "why_not": str(error).splitlines()[0][:200]}
-        )
+            opened.optimize.compact(**options)
+    except (DeltaError, OSError) as error:
+        if not _is_there(opened, before, run):
+            return _not_done(opened, found, error)
     made = opened.version()
     if made > before:
         _require_same_rows(lake, found.table, before, made, rows)
     adds = adds_of(opened)
     now = {"files_after": adds.num_rows, "bytes_after": sum(adds["size_bytes"].to_pylist())}
     return Optimized(**{**vars(found), **now, "version": made, "done": True})
+
+
+def _is_there(opened: LakeTable, before: int, run: str) -> bool:
+    """Whether the commit is in the table: its reply may be lost, and it not."""
+    opened.update_incremental()
+    since = opened.version() - before
+    return since > 0 and any(metadata_of(entry).get(_RUN) == run for entry in opened.history(since))
+
+
+def _not_done(opened: LakeTable, found: Optimized, error: Exception) -> Optimized:
+    reason = str(error).splitlines()[0][:200]
+    if isinstance(error, CommitFailedError):
+        raise TransientError(
+            f"{found.table} was written meanwhile: {reason}",
+            where=opened.table_uri,
+            state="nothing was changed",
+            next_command=f"lakehouse maintain optimize {found.table} --yes",
+        ) from None
+    return Optimized(**{**vars(found), "files_after": found.files_before, "why_not": reason})
 
 
 def _rows_of(opened: LakeTable) -> tuple[list[str], list[int | None]]:

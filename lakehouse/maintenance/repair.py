@@ -9,13 +9,14 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from lakehouse.autoloader.files.journal import Journal, utc_now
 from lakehouse.autoloader.files.journal_reader import JournalUnsettled
 from lakehouse.autoloader.files.positions import forget_position
+from lakehouse.autoloader.files.replays import replays_of
 from lakehouse.autoloader.files.segments import FileVersion, SegmentUnreadable
 from lakehouse.autoloader.lineage import FILE, SEQUENCE
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -23,13 +24,14 @@ from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
-from lakehouse.checkpoints.spark_log import FINISHED, offset_lines
+from lakehouse.checkpoints.spark_log import FINISHED, offset_lines, planned_offset
 from lakehouse.checkpoints.standing import disagreement
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.emptying import empty, look_at
+from lakehouse.maintenance.emptying import empty, look_at, require_emptiable
 from lakehouse.maintenance.file_rows import rows_by_sequence
 from lakehouse.maintenance.fork import begin_at
+from lakehouse.plain_text import counted
 from lakehouse.storage import ObjectInfo
 
 _log = logging.getLogger(__name__)
@@ -101,7 +103,12 @@ def start_over(lake: Lake, table: str, why: str) -> None:
 
     The rows stay in an older version of each, see ``emptying``. A crash in between is noticed by the next run: a table
     that holds rows of a stream and has no checkpoint is refused, and repaired by doing this again.
+
+    Raises:
+        TerminalError: only Spark can empty one of the two; nothing was changed.
     """
+    for uri in (lake.settings.quarantine_uri(table), lake.settings.table_uri(table)):
+        require_emptiable(lake, uri)
     lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/")
     empty(lake, lake.settings.quarantine_uri(table), why)
     empty(lake, lake.settings.table_uri(table), why)
@@ -136,6 +143,7 @@ class _Stream:
         known = {file.seq: (file.bucket, file.key) for file in files}
         # numbers in the table that are other files' in the journal, or nobody's
         self._lost = {seq for seq in self._rows if known.get(seq) != self._paths.get(seq)}
+        self._waiting = self._waiting_replays()
 
     def mismatch(self) -> str:
         """Why checkpoint, journal and table do not fit each other; empty when they do."""
@@ -159,6 +167,7 @@ class _Stream:
         return (
             *([restore] if self._gone else []),
             *([again] if self._gone and self._overwrites == "replace" else []),
+            *([f"ask again for {counted(len(self._waiting), 'file')} to be loaded again"] if self._waiting else []),
             *(
                 f"{other_table} reads by the same journal, and has to be repaired or restarted after it"
                 for other_table in self.others()
@@ -172,6 +181,19 @@ class _Stream:
     def _gone(self) -> bool:
         """Whether the journal has to be restored."""
         return bool(self._lost) or self._journal is None
+
+    def _waiting_replays(self) -> list[FileVersion]:
+        """What the stream was asked to load again and has not: the stream of a new checkpoint has another name."""
+        if self._journal is None or self._gone or not self._names:
+            return []
+        lake, [name] = self._lake, self._names
+        finished = checkpoints.batch_numbers(lake, self._table, "commits")[-1:]
+        place: dict[str, Any] | None = None
+        with suppress(ValueError, IndexError):  # damaged: what was loaded again is loaded once more
+            for batch in finished:
+                folder = checkpoints.object_key(lake, self._table, "")
+                place = planned_offset(lake.store, lake.settings.bucket, folder, batch)
+        return replays_of(self._journal, name, (place or {}).get("seq", 0))
 
     def others(self) -> list[str]:
         """Tables whose streams use the same journal, when that has to be restored."""
@@ -246,6 +268,12 @@ class _Stream:
         bucket, base = lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{self._table}/"
         query, stream = str(uuid.uuid4()), uuid.uuid4().hex[:16]
         TaskReceipts(lake.store, *self._place, stream, last, "repaired").finish(receipts)
+        again: dict[str, list[tuple[ObjectInfo, int]]] = {}
+        for file in self._waiting:
+            info = ObjectInfo(file.key, file.size_bytes, file.e_tag, file.last_modified)
+            again.setdefault(file.bucket, []).append((info, file.replaces))
+        for source, versions in again.items():
+            Journal.at(lake.store, self._uri).replay(source, versions, stream)
         for name in self._names:  # the stream of that name is no more, and must not keep files from being cleaned up
             forget_position(lake.store, *self._place, name)
         lake.store.delete_prefix(bucket, base)

@@ -10,17 +10,19 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from fnmatch import fnmatchcase
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
+from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.file_states import FileState, file_states, read_stream_log
 from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.lake import Lake
+from lakehouse.maintenance.file_rows import RemovedRows
 from lakehouse.storage import ObjectInfo
 
 _DATE = re.compile(
@@ -39,6 +41,7 @@ class Replay:
         waiting: Files that wait to be loaded again already: asked for twice is asked for once.
         rows: Rows that are taken out.
         done: Whether it was asked for.
+        forgotten_rows: Rows of the files that were removed on purpose: they come again.
     """
 
     files: tuple[FileState, ...]
@@ -46,6 +49,7 @@ class Replay:
     waiting: tuple[FileState, ...]
     rows: int
     done: bool
+    forgotten_rows: int = 0
 
 
 def replay(
@@ -91,7 +95,7 @@ def replay(
         for bucket, again in by_bucket.items():
             if journal is not None and log is not None:
                 journal.replay(bucket, again, log.stream)
-    return Replay(found.files, found.gone, found.waiting, found.rows, bool(by_bucket))
+    return replace(found, done=bool(by_bucket))
 
 
 def _choose(
@@ -128,7 +132,9 @@ def _choose(
             now[file.sequence] = current
     taken = tuple(file for file in states if file.sequence in now and file.sequence not in asked)
     gone = tuple(file for file in states if file.sequence not in now)
-    return Replay(taken, gone, waiting, sum(file.rows or 0 for file in taken), False), journal, now
+    removed = RemovedRows.of(lake, table)
+    forgotten = sum(removed.rows(file) for file in taken)
+    return Replay(taken, gone, waiting, sum(file.rows or 0 for file in taken), False, forgotten), journal, now
 
 
 def of_day(day: date) -> Callable[[FileState], bool]:
@@ -158,6 +164,12 @@ def _overwritten(journal: Journal, states: Sequence[FileState]) -> set[int]:
             if (bucket, key) in newest and not replaces:
                 newest[bucket, key] = seq
     return {file.sequence for file in states if newest[split_uri(file.path)[0], uri_key(file.path)] > file.sequence}
+
+
+def waiting_replays(lake: Lake, table: str) -> list[FileVersion]:
+    """The files that the next run will load again, in place of their old rows, for which somebody asked."""
+    log = read_stream_log(lake.store, *split_uri(lake.settings.checkpoint_uri(table)))
+    return [] if log is None else replays_of(Journal.at(lake.store, log.journal), log.stream, log.committed_seq)
 
 
 def pending_replays(lake: Lake, table: str) -> bool:

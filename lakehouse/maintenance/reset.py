@@ -59,7 +59,7 @@ def reset_empty(lake: Lake, table: str, reads: Sequence[str], *, outlives: bool,
     """
     with checkpoints.writer_of(lake, table):
         for uri in (lake.settings.table_uri(table), lake.settings.quarantine_uri(table)):
-            require_emptiable(lake, uri)
+            require_emptiable(lake, uri)  # told without ``really``, too
         loaded = _loaded(lake, table) if outlives else []
         gone = [file for file in loaded if lake.store.info(split_uri(file.path)[0], uri_key(file.path)) is None]
         if gone:

@@ -28,7 +28,7 @@ from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
-from lakehouse.maintenance.file_rows import record_folder
+from lakehouse.maintenance.file_rows import record_folder, unfinished_records
 from lakehouse.plain_text import counted, sized
 from lakehouse.storage.delta_paths import commit_uri
 
@@ -160,7 +160,8 @@ def _require_way_back(lake: Lake, backup: Backup, opened: LakeTable | None, sour
     if missing:
         raise _refused(lake, backup, f"{since}version {backup.delta_version} of the table is gone: {missing}", anew)
     bucket, folder = record_folder(lake, table)
-    names = (info.key.removeprefix(folder)[:20] for info in lake.store.list(bucket, folder))
+    records = {info.key for info in lake.store.list(bucket, folder)}
+    names = (key.removeprefix(folder)[:20] for key in records.difference(unfinished_records(lake, table, records)))
     if any(name.isdigit() and int(name) > backup.delta_version for name in names):
         what = f"{since}rows were removed on purpose after the backup: with the older version they would come back"
         raise _refused(lake, backup, what, anew)
@@ -279,7 +280,10 @@ def _take_back(lake: Lake, backup: Backup) -> None:
             continue
         try:
             opened.restore(version, post_commithook_properties=KEEPS_LOG)
-        except DeltaError as error:
+        except (DeltaError, OSError) as error:
+            now = lake.delta_at(uri)
+            if now is not None and _is_at(now, version):  # the reply was lost, and the commit not
+                continue
             reason = str(error).splitlines()[0]
             raise TerminalError(
                 f"the table cannot be taken back without Spark: {reason}",

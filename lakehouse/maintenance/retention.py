@@ -15,8 +15,8 @@ from lakehouse.autoloader.lineage import SEQUENCE
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
-from lakehouse.maintenance.file_rows import counted_sequences
-from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, on_purpose
+from lakehouse.maintenance.file_rows import counted_sequences, was_removed
+from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, noted
 from lakehouse.maintenance.optimize import only_spark
 
 
@@ -78,9 +78,14 @@ def expire(
         found = _look(opened, table, column, before)
         if found.refused or not found.rows:
             return found
-        with on_purpose(lake, table, opened.version(), found.files or {}, then) as user_metadata:
+        made = opened.version() + 1
+        user_metadata = noted(lake, table, made, found.files or {}, then)
+        try:
             _remove(opened, found, user_metadata)
-        return replace(found, version=opened.version(), done=True)
+        except (DeltaError, OSError) as error:
+            if not was_removed(lake, table, made):
+                raise _not_removed(opened, found, error) from None
+        return replace(found, version=made, done=True)
 
 
 def _look(opened: LakeTable, table: str, column: str, before: datetime) -> Expired:
@@ -127,17 +132,18 @@ def _remove(opened: LakeTable, found: Expired, user_metadata: str) -> None:
     type_ = next(field.type for field in pa.schema(opened.schema().to_arrow()) if field.name == found.column)
     zone = "Z" if getattr(type_, "tz", None) else ""
     moment = found.before[:10] if pa.types.is_date(type_) else f"{found.before[:19]}{zone}"
-    try:
-        opened.delete(
-            f"\"{name}\" < '{moment}'",
-            commit_properties=CommitProperties(custom_metadata={"userMetadata": user_metadata}, max_commit_retries=0),
-            post_commithook_properties=KEEPS_LOG,
-        )
-    except (DeltaError, OSError) as error:
-        faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
-        raise TransientError(
-            f"old rows of {found.table} are not removed: {faster}: {str(error).splitlines()[0][:200]}",
-            where=opened.table_uri,
-            state="nothing was changed",
-            next_command=f"lakehouse maintain retention {found.table} --yes",
-        ) from None
+    opened.delete(
+        f"\"{name}\" < '{moment}'",
+        commit_properties=CommitProperties(custom_metadata={"userMetadata": user_metadata}, max_commit_retries=0),
+        post_commithook_properties=KEEPS_LOG,
+    )
+
+
+def _not_removed(opened: LakeTable, found: Expired, error: Exception) -> TransientError:
+    faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
+    return TransientError(
+        f"old rows of {found.table} are not removed: {faster}: {str(error).splitlines()[0][:200]}",
+        where=opened.table_uri,
+        state="nothing was changed",
+        next_command=f"lakehouse maintain retention {found.table} --yes",
+    )

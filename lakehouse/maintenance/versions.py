@@ -120,12 +120,21 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
             post_commithook_properties=KEEPS_LOG,
         )
     except (DeltaError, OSError) as error:
-        if lake.version(table) != newest:  # the reply was lost, and the commit not
+        if _was_restored(lake, table, newest, version):  # the reply was lost, and the commit not
             return
         lake.store.write(bucket, key, metadata)
         raise not_taken_back(
             f"{table} was not taken back: {str(error).splitlines()[0][:300]}", "run the same again, or RESTORE in Spark"
         ) from None
+
+
+def _was_restored(lake: Lake, table: str, newest: int, version: int) -> bool:
+    """Whether the commit behind ``newest`` is the one that takes the table back; somebody else may have been faster."""
+    opened = lake.delta(table)
+    since = [] if opened is None else opened.history(max(opened.version() - newest, 1))
+    made = next((entry for entry in since if entry["version"] == newest + 1), {})
+    restored_to = (made.get("operationParameters") or {}).get("version")
+    return made.get("operation") == "RESTORE" and str(restored_to) == str(version)
 
 
 def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTable]:

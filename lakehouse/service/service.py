@@ -5,16 +5,16 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import psutil
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_when_event_set, wait_random_exponential
 from tenacity.nap import sleep_using_event
 
 from lakehouse.declaration import read_catalogue
 from lakehouse.engine import connect
-from lakehouse.errors import ConfigurationError, LakehouseError, LeaseHeld, TransientError
+from lakehouse.errors import ConfigurationError, LakehouseError, LeaseHeld, StreamFailed, TransientError
 from lakehouse.lake import Lake
 from lakehouse.pipeline import run_table
 from lakehouse.service.event_metrics import event_metrics
@@ -84,10 +84,16 @@ class Service:
         threads = [threading.Thread(target=self._serve, args=(table,), name=table) for table in self.health.streams]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(_JOIN_SECONDS)
-                self._keep_store()
+        try:
+            for thread in threads:
+                while thread.is_alive():
+                    thread.join(_JOIN_SECONDS)
+                    self._keep_store()
+        except BaseException:  # without this thread nobody would start the store, or end the others
+            self.stop.asked.set()
+            for thread in threads:
+                thread.join()
+            raise
         if self._error is not None:
             raise self._error
 
@@ -99,8 +105,10 @@ class Service:
         settings = self._lake.settings
         if settings.s3_endpoint is None and store_status(settings) is None:
             self._say("the object store is gone: starting it again")
-            with suppress(LakehouseError):  # the streams meet the reason, and tell it
+            try:
                 ensure_store(settings, self._say)
+            except (LakehouseError, OSError, psutil.Error) as error:  # the streams meet the reason, and tell it
+                _log.info("the object store did not start: %s: %s", type(error).__name__, error)
 
     def _serve(self, table: str) -> None:
         health = self.health.streams[table]
@@ -117,10 +125,11 @@ class Service:
                 with attempt:
                     self._run(table, attempt.retry_state)
             health.state = State.STOPPED
-        except Exception as error:
-            if self.stop.asked.is_set() and self._may_pass(table, error):
+        except BaseException as problem:  # a panic of a library in Rust is no Exception, and would end the thread alone
+            if self.stop.asked.is_set() and self._may_pass(table, problem):
                 health.state = State.STOPPED  # it was to end anyway; the next start does the batch again
                 return
+            error = problem if isinstance(problem, Exception) else _broken_off(table, problem)
             health.failed(error, again=False)
             self._error = self._error or error
             self.stop.asked.set()
@@ -160,6 +169,15 @@ class Service:
         self.health.streams[table].failed(error, again=True)
         _log.info("%s: %s; starts again in %.0f s", table, error.what, state.upcoming_sleep)
         self._say(f"{table}: {error.what}; starts again in {state.upcoming_sleep:.0f} s")
+
+
+def _broken_off(table: str, problem: BaseException) -> StreamFailed:
+    return StreamFailed(
+        f"the stream into {table} was broken off: {type(problem).__name__}: {problem}",
+        where=table,
+        state="batches committed before stay committed; the next start does the last one again",
+        next_command=f"lakehouse doctor {table}",
+    )
 
 
 def _check(declared: Sequence[str], tables: Sequence[str], trigger: Trigger) -> None:

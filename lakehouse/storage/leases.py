@@ -110,9 +110,10 @@ class Lease:
             try:
                 if not self._write_over_ours():
                     self.lost = "another process took the lease over"
-            except LakehouseError as error:
+            except Exception as error:  # of whatever kind: the thread that renews has to go on
                 if self.clock() > self.valid_until:
-                    self.lost = f"it ran out while the store did not answer ({error.what})"
+                    what = error.what if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+                    self.lost = f"it ran out while the store did not answer ({what})"
 
     def look(self) -> tuple[str, Holder | None] | None:
         """ETag and holder of the object as it is now; None without an object.

@@ -217,8 +217,9 @@ def leaving_marks(
     def safely(do: Callable[[], None]) -> None:
         try:
             do()
-        except LakehouseError as error:
-            _log.warning("what this service is doing is not in the lake: %s", error.what)
+        except Exception as error:  # of whatever kind: the thread goes on, and the end of the service is its own
+            what = error.what if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+            _log.warning("what this service is doing is not in the lake: %s", what)
 
     def run() -> None:
         pause = min(1.0, every_seconds)  # the first mark comes soon

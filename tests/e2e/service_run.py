@@ -60,8 +60,18 @@ class Service:
             if self.process.poll() is not None:
                 raise AssertionError(f"the service ended before {what}: {self.errors}")
             if time.monotonic() - began > _PATIENCE_SECONDS:
-                raise AssertionError(f"the service hangs before {what}: {list(self.errors)[-30:]}")
+                raise AssertionError("\n".join([f"the service hangs before {what}", *self.threads()]))
             time.sleep(0.05)
+
+    def threads(self):
+        """How the service says that it is, what it said, and at last where each of its threads is."""
+        try:
+            health = requests.get(f"{self.address}/health", timeout=10).text
+        except requests.RequestException as error:
+            health = f"no health: {error}"
+        self.process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
+        return [health, *self.errors]
 
     @property
     def address(self):
@@ -81,10 +91,9 @@ class Service:
         try:
             code = self.process.wait(timeout=120)
         except subprocess.TimeoutExpired:
-            self.process.send_signal(signal.SIGUSR1)  # says where its threads are
-            time.sleep(2)
+            said = self.threads()
             self.process.kill()
-            raise AssertionError("\n".join([f"the service did not end on signal {number}", *self.errors])) from None
+            raise AssertionError("\n".join([f"the service did not end on signal {number}", *said])) from None
         for one in self._readers:
             one.join(timeout=30)
         return code

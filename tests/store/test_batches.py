@@ -176,3 +176,28 @@ def test_batches_whose_writer_failed_behind_the_commit_are_there_once(kept, monk
     recorder.note(batch(1))
     recorder.flush()
     assert told(kept, "batch_id") == [(0,), (1,)]
+
+
+def test_batches_that_were_written_while_nobody_could_look_are_there_once(kept, monkeypatch):
+    """The reply is lost with the store: whether the rows are in the table is asked by the next write."""
+    real, look, away = batches.write_deltalake, batches._writes, [True]
+
+    def fail_behind(*given, **named):
+        real(*given, **named)
+        if away:
+            raise DeltaError("connection closed before message completed")
+
+    def writes(lake):
+        if away:
+            raise OSError("connection refused")
+        return look(lake)
+
+    monkeypatch.setattr(batches, "write_deltalake", fail_behind)
+    monkeypatch.setattr(batches, "_writes", writes)
+    recorder = Recorder(kept, now=lambda: NOW)
+    recorder.note(batch(0))
+    recorder.flush()
+    away.clear()
+    recorder.note(batch(1))
+    recorder.flush()
+    assert told(kept, "batch_id") == [(0,), (1,)]

@@ -3,9 +3,8 @@
 import json
 
 import pytest
-from command import lakehouse_json_here
+from command import lakehouse_here, lakehouse_json_here
 from declared import with_declaration
-from deltalake.exceptions import CommitFailedError
 from store.local_world import TABLE, LocalWorld, NeedsSpark, no_session
 
 from lakehouse.counting.data_files import DataFiles
@@ -140,11 +139,12 @@ def test_data_files_that_cannot_have_the_text_are_not_read_and_those_without_suc
 
 def test_what_was_written_meanwhile_makes_it_change_nothing(people, monkeypatch):
     people.fill()
-    before = people.objects()
+    before, commit = people.objects(), LakeTable.create_write_transaction
 
     def beaten(self, *arguments, **more):
         monkeypatch.undo()
-        raise CommitFailedError("somebody was faster")
+        people.lake.delta(TABLE).alter.set_table_properties({"delta.logRetentionDuration": "interval 40 days"})
+        commit(self, *arguments, **more)
 
     monkeypatch.setattr(LakeTable, "create_write_transaction", beaten)
     with pytest.raises(TransientError, match="somebody else wrote it meanwhile"):
@@ -154,6 +154,24 @@ def test_what_was_written_meanwhile_makes_it_change_nothing(people, monkeypatch)
     assert len(people.ids()) == 9
     people.forget("who = 'p1'")
     assert len(people.ids()) == 6
+
+
+def test_a_commit_that_comes_after_its_command_gave_up_has_its_files_and_its_record(people, monkeypatch):
+    """The store was too slow to answer, and takes the commit nevertheless."""
+    people.fill()
+    commit, sent = LakeTable.create_write_transaction, []
+
+    def slow(self, *arguments, **more):
+        sent.append(lambda: commit(self, *arguments, **more))
+        raise OSError("the request timed out")
+
+    with monkeypatch.context() as patch, pytest.raises(TransientError, match="it was not taken"):
+        patch.setattr(LakeTable, "create_write_transaction", slow)
+        people.forget("who = 'p1'")
+    assert RemovedRows.of(people.lake, TABLE).files == set()
+    sent[0]()
+    assert len(people.ids()) == 6
+    assert people.failed_checks() == set()
 
 
 def test_a_commit_whose_reply_was_lost_is_done(people, monkeypatch):
@@ -195,10 +213,31 @@ def test_all_but_the_newest_copy_of_a_key_go(people):
         forget_rows(no_session, people.lake, TABLE, duplicates=True, really=True)
 
 
+def test_rows_are_not_forgotten_while_a_file_that_could_bring_them_back_waits(people):
+    people.fill(2)
+    lakehouse_json_here(people.environment, "replay", "--table", TABLE, "--files", "0.json", "--yes")
+    dry = lakehouse_json_here(people.environment, "forget", TABLE, "--where", "a = 1")
+    [waiting] = dry["waiting"]
+    assert waiting.endswith("/things/0.json") and not dry["done"]
+    said = lakehouse_here(people.environment, "forget", TABLE, "--where", "a = 1")
+    assert f"first: lakehouse ingest {TABLE}" in said.stdout and waiting in said.stdout
+    before = people.lake.version(TABLE)
+    with pytest.raises(ConfigurationError, match=r"1 file of bronze\.things wait.*/0\.json") as refused:
+        people.forget("a = 1")
+    assert refused.value.next_command.startswith(f"lakehouse ingest {TABLE}")
+    assert (people.lake.version(TABLE), RemovedRows.of(people.lake, TABLE).files) == (before, set())
+    people.load()
+    assert people.forget("a = 1").waiting == ()
+    assert people.ids() == [0, 2, 10, 11, 12]
+    assert people.failed_checks() == set()
+
+
 def test_forgotten_rows_come_again_with_their_file_and_go_again(people):
     people.fill(2).run_all()
     people.forget("a = 1")
-    lakehouse_json_here(people.environment, "replay", "--table", TABLE, "--files", "0.json", "--yes")
+    words = ("replay", "--table", TABLE, "--files", "0.json")
+    assert "1 row of these files, removed on purpose, come again" in lakehouse_here(people.environment, *words).stdout
+    assert lakehouse_json_here(people.environment, *words, "--yes")["forgotten_rows"] == 1
     people.load()
     assert people.ids() == [0, 1, 2, 10, 11, 12]
     assert people.failed_checks() == set()

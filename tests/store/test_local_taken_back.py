@@ -5,11 +5,12 @@ from store.local_world import TABLE, LocalWorld
 from store.test_local_latest import TABLE as LATEST
 from store.test_local_latest import World, expected, same, state
 
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.direct import commit as commits
 from lakehouse.direct import delta_source
-from lakehouse.errors import TransientError
-from lakehouse.pipeline import repair_table
+from lakehouse.errors import TerminalError, TransientError
+from lakehouse.pipeline import repair_table, restart_table
 
 
 @pytest.fixture
@@ -74,3 +75,15 @@ def test_restore_between_the_look_at_the_table_and_the_commit_beats_the_commit(t
     with pytest.raises(CheckpointMismatch, match="RESTORE took"):
         things.load()
     assert [int(a) for (a,) in things.rows("a")] == [0]
+
+
+def test_a_computed_table_that_only_spark_can_empty_keeps_its_checkpoint_when_it_is_to_begin_anew(lake, tmp_path):
+    world = World(lake, tmp_path)
+    world.write([state(1, "a", 1.0, 1)])
+    world.merge()
+    world.lake.delta(LATEST).alter.set_table_properties({"delta.appendOnly": "true"})
+    before = checkpoints.read_checkpoint(world.lake, LATEST)
+    with pytest.raises(TerminalError, match="cannot be emptied without Spark") as refused:
+        restart_table(world.lake, LATEST, really=True)
+    assert refused.value.state == "nothing was changed"
+    assert checkpoints.read_checkpoint(world.lake, LATEST) == before

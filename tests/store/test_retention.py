@@ -112,6 +112,21 @@ def test_what_cannot_be_removed_is_told_and_nothing_is_noted(things, monkeypatch
         remove_old_rows(things.lake, [TABLE])
 
 
+def test_a_removal_whose_reply_was_lost_is_done(things, monkeypatch):
+    things.declare({"column": "at", "keep": "90 days"}).put_ages("0.json", 200, 10)
+    delete = LakeTable.delete
+
+    def lost(self, *arguments, **more):
+        delete(self, *arguments, **more)
+        raise OSError("the connection was reset")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LakeTable, "delete", lost)
+        [done] = remove_old_rows(things.lake, now=NOW, really=True)
+    assert (done.refused, done.done, done.version, things.column()) == ("", True, 1, [1, 2])
+    assert things.failed(TABLE) == set()
+
+
 def test_the_command_is_dry_until_it_is_told(things):
     things.declare({"column": "at", "keep": "30 days"}).put_ages("0.json", 4000)
     told = lakehouse_json_here(things.environment, "maintain", "retention")

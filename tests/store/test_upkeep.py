@@ -22,7 +22,7 @@ from lakehouse.maintenance.optimize import Thresholds
 from lakehouse.maintenance.positions import alone
 from lakehouse.maintenance.table_files import TableFiles
 from lakehouse.maintenance.vacuum import vacuum
-from lakehouse.pipeline import repair_table
+from lakehouse.pipeline import repair_table, replay_files
 from lakehouse.upkeep import optimize_tables, restore, vacuum_tables
 
 LATER = datetime.now(UTC) + timedelta(days=8)
@@ -276,6 +276,15 @@ def test_a_table_taken_back_has_every_file_once_after_the_next_run(things):
     restore(things.lake, TABLE, 0, really=True)
     load(things, 5, 1)
     assert values(things) == expected(6) and things.failed_checks() == set()
+
+
+def test_files_that_wait_to_be_loaded_again_still_do_when_their_table_was_taken_back(things):
+    load(things, 0, 3)
+    things.put("000.json", [{"a": 7}])
+    replay_files(things.lake, TABLE, files=["000.json"], really=True)
+    restore(things.lake, TABLE, 1, really=True)
+    things.load()
+    assert values(things) == [7, *expected(3)[3:]] and things.failed_checks() == set()
 
 
 def test_a_crash_while_a_table_is_taken_back_is_noticed_and_repaired_to_the_same_end(things, monkeypatch):

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import psutil
 import pytest
 
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
 
 SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)"]
@@ -158,6 +158,33 @@ def test_a_server_that_never_gets_ready_is_not_left_running(server):
         )
     assert running is None
     assert server.running() is None
+
+
+def test_a_lock_that_another_process_keeps_is_an_error_with_a_cure(server):
+    late = pytest.raises(TransientError, match=r"starting or stopping the server for 0\.2 s")
+    with server.lock(), late as caught, server.lock(timeout_seconds=0.2):
+        raise AssertionError("two processes held the lock")
+    assert "server.lock" in caught.value.next_command
+    with server.lock(timeout_seconds=0.2):  # the first holder gave it back
+        pass
+
+
+def test_a_server_that_ends_while_it_is_stopped_was_running(server, monkeypatch):
+    """Between the look at its record and the look at its process."""
+    running, found = start(server), Server.running
+
+    def and_it_ends(self):
+        record = found(self)
+        if record is not None:
+            psutil.Process(record.pid).kill()
+            while is_alive(record.pid):
+                time.sleep(0.01)
+            os.waitpid(record.pid, 0)
+        return record
+
+    monkeypatch.setattr(Server, "running", and_it_ends)
+    assert server.stop()
+    assert not is_alive(running.pid)
 
 
 def test_private_files_are_for_their_owner_only(tmp_path):

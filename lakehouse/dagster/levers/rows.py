@@ -148,6 +148,9 @@ def forget(pull: Pull) -> Pulled:
     if done.version is not None:
         lines.append(f"in version {done.version}; version {done.version - 1} has them")
     lines.append(f"tables computed from it: {choice}")
+    if done.waiting:
+        waiting = counted(len(done.waiting), "file")
+        lines.append(f"{waiting} could bring such rows back: load them again first: {', '.join(done.waiting[:5])}")
     arguments = [pull.table, *(["--where", form.where] if form.where is not None else [])]
     arguments += [f"--{name.replace('_', '-')}" for name in ("duplicates", "already_removed") if getattr(form, name)]
     arguments += [*(["--then", then] if then else []), *pull.yes]
@@ -195,6 +198,8 @@ def _replayed(pull: Pull, done: Replay, arguments: list[str]) -> Pulled:
         lines.append(f"{counted(len(done.waiting), 'file')} wait to be loaded again already")
     if done.gone:
         lines.append(f"{counted(len(done.gone), 'file')} are not in the bucket any more: their rows stay")
+    if done.forgotten_rows:
+        lines.append(f"{counted(done.forgotten_rows, 'row')} of these files, removed on purpose, come again")
     if not (done.files or done.waiting or done.gone):
         lines = [f"{pull.table} knows no such file: nothing to do"]
     numbers = {
