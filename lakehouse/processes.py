@@ -16,8 +16,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,14 +28,40 @@ from filelock import FileLock, Timeout
 from lakehouse.errors import ConfigurationError, TransientError
 
 _STARTED = "--- started"
+_LOWEST_PORT = 20_000
+_PORTS_OF_CONNECTIONS = Path("/proc/sys/net/ipv4/ip_local_port_range")
+_USUAL_LOWEST_PORT_OF_CONNECTIONS = 32_768  # Linux's; others begin higher
 _LOG_LIMIT_BYTES = 20_000_000  # an old log is kept beside the new log, so a folder never holds more than twice this
 
 
 def free_port() -> int:
-    """A port on 127.0.0.1 that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on 127.0.0.1 that nobody listens on now. See ``free_ports``."""
+    [port] = free_ports(1)
+    return port
+
+
+def free_ports(count: int) -> list[int]:
+    """Different ports on 127.0.0.1 that nobody listens on now, and that no connection will take.
+
+    The system gives each connection a port of its own range. A server's port in that range could be taken while the
+    server is down, even by a client that looks for it: it would come back elsewhere, and nobody would find it.
+    """
+    outside = range(_LOWEST_PORT, _lowest_port_of_connections())
+    found = (port for port in secrets.SystemRandom().sample(outside, len(outside)) if port_is_free(port))
+    ports = list(islice(found, count))
+    with ExitStack() as held:  # where that range leaves no room, any port
+        for _ in range(count - len(ports)):
+            probe = held.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(int(probe.getsockname()[1]))
+    return ports
+
+
+def _lowest_port_of_connections() -> int:
+    try:
+        return int(_PORTS_OF_CONNECTIONS.read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return _USUAL_LOWEST_PORT_OF_CONNECTIONS
 
 
 def port_is_free(port: int) -> bool:

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -215,11 +215,14 @@ def leaving_marks(
             ours.add(stream["table"])
 
     def safely(do: Callable[[], None]) -> None:
+        nonlocal lake
         try:
             do()
         except Exception as error:  # of whatever kind: the thread goes on, and the end of the service is its own
             what = error.what if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
             _log.warning("what this service is doing is not in the lake: %s", what)
+            with suppress(Exception):  # a store that was started again may have another address
+                lake = Lake.open(lake.settings)
 
     def run() -> None:
         pause = min(1.0, every_seconds)  # the first mark comes soon

@@ -2,6 +2,7 @@
 
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psutil
 import pytest
 from command import lakehouse_here, start_lakehouse
 from store.broken_pipelines import Pipeline
@@ -16,7 +18,10 @@ from store.local_world import TABLE
 from store.notified_world import until
 
 from lakehouse.errors import TransientError
+from lakehouse.lake import Lake
 from lakehouse.service.service import Service
+from lakehouse.settings import Settings
+from lakehouse.storage import stop_store, store_status
 from lakehouse.streams.services import ServiceMark, forget_dead, leaving_marks, service_of
 from lakehouse.streams.trigger import Trigger
 
@@ -128,3 +133,23 @@ def test_a_killed_service_is_started_again_by_the_command_that_the_doctor_prints
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0 and seen(one) is None and signs(one) == []
     one.assert_exact()
+
+
+def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_path):
+    own = Settings.load(home=tmp_path / "home", user="tester")
+    lake = Lake.open(own)
+    stream = {"table": TABLE, "state": "running", "begun": True, "last_error": "", "batches": 1, "restarts": 0}
+    stream |= {"seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 1}
+    try:
+        with leaving_marks(lake, lambda: [stream], "t=1s", STALE, every_seconds=0.2), socket.socket() as stranger:
+            until(lambda: service_of(lake.store, lake, TABLE, datetime.now(UTC)) is not None)
+            killed = psutil.Process(store_status(own).pid)
+            killed.kill()
+            killed.wait()
+            stranger.bind(("127.0.0.1", int(lake.endpoint.url.rsplit(":", 1)[1])))
+            moved = Lake.open(own)
+            assert moved.endpoint.url != lake.endpoint.url
+            moved.store.delete(own.bucket, f"{own.user}/{KEY}")
+            until(lambda: service_of(moved.store, moved, TABLE, datetime.now(UTC)) is not None)
+    finally:
+        stop_store(own)

@@ -6,12 +6,13 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
 
 from lakehouse.errors import ConfigurationError, TransientError
-from lakehouse.processes import Server, free_port, port_is_free, private_folder, write_private
+from lakehouse.processes import Server, free_port, free_ports, port_is_free, private_folder, write_private
 
 SLEEPER = [sys.executable, "-c", "import time; print('ready', flush=True); time.sleep(600)"]
 
@@ -260,3 +261,19 @@ def test_what_a_server_prints_is_in_its_log_without_the_secrets_also_its_last_wo
     )
     assert started is None
     assert server.log_tail().splitlines()[-2:] == ["the key is ***, ***", "died of ***"]
+
+
+def test_no_connection_can_take_the_port_of_a_server_that_is_down():
+    lowest, highest = map(int, Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split())
+    ports = free_ports(200)
+    assert len(set(ports)) == 200
+    assert not [port for port in ports if lowest <= port <= highest]
+
+
+def test_where_connections_have_all_ports_a_server_has_any_that_is_free(monkeypatch, tmp_path):
+    for text in ("1024 65535", "20002 60999"):
+        (tmp_path / "range").write_text(text)
+        monkeypatch.setattr("lakehouse.processes._PORTS_OF_CONNECTIONS", tmp_path / "range")
+        ports = free_ports(5)
+        assert len(set(ports)) == 5
+        assert all(port_is_free(port) for port in ports)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from lakehouse.extras import needing, not_installed
-from lakehouse.processes import write_private
+from lakehouse.processes import free_ports, write_private
 from lakehouse.storage.kinds import Launch, Start, StoreServer, plain_environment
 
 
@@ -38,7 +36,7 @@ class SeaweedFs(StoreServer):
         write_security(start.folder)
         parts = ("master", "volume", "filer", "admin")
         names = [f"{part}.{kind}" for part in parts for kind in ("port", "port.grpc")] + ["s3.port.grpc"]
-        ports = [f"-{name}={port}" for name, port in zip(names, _free_ports(len(names)), strict=True)]
+        ports = [f"-{name}={port}" for name, port in zip(names, free_ports(len(names)), strict=True)]
         listen = ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-s3.port={urlsplit(start.endpoint.url).port}"]
         off = ["-webdav=false", "-admin.ui=false", "-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0"]
         places = [f"-dir={start.data}", f"-s3.config={start.folder / 's3.json'}"]
@@ -50,12 +48,3 @@ class SeaweedFs(StoreServer):
 
 
 SERVER = SeaweedFs()
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports on 127.0.0.1 that nobody listens on now, all different."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
