@@ -2,7 +2,6 @@
 
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -141,15 +140,19 @@ def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_p
     stream = {"table": TABLE, "state": "running", "begun": True, "last_error": "", "batches": 1, "restarts": 0}
     stream |= {"seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 1}
     try:
-        with leaving_marks(lake, lambda: [stream], "t=1s", STALE, every_seconds=0.2), socket.socket() as stranger:
+        with leaving_marks(lake, lambda: [stream], "t=1s", STALE, every_seconds=0.2):
             until(lambda: service_of(lake.store, lake, TABLE, datetime.now(UTC)) is not None)
             killed = psutil.Process(store_status(own).pid)
             killed.kill()
             killed.wait()
-            stranger.bind(("127.0.0.1", int(lake.endpoint.url.rsplit(":", 1)[1])))
+            port = int(lake.endpoint.url.rsplit(":", 1)[1])
+            stranger = subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"])
+            until(lambda: psutil.Process(stranger.pid).net_connections("tcp"))
             moved = Lake.open(own)
             assert moved.endpoint.url != lake.endpoint.url
             moved.store.delete(own.bucket, f"{own.user}/{KEY}")
             until(lambda: service_of(moved.store, moved, TABLE, datetime.now(UTC)) is not None)
     finally:
+        stranger.kill()
+        stranger.wait()
         stop_store(own)
