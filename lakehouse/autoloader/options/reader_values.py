@@ -61,6 +61,8 @@ def _one_character(value: str) -> Iterator[str]:
 def _separator(value: str) -> Iterator[str]:
     if not 0 < len(separator(value)) <= MOST_CHARACTERS or set(value) & {"\n", "\r"}:
         yield f"write one character, or at most {MOST_CHARACTERS}, on one line"
+    elif "\\" in _ESCAPED.sub("", value):
+        yield r"a backslash is written as \\, and \t is a tab: Spark knows no separator with another backslash"
 
 
 def _skipped(value: str) -> Iterator[str]:
