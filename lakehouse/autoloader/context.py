@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.files.backlog import Backlog
 from lakehouse.autoloader.files.discovery import discover
@@ -29,7 +29,13 @@ from lakehouse.autoloader.reading.fetch import Fetcher
 from lakehouse.autoloader.reading.fetch_local import fetcher_of
 from lakehouse.autoloader.reading.probe import InferenceProbe, attempt, find_deadly
 from lakehouse.autoloader.schema.evolve import Learner, changes
-from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion, full_schema, infer_version
+from lakehouse.autoloader.schema.versions import (
+    SchemaLocation,
+    SchemaVersion,
+    full_schema,
+    infer_version,
+    partition_columns,
+)
 from lakehouse.errors import ConfigurationError, UnknownFieldException
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.environment import endpoint_from_environment, keys_of_profile, role_of
@@ -221,7 +227,7 @@ class Source:
         location = self.options.schema_location
         fixed = "singlevariantcolumn" in self.options.reader or not FORMATS[self.options.format].has_fields
         if location is None and fixed:
-            named = StructType([StructField(name, StringType()) for name in self.options.partition_columns or ()])
+            named = partition_columns(self.options, self.path.root, ())
             return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named))
         if location is None:
             raise ConfigurationError(

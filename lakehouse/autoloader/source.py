@@ -18,7 +18,7 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMa
 from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.autoloader.options.locations import with_locations
+from lakehouse.autoloader.options.locations import parsed_in_driver, with_locations
 from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
@@ -52,7 +52,7 @@ class CloudFiles(DataSource):
         return schema_of(self._settings(), self.journal_root)
 
     def _settings(self) -> CloudFilesOptions:
-        return with_locations(CloudFilesOptions.parse(dict(self.options)), self.journal_root)
+        return with_locations(parsed_in_driver(dict(self.options)), self.journal_root)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """Refuses: there is no batch read, as on Databricks."""

@@ -26,13 +26,34 @@ def is_true(reader: Reader, name: str, default: bool = False) -> bool:
     return reader.get(name, str(default)).strip().lower() == "true"
 
 
+_OF_JAVA = {
+    "windows-31j": "cp932",
+    "windows-874": "cp874",
+    "x-windows-874": "cp874",
+    "x-windows-949": "cp949",
+    "x-windows-950": "cp950",
+    "x-macroman": "mac_roman",
+}
+"""Encodings that Python has by another name than Java."""
+
+
+def encoding_called(name: str) -> str:
+    """Python's name of the encoding that has this name in Python or in Java.
+
+    Raises:
+        LookupError, ValueError: there is no encoding of this name.
+    """
+    name = name.strip()
+    return codecs.lookup(_OF_JAVA.get(name.lower(), name)).name
+
+
 def encoding_of(reader: Reader) -> str:
     """The encoding of text, as Python calls it; "" for UTF-8, and for ASCII, which is some of it.
 
     Raises:
         LookupError: there is no encoding of this name.
     """
-    name = codecs.lookup(reader.get("encoding", reader.get("charset", "UTF-8")).strip()).name
+    name = encoding_called(reader.get("encoding", reader.get("charset", "UTF-8")))
     return "" if name in ("utf-8", "ascii") else name
 
 

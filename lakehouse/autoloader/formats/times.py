@@ -29,7 +29,11 @@ _FIELDS = {
     "XXX": r"(?P<zone>Z|[+-]\d{2}:\d{2})",
     "XX": r"(?P<zone>Z|[+-]\d{4})",
     "X": r"(?P<zone>Z|[+-]\d{2}(?:\d{2})?)",
-    "Z": r"(?P<zone>[+-]\d{4})",
+    **dict.fromkeys(("Z", "ZZ", "ZZZ"), r"(?P<zone>[+-]\d{4})"),
+    **dict.fromkeys(
+        ("VV", "z", "zz", "zzz"),
+        r"(?P<place>[A-Z][A-Z_]*(?:/[A-Z0-9_+-]+)+|Z|(?:UTC|GMT|UT)(?:[+-]\d\d:\d\d)?|[+-]\d\d:\d\d)",
+    ),
 }
 for _name, _letter in {"month": "M", "day": "d", "hour": "H", "minute": "m", "second": "s"}.items():
     _FIELDS |= {_letter: rf"(?P<{_name}>\d{{1,2}})", 2 * _letter: rf"(?P<{_name}>\d{{2}})"}
@@ -206,6 +210,7 @@ def _by_pattern(compiled: re.Pattern[str], text: str, local: ZoneInfo | timezone
         part = _PARTS | groups | _by_name(groups)
         year, month, day, hour, minute, second = (int(part[name]) for name in _PARTS)
         moment = datetime(year, month, day, hour, minute, second, int((part.get("fraction", "") + "000000")[:6]))
-        return _microseconds(moment, zone(part["zone"].upper()) if "zone" in part and not ntz else local)
-    except (ValueError, OverflowError):
+        named = part.get("zone", "").upper() or part.get("place", "")
+        return _microseconds(moment, zone(named if "/" in named else named.upper()) if named and not ntz else local)
+    except (ValueError, OverflowError, KeyError, OSError):
         return None

@@ -23,14 +23,13 @@ Differences from Spark's own reader, all intended:
 
 from __future__ import annotations
 
-import codecs
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import IO, Any
 
 from pyspark.sql.types import StructType, VariantType
 
 from lakehouse.autoloader.formats.collected import Collector
-from lakehouse.autoloader.formats.format import SINGLE_VARIANT
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT, encoding_called
 from lakehouse.autoloader.formats.json_text import Malformed
 from lakehouse.autoloader.formats.json_values import BAD
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target, raise_if_environment
@@ -93,7 +92,7 @@ def _records(file: IO[bytes], reader: Mapping[str, str], most_bytes: int = 256 <
         file,
         row_tag,
         any_namespace=reader.get("ignorenamespace", "") == "true",
-        encoding=codecs.lookup(named).name if named else "",
+        encoding=encoding_called(named) if named else "",
         most_bytes=most_bytes,
     )
 

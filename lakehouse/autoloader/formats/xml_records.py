@@ -15,6 +15,7 @@ from typing import IO, Any
 from xml.parsers import expat
 
 from lakehouse.autoloader.formats.encoding import refuse_binary
+from lakehouse.autoloader.formats.format import encoding_called
 from lakehouse.autoloader.formats.rows import BadFile
 
 MAX_DEPTH = 250
@@ -270,8 +271,8 @@ def _detected_encoding(head: bytes) -> str:
     declared = _DECLARED.match(head.lstrip(_BLANK)[:_HEAD_BYTES])
     name = declared[1].decode("ascii", "replace") if declared else "utf-8"
     try:
-        b"".decode(name)
-        found = codecs.lookup(name).name
+        found = encoding_called(name)
+        b"".decode(found)
     except (LookupError, ValueError):
         raise BadFile("NOT_UTF8", f"it says that it is in {name!r}, which nobody knows: the option encoding") from None
     return "utf-8" if found.startswith(_WIDE) else found  # a declaration in ASCII is not in UTF-16

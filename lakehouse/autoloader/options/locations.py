@@ -1,10 +1,11 @@
-"""Where a stream keeps its schema and its journal when no option says so: below one folder for all streams."""
+"""What the environment of Spark's driver adds to a stream's options: places of its schema and journal, an inbox."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -13,6 +14,28 @@ from lakehouse.errors import ConfigurationError
 
 ROOT = "LAKEHOUSE_SCHEMA_LOCATION_ROOT"
 """The variable in the environment of Spark's driver: ``file:///data/schemas/``, ``s3a://lake/schemas/``."""
+
+_EVENTS = {"cloudfiles.usenotifications", "cloudfiles.usemanagedfileevents"}
+
+
+def parsed_in_driver(given: Mapping[str, str]) -> CloudFilesOptions:
+    """The options, without events where neither they nor this process's environment name an inbox of events.
+
+    A listing finds the same files, so that code which has a queue elsewhere runs where there is none.
+
+    Raises:
+        ConfigurationError: see ``CloudFilesOptions.parse``.
+    """
+    options = CloudFilesOptions.parse(given)
+    if not options.by_events or options.events_inbox:
+        return options
+    from lakehouse.events.address import VARIABLE  # what most streams have no need of
+
+    if os.environ.get(VARIABLE):
+        return options
+    listed = CloudFilesOptions.parse({name: value for name, value in given.items() if name.lower() not in _EVENTS})
+    note = f"File events are not used: neither cloudFiles.eventsInbox nor {VARIABLE} names an inbox; files are listed."
+    return replace(listed, notes=(*listed.notes, note))
 
 
 def with_locations(options: CloudFilesOptions, journal_root: str | None) -> CloudFilesOptions:

@@ -36,9 +36,7 @@ _OWNERS = {
     **{kind: {*names, *(name.lower() for name in OF_FORMATS.get(kind, {}))} for kind, names in READER_NAMES.items()},
 }
 _MEANT = {
-    "cloudfiles.inferschema": "cloudFiles.inferColumnTypes",
     "cloudfiles.schemahint": "cloudFiles.schemaHints",
-    "cloudfiles.checkpointlocation": "checkpointLocation of writeStream",
     "cloudfiles.includepattern": "pathGlobFilter",
 }
 
@@ -46,6 +44,14 @@ _MEANT = {
 def is_readers(lower: str, format_: str | None) -> bool:
     """Whether this is an option of the format's reader; of any reader while the format is not known."""
     return lower in READER_NAMES[format_] if format_ else any(lower in names for names in _OWNERS.values())
+
+
+def has_no_prefix(lower: str, format_: str | None) -> bool:
+    """Whether an option of a reader or of Spark is documented by this name, without ``cloudFiles.`` before it."""
+    tables = (OF_FORMATS.get(format_ or "", {}), SPARK_OPTIONS)
+    return any(known.is_called(lower) for table in tables for known in table.values()) or any(
+        lower in names for names in _OWNERS.values()
+    )
 
 
 def judge(lower: str, name: str, value: str, format_: str | None) -> tuple[str, str] | None:

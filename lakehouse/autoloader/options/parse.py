@@ -14,7 +14,7 @@ from typing import Any, Literal
 from lakehouse.autoloader.formats.format import encoding_of
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.elsewhere import ALIASES
-from lakehouse.autoloader.options.names import FLAGS, SECRET, is_readers, judge, nearest
+from lakehouse.autoloader.options.names import FLAGS, SECRET, has_no_prefix, is_readers, judge, nearest
 from lakehouse.autoloader.options.paths import SourcePath, split_uri
 from lakehouse.autoloader.options.places import glob, inbox, path, place, table_place
 from lakehouse.autoloader.options.reader_values import problems as reader_problems
@@ -31,6 +31,7 @@ from lakehouse.autoloader.options.values import (
     seconds,
     size_bytes,
     some_text,
+    text_or_none,
     web_address,
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
@@ -207,7 +208,7 @@ OPTIONS: tuple[Option, ...] = (
         "schema_evolution_mode",
         one_of("addNewColumns", "addNewColumnsWithTypeWidening", "inline", "rescue", "failOnNewColumns", "none"),
     ),
-    Option("cloudFiles.schemaHints", "schema_hints", some_text),
+    Option("cloudFiles.schemaHints", "schema_hints", text_or_none),
     Option("cloudFiles.includeExistingFiles", "include_existing_files", flag),
     Option("cloudFiles.maxFilesPerTrigger", "max_files_per_trigger", count),
     Option("cloudFiles.maxBytesPerTrigger", "max_bytes_per_trigger", size_bytes),
@@ -250,7 +251,6 @@ OPTIONS: tuple[Option, ...] = (
 
 _FORMAT = "cloudfiles.format"
 _NAMES = frozenset(entry.name.lower() for entry in OPTIONS)
-_LOWER_FORMATS = frozenset(name.lower() for name in FORMATS.names())
 _ALIASES = {second.lower(): first.lower() for second, first in ALIASES.items()}
 
 _SECOND_NAMES = {"sep": "delimiter", "encoding": "charset"}
@@ -286,16 +286,12 @@ def _by_meaning(options: Mapping[str, Any], problems: list[str], notes: list[str
         lower = name.lower()
         meant = _ALIASES.get(lower, lower)
         bare = lower.removeprefix("cloudfiles.")
-        if meant == lower != bare and lower not in _NAMES and _is_without_prefix(bare, format_):
+        if meant == lower != bare and lower not in _NAMES and (bare in _NAMES or has_no_prefix(bare, format_)):
             meant = bare
             notes.append(f"{name} is taken as {name.partition('.')[2]}: that option has no cloudFiles. before it.")
         if given.setdefault(meant, (name, str(value)))[1] != str(value):
             problems.append(f"{name} is given twice, in different spellings and with different values.")
     return given
-
-
-def _is_without_prefix(bare: str, format_: str | None) -> bool:
-    return bare in _NAMES or (format_ in _LOWER_FORMATS and is_readers(bare, format_))
 
 
 def _is_harmless(lower: str, value: str, values: Mapping[str, Any]) -> bool:
@@ -329,7 +325,7 @@ def _judge_unread(lower: str, name: str, value: str, values: Mapping[str, Any]) 
 def _variant_problems(column: str, values: Mapping[str, Any]) -> Iterator[str]:
     if not column.strip():
         yield "singleVariantColumn is empty: give the name of the column."
-    if "cloudFiles.schemaHints" in values:
+    if values.get("cloudFiles.schemaHints"):
         yield "cloudFiles.schemaHints have nothing to name: with singleVariantColumn all fields are in one VARIANT."
     if "badRecordsPath" in values:
         yield "badRecordsPath and singleVariantColumn: leave one out; malformed records are in _rescued_data beside it."

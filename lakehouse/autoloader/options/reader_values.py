@@ -5,11 +5,11 @@ Every Spark worker imports this module: standard library only.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Callable, Iterator
 
 from lakehouse.autoloader.formats.excel_address import parse_address
+from lakehouse.autoloader.formats.format import encoding_called
 from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
 from lakehouse.autoloader.options.values import size_bytes
 
@@ -34,7 +34,7 @@ def problems(lower: str, value: str, format_: str) -> Iterator[str]:
         yield f"write one of {', '.join(MODES)}"
     if lower in ("encoding", "charset"):
         try:
-            codecs.lookup(value.strip())
+            encoding_called(value)
         except (LookupError, ValueError):
             yield "no encoding of this name is known"
     if lower == "locale" and not re.fullmatch(r"(en([-_].*)?|us|english)", word):
@@ -61,6 +61,8 @@ def _one_character(value: str) -> Iterator[str]:
 def _separator(value: str) -> Iterator[str]:
     if not 0 < len(separator(value)) <= MOST_CHARACTERS or set(value) & {"\n", "\r"}:
         yield f"write one character, or at most {MOST_CHARACTERS}, on one line"
+    elif "\\" in _ESCAPED.sub("", value):
+        yield r"a backslash is written as \\, and \t is a tab: Spark knows no separator with another backslash"
 
 
 def _skipped(value: str) -> Iterator[str]:

@@ -138,3 +138,8 @@ def some_text(given: str) -> str:
     if not given.strip():
         raise ValueError("it is empty, so give it a value or leave it out")
     return given
+
+
+def text_or_none(given: str) -> str | None:
+    """Any text; None where it is empty."""
+    return given if given.strip() else None

@@ -46,11 +46,14 @@ _ATOMIC: dict[str, type[DataType]] = {
     "binary": BinaryType,
     "date": DateType,
     "timestamp": TimestampType,
+    "timestamp_ltz": TimestampType,
     "timestamp_ntz": TimestampNTZType,
 }
 _NAMES = r"(?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*"
 _TEXTS = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
-_TOKEN = re.compile(rf"\s*({_NAMES}|[<>(),:]|{_TEXTS})", re.DOTALL)
+_TOKEN = re.compile(rf"{_NAMES}|[<>(),:]|{_TEXTS}", re.DOTALL)
+_BLANKS = re.compile(r"(?:\s|--[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
+"""Blanks and the comments of Spark's SQL."""
 _PART = re.compile(r"`((?:[^`]|``)+)`|(\w+)")
 
 Hint = tuple[tuple[str, ...], DataType]
@@ -152,16 +155,21 @@ def _leaves(type_: DataType, name: str = "") -> list[str]:
     return [name]
 
 
+def _end_of_blanks(text: str, position: int) -> int:
+    found = _BLANKS.match(text, position)
+    return found.end() if found else position
+
+
 class _Parser:
     def __init__(self, text: str) -> None:
         self._tokens: list[str] = []
-        position, text = 0, text.strip()
+        position = _end_of_blanks(text, 0)
         while position < len(text):
             found = _TOKEN.match(text, position)
             if not found:
                 raise ValueError(repr(text[position : position + 20]))
-            self._tokens.append(found[1])
-            position = found.end()
+            self._tokens.append(found[0])
+            position = _end_of_blanks(text, found.end())
 
     def hints(self, end: str | None = None) -> list[Hint]:
         found: list[Hint] = []
@@ -212,7 +220,7 @@ class _Parser:
                 scale = int(self._take())
             self._expect(")")
             return DecimalType(precision, scale)
-        if name in ("char", "varchar"):  # files have no such limit
+        if name in ("char", "character", "varchar"):  # files have no such limit
             self._expect("(")
             int(self._take())
             self._expect(")")

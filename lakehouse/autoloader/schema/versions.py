@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import IO
 
-from pyspark.sql.types import StringType, StructField, StructType
+from pyspark.sql.types import BooleanType, DateType, NumericType, StringType, StructField, StructType
 
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
@@ -199,6 +199,8 @@ class SchemaLocation:
 
 
 _FIELDS = ("dataSchemaJson", "partitionSchemaJson")
+_IN_A_FOLDER = (BooleanType, NumericType, StringType, DateType)
+"""Types that the name of a folder can have."""
 
 
 def full_schema(options: CloudFilesOptions, version: SchemaVersion) -> StructType:
@@ -246,14 +248,22 @@ def infer_version(options: CloudFilesOptions, root: str, fetcher: Fetcher, newes
         reason = f"{leaves(data):,} columns, inferred; {limit_note(beyond, options.max_columns)}"
     if options.schema_hints:
         data = with_hints(data, parse_hints(options.schema_hints))
+    return SchemaVersion(0, data, partition_columns(options, root, [file.key for file in newest]), reason=reason)
+
+
+def partition_columns(options: CloudFilesOptions, root: str, keys: Sequence[str]) -> StructType:
+    """The columns of the path, as the keys of sample files and the hints have them."""
+    hints = parse_hints(options.schema_hints) if options.schema_hints else []
+    hinted = {path[0].lower(): type_ for path, type_ in hints if len(path) == 1 and isinstance(type_, _IN_A_FOLDER)}
+    values = [partition_values(key, root) for key in keys]
     names = options.partition_columns
     if names is None:
-        names = tuple(dict.fromkeys(name for file in newest for name in partition_values(file.key, root)))
-    partitions = StructType()
+        names = tuple(dict.fromkeys(name for of_key in values for name in of_key))
+    columns = StructType()
     for name in names:
-        values = [partition_values(file.key, root).get(name) for file in newest]
-        partitions.add(name, _partition_type([value for value in values if value is not None], options))
-    return SchemaVersion(0, data, partitions, reason=reason)
+        texts = [text for of_key in values if (text := of_key.get(name)) is not None]
+        columns.add(name, hinted.get(name.lower()) or _partition_type(texts, options))
+    return columns
 
 
 def _require_columns(options: CloudFilesOptions, inferred: StructType, found: StructType) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pyspark.sql.types import StructType
+from unit.autoloader.given_options import parse
 
 from lakehouse.autoloader.formats.csv import parse_csv
 from lakehouse.autoloader.formats.encoding import refuse_wide
@@ -113,9 +114,14 @@ def test_files_that_are_read_whole_are_refused_too(format_, encoding):
             list(parse_text(io.BytesIO(data), target(**{"wholetext": "true"} if format_ == "wholetext" else {})))
 
 
-def test_csv_whose_encoding_is_told_is_read():
-    (rows,) = parse_csv(io.BytesIO("x\ny\n".encode("utf-16")), target(encoding="UTF-16"))
-    assert rows.table["value"].to_pylist() == ["x", "y"]
+@pytest.mark.parametrize(
+    ("encoding", "in_python", "letter"),
+    [("UTF-16", "utf-16", "y"), ("Windows-31J", "cp932", "\u2460"), ("x-MacRoman", "mac_roman", "\u20ac")],
+)
+def test_csv_whose_encoding_is_told_is_read(encoding, in_python, letter):
+    (rows,) = parse_csv(io.BytesIO(f"x\n{letter}\n".encode(in_python)), target(encoding=encoding))
+    assert rows.table["value"].to_pylist() == ["x", letter]
+    assert parse(cloudFiles_format="csv", encoding=encoding).reader == {"encoding": encoding}
 
 
 def test_names_with_nul_between_them_are_text_where_nul_separates():

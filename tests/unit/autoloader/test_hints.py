@@ -14,6 +14,8 @@ HINTS = [
     ("`with space` int, `a``b` string", "struct<with space:int,a`b:string>"),
     ("a INT NOT NULL COMMENT 'the \\'first\\', of two', b string comment \"x\"", "struct<a:int,b:string>"),
     ("s struct<a: int not null, b: char(3)>, v VARCHAR(10)", "struct<s:struct<a:int,b:string>,v:string>"),
+    ("-- those\nid int, -- not null\r\n/* a name,\n*/ name/**/string --", "struct<id:int,name:string>"),
+    ("t timestamp_ltz, c CHARACTER(3)", "struct<t:timestamp,c:string>"),
     ("t timestamp_ntz, u timestamp, f float, x binary", "struct<t:timestamp_ntz,u:timestamp,f:float,x:binary>"),
 ]
 
@@ -40,6 +42,8 @@ def test_hints_are_read_as_spark_reads_columns(text, type_):
         "a int,",
         "a decimal(x)",
         "a int;",
+        "a int /* b string",
+        "a - int",
         "a int not",
         "a int not b",
         "a int comment b",

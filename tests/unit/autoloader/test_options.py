@@ -219,16 +219,14 @@ def test_folders_are_always_read_whole():
     assert "recursiveFileLookup is 'maybe': write true or false" in problem(recursiveFileLookup="maybe")
 
 
-@pytest.mark.parametrize("name", ["schemaHints", "profile"])
-def test_empty_text_is_refused(name):
-    assert "it is empty" in problems({**BASE, f"cloudFiles.{name}": " "})[0]
+def test_empty_text_is_refused():
+    assert "it is empty" in problem(cloudFiles_profile=" ")
 
 
 @pytest.mark.parametrize(
     ("written", "meant"),
     [
         ("cloudFiles.schemaLocaton", "cloudFiles.schemaLocation"),
-        ("cloudFiles.inferSchema", "cloudFiles.inferColumnTypes"),
         ("cloudFiles.schemaHint", "cloudFiles.schemaHints"),
         ("cloudFiles.cleanSource.retentionDuratoin", "cloudFiles.cleanSource.retentionDuration"),
     ],
@@ -273,6 +271,20 @@ def test_an_option_that_has_no_prefix_is_taken_with_one():
         "cloudFiles.pathGlobFilter is taken as pathGlobFilter: that option has no cloudFiles. before it.",
     )
     assert "given twice, in different spellings" in problem(pathGlobFilter="a", cloudFiles_pathGlobFilter="b")
+
+
+@pytest.mark.parametrize("name", ["inferSchema", "mergeSchema", "samplingRatio", "checkpointLocation", "delimiter"])
+def test_a_documented_option_that_nothing_reads_is_judged_alike_with_a_prefix(name):
+    taken = f"cloudFiles.{name} is taken as {name}: that option has no cloudFiles. before it."
+    first, *others = parse(**{f"cloudFiles.{name}": "true"}).notes
+    assert first == taken
+    assert [note.replace("cloudFiles.delimiter", "delimiter") for note in others] == [*parse(**{name: "true"}).notes]
+
+
+def test_empty_hints_are_no_hints():
+    assert parse(cloudFiles_schemaHints=" \n") == parse()
+    single = {"singleVariantColumn": "v", "cloudFiles.schemaHints": ""}
+    assert parse(**single) == parse(singleVariantColumn="v")
 
 
 @pytest.mark.parametrize(

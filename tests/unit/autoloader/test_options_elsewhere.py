@@ -92,6 +92,8 @@ def test_each_format_takes_its_reader_s_options(format_):
         ("csv", "lineSep", ";", "lines end at"),
         ("csv", "sep", "|" * 17, "write one character, or at most 16"),
         ("csv", "delimiter", "", "write one character"),
+        ("csv", "sep", "\\|", r"a backslash is written as \\"),
+        ("csv", "delimiter", "\\", r"a backslash is written as \\"),
         ("csv", "quote", "\u201c\u201d", "one character is supported"),
         ("csv", "skipRows", "-1", "write a whole number of lines"),
         ("csv", "unescapedQuoteHandling", "RAISE_ERROR", "only STOP_AT_DELIMITER is had"),

@@ -34,6 +34,21 @@ def test_options_that_ask_for_what_is_done_anyway_are_not_talked_about():
         CloudFiles({**BASE, **same}).streamReader(GIVEN)
 
 
+@pytest.mark.parametrize("name", ["cloudFiles.useNotifications", "CLOUDFILES.USEMANAGEDFILEEVENTS"])
+def test_a_stream_that_asks_for_events_lists_where_nothing_names_an_inbox_and_says_so(name, monkeypatch, tmp_path):
+    monkeypatch.delenv("LAKEHOUSE_EVENTS_INBOX", raising=False)
+    place, events = {**BASE, "cloudFiles.schemaLocation": "s3a://lake/s/"}, {name: "True"}
+    with pytest.warns(UserWarning, match="File events are not used: neither cloudFiles.eventsInbox nor LAKEHOUSE_EV"):
+        stream = CloudFiles({**place, **events}).streamReader(GIVEN)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert stream._options == CloudFiles(place).streamReader(GIVEN)._options
+        inbox = str(tmp_path / "inbox.sqlite")
+        assert CloudFiles({**place, **events, "cloudFiles.eventsInbox": inbox}).streamReader(GIVEN)._options.by_events
+        monkeypatch.setenv("LAKEHOUSE_EVENTS_INBOX", inbox)
+        assert CloudFiles({**place, **events}).streamReader(GIVEN)._options.by_events
+
+
 def started(*sources):
     """What a Connect client sends to start a stream of a union of sources."""
     plan = Relation()

@@ -92,10 +92,24 @@ def test_patterns(parse):
     assert zoned.replace(tzinfo=None) == datetime(2026, 7, 1, 22, 4, 5, 100_000)
     assert parse("02/07/2026 03:04:05.1234", t.TimestampType(), **short) is None
     assert parse("2026 'o' 7", t.DateType(), dateformat="yyyy '''o''' M") == date(2026, 7, 1)
-    assert parse("2026-07-02 +0130", t.TimestampType(), timestampformat="yyyy-MM-dd Z").hour == 22
-    for unknown in ({"timestampformat": "EEE dd"}, {"timezone": "Nowhere"}, {"timestampformat": "dd dd"}):
+    for letters in ("Z", "ZZ", "ZZZ"):
+        assert parse("2026-07-02 +0130", t.TimestampType(), timestampformat=f"yyyy-MM-dd {letters}").hour == 22
+    for unknown in ("EEE dd", "dd zzzz", "dd dd"):
         with pytest.raises(ConfigurationError):
-            parse(AT, t.TimestampType(), **unknown)
+            parse(AT, t.TimestampType(), timestampformat=unknown)
+    with pytest.raises(ConfigurationError):
+        parse(AT, t.TimestampType(), timezone="Nowhere")
+
+
+@pytest.mark.parametrize("parse", [by_csv, by_json])
+@pytest.mark.parametrize("letters", ["z", "zzz", "VV"])
+def test_a_zone_may_be_written_by_its_name_where_the_pattern_says_so(parse, letters):
+    pattern = {"timestampformat": f"yyyy-MM-dd HH:mm:ss {letters}", "timezone": "Asia/Tokyo"}
+    for name, hour in (("UTC", 3), ("utc", 3), ("Z", 3), ("Europe/Berlin", 1), ("GMT+01:00", 2), ("-02:00", 5)):
+        assert parse(f"{AT} {name}", t.TimestampType(), **pattern).hour == hour, name
+    assert parse(f"{AT} UTC", t.TimestampNTZType(), timestampntzformat=pattern["timestampformat"]).hour == 3
+    for other in ("Europe/Nowhere", "Europe", "America/Argentina", "+1", "EUROPE//BERLIN", "UTC+19:00", ""):
+        assert parse(f"{AT} {other}", t.TimestampType(), **pattern) is None
 
 
 @pytest.mark.parametrize("parse", [by_csv, by_json])

@@ -290,6 +290,8 @@ def test_the_option_encoding_wins_and_a_declaration_that_cannot_be_is_passed_ove
     text = '<?xml version="1.0" encoding="utf-16"?><row><a>\xe4</a></row>'
     assert rows(text.encode(), "a STRING") == [("\xe4",)]
     assert rows(text.encode("latin-1"), "a STRING", encoding="ISO-8859-1") == [("\xe4",)]
+    by_java = text.replace("utf-16", "Windows-31J").replace("\xe4", "\u2460").encode("cp932")
+    assert rows(by_java, "a STRING") == rows(by_java, "a STRING", encoding="windows-31j") == [("\u2460",)]
     assert reason(text.encode("latin-1")) == "NOT_UTF8"
     assert reason(text.encode("utf-16-be")[:-1]) == "NOT_UTF8"
 
