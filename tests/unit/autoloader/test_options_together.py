@@ -87,11 +87,11 @@ def test_bad_records_are_not_both_kept_and_dropped_or_fatal(mode):
     assert parse(badRecordsPath="s3a://lake/bad", mode="permissive")
 
 
-def test_a_single_variant_column_is_named_and_for_json_only():
-    assert parse(singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
+@pytest.mark.parametrize("format_", ["json", "csv"])
+def test_a_single_variant_column_is_named(format_):
+    assert parse(cloudFiles_format=format_, singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
     assert problem(singleVariantColumn=" ") == "singleVariantColumn is empty: give the name of the column."
     assert "one VARIANT" in problem(singleVariantColumn="v", cloudFiles_schemaHints="a INT")
-    assert "singleVariantColumn" in problem(cloudFiles_format="csv", singleVariantColumn="v")
     assert "leave one out" in problem(badRecordsPath="s3a://lake/bad", singleVariantColumn="v")
 
 
