@@ -64,6 +64,12 @@ def test_files_without_fields_rescue_nothing():
     )
 
 
+def test_files_without_fields_have_no_new_columns():
+    said = "cloudFiles.schemaEvolutionMode is without effect: columns of binaryFile are always the same."
+    for mode, notes in (("addNewColumns", (said,)), ("failOnNewColumns", (said,)), ("none", ())):
+        assert parse(cloudFiles_format="binaryFile", cloudFiles_schemaEvolutionMode=mode).notes == notes
+
+
 def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
     assert parse(badRecordsPath="s3a://lake/bad").bad_records_path == "s3a://lake/bad"
     assert problem(badRecordsPath="tmp/bad").startswith("badRecordsPath is 'tmp/bad': it must be on the object store")
