@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,8 +52,9 @@ class VariantShape:
 
     def rows(self, names: list[str], block: Block, first: int) -> Rows:
         """The block's rows; ``first`` is the number of its first record."""
-        columns = [self._column(place).all(texts.to_pylist()) for place, texts in enumerate(block.columns)]
+        columns = [self._column(place).all(column.to_pylist()) for place, column in enumerate(block.columns)]
         mode, rescued = self._dialect.mode, self._target.rescued if not self._target.corrupt else None
+        texts = cache(block.texts)  # few blocks have a malformed record, and some have nothing else
         values: list[Variant | None] = []
         kept: list[str | None] = []
         records: list[int] = []
@@ -71,7 +73,7 @@ class VariantShape:
                 raise BadFile("MALFORMED", f"record {first + row:,} of {self._target.path}: {why}")
             if why and mode == "DROPMALFORMED":
                 continue
-            text = block.texts()[row] if why else None
+            text = texts()[row] if why else None
             kept.append(self._target.rescued_json({CORRUPT_RECORD: text}) if text is not None and rescued else text)
             values.append(value)
             records.append(first + row)
