@@ -20,6 +20,7 @@ from lakehouse.autoloader.files.plan import Span, plan
 from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.choose import infer, reads_lines
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.autoloader.options.parse import CloudFilesOptions
@@ -59,8 +60,11 @@ def shared_stream_id(options: CloudFilesOptions) -> str:
 
 
 def with_header(options: CloudFilesOptions) -> CloudFilesOptions:
-    """The options for inferring columns. Auto Loader then takes CSV files to have headers; Spark does not."""
-    if not FORMATS[options.format].has_header:
+    """The options for inferring columns. Auto Loader then takes CSV files to have headers; Spark does not.
+
+    A VARIANT of whole records is not inferred: nobody takes a header for granted there.
+    """
+    if not FORMATS[options.format].has_header or SINGLE_VARIANT in options.reader:
         return options
     return replace(options, reader={"header": "true", **options.reader})
 
@@ -225,10 +229,10 @@ class Source:
     def inferred_schema(self) -> StructType:
         """See ``CloudFiles.schema``."""
         location = self.options.schema_location
-        fixed = "singlevariantcolumn" in self.options.reader or not FORMATS[self.options.format].has_fields
+        fixed = SINGLE_VARIANT in self.options.reader or not FORMATS[self.options.format].has_fields
         if location is None and fixed:
             named = partition_columns(self.options, self.path.root, ())
-            return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named))
+            return full_schema(self.options, SchemaVersion(0, infer(self.options, []), named, header=False))
         if location is None:
             raise ConfigurationError(
                 "no schema, and no place to keep an inferred one",
@@ -265,7 +269,7 @@ class Source:
             return infer_version(self.options, self.path.root, self.fetcher, newest)
         options = with_header(self.options)
         version = infer_version(options, self.path.root, self.fetcher, newest)
-        return replace(version, header=options.reader["header"].strip().lower() == "true")
+        return replace(version, header=options.reader.get("header", "false").strip().lower() == "true")
 
     def unknown_fields(self, learner: Learner) -> UnknownFieldException:
         """The error for columns that the stream does not have; they are in the schema's next version first."""

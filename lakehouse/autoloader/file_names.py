@@ -52,7 +52,7 @@ def refuse_file_names(request: ExecutePlanRequest) -> None:
 
 def watch_file_names(spark: Any) -> None:
     """Has a session's streams looked at; only Spark Connect shows them, a classic session is left as it is."""
-    add_hook(spark, RefuseFileNames)
+    add_hook(spark, RefuseFileNames())
 
 
 def _seen(message: Message, of_query: bool = False) -> tuple[bool, bool]:

@@ -111,4 +111,4 @@ def _parsed(text: str) -> StructType | None:
 
 def complete_schemas(spark: Any) -> None:
     """Has the schemas of a session's streams completed; only Spark Connect shows them."""
-    add_hook(spark, CompleteSchemas)
+    add_hook(spark, CompleteSchemas())

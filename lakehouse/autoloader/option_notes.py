@@ -7,7 +7,7 @@ plan when a stream starts, so the warning is given there.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -49,19 +49,14 @@ def notes_of_plan(plan: Message) -> list[str]:
 
 def watch_options(spark: Any) -> None:
     """Has a session's streams looked at; only Spark Connect shows them, and a classic session's driver is here."""
-    add_hook(spark, TellOfOptions)
+    add_hook(spark, TellOfOptions())
 
 
-def add_hook(spark: Any, hook: Callable[[], Any]) -> None:
-    """Adds a hook to a session of Spark Connect, once; a classic session has no hooks and is left as it is.
-
-    Args:
-        spark: The session.
-        hook: The class of the hook.
-    """
+def add_hook(spark: Any, hook: Any) -> None:
+    """Adds a hook to a session of Spark Connect, in place of one of its class; a classic session has no hooks."""
     hooks = getattr(getattr(spark, "_client", None), "_session_hooks", None)
-    if hooks is not None and not any(type(session_hook) is hook for session_hook in hooks):
-        hooks.append(hook())
+    if hooks is not None:
+        hooks[:] = [*(known for known in hooks if type(known) is not type(hook)), hook]
 
 
 def sources(plan: Message) -> list[Read.DataSource]:

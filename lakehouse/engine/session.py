@@ -74,6 +74,9 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
         register_cloud_files_state(session)
         _journal_roots[remote] = lake.settings.journal_root
     if remote.startswith("sc://"):
+        from lakehouse.engine.lake_names import watch_names
+
+        watch_names(session, lake.settings)
         _make_active(session)
     return session
 

@@ -7,21 +7,21 @@ does. The next run loads what is not among them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from lakehouse.autoloader.context import Source, new_stream_id
 from lakehouse.autoloader.files.discovery import listed_files
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.parse import CloudFilesOptions
-from lakehouse.autoloader.options.paths import glob_regex
+from lakehouse.autoloader.options.paths import glob_regex, split_uri
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.fork import begin_at
 from lakehouse.maintenance.loaded_elsewhere import Elsewhere
-from lakehouse.storage.store import ObjectInfo
+from lakehouse.storage.local_paths import mapped
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def move_in(
             )
         source = Source(options, None, endpoint=lake.endpoint)
         listed = {info.key: info for info in listed_files(source.store, source.path) if info.size_bytes}
-        named = _keys(elsewhere, source.path.bucket, listed, rewrites or {})
+        named = keys_here(elsewhere, source.path.bucket, listed, rewrites or {})
         there = [listed[key] for key in dict.fromkeys(named.values()) if key in listed]
         gone = [path for path, key in named.items() if key not in listed]
         journal = source.journal
@@ -125,24 +125,37 @@ def move_in(
         return done
 
 
-def _keys(
-    elsewhere: Elsewhere, bucket: str, listed: Mapping[str, ObjectInfo], rewrites: Mapping[str, str]
-) -> dict[str, str]:
-    """The key here of each path there. A path is escaped or plain, whichever names a file."""
+def keys_here(elsewhere: Elsewhere, bucket: str, listed: Container[str], rewrites: Mapping[str, str]) -> dict[str, str]:
+    """The key here of each path there; a path of another place stands for itself, and is no key.
+
+    A path is escaped or plain, whichever names a file.
+    """
     found = {}
     for path in elsewhere.paths:
         for old, new in rewrites.items():
             if path.startswith(old):
                 path = new + path.removeprefix(old)
                 break
-        if "://" in path and path.partition("://")[2].partition("/")[0] != bucket:
-            found[path] = path  # of another bucket: no key here
+        plain = _key(path, bucket)
+        if plain is None:
+            found[path] = path
             continue
-        plain = path.partition("://")[2].partition("/")[2] if "://" in path else path.lstrip("/")
-        unescaped = unquote(urlsplit(path).path).lstrip("/")
+        unescaped = unquote(plain)
         likely, unlikely = (unescaped, plain) if elsewhere.escaped else (plain, unescaped)
         found[path] = unlikely if likely not in listed and unlikely in listed else likely
     return found
+
+
+def _key(path: str, bucket: str) -> str | None:
+    """The key of a path as it is written; None where it is of another bucket, or of a place that is not known."""
+    path = mapped(path)
+    if not path.partition("/")[0].endswith(":"):
+        return path.lstrip("/")
+    try:
+        of, key = split_uri(path)
+    except ConfigurationError:
+        return None
+    return key if of == bucket else None
 
 
 def _require_first(lake: Lake, table: str, journal: Journal, keys: set[str]) -> None:

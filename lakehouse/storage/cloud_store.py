@@ -45,7 +45,8 @@ def cloud_bucket(bucket: str) -> Any:
 
 @lru_cache(maxsize=32)
 def _cloud_bucket(bucket: str, process: int) -> Any:
-    client: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5)}
+    # http is taken only where somebody wrote such an address: that of a stand-in for the cloud
+    client: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5), "allow_http": True}
     retries: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
     scheme, name = bucket.split(":", 1)
     if scheme == "gs":
@@ -86,7 +87,9 @@ class CloudStore(ObjectStore):
         folder = prefix[: prefix.rfind("/") + 1]  # what is asked for by its beginning is looked for in its folder
         with _explained(bucket, prefix):
             for page in obstore.list(cloud_bucket(bucket), folder or None, offset=start_after):
-                yield from (info_of(entry) for entry in page if entry["path"].startswith(prefix))
+                for entry in page:
+                    if entry["path"].startswith(prefix) and entry["path"] > (start_after or ""):
+                        yield info_of(entry)
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""

@@ -22,7 +22,9 @@ PATHS = "LAKEHOUSE_PATHS"
 """Names the variable: ``dbfs:/=s3a://landing/,/Volumes/=file:///data/volumes/``."""
 
 _LOCAL = re.compile(r"file:(?://)?(?=/[^/]|/$)|(?=/)", re.DOTALL)
-_TARGET = re.compile(r"(s3[an]?://[^/]|file:/)")
+_OWN = r"s3[an]?://[^/]|file:/"
+_READ_HERE = re.compile(_OWN)
+_TARGET = re.compile(rf"{_OWN}|({'|'.join(CLOUDS)})://[^/]")
 
 
 def cloud_of(bucket: str) -> str:
@@ -72,13 +74,13 @@ def _places(text: str) -> tuple[tuple[str, str], ...]:
     places = []
     for pair in filter(None, map(str.strip, text.split(","))):
         begins, _, place = map(str.strip, pair.partition("="))
-        if not begins.endswith("/") or not place.endswith("/") or not _TARGET.match(place) or _TARGET.match(begins):
+        if not begins.endswith("/") or not place.endswith("/") or not _TARGET.match(place) or _READ_HERE.match(begins):
             raise ConfigurationError(
                 f"{PATHS} has {pair!r}, which says no place",
                 where=PATHS,
                 state="nothing was read or written",
                 next_command=f"{PATHS}=dbfs:/=s3a://bucket/,/Volumes/=file:///data/volumes/   "
-                "(a beginning, =, s3a:// or file:///, each with a slash at its end)",
+                "(a beginning, =, s3a://, file:///, gs:// or abfss://, each with a slash at its end)",
             )
         places.append((begins, place))
     return tuple(sorted(places, key=lambda entry: -len(entry[0])))

@@ -1,4 +1,7 @@
-"""Code written for Databricks, in an environment of PySpark and the wheel alone: no engine of ours, no registration."""
+"""Code written for Databricks, in an environment of PySpark and the wheel alone: no engine of ours, no registration.
+
+The notebook runs where only is what ``pip install pyspark==4.2.0 WHEEL`` brings: no extra, nothing of this clone.
+"""
 
 import json
 import os
@@ -7,13 +10,17 @@ import signal
 import subprocess
 import sys
 import time
+import tomllib
+from importlib.metadata import distribution
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pyspark
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from lakehouse.engine import java
+from lakehouse.engine import jars, java
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = 4
@@ -21,8 +28,13 @@ NOTEBOOK = """
 import sys
 from pyspark.sql import SparkSession
 
-folder, site = sys.argv[1:]
-spark = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false").getOrCreate()
+folder, site, sink, jars = sys.argv[1:]
+builder = SparkSession.builder.master("local[2]").config("spark.ui.enabled", "false")
+if sink == "delta":  # as every session of Delta is made
+    builder.config("spark.driver.extraClassPath", f"{jars}/*")
+    builder.config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
+    builder.config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+spark = builder.getOrCreate()
 query = (
     spark.readStream.format("cloudFiles")
     .option("cloudFiles.format", "json")
@@ -30,7 +42,7 @@ query = (
     .option("cloudFiles.maxFilesPerTrigger", "1")
     .load("dbfs:/landed")
     .selectExpr("id", "_metadata.file_name AS file")
-    .writeStream.option("checkpointLocation", f"{folder}/checkpoint")
+    .writeStream.format(sink).option("checkpointLocation", f"{folder}/checkpoint")
     .trigger(availableNow=True)
     .start(f"{folder}/table")
 )
@@ -42,7 +54,7 @@ import json, lakehouse, pyspark_cloudfiles
 
 register_cloud_files(spark, f"file://{folder}/journals")  # what was registered by hand before goes on as it was
 columns = spark.readStream.format("cloudfiles").option("cloudFiles.format", "json").load("dbfs:/landed").columns
-rows = spark.read.parquet(f"{folder}/table").orderBy("id").collect()
+rows = spark.read.format(sink).load(f"{folder}/table").orderBy("id").collect()
 register_cloud_files_state(spark)
 states = spark.sql(f"SELECT ingestion_state FROM cloud_files_state('{folder}/checkpoint')").collect()
 homes = {module.__file__.startswith(site) for module in (lakehouse, pyspark_cloudfiles)}
@@ -61,6 +73,34 @@ def site(tmp_path_factory):
     unpacked = folder / "site"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(unpacked)], check=True, timeout=60)
     return unpacked
+
+
+def needed():
+    """The distributions that the wheel asks for, and those ask for; extras are nobody's."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    found, waiting = {}, [Requirement(text) for text in declared]
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        if name in found or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+            continue
+        found[name] = distribution(name)
+        waiting += [Requirement(text) for text in found[name].requires or ()]
+    return found.values()
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory, site):
+    """The Python of an environment that has the wheel and what it needs."""
+    folder = tmp_path_factory.mktemp("plain")
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", folder], check=True, timeout=120)
+    [packages] = folder.glob("lib/python*/site-packages")
+    for one in needed():
+        for name in {file.parts[0] for file in one.files} - {"..", "__pycache__"}:
+            (packages / name).symlink_to(one.locate_file(name))
+    for one in site.iterdir():
+        shutil.copytree(one, packages / one.name)
+    return folder / "bin/python"
 
 
 @pytest.fixture(scope="module")
@@ -91,23 +131,29 @@ def environment(folder, site, java_home):
     }
 
 
-def start(folder, site, java_home):
+def start(folder, plain, java_home, sink):
+    variables = {**environment(folder, "", java_home), "PYSPARK_PYTHON": str(plain)}
+    del variables["PYTHONPATH"]
+    notebook = folder / "notebook.py"
+    notebook.write_text(NOTEBOOK)
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-c", NOTEBOOK, str(folder), str(site)],
+            [plain, notebook, str(folder), str(plain.parents[1]), sink, str(jars.folder())],
             cwd=folder,
-            env=environment(folder, site, java_home),
+            env=variables,
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,
         )
 
 
-def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, site, java_home):
+@pytest.mark.parametrize("sink", ["parquet", "delta"])
+def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain, java_home, sink):
+    jars.ensure_jars()
     (tmp_path / "landed").mkdir()
     for number in range(FILES):
         (tmp_path / "landed" / f"{number}.json").write_text(json.dumps({"id": number}) + "\n")
-    killed = start(tmp_path, site, java_home)
+    killed = start(tmp_path, plain, java_home, sink)
     while not (tmp_path / "checkpoint" / "commits" / "0").exists():
         assert killed.poll() is None, (tmp_path / "log").read_text()
         time.sleep(0.02)
@@ -115,7 +161,7 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, site,
     killed.communicate()
     done = len([one for one in (tmp_path / "checkpoint" / "commits").iterdir() if one.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
-    again = start(tmp_path, site, java_home)
+    again = start(tmp_path, plain, java_home, sink)
     printed, _ = again.communicate(timeout=120)
     assert again.returncode == 0, (tmp_path / "log").read_text()
     said = json.loads(printed)

@@ -70,6 +70,16 @@ def test_folders_that_cannot_be_tables_are_left_out_with_a_word(named):
             named.store.delete_prefix(bucket, f"{folder}{name}/")
 
 
+def test_names_of_three_parts_are_those_of_the_lake(named):
+    spark = get_spark(lake=named)
+    source, checkpoint = f"{named.settings.lake_uri}/_three", f"{named.settings.lake_uri}/_checkpoints/bronze.three"
+    spark.range(3).write.format("delta").mode("overwrite").save(source)
+    rows = spark.readStream.format("delta").load(source)
+    writer = rows.writeStream.option("checkpointLocation", checkpoint).trigger(availableNow=True)
+    writer.toTable("lakehouse.bronze.three").awaitTermination()
+    assert spark.table("bronze.three").count() == spark.table("lakehouse.bronze.three").count() == 3
+
+
 @pytest.mark.soak("a stream into a table that has its name from an earlier engine; test_recovery.py kills one in a run")
 def test_a_dead_engine_is_started_again_and_streams_go_on_into_tables_that_the_earlier_one_made(named):
     spark = get_spark(lake=named)

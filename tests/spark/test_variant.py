@@ -105,6 +105,60 @@ def test_values_are_the_bytes_that_spark_writes(source):
     assert found.where("v IS NOT NULL AND _rescued_data IS NOT NULL").count() == 0
 
 
+CSV_TEXTS = [
+    *["", "1", "-7", "+5", "007", "9223372036854775807", "9223372036854775808", "1.50", "-0.00", "1e3", "1e-3", "1e39"],
+    *[
+        '"1,234.5"',
+        "0." + "1" * 38,
+        "0." + "1" * 39,
+        "NaN",
+        "true",
+        "FALSE",
+        "x",
+        "é",
+        '"a ""b"""',
+        "-",
+        " 1",
+        "2020-02-30",
+    ],
+    *["2020-01-02", "2020-01-02 03:04:05.123456", "2020-01-02T03:04:05+02:00", "2020-01", "1969-12-31 23:59:59.5"],
+]
+
+
+def csv_documents(chance, header):
+    """Files whose columns begin with values of one kind; a few records have more or fewer values than the header."""
+    for _ in range(30):
+        kinds = [chance.sample(CSV_TEXTS, chance.randrange(1, 6)) for _ in range(4)]
+        lines = ["id,é,B,b"] if header else []
+        for _ in range(chance.randrange(30)):
+            values = [chance.choice(kind if chance.random() < 0.9 else CSV_TEXTS) for kind in kinds]
+            lines.append(",".join(values[: chance.randrange(1, 4)] if chance.random() < 0.1 else values))
+        yield "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    "options", [{"header": "true"}, {"preferDate": "false"}, {"header": "true", "nullValue": "-", "multiLine": "true"}]
+)
+def test_records_of_csv_are_the_bytes_that_spark_writes(source, options):
+    for number, text in enumerate(csv_documents(random.Random(13), "header" in options)):
+        source.put(f"{number:02}.csv", text)
+    given = {"singleVariantColumn": "v", "timeZone": "UTC", **options}
+    schema = "v VARIANT, _corrupt_record STRING"
+    sparks = source.spark.read.format("csv").options(**given).schema(schema).load(source.settings.landing_uri)
+    place = {"cloudFiles.format": "csv", "cloudFiles.journalLocation": source.location("journal")}
+    reader = source.spark.readStream.format("cloudFiles").options(**place, **given).schema(schema)
+    source.run(reader.load(source.settings.landing_uri).select("v", "_corrupt_record"))
+
+    def plain(frame):
+        rows = frame.select("v", "_corrupt_record").collect()
+        return Counter((row.v.value, row.v.metadata, row["_corrupt_record"]) for row in rows)
+
+    ours = plain(table(source))
+    assert ours == plain(sparks)
+    assert ours.total() > 300
+    assert any(corrupt for _, _, corrupt in ours) == ("header" in options)
+
+
 def test_values_equal_those_of_parse_json(source):
     chance = random.Random(11)
     lines = [json.dumps(made(chance)) for _ in range(300)]

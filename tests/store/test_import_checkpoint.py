@@ -14,6 +14,7 @@ from store.local_world import TABLE, LocalWorld
 from lakehouse.autoloader.options.paths import key_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.places import import_place
+from lakehouse.storage.local_paths import LOCAL
 
 NAMES = ["0.json", "1.json", "2 ä%.json", "3.json"]
 
@@ -159,6 +160,28 @@ def test_the_command_says_what_it_would_do_and_does_it(things, environment):
     assert things.load_rows() == 2
     wrong = lakehouse_here(told, "import-checkpoint", TABLE, checkpoint, "--rewrite", "x")
     assert (wrong.returncode, "is not OLD=NEW" in wrong.stderr) == (1, True)
+
+
+def test_files_of_this_machine_move_in_by_the_checkpoint_that_spark_left_here(lake, tmp_path):
+    (tmp_path / "landed").mkdir()
+    for number, name in enumerate(NAMES):
+        (tmp_path / "landed" / name).write_text(json.dumps({"a": number}) + "\n")
+    folder = f"{str(tmp_path)[1:]}/landed/"
+    options = {"cloudFiles.inferColumnTypes": True}
+    things = LocalWorld(lake, tmp_path).declare(path=f"file:///{folder}", options=options)
+    table_of(things, [0, 2])
+    loaded = [{"path": key_uri(LOCAL, folder + name), "timestamp": 1, "batchId": 0} for name in NAMES[::2]]
+    for name, lines in {
+        "sources/0/0": [json.dumps(entry) for entry in loaded],
+        "offsets/0": ['{"batchWatermarkMs":0}', '{"logOffset":0}'],
+        "commits/0": ["{}"],
+    }.items():
+        (tmp_path / "checkpoint" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "checkpoint" / name).write_text("\n".join(["v1", *lines]))
+    done = import_place(things.lake, TABLE, f"{tmp_path}/checkpoint", really=True)
+    assert (done.there, done.gone, done.new) == (2, 0, 2)
+    assert things.load_rows() == 2
+    assert [a for (a,) in things.rows("a")] == [0, 1, 2, 3]
 
 
 @pytest.mark.soak("ten thousand files, a hundred batches")

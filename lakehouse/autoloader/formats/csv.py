@@ -16,6 +16,7 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
 from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
+from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table, raise_if_environment
 from lakehouse.autoloader.formats.text import as_utf8, flag, header_names, values_of
 
@@ -23,8 +24,8 @@ _CHUNK_ROWS = 65_536
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Columns of text, the number of values of each record, values beyond the columns, and records' texts on demand."""
+class Block:
+    """Records: columns of text, the number of values of each, values beyond the columns, and their texts on demand."""
 
     columns: list[pa.Array]
     counts: np.ndarray
@@ -32,13 +33,13 @@ class _Block:
     extra: dict[int, Tokens] = field(default_factory=dict)
 
 
-def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[_Block]:
+def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[Block]:
     line = data[: (data.find(b"\n") + 1) or None]
     if line.count(dialect.sep.encode()) + 1 == width and (plain := dialect.plain(data, width)) is not None:
         whole = cache(lambda: [record[1] for record in dialect.records(data)])
         for at in range(0, len(plain[0]), _CHUNK_ROWS):
             columns = [column.slice(at, _CHUNK_ROWS) for column in plain]
-            yield _Block(columns, np.full(len(columns[0]), width), lambda at=at: whole()[at:])  # type: ignore[misc]
+            yield Block(columns, np.full(len(columns[0]), width), lambda at=at: whole()[at:])  # type: ignore[misc]
         return
     records = dialect.records(data)
     while chunk := list(islice(records, _CHUNK_ROWS)):
@@ -47,18 +48,20 @@ def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[_Block]:
         columns = [pa.array(column, pa.string()) for column in zip(*padded, strict=True)]
         extra = {row: values[width:] for row, values in enumerate(tokens) if len(values) > width}
         counts = np.array([len(values) for values in tokens])
-        yield _Block(columns, counts, lambda chunk=chunk: [entry[1] for entry in chunk], extra)  # type: ignore[misc]
+        yield Block(columns, counts, lambda chunk=chunk: [entry[1] for entry in chunk], extra)  # type: ignore[misc]
 
 
-def _names(tokens: Tokens, dialect: Dialect) -> list[str]:
+def _names(tokens: Tokens, dialect: Dialect, reader: Mapping[str, str]) -> list[str]:
     """Names of the columns that a header gives: Spark's names, also for empty and repeated texts."""
     names = ["" if token is None or token == dialect.null else token for token in tokens]
+    if SINGLE_VARIANT in reader and all(names) and len(set(names)) == len(names):
+        return names  # fields of an object are told apart by case
     return header_names(names, first=0)
 
 
 def _named_blocks(
     file: BinaryIO, reader: Mapping[str, str], dialect: Dialect, names: list[str] | None, path: str = ""
-) -> Iterator[tuple[list[str], _Block]]:
+) -> Iterator[tuple[list[str], Block]]:
     """Blocks of a file, each with its columns' names: those given, else the header's, else ``_c0`` and so on."""
     header = dialect.header
     for data in dialect.blocks(as_utf8(file, reader, path)):
@@ -67,12 +70,12 @@ def _named_blocks(
             if first is None:
                 continue
             if names is None:
-                names = _names(first[0] if header else [None] * len(first[0]), dialect)
+                names = _names(first[0] if header else [None] * len(first[0]), dialect, reader)
             elif not flag(reader, "enforceschema", True):
                 _refuse_header(first[0], names)
             data = data[first[2] :] if header else data
             header = False
-            yield names, _Block([], np.zeros(0, np.int64), list)
+            yield names, Block([], np.zeros(0, np.int64), list)
         for block in _blocks(data, dialect, len(names)):
             yield names, block
 
@@ -92,10 +95,18 @@ def parse_csv(file: BinaryIO, target: Target) -> Iterator[Rows]:
             ``FAILFAST`` a record is malformed (reason ``MALFORMED``).
         ConfigurationError: an option or a type of column is not supported.
     """
-    dialect = Dialect(target.reader)
+    dialect, done = Dialect(target.reader), 0
+    if SINGLE_VARIANT in target.reader:
+        from lakehouse.autoloader.formats.csv_variant import VariantShape
+
+        whole = VariantShape(target, dialect)
+        for names, block in _named_blocks(file, target.reader, dialect, None, target.path):
+            yield whole.rows(names, block, done)
+            done += len(block.counts)
+        return
     for column in target.wanted:
         values_of(pa.array([], pa.string()), column.dataType, target.reader)
-    shape, done = _Shape(target, dialect), 0
+    shape = _Shape(target, dialect)
     by_name = dialect.header and "enforceschema" not in target.reader
     given = None if by_name else [column.name for column in target.wanted]
     for names, block in _named_blocks(file, target.reader, dialect, given, target.path):
@@ -110,7 +121,7 @@ class _Shape:
     target: Target
     dialect: Dialect
 
-    def rows(self, names: list[str], block: _Block, first: int) -> Rows:
+    def rows(self, names: list[str], block: Block, first: int) -> Rows:
         """The block's rows; ``first`` is the number of its first record."""
         arrow, size, width = to_arrow_schema(self.target.schema, timezone="UTC"), len(block.counts), len(names)
         columns = {column.name: pa.nulls(size, column.type) for column in arrow}
@@ -144,7 +155,7 @@ class _Shape:
             return self._kept_apart(block, Rows(table, np.arange(first, first + size), frozenset(new)), bad, wrong)
         return self._moded(block, table, bad, first, frozenset(new))
 
-    def _kept_apart(self, block: _Block, rows: Rows, bad: np.ndarray, wrong: Mapping[int, str]) -> Rows:
+    def _kept_apart(self, block: Block, rows: Rows, bad: np.ndarray, wrong: Mapping[int, str]) -> Rows:
         """The good rows; ``wrong`` says for a row which value of it is not of its column's type."""
         texts, kept = block.texts(), []
         for row in np.flatnonzero(bad).tolist():
@@ -156,7 +167,7 @@ class _Shape:
             kept.append((int(rows.records[row]), texts[row], reason))
         return Rows(rows.table.filter(pa.array(~bad)), rows.records[~bad], rows.new_fields, bad_table(kept))
 
-    def _moded(self, block: _Block, table: pa.Table, bad: np.ndarray, first: int, new: frozenset[str]) -> Rows:
+    def _moded(self, block: Block, table: pa.Table, bad: np.ndarray, first: int, new: frozenset[str]) -> Rows:
         numbers = np.arange(first, first + len(bad))
         if bad.any() and self.dialect.mode == "FAILFAST":
             row = int(bad.argmax())
@@ -171,7 +182,12 @@ class _Shape:
 
 
 def infer_csv(files: Iterable[BinaryIO], *, reader: Mapping[str, str], infer_column_types: bool) -> StructType:
-    """The columns of all files: STRING, or with ``infer_column_types`` the narrowest type for all their values."""
+    """The columns of all files: STRING, or with ``infer_column_types`` the narrowest type for all their values.
+
+    With ``singleVariantColumn`` it is that column alone, and no file is read.
+    """
+    if column := reader.get(SINGLE_VARIANT):
+        return StructType().add(column, spark.VariantType())
     dialect = Dialect(reader)
     found: dict[str, DataType | None] = {}
     for file in files:

@@ -47,7 +47,7 @@ FORMATS = Formats(
             _TEXTS,
             _TIMES,
             "charToEscapeQuoteEscaping comment delimiter emptyValue escape nanValue negativeInf nullValue positiveInf",
-            "quote sep skipRows unescapedQuoteHandling",
+            "quote sep singleVariantColumn skipRows unescapedQuoteHandling",
         ),
         flags=words(_TEXT_FLAGS, "enforceSchema header ignoreLeadingWhiteSpace ignoreTrailingWhiteSpace preferDate"),
         has_header=True,

@@ -39,6 +39,9 @@ from lakehouse.errors import ConfigurationError
 SIZE_LIMIT = 128 << 20
 """Spark's limit for a value's bytes, and for those of its field names."""
 
+Variant = tuple[bytes, bytes]
+"""The bytes of a value, and of its field names."""
+
 _NULL, _TRUE, _FALSE = b"\x00", b"\x04", b"\x08"
 _SHORT = [bytes([size << 2 | 1]) for size in range(64)]
 _LONG_STRING = b"\x40"
@@ -78,14 +81,22 @@ def parse_variant_lines(
     texts = {corrupt_column: found.texts}
     if rescued_column and not corrupt_column:
         texts = {rescued_column: found.rescued(schema, rescued_column)}
+    return Rows(table_of(schema, name, found.values, texts), np.array(found.records, np.int64))
+
+
+def table_of(
+    schema: T.StructType,
+    name: str,
+    values: Sequence[Variant | None],
+    texts: Mapping[str | None, Sequence[str | None]],
+) -> pa.Table:
+    """Variants in the column ``name``; the other columns have ``texts``, or are NULL."""
     arrow = to_arrow_schema(schema, timezone="UTC")
     arrays = [
-        _variants(found.values, column.type)
-        if column.name == name
-        else _texts(texts.get(column.name), len(found.values))
+        _variants(values, column.type) if column.name == name else _texts(texts.get(column.name), len(values))
         for column in arrow
     ]
-    return Rows(pa.Table.from_arrays(arrays, schema=arrow), np.array(found.records, np.int64))
+    return pa.Table.from_arrays(arrays, schema=arrow)
 
 
 def require_variant(schema: T.StructType, name: str, corrupt: str | None, rescued: str | None) -> None:
@@ -106,7 +117,7 @@ class _Documents:
 
     reader: Mapping[str, str]
     path_at: PathAt
-    values: list[tuple[bytes, bytes] | None] = field(default_factory=list)
+    values: list[Variant | None] = field(default_factory=list)
     texts: list[str | None] = field(default_factory=list)
     records: list[int] = field(default_factory=list)
 
@@ -145,7 +156,7 @@ class _Documents:
         ]
 
 
-def _variants(values: Sequence[tuple[bytes, bytes] | None], type_: pa.StructType) -> pa.Array:
+def _variants(values: Sequence[Variant | None], type_: pa.StructType) -> pa.Array:
     mask = pa.array([value is None for value in values], pa.bool_())
     pairs = [value or (b"", b"") for value in values]
     parts = [pa.array([pair[index] for pair in pairs], pa.binary()) for index in range(2)]
@@ -156,8 +167,8 @@ def _texts(texts: Sequence[str | None] | None, rows: int) -> pa.Array:
     return pa.nulls(rows, pa.string()) if texts is None else pa.array(texts, pa.string())
 
 
-def encode(document: Any) -> tuple[bytes, bytes]:
-    """The bytes of a document's value, and of its field names.
+def encode(document: Any) -> Variant:
+    """The bytes of a document's value, and of its field names. A part in bytes is a value that has its form already.
 
     Raises:
         Malformed: Spark makes no variant of it.
@@ -192,12 +203,24 @@ def _value(value: Any, ids: dict[str, int]) -> bytes:
         return _NULL
     if kind is bool:
         return _TRUE if value else _FALSE
+    if kind is bytes:
+        return value
     parts = [_value(part, ids) for part in value]
     starts = _starts(parts)
     width = _width(starts[-1])
     large = len(parts) > 255
     head = bytes([large << 4 | width - 1 << 2 | 3]) + len(parts).to_bytes(4 if large else 1, "little")
     return b"".join((head, _packed(starts, width), *parts))
+
+
+def date_value(days: int) -> bytes:
+    """A date, by its days since 1970."""
+    return b"\x2c" + struct.pack("<i", days)
+
+
+def timestamp_value(microseconds: int) -> bytes:
+    """A timestamp, by its microseconds since 1970 in UTC."""
+    return b"\x30" + struct.pack("<q", microseconds)
 
 
 def _object(members: Members, ids: dict[str, int]) -> bytes:

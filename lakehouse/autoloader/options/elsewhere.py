@@ -16,7 +16,7 @@ KEYS = (
 REGION = "region and address are AWS_REGION and AWS_ENDPOINT_URL in the environment of the driver and the workers"
 
 _LISTS = "files are found by listing the bucket, or by events that LAKEHOUSE_EVENTS_INBOX names; no queue is named here"
-_OTHER_CLOUD = "files are read from S3 and compatible stores only, and no queue of another cloud is made or read"
+_OTHER_CLOUD = "no queue of another cloud is made or read; keys of gs:// and abfss:// are in the environment"
 _CREDENTIAL = f"it is a credential, and options are no place for one because Spark shows them in plans and logs; {KEYS}"
 _NO_CATALOG = f"no Unity Catalog is asked for it: cloudFiles.roleArn names a role; {KEYS}"
 _OFF = ("false",)
@@ -140,7 +140,6 @@ OF_FORMATS: dict[str, dict[str, Elsewhere]] = {
         *warned("blocks are of a fixed size", "inputBufferSize"),
         *refused("cloudFiles.schemaEvolutionMode=failOnNewColumns does that", "failOnUnknownFields", same=_OFF),
         *refused("cloudFiles.schemaEvolutionMode says what a wider type does", "failOnWidenedFields", same=_OFF),
-        *refused("no VARIANT is made of CSV here: read the file as text, or load columns", "singleVariantColumn"),
     ),
     "xml": by_name(
         *_TEXTS,

@@ -377,6 +377,8 @@ def _left_out(values: dict[str, Any]) -> Iterator[str]:
     if not format_.keeps_bad_records and values.pop("badRecordsPath", None):
         able = " and ".join(FORMATS.names(lambda entry: entry.keeps_bad_records))
         yield f"badRecordsPath is without effect: only records of {able} are malformed by themselves."
+    if not format_.has_fields and values.get("cloudFiles.schemaEvolutionMode") not in (None, "none"):
+        yield f"cloudFiles.schemaEvolutionMode is without effect: columns of {format_.name} are always the same."
     if not format_.has_fields and values.pop("rescuedDataColumn", None):
         yield f"rescuedDataColumn is without effect: files of {format_.name} have no fields, so nothing is rescued."
 

@@ -12,7 +12,7 @@ from lakehouse.storage.cloud_store import cloud_answers, cloud_bucket, info_of
 
 
 class CloudFetcher(Fetcher):
-    """A ``Fetcher`` of such a bucket; safe for threads. The store refuses a version that is no longer the same."""
+    """A ``Fetcher`` of such a bucket; safe for threads. A version that is no longer the same is refused."""
 
     def __init__(self, bucket: str) -> None:
         self._bucket, self._fast = bucket, cloud_bucket(bucket)
@@ -32,6 +32,9 @@ class CloudFetcher(Fetcher):
         if options is None:
             return b""
         with cloud_answers():
-            return bytes(obstore.get(self._fast, span.key, options=options).bytes())  # type: ignore[arg-type]
+            found = obstore.get(self._fast, span.key, options=options)  # type: ignore[arg-type]
+            if info_of(found.meta).e_tag != span.e_tag:  # what answers has not looked at the condition
+                raise FileExistsError(span.key)
+            return bytes(found.bytes())
 
     _by_sdk = _by_fast

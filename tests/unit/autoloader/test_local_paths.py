@@ -113,8 +113,27 @@ def test_paths_of_elsewhere_are_where_the_setting_says(monkeypatch):
     assert SourcePath.parse("dbfs:/in/*").bucket == "landing"
 
 
+def test_paths_of_elsewhere_may_be_in_a_bucket_of_another_cloud_and_are_then_only_read(monkeypatch):
+    there = "abfss://raw@account.dfs.core.windows.net/"
+    monkeypatch.setenv(PATHS, f"dbfs:/mnt/raw/={there},/Volumes/main/=gs://landing/,wasbs://raw@account/={there}")
+    assert parse(path="dbfs:/mnt/raw/in/*.json").path == f"{there}in/*.json"
+    assert SourcePath.parse("/Volumes/main/in/").bucket == "gs:landing"
+    assert resolved("wasbs://raw@account/in/") == f"{there}in/"
+    said = problem(path="dbfs:/mnt/raw/in/", cloudFiles_schemaLocation="dbfs:/mnt/raw/_schema")
+    assert said.startswith("cloudFiles.schemaLocation is") and "it must be on the object store" in said
+
+
 @pytest.mark.parametrize(
-    "said", ["dbfs:/", "dbfs:/=landing/", "dbfs:/=s3a://landing", "dbfs=s3a://x/", "s3a://a/=s3a://b/"]
+    "said",
+    [
+        "dbfs:/",
+        "dbfs:/=landing/",
+        "dbfs:/=s3a://landing",
+        "dbfs=s3a://x/",
+        "s3a://a/=s3a://b/",
+        "dbfs:/=gs://",
+        "dbfs:/=hdfs://a/",
+    ],
 )
 def test_a_setting_that_says_no_place_is_an_error(monkeypatch, said):
     monkeypatch.setenv(PATHS, said)

@@ -64,6 +64,12 @@ def test_files_without_fields_rescue_nothing():
     )
 
 
+def test_files_without_fields_have_no_new_columns():
+    said = "cloudFiles.schemaEvolutionMode is without effect: columns of binaryFile are always the same."
+    for mode, notes in (("addNewColumns", (said,)), ("failOnNewColumns", (said,)), ("none", ())):
+        assert parse(cloudFiles_format="binaryFile", cloudFiles_schemaEvolutionMode=mode).notes == notes
+
+
 def test_bad_records_path_is_a_place_outside_of_the_load_path_for_records_that_can_be_malformed():
     assert parse(badRecordsPath="s3a://lake/bad").bad_records_path == "s3a://lake/bad"
     assert problem(badRecordsPath="tmp/bad").startswith("badRecordsPath is 'tmp/bad': it must be on the object store")
@@ -87,11 +93,11 @@ def test_bad_records_are_not_both_kept_and_dropped_or_fatal(mode):
     assert parse(badRecordsPath="s3a://lake/bad", mode="permissive")
 
 
-def test_a_single_variant_column_is_named_and_for_json_only():
-    assert parse(singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
+@pytest.mark.parametrize("format_", ["json", "csv"])
+def test_a_single_variant_column_is_named(format_):
+    assert parse(cloudFiles_format=format_, singleVariantColumn="v").reader == {"singlevariantcolumn": "v"}
     assert problem(singleVariantColumn=" ") == "singleVariantColumn is empty: give the name of the column."
     assert "one VARIANT" in problem(singleVariantColumn="v", cloudFiles_schemaHints="a INT")
-    assert "singleVariantColumn" in problem(cloudFiles_format="csv", singleVariantColumn="v")
     assert "leave one out" in problem(badRecordsPath="s3a://lake/bad", singleVariantColumn="v")
 
 

@@ -1,0 +1,61 @@
+"""Names of tables in plans that a client of Spark Connect has executed."""
+
+from types import SimpleNamespace
+
+import pytest
+from pyspark.sql.connect.proto import ExecutePlanRequest
+
+from lakehouse.autoloader.option_notes import TellOfOptions, add_hook
+from lakehouse.engine.lake_names import LakeNames, watch_names
+from lakehouse.settings import Settings
+
+
+@pytest.fixture
+def hook(tmp_path):
+    return LakeNames(Settings(home=tmp_path, catalogs="main,prod.sales=silver"))
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("main.bronze.orders", "bronze.orders"),
+        ("`main`.`bronze`.`orders`", "bronze.orders"),
+        ("prod.sales.orders", "silver.orders"),
+        ("sales.orders", "silver.orders"),
+        ("bronze.orders", "bronze.orders"),
+        ("orders", "orders"),
+        ("iceberg.db.orders", "iceberg.db.orders"),
+        ("delta.`s3a://a/b.c`", "delta.`s3a://a/b.c`"),
+        ("delta.`s3a://a/b`", "delta.`s3a://a/b`"),
+    ],
+)
+def test_a_stream_and_a_query_name_tables_of_the_lake(hook, given, meant):
+    request = ExecutePlanRequest()
+    start = request.plan.command.write_stream_operation_start
+    start.table_name = given
+    start.input.project.input.read.named_table.unparsed_identifier = given
+    hook.on_execute_plan(request)
+    assert start.table_name == start.input.project.input.read.named_table.unparsed_identifier == meant
+    for command, target in (("write_operation", "table"), ("write_operation_v2", None)):
+        request = ExecutePlanRequest()
+        written = getattr(request.plan.command, command)
+        written = getattr(written, target) if target else written
+        written.table_name = given
+        assert hook.on_execute_plan(request) is request
+        assert written.table_name == meant
+
+
+def test_what_names_no_table_is_as_it_was(hook):
+    request = ExecutePlanRequest()
+    request.plan.command.write_stream_operation_start.path = "s3a://a/b"
+    before = request.SerializeToString()
+    assert hook.on_execute_plan(request).SerializeToString() == before
+
+
+def test_a_session_has_one_hook_of_a_kind_the_newest(tmp_path):
+    session = SimpleNamespace(_client=SimpleNamespace(_session_hooks=[]))
+    add_hook(session, TellOfOptions())
+    for _ in range(2):
+        watch_names(session, Settings(home=tmp_path))
+    watch_names(object(), Settings(home=tmp_path))
+    assert [type(known) for known in session._client._session_hooks] == [TellOfOptions, LakeNames]
