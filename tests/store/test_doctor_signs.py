@@ -9,6 +9,8 @@ import pytest
 from command import lakehouse_here
 from declared import with_declaration
 from forgetful_proxy import forgetful_proxy
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from store.broken_pipelines import Pipeline
 from store.local_world import TABLE
 from store.role_keys import Keys
@@ -21,6 +23,7 @@ from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
 from lakehouse.storage.lease_holder import Holder
+from lakehouse.storage.minio_store import MinioStore
 from lakehouse.table import Catalogue
 
 SILVER = "silver.hours"
@@ -123,6 +126,23 @@ def deleted(*rows):
     )
     text = base64.b85encode(data + b"\0" * (-len(data) % 4)).decode().translate(str.maketrans(ours, theirs))
     return {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(data), "cardinality": len(rows)}
+
+
+def test_a_rule_that_ate_half_of_a_journal_is_told_with_what_it_ate_and_both_are_mended(one):
+    for _ in range(4):
+        one.land().load()
+    for segment in one.segments()[:2]:
+        one.lake.store.delete(one.bucket, segment)
+    scope = Filter(prefix=f"{one.user}/_journal/")
+    rule = Rule(ENABLED, rule_filter=scope, rule_id="old", expiration=Expiration(days=30))
+    MinioStore(one.lake.endpoint).client.set_bucket_lifecycle(one.bucket, LifecycleConfig([rule]))
+    eats, eaten = bad(one.lake), bad(one.lake, TABLE)
+    assert (eats.keys(), eaten.keys()) == ({"lifecycle_removes"}, {"journal_gap"})
+    one.run(eats["lifecycle_removes"].command)
+    assert bad(one.lake) == {}
+    one.run(eaten["journal_gap"].command)
+    assert bad(one.lake, TABLE) == {}
+    one.land().load().assert_exact()
 
 
 @pytest.mark.soak("the doctor with the keys of each role; test_roles.py has the roles")
