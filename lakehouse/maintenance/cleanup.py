@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, LeaseHeld
@@ -13,8 +14,9 @@ from lakehouse.maintenance.positions import alone, holders, remove_leases
 from lakehouse.maintenance.table_files import size_of
 from lakehouse.settings import LAYERS
 from lakehouse.storage.store import ObjectInfo
+from lakehouse.streams.services import service_of
 
-_LEASE = ".lease"
+_LEASE, _SERVICE = ".lease", ".service"
 _TABLES = (*LAYERS, "_quarantine")
 
 
@@ -73,7 +75,7 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
         really: Do it.
 
     Raises:
-        LeaseHeld: somebody writes a table now; nothing was removed.
+        LeaseHeld: somebody writes a table now, or a service that lives keeps it up to date; nothing was removed.
         ConfigurationError: a declared folder is the whole landing bucket.
     """
     own, left = _own(lake, chosen), list[str]()
@@ -83,17 +85,13 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
             left.append(f"{path}: not in the landing bucket {lake.settings.landing_bucket}")
         else:
             landed[path] = _landed(lake, path)
-    leases = _leases(lake)
-    names = sorted({*leases, *lake.table_names(), *(declared if chosen.checkpoints else ())})
+    names = sorted({*_named(lake, _LEASE), *lake.table_names(), *(declared if chosen.checkpoints else ())})
     # of a writer elsewhere only its silence can be seen: who removes something waits for that
     if held := {name: holder for name, holder in holders(lake, names).items() if holder.lives()}:
         writers = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
-        raise LeaseHeld(
-            f"tables are being written: {writers}",
-            where=lake.settings.lake_uri,
-            state="nothing was removed",
-            next_command="wait until it ends, or end it; then run the same again",
-        )
+        raise _in_use(lake, f"tables are being written: {writers}")
+    if serving := _services(lake):
+        raise _in_use(lake, f"services keep tables up to date: {', '.join(serving)}")
     bucket, found = lake.settings.bucket, []
     for folder, infos in own.items():
         found.append(Doomed(f"s3a://{bucket}/{lake.settings.user}/{folder}", len(infos), size_of(infos)))
@@ -101,7 +99,7 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
     if really:
         _remove(lake, own, landed, names)
         if chosen.checkpoints:
-            remove_leases(lake, _leases(lake))
+            remove_leases(lake, _named(lake, _LEASE))
     return Cleanup(tuple(found), tuple(left), really)
 
 
@@ -130,10 +128,30 @@ def _landed(lake: Lake, path: str) -> list[ObjectInfo]:
     return [info for info in infos if source.accepts.fullmatch(info.key)]
 
 
-def _leases(lake: Lake) -> set[str]:
+def _named(lake: Lake, ending: str) -> set[str]:
+    """The tables that have an object of that ending beside their checkpoint."""
     prefix = f"{lake.settings.user}/_checkpoints/"
     names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
-    return {name.removesuffix(_LEASE) for name in names if name.endswith(_LEASE) and "/" not in name}
+    return {name.removesuffix(ending) for name in names if name.endswith(ending) and "/" not in name}
+
+
+def _services(lake: Lake) -> list[str]:
+    """The tables of services that live. One that waits for its next try, or for a source, holds no lease."""
+    now, found = datetime.now(UTC), []
+    for name in sorted(_named(lake, _SERVICE)):
+        service = service_of(lake.store, lake, name, now)
+        if service is not None and not (service.dead or (service.silent and service.mark.holder.lives() is None)):
+            found.append(f"{name} by {service.mark.holder.described()}")
+    return found
+
+
+def _in_use(lake: Lake, what: str) -> LeaseHeld:
+    return LeaseHeld(
+        what,
+        where=lake.settings.lake_uri,
+        state="nothing was removed",
+        next_command="wait until it ends, or end it; then run the same again",
+    )
 
 
 def _remove(

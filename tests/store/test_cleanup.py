@@ -2,15 +2,18 @@
 
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from store.local_world import TABLE, LocalWorld
+from store.notified_world import until
 from store.test_upkeep import expected, keys, load, stand, values
 
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.maintenance import cleanup
 from lakehouse.maintenance.positions import alone, place_of
 from lakehouse.storage.lease_holder import Holder
+from lakehouse.streams.services import leaving_marks, service_of
 from lakehouse.upkeep import clean_up, find_orphans, remove_orphans
 
 GONE = "silver.gone"
@@ -86,6 +89,22 @@ def test_a_run_that_begins_when_the_leases_are_given_back_keeps_its_place(things
     assert place_of(things.lake, TABLE).finished == 0
     assert things.load().batches == ()
     assert things.failed_checks() == set()
+
+
+def test_a_service_between_two_tries_holds_no_lease_and_keeps_a_cleanup_out_all_the_same(things):
+    lake = things.lake
+    before = keys(lake)
+    load(things, 0, 1)
+    told = {"table": TABLE, "state": "restarting", "begun": True, "last_error": "the store is away", "batches": 1}
+    told |= {"restarts": 1, "seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 0}
+    full = keys(lake)
+    with leaving_marks(lake, lambda: [told], "", timedelta(minutes=15), every_seconds=0.05):
+        until(lambda: service_of(lake.store, lake, TABLE, datetime.now(UTC)) is not None)
+        with pytest.raises(LeaseHeld, match=rf"services keep tables up to date: {TABLE} by pid"):
+            clean_up(lake, **ALL, really=True)
+        assert full.keys() <= keys(lake).keys() and values(things) == expected(1)
+    clean_up(lake, **ALL, really=True)
+    assert keys(lake) == before
 
 
 def test_a_silent_writer_elsewhere_is_waited_for_and_no_longer_than_its_lease(things):
