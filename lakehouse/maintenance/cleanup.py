@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from os.path import commonprefix
 
+from lakehouse.autoloader.files.journal_reader import JournalReader, JournalUnsettled
+from lakehouse.autoloader.files.segments import SegmentUnreadable
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.lake import Lake
@@ -58,11 +61,14 @@ class Chosen:
         tables: Tables, and the rows that they do not count.
         checkpoints: All else below the user's folder.
         landing: Paths of declared tables of files; empty to leave the landed files alone.
+        found: What the user's own journals know in the landing bucket, too: files of tables that another declaration
+            has.
     """
 
     tables: bool = False
     checkpoints: bool = False
     landing: tuple[str, ...] = ()
+    found: bool = False
 
 
 def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really: bool = False) -> Cleanup:
@@ -85,6 +91,16 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
             left.append(f"{path}: not in the landing bucket {lake.settings.landing_bucket}")
         else:
             landed[path] = _landed(lake, path)
+    if chosen.found:
+        known = {info.key for infos in landed.values() for info in infos}
+        for uri in _journals(lake):
+            try:
+                folder, infos = _known_to(lake, uri, known)
+            except (SegmentUnreadable, JournalUnsettled) as error:
+                left.append(f"the files of the journal {uri}: {error.what}")
+                continue
+            landed.setdefault(folder, []).extend(infos)
+            known.update(info.key for info in infos)
     names = sorted({*_named(lake, _LEASE), *lake.table_names(), *(declared if chosen.checkpoints else ())})
     # of a writer elsewhere only its silence can be seen: who removes something waits for that
     if held := {name: holder for name, holder in holders(lake, names).items() if holder.lives()}:
@@ -128,6 +144,27 @@ def _landed(lake: Lake, path: str) -> list[ObjectInfo]:
     return [info for info in infos if source.accepts.fullmatch(info.key)]
 
 
+def _journals(lake: Lake) -> list[str]:
+    """The journals below the user's own folder."""
+    names = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_journal/")
+    return [f"{lake.settings.journal_root}/{name}/" for name in names]
+
+
+def _known_to(lake: Lake, journal_uri: str, but: Collection[str]) -> tuple[str, list[ObjectInfo]]:
+    """The folder of a journal's files in the landing bucket, and those of them that are there.
+
+    Raises:
+        SegmentUnreadable, JournalUnsettled: the journal is damaged.
+    """
+    bucket, journal = lake.settings.landing_bucket, JournalReader.at(lake.store, journal_uri)
+    keys = {file.key for file in journal.files(0, journal.high_water) if file.bucket == bucket}.difference(but)
+    if not keys:
+        return "", []
+    common = commonprefix(sorted(keys))  # noqa: RUF071  # a key is no path; it is cut at its last slash
+    prefix = common[: common.rfind("/") + 1]
+    return f"s3a://{bucket}/{prefix}", [info for info in lake.store.list(bucket, prefix) if info.key in keys]
+
+
 def _named(lake: Lake, ending: str) -> set[str]:
     """The tables that have an object of that ending beside their checkpoint."""
     prefix = f"{lake.settings.user}/_checkpoints/"
@@ -162,9 +199,9 @@ def _remove(
     with ExitStack() as held:
         for name in names:
             held.enter_context(alone(lake, name))
-        for path, infos in landed.items():
+        for infos in landed.values():
             for info in infos:
-                lake.store.delete(SourcePath.parse(path).bucket, info.key)
+                lake.store.delete(lake.settings.landing_bucket, info.key)
         for folder, objects in own.items():
             if folder != "_checkpoints":
                 lake.store.delete_prefix(bucket, f"{user}/{folder}/")
