@@ -2,12 +2,15 @@
 
 import base64
 import json
+import shlex
 import struct
 from datetime import timedelta
 
 import pytest
 from command import lakehouse_here
+from counted import write
 from declared import with_declaration
+from deltalake import CommitProperties
 from forgetful_proxy import forgetful_proxy
 from minio.commonconfig import ENABLED, Filter
 from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
@@ -20,6 +23,7 @@ from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
 from lakehouse.doctor.probes import machine, weight
 from lakehouse.lake import Lake
+from lakehouse.maintenance import backup
 from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
 from lakehouse.storage.lease_holder import Holder
@@ -65,6 +69,23 @@ def test_files_wait_until_a_run_and_then_the_sender_is_asked_until_more_arrives(
     assert one.examine() == []
 
 
+def test_rows_that_a_second_stream_doubled_are_named_by_the_check_that_the_doctor_prints_and_go(one):
+    one.land(2).load()
+    said = {"userMetadata": json.dumps({"epochId": 0, "queryId": "another checkpoint over the same files"})}
+    doubled = one.lake.delta(TABLE).to_pyarrow_table()
+    write(one.lake, doubled, commit_properties=CommitProperties(custom_metadata=said))
+    one.land().load()
+    [two] = one.examine()
+    assert two.sign == "two_writers" and len(one.world.rows()) == 15
+    checked = lakehouse_here(one.environment, *shlex.split(two.command)[1:], "--json")
+    [failed] = [check for check in json.loads(checked.stdout)["checks"] if not check["passed"]]
+    assert (checked.returncode, failed["check"]) == (1, "no_file_loaded_twice")
+    one.run(failed["next_command"])
+    one.assert_exact()
+    one.land(10).load().assert_exact()
+    assert one.examine() == [], "the last commits are of one stream"
+
+
 def test_types_that_differ_from_the_table_s_are_taken_back(one):
     one.world.declare(options={"cloudFiles.inferColumnTypes": True, "cloudFiles.maxFilesPerTrigger": 1})
     one.land(2).load()
@@ -89,6 +110,27 @@ def test_large_state_is_gone_when_its_stream_begins_anew(one):
     restart, again = found["large_state"].command.split(" && ")
     one.run(restart)
     assert again == f"lakehouse ingest {SILVER}" and bad(one.lake, SILVER) == {}
+
+
+def test_a_checkpoint_that_grows_with_each_backup_is_told_until_its_stream_begins_anew(one):
+    declare(one)
+    one.land().load()
+    one.patch.setattr(weight, "_GROWN_BYTES", 50)
+    one.patch.setattr(backup, "_PAUSE_SECONDS", 0)
+
+    def grow(size):
+        one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{SILVER}/state/0/0/1.delta", b"x" * size)
+
+    for size in (10, 60, 120):
+        grow(size)
+        assert bad(one.lake, SILVER) == {}
+        backup.back_up(one.lake, SILVER)
+    assert bad(one.lake, SILVER) == {}, "it is as large as in the newest backup"
+    grow(200)
+    [(sign, finding)] = bad(one.lake, SILVER).items()
+    assert (sign, finding.evidence["first_bytes"], finding.evidence["bytes"]) == ("checkpoint_grows", 10, 200)
+    one.run(finding.command.split(" && ")[0])
+    assert bad(one.lake, SILVER) == {}
 
 
 def test_rows_that_are_only_marked_as_deleted_are_counted(one):
