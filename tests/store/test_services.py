@@ -16,9 +16,11 @@ from store.local_world import TABLE
 from store.notified_world import until
 
 from lakehouse.errors import TransientError
+from lakehouse.maintenance.optimize import Thresholds
 from lakehouse.service.service import Service
 from lakehouse.streams.services import ServiceMark, forget_dead, leaving_marks, service_of
 from lakehouse.streams.trigger import Trigger
+from lakehouse.upkeep import optimize_tables, vacuum_tables
 
 KEY = f"_checkpoints/{TABLE}.service"
 STALE = timedelta(minutes=15)
@@ -128,3 +130,24 @@ def test_a_killed_service_is_started_again_by_the_command_that_the_doctor_prints
     second.send_signal(signal.SIGTERM)
     assert second.wait(60) == 0 and seen(one) is None and signs(one) == []
     one.assert_exact()
+
+
+def test_files_are_joined_and_removed_beside_a_service_that_never_fails_and_loses_no_row(pipeline):
+    one, joined = pipeline.land(2).load(), 0
+    service = Service(one.lake, [TABLE], Trigger.parse("processing-time=50ms"))
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        for _ in range(5):
+            one.land(2)
+            until(lambda: len(one.world.rows()) == 3 * one.files)
+            [done] = optimize_tables(one.lake, [TABLE], Thresholds(least_fewer=1), really=True)
+            [removed] = vacuum_tables(one.lake, [TABLE], retention_hours=0, really=True)
+            assert (removed.refused, len(one.world.objects())) == ("", len(one.world.adds()))
+            joined += done.done
+    finally:
+        service.stop.ask()
+        thread.join()
+    [told] = service.health.as_dict()["tables"]
+    assert (joined, told["restarts"], told["last_error"] or "") == (5, 0, "")
+    one.land().load().assert_exact()
