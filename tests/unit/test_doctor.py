@@ -86,6 +86,8 @@ def test_an_explanation_is_printed_and_an_unknown_name_is_refused():
     said = CliRunner().invoke(app, ["explain", "leaseheld"])
     assert said.exit_code == 0
     assert EXPLAINED["LeaseHeld"].command in said.output
+    printed = CliRunner().invoke(app, ["explain", "[DELTA_CONCURRENT_APPEND.WITH_PARTITION_HINT]"])
+    assert EXPLAINED["DELTA_CONCURRENT_APPEND"].meaning in printed.output
     assert "KILLS_ITS_READER" in CliRunner().invoke(app, ["explain"]).output
     assert CliRunner().invoke(app, ["explain", "nothing"]).exit_code == 1
 
