@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -16,10 +17,12 @@ from lakehouse.alerts.trying import tested
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.standing import disagreement, standing
 from lakehouse.declaration import read_catalogue
+from lakehouse.durations import parse_duration
 from lakehouse.flows.files import Files
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import Backup, backup_key, backups, damage, places
-from lakehouse.maintenance.restore import missing_files
+from lakehouse.maintenance.restore import no_way_back
+from lakehouse.maintenance.vacuum import DEFAULT_HOURS
 from lakehouse.places import has_stream
 from lakehouse.plain_text import counted
 from lakehouse.storage import ObjectExists, ObjectMissing
@@ -28,6 +31,12 @@ from lakehouse.table import Table
 
 _SOURCE_LIMIT = 1000
 _TAKEN = "%Y%m%dT%H%M%S.%fZ"
+_KEPT = {
+    "delta.logRetentionDuration": ("commits", "30 days"),
+    "delta.deletedFileRetentionDuration": ("files of older versions", "7 days"),
+    "delta.setTransactionRetentionDuration": ("numbers of batches", ""),
+}
+"""How long Delta keeps what streams and older versions need: property, what it is, and how long without it."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +78,8 @@ def checklist(lake: Lake, tables: Iterable[str], max_age: timedelta) -> Iterator
         if has_stream(table):
             yield from _of_stream(lake, table)
             yield from _of_source(lake, table)
-            yield from _of_backups(lake, name, max_age)
+            yield _of_history(lake, name)
+            yield from _of_backups(lake, table, max_age)
             yield _of_alerts(lake, channels, state, table)
 
 
@@ -137,11 +147,35 @@ def _of_source(lake: Lake, table: Table) -> Iterator[Line]:
     yield line("new_columns_are_decided", mode is not None, evidence, f"set cloudFiles.schemaEvolutionMode at {where}")
 
 
-def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
-    line, cure = _liner(table), f"lakehouse checkpoint backup {table}"
-    kept = backups(lake, table)
+def _of_history(lake: Lake, table: str) -> Line:
+    opened, least = lake.delta(table), timedelta(hours=DEFAULT_HOURS)
+    said = opened.metadata().configuration if opened is not None else {}
+    found, short = [], []
+    for name, (what, usual) in _KEPT.items():
+        length = str(said.get(name) or usual).removeprefix("interval ")
+        found.append(f"{what} {length or 'for ever'}")
+        if length and not _is_long(length, least):
+            short.append(name)
+    longer = dict.fromkeys(short, f"interval {DEFAULT_HOURS:g} hours")
+    change = f"Lake.open().delta('{table}').alter.set_table_properties({longer})"
+    cure = f'python -c "from lakehouse.lake import Lake; {change}"'
+    return _liner(table)("history_is_kept", not short, f"Delta keeps {', '.join(found)}", cure)
+
+
+def _is_long(length: str, least: timedelta) -> bool:
+    """Whether a length of time, as Spark writes it, is no shorter; what is not understood counts as short."""
+    in_days = re.sub(r"(\d+)\s*weeks?", lambda weeks: f"{7 * int(weeks[1])} days", length)
+    try:
+        return parse_duration(in_days) >= least
+    except ValueError:
+        return False
+
+
+def _of_backups(lake: Lake, table: Table, max_age: timedelta) -> Iterator[Line]:
+    line, cure = _liner(table.name), f"lakehouse checkpoint backup {table.name}"
+    kept = backups(lake, table.name)
     if not kept:
-        for item in ("backup_is_fresh", "backup_can_be_restored", "version_of_backup_is_kept"):
+        for item in ("backup_is_fresh", "backup_can_be_restored", "rollback_is_possible"):
             yield line(item, False, "there is no backup", cure)
         return
     newest = kept[-1]
@@ -151,9 +185,10 @@ def _of_backups(lake: Lake, table: str, max_age: timedelta) -> Iterator[Line]:
     wrong = damage(lake, newest) or _tried(lake, newest)
     evidence = wrong or f"{counted(len(newest.objects), 'object')} copied elsewhere, compared, and removed again"
     yield line("backup_can_be_restored", not wrong, evidence, cure)
-    version = newest.delta_version
-    gone = "" if version is None else missing_files(lake, table, version)
-    yield line("version_of_backup_is_kept", not gone, gone or f"version {version} of the table can be read", cure)
+    never = no_way_back(lake, newest, next(iter(table.flow.reads), None))
+    back = f"from version {lake.version(table.name)} to version {newest.delta_version}, whose data files are all there"
+    evidence = never or f"{back}; what came since can be read again"
+    yield line("rollback_is_possible", not never, evidence, cure)
 
 
 def _of_alerts(lake: Lake, channels: Channels, state: State, table: Table) -> Line:

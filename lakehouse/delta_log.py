@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
+from urllib.parse import unquote
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.storage import ObjectMissing, ObjectStore
@@ -65,6 +66,15 @@ def takes_rows_out(store: ObjectStore, uri: str, version: int) -> bool:
     except ObjectMissing:
         return True
     return any(action.get("dataChange", True) for action in removed)
+
+
+def removed_paths(store: ObjectStore, uri: str, version: int) -> set[str]:
+    """Paths of the data files that a commit takes out of a table, below the table's folder.
+
+    Raises:
+        ObjectMissing: the log has lost the commit.
+    """
+    return {unquote(action["remove"]["path"]) for action in _actions(store, uri, version) if "remove" in action}
 
 
 def _actions(store: ObjectStore, uri: str, version: int) -> list[dict[str, Any]]:

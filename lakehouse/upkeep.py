@@ -227,7 +227,7 @@ def clean_up(lake: Lake, *, tables: bool, checkpoints: bool, landing: bool, real
     """
     catalogue = catalogue_or_none(lake.settings)
     paths = tuple(table.flow.path for table in catalogue if isinstance(table.flow, Files)) if landing else ()
-    return cleanup(lake, Chosen(tables, checkpoints, paths), catalogue.names, really=really)
+    return cleanup(lake, Chosen(tables, checkpoints, paths, found=landing), catalogue.names, really=really)
 
 
 def existing(lake: Lake, names: Sequence[str]) -> list[str]:

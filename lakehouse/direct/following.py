@@ -133,16 +133,20 @@ class FollowingStream(ABC):
 
 
 def opened_or_made(lake: Lake, table: str, columns: pa.Schema, **configuration: str) -> LakeTable:
-    """The table; made with these columns, and without rows, when there is none.
+    """The table; made with these columns, and without rows, when there is none yet.
 
     Floating-point columns have no statistics. Those that ``deltalake`` writes leave NaN out, and a reader that trusts
     them skips files with NaN.
+
+    Raises:
+        CheckpointMismatch: it is gone, and its checkpoint has finished batches.
     """
     plain = [field.name for field in columns if not _has_fractions(field.type)]
     if len(plain) < len(columns):
         configuration[_STATISTICS] = ",".join(f"`{name}`" for name in plain[:_MOST_STATISTICS])
     opened = lake.delta(table)
     if opened is None:
+        checkpoints.verify(lake, table)  # somebody may have removed it while the stream runs
         DeltaTable.create(
             deltalake_uri(lake.settings.table_uri(table)),
             Schema.from_arrow(columns),

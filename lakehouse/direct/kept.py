@@ -9,7 +9,7 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.options.paths import split_uri
-from lakehouse.checkpoints.agreement import read_checkpoint
+from lakehouse.checkpoints.agreement import read_checkpoint, verify
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.direct.own_commits import OwnCommits
 from lakehouse.lake import Lake, LakeTable
@@ -81,14 +81,20 @@ class Kept:
         self._table = opened
 
     def opened(self) -> LakeTable | None:
-        """The table at its newest version, or None when there is none."""
+        """The table at its newest version, or None when there is none yet.
+
+        Raises:
+            CheckpointMismatch: somebody removed it while the run goes on, or another is in its place.
+        """
         if self._table is not None and self._is_there(self._table.version()):
             try:
                 self._table.update_incremental()
                 return self._table
             except DeltaError:  # its log was replaced or damaged: opened anew
                 pass
-        self._table = self._lake.delta(self._name)
+        known, self._table = self._table, self._lake.delta(self._name)
+        if self._table is None or known is not None:
+            verify(self._lake, self._name)
         return self._table
 
     def _is_there(self, version: int) -> bool:

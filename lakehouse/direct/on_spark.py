@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from lakehouse.autoloader.source import CloudFiles, CloudFilesStream, running_ba
 from lakehouse.autoloader.source import Part as PlannedPart
 from lakehouse.errors import TransientError
 from lakehouse.storage.environment import endpoint_from_environment
+from lakehouse.storage.store import ObjectMissing
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame
@@ -103,6 +105,7 @@ class DirectSink:
 
         Raises:
             TransientError: another writer planned the batch anew meanwhile; see ``commit`` for further reasons.
+            CheckpointMismatch: somebody removed the table while the query ran.
         """
         from lakehouse.checkpoints.spark_log import planned_offset
         from lakehouse.direct.commit import Batch, Change, commit
@@ -120,13 +123,36 @@ class DirectSink:
             )
         batch = Batch(self._query_id(store, place), batch_id, start, end)
         columns = StructType.fromJson(json.loads(self.columns))
-        commit(self.at(), None, batch, Change(files, (), columns, self.partition_by))
+        change = Change(files, (), columns, self.partition_by)
+        commit(self.at(), None, batch, change, begins=lambda: self._require_beginning(store, place, batch_id - 1))
 
     def at(self) -> TableAt:
         """The table, with the endpoint that this process's environment names."""
         from lakehouse.direct.commit import TableAt
 
         return TableAt(self.table, self.table_uri, endpoint_from_environment())
+
+    def _require_beginning(self, store: ObjectStore, place: tuple[str, str], before: int) -> None:
+        """Makes sure that no table had the batch before: a repair or a fork wrote the checkpoint, or there is none.
+
+        Raises:
+            CheckpointMismatch: some table had it.
+        """
+        from lakehouse.checkpoints.agreement import FORKED, REPAIRED, CheckpointMismatch
+
+        bucket, prefix = place
+        if before < 0 or store.info(bucket, f"{prefix}commits/{before}") is None:
+            return
+        for mark in (REPAIRED, FORKED):
+            with suppress(ObjectMissing):
+                if json.loads(store.read(bucket, prefix + mark)).get("batch") == before:
+                    return
+        raise CheckpointMismatch(
+            f"the table {self.table} is gone, but its checkpoint stands at batch {before}",
+            where=self.checkpoint_uri,
+            state="nothing of the batch is in a table",
+            next_command=f"lakehouse checkpoint repair {self.table}   (says what it would do; --yes does it)",
+        )
 
     def _checkpoint(self) -> tuple[ObjectStore, tuple[str, str]]:
         from lakehouse.storage.fast_store import FastStore

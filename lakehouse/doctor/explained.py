@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lakehouse.doctor.explained_spark import CONDITIONS
 from lakehouse.errors import ConfigurationError
 
 
@@ -275,18 +276,21 @@ _CONDITIONS = {
     ),
 }
 
-EXPLAINED = {name: Explanation(*texts) for name, texts in {**_ERRORS, **_CONDITIONS}.items()}
+EXPLAINED = {name: Explanation(*texts) for name, texts in {**_ERRORS, **_CONDITIONS, **CONDITIONS}.items()}
 """The explanation of each class and condition, by its name."""
 
 
 def explanation(named: str) -> tuple[str, Explanation]:
     """The name as it is spelled, and its explanation; capital and small letters count as the same.
 
+    A condition may be named as Spark prints it: in brackets, with what is behind its dot.
+
     Raises:
         ConfigurationError: there is no such name.
     """
+    plain = named.strip("[] ").split(".")[0].lower()
     for name, found in EXPLAINED.items():
-        if name.lower() == named.lower():
+        if name.lower() == plain:
             return name, found
     raise ConfigurationError(
         f"no error or condition is called {named}",

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from os.path import commonprefix
 
+from lakehouse.autoloader.files.journal_reader import JournalReader, JournalUnsettled
+from lakehouse.autoloader.files.segments import SegmentUnreadable
 from lakehouse.autoloader.options.paths import SourcePath
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.lake import Lake
@@ -13,8 +17,9 @@ from lakehouse.maintenance.positions import alone, holders, remove_leases
 from lakehouse.maintenance.table_files import size_of
 from lakehouse.settings import LAYERS
 from lakehouse.storage.store import ObjectInfo
+from lakehouse.streams.services import service_of
 
-_LEASE = ".lease"
+_LEASE, _SERVICE = ".lease", ".service"
 _TABLES = (*LAYERS, "_quarantine")
 
 
@@ -56,11 +61,14 @@ class Chosen:
         tables: Tables, and the rows that they do not count.
         checkpoints: All else below the user's folder.
         landing: Paths of declared tables of files; empty to leave the landed files alone.
+        found: What the user's own journals know in the landing bucket, too: files of tables that another declaration
+            has.
     """
 
     tables: bool = False
     checkpoints: bool = False
     landing: tuple[str, ...] = ()
+    found: bool = False
 
 
 def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really: bool = False) -> Cleanup:
@@ -73,7 +81,7 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
         really: Do it.
 
     Raises:
-        LeaseHeld: somebody writes a table now; nothing was removed.
+        LeaseHeld: somebody writes a table now, or a service that lives keeps it up to date; nothing was removed.
         ConfigurationError: a declared folder is the whole landing bucket.
     """
     own, left = _own(lake, chosen), list[str]()
@@ -83,17 +91,23 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
             left.append(f"{path}: not in the landing bucket {lake.settings.landing_bucket}")
         else:
             landed[path] = _landed(lake, path)
-    leases = _leases(lake)
-    names = sorted({*leases, *lake.table_names(), *(declared if chosen.checkpoints else ())})
+    if chosen.found:
+        known = {info.key for infos in landed.values() for info in infos}
+        for uri in _journals(lake):
+            try:
+                folder, infos = _known_to(lake, uri, known)
+            except (SegmentUnreadable, JournalUnsettled) as error:
+                left.append(f"the files of the journal {uri}: {error.what}")
+                continue
+            landed.setdefault(folder, []).extend(infos)
+            known.update(info.key for info in infos)
+    names = sorted({*_named(lake, _LEASE), *lake.table_names(), *(declared if chosen.checkpoints else ())})
     # of a writer elsewhere only its silence can be seen: who removes something waits for that
     if held := {name: holder for name, holder in holders(lake, names).items() if holder.lives()}:
         writers = ", ".join(f"{name} by {holder.described()}" for name, holder in held.items())
-        raise LeaseHeld(
-            f"tables are being written: {writers}",
-            where=lake.settings.lake_uri,
-            state="nothing was removed",
-            next_command="wait until it ends, or end it; then run the same again",
-        )
+        raise _in_use(lake, f"tables are being written: {writers}")
+    if serving := _services(lake):
+        raise _in_use(lake, f"services keep tables up to date: {', '.join(serving)}")
     bucket, found = lake.settings.bucket, []
     for folder, infos in own.items():
         found.append(Doomed(f"s3a://{bucket}/{lake.settings.user}/{folder}", len(infos), size_of(infos)))
@@ -101,7 +115,7 @@ def cleanup(lake: Lake, chosen: Chosen, declared: Iterable[str] = (), *, really:
     if really:
         _remove(lake, own, landed, names)
         if chosen.checkpoints:
-            remove_leases(lake, _leases(lake))
+            remove_leases(lake, _named(lake, _LEASE))
     return Cleanup(tuple(found), tuple(left), really)
 
 
@@ -130,10 +144,51 @@ def _landed(lake: Lake, path: str) -> list[ObjectInfo]:
     return [info for info in infos if source.accepts.fullmatch(info.key)]
 
 
-def _leases(lake: Lake) -> set[str]:
+def _journals(lake: Lake) -> list[str]:
+    """The journals below the user's own folder."""
+    names = lake.store.folders(lake.settings.bucket, f"{lake.settings.user}/_journal/")
+    return [f"{lake.settings.journal_root}/{name}/" for name in names]
+
+
+def _known_to(lake: Lake, journal_uri: str, but: Collection[str]) -> tuple[str, list[ObjectInfo]]:
+    """The folder of a journal's files in the landing bucket, and those of them that are there.
+
+    Raises:
+        SegmentUnreadable, JournalUnsettled: the journal is damaged.
+    """
+    bucket, journal = lake.settings.landing_bucket, JournalReader.at(lake.store, journal_uri)
+    keys = {file.key for file in journal.files(0, journal.high_water) if file.bucket == bucket}.difference(but)
+    if not keys:
+        return "", []
+    common = commonprefix(sorted(keys))  # noqa: RUF071  # a key is no path; it is cut at its last slash
+    prefix = common[: common.rfind("/") + 1]
+    return f"s3a://{bucket}/{prefix}", [info for info in lake.store.list(bucket, prefix) if info.key in keys]
+
+
+def _named(lake: Lake, ending: str) -> set[str]:
+    """The tables that have an object of that ending beside their checkpoint."""
     prefix = f"{lake.settings.user}/_checkpoints/"
     names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
-    return {name.removesuffix(_LEASE) for name in names if name.endswith(_LEASE) and "/" not in name}
+    return {name.removesuffix(ending) for name in names if name.endswith(ending) and "/" not in name}
+
+
+def _services(lake: Lake) -> list[str]:
+    """The tables of services that live. One that waits for its next try, or for a source, holds no lease."""
+    now, found = datetime.now(UTC), []
+    for name in sorted(_named(lake, _SERVICE)):
+        service = service_of(lake.store, lake, name, now)
+        if service is not None and not (service.dead or (service.silent and service.mark.holder.lives() is None)):
+            found.append(f"{name} by {service.mark.holder.described()}")
+    return found
+
+
+def _in_use(lake: Lake, what: str) -> LeaseHeld:
+    return LeaseHeld(
+        what,
+        where=lake.settings.lake_uri,
+        state="nothing was removed",
+        next_command="wait until it ends, or end it; then run the same again",
+    )
 
 
 def _remove(
@@ -144,9 +199,9 @@ def _remove(
     with ExitStack() as held:
         for name in names:
             held.enter_context(alone(lake, name))
-        for path, infos in landed.items():
+        for infos in landed.values():
             for info in infos:
-                lake.store.delete(SourcePath.parse(path).bucket, info.key)
+                lake.store.delete(lake.settings.landing_bucket, info.key)
         for folder, objects in own.items():
             if folder != "_checkpoints":
                 lake.store.delete_prefix(bucket, f"{user}/{folder}/")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.autoloader.files.journal_reader import JournalUnsettled
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.receipt_log import forget_receipts
 from lakehouse.checkpoints import agreement as checkpoints
@@ -100,10 +101,27 @@ def restore(
         return Restored(table, backup.taken, back, steps, kept, done=True)
 
 
+def no_way_back(lake: Lake, backup: Backup, source: str | None) -> str:
+    """Why table and checkpoint could not go back together to a backup now; empty when they could. Changes nothing.
+
+    Whether the backup itself is whole is not asked, and no lease is taken: a stream goes on meanwhile.
+    """
+    try:
+        _require_way_back(lake, backup, _of_same_table(lake, backup), source, "")
+    except (TerminalError, JournalUnsettled) as error:
+        return error.what
+    return ""
+
+
 def _require_usable(lake: Lake, backup: Backup) -> LakeTable | None:
     """The table; what no restore of this backup can do without is there."""
     if wrong := damage(lake, backup):
         raise _refused(lake, backup, f"the backup is damaged: {wrong}", _another(backup))
+    return _of_same_table(lake, backup)
+
+
+def _of_same_table(lake: Lake, backup: Backup) -> LakeTable | None:
+    """The table; it and its journal are those of the backup."""
     place = backup.place or {}
     if place.get("seq"):
         journal = Journal.at(lake.store, place["journal"])

@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql.types import StructType
 
 from lakehouse.contract.writing import as_odcs, text_of
-from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
+from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER, TOUR
 
 WINDOWS = [dg.AssetKey(["bronze", "orders_autoloader"]), dg.AssetKey(["silver", "orders_windowed_aggregates"])]
 
@@ -199,3 +199,14 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     [drift] = [record.data for record in checks["schema_drift"].metadata["offending_rows"].records]
     assert (drift["column"], drift["file"]) == ("coupon", change["file"])
     assert len(checks["schema_drift"].metadata["schema_history"].records) == 2
+
+
+def test_the_training_tour_loads_the_tables_of_the_course_in_its_order(load, instance, land, lake, spark):
+    written = land(files=5, rows_per_file=20)
+    done = run(load().resolve_job_def("training_tour"), instance)
+    assert done.success
+    loaded = [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]
+    assert [".".join(one.asset_key.path) for one in loaded] == list(TOUR)
+    rows = {name: lake.describe(name).rows for name in TOUR if name != SILVER}
+    assert rows == dict.fromkeys(rows, written.rows)
+    assert loaded[-1].metadata["batches"].value == 2, "three files a batch"

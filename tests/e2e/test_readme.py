@@ -8,6 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from command import DECLARATION, lakehouse_here, lakehouse_json_here
+
+from lakehouse.lake import Lake
+from lakehouse.orders.tables import TABLES
+from lakehouse.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -19,6 +24,7 @@ def demo(home):
     """The demo, run as ``./dev demo`` runs it, on the suite's servers; then the README's examples have tables."""
     variables = {**os.environ, "LAKEHOUSE_HOME": str(home), "LAKEHOUSE_USER": "tester"}
     variables.pop("DAGSTER_HOME", None)
+    before = objects(home)
     done = subprocess.run(
         [sys.executable, "-m", "lakehouse.cli.main", "demo", "--json"],
         cwd=ROOT,
@@ -29,7 +35,14 @@ def demo(home):
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout), variables
+    return json.loads(done.stdout), variables, before
+
+
+def objects(home):
+    """What lies in the buckets of the demo's lake."""
+    lake = Lake.open(Settings.load(home=home, user="tester"))
+    buckets = (lake.settings.bucket, lake.settings.landing_bucket)
+    return {bucket: [one.key for one in lake.store.list(bucket)] for bucket in buckets}
 
 
 def test_the_demo_loads_twelve_files_then_three_then_none(demo):
@@ -46,7 +59,7 @@ def test_the_demo_loads_twelve_files_then_three_then_none(demo):
 def test_the_demos_runs_are_in_the_instance_that_the_pages_show(demo):
     import dagster as dg
 
-    result, variables = demo
+    result, variables, _ = demo
     home = Path(variables["LAKEHOUSE_HOME"]) / "dagster"
     with dg.DagsterInstance.from_config(str(home)) as instance:
         recorded = {run.run_id: run for run in instance.get_runs()}
@@ -65,3 +78,16 @@ def test_an_example_runs(demo, number):
 
 def test_there_are_examples():
     assert len(EXAMPLES) == 3
+
+
+def test_the_checklist_of_the_demo_has_evidence_and_a_cleanup_leaves_the_buckets_as_they_were(demo, home):
+    here = {**demo[1], "LAKEHOUSE_DECLARATION": str(DECLARATION)}
+    assert lakehouse_json_here(here, "checkpoint", "backup", "--all")["failed"] == {}
+    lines = json.loads(lakehouse_here(here, "checklist", "--json").stdout)["lines"]
+    assert {line["table"] for line in lines} == set(TABLES)
+    assert [line for line in lines if not line["evidence"]] == []
+    # no channel is declared, and the lake of a test is below a temporary folder
+    failed = {line["item"] for line in lines if not line["passed"]}
+    assert failed <= {"alerts_are_tested", "checkpoint_is_kept"}
+    assert lakehouse_json_here(here, "cleanup", "--all", "--yes")["objects"] > 100
+    assert objects(home) == demo[2]

@@ -4,17 +4,19 @@ import json
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from command import lakehouse_here
-from store.local_world import TABLE, LocalWorld
+from store.local_world import TABLE, LocalWorld, no_session
 
 from lakehouse.checkpoints.spark_log import SparkLog
 from lakehouse.declaration import read_catalogue
 from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
 from lakehouse.doctor.probes import weight
+from lakehouse.pipeline import run_table
 from lakehouse.storage.lease_holder import Holder, this_host
 
 
@@ -102,6 +104,16 @@ def checkpoint_of_another_table(one):
     content = one.land(2).load().world.checkpoint()
     other = {**content, "metadata": b'{"id": "11111111-2222-3333-4444-555555555555"}'}
     one.world.set_checkpoint(other)
+
+
+def checkpoint_of_another_user(one):
+    """Who reads the same files: its places are in another journal."""
+    one.land(2).load()
+    theirs = replace(one.lake, settings=one.lake.settings.model_copy(update={"user": f"{one.user}2"}))
+    assert run_table(no_session, theirs, TABLE).rows_added == 6
+    there = f"{one.user}2/_checkpoints/{TABLE}/"
+    keys = [info.key for info in one.lake.store.list(one.bucket, there)]
+    one.world.set_checkpoint({key.removeprefix(there): one.lake.store.read(one.bucket, key) for key in keys})
 
 
 def checkpoint_of_yesterday(one):
@@ -265,6 +277,7 @@ BROKEN = [
     (newest_commit_cut_off, "log_damaged", "fail"),
 ]
 BROKEN_OTHERWISE = [
+    (checkpoint_of_another_user, "checkpoint_foreign", "warn"),
     (commit_emptied, "checkpoint_unreadable", "fail"),
     (metadata_cut_off, "checkpoint_unreadable", "fail"),
     (journal_of_yesterday, "journal_behind", "fail"),

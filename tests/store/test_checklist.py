@@ -16,7 +16,7 @@ from lakehouse.streams.services import forget_dead, leaving_marks
 from lakehouse.upkeep import optimize_tables
 
 OPTIONS = {"cloudFiles.maxFilesPerTrigger": 1, "cloudFiles.schemaEvolutionMode": "addNewColumns"}
-BACKUP = {"backup_is_fresh", "backup_can_be_restored", "version_of_backup_is_kept"}
+BACKUP = {"backup_is_fresh", "backup_can_be_restored", "rollback_is_possible"}
 BEGUN = {"checkpoint_is_kept", "one_writer_at_a_time", "columns_are_kept"}
 NO_CHECKS = [
     {name: None, "on_failure": "off"} for name in ("no_file_loaded_twice", "every_file_loaded", "no_quarantined_files")
@@ -83,6 +83,14 @@ class Production(LocalWorld):
         assert forget_dead(self.lake, [TABLE], datetime.now(UTC))
 
     @contextmanager
+    def forgetting(self):
+        """Delta forgets the numbers of batches after an hour: a batch that is done again would come twice."""
+        name = "delta.setTransactionRetentionDuration"
+        self.lake.delta(TABLE).alter.set_table_properties({name: "interval 1 hour"})
+        yield
+        self.lake.delta(TABLE).alter.set_table_properties({name: "interval 2 weeks"})
+
+    @contextmanager
     def told_at(self, alerts):
         before, self.alerts = self.alerts, alerts
         yield
@@ -124,7 +132,8 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
             "new_columns_are_decided": world.declared(options={"cloudFiles.maxFilesPerTrigger": 1}),
             "backup_is_fresh": nullcontext(),
             "backup_can_be_restored": world.without(f"{folder}checkpoint/metadata"),
-            "version_of_backup_is_kept": world.without(f"bronze/things/{of_backup}"),
+            "history_is_kept": world.forgetting(),
+            "rollback_is_possible": world.without(f"bronze/things/{of_backup}"),
             "alerts_are_tested": world.told_at(f"{world.alerts}.other"),
         }
         assert sorted(broken) == sorted(world.items), "a line that nothing breaks"
@@ -134,6 +143,13 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
                 assert world.red(*words) == {item}
         with world.told_at(""):
             assert world.red() == {"alerts_are_tested"}, "no channel at all"
+        world.put("c.json", [{"a": 1}])
+        world.load()
+        later = f"{world.folder}c.json"
+        kept = lake.store.read(world.bucket, later)
+        lake.store.delete(world.bucket, later)
+        assert world.red() == {"rollback_is_possible"}, "what came after the backup cannot be read again"
+        lake.store.write(world.bucket, later, kept)
         assert world.red() == set(), "all is as it was"
     tried = f"{lake.settings.user}/_backups/_tried/"
     assert list(lake.store.list(lake.settings.bucket, tried)) == [], "what was tried is removed again"

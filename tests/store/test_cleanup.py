@@ -1,16 +1,21 @@
 """What belongs to nothing is listed and removed by name; a clean-up removes what is one's own, and nothing else."""
 
+import json
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from declared import with_declaration
 from store.local_world import TABLE, LocalWorld
+from store.notified_world import until
 from store.test_upkeep import expected, keys, load, stand, values
 
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.maintenance import cleanup
 from lakehouse.maintenance.positions import alone, place_of
 from lakehouse.storage.lease_holder import Holder
+from lakehouse.streams.services import leaving_marks, service_of
 from lakehouse.upkeep import clean_up, find_orphans, remove_orphans
 
 GONE = "silver.gone"
@@ -86,6 +91,40 @@ def test_a_run_that_begins_when_the_leases_are_given_back_keeps_its_place(things
     assert place_of(things.lake, TABLE).finished == 0
     assert things.load().batches == ()
     assert things.failed_checks() == set()
+
+
+def test_files_that_a_table_of_another_declaration_has_loaded_go_and_those_that_nobody_found_stay(things, tmp_path):
+    load(things, 0, 2)
+    things.put("later.json", [{"a": 1}])
+    flow = {"path": "{landing}/others/", "engine": "local"}
+    lake = with_declaration(things.plain, tmp_path, json.dumps({"tables": {"bronze.others": {"files": flow}}}))
+    dry = clean_up(lake, tables=False, checkpoints=False, landing=True)
+    assert [(one.uri, one.objects) for one in dry.folders] == [(f"s3a://{things.bucket}/{things.folder}", 2)]
+    journal = next(key for key in keys(lake) if "/segments/" in key)
+    whole = lake.store.read(lake.settings.bucket, journal)
+    lake.store.write(lake.settings.bucket, journal, whole[:9])
+    damaged = clean_up(lake, tables=False, checkpoints=False, landing=True)
+    assert damaged.folders == () and "the files of the journal" in damaged.left[0]
+    lake.store.write(lake.settings.bucket, journal, whole)
+    clean_up(lake, **ALL, really=True)
+    assert keys(lake) == {}
+    assert [one.key for one in lake.store.list(things.bucket, things.folder)] == [f"{things.folder}later.json"]
+
+
+def test_a_service_between_two_tries_holds_no_lease_and_keeps_a_cleanup_out_all_the_same(things):
+    lake = things.lake
+    before = keys(lake)
+    load(things, 0, 1)
+    told = {"table": TABLE, "state": "restarting", "begun": True, "last_error": "the store is away", "batches": 1}
+    told |= {"restarts": 1, "seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 0}
+    full = keys(lake)
+    with leaving_marks(lake, lambda: [told], "", timedelta(minutes=15), every_seconds=0.05):
+        until(lambda: service_of(lake.store, lake, TABLE, datetime.now(UTC)) is not None)
+        with pytest.raises(LeaseHeld, match=rf"services keep tables up to date: {TABLE} by pid"):
+            clean_up(lake, **ALL, really=True)
+        assert full.keys() <= keys(lake).keys() and values(things) == expected(1)
+    clean_up(lake, **ALL, really=True)
+    assert keys(lake) == before
 
 
 def test_a_silent_writer_elsewhere_is_waited_for_and_no_longer_than_its_lease(things):

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 from pyspark.sql.types import LongType, StructField, StructType
 
+from lakehouse.checkpoints.agreement import CheckpointMismatch
 from lakehouse.direct.data_files import DataFiles
 from lakehouse.direct.on_spark import DirectSink
 from lakehouse.errors import TransientError
@@ -81,3 +82,15 @@ def test_a_batch_without_rows_is_a_commit_too(lake, sink):
     sink.commit(0, [], set())
     assert rows(lake) == []
     assert sink.has({"seq": 3, "stream": "one"})
+
+
+def test_a_table_that_was_removed_amid_a_query_is_not_made_anew_and_that_of_a_fork_is_made(lake, sink):
+    sink.commit(0, written(lake, 1, 2), {3})
+    plan(lake, "commits/0", "v1\n{}")
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/bronze/things/")
+    with pytest.raises(CheckpointMismatch, match="is gone, but its checkpoint stands at batch 0"):
+        sink.commit(1, written(lake, 3), {5})
+    assert lake.delta(TABLE) is None
+    plan(lake, "forked.json", '{"batch": 0}')
+    sink.commit(1, written(lake, 3), {5})
+    assert rows(lake) == [3]

@@ -2,13 +2,18 @@
 
 import base64
 import json
+import shlex
 import struct
 from datetime import timedelta
 
 import pytest
 from command import lakehouse_here
+from counted import write
 from declared import with_declaration
+from deltalake import CommitProperties
 from forgetful_proxy import forgetful_proxy
+from minio.commonconfig import ENABLED, Filter
+from minio.lifecycleconfig import Expiration, LifecycleConfig, Rule
 from store.broken_pipelines import Pipeline
 from store.local_world import TABLE
 from store.role_keys import Keys
@@ -18,9 +23,11 @@ from lakehouse.doctor import examining
 from lakehouse.doctor.finding import Verdict
 from lakehouse.doctor.probes import machine, weight
 from lakehouse.lake import Lake
+from lakehouse.maintenance import backup
 from lakehouse.settings import Settings
 from lakehouse.storage import find_store, open_store
 from lakehouse.storage.lease_holder import Holder
+from lakehouse.storage.minio_store import MinioStore
 from lakehouse.table import Catalogue
 
 SILVER = "silver.hours"
@@ -62,6 +69,23 @@ def test_files_wait_until_a_run_and_then_the_sender_is_asked_until_more_arrives(
     assert one.examine() == []
 
 
+def test_rows_that_a_second_stream_doubled_are_named_by_the_check_that_the_doctor_prints_and_go(one):
+    one.land(2).load()
+    said = {"userMetadata": json.dumps({"epochId": 0, "queryId": "another checkpoint over the same files"})}
+    doubled = one.lake.delta(TABLE).to_pyarrow_table()
+    write(one.lake, doubled, commit_properties=CommitProperties(custom_metadata=said))
+    one.land().load()
+    [two] = one.examine()
+    assert two.sign == "two_writers" and len(one.world.rows()) == 15
+    checked = lakehouse_here(one.environment, *shlex.split(two.command)[1:], "--json")
+    [failed] = [check for check in json.loads(checked.stdout)["checks"] if not check["passed"]]
+    assert (checked.returncode, failed["check"]) == (1, "no_file_loaded_twice")
+    one.run(failed["next_command"])
+    one.assert_exact()
+    one.land(10).load().assert_exact()
+    assert one.examine() == [], "the last commits are of one stream"
+
+
 def test_types_that_differ_from_the_table_s_are_taken_back(one):
     one.world.declare(options={"cloudFiles.inferColumnTypes": True, "cloudFiles.maxFilesPerTrigger": 1})
     one.land(2).load()
@@ -86,6 +110,27 @@ def test_large_state_is_gone_when_its_stream_begins_anew(one):
     restart, again = found["large_state"].command.split(" && ")
     one.run(restart)
     assert again == f"lakehouse ingest {SILVER}" and bad(one.lake, SILVER) == {}
+
+
+def test_a_checkpoint_that_grows_with_each_backup_is_told_until_its_stream_begins_anew(one):
+    declare(one)
+    one.land().load()
+    one.patch.setattr(weight, "_GROWN_BYTES", 50)
+    one.patch.setattr(backup, "_PAUSE_SECONDS", 0)
+
+    def grow(size):
+        one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{SILVER}/state/0/0/1.delta", b"x" * size)
+
+    for size in (10, 60, 120):
+        grow(size)
+        assert bad(one.lake, SILVER) == {}
+        backup.back_up(one.lake, SILVER)
+    assert bad(one.lake, SILVER) == {}, "it is as large as in the newest backup"
+    grow(200)
+    [(sign, finding)] = bad(one.lake, SILVER).items()
+    assert (sign, finding.evidence["first_bytes"], finding.evidence["bytes"]) == ("checkpoint_grows", 10, 200)
+    one.run(finding.command.split(" && ")[0])
+    assert bad(one.lake, SILVER) == {}
 
 
 def test_rows_that_are_only_marked_as_deleted_are_counted(one):
@@ -123,6 +168,23 @@ def deleted(*rows):
     )
     text = base64.b85encode(data + b"\0" * (-len(data) % 4)).decode().translate(str.maketrans(ours, theirs))
     return {"storageType": "i", "pathOrInlineDv": text, "sizeInBytes": len(data), "cardinality": len(rows)}
+
+
+def test_a_rule_that_ate_half_of_a_journal_is_told_with_what_it_ate_and_both_are_mended(one):
+    for _ in range(4):
+        one.land().load()
+    for segment in one.segments()[:2]:
+        one.lake.store.delete(one.bucket, segment)
+    scope = Filter(prefix=f"{one.user}/_journal/")
+    rule = Rule(ENABLED, rule_filter=scope, rule_id="old", expiration=Expiration(days=30))
+    MinioStore(one.lake.endpoint).client.set_bucket_lifecycle(one.bucket, LifecycleConfig([rule]))
+    eats, eaten = bad(one.lake), bad(one.lake, TABLE)
+    assert (eats.keys(), eaten.keys()) == ({"lifecycle_removes"}, {"journal_gap"})
+    one.run(eats["lifecycle_removes"].command)
+    assert bad(one.lake) == {}
+    one.run(eaten["journal_gap"].command)
+    assert bad(one.lake, TABLE) == {}
+    one.land().load().assert_exact()
 
 
 @pytest.mark.soak("the doctor with the keys of each role; test_roles.py has the roles")

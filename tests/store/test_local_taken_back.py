@@ -1,6 +1,7 @@
 """A table that somebody takes back to an older version while its stream runs: what is gone is not passed over."""
 
 import pytest
+from counted import write
 from store.local_world import TABLE, LocalWorld
 from store.test_local_latest import TABLE as LATEST
 from store.test_local_latest import World, expected, same, state
@@ -87,3 +88,63 @@ def test_a_computed_table_that_only_spark_can_empty_keeps_its_checkpoint_when_it
         restart_table(world.lake, LATEST, really=True)
     assert refused.value.state == "nothing was changed"
     assert checkpoints.read_checkpoint(world.lake, LATEST) == before
+
+
+def removed(lake, table):
+    """Takes a table away, as a person does who thinks that nobody needs it."""
+    layer, name = table.split(".")
+    lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/{layer}/{name}/")
+
+
+@pytest.mark.parametrize("after", [0, 2], ids=["that this run made", "that was there"])
+def test_a_table_that_is_removed_amid_a_run_is_not_made_anew_without_its_rows(things, after):
+    for number in range(4):
+        things.put(f"{number}.json", [{"a": number}])
+
+    def remove(batch):
+        if batch.batch_id == after:
+            removed(things.lake, TABLE)
+
+    with pytest.raises(
+        CheckpointMismatch, match=f"the table is gone, but its checkpoint stands at batch {after}"
+    ) as refused:
+        things.load(on_batch=remove)
+    assert things.lake.version(TABLE) is None and things.rows() == []
+    assert refused.value.next_command.startswith(f"lakehouse checkpoint repair {TABLE}")
+    assert repair_table(things.lake, TABLE, really=True).done
+    things.load()
+    assert sorted(int(a) for (a,) in things.rows("a")) == [0, 1, 2, 3]
+    assert things.failed_checks() == set()
+
+
+def test_another_table_in_its_place_amid_a_run_gets_no_row(things):
+    for number in range(3):
+        things.put(f"{number}.json", [{"a": number}])
+
+    def replace_it(batch):
+        if batch.batch_id == 1:
+            removed(things.lake, TABLE)
+            write(things.lake, [{"a": "somebody else's"}])
+
+    with pytest.raises(CheckpointMismatch, match="the table holds no batch of it"):
+        things.load(on_batch=replace_it)
+    assert things.rows("a") == [("somebody else's",)]
+
+
+def test_a_table_of_latest_versions_that_is_removed_amid_a_run_is_not_made_anew(lake, tmp_path, monkeypatch):
+    world = World(lake, tmp_path)
+    monkeypatch.setattr(delta_source, "_MOST_FILES", 1)
+    rows = [state(1, sku, 1.0, number) for number, sku in enumerate("abc")]
+    for row in rows:
+        world.write([row])
+
+    def remove(batch):
+        if batch.batch_id == 1:
+            removed(world.lake, LATEST)
+
+    with pytest.raises(CheckpointMismatch, match="the table is gone"):
+        world.merge(on_batch=remove)
+    assert world.lake.version(LATEST) is None
+    assert repair_table(world.lake, LATEST, really=True).done
+    world.merge()
+    assert same(world.rows()[0], expected(rows))

@@ -18,11 +18,13 @@ from store.notified_world import until
 
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
+from lakehouse.maintenance.optimize import Thresholds
 from lakehouse.service.service import Service
 from lakehouse.settings import Settings
 from lakehouse.storage import stop_store, store_status
 from lakehouse.streams.services import ServiceMark, forget_dead, leaving_marks, service_of
 from lakehouse.streams.trigger import Trigger
+from lakehouse.upkeep import optimize_tables, vacuum_tables
 
 KEY = f"_checkpoints/{TABLE}.service"
 STALE = timedelta(minutes=15)
@@ -156,3 +158,24 @@ def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_p
         stranger.kill()
         stranger.wait()
         stop_store(own)
+
+
+def test_files_are_joined_and_removed_beside_a_service_that_never_fails_and_loses_no_row(pipeline):
+    one, joined = pipeline.land(2).load(), 0
+    service = Service(one.lake, [TABLE], Trigger.parse("processing-time=50ms"))
+    thread = threading.Thread(target=service.run)
+    thread.start()
+    try:
+        for _ in range(5):
+            one.land(2)
+            until(lambda: len(one.world.rows()) == 3 * one.files)
+            [done] = optimize_tables(one.lake, [TABLE], Thresholds(least_fewer=1), really=True)
+            [removed] = vacuum_tables(one.lake, [TABLE], retention_hours=0, really=True)
+            assert (removed.refused, len(one.world.objects())) == ("", len(one.world.adds()))
+            joined += done.done
+    finally:
+        service.stop.ask()
+        thread.join()
+    [told] = service.health.as_dict()["tables"]
+    assert (joined, told["restarts"], told["last_error"] or "") == (5, 0, "")
+    one.land().load().assert_exact()

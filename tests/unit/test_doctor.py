@@ -4,17 +4,20 @@ import ast
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import typer
+from minio.commonconfig import DISABLED, ENABLED, AndOperator, Filter, Tags
+from minio.lifecycleconfig import Expiration, NoncurrentVersionExpiration, Rule
 from typer.testing import CliRunner
 
 from lakehouse.cli import output
 from lakehouse.cli.main import app
 from lakehouse.doctor.examining import OWN_SIGNS
 from lakehouse.doctor.explained import EXPLAINED, explanation_of
-from lakehouse.doctor.probes import PROBES
+from lakehouse.doctor.probes import PROBES, bucket
 from lakehouse.errors import LeaseHeld, StreamFailed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +86,8 @@ def test_an_explanation_is_printed_and_an_unknown_name_is_refused():
     said = CliRunner().invoke(app, ["explain", "leaseheld"])
     assert said.exit_code == 0
     assert EXPLAINED["LeaseHeld"].command in said.output
+    printed = CliRunner().invoke(app, ["explain", "[DELTA_CONCURRENT_APPEND.WITH_PARTITION_HINT]"])
+    assert EXPLAINED["DELTA_CONCURRENT_APPEND"].meaning in printed.output
     assert "KILLS_ITS_READER" in CliRunner().invoke(app, ["explain"]).output
     assert CliRunner().invoke(app, ["explain", "nothing"]).exit_code == 1
 
@@ -96,3 +101,28 @@ def test_a_message_names_the_class_that_can_be_explained(capsys):
 def test_looking_imports_no_spark():
     code = "import sys, lakehouse.doctor.examining; assert 'pyspark' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+TAGS = Tags.new_object_tags()
+TAGS["kept"] = "no"
+OLD = {"expiration": Expiration(days=30)}
+
+
+@pytest.mark.parametrize(
+    ("told", "rule"),
+    [
+        (True, Rule(ENABLED, **OLD)),
+        (True, Rule(ENABLED, rule_filter=Filter(prefix="ann/_journal/"), **OLD)),
+        (True, Rule(ENABLED, rule_filter=Filter(prefix="an"), **OLD)),
+        (True, Rule(ENABLED, rule_filter=Filter(and_operator=AndOperator(prefix="ann/")), **OLD)),
+        (True, Rule(ENABLED, expiration=Expiration(date=datetime(2026, 1, 1, tzinfo=UTC)))),
+        (False, Rule(DISABLED, **OLD)),
+        (False, Rule(ENABLED, rule_filter=Filter(prefix="landing/"), **OLD)),
+        (False, Rule(ENABLED, rule_filter=Filter(and_operator=AndOperator(prefix="tmp/")), **OLD)),
+        (False, Rule(ENABLED, rule_filter=Filter(and_operator=AndOperator(prefix="ann/", tags=TAGS)), **OLD)),
+        (False, Rule(ENABLED, expiration=Expiration(expired_object_delete_marker=True))),
+        (False, Rule(ENABLED, noncurrent_version_expiration=NoncurrentVersionExpiration(3))),
+    ],
+)
+def test_of_the_rules_of_a_bucket_those_are_told_that_remove_what_a_lake_lives_by(told, rule):
+    assert (bucket._removes(rule) and bucket._reaches(rule, "ann")) is told

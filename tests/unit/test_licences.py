@@ -1,10 +1,13 @@
-"""docs/licences.md lists what is pinned, and nothing that is not open."""
+"""docs/licences.md lists what is pinned, and nothing that is not open; docs/sbom.cdx.json has all that is pinned."""
 
+import json
 import re
 from email.message import Message
 
 import pytest
-from licences import OPEN, PAGE, ROOT, Package, licence_of, pinned
+from licences import BILL, JARS, OPEN, PAGE, ROOT, Package, bill, licence_of, pinned
+
+from lakehouse.storage.minio_binary import MINIO_VERSION
 
 LISTED = re.findall(r"^\| (\S+) \| (\S+) \| (.+) \|$", PAGE.read_text(), re.MULTILINE)[1:]
 LOCK = pinned((ROOT / "requirements.lock").read_text())
@@ -31,6 +34,17 @@ def test_every_line_that_pins_is_read():
 
 def test_every_licence_on_the_page_is_open():
     assert [one for one in LISTED if not Package(*one).is_open] == []
+
+
+def test_the_bill_of_materials_has_every_package_every_jar_and_the_store():
+    assert BILL.read_text() == bill([Package(*one) for one in LISTED]), "python tests/licences.py writes it"
+    parts = json.loads(BILL.read_text())["components"]
+    assert len({one["bom-ref"] for one in parts}) == len(parts)
+    named = {one["name"]: one["version"] for one in parts}
+    assert named.items() >= {**LOCK, "github.com/minio/minio": MINIO_VERSION}.items()
+    hashes = {one["hashes"][0]["content"]: f"{one['name']}-{one['version']}.jar" for one in parts if "hashes" in one}
+    assert [f"{sha256} {jar}" for sha256, jar in hashes.items()] == JARS.read_text().splitlines()
+    assert len(parts) == len(LOCK) + len(hashes) + 2, "the store, and Go that builds it"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ from typing import Any
 
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Ward, some
-from lakehouse.storage import StoreEndpoint
 
 ABOUT, OF, ORDER = "the bucket's rules and rights", "lake", 75
 _LIVED_BY = (
@@ -22,9 +21,13 @@ _LIVED_BY = (
     "gold",
 )
 _RULE = (
-    'eval "$(lakehouse env)" && aws s3api delete-bucket-lifecycle --bucket {bucket}   '
-    "(removes all its rules; put those back that name other folders)"
+    'python -c "from lakehouse.lake import Lake; from lakehouse.storage.minio_store import MinioStore; '
+    "MinioStore(Lake.open().endpoint).client.delete_bucket_lifecycle('{bucket}')\"   "
+    "(with keys that may; removes all its rules: put those back that name other folders)"
 )
+_TIMEOUT_SECONDS = 5
+_REFUSED = object()
+"""In place of an answer to what these keys may not ask, or the store does not know."""
 
 LIFECYCLE = Sign(
     "lifecycle_removes",
@@ -53,40 +56,31 @@ SIGNS = (LIFECYCLE, VERSIONS, RIGHTS)
 
 def examine(ward: Ward) -> Iterator[Seen]:
     """Makes three requests, and leaves out those that these keys may not make."""
-    settings, client = ward.lake.settings, _client(ward.lake.endpoint)
+    from lakehouse.storage.minio_store import MinioStore
+
+    settings = ward.lake.settings
+    client = MinioStore(ward.lake.endpoint, read_timeout_seconds=_TIMEOUT_SECONDS, attempts=1).client
     bucket, where = settings.bucket, f"s3a://{settings.bucket}"
     rules = _asked(lambda: client.get_bucket_lifecycle(bucket))
     found = list(getattr(rules, "rules", None) or [])
-    bad = [rule for rule in found if rule.status == "Enabled" and rule.expiration and _reaches(rule, settings.user)]
+    bad = [rule for rule in found if _removes(rule) and _reaches(rule, settings.user)]
     if bad:
         names = some(rule.rule_id or "?" for rule in bad)
         evidence = {"rules": len(bad), "days": [rule.expiration.days for rule in bad], "folders": [*map(_prefix, bad)]}
         yield Seen(LIFECYCLE, f"lifecycle rules that remove what the lake needs: {names}", where, evidence, _of(bucket))
-    else:
+    elif rules is not _REFUSED:
         yield Seen(None, "no lifecycle rule reaches what streams live by", where, {"rules": len(found)})
     versioning = _asked(lambda: client.get_bucket_versioning(bucket))
-    if getattr(versioning, "status", "") == "Enabled":
+    if getattr(versioning, "status", "") == "Enabled" and rules is not _REFUSED:
         ends = any(rule.status == "Enabled" and rule.noncurrent_version_expiration for rule in found)
         if not ends:
             yield Seen(VERSIONS, "the bucket is versioned, and no rule ends old versions", where)
     if settings.s3_endpoint is not None:
         own = {bucket, settings.landing_bucket}
-        others = sorted({entry.name for entry in _asked(client.list_buckets) or ()} - own)
+        buckets = _asked(client.list_buckets)
+        others = sorted({entry.name for entry in buckets} - own) if buckets is not _REFUSED else []
         if others:
             yield Seen(RIGHTS, f"these keys see {len(others)} other buckets: {some(others)}", ward.lake.endpoint.url)
-
-
-def _client(endpoint: StoreEndpoint) -> Any:
-    from minio import Minio
-
-    return Minio(
-        endpoint.host,
-        access_key=endpoint.access_key.get_secret_value(),
-        secret_key=endpoint.secret_key.get_secret_value(),
-        session_token=endpoint.session_token.get_secret_value() if endpoint.session_token else None,
-        secure=endpoint.secure,
-        region=endpoint.region,
-    )
 
 
 def _asked(ask: Any) -> Any:
@@ -96,15 +90,25 @@ def _asked(ask: Any) -> Any:
     try:
         return ask()
     except (MinioException, urllib3.exceptions.HTTPError, ValueError):
-        return None
+        return _REFUSED
 
 
 def _prefix(rule: Any) -> str:
-    return str((rule.rule_filter.prefix if rule.rule_filter else "") or "")
+    scope = rule.rule_filter
+    return str(((scope.and_operator or scope).prefix if scope else "") or "")
+
+
+def _removes(rule: Any) -> bool:
+    """Whether a rule removes objects as they are now: not only old versions, or the marks of removed objects."""
+    ends = rule.expiration
+    return rule.status == "Enabled" and ends is not None and (ends.days is not None or ends.date is not None)
 
 
 def _reaches(rule: Any, user: str) -> bool:
-    """Whether a rule's folder is above or below a folder that the lake lives by."""
+    """Whether a rule's folder is above or below a folder that the lake lives by. No object of a lake has a tag."""
+    scope = rule.rule_filter
+    if scope and (scope.tag or (scope.and_operator and scope.and_operator.tags)):
+        return False
     prefix, places = _prefix(rule), [f"{user}/{folder}/" for folder in _LIVED_BY]
     return any(place.startswith(prefix) or prefix.startswith(place) for place in places)
 

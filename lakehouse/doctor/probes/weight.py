@@ -1,15 +1,17 @@
-"""What makes a table slow: small files, a long log, large state, rows that are only marked as deleted."""
+"""What makes a table slow: small files, a long log, large or growing state, rows that are only marked as deleted."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
+from lakehouse.maintenance.backup import backups
 from lakehouse.plain_text import sized
 from lakehouse.storage.delta_paths import log_uri
 
@@ -17,6 +19,7 @@ ABOUT, OF, ORDER = "no small files, no long log, no large state", "table", 60
 _SMALL_BYTES, _SMALL_FILES = 32 << 20, 200
 _LOG_VERSIONS = 150
 _STATE_BYTES = 5 << 30
+_GROWN_BYTES, _GROWN_BACKUPS = 256 << 20, 3
 _DELETED_SHARE = 0.2
 _OPEN = 'python -c "from lakehouse.lake import Lake; '
 
@@ -42,6 +45,14 @@ STATE = Sign(
     "its state grows: the watermark is too long, or keys never end. A shorter watermark asks for a new beginning",
     "lakehouse checkpoint restart {table} --yes && lakehouse ingest {table}",
 )
+GROWING = Sign(
+    "checkpoint_grows",
+    Verdict.WARN,
+    "each backup of the checkpoint is larger than the one before",
+    "state never ends, or Spark's own file source lists every file that it ever read: lakehouse checkpoint size names "
+    "the part. Without an end batches take longer and longer. A shorter watermark asks for a new beginning",
+    "lakehouse checkpoint restart {table} --yes && lakehouse ingest {table}",
+)
 DELETED = Sign(
     "many_deleted_rows",
     Verdict.WARN,
@@ -50,7 +61,7 @@ DELETED = Sign(
     "Spark ends that",
     "in Spark: REORG TABLE {table} APPLY (PURGE)",
 )
-SIGNS = (SMALL, LONG_LOG, STATE, DELETED)
+SIGNS = (SMALL, LONG_LOG, STATE, GROWING, DELETED)
 
 
 def examine(patient: Patient) -> Iterator[Seen]:
@@ -60,8 +71,21 @@ def examine(patient: Patient) -> Iterator[Seen]:
     if sum(state) > _STATE_BYTES:
         where, evidence = patient.settings.checkpoint_uri(patient.name), {"objects": len(state), "bytes": sum(state)}
         found.append(Seen(STATE, f"the stream keeps {sized(sum(state))} of state", where, evidence))
+    found += _grown(patient) if patient.ward.named else ()
     bad = [seen for seen in found if seen.sign is not None]
     yield from bad or found[:1]
+
+
+def _grown(patient: Patient) -> Iterator[Seen]:
+    """Holds the size of the checkpoint against those in the newest backups."""
+    kept = backups(patient.lake, patient.name)[-_GROWN_BACKUPS:]
+    sizes = [copy.size_bytes - copy.sizes().get("schema", 0) for copy in kept]
+    sizes.append(sum(info.size_bytes for info in patient.checkpoint))
+    grown, always = sizes[-1] - sizes[0], all(after > before for before, after in pairwise(sizes))
+    if len(kept) == _GROWN_BACKUPS and always and grown > max(_GROWN_BYTES, sizes[0]):
+        evidence = {"backups": len(kept), "first_bytes": sizes[0], "bytes": sizes[-1], "since": kept[0].taken}
+        where = patient.settings.checkpoint_uri(patient.name)
+        yield Seen(GROWING, f"the checkpoint grew by {sized(grown)} over {len(kept)} backups", where, evidence)
 
 
 def _of_table(patient: Patient) -> Iterator[Seen]:
