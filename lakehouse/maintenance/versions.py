@@ -153,6 +153,7 @@ def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTabl
     try:
         older = LakeTable(uri, lake.endpoint, version)
     except (DeltaError, OSError):
+        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
         raise not_taken_back(
             f"version {version} is not in the log of {table} any more", f"lakehouse history {table}"
         ) from None
