@@ -73,7 +73,7 @@ class StreamFailed(TerminalError):
 
 
 class CopyFailed(TerminalError):
-    """A copy of files into a table ended with an error; nothing of it is in the table."""
+    """A copy of files into a table ended with an error."""
 
 
 class UnknownFieldException(TransientError):

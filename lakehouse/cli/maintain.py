@@ -171,6 +171,13 @@ def restore_version(
         out.line(
             f"the next run loads {counted(done.again, 'file')} again, which gave {counted(done.again_rows, 'row')}"
         )
+        for path in done.undone:
+            name = path.rsplit("/", 1)[-1]
+            out.line(
+                f"{path} was loaded again since, and has its rows of before then; to load it once more: "
+                f"lakehouse replay --table {table} --files {name} --yes",
+                style="yellow",
+            )
         if done.readers:
             out.line(f"{', '.join(done.readers)}: {'computed again' if then == 'follow' else 'as they are'}")
         out.line("now run: lakehouse ingest" if done.done else "nothing was changed; --yes does it")

@@ -302,6 +302,6 @@ def _explained(lake: Lake, copy: Copy) -> Iterator[None]:
         raise CopyFailed(
             f"the copy into {copy.table} ended with an error: {first_lines(str(error))}",
             where=lake.settings.table_uri(copy.table),
-            state="nothing of it is in the table",
+            state="it is in the table whole or not at all; the same again loads no file twice",
             next_command="correct the cause, and run the same again",
         ) from error

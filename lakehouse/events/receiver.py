@@ -116,8 +116,9 @@ class Receiver:
         while not self._closed.wait(_PRUNED_EVERY_SECONDS):
             try:
                 self.inbox.prune(self._now())
-            except LakehouseError as error:
-                _log.error("the inbox could not be pruned: %s", error.what)
+            except Exception as error:  # of whatever kind: an inbox that nobody prunes any more fills the disk
+                what = error.what if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
+                _log.error("the inbox could not be pruned: %s", what)
 
 
 class _Server(ThreadingHTTPServer):

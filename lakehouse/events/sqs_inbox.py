@@ -103,11 +103,21 @@ class SqsInbox(SqliteInbox):
         try:
             while not stop.is_set():
                 self._take(_LONG_POLL_SECONDS, stop)
-        except LakehouseError as error:
+        except Exception as error:
             if not stop.is_set():  # else the file was closed meanwhile; what was taken comes again
-                self._failure, self._stop = error, None
+                self._failure, self._stop = self._failed(error), None
         finally:
             _followed.discard(self._name)
+
+    def _failed(self, error: Exception) -> LakehouseError:
+        if isinstance(error, LakehouseError):
+            return error
+        return TransientError(
+            f"events are not taken from the queue any more: {type(error).__name__}: {error}",
+            where=self._name,
+            state="they wait in the queue",
+            next_command="run the same again",
+        )
 
     def _take(self, patience_seconds: float, stop: threading.Event | None = None) -> int:
         """Takes in some messages; returns how many."""

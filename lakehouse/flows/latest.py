@@ -85,7 +85,7 @@ class Latest(Judged):
     def definition(self) -> dict[str, Any]:
         """What a table cannot change any more: it has rows that were chosen by it, and no batch looks at them again."""
         time = None if self.event_time is None else self.event_time.model_dump(mode="json")
-        rows = {"refuse": self.refuse, "event_time": time}
+        rows = {"refuse": {reason: " ".join(sql.split()) for reason, sql in self.refuse.items()}, "event_time": time}
         return {"key": list(self.key), "order": list(self.order), "columns": self.columns, **rows}
 
     def bring_up_to_date(self, at: At, run: Run) -> StreamReport:

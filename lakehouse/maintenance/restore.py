@@ -193,6 +193,7 @@ def missing_files(lake: Lake, table: str, version: int) -> str:
     try:
         wanted = set(LakeTable(uri, lake.endpoint, version).file_uris())
     except (DeltaError, OSError) as error:
+        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
         return str(error).splitlines()[0]
     now = lake.delta(table)
     wanted -= set(now.file_uris()) if now is not None else set()

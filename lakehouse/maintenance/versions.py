@@ -49,6 +49,7 @@ class TakenBack:
         readers: Tables that are computed from it.
         delta_version: The commit that did it; None before.
         done: Whether it was done.
+        undone: Files that were loaded again since the older version, which has their rows as they were before.
     """
 
     table: str
@@ -61,6 +62,7 @@ class TakenBack:
     readers: tuple[str, ...]
     delta_version: int | None = None
     done: bool = False
+    undone: tuple[str, ...] = ()
 
 
 def take_back(
@@ -92,7 +94,7 @@ def take_back(
         checkpoints.verify(lake, table)
         opened, older = _versions(lake, table, version)
         _require_nothing_on_purpose(opened, version, table)
-        again = _again(lake, table, older)
+        again, undone = _again(lake, table, older, version)
         if then == "keep" and readers and again:
             raise not_taken_back(
                 f"{', '.join(readers)} would keep what they have, and get {counted(len(again), 'file')} twice",
@@ -101,10 +103,10 @@ def take_back(
         rows = sum(file.rows or 0 for file in again)
         found = (table, version, opened.version(), _rows(opened), _rows(older), len(again), rows, tuple(readers))
         if not really:
-            return TakenBack(*found)
+            return TakenBack(*found, undone=undone)
         _restore(lake, table, opened, version, then)
     repair(lake, table, options, really=True)
-    return TakenBack(*found, lake.version(table), done=True)
+    return TakenBack(*found, lake.version(table), done=True, undone=undone)
 
 
 def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then) -> None:
@@ -153,6 +155,7 @@ def _versions(lake: Lake, table: str, version: int) -> tuple[LakeTable, LakeTabl
     try:
         older = LakeTable(uri, lake.endpoint, version)
     except (DeltaError, OSError):
+        lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
         raise not_taken_back(
             f"version {version} is not in the log of {table} any more", f"lakehouse history {table}"
         ) from None
@@ -181,8 +184,8 @@ def _require_nothing_on_purpose(opened: LakeTable, version: int, table: str) -> 
             )
 
 
-def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
-    """The files that came after a version, which the stream will read again.
+def _again(lake: Lake, table: str, older: LakeTable, version: int) -> tuple[list[FileState], tuple[str, ...]]:
+    """The files that came after a version, which the stream will read again; and those that were loaded again since.
 
     Raises:
         ConfigurationError: a file is not in its bucket any more as it was loaded.
@@ -192,11 +195,15 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
     if log is None:
         raise not_taken_back(f"{table} has no checkpoint of a cloudFiles stream", f"lakehouse checkpoint show {table}")
     last = _last_file(older)
-    loaded = [
+    of_stream = [commit for commit in lake.commits_since(table, version) if commit.query_id == log.query_id]
+    batches = {commit.batch_id for commit in of_stream if commit.batch_id is not None}
+    states = [
         state
         for state in file_states(lake.store, location, log=log)
-        if state.sequence > last and state.ingestion_state not in (None, State.REPLACED, State.PASSED_OVER)
+        if state.ingestion_state not in (None, State.REPLACED, State.PASSED_OVER)
     ]
+    loaded = [state for state in states if state.sequence > last]
+    undone = tuple(state.path for state in states if state.sequence <= last and state.batch_id in batches)
     journal = Journal.at(lake.store, log.journal)
     known = {entry.seq: entry for entry in journal.files(last, journal.high_water)}
     missing = []
@@ -211,7 +218,7 @@ def _again(lake: Lake, table: str, older: LakeTable) -> list[FileState]:
             f"{missing[0].path} among them: their rows would be lost",
             "put them back, or name a newer version",
         )
-    return loaded
+    return loaded, undone
 
 
 def _last_file(older: LakeTable) -> int:

@@ -92,7 +92,8 @@ class Service:
         except BaseException:  # without this thread nobody would start the store, or end the others
             self.stop.asked.set()
             for thread in threads:
-                thread.join()
+                while thread.is_alive():
+                    thread.join(_JOIN_SECONDS)
             raise
         if self._error is not None:
             raise self._error

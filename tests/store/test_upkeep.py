@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from contextlib import suppress
@@ -285,6 +286,22 @@ def test_files_that_wait_to_be_loaded_again_still_do_when_their_table_was_taken_
     restore(things.lake, TABLE, 1, really=True)
     things.load()
     assert values(things) == [7, *expected(3)[3:]] and things.failed_checks() == set()
+
+
+def test_files_that_were_loaded_again_since_are_named_with_what_loads_them_once_more(things):
+    load(things, 0, 2)
+    things.put("000.json", [{"a": 7}])
+    replay_files(things.lake, TABLE, files=["000.json"], really=True)
+    things.load()
+    assert values(things) == [7, *expected(2)[3:]]
+    said = lakehouse_here(things.environment, "maintain", "restore-version", TABLE, "1", "--yes")
+    assert said.returncode == 0
+    [command] = re.findall(r"lakehouse (replay --table \S+ --files 000\.json --yes)", said.stdout)
+    things.load()
+    assert values(things) == expected(2) and things.failed_checks() == set()
+    assert lakehouse_here(things.environment, *command.split()).returncode == 0
+    things.load()
+    assert values(things) == [7, *expected(2)[3:]] and things.failed_checks() == set()
 
 
 def test_a_crash_while_a_table_is_taken_back_is_noticed_and_repaired_to_the_same_end(things, monkeypatch):
