@@ -46,7 +46,7 @@ class Seen:
         ahead: Files found since then behind ``last_key``.
         ahead_key: The greatest key of them.
         newest: The newest time of all.
-        told: Number of the last event of the inbox that was read, where events tell of the folder.
+        told: Number of the last event of the inbox that was read; below 0 where that is not known.
     """
 
     high: str = ""
@@ -142,6 +142,11 @@ class Look:
     def new(self) -> int:
         """How many files are new."""
         return self.fresh.count + self.unnamed
+
+    @property
+    def listed(self) -> bool:
+        """Whether a listing found them, and not events."""
+        return self.whole or self.after.told < 0
 
 
 def look(

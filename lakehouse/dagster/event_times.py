@@ -7,6 +7,7 @@ import dagster as dg
 import numpy as np
 
 from lakehouse.dagster.landing import Folder
+from lakehouse.dagster.notified import readers_in
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.errors import LakehouseError
 from lakehouse.events.address import InboxAddress
@@ -86,7 +87,7 @@ def readers_of(settings: Settings, folder: Folder) -> list[Reader]:
         ConfigurationError, TransientError: the inbox cannot be opened.
     """
     with opened(InboxAddress.of(settings)) as inbox:
-        return [reader for reader in inbox.readers() if reader.name.rpartition(" ")[0] == folder.uri]
+        return readers_in(inbox, folder)
 
 
 def loss(readers: Sequence[Reader]) -> dict[str, float]:

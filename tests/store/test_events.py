@@ -95,6 +95,18 @@ def test_events_that_were_lost_are_found_by_one_listing_which_says_how_many(thin
     assert (things.reader().lost_in_all, things.reader().loss_rate) == (3, 0.75)
 
 
+def test_a_run_that_a_listing_asked_for_lists_too(things):
+    rules = BucketRules(things.lake.endpoint, things.bucket)
+    folders = rules.folders()
+    rules.set(folders - {things.folder})
+    things.put("1.json", [{"a": 1}])
+    rules.set(folders)
+    assert things.load().batches == (), "nobody told"
+    assert things.load_rows(listing=True) == 1
+    assert things.load(listing=True).batches == ()
+    assert things.rows("a") == rows_of(0, 1)
+
+
 def test_an_event_ends_the_pause_of_an_interval_that_nobody_asked_for(things):
     alive, loaded, stop = [], threading.Event(), StopRequest()
     run = {"trigger": Trigger.parse("processing-time=1h"), "woken": True, "stop": stop}
