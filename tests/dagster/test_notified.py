@@ -11,8 +11,9 @@ import pytest
 from lakehouse.dagster import definitions, sensors
 from lakehouse.dagster.arrivals import Seen, look
 from lakehouse.dagster.cursor import Cursor
-from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request, tags_of_request
+from lakehouse.dagster.event_times import of_report, of_request, tags_of_request
 from lakehouse.dagster.landing import landing_folders
+from lakehouse.dagster.landing_checks import CHECK, examined
 from lakehouse.dagster.notified import LISTED, look_by_events
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.declaration import read_catalogue
@@ -125,24 +126,25 @@ def test_a_folder_is_listed_while_a_table_of_it_has_no_events(tmp_path):
 
 
 def test_the_check_of_a_landing_folder_says_what_share_of_files_no_event_told_of(watched):
-    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
-    check = check_of(watched.folder)
-    assert check(lake=resource).passed, "nobody has read yet"
+    def check():
+        return examined(watched.settings, watched.folder, NOON)
+
+    assert check().passed, "nobody has read yet"
     name = watched.folder.uri
     watched.inbox.listed(Reader(f"{name} 1", 9, 9, "x", NOON, told_in_all=97, lost_in_all=0, told_before=97))
-    assert check(lake=resource).passed
+    assert check().passed
     watched.inbox.listed(
         Reader(f"{name} 2", 9, 9, "x", NOON, told_in_all=9, lost_in_all=3, told_before=97, lost_before=3)
     )
     watched.inbox.listed(Reader(f"{name}other/ 3", 9, 9, "x", NOON, lost_in_all=50, lost_before=50))
-    found = check(lake=resource)
+    found = check()
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     said = {key: value.value for key, value in found.metadata.items()}
     assert said == {"loss_rate": 0.03, "files_by_events": 97, "files_not_told_of": 3}
     watched.inbox.close()
     Path(watched.settings.inbox.get_secret_value()).unlink()
-    assert "no inbox" in check(lake=resource).description
+    assert "no inbox" in check().description
 
 
 @pytest.fixture

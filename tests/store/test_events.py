@@ -5,6 +5,8 @@ import socket
 import threading
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,9 @@ from store.notified_world import EVENTS, NotifiedWorld, until
 
 from lakehouse.autoloader.files import notified
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.dagster.landing import landing_folders
+from lakehouse.dagster.landing_checks import examined
+from lakehouse.declaration import read_catalogue
 from lakehouse.events import receiver_process, setup
 from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.lake import Lake
@@ -102,7 +107,17 @@ def test_a_run_that_a_listing_asked_for_lists_too(things):
     things.put("1.json", [{"a": 1}])
     rules.set(folders)
     assert things.load().batches == (), "nobody told"
+    settings = things.lake.settings
+    [folder] = landing_folders(read_catalogue(settings))
+    examine = partial(examined, settings, folder, datetime.now(UTC) + timedelta(minutes=2))
+    assert examine().passed, "the last listing found none"
+    found = examine(things.lake)
+    numbers = {name: value.value for name, value in found.metadata.items()}
+    assert (found.passed, numbers["files_listed"]) == (False, 2)
+    assert (numbers["files_in_no_journal"], numbers["of_these_not_told_of"]) == (1, 1)
+    assert things.load().batches == (), "the check writes nothing"
     assert things.load_rows(listing=True) == 1
+    assert examine(things.lake).passed
     assert things.load(listing=True).batches == ()
     assert things.rows("a") == rows_of(0, 1)
 
