@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -36,6 +37,7 @@ KINDS = ("sqlite", "postgresql", "sqs")
 BUCKET, FOLDER = "landing", "many/"
 PATIENCE_SECONDS = 2400.0
 _UNSENT = 50
+_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,11 @@ def source_of(lake: Lake, journal: str, *, events: bool, **options: str) -> Sour
 
 def put(lake: Lake, keys: Iterable[str]) -> None:
     """Writes small files, eight at a time."""
+    left = iter(keys)
     with ThreadPoolExecutor(8) as pool:
-        for _ in pool.map(lambda key: lake.store.write(BUCKET, key, b'{"a": 1}\n'), keys):
-            pass
+        while some := list(islice(left, _AT_ONCE)):  # a pool takes in all that it is given
+            for _ in pool.map(lambda key: lake.store.write(BUCKET, key, b'{"a": 1}\n'), some):
+                pass
 
 
 def readers_of(inbox: Inbox) -> list[Reader]:
