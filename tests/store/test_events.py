@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlsplit
@@ -22,6 +23,7 @@ from lakehouse.dagster.landing import landing_folders
 from lakehouse.dagster.landing_checks import examined
 from lakehouse.declaration import read_catalogue
 from lakehouse.events import receiver_process, setup
+from lakehouse.events.event import Event
 from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
@@ -273,6 +275,21 @@ def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
     until(lambda: server.running() is None)
     Lake.open(settings)
     assert server.running().pid != dead.pid
+
+
+def test_a_forged_event_is_a_file_that_vanished_and_holds_up_no_other(things):
+    now = datetime.now(UTC)
+    forged = Event(things.bucket, things.folder + "never.json", "0" * 32, 9, now, "F" * 16, now)
+    elsewhere = [replace(forged, bucket="another"), replace(forged, key="elsewhere/never.json")]
+    old = replace(forged, key=things.folder + "never-old.json", modified=now - timedelta(hours=1))
+    things.inbox.put([forged, old, *elsewhere], now)
+    things.put("1.json", [{"a": 1}])
+    things.until_told("1.json")
+    assert things.load_rows() == 1
+    assert things.rows("a") == rows_of(0, 1)
+    [gone] = [state for state in things.file_states() if state.error]
+    assert (gone.path.rsplit("/", 1)[-1], gone.error.split(":")[0]) == ("never.json", "VANISHED")
+    assert things.failed_checks() == {"no_quarantined_files"}
 
 
 def test_without_an_inbox_events_are_refused_with_what_to_do(things, tmp_path):

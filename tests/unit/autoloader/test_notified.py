@@ -1,5 +1,6 @@
 """Discovery by events without servers: whatever events do, each file version gets one number, and none is missed."""
 
+import tracemalloc
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import md5
@@ -193,6 +194,27 @@ def test_a_month_of_events_that_come_again_asks_nothing_of_files_that_are_known(
     inbox.put(again, LATER)
     found = look_by_events(world, one, inbox, LATER)
     assert (found.events, found.found, found.asked, found.listed) == (3_000, 0, 0, "")
+
+
+def test_ever_more_events_take_no_more_memory(begun, inbox, monkeypatch):
+    world, one = begun
+    monkeypatch.setattr(notified, "_PAGE", 100)
+    names = [f"{number:02d}" for number in range(20)]
+    told_of(world, inbox, names)
+    assert look_by_events(world, one, inbox).found == 20
+
+    def peak_bytes(rounds, day):
+        """Of a look at known files that are told of again so often."""
+        at = [START - timedelta(days=day, milliseconds=number) for number in range(rounds)]
+        inbox.put([event_of(f"in/{name}", b"x" + name.encode(), moment) for moment in at for name in names], START)
+        tracemalloc.start()
+        found = look_by_events(world, one, inbox)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (found.events, found.found, found.asked, found.listed) == (20 * rounds, 0, 0, "")
+        return peak
+
+    assert peak_bytes(200, 2) < 1.5 * peak_bytes(20, 1)
 
 
 def test_a_listing_on_the_interval_finds_what_no_event_told_of_and_says_how_much(begun, inbox):
