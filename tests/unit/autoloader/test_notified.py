@@ -263,9 +263,12 @@ def test_another_journal_and_forgotten_events_make_a_listing_that_measures_nothi
 def test_more_old_events_than_can_be_asked_of_one_by_one_make_a_listing(begun, inbox, monkeypatch):
     world, one = begun
     monkeypatch.setattr(notified, "_ASKED", 10)
-    told_of(world, inbox, [f"{number:04d}" for number in range(40)])
+    told_of(world, inbox, [f"{number:04d}" for number in range(38)])
+    fill_at(world, ["lost", "lost, too"], START)
     found = look_by_events(world, one, inbox, LATER)
     assert found.listed.startswith("more events than") and one.high_water == 41
+    [reader] = inbox.readers()
+    assert (found.lost, reader.lost_in_all, reader.told_in_all, reader.loss_rate) == (2, 2, 38, 0.05)
 
 
 def test_other_folders_empty_objects_and_folder_marks_are_no_files(begun, inbox):
