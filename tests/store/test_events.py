@@ -267,6 +267,16 @@ def test_the_commands_switch_events_on_and_off_and_say_how_they_are(things):
     client.delete_bucket_notification(things.bucket)
 
 
+def test_what_other_tables_are_told_of_stays_when_events_of_one_end(things):
+    settings, bucket = things.lake.settings, things.bucket
+    rules, deep = BucketRules(things.lake.endpoint, bucket), f"{things.folder}deep/"
+    assert things.folder in rules.folders()
+    left = setup.disable(settings, {bucket: [things.folder]}, all_of_it=False, needed={bucket: [deep, "no/"]})
+    assert rules.folders() == left[bucket]
+    assert {folder for folder in left[bucket] if folder.startswith(things.folder)} == {deep}
+    assert "no/" not in left[bucket]
+
+
 def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
     settings = things.lake.settings
     server = receiver_process.receiver_server(settings)
