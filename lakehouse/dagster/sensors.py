@@ -28,8 +28,9 @@ SENSOR = "new_files"
 _FILES_TAG = "landed_files"
 _NAMED = 5
 _INTERVAL_SECONDS = 15
-_INTERVAL_WITH_EVENTS_SECONDS = 5
-"""A look into the inbox costs some milliseconds; Dagster's daemon looks for due sensors every five seconds."""
+_INTERVAL_WITH_EVENTS_SECONDS = 3
+"""A look into the inbox costs some milliseconds, and Dagster's daemon looks for due sensors every five seconds: with an
+interval of five a sensor would be due in some of its looks alone."""
 
 
 def sensor_of(
