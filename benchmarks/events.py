@@ -4,7 +4,8 @@ A folder with many known files, MinIO and its receiver, all on this machine. ``t
 event's commit in the inbox; ``loaded`` from an object's time to the end of its batch, by a service without pauses on
 the local engine; ``look`` is one look for new files among the known ones, by events and by a listing, with the LIST
 requests that the store counted; ``large`` the same by events, and a sensor's look, with a journal of many files that
-were never put, and events of some. Then the inbox is away while files come: what was kept for it, and what one listing
+were never put, and events of some; ``dagster`` from a file to the sensor's run request, to bronze and to gold, with the
+seconds of the sensor's ticks. Then the inbox is away while files come: what was kept for it, and what one listing
 finds.
 """
 
@@ -22,8 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.events_dagster import FOLDER as DROPPED
+from benchmarks.events_dagster import by_dagster
 from benchmarks.events_large import large_journal
-from benchmarks.events_outage import BUCKET, FOLDER, KINDS, outage, place_of, put, source_of, until
+from benchmarks.events_outage import BUCKET, FOLDER, KINDS, Place, outage, place_of, put, source_of, until
 from benchmarks.own_lake import own_lake
 from lakehouse.events import receiver_process, setup
 from lakehouse.events.address import InboxAddress
@@ -40,7 +43,7 @@ tables:
       engine: local
       options: {cloudFiles.useNotifications: true}
 """
-_PARTS = ("service", "look", "large", "outage")
+_PARTS = ("service", "look", "large", "dagster", "outage")
 _COUNT = "minio_bucket_api_total"
 
 
@@ -51,6 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--new", type=int, default=1_000, help="files that a look finds")
     parser.add_argument("--large", type=int, default=1_000_000, help="files in a journal that is written at once")
     parser.add_argument("--puts", type=int, default=60, help="files that the service loads, each alone")
+    parser.add_argument("--drops", type=int, default=20, help="files that Dagster loads, each by a run of its own")
     parser.add_argument("--outage", type=int, default=2_000, help="files that come while nobody receives")
     parser.add_argument("--inbox", choices=KINDS, default="sqlite", help="of the outage; the other parts have a file")
     parser.add_argument("--only", choices=_PARTS, action="append", help="measure this alone; may be given again")
@@ -66,11 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
             "service": lambda: _service(lake, chosen.puts),
             "look": lambda: _look(lake, chosen.known, chosen.new),
             "large": lambda: large_journal(lake, chosen.large, chosen.new),
-            "outage": lambda: {"inbox": chosen.inbox, **outage(lake, place, chosen.outage)},
+            "dagster": lambda: by_dagster(lake, chosen.drops),
+            "outage": lambda: {"inbox": chosen.inbox, **_outage(lake, place, chosen.outage)},
         }
         try:
-            if chosen.inbox != "sqs":  # to which the embedded store sends nothing
-                setup.enable(settings, {BUCKET: ["told/", FOLDER, "large/"]})
+            if chosen.inbox != "sqs":
+                setup.enable(settings, {BUCKET: ["told/", "large/", DROPPED]})
             lake = replace(lake, endpoint=Lake.open(settings).endpoint)
             result = {name: measured() for name, measured in parts.items() if name in wanted}
             load = [round(one, 1) for one in os.getloadavg()]
@@ -104,6 +109,7 @@ def _service(lake: Lake, puts: int) -> dict[str, Any]:
 def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
     lists = {"told": source_of(lake, "a", events=True), "listed": source_of(lake, "b", events=False)}
     put(lake, [f"many/{number:08d}.json" for number in range(known)])
+    setup.enable(lake.settings, {BUCKET: [FOLDER]})  # of the known files no event is wanted
     for source in lists.values():
         source.discover()
     # behind known keys, so that no look may begin after the last one
@@ -123,6 +129,12 @@ def _look(lake: Lake, known: int, new: int) -> dict[str, Any]:
             raise SystemExit(f"{name}: {found:,} of {new:,} files were found")
         result[name] = {"seconds": round(seconds, 3), "list_requests": int(_lists(lake) - requests)}
     return result
+
+
+def _outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
+    if InboxAddress.of(lake.settings).kind != "sqs":  # to which the embedded store sends nothing
+        setup.enable(lake.settings, {BUCKET: [FOLDER]})
+    return outage(lake, place, files)
 
 
 def _event_seconds(lake: Lake, prefix: str) -> list[float]:

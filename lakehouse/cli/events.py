@@ -10,7 +10,11 @@ from lakehouse.cli.output import Json, Output, command, in_lake, require_declare
 from lakehouse.plain_text import counted
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lakehouse.flows.files import Files
     from lakehouse.settings import Settings
+    from lakehouse.table import Table
 
 HOST = "127.0.0.1"
 events = typer.Typer(
@@ -42,18 +46,30 @@ def enable(tables: Tables = None, as_json: bool = Json) -> None:
 
 @events.command("disable")
 def disable(tables: Tables = None, as_json: bool = Json) -> None:
-    """Make the store tell no more of the tables' folders; without TABLE the receiver ends, too. The inbox stays."""
+    """Make the store tell no more of the tables' folders; without TABLE the receiver ends, too. The inbox stays.
+
+    A folder that another table reads by events, itself or one above it, is told of still.
+    """
     from lakehouse.events import setup
     from lakehouse.settings import Settings
 
     with command(as_json) as out:
         settings = Settings.load()
         folders = _folders(settings, tables)
-        setup.disable(settings, folders, out.say, all_of_it=not tables)
-        silent = [f"s3a://{bucket}/{folder}" for bucket, inside in folders.items() for folder in inside]
+        left = setup.disable(
+            settings, folders, out.say, all_of_it=not tables, needed=_needed_by_others(settings, tables or [])
+        )
+        silent: list[str] = []
+        told: list[str] = []
+        for bucket, inside in folders.items():
+            for folder in inside:
+                still = any(folder.startswith(rule) for rule in left[bucket])
+                (told if still else silent).append(f"s3a://{bucket}/{folder}")
         for uri in silent:
             out.line(f"the store does not tell of new files in {uri}")
-        out.result({"folders": silent})
+        for uri in told:
+            out.line(f"the store tells of new files in {uri} still: other tables take them from the inbox")
+        out.result({"folders": silent, "still_told_of": told})
 
 
 @events.command("status")
@@ -178,24 +194,44 @@ def _show_inbox(out: Output, settings: Settings) -> dict[str, Any] | None:
 
 def _folders(settings: Settings, tables: list[str] | None) -> dict[str, list[str]]:
     """Of each bucket, the folders that these tables read."""
-    from lakehouse.autoloader.options.paths import SourcePath
     from lakehouse.declaration import read_catalogue
     from lakehouse.errors import ConfigurationError
-    from lakehouse.flows.files import Files
 
     chosen = [require_declared(settings, name) for name in tables] if tables else [*read_catalogue(settings)]
-    found: dict[str, list[str]] = {}
-    for table in chosen:
-        if isinstance(table.flow, Files) and table.flow.source == "cloudFiles":
-            path = SourcePath.parse(table.flow.path)
-            folders = found.setdefault(path.bucket, [])
-            if (root := path.file or path.root) not in folders:
-                folders.append(root)
-        elif tables:
+    for table in chosen if tables else []:
+        if _files_of(table) is None:
             raise ConfigurationError(
                 f"{table.name} does not read files",
                 where="lakehouse events",
                 state="nothing was changed",
                 next_command="name tables with files, or none: then it is all of them",
             )
+    return _folders_of(chosen)
+
+
+def _needed_by_others(settings: Settings, tables: list[str]) -> dict[str, list[str]]:
+    """Of each bucket, the folders that all other tables read by events."""
+    from lakehouse.declaration import read_catalogue
+
+    others = [table for table in read_catalogue(settings) if table.name not in tables]
+    return _folders_of([table for table in others if (files := _files_of(table)) is not None and files.by_events])
+
+
+def _folders_of(tables: Iterable[Table]) -> dict[str, list[str]]:
+    from lakehouse.autoloader.options.paths import SourcePath
+
+    found: dict[str, list[str]] = {}
+    for table in tables:
+        if (files := _files_of(table)) is not None:
+            path = SourcePath.parse(files.path)
+            folders = found.setdefault(path.bucket, [])
+            if (root := path.file or path.root) not in folders:
+                folders.append(root)
     return found
+
+
+def _files_of(table: Table) -> Files | None:
+    """How a table gets its files by ``cloudFiles``; None where it does not."""
+    from lakehouse.flows.files import Files
+
+    return table.flow if isinstance(table.flow, Files) and table.flow.source == "cloudFiles" else None

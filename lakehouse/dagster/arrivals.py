@@ -49,7 +49,7 @@ class Seen:
         ahead: Files found since then behind ``last_key``.
         ahead_key: The greatest key of them.
         newest: The newest time of all.
-        told: Number of the last event of the inbox that was read, where events tell of the folder.
+        told: Number of the last event of the inbox that was read; below 0 where that is not known.
     """
 
     high: str = ""
@@ -146,6 +146,11 @@ class Look:
         """How many files are new."""
         return self.fresh.count + self.unnamed
 
+    @property
+    def listed(self) -> bool:
+        """Whether a listing found them, and not events."""
+        return self.whole or self.after.told < 0
+
 
 def look(
     store: ObjectStore,
@@ -157,7 +162,6 @@ def look(
     now: datetime,
     interval_seconds: float,
     in_a_hurry: bool = False,
-    whole: bool = False,
     loaded: Loaded = _nothing,
 ) -> Look:
     """Looks for what is new since ``seen``.
@@ -169,9 +173,8 @@ def look(
         takes: Which objects are input.
         seen: What is known.
         now: The moment of this look. A clock that was set back costs a listing of everything, nothing worse.
-        interval_seconds: How long a file may stay unseen behind the greatest key.
+        interval_seconds: How long a file may stay unseen behind the greatest key; 0 where all is to be listed now.
         in_a_hurry: Whether a listing of everything that is due may wait, because no run would start anyway.
-        whole: Whether such a listing is due, however long ago the last one was.
         loaded: What has been loaded, for the first look at the folder.
 
     Raises:
@@ -180,7 +183,7 @@ def look(
     if seen.listed_at and seen.files >= FAST_FROM_FILES:
         age_seconds = (now - datetime.fromisoformat(seen.listed_at)).total_seconds()
         often_seconds = interval_seconds if seen.grows else seen.files / LISTED_FILES_PER_SECOND
-        if in_a_hurry or (not whole and 0 <= age_seconds < min(often_seconds, interval_seconds)):
+        if in_a_hurry or 0 <= age_seconds < min(often_seconds, interval_seconds):
             return _behind_the_last_key(store, bucket, root, takes, seen)
     return _everything(store.list(bucket, root), takes, seen, now, _nothing if seen.listed_at else loaded)
 

@@ -9,7 +9,6 @@ from lakehouse.dagster.alerts import failure_sensor
 from lakehouse.dagster.backups import BACKUPS, backups_of
 from lakehouse.dagster.checks import checks_of
 from lakehouse.dagster.days import FIRST_DAY, day_jobs
-from lakehouse.dagster.event_times import check_of
 from lakehouse.dagster.jobs import (
     INGEST,
     backup_job,
@@ -21,6 +20,7 @@ from lakehouse.dagster.jobs import (
     tour_job,
 )
 from lakehouse.dagster.landing import LandingNames, landing_folders
+from lakehouse.dagster.landing_checks import check_of
 from lakehouse.dagster.levers import Lever, lever_job, levers_of
 from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
@@ -74,7 +74,7 @@ def definitions(
         asset_of(table, folders, settings, (pictures or {}).get(table.name), turns.get(table.name, 0))
         for table in catalogue
     ]
-    folder_checks = [check_of(folder) for folder in folders if folder.by_events]
+    folder_checks = [check_of(folder, job_name) for folder in folders if folder.by_events]
     upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:

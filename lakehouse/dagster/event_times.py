@@ -3,12 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
-import dagster as dg
 import numpy as np
 
 from lakehouse.dagster.landing import Folder
-from lakehouse.dagster.resources import LakeResource
-from lakehouse.errors import LakehouseError
+from lakehouse.dagster.notified import readers_in
 from lakehouse.events.address import InboxAddress
 from lakehouse.events.inbox import Reader
 from lakehouse.events.places import opened
@@ -19,7 +17,6 @@ from lakehouse.table import Table
 
 REQUEST, COMMIT = "put_to_run_request", "put_to_commit"
 AT, AFTER = "run_requested_at", "run_request_to_commit_seconds"
-CHECK = "events_told_of_every_file"
 
 
 def of_request(written: Iterable[datetime], now: datetime) -> dict[str, float]:
@@ -58,27 +55,6 @@ def of_report(table: Table, report: StreamReport, tags: Mapping[str, str], now: 
     return found | {name.replace(REQUEST, COMMIT): round(value + after, 3) for name, value in asked.items()}
 
 
-def check_of(folder: Folder) -> dg.AssetChecksDefinition:
-    """The check of a landing folder whose files events tell of: whether its last listing found others."""
-
-    @dg.asset_check(
-        name=CHECK,
-        asset=folder.key,
-        description="The last listing behind the events found no file that no event had told of.",
-    )
-    def check(lake: LakeResource) -> dg.AssetCheckResult:
-        try:
-            readers = readers_of(lake.settings(), folder)
-        except LakehouseError as error:
-            return dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN, description=error.what)
-        numbers = loss(readers)
-        return dg.AssetCheckResult(
-            passed=numbers["loss_rate"] == 0, severity=dg.AssetCheckSeverity.WARN, metadata=numbers
-        )
-
-    return check
-
-
 def readers_of(settings: Settings, folder: Folder) -> list[Reader]:
     """Who reads a folder's events from the inbox.
 
@@ -86,7 +62,7 @@ def readers_of(settings: Settings, folder: Folder) -> list[Reader]:
         ConfigurationError, TransientError: the inbox cannot be opened.
     """
     with opened(InboxAddress.of(settings)) as inbox:
-        return [reader for reader in inbox.readers() if reader.name.rpartition(" ")[0] == folder.uri]
+        return readers_in(inbox, folder)
 
 
 def loss(readers: Sequence[Reader]) -> dict[str, float]:

@@ -12,7 +12,7 @@ from lakehouse.dagster.arrivals import Look
 from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.loaded import loaded_by_all
-from lakehouse.dagster.notified import look_by_events
+from lakehouse.dagster.notified import UNKNOWN, look_by_events
 from lakehouse.errors import LakehouseError, StoreUnavailable
 from lakehouse.lake import Lake
 
@@ -59,7 +59,10 @@ def look_around(
             looked.left = turned[number:]
             break
         try:
-            by_events = look_by_events(lake.settings, folder, cursor.of(folder), now)
+            hurry = in_a_hurry(folder)
+            by_events = look_by_events(lake.settings, folder, cursor.of(folder), now, in_a_hurry=hurry)
+            # a listing in place of events that were read, or are forgotten, is of the whole folder
+            seconds = folder.listing_interval_seconds() if by_events.upto == UNKNOWN else 0.0
             found = by_events.look or arrivals.look(
                 lake.store,
                 folder.bucket,
@@ -67,9 +70,8 @@ def look_around(
                 folder.takes(),
                 cursor.of(folder),
                 now=now,
-                interval_seconds=folder.listing_interval_seconds(),
-                in_a_hurry=in_a_hurry(folder),
-                whole=by_events.lost,
+                interval_seconds=seconds,
+                in_a_hurry=hurry,
                 loaded=loaded_by_all(lake, folder),
             )
         except StoreUnavailable:

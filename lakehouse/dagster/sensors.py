@@ -15,6 +15,7 @@ from lakehouse.dagster.event_times import loss, readers_of, tags_of_request
 from lakehouse.dagster.failures import Retries, Runs
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.looking import Looked, look_around
+from lakehouse.dagster.notified import LISTED
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.errors import LakehouseError
 from lakehouse.plain_text import counted
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 SENSOR = "new_files"
 _FILES_TAG = ".dagster/landed_files"  # of this prefix Dagster shows none: people read the list of runs
 _NAMED = 5
+_INTERVAL_SECONDS = 15
+_INTERVAL_WITH_EVENTS_SECONDS = 3
+"""A look into the inbox costs some milliseconds, and Dagster's daemon looks for due sensors every five seconds: with an
+interval of five a sensor would be due in some of its looks alone."""
 
 
 def sensor_of(
@@ -47,12 +52,14 @@ def sensor_of(
         every: The tables of the job, in the order of the data.
         readers: By name of a folder, which of them a new file concerns.
     """
+    by_events = all(folder.by_events for folder in folders)
+    interval_seconds = _INTERVAL_WITH_EVENTS_SECONDS if by_events else _INTERVAL_SECONDS
     where = folders[0].uri if len(folders) == 1 else counted(len(folders), "folder")
 
     @dg.sensor(
         name=name,
         job=job,
-        minimum_interval_seconds=15,
+        minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=f"Asks for one run of all tables whose files have landed in {where} since it last asked, or that "
         "failed in the last run; else says why not.",
@@ -80,8 +87,9 @@ def sensor_of(
                 continue
             if found.new:
                 ready.append((folder, found))
-            if found.new or found.whole:  # files that went are taken off, or as many older ones could come in unnoticed
-                cursor = cursor.after(folder, found.after)
+            # also where nothing is new: files that went are taken off, or as many older ones could come in unnoticed,
+            # and events of others are not read again
+            cursor = cursor.after(folder, found.after)
         cursor = Cursor(cursor.seen, looked.left[0].name if looked.left else "")
         retries = runs.retries(now)
         if not ready and not retries.due:
@@ -125,8 +133,11 @@ def _request(
         asked = context.instance.get_runs_count(dg.RunsFilter(job_name=job, tags={_FILES_TAG: files}))
         tags |= {"landing_folders": _named([folder.name for folder, _ in ready]), _FILES_TAG: files}
         key = f"{files}-{asked}"
-        notified = [at for folder, found in ready if folder.by_events and not found.whole for at in found.fresh.written]
-        tags |= tags_of_request(notified, now)
+        by_events = [(folder, found) for folder, found in ready if folder.by_events]
+        written = [at for _, found in by_events if not found.listed for at in found.fresh.written]
+        tags |= tags_of_request(written, now)
+        if listed := [folder.name for folder, found in by_events if found.listed]:
+            tags[LISTED] = _named(listed)
     return dg.RunRequest(run_key=key, tags=tags, asset_selection=None if len(wanted) == len(every) else [*wanted])
 
 
@@ -160,7 +171,7 @@ def _quiet(found: Sequence[tuple[Folder, Look]], where: str, folders: int) -> st
     looks = [look for _, look in found]
     newest = max((look.after.newest for look in looks), default="")
     ignored = sum(look.ignored for look in looks)
-    listed = [look.after.listed_at for look in looks if not look.whole]
+    listed = [look.after.listed_at for look in looks if not look.whole and look.after.listed_at]
     files = found[0][0].files if folders == 1 and found else "files"
     under = "under" if folders == 1 else "in"
     sentence = f"0 new of {sum(look.files for look in looks):,} {files} {under} {where}"

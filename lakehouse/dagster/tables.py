@@ -16,6 +16,7 @@ from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.last_data import of_last_data
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
 from lakehouse.dagster.names import key_of, pool, turn_tags
+from lakehouse.dagster.notified import LISTED
 from lakehouse.dagster.receipts import has_receipt, place_of, receipt_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.schema_metadata import versions_of
@@ -113,7 +114,8 @@ def brought_up_to_date(
     from lakehouse.streams.run import Run
 
     recorder = Recorder(lake, context.run.run_id)
-    run = Run(on_batch=recorder.noting(lambda batch: context.log.info(batch.line())))
+    noted = recorder.noting(lambda batch: context.log.info(batch.line()))
+    run = Run(on_batch=noted, listing=LISTED in context.run.tags)
     before = place_of(lake, table.name) if has_receipt(table) else None
     steps = alerted_step(context, lake, table.name), examined_on_failure(context, lake, table.name)
     with steps[0], recorder.flushing(), steps[1]:

@@ -27,6 +27,7 @@ DECLARE
     said JSONB := NEW.event_data -> 'Records' -> 0 -> 's3';
 BEGIN
     PERFORM pg_advisory_xact_lock({LOCK});
+    PERFORM set_config('synchronous_commit', 'on', true); -- the store forgets the event when this is committed
     NEW.bucket := coalesce(said #>> '{{bucket,name}}', '');
     NEW.key := coalesce(said #>> '{{object,key}}', '');
     NEW.place := md5(NEW.bucket || E'\\n' || NEW.key)::uuid;

@@ -35,9 +35,9 @@ class Reader:
         listed_at: When the folder was listed whole.
         interval_seconds: How long until it is listed again; 0 for as long as the options say.
         told: Files that events brought since that listing.
-        told_in_all: Files that events brought, ever.
+        told_in_all: New files that events told of, ever.
         lost_in_all: Files that listings found and no event had told of, ever.
-        told_before: Files that events had brought in the time that the last listing measured.
+        told_before: New files that events told of in the time that the last listing measured.
         lost_before: Files that it found and no event had told of.
     """
 

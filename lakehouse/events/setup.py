@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from pydantic import SecretStr
 
@@ -69,13 +70,33 @@ def enable(settings: Settings, folders: Folders, say: Say = lambda text: None) -
     return endpoint
 
 
-def disable(settings: Settings, folders: Folders, say: Say = lambda text: None, *, all_of_it: bool) -> None:
-    """Makes the store tell no more of these folders; with ``all_of_it`` the receiver ends, too. The inbox stays."""
+def disable(
+    settings: Settings,
+    folders: Folders,
+    say: Say = lambda text: None,
+    *,
+    all_of_it: bool,
+    needed: Folders = MappingProxyType({}),
+) -> dict[str, set[str]]:
+    """Makes the store tell no more of these folders; with ``all_of_it`` the receiver ends, too. The inbox stays.
+
+    Args:
+        settings: Say which store.
+        folders: Of which nobody is to be told.
+        say: Told what is not the result.
+        all_of_it: Whether events end altogether.
+        needed: Folders of tables that go on to take files from events.
+
+    Returns:
+        Of each bucket, the folders of which the store still tells.
+    """
     endpoint = ensure_store(settings, say)
     targets = _targets(InboxAddress.of(settings))
+    left: dict[str, set[str]] = {}
     for bucket, unwanted in folders.items():
         rules = BucketRules(endpoint, bucket, targets)
-        rules.set(set() if all_of_it else rules.folders() - set(unwanted))
+        left[bucket] = set() if all_of_it else folders_left(rules.folders(), unwanted, needed.get(bucket, ()))
+        rules.set(left[bucket])
     if all_of_it and settings.s3_endpoint is None:
         stop_receiver(settings)
         folder = store_server(settings).folder
@@ -83,6 +104,19 @@ def disable(settings: Settings, folders: Folders, say: Say = lambda text: None, 
             write_target(folder, None)
             stop_store(settings)
             ensure_store(settings, say)
+    return left
+
+
+def folders_left(told_of: Collection[str], unwanted: Collection[str], needed: Collection[str]) -> set[str]:
+    """Of which folders a bucket tells when it is to tell no more of some.
+
+    Args:
+        told_of: Folders that the rules name; they stand for all that is below.
+        unwanted: Those that go.
+        needed: Those of which others are told, by a rule of their own or of a folder above: they stay.
+    """
+    there = {folder for folder in needed if any(folder.startswith(rule) for rule in told_of)}
+    return (set(told_of) - set(unwanted)) | there
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -128,6 +129,11 @@ class Files(Flow):
         values = [value.strip().lower() for name, value in self.options.items() if name.lower() in EVENTS]
         return self.source == "cloudFiles" and "true" in values
 
+    def listed_on_start(self) -> Files:
+        """The same, with a listing at the first look of a run."""
+        others = {name: value for name, value in self.options.items() if name.lower() != "cloudfiles.listonstart"}
+        return self.model_copy(update={"options": {**others, "cloudFiles.listOnStart": "true"}})
+
     def default_checks(self) -> tuple[Check, ...]:
         """What proves that nothing was lost or loaded twice, where rows say where they are from."""
         names = ("no_file_loaded_twice", "every_file_loaded", "no_quarantined_files") if self.replaces else ()
@@ -214,6 +220,8 @@ class Files(Flow):
         """Loads the files that are new."""
         from lakehouse.streams.run import nothing_to_do
 
+        if run.listing and self.by_events:
+            return self.listed_on_start().bring_up_to_date(at, replace(run, listing=False))
         lake, table = at.lake, at.table.name
         if self.source == "spark":
             return self._by_spark(at, run)

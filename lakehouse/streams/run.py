@@ -66,6 +66,7 @@ class Run:
         on_alive: Called when the query has begun, and whenever it has worked or looked for input.
         stop: Ends the run between two batches.
         woken: Whether an event of a new file also ends the pause of an interval.
+        listing: Whether a source of which events tell is listed, too, at the first look.
     """
 
     trigger: Trigger = AVAILABLE_NOW
@@ -73,6 +74,7 @@ class Run:
     on_alive: Callable[[], None] = lambda: None
     stop: StopRequest = field(default_factory=StopRequest)
     woken: bool = False
+    listing: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,13 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lakehouse.dagster import definitions
+from lakehouse.dagster import definitions, sensors
 from lakehouse.dagster.arrivals import Seen, look
-from lakehouse.dagster.event_times import CHECK, check_of, of_report, of_request, tags_of_request
+from lakehouse.dagster.cursor import Cursor
+from lakehouse.dagster.event_times import of_report, of_request, tags_of_request
 from lakehouse.dagster.landing import landing_folders
-from lakehouse.dagster.notified import look_by_events
+from lakehouse.dagster.landing_checks import CHECK, examined
+from lakehouse.dagster.notified import LISTED, look_by_events
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.declaration import read_catalogue
 from lakehouse.events.event import Event
@@ -33,8 +35,9 @@ class Listing:
         self.objects, self.requests = {}, 0
 
     def list(self, bucket, prefix="", start_after=None):
-        self.requests += 1
-        return iter([self.objects[key] for key in sorted(self.objects)])
+        self.requests += bucket == "landing"
+        keys = [key for key in sorted(self.objects) if key.startswith(prefix) and key > (start_after or "")]
+        return iter([self.objects[key] for key in keys] if bucket == "landing" else [])
 
 
 class Watched:
@@ -134,24 +137,82 @@ def test_a_folder_is_listed_while_a_table_of_it_has_no_events(tmp_path):
 
 
 def test_the_check_of_a_landing_folder_says_what_share_of_files_no_event_told_of(watched):
-    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
-    check = check_of(watched.folder)
-    assert check(lake=resource).passed, "nobody has read yet"
+    def check():
+        return examined(watched.settings, watched.folder, NOON)
+
+    assert check().passed, "nobody has read yet"
     name = watched.folder.uri
     watched.inbox.listed(Reader(f"{name} 1", 9, 9, "x", NOON, told_in_all=97, lost_in_all=0, told_before=97))
-    assert check(lake=resource).passed
+    assert check().passed
     watched.inbox.listed(
         Reader(f"{name} 2", 9, 9, "x", NOON, told_in_all=9, lost_in_all=3, told_before=97, lost_before=3)
     )
     watched.inbox.listed(Reader(f"{name}other/ 3", 9, 9, "x", NOON, lost_in_all=50, lost_before=50))
-    found = check(lake=resource)
+    found = check()
     assert not found.passed
     assert found.severity == dg.AssetCheckSeverity.WARN
     said = {key: value.value for key, value in found.metadata.items()}
     assert said == {"loss_rate": 0.03, "files_by_events": 97, "files_not_told_of": 3}
     watched.inbox.close()
     Path(watched.settings.inbox.get_secret_value()).unlink()
-    assert "no inbox" in check(lake=resource).description
+    assert "no inbox" in check().description
+
+
+@pytest.fixture
+def tick(watched, instance, monkeypatch):
+    """Ticks of the sensor itself, whose lake is the listing."""
+
+    class OpenedLake:
+        settings = watched.settings
+        store = watched.store
+
+    monkeypatch.setattr(LakeResource, "open", lambda self: OpenedLake)
+    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
+    made = definitions(lake=resource)
+    sensor, cursors = made.resolve_sensor_def("new_files"), [None]
+
+    def evaluate(now=NOON):
+        monkeypatch.setattr(sensors, "_now", lambda: now)
+        with dg.build_sensor_context(
+            instance=instance, cursor=cursors[-1], resources={"lake": resource}, definitions=made
+        ) as context:
+            outcome = sensor.evaluate_tick(context)
+        cursors.append(outcome.cursor)
+        return outcome
+
+    evaluate.cursors, evaluate.sensor = cursors, sensor
+    return evaluate
+
+
+def test_a_run_that_a_listing_asked_for_is_told_so_and_one_by_events_is_not(watched, tick):
+    [first] = tick().run_requests
+    assert first.tags[LISTED] == "in"
+    watched.put("in/1.json", at=NOON + timedelta(minutes=1))
+    [told] = tick(NOON + timedelta(minutes=1)).run_requests
+    assert LISTED not in told.tags
+    assert told.tags["put_to_run_request_p95_seconds"] == "0.0"
+    watched.put("in/0-lost.json", told=False, at=NOON + timedelta(minutes=2))
+    assert tick(NOON + timedelta(minutes=3)).run_requests == []
+    [listed] = tick(NOON + timedelta(hours=25)).run_requests
+    assert (listed.tags[LISTED], listed.tags["new_files"]) == ("in", "1")
+    assert "put_to_run_request_p95_seconds" not in listed.tags
+
+
+def test_events_of_others_are_read_once(watched, tick):
+    tick()
+    watched.inbox.put([Event("landing", f"out/{n}", "e", 1, NOON, str(n), NOON) for n in range(50)], NOON)
+    assert tick().run_requests == []
+    [(_, seen)] = Cursor.read(tick.cursors[-1]).seen.values()
+    assert seen.told == watched.inbox.last_number()
+
+
+def test_a_sensor_whose_folders_are_all_told_of_looks_every_five_seconds(tick, tmp_path):
+    assert tick.sensor.minimum_interval_seconds < 5, "at each look of the daemon"
+    (tmp_path / "listed").mkdir()
+    watched = Watched(tmp_path / "listed", {})
+    resource = LakeResource(home=str(watched.settings.home), declaration=str(watched.settings.declaration))
+    assert definitions(lake=resource).resolve_sensor_def("new_files").minimum_interval_seconds == 15
+    watched.inbox.close()
 
 
 def test_latencies_are_numbers_with_names_that_stay_where_events_tell_of_files(watched):

@@ -5,6 +5,9 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,7 +19,11 @@ from store.notified_world import EVENTS, NotifiedWorld, until
 
 from lakehouse.autoloader.files import notified
 from lakehouse.autoloader.files.journal import Journal
+from lakehouse.dagster.landing import landing_folders
+from lakehouse.dagster.landing_checks import examined
+from lakehouse.declaration import read_catalogue
 from lakehouse.events import receiver_process, setup
+from lakehouse.events.event import Event
 from lakehouse.events.sqlite_inbox import SqliteInbox
 from lakehouse.lake import Lake
 from lakehouse.settings import Settings
@@ -93,6 +100,28 @@ def test_events_that_were_lost_are_found_by_one_listing_which_says_how_many(thin
     assert things.load_rows() == 3
     assert things.rows("a") == rows_of(0, 1, 2, 3, 4)
     assert (things.reader().lost_in_all, things.reader().loss_rate) == (3, 0.75)
+
+
+def test_a_run_that_a_listing_asked_for_lists_too(things):
+    rules = BucketRules(things.lake.endpoint, things.bucket)
+    folders = rules.folders()
+    rules.set(folders - {things.folder})
+    things.put("1.json", [{"a": 1}])
+    rules.set(folders)
+    assert things.load().batches == (), "nobody told"
+    settings = things.lake.settings
+    [folder] = landing_folders(read_catalogue(settings))
+    examine = partial(examined, settings, folder, datetime.now(UTC) + timedelta(minutes=2))
+    assert examine().passed, "the last listing found none"
+    found = examine(things.lake)
+    numbers = {name: value.value for name, value in found.metadata.items()}
+    assert (found.passed, numbers["files_listed"]) == (False, 2)
+    assert (numbers["files_in_no_journal"], numbers["of_these_not_told_of"]) == (1, 1)
+    assert things.load().batches == (), "the check writes nothing"
+    assert things.load_rows(listing=True) == 1
+    assert examine(things.lake).passed
+    assert things.load(listing=True).batches == ()
+    assert things.rows("a") == rows_of(0, 1)
 
 
 def test_an_event_ends_the_pause_of_an_interval_that_nobody_asked_for(things):
@@ -238,6 +267,16 @@ def test_the_commands_switch_events_on_and_off_and_say_how_they_are(things):
     client.delete_bucket_notification(things.bucket)
 
 
+def test_what_other_tables_are_told_of_stays_when_events_of_one_end(things):
+    settings, bucket = things.lake.settings, things.bucket
+    rules, deep = BucketRules(things.lake.endpoint, bucket), f"{things.folder}deep/"
+    assert things.folder in rules.folders()
+    left = setup.disable(settings, {bucket: [things.folder]}, all_of_it=False, needed={bucket: [deep, "no/"]})
+    assert rules.folders() == left[bucket]
+    assert {folder for folder in left[bucket] if folder.startswith(things.folder)} == {deep}
+    assert "no/" not in left[bucket]
+
+
 def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
     settings = things.lake.settings
     server = receiver_process.receiver_server(settings)
@@ -246,6 +285,21 @@ def test_a_receiver_that_was_killed_is_started_again_with_the_lake(things):
     until(lambda: server.running() is None)
     Lake.open(settings)
     assert server.running().pid != dead.pid
+
+
+def test_a_forged_event_is_a_file_that_vanished_and_holds_up_no_other(things):
+    now = datetime.now(UTC)
+    forged = Event(things.bucket, things.folder + "never.json", "0" * 32, 9, now, "F" * 16, now)
+    elsewhere = [replace(forged, bucket="another"), replace(forged, key="elsewhere/never.json")]
+    old = replace(forged, key=things.folder + "never-old.json", modified=now - timedelta(hours=1))
+    things.inbox.put([forged, old, *elsewhere], now)
+    things.put("1.json", [{"a": 1}])
+    things.until_told("1.json")
+    assert things.load_rows() == 1
+    assert things.rows("a") == rows_of(0, 1)
+    [gone] = [state for state in things.file_states() if state.error]
+    assert (gone.path.rsplit("/", 1)[-1], gone.error.split(":")[0]) == ("never.json", "VANISHED")
+    assert things.failed_checks() == {"no_quarantined_files"}
 
 
 def test_without_an_inbox_events_are_refused_with_what_to_do(things, tmp_path):

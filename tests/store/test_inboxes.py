@@ -133,6 +133,17 @@ def test_what_all_readers_have_read_goes_after_an_hour_and_the_rest_after_a_week
     assert inbox.last_number() == 5
 
 
+def test_of_too_many_events_the_oldest_go_and_a_reader_that_lacks_them_is_told(inbox, monkeypatch):
+    for module in ("sqlite_inbox", "postgres_inbox"):
+        monkeypatch.setattr(f"lakehouse.events.{module}.MOST_EVENTS", 10)
+    inbox.put([Event("landing", f"k{number:02d}", "e", 1, NOW) for number in range(25)], NOW)
+    inbox.listed(Reader("a", 5, 0, "", NOW))
+    assert inbox.prune(NOW) == 15
+    assert keys_of(inbox) == [f"k{number:02d}" for number in range(15, 25)]
+    assert (inbox.forgotten_upto(), inbox.last_number()) == (15, 25)
+    assert inbox.prune(NOW) == 0
+
+
 def test_an_event_ends_the_wait_and_so_does_who_stops(place, inbox, monkeypatch):
     monkeypatch.setattr("lakehouse.events.sqs_inbox._LONG_POLL_SECONDS", 1)  # the server waits for it at its end
     bell, stop = Bell(inbox), threading.Event()
@@ -273,6 +284,23 @@ def test_rows_that_are_no_events_and_rows_of_a_table_that_the_store_made_are_met
             place.send([body_of("x", size=-1), body_of("y", name="s3:ObjectRemoved:Delete"), body_of("late")], NOW)
             assert keys_of(inbox) == ["early", "late"]
             assert inbox.read("landing", "", 0, 99, 1)[0].event.key == "early"
+
+
+def test_a_row_of_the_store_is_on_the_disk_when_it_is_committed_whatever_the_database_says(servers):
+    place = servers.make("postgresql")
+    import psycopg2
+
+    with (
+        closing(open_inbox(place.address, create=True)) as inbox,
+        closing(psycopg2.connect(place.address.secret.get_secret_value())) as store,
+    ):
+        run = store.cursor()
+        run.execute("SET synchronous_commit = off")
+        run.execute("INSERT INTO lakehouse_events VALUES (now(), %s)", (body_of("a").decode(),))
+        run.execute("SHOW synchronous_commit")
+        assert run.fetchone() == ("on",)
+        store.commit()
+        assert keys_of(inbox) == ["a"]
 
 
 @pytest.mark.parametrize("kind", KINDS[1:])

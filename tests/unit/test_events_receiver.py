@@ -153,6 +153,13 @@ def test_two_receivers_on_one_inbox_take_each_event_once_and_number_them_in_orde
     assert receiver.counts["new"] + other.counts["new"] == 60
 
 
+def test_an_event_is_on_the_disk_before_it_is_acknowledged(inbox):
+    for opened in (inbox, SqliteInbox(inbox.path)):
+        asked = [opened._opened.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+        assert asked == ["wal", 2], "each commit is written through, in every process"
+    opened.close()
+
+
 def test_a_taken_port_is_told(receiver, inbox):
     with pytest.raises(ConfigurationError, match=f"cannot listen on 127.0.0.1:{receiver.port}"):
         Receiver(inbox, TOKEN, receiver.port)

@@ -149,12 +149,13 @@ def discover_notified(
             at = journal.position(journal.high_water)
             inbox.advance(folder.reader, upto, at.seq, at.segment, look.found)
         return NotifiedDiscovery(look.events, look.found, look.asked)
-    lost = look.list_all(measured=not unknown)
+    lost, told = look.list_all(measured=not unknown)
     at = journal.position(journal.high_water)
     known = reader or Reader(folder.reader, 0, 0, "", now())
-    notified = known.told + look.found
+    told += look.found
+    notified = known.told + told
     done = replace(known, upto=upto, seq=at.seq, segment=at.segment, listed_at=now(), told=0)
-    done = replace(done, told_in_all=known.told_in_all + look.found, lost_in_all=known.lost_in_all + lost)
+    done = replace(done, told_in_all=known.told_in_all + told, lost_in_all=known.lost_in_all + lost)
     done = replace(done, told_before=notified, lost_before=lost, interval_seconds=_next(known, lost, interval_seconds))
     inbox.listed(done)
     _log.info("%s listed whole (%s): %d files that no event told of", folder.reader, why, lost)
@@ -184,16 +185,20 @@ class _Look:
             self._folder.journal.merge()
         return True
 
-    def list_all(self, *, measured: bool) -> int:
-        """Lists everything; returns how many new files no event had told of in time, where that can be known."""
-        folder, lost = self._folder, 0
+    def list_all(self, *, measured: bool) -> tuple[int, int]:
+        """Lists everything; returns how many new files no event had told of in time, and how many an event tells of.
+
+        Both are 0 where that cannot be known.
+        """
+        folder, lost, told = self._folder, 0, 0
         limit, bucket = self._now() - GRACE, folder.path.bucket
 
         def count(found: Sequence[ObjectInfo]) -> None:
-            nonlocal lost
-            old = [info.key for info in found if info.last_modified <= limit]
-            if measured and old:
-                lost += len(old) - len(self._inbox.has(bucket, old))
+            nonlocal lost, told
+            if measured and found:
+                there = self._inbox.has(bucket, [info.key for info in found])
+                told += len(there)
+                lost += sum(info.last_modified <= limit and info.key not in there for info in found)
 
         discover(
             *(folder.store, folder.path, folder.journal, folder.audit),
@@ -202,7 +207,7 @@ class _Look:
             whole=True,
             on_new=count,
         )
-        return lost
+        return lost, told
 
     def _take(self, newest: dict[str, Event]) -> bool:
         journal, bucket = self._folder.journal, self._folder.path.bucket

@@ -1,5 +1,6 @@
 """Discovery by events without servers: whatever events do, each file version gets one number, and none is missed."""
 
+import tracemalloc
 from contextlib import suppress
 from datetime import timedelta
 from hashlib import md5
@@ -195,6 +196,27 @@ def test_a_month_of_events_that_come_again_asks_nothing_of_files_that_are_known(
     assert (found.events, found.found, found.asked, found.listed) == (3_000, 0, 0, "")
 
 
+def test_ever_more_events_take_no_more_memory(begun, inbox, monkeypatch):
+    world, one = begun
+    monkeypatch.setattr(notified, "_PAGE", 100)
+    names = [f"{number:02d}" for number in range(20)]
+    told_of(world, inbox, names)
+    assert look_by_events(world, one, inbox).found == 20
+
+    def peak_bytes(rounds, day):
+        """Of a look at known files that are told of again so often."""
+        at = [START - timedelta(days=day, milliseconds=number) for number in range(rounds)]
+        inbox.put([event_of(f"in/{name}", b"x" + name.encode(), moment) for moment in at for name in names], START)
+        tracemalloc.start()
+        found = look_by_events(world, one, inbox)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert (found.events, found.found, found.asked, found.listed) == (20 * rounds, 0, 0, "")
+        return peak
+
+    assert peak_bytes(200, 2) < 1.5 * peak_bytes(20, 1)
+
+
 def test_a_listing_on_the_interval_finds_what_no_event_told_of_and_says_how_much(begun, inbox):
     world, one = begun
     told_of(world, inbox, ["a", "b", "c"])
@@ -241,9 +263,12 @@ def test_another_journal_and_forgotten_events_make_a_listing_that_measures_nothi
 def test_more_old_events_than_can_be_asked_of_one_by_one_make_a_listing(begun, inbox, monkeypatch):
     world, one = begun
     monkeypatch.setattr(notified, "_ASKED", 10)
-    told_of(world, inbox, [f"{number:04d}" for number in range(40)])
+    told_of(world, inbox, [f"{number:04d}" for number in range(38)])
+    fill_at(world, ["lost", "lost, too"], START)
     found = look_by_events(world, one, inbox, LATER)
     assert found.listed.startswith("more events than") and one.high_water == 41
+    [reader] = inbox.readers()
+    assert (found.lost, reader.lost_in_all, reader.told_in_all, reader.loss_rate) == (2, 2, 38, 0.05)
 
 
 def test_other_folders_empty_objects_and_folder_marks_are_no_files(begun, inbox):
