@@ -12,6 +12,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / ".site/pages"
+PAGES_AT = ("*.md", "docs/*.md", "docker/*.md")
 PUBLIC = (
     *("lakehouse.engine.session.get_spark", "lakehouse.file_reading", "lakehouse.sql_query", "lakehouse.lake"),
     *("lakehouse.settings", "lakehouse.table", "lakehouse.pipeline", "lakehouse.dagster.build"),
@@ -22,10 +23,8 @@ _LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#\s]+)")
 
 
 def pages() -> list[Path]:
-    """The project's pages, as they are tracked."""
-    listed = ["git", "ls-files", "*.md", "docs/*.md", "docker/*.md"]
-    told = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [Path(name) for name in sorted(set(told.stdout.split()))]
+    """The project's pages, by their paths in it."""
+    return sorted(path.relative_to(ROOT) for pattern in PAGES_AT for path in ROOT.glob(pattern))
 
 
 def stage() -> None:
