@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lakehouse.streams.run import Run
 
 _COMMITS_LOOKED_AT = 3
-_PHASES = ("latestOffset", "walCommit", "getBatch", "queryPlanning", "addBatch", "commitOffsets")
+_PHASES = ("latestOffset", "getOffset", "walCommit", "getBatch", "queryPlanning", "addBatch", "commitOffsets")
 """Of a batch, in their order; their sum, ``triggerExecution``, is the batch itself."""
 _NUMBERS = (
     *("batch_id", "input_rows", "files", "rescued_rows", "corrupt_rows", "late_rows", "set_aside_rows"),
