@@ -261,3 +261,12 @@ assert not [name for name in sys.modules if name.startswith("opentelemetry")]
 def test_off_nothing_is_loaded_and_nothing_wrapped():
     done = subprocess.run([sys.executable, "-c", OFF, "."], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("said", [None, "soon", True, 10**30, -(10**30), [], 1.5])
+def test_a_log_that_gives_no_time_of_a_commit_is_read_all_the_same(said):
+    assert commit_of({"version": 1, "timestamp": said}, lambda: False).at is None
+
+
+def test_a_time_may_be_written_as_text():
+    assert commit_of({"version": 1, "timestamp": "1000"}, lambda: False).at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
