@@ -20,7 +20,7 @@ from pathlib import Path
 
 from benchmarks.memory import PeakMemory
 
-_OTHERS = ("ingest", "growth", "small_files", "schema", "silver", "batch", "events", "formats", "entrances")
+_OTHERS = (*("ingest", "growth", "small_files", "schema", "silver", "batch", "events", "formats", "entrances", "run"),)
 _WITHOUT_SPARK = ("bronze.orders_autoloader", "silver.orders", "gold.daily_revenue")
 _LAKEHOUSE = [sys.executable, "-m", "lakehouse.cli.main"]
 

@@ -1,8 +1,8 @@
 """Auto Loader for open-source Spark, on MinIO and Delta Lake.
 
-A row's way through the house: bucket -> streams.bronze -> streams.silver -> quality, with ``engine`` (Spark),
-``storage`` (objects) and ``lake`` (tables) beside it. Names are loaded on first use: importing this package
-starts nothing and imports no Spark.
+A row's way: bucket (``storage``) -> discovery and reading (``autoloader``) -> tables (``flows``) -> ``checks``;
+docs/architecture.md has the map. Names are loaded on first use: importing this package starts nothing and imports no
+Spark.
 """
 
 from __future__ import annotations

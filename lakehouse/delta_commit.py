@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -29,6 +30,7 @@ class Commit:
         promoted: Columns that it filled from rescued values.
         emptied: Whether it emptied the table, see ``emptying``.
         forgotten: After ``lakehouse forget``, what tables computed from it do: ``follow``, ``keep`` or ``ask``.
+        at: When it was made, by the clock of who made it; None where the log does not say so.
     """
 
     version: int
@@ -41,6 +43,7 @@ class Commit:
     rows_removed: int = 0
     emptied: bool = False
     forgotten: str | None = None
+    at: datetime | None = field(default=None, compare=False)
     _takes_out: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
     @cached_property
@@ -86,6 +89,7 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         else frozenset(),
         emptied=EMPTIED in metadata,
         forgotten=str(metadata[FORGOTTEN]) if FORGOTTEN in metadata else None,
+        at=_time(entry.get("timestamp")),
         _takes_out=takes_out,
     )
 
@@ -123,6 +127,14 @@ def metadata_of(entry: dict[str, Any]) -> dict[str, Any]:
     except (ValueError, TypeError, RecursionError):
         return {}
     return metadata if isinstance(metadata, dict) else {}
+
+
+def _time(given: Any) -> datetime | None:
+    milliseconds = _number(given)
+    try:
+        return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (OverflowError, OSError, ValueError):  # of a log of somebody else
+        return None
 
 
 def _number(given: Any) -> int | None:

@@ -20,6 +20,7 @@ MODULES = {
     "xml": ("lxml",),
     "excel": ("python_calamine",),
     "aws": ("botocore",),
+    "otel": ("opentelemetry",),
     "events": ("psycopg2", "boto3"),
 }
 """For each extra, modules that come with it and that this library imports."""

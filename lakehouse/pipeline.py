@@ -31,6 +31,7 @@ from lakehouse.settings import Settings
 from lakehouse.streams.progress import StreamReport
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
+from lakehouse.tracing import traced
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -66,7 +67,7 @@ def run_table(spark: Session, lake: Lake, table: str, run: Run | None = None) ->
     """
     at = _at(spark, lake, table)
     with naming(table):
-        return at.table.flow.bring_up_to_date(at, run or Run())
+        return traced(lake, table, run or Run(), lambda run: at.table.flow.bring_up_to_date(at, run))
 
 
 def check_table(

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     keep_batches: Length | None = Field(
         None, description="for how long the table ops.batches keeps a row for each batch; unset = it is not written"
     )
+    traces: str | None = Field(
+        None, description="who takes OpenTelemetry's spans: http(s)://host:4318 (OTLP) or file:///folder/name"
+    )
     engine_memory: Memory = Field("1536m", description="heap of the Spark engine on this machine")
     events_inbox: SecretStr | None = Field(
         None,
@@ -141,6 +144,11 @@ class Settings(BaseSettings):
             raise ValueError("LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY belong together: set both or neither")
         if self.dagster_url is not None and not re.fullmatch(r"https?://[^\s@]+", self.dagster_url):
             raise ValueError("LAKEHOUSE_DAGSTER_URL must look like https://host:port, without a name or a password")
+        if self.traces is not None and not re.fullmatch(r"https?://[^\s@]+|file:///\S*[^\s/]", self.traces):
+            raise ValueError(
+                "LAKEHOUSE_TRACES must look like http://host:4318 or file:///folder/name, without a password: "
+                "OTEL_EXPORTER_OTLP_HEADERS has keys"
+            )
         if self.s3_endpoint is not None:
             if not re.fullmatch(r"https?://[^/\s]+/?", self.s3_endpoint):
                 raise ValueError("LAKEHOUSE_S3_ENDPOINT must look like http://host:port or https://host")

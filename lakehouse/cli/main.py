@@ -195,9 +195,11 @@ def ingest(
     from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.streams.run import Run
+    from lakehouse.tracing import span
 
     with command(as_json) as out, ExitStack() as stack:
         settings = Settings.load()
+        stack.enter_context(span(settings, "lakehouse ingest"))
         watch = stack.enter_context(alerted(settings, out.warn))
         chosen = tables or list(pipeline.default_tables(settings))
         for table in chosen:

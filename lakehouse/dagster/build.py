@@ -78,7 +78,7 @@ def definitions(
     upkeep = [*maintenance_of(catalogue), *upkeep_of(catalogue)]
     jobs, sensors, schedules = [], [], []
     if every_run := [key_of(table.name) for table in ingested(catalogue)]:
-        ingest = ingest_job(job_name, every_run, folder_checks)
+        ingest = ingest_job(job_name, every_run, settings, folder_checks)
         jobs.append(ingest)
         schedules.append(hourly(ingest))
         if fed := [folder for folder in folders if folder.fed]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from lakehouse.settings import Settings
+
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
@@ -14,16 +16,24 @@ INGEST = "ingest"
 
 
 def ingest_job(
-    name: str, keys: Sequence[dg.AssetKey], folder_checks: Sequence[dg.AssetChecksDefinition] = ()
+    name: str,
+    keys: Sequence[dg.AssetKey],
+    settings: Settings,
+    folder_checks: Sequence[dg.AssetChecksDefinition] = (),
 ) -> UnresolvedAssetJobDefinition:
-    """Brings tables up to date, each followed by its checks, and examines the landing folders by theirs."""
+    """Brings tables up to date, each followed by its checks, and examines the landing folders by theirs.
+
+    Its description says which lake that is: the resource shows only the fields that somebody set.
+    """
+    store = settings.s3_endpoint or f"the embedded store ({settings.store})"
     selection: dg.AssetSelection = dg.AssetSelection.assets(*keys)
     return dg.define_asset_job(
         name,
         selection=selection | dg.AssetSelection.checks(*folder_checks) if folder_checks else selection,
         executor_def=dg.in_process_executor,
         description="Loads new files into their tables, then brings up to date what is computed from them; each table "
-        "is checked before the next one reads it.",
+        f"is checked before the next one reads it. The lake is {settings.lake_uri} on {store}, declared in "
+        f"{settings.declaration}; tables that say nothing else run on the engine {settings.engine}.",
     )
 
 

@@ -5,6 +5,9 @@ import dagster as dg
 LEVER_TAG = "lakehouse/lever"
 """Of runs that a person asked for, with the lever that was pulled."""
 
+TRACE_PARENT = "lakehouse/traceparent"
+"""Of runs that a sensor asked for, with its span in W3C's words; where traces are on."""
+
 
 def key_of(table: str) -> dg.AssetKey:
     """``layer.name`` as ``[layer, name]``."""

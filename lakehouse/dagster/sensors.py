@@ -15,11 +15,13 @@ from lakehouse.dagster.event_times import loss, readers_of, tags_of_request
 from lakehouse.dagster.failures import Retries, Runs
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.looking import Looked, look_around
+from lakehouse.dagster.names import TRACE_PARENT
 from lakehouse.dagster.notified import LISTED
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.errors import LakehouseError
 from lakehouse.plain_text import counted
 from lakehouse.settings import Settings
+from lakehouse.tracing import asked_for
 
 if TYPE_CHECKING:
     from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
@@ -95,10 +97,12 @@ def sensor_of(
         if not ready and not retries.due:
             reason = _nothing_new(looked, held, where, len(folders)) + retries.why_not()
             return dg.SensorResult(skip_reason=reason, cursor=cursor.write())
+        files = sum(found.new for _, found in ready)
+        asks = asked_for(opened.settings, f"sensor {name}", now.timestamp(), {"lakehouse.new_files": files})
         wanted = {*retries.due}.union(*(readers[folder.name] for folder, _ in ready))
         return dg.SensorResult(
             run_requests=[
-                _request(context, job.name, ready, retries, [key for key in every if key in wanted], every, now)
+                _request(context, job.name, ready, retries, [key for key in every if key in wanted], every, now, asks)
             ],
             cursor=cursor.write(),
             asset_events=[_observation(found, folder, now, opened.settings) for folder, found in ready],
@@ -115,6 +119,7 @@ def _request(
     wanted: Sequence[dg.AssetKey],
     every: Sequence[dg.AssetKey],
     now: datetime,
+    trace_parent: str | None,
 ) -> dg.RunRequest:
     """A run for what was found.
 
@@ -126,6 +131,8 @@ def _request(
     tags = {"new_files": str(sum(found.new for _, found in ready))}
     if failed:
         tags["after_failed_run"] = " ".join(dict.fromkeys(retries.due.values()))
+    if trace_parent:
+        tags[TRACE_PARENT] = trace_parent
     key = f"after-{_digest(failed)}"
     if ready:
         seen = [f"{folder.uri}\n{found.unnamed}\n{found.fresh.digest()}" for folder, found in ready]

@@ -15,7 +15,7 @@ from lakehouse.dagster.findings import examined_on_failure
 from lakehouse.dagster.landing import Folder
 from lakehouse.dagster.last_data import of_last_data
 from lakehouse.dagster.metadata import Plotted, of_plots, of_run
-from lakehouse.dagster.names import key_of, pool, turn_tags
+from lakehouse.dagster.names import TRACE_PARENT, key_of, pool, turn_tags
 from lakehouse.dagster.notified import LISTED
 from lakehouse.dagster.receipts import has_receipt, place_of, receipt_of
 from lakehouse.dagster.resources import LakeResource, SparkResource
@@ -112,13 +112,16 @@ def brought_up_to_date(
     from lakehouse.batches import Recorder
     from lakehouse.pipeline import run_table
     from lakehouse.streams.run import Run
+    from lakehouse.tracing import span
 
     recorder = Recorder(lake, context.run.run_id)
     noted = recorder.noting(lambda batch: context.log.info(batch.line()))
     run = Run(on_batch=noted, listing=LISTED in context.run.tags)
     before = place_of(lake, table.name) if has_receipt(table) else None
     steps = alerted_step(context, lake, table.name), examined_on_failure(context, lake, table.name)
-    with steps[0], recorder.flushing(), steps[1]:
+    step = {"dagster.run_id": context.run.run_id, "dagster.job": context.run.job_name}
+    asked = context.run.tags.get(TRACE_PARENT)
+    with steps[0], span(lake.settings, f"step {table.name}", step, parent=asked), recorder.flushing(), steps[1]:
         report = run_table(lambda: spark.spark_session, lake, table.name, run)
     context.log.info(report.line())
     last = _last(context.instance, table)

@@ -38,7 +38,7 @@ def listing(monkeypatch):
     return made
 
 
-def seen_after(listing, seen, *, minutes=0.0, **more):
+def seen_after(listing, seen, *, minutes=0.0, interval_seconds=HOUR_SECONDS, **more):
     found = look(
         listing,
         "landing",
@@ -46,7 +46,7 @@ def seen_after(listing, seen, *, minutes=0.0, **more):
         lambda info: info.size_bytes > 0,
         seen,
         now=NOON + timedelta(minutes=minutes),
-        interval_seconds=HOUR_SECONDS,
+        interval_seconds=interval_seconds,
         **more,
     )
     return found, found.after
@@ -101,8 +101,8 @@ def test_a_large_folder_whose_keys_do_not_grow_is_listed_the_less_often_the_larg
     quick, seen = seen_after(listing, seen, minutes=1)
     assert (quick.new, quick.whole, listing.requests) == (1, False, 1), "what follows the last key is found by any look"
     assert not seen_after(listing, seen, minutes=8)[0].whole, "five files may be listed once in 500 seconds"
-    assert seen_after(listing, seen, minutes=8, whole=True)[0].whole, "unless somebody asks for it"
-    assert not seen_after(listing, seen, minutes=8, whole=True, in_a_hurry=True)[0].whole
+    assert seen_after(listing, seen, minutes=8, interval_seconds=0.0)[0].whole, "unless somebody asks for it"
+    assert not seen_after(listing, seen, minutes=8, interval_seconds=0.0, in_a_hurry=True)[0].whole
     found, seen = seen_after(listing, seen, minutes=9)
     assert (found.new, found.whole, seen.grows) == (1, True, False)
     monkeypatch.setattr(arrivals, "LISTED_FILES_PER_SECOND", 0.0001)

