@@ -55,7 +55,7 @@ def forget(
         else:
             out.line(f"would {verb[0]} {what} of {table}; --yes does it")
         if done.waiting:
-            out.line(f"{len(done.waiting):,} files wait to be loaded again, and could bring such rows back:")
+            out.line(f"files wait to be loaded again, and could bring such rows back ({len(done.waiting):,}):")
             for path in (*done.waiting[:_NAMED_FILES], *(["..."] if len(done.waiting) > _NAMED_FILES else [])):
                 out.line(f"  {path}")
             out.line(f"first: lakehouse ingest {table}")

@@ -19,7 +19,6 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
 from lakehouse.maintenance.replay import waiting_replays
-from lakehouse.plain_text import counted
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
@@ -128,7 +127,7 @@ def begin_forgetting(lake: Lake, table: str, *, really: bool) -> tuple[str, ...]
     waiting = tuple(key_uri(file.bucket, file.key) for file in waiting_replays(lake, table))
     if waiting and really:
         raise no_forgetting(
-            f"{counted(len(waiting), 'file')} of {table} wait to be loaded again, and could bring such rows back: "
+            f"files of {table} wait to be loaded again, and could bring such rows back ({len(waiting):,}): "
             + ", ".join(waiting[:_NAMED_FILES])
             + (", ..." if len(waiting) > _NAMED_FILES else ""),
             f"lakehouse ingest {table}   (then run the same again)",

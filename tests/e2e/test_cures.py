@@ -178,6 +178,8 @@ def test_rows_are_forgotten_and_the_tables_behind_follow_or_keep(orders):
 
     # computing it again would lose what it kept: only by name
     lakehouse_json_here(orders.environment, "replay", "--files", file_name(3), "--yes")
+    refused = lakehouse_here(orders.environment, "forget", BRONZE, "--where", "order_id = 'a2'", "--yes")
+    assert refused.returncode == 1 and "files of bronze.orders_autoloader wait to be loaded again" in refused.stderr
     stopped = lakehouse_here(orders.environment, "ingest")
     assert stopped.returncode == 1
     assert "would lose what it kept" in stopped.stderr
