@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from lakehouse.errors import LakehouseError
+from lakehouse.errors import LakehouseError, StoreUnavailable
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing, ObjectStore
 from lakehouse.storage.lease_holder import Holder, birth_of, this_host
@@ -221,8 +221,9 @@ def leaving_marks(
         except Exception as error:  # of whatever kind: the thread goes on, and the end of the service is its own
             what = error.what if isinstance(error, LakehouseError) else f"{type(error).__name__}: {error}"
             _log.warning("what this service is doing is not in the lake: %s", what)
-            with suppress(Exception):  # a store that was started again may have another address
-                lake = Lake.open(lake.settings)
+            if isinstance(error, StoreUnavailable):
+                with suppress(Exception):  # a store that was started again may have another address
+                    lake = Lake.open(lake.settings)
 
     def run() -> None:
         pause = min(1.0, every_seconds)  # the first mark comes soon

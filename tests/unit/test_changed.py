@@ -54,7 +54,12 @@ def test_a_file_of_a_package_reaches_all_who_import_below_it(by_file):
 def test_the_sensor_reaches_the_tests_of_dagster_and_of_the_library_only_those_that_load_it():
     found = names("lakehouse/dagster/sensors.py")
     assert "tests/dagster/test_sensor.py" in found
-    assert in_folders(found, "spark", "store", "unit") == ["tests/unit/test_installation.py", "tests/unit/test_site.py"]
+    assert in_folders(found, "spark", "store", "unit") == [
+        "tests/store/test_events.py",
+        "tests/unit/test_installation.py",
+        "tests/unit/test_sensor_by_events.py",
+        "tests/unit/test_site.py",
+    ]
 
 
 def test_the_command_reaches_a_test_that_runs_it_as_a_process():
@@ -95,7 +100,7 @@ def test_a_document_reaches_the_tests_that_read_it_and_few_others(document, othe
 def test_the_readme_reaches_its_tests_although_a_message_of_the_library_mentions_it():
     found = names("README.md")
     assert {"tests/e2e/test_readme.py", "tests/unit/test_docs.py"} <= found
-    assert len(found) < 9
+    assert len(found) < 10
 
 
 @pytest.mark.parametrize(

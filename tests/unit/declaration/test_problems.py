@@ -283,9 +283,9 @@ def test_windows_over_files_need_a_table_of_files(read) -> None:
         ("path: s3a://a/b/\n      options: {multiLine: yes please}", 5, "write true or false"),
         ("path: s3a://a/b/\n      options: {cloudFiles.maxFilesPerTrigger: many}", 5, "write a whole number"),
         (
-            "path: s3a://a/b/\n      options: {cloudFiles.fileNameOnly: true}",
+            "path: s3a://a/b/\n      options: {cloudFiles.fileNamesAlone: true}",
             5,
-            "Unknown option cloudFiles.fileNameOnly",
+            "Unknown option cloudFiles.fileNamesAlone",
         ),
         ("path: tmp/orders", 4, "path of an object store"),
         ("path: s3a://a/b/\n      format: jsn", 5, "write one of json, csv"),
