@@ -13,7 +13,7 @@ def names(*files):
 
 
 def in_folders(found, *folders):
-    return [name for name in found if name.startswith(tuple(f"tests/{folder}/" for folder in folders))]
+    return sorted(name for name in found if name.startswith(tuple(f"tests/{folder}/" for folder in folders)))
 
 
 @pytest.fixture(scope="module")
