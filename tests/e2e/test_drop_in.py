@@ -34,6 +34,7 @@ if sink == "delta":  # as every session of Delta is made
     builder.config("spark.driver.extraClassPath", f"{jars}/*")
     builder.config("spark.sql.extensions", "io.delta.sql.DeltaSparkSessionExtension")
     builder.config("spark.sql.catalog.spark_catalog", "org.apache.spark.sql.delta.catalog.DeltaCatalog")
+    builder.config("spark.databricks.delta.snapshotPartitions", "1")  # by default 50 tasks for each look at a table
 spark = builder.getOrCreate()
 query = (
     spark.readStream.format("cloudFiles")
@@ -162,7 +163,7 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain
     done = len([one for one in (tmp_path / "checkpoint" / "commits").iterdir() if one.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
     again = start(tmp_path, plain, java_home, sink)
-    printed, _ = again.communicate(timeout=120)
+    printed, _ = again.communicate(timeout=240)
     assert again.returncode == 0, (tmp_path / "log").read_text()
     said = json.loads(printed)
     assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]
