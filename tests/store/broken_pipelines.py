@@ -50,11 +50,11 @@ class Pipeline:
     def objects(self, folder):
         """Content by key, of everything under a folder of the user's."""
         listed = self.lake.store.list(self.bucket, f"{self.user}/{folder}")
-        return {one.key: self.lake.store.read(self.bucket, one.key) for one in listed}
+        return {info.key: self.lake.store.read(self.bucket, info.key) for info in listed}
 
     def versions(self):
         """What the bucket has, by key."""
-        return {one.key: (one.e_tag, one.last_modified) for one in self.lake.store.list(self.bucket)}
+        return {info.key: (info.e_tag, info.last_modified) for info in self.lake.store.list(self.bucket)}
 
     def put_back(self, folder, content):
         self.lake.store.delete_prefix(self.bucket, f"{self.user}/{folder}")
@@ -80,8 +80,8 @@ class Pipeline:
     def run(self, command):
         """As a shell does; what stands behind three blanks is for people."""
         self.later = timedelta()
-        for one in command.split("   ")[0].split(" && "):
-            words = shlex.split(one)
+        for step in command.split("   ")[0].split(" && "):
+            words = shlex.split(step)
             if words[0] == "python":
                 done = subprocess.run(
                     [sys.executable, *words[1:]], env=self.environment, capture_output=True, text=True
@@ -96,169 +96,175 @@ class Pipeline:
         assert self.world.failed_checks() == set()
 
 
-def checkpoint_lost(one):
-    one.land(2).load().world.set_checkpoint({})
+def checkpoint_lost(pipeline):
+    pipeline.land(2).load().world.set_checkpoint({})
 
 
-def checkpoint_of_another_table(one):
-    content = one.land(2).load().world.checkpoint()
+def checkpoint_of_another_table(pipeline):
+    content = pipeline.land(2).load().world.checkpoint()
     other = {**content, "metadata": b'{"id": "11111111-2222-3333-4444-555555555555"}'}
-    one.world.set_checkpoint(other)
+    pipeline.world.set_checkpoint(other)
 
 
-def checkpoint_of_another_user(one):
+def checkpoint_of_another_user(pipeline):
     """Who reads the same files: its places are in another journal."""
-    one.land(2).load()
-    theirs = replace(one.lake, settings=one.lake.settings.model_copy(update={"user": f"{one.user}2"}))
+    pipeline.land(2).load()
+    theirs = replace(pipeline.lake, settings=pipeline.lake.settings.model_copy(update={"user": f"{pipeline.user}2"}))
     assert run_table(no_session, theirs, TABLE).rows_added == 6
-    there = f"{one.user}2/_checkpoints/{TABLE}/"
-    keys = [info.key for info in one.lake.store.list(one.bucket, there)]
-    one.world.set_checkpoint({key.removeprefix(there): one.lake.store.read(one.bucket, key) for key in keys})
+    there = f"{pipeline.user}2/_checkpoints/{TABLE}/"
+    keys = [info.key for info in pipeline.lake.store.list(pipeline.bucket, there)]
+    pipeline.world.set_checkpoint(
+        {key.removeprefix(there): pipeline.lake.store.read(pipeline.bucket, key) for key in keys}
+    )
 
 
-def checkpoint_of_yesterday(one):
-    content = one.land(2).load().world.checkpoint()
-    one.land(2).load().world.set_checkpoint(content)
+def checkpoint_of_yesterday(pipeline):
+    content = pipeline.land(2).load().world.checkpoint()
+    pipeline.land(2).load().world.set_checkpoint(content)
 
 
-def table_of_yesterday(one):
-    log = one.land(2).load().objects("bronze/things/_delta_log/")
-    one.land(2).load().put_back("bronze/things/_delta_log/", log)
+def table_of_yesterday(pipeline):
+    log = pipeline.land(2).load().objects("bronze/things/_delta_log/")
+    pipeline.land(2).load().put_back("bronze/things/_delta_log/", log)
 
 
-def table_gone(one):
-    one.land(2).load().put_back("bronze/things/", {})
+def table_gone(pipeline):
+    pipeline.land(2).load().put_back("bronze/things/", {})
 
 
-def offset_cut_off(one):
-    one.land(2).load().cut_checkpoint("offsets/1")
+def offset_cut_off(pipeline):
+    pipeline.land(2).load().cut_checkpoint("offsets/1")
 
 
-def commit_emptied(one):
-    one.land(2).load()
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/commits/1", b"")
+def commit_emptied(pipeline):
+    pipeline.land(2).load()
+    pipeline.lake.store.write(pipeline.bucket, f"{pipeline.user}/_checkpoints/{TABLE}/commits/1", b"")
 
 
-def metadata_cut_off(one):
-    one.land(2).load().cut_checkpoint("metadata")
+def metadata_cut_off(pipeline):
+    pipeline.land(2).load().cut_checkpoint("metadata")
 
 
-def killed_in_a_batch(one):
+def killed_in_a_batch(pipeline):
     planned = SparkLog.plan
 
     def plan(log, *given):
         planned(log, *given)
         raise Died
 
-    one.land(2).load().land()
-    with one.patch.context() as patch, pytest.raises(Died):
+    pipeline.land(2).load().land()
+    with pipeline.patch.context() as patch, pytest.raises(Died):
         patch.setattr(SparkLog, "plan", plan)
-        one.load()
+        pipeline.load()
 
 
-def journal_lost(one):
-    one.land(2).load()
-    for key in one.segments():
-        one.lake.store.delete(one.bucket, key)
+def journal_lost(pipeline):
+    pipeline.land(2).load()
+    for key in pipeline.segments():
+        pipeline.lake.store.delete(pipeline.bucket, key)
 
 
-def journal_of_yesterday(one):
-    content = one.land(2).load().objects("_journal/")
-    one.land(2).load().put_back("_journal/", content)
+def journal_of_yesterday(pipeline):
+    content = pipeline.land(2).load().objects("_journal/")
+    pipeline.land(2).load().put_back("_journal/", content)
 
 
-def journal_restored_and_grown_otherwise(one):
-    one.land(2).load()
-    kept = one.objects("_journal/")
-    one.land().load()
-    one.put_back("_journal/", kept)
-    source = read_catalogue(one.lake.settings)[TABLE].flow.cloud_files(one.lake.settings, TABLE)
+def journal_restored_and_grown_otherwise(pipeline):
+    pipeline.land(2).load()
+    kept = pipeline.objects("_journal/")
+    pipeline.land().load()
+    pipeline.put_back("_journal/", kept)
+    source = read_catalogue(pipeline.lake.settings)[TABLE].flow.cloud_files(pipeline.lake.settings, TABLE)
     from lakehouse.autoloader.files.journal import Journal
 
-    journal = Journal.at(one.lake.store, source.journal_location)
-    journal.append(one.world.bucket, list(one.lake.store.list(one.world.bucket, one.world.folder)))
+    journal = Journal.at(pipeline.lake.store, source.journal_location)
+    journal.append(pipeline.world.bucket, list(pipeline.lake.store.list(pipeline.world.bucket, pipeline.world.folder)))
 
 
-def journal_without_a_segment(one):
+def journal_without_a_segment(pipeline):
     for _ in range(3):
-        one.land().load()
-    one.lake.store.delete(one.bucket, one.segments()[1])
+        pipeline.land().load()
+    pipeline.lake.store.delete(pipeline.bucket, pipeline.segments()[1])
 
 
-def journal_cut_off(one):
-    one.land(2).load().land().load()
-    one.cut(one.segments()[0])
+def journal_cut_off(pipeline):
+    pipeline.land(2).load().land().load()
+    pipeline.cut(pipeline.segments()[0])
 
 
-def writer_killed(one):
-    one.land(2).load()
+def writer_killed(pipeline):
+    pipeline.land(2).load()
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     holder = Holder("h", TABLE, this_host(), gone.pid, "1", 0.0)
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", holder.encoded())
-    one.land()
+    pipeline.lake.store.write(pipeline.bucket, f"{pipeline.user}/_checkpoints/{TABLE}.lease", holder.encoded())
+    pipeline.land()
 
 
-def lease_written_over(one):
-    one.land(2).load()
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", b"no lease")
+def lease_written_over(pipeline):
+    pipeline.land(2).load()
+    pipeline.lake.store.write(pipeline.bucket, f"{pipeline.user}/_checkpoints/{TABLE}.lease", b"no lease")
 
 
-def file_in_quarantine(one):
-    one.land(2)
-    one.world.put(f"{one.files:03}.json.gz", b"\x1f\x8b\x08\x00broken")
-    one.load()
+def file_in_quarantine(pipeline):
+    pipeline.land(2)
+    pipeline.world.put(f"{pipeline.files:03}.json.gz", b"\x1f\x8b\x08\x00broken")
+    pipeline.load()
 
 
-def file_corrected(one):
+def file_corrected(pipeline):
     import gzip
 
-    rows = "".join(json.dumps({"a": one.files, "n": row}) + "\n" for row in range(3))
-    one.world.put(f"{one.files:03}.json.gz", gzip.compress(rows.encode()))
-    one.files += 1
+    rows = "".join(json.dumps({"a": pipeline.files, "n": row}) + "\n" for row in range(3))
+    pipeline.world.put(f"{pipeline.files:03}.json.gz", gzip.compress(rows.encode()))
+    pipeline.files += 1
 
 
-def files_that_nobody_loads(one):
-    one.land(2).load().land(3)
-    one.later = timedelta(hours=5)
+def files_that_nobody_loads(pipeline):
+    pipeline.land(2).load().land(3)
+    pipeline.later = timedelta(hours=5)
 
 
-def schema_cut_off(one):
-    one.land(2).load()
-    one.cut(f"{one.user}/_schemas/{TABLE}/_schemas/0")
+def schema_cut_off(pipeline):
+    pipeline.land(2).load()
+    pipeline.cut(f"{pipeline.user}/_schemas/{TABLE}/_schemas/0")
 
 
-def first_offset_half_written(one):
-    one.land(2)
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
+def first_offset_half_written(pipeline):
+    pipeline.land(2)
+    pipeline.lake.store.write(pipeline.bucket, f"{pipeline.user}/_checkpoints/{TABLE}/offsets/.0.tmp", b"v1")
 
 
-def newest_commit_cut_off(one):
-    one.land(3).load().cut(f"{one.user}/bronze/things/_delta_log/{2:020}.json")
+def newest_commit_cut_off(pipeline):
+    pipeline.land(3).load().cut(f"{pipeline.user}/bronze/things/_delta_log/{2:020}.json")
 
 
-def newest_commit_emptied(one):
-    one.land(3).load().lake.store.write(one.bucket, f"{one.user}/bronze/things/_delta_log/{2:020}.json", b"")
+def newest_commit_emptied(pipeline):
+    pipeline.land(3).load().lake.store.write(
+        pipeline.bucket, f"{pipeline.user}/bronze/things/_delta_log/{2:020}.json", b""
+    )
 
 
-def summary_of_the_log_cut_off(one):
-    one.land(3).load().lake.delta(TABLE).create_checkpoint()
-    one.cut(f"{one.user}/bronze/things/_delta_log/{2:020}.checkpoint.parquet")
+def summary_of_the_log_cut_off(pipeline):
+    pipeline.land(3).load().lake.delta(TABLE).create_checkpoint()
+    pipeline.cut(f"{pipeline.user}/bronze/things/_delta_log/{2:020}.checkpoint.parquet")
 
 
-def data_file_gone(one):
-    one.land(3).load()
-    one.lake.store.delete(one.bucket, next(key for key in one.objects("bronze/things/") if key.endswith(".parquet")))
+def data_file_gone(pipeline):
+    pipeline.land(3).load()
+    pipeline.lake.store.delete(
+        pipeline.bucket, next(key for key in pipeline.objects("bronze/things/") if key.endswith(".parquet"))
+    )
 
 
-def many_versions(one):
-    one.land(3).load()
-    one.patch.setattr(weight, "_LOG_VERSIONS", 1)
+def many_versions(pipeline):
+    pipeline.land(3).load()
+    pipeline.patch.setattr(weight, "_LOG_VERSIONS", 1)
 
 
-def many_small_files(one):
-    one.land(10).load()
-    one.patch.setattr(weight, "_SMALL_FILES", 3)
+def many_small_files(pipeline):
+    pipeline.land(10).load()
+    pipeline.patch.setattr(weight, "_SMALL_FILES", 3)
 
 
 BROKEN = [

@@ -51,7 +51,7 @@ class World:
 
     def names(self, below=None):
         prefix = self.folder if below is None else below
-        return {one.key.removeprefix(prefix) for one in self.lake.store.list(self.bucket, prefix)}
+        return {info.key.removeprefix(prefix) for info in self.lake.store.list(self.bucket, prefix)}
 
     def stream(self, query="one", **options):
         """A stream over the folder; options by their names, those of cloudFiles without the prefix."""
@@ -92,4 +92,4 @@ class World:
             self.lake.settings.bucket, "schemas/one/_source.json", f'{{"journal": "{self.journal}"}}'.encode()
         )
         found = file_states(self.lake.store, f"s3a://{self.lake.settings.bucket}/schemas/one")
-        return {uri_key(one.path).removeprefix(self.folder): one for one in found}
+        return {uri_key(state.path).removeprefix(self.folder): state for state in found}

@@ -74,16 +74,16 @@ class LocalWorld:
         return [field.name for field in self.lake.delta(TABLE).schema().fields]
 
     def failed_checks(self):
-        return {one.check for one in self.failures()}
+        return {finding.check for finding in self.failures()}
 
     def failures(self):
         """The findings that did not pass, with their numbers and offending rows."""
-        return [one for one in check_table(no_session, self.lake, TABLE) if not one.passed]
+        return [finding for finding in check_table(no_session, self.lake, TABLE) if not finding.passed]
 
     def file_states(self):
         """What ``lakehouse files`` says of every file."""
         commits = self.lake.commits_since(TABLE, None)
-        versions = {one.batch_id: one.version for one in commits if one.batch_id is not None}
+        versions = {commit.batch_id: commit.version for commit in commits if commit.batch_id is not None}
         return list(file_states(self.lake.store, self.lake.settings.checkpoint_uri(TABLE), versions=versions))
 
     def checkpoint(self):
@@ -91,8 +91,8 @@ class LocalWorld:
         prefix = f"{self.lake.settings.user}/_checkpoints/{TABLE}/"
         bucket = self.lake.settings.bucket
         return {
-            one.key.removeprefix(prefix): self.lake.store.read(bucket, one.key)
-            for one in self.lake.store.list(bucket, prefix)
+            info.key.removeprefix(prefix): self.lake.store.read(bucket, info.key)
+            for info in self.lake.store.list(bucket, prefix)
         }
 
     def set_checkpoint(self, content):
@@ -104,7 +104,7 @@ class LocalWorld:
     def objects(self):
         """Keys of all data files below the table's folder, named by the log or not."""
         prefix = f"{self.lake.settings.user}/bronze/things/"
-        keys = (one.key.removeprefix(prefix) for one in self.lake.store.list(self.lake.settings.bucket, prefix))
+        keys = (info.key.removeprefix(prefix) for info in self.lake.store.list(self.lake.settings.bucket, prefix))
         return {key for key in keys if not key.startswith("_delta_log/")}
 
     def adds(self):

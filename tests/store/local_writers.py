@@ -132,8 +132,8 @@ def main():
     finally:
         writers.close()
         stop_store(settings)
-    errors = [one for one in writers.said if one.startswith("error")]
-    lost = sum(one.startswith("transient") for one in writers.said)
+    errors = [line for line in writers.said if line.startswith("error")]
+    lost = sum(line.startswith("transient") for line in writers.said)
     said = {"rounds": chosen.rounds, "files": writers.files, "bad": bad, "failed_checks": sorted(checks)}
     print(json.dumps({**said, "transient": lost, "errors": len(errors), "first_error": errors[:1]}))
     sys.exit(bool(bad or errors or checks))

@@ -104,7 +104,7 @@ class Dropping:
         return sorted(map(int, rows))
 
     def failed_checks(self):
-        return [one.check for one in check_table(lambda: None, self.lake, TABLE) if not one.passed]
+        return [finding.check for finding in check_table(lambda: None, self.lake, TABLE) if not finding.passed]
 
     def close(self):
         self._ends.close()

@@ -28,11 +28,11 @@ class NotifiedWorld(LocalWorld):
         """LIST requests for the bucket of the files, by the store's own count."""
         with urllib.request.urlopen(f"{self.lake.endpoint.url}/minio/metrics/v3/bucket/api/{self.bucket}") as said:
             lines = said.read().decode().splitlines()
-        counted = [one for one in lines if one.startswith("minio_bucket_api_total") and "ListObjects" in one]
-        return sum(float(one.rsplit(" ", 1)[1]) for one in counted)
+        counted = [line for line in lines if line.startswith("minio_bucket_api_total") and "ListObjects" in line]
+        return sum(float(line.rsplit(" ", 1)[1]) for line in counted)
 
     def reader(self):
-        [found] = [one for one in self.inbox.readers() if self.folder in one.name]
+        [found] = [candidate for candidate in self.inbox.readers() if self.folder in candidate.name]
         return found
 
     def entries(self):

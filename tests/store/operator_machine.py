@@ -251,7 +251,9 @@ class Operators:
     def _follow(self, done):
         """Does the first command that a refused run prints as the way out."""
         report = json.loads(done.stdout) if done.stdout.startswith("{") else {}
-        failed = [one["next_command"] for one in report.get("checks", []) if one["blocks"] and not one["passed"]]
+        failed = [
+            check["next_command"] for check in report.get("checks", []) if check["blocks"] and not check["passed"]
+        ]
         ways = [line for line in done.stderr.splitlines() if line.strip().startswith("next")]
         commands = [found.group().strip() for way in (*failed, *ways) for found in _COMMAND.finditer(way)]
         if not commands:
@@ -264,7 +266,7 @@ class Operators:
     # what must be
 
     def _hold(self, report):
-        red = {one["check"] for one in report["checks"] if not one["passed"]}
+        red = {check["check"] for check in report["checks"] if not check["passed"]}
         assert red <= ({"no_quarantined_files"} if None in self.landed.values() else set()), self._story_and(red)
         rows = self._table(BRONZE)
         often = {id_: count for id_, count in Counter(row["id"] for row in rows).items() if count > 1}

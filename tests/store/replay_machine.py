@@ -147,15 +147,15 @@ class Machine:
         if log is None:
             return
         in_table = Counter(seq for seq, _, _ in self.sinks[table].rows)
-        states = [one for one in file_states(store, location, log=log) if one.ingestion_state is not None]
+        states = [state for state in file_states(store, location, log=log) if state.ingestion_state is not None]
         sums = file_sums(store, log, in_table)
-        singly = {one.sequence: one for one in sums.others}
-        plain = [one for one in states if one.sequence not in singly]
-        assert [one for one in states if one.sequence in singly] == list(sums.others)
-        assert all((one.rows or 0) == in_table[one.sequence] and not one.error for one in plain)
-        read = [one for one in plain if one.ingestion_state == State.INGESTED and one.commit_time]
-        assert {one.ingestion_state for one in plain if one not in read} <= {State.PASSED_OVER}
-        assert (sums.files, sums.read, sums.rows) == (len(plain), len(read), sum(one.rows for one in read))
+        singly = {state.sequence: state for state in sums.others}
+        plain = [state for state in states if state.sequence not in singly]
+        assert [state for state in states if state.sequence in singly] == list(sums.others)
+        assert all((state.rows or 0) == in_table[state.sequence] and not state.error for state in plain)
+        read = [state for state in plain if state.ingestion_state == State.INGESTED and state.commit_time]
+        assert {state.ingestion_state for state in plain if state not in read} <= {State.PASSED_OVER}
+        assert (sums.files, sums.read, sums.rows) == (len(plain), len(read), sum(state.rows for state in read))
 
     # Spark's part
 

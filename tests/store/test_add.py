@@ -123,8 +123,8 @@ def test_yes_adds_the_tables_and_keeps_all_other_text(here, land, tmp_path):
     assert isinstance(files, Files) and isinstance(latest, Latest)
     assert (files.path, files.format, files.options["sep"]) == (path, "csv", ";")
     assert (latest.of, latest.key) == ("bronze.things", ("id",))
-    assert "not_null" in [one.kind for one in catalogue["bronze.things"].checks]
-    assert "unique" in [one.kind for one in catalogue["silver.things"].checks]
+    assert "not_null" in [check.kind for check in catalogue["bronze.things"].checks]
+    assert "unique" in [check.kind for check in catalogue["silver.things"].checks]
     again = lakehouse_here(here, "add", "bronze.things", path, "--yes")
     assert again.returncode == 1 and "bronze.things is declared already" in again.stderr
     assert (tmp_path / "lakehouse.yaml").read_text() == text
@@ -183,7 +183,7 @@ def test_a_broken_file_beside_good_ones_is_passed_over(here, land):
 )
 def test_what_cannot_be_added_is_told_and_nothing_is_written(lake, here, land, tmp_path, arguments, said):
     path = land(**{"a.json": json_lines()})
-    filled = [one.format(bucket=lake.settings.landing_bucket, path=path) for one in arguments]
+    filled = [argument.format(bucket=lake.settings.landing_bucket, path=path) for argument in arguments]
     done = lakehouse_here(here, "add", *filled, "--yes")
     assert done.returncode == 1
     assert said in done.stderr and "Traceback" not in done.stderr
@@ -203,7 +203,7 @@ def test_add_needs_a_declaration_and_init_writes_one(here, land, tmp_path):
     assert done.returncode == 1 and "lakehouse init" in done.stderr
     assert lakehouse_here(here, "init").returncode == 0
     assert lakehouse_here(here, "add", "bronze.things", path, "--yes").returncode == 0
-    assert [one["name"] for one in lakehouse_json_here(here, "validate")["tables"]] == ["bronze.things"]
+    assert [table["name"] for table in lakehouse_json_here(here, "validate")["tables"]] == ["bronze.things"]
 
 
 def test_tables_of_the_lake_that_nobody_declares_are_told_when_asked_for(lake, here):

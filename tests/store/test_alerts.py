@@ -73,7 +73,7 @@ class Story:
         return [SimpleNamespace(**line) for line in lines]
 
     def news(self, file=None):
-        return [(one.news, one.kind, one.table) for one in self.told(file)]
+        return [(alert.news, alert.kind, alert.table) for alert in self.told(file)]
 
     def put(self, name="0.json", rows=({"id": 1},)):
         self.world.put(name, list(rows))
@@ -119,9 +119,9 @@ def test_each_failed_check_is_told_and_what_is_given_up_is_over(story):
     checks = [{"row_count": {"min": 2}, "on_failure": "block"}, {"not_null": "kind", "on_failure": "warn"}]
     story.declare(checks=checks).put(rows=[{"id": 1, "kind": None}])
     assert story.run("ingest").returncode == 1
-    told = sorted(story.told(), key=lambda one: one.title)
-    assert [one.title for one in told] == [f"FAIL {TABLE}: check failed", f"WARN {TABLE}: check failed"]
-    assert "row_count" in told[0].what and all("lakehouse" in one.command for one in told)
+    told = sorted(story.told(), key=lambda alert: alert.title)
+    assert [alert.title for alert in told] == [f"FAIL {TABLE}: check failed", f"WARN {TABLE}: check failed"]
+    assert "row_count" in told[0].what and all("lakehouse" in alert.command for alert in told)
     assert story.run("check").returncode == 1 and story.told() == []
     story.declare(checks=checks[:1])
     assert story.run("check").returncode == 1
@@ -184,7 +184,7 @@ def test_a_channel_that_is_down_fails_no_run_and_gets_everything_once_it_is_up(s
         assert secret not in text
     with receiver(port) as (_, got):
         assert story.run("check").returncode == 0 and story.run("check").returncode == 0
-    assert [(one["title"], one["type"]) for one in got] == [(f"WARN {TABLE}: check failed", "warning")]
+    assert [(message["title"], message["type"]) for message in got] == [(f"WARN {TABLE}: check failed", "warning")]
     assert "lakehouse" in got[0]["message"] and story.told() == []
 
 
@@ -225,10 +225,10 @@ def test_of_many_who_find_the_same_one_tells_it(story):
         tell(settings, catalogue, found, story.lake)
 
     threads = [threading.Thread(target=say) for _ in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert story.news() == [("begun", "damaged", TABLE)]
     assert read(LakeBook(story.lake)).open[damage(TABLE).cause].times == 4
 
@@ -253,7 +253,7 @@ def test_who_dies_while_sending_leaves_it_to_the_next_after_a_while(story):
     assert story.told() == [], "it may still be sent"
     later = at + timedelta(minutes=6)
     tell(story.settings, story.catalogue, round_of(damage(TABLE)), story.lake, now=lambda: later)
-    assert [one.id for one in story.told()] == [first.id], "twice rather than never, and told apart by its id"
+    assert [alert.id for alert in story.told()] == [first.id], "twice rather than never, and told apart by its id"
 
 
 def test_a_store_that_is_away_is_told_once_and_when_it_is_back(story):
@@ -293,7 +293,7 @@ def test_a_look_from_outside_finds_files_that_wait_and_services_that_are_gone(st
     assert set(story.news()) == {("recovered", "stale", TABLE), ("recovered", "service down", TABLE)}
     story.lake.store.delete_prefix(story.settings.bucket, f"{story.settings.user}/bronze/things/")
     done = lakehouse_json_here(story.environment, "alerts", "look")
-    assert [(one["kind"], one["detail"]) for one in done["begun"]] == [("damaged", "table_missing")]
+    assert [(alert["kind"], alert["detail"]) for alert in done["begun"]] == [("damaged", "table_missing")]
     assert story.news() == [("begun", "damaged", TABLE)]
 
 

@@ -72,13 +72,13 @@ def rows_of_page(heading):
 
 
 def test_the_page_holds_exactly_these_documents():
-    assert rows_of_page("Documents") == [[one.what, one.outcome, one.where] for one in BAD]
+    assert rows_of_page("Documents") == [[document.what, document.outcome, document.where] for document in BAD]
 
 
 def test_the_page_holds_exactly_these_files_and_their_tests_know_the_reason():
     listed = [(what, reasons.split(", "), name) for what, reasons, name in LISTED]
     assert rows_of_page("Files") == [
-        [what, "in quarantine: " + ", ".join(f"`{one}`" for one in reasons), FILES] for what, reasons, _ in listed
+        [what, "in quarantine: " + ", ".join(f"`{code}`" for code in reasons), FILES] for what, reasons, _ in listed
     ]
     for _, reasons, name in listed:
         for reason in reasons:
@@ -99,19 +99,19 @@ def shown(row):
     if row["_rescued_data"] is not None:
         found["rescued"] = json.loads(row["_rescued_data"])
         assert found["rescued"].pop("_file_path") == row["_metadata"]["file_path"]
-    return {name: "NaN" if isinstance(one, float) and math.isnan(one) else one for name, one in found.items()}
+    return {name: "NaN" if isinstance(value, float) and math.isnan(value) else value for name, value in found.items()}
 
 
-@pytest.mark.parametrize("one", BAD, ids=lambda one: one.what[:40])
-def test_the_outcome_is_the_stated_one(world, one):
-    names = {f"{number}.json": data for number, data in enumerate(one.files)}
+@pytest.mark.parametrize("document", BAD, ids=lambda document: document.what[:40])
+def test_the_outcome_is_the_stated_one(world, document):
+    names = {f"{number}.json": data for number, data in enumerate(document.files)}
     for name, data in names.items():
         world.put(name, data)
     world.put("good.json")
     rows = read(world)
     states = world.states()
     for name, data in names.items():
-        expected, state = one.files[data], states[name]
+        expected, state = document.files[data], states[name]
         mine = [shown(row) for row in rows if row["_metadata"]["file_name"] == name]
         if isinstance(expected, str):
             assert (mine, state.ingestion_state, state.error.split(":")[0]) == ([], "QUARANTINED", expected)
@@ -124,14 +124,16 @@ def test_the_outcome_is_the_stated_one(world, one):
     assert [row["a"] for row in rows if row["_metadata"]["file_name"] == "good.json"] == [1]
 
 
-@pytest.mark.parametrize("one", [one for one in BAD if one.columns is not None], ids=lambda one: one.what[:40])
-def test_the_inferred_columns_are_the_stated_ones(world, one):
-    for number, data in enumerate(one.files):
+@pytest.mark.parametrize(
+    "document", [document for document in BAD if document.columns is not None], ids=lambda document: document.what[:40]
+)
+def test_the_inferred_columns_are_the_stated_ones(world, document):
+    for number, data in enumerate(document.files):
         world.put(f"{number}.json", data)
     schema = world.stream(inferColumnTypes="true")._source.inferred_schema()
     added = ("_rescued_data", "_metadata")
     found = [f"{field.name} {field.dataType.simpleString()}" for field in schema.fields if field.name not in added]
-    assert ", ".join(found) == one.columns
+    assert ", ".join(found) == document.columns
     assert [name for name in schema.names if name in added] == list(added)
 
 

@@ -31,7 +31,7 @@ def test_every_key_that_the_store_takes_is_loaded_and_named_exactly(world):
         world.put(key)
     assert world.run(max_files=100) == sorted(((key, 0, 1) for key in KEYS), key=str)
     assert {uri_key(key_uri("b", key)) for key in KEYS} == set(KEYS)
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 @pytest.mark.parametrize("key", ["a//b.json", "x" * 256 + ".json"])
@@ -94,7 +94,7 @@ DAMAGED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "data", "reason"), DAMAGED, ids=[one[0] for one in DAMAGED])
+@pytest.mark.parametrize(("name", "data", "reason"), DAMAGED, ids=[damaged[0] for damaged in DAMAGED])
 def test_a_damaged_file_goes_to_quarantine_with_its_reason_and_gives_no_row(world, name, data, reason):
     world.put("good.json")
     world.put(name, data)
@@ -162,7 +162,7 @@ TEXTS = [
 ]
 
 
-@pytest.mark.parametrize(("data", "values"), [one[1:] for one in TEXTS], ids=[one[0] for one in TEXTS])
+@pytest.mark.parametrize(("data", "values"), [text[1:] for text in TEXTS], ids=[text[0] for text in TEXTS])
 def test_odd_text_gives_a_row_for_every_record(world, data, values):
     world.put("odd.json", data)
     assert [value for *_, value in world.run()] == values

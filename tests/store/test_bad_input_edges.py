@@ -139,7 +139,7 @@ CODECS = [
 ]
 
 
-@pytest.mark.parametrize(("extension", "pack"), CODECS, ids=[one[0] for one in CODECS])
+@pytest.mark.parametrize(("extension", "pack"), CODECS, ids=[packing[0] for packing in CODECS])
 def test_packed_files_that_were_joined_are_read_to_their_end(world, extension, pack):
     name = f"joined.json.{extension}"
     world.put(name, pack(ROW) + pack(b'{"a": 2}\n') + pack(b'{"a": 3}\n'))
@@ -147,7 +147,7 @@ def test_packed_files_that_were_joined_are_read_to_their_end(world, extension, p
 
 
 @pytest.mark.parametrize("damage", ["cut", "overwritten"])
-@pytest.mark.parametrize(("extension", "pack"), CODECS, ids=[one[0] for one in CODECS])
+@pytest.mark.parametrize(("extension", "pack"), CODECS, ids=[packing[0] for packing in CODECS])
 def test_damage_in_a_later_joined_file_gives_no_row_at_all(world, extension, pack, damage):
     name, second = f"joined.json.{extension}", pack(ROW * 100)
     second = second[:-5] if damage == "cut" else b"damage" + second[6:]
@@ -211,8 +211,8 @@ def test_a_too_long_line_does_not_shift_the_numbers_of_files_that_are_parsed_wit
     rows, receipts = read_as_one_part(world, maxLineBytes="1m")
     first, second = [number for number in range(3) if number != at]
     assert rows == [("a.json", 0, 1), ("b.json", first, 1), ("b.json", second, 2), ("c.json", 0, 3)]
-    assert [one.seq for one in receipts if one.error] == [2]
-    assert [sum(one.rows for one in receipts if one.seq == seq) for seq in (1, 2, 3)] == [1, 2, 1]
+    assert [receipt.seq for receipt in receipts if receipt.error] == [2]
+    assert [sum(receipt.rows for receipt in receipts if receipt.seq == seq) for seq in (1, 2, 3)] == [1, 2, 1]
 
 
 MARK = b"\xef\xbb\xbf"
@@ -236,7 +236,7 @@ def test_odd_text_stays_within_its_file_when_files_are_parsed_as_one_input(world
         world.put(f"{number}.json", data)
     rows, receipts = read_as_one_part(world)
     assert [[value for name, _, value in rows if name == f"{number}.json"] for number in range(len(files))] == values
-    assert [(one.seq, one.rows, one.state, one.error) for one in receipts] == [
+    assert [(receipt.seq, receipt.rows, receipt.state, receipt.error) for receipt in receipts] == [
         (seq, len(expected), "INGESTED", "") for seq, expected in enumerate(values, 1)
     ]
 

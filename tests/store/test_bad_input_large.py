@@ -105,7 +105,7 @@ def test_the_fast_store_writes_reads_and_removes_an_unusual_key(lake):
     store, bucket = FastStore(lake.endpoint), lake.settings.bucket
     e_tag = store.write(bucket, "line\nbreak", b"1", if_absent=True)
     assert store.read(bucket, "line\nbreak") == b"1"
-    assert [(one.key, one.e_tag) for one in store.list(bucket)] == [("line\nbreak", e_tag)]
+    assert [(info.key, info.e_tag) for info in store.list(bucket)] == [("line\nbreak", e_tag)]
     store.delete(bucket, "line\nbreak")
     assert list(store.list(bucket)) == []
 

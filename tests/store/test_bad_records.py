@@ -45,7 +45,7 @@ class Quarantine:
 
     def below(self, folder):
         lake = self.world.lake
-        return {one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder)}
+        return {info.key.removeprefix(folder) for info in lake.store.list(lake.settings.bucket, folder)}
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_the_table_is_where_it_was_asked_for_whatever_signs_are_in_its_name(worl
     table = quarantine.QuarantineTable(uri, lambda: world.lake.endpoint)
     assert [row["raw"] for row in table.newest(5)] == ["no json"]
     log = "_delta_log/00000000000000000000.json"
-    found = {str(one.relative_to(tmp_path)) for one in tmp_path.rglob("*.json")} if local else kept.below("bad/")
+    found = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.json")} if local else kept.below("bad/")
     assert f"{name}/{log}" in found
 
 
@@ -168,7 +168,7 @@ def test_a_long_text_is_cut_and_the_reason_says_so(world, kept, monkeypatch, nam
     assert first["reason"].endswith("(of its 2,100,000 bytes the first 1,048,576 are kept)")
     assert (third["raw"], fourth["raw"]) == ("x", "4 5")
     log = world.lake.store.list(world.lake.settings.bucket, "bad/_delta_log/")
-    assert max(one.size_bytes for one in log) < 10_000, "no statistics of texts"
+    assert max(info.size_bytes for info in log) < 10_000, "no statistics of texts"
 
 
 def test_records_of_a_batch_that_did_not_finish_are_not_in_the_table(world, kept):
@@ -309,9 +309,9 @@ def test_streams_that_make_the_table_at_the_same_moment_lose_nothing(world, kept
             list(stream.read(task, SCHEMA))
         finished.append((stream, end))
     with ThreadPoolExecutor(len(finished)) as pool:
-        list(pool.map(lambda one: one[0].next_end(one[1], max_files=1, max_bytes=None), finished))
+        list(pool.map(lambda pair: pair[0].next_end(pair[1], max_files=1, max_bytes=None), finished))
     assert kept.places() == [("one.json", 0)] * 4
-    assert [one["operation"] for one in kept.delta().history()] == ["WRITE"] * 4 + ["CREATE TABLE"]
+    assert [commit["operation"] for commit in kept.delta().history()] == ["WRITE"] * 4 + ["CREATE TABLE"]
     assert kept.staged() == set()
 
 
@@ -356,7 +356,7 @@ def test_the_command_lists_files_in_quarantine_and_what_to_do(world, kept, envir
     pointer = json.dumps({"journal": world.journal}).encode()
     world.lake.store.write(world.lake.settings.bucket, f"{place}/_source.json", pointer)
     found = lakehouse_json_here(environment, "quarantine")
-    assert [one["error"].split(":")[0] for one in found["files"]] == ["TRUNCATED"]
+    assert [file["error"].split(":")[0] for file in found["files"]] == ["TRUNCATED"]
     assert found["bad_records"] == len(BAD)
     (loaded,) = lakehouse_json_here(environment, "files", "--state", "ingested")["files"]
     assert (loaded["rows"], loaded["bad_records"]) == (2, len(BAD))

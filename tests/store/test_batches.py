@@ -119,10 +119,10 @@ def test_runs_that_make_the_table_at_the_same_moment_lose_nothing(kept):
         recorder.flush()
 
     threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     assert told(kept, "batch_id") == [(number,) for number in range(4)]
 
 

@@ -68,7 +68,7 @@ def things(sequence, *records, **changed):
 
 def failed(place, *arguments):
     said = json.loads(lakehouse_here(place, "check", TABLE, *arguments, "--json").stdout)
-    return {one["check"] for one in said["checks"] if not one["passed"]}
+    return {check["check"] for check in said["checks"] if not check["passed"]}
 
 
 FAULTS = {
@@ -98,7 +98,7 @@ def test_a_fault_is_found_by_what_is_new_and_by_a_count_of_all(loaded, place, fa
 
 def test_a_count_of_all_says_whether_what_was_kept_agrees(loaded, place):
     first = lakehouse_json_here(place, "check", TABLE, "--full")
-    assert {one["check"] for one in first["checks"]} == NAMES | {"check_state_agrees"}
+    assert {check["check"] for check in first["checks"]} == NAMES | {"check_state_agrees"}
     kept = f"{loaded.settings.user}/_checks/{TABLE}/files.parquet"
     write(loaded, things(1, 1, id=99))
     lakehouse_here(place, "check", TABLE)

@@ -45,10 +45,10 @@ class Production(LocalWorld):
             return lakehouse_here(variables, *words)
         done = lakehouse_here(variables, "checklist", "--json", *words)
         told = json.loads(done.stdout)
-        found = {one["item"] for one in told["lines"] if not one["passed"]}
+        found = {line["item"] for line in told["lines"] if not line["passed"]}
         assert (done.returncode, told["failed"]) == (int(bool(found)), len(found))
-        assert all(one["evidence"] and bool(one["next_command"]) is not one["passed"] for one in told["lines"])
-        self.items = [one["item"] for one in told["lines"]]
+        assert all(line["evidence"] and bool(line["next_command"]) is not line["passed"] for line in told["lines"])
+        self.items = [line["item"] for line in told["lines"]]
         return found
 
     @contextmanager
@@ -57,14 +57,14 @@ class Production(LocalWorld):
         bucket = self.lake.settings.bucket
         kept = {}
         for key in keys:
-            found = [one.key for one in self.lake.store.list(bucket, f"{self.lake.settings.user}/{key}")]
+            found = [info.key for info in self.lake.store.list(bucket, f"{self.lake.settings.user}/{key}")]
             assert found, key
-            kept |= {one: self.lake.store.read(bucket, one) for one in found}
-        for one in kept:
-            self.lake.store.delete(bucket, one)
+            kept |= {full_key: self.lake.store.read(bucket, full_key) for full_key in found}
+        for full_key in kept:
+            self.lake.store.delete(bucket, full_key)
         yield
-        for one, data in kept.items():
-            self.lake.store.write(bucket, one, data)
+        for full_key, data in kept.items():
+            self.lake.store.write(bucket, full_key, data)
 
     @contextmanager
     def declared(self, **flow):
@@ -106,7 +106,7 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
     world.load()
     assert world.red() == {*BACKUP, "checkpoint_is_kept"}, "the embedded store of a test is below a temporary folder"
     folder = backup_key(lake, TABLE, back_up(world.lake, TABLE).taken).removeprefix(f"{lake.settings.user}/")
-    [of_backup, _] = [one["path"] for one in world.adds()]
+    [of_backup, _] = [add["path"] for add in world.adds()]
     assert optimize_tables(world.lake, thresholds=Thresholds(least_fewer=1), really=True)[0].done
 
     @contextmanager

@@ -71,7 +71,7 @@ def test_a_backup_put_back_after_five_batches_loses_and_doubles_nothing(story, w
     story.assert_exact()
     assert story.load().batches == ()
     # what was there before is a backup, too, and goes back as any other
-    assert [one.taken for one in backups(story.lake, TABLE)] == [taken.taken, done.kept_as]
+    assert [backup.taken for backup in backups(story.lake, TABLE)] == [taken.taken, done.kept_as]
     assert restore_table(story.lake, TABLE, done.kept_as, really=True).done
     story.run()
     story.assert_exact()
@@ -120,7 +120,7 @@ def test_a_backup_is_of_one_moment_whatever_runs_meanwhile(story, monkeypatch):
     monkeypatch.setattr(type(story.lake.store), "copy", while_it_is_copied)
     taken = back_up(story.lake, TABLE)
     assert (taken.planned, taken.finished, taken.written, taken.delta_version) == (2, 2, 2, story.lake.version(TABLE))
-    assert [one.taken for one in backups(story.lake, TABLE)] == [taken.taken], "what was given up is gone"
+    assert [backup.taken for backup in backups(story.lake, TABLE)] == [taken.taken], "what was given up is gone"
     assert damage(story.lake, taken) == ""
     restore_table(story.lake, TABLE, with_table=True, really=True)
     story.run()
@@ -140,9 +140,9 @@ def test_only_older_complete_backups_of_that_table_are_removed(story):
     half_removed = backup_key(story.lake, TABLE, "20000102T000000.000Z") + "removing"
     for key in (unfinished, other, half_removed):
         story.lake.store.write(bucket, key, b"{}")
-    assert [one.taken for one in prune(story.lake, TABLE, 2)] == made[:2]
-    assert [one.taken for one in backups(story.lake, TABLE)] == made[2:]
-    there = {one.key for one in story.lake.store.list(bucket, f"{story.lake.settings.user}/_backups/")}
+    assert [backup.taken for backup in prune(story.lake, TABLE, 2)] == made[:2]
+    assert [backup.taken for backup in backups(story.lake, TABLE)] == made[2:]
+    there = {info.key for info in story.lake.store.list(bucket, f"{story.lake.settings.user}/_backups/")}
     assert {unfinished, other} <= there and half_removed not in there
     assert not [key for key in there if f"/{made[0]}/" in key and "bronze.other" not in key]
 
@@ -207,16 +207,16 @@ def test_the_commands_tell_what_is_there_and_what_they_did(story):
     assert (listed["table"], listed["finished"], listed["rows"], listed["disagreement"]) == (TABLE, 1, 6, "")
     shown = lakehouse_json_here(here, "checkpoint", "show", TABLE)["standing"]
     assert (shown["covered"], shown["rows_of_batch"]) == ("file 2 of the journal", 3)
-    assert {one["name"]: one["objects"] for one in shown["parts"]} == {"commits": 2, "metadata": 1, "offsets": 2}
+    assert {part["name"]: part["objects"] for part in shown["parts"]} == {"commits": 2, "metadata": 1, "offsets": 2}
     assert "batch 1 was finished" in lakehouse_here(here, "checkpoint", "show", TABLE).stdout
     [made] = lakehouse_json_here(here, "checkpoint", "backup", "--all", "--keep", "1")["backups"]
     story.land(8)
     story.load()
     again = lakehouse_json_here(here, "checkpoint", "backup", TABLE, "--keep", "1")
-    assert [one["taken"] for one in again["removed"]] == [made["taken"]]
+    assert [backup["taken"] for backup in again["removed"]] == [made["taken"]]
     size = lakehouse_json_here(here, "checkpoint", "size", TABLE)
-    assert [one["finished"] for one in size["backups"]] == [9]
-    assert {one["part"] for one in size["parts"]} == {"commits", "metadata", "offsets", "schema", "all"}
+    assert [backup["finished"] for backup in size["backups"]] == [9]
+    assert {part["part"] for part in size["parts"]} == {"commits", "metadata", "offsets", "schema", "all"}
     story.set_checkpoint({})
     assert "no" in lakehouse_here(here, "checkpoint", "list").stdout
     done = lakehouse_json_here(here, "checkpoint", "restore", TABLE, "--yes")
@@ -248,6 +248,6 @@ def test_the_orders_table_about_checkpoints_goes_on_behind_what_it_has(lake):
     assert run(0, 5)[0] == [3, 2]
     batches, files = run(5, 3)
     assert batches == [3]
-    assert sorted(one.removeprefix(prefix) for one in files) == [file_name(number) for number in (5, 6, 7)]
+    assert sorted(file.removeprefix(prefix) for file in files) == [file_name(number) for number in (5, 6, 7)]
     rows = lake.delta(CHECKPOINT_DEMO).to_pyarrow_table(columns=["_source_file"])["_source_file"]
     assert (len(rows), len(rows.unique())) == (160, 8)

@@ -36,7 +36,7 @@ def test_what_is_kept_for_no_table_is_listed_and_removed_by_name(things):
     for key in ("_checks/silver.gone/rows.parquet", "_journal/landing-gone-1/segments/0.parquet", "_schemas/gold.g/x"):
         lake.store.write(bucket, f"{user}/{key}", b"12345")
     names = ["_checkpoints/silver.gone", "_checks/silver.gone", "_journal/landing-gone-1", "_schemas/gold.g"]
-    assert sorted(one.name for one in find_orphans(lake)) == names
+    assert sorted(orphan.name for orphan in find_orphans(lake)) == names
     before = keys(lake)
     for wrong in (TABLE, f"_checkpoints/{TABLE}", ""):
         with pytest.raises(ConfigurationError, match="is no orphan"):
@@ -45,7 +45,7 @@ def test_what_is_kept_for_no_table_is_listed_and_removed_by_name(things):
         remove_orphans(lake, names)
     assert before.keys() <= keys(lake).keys()
     remove_orphans(lake, names[:2])
-    assert sorted(one.name for one in find_orphans(lake)) == names[2:]
+    assert sorted(orphan.name for orphan in find_orphans(lake)) == names[2:]
     assert not [key for key in keys(lake) if "silver.gone" in key]
     things.load()
     assert things.failed_checks() == set()
@@ -60,7 +60,7 @@ def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
     load(things, 0, 2)
     full = keys(lake)
     dry = clean_up(lake, **ALL)
-    assert sum(one.objects for one in dry.folders) == len(full) - len(before) + 2 and not dry.done
+    assert sum(folder.objects for folder in dry.folders) == len(full) - len(before) + 2 and not dry.done
     assert keys(lake) == full
     with alone(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things by pid"):
         clean_up(lake, **ALL, really=True)
@@ -69,7 +69,7 @@ def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
     assert len(list(lake.store.list(settings.landing_bucket, landed))) == 2
     clean_up(lake, **ALL, really=True)
     assert keys(lake) == before == keys(other)
-    assert [one.key for one in lake.store.list(settings.landing_bucket, settings.landing_prefix)] == [
+    assert [info.key for info in lake.store.list(settings.landing_bucket, settings.landing_prefix)] == [
         f"{settings.landing_prefix}other/x.json"
     ]
     load(things, 0, 1)
@@ -99,7 +99,7 @@ def test_files_that_a_table_of_another_declaration_has_loaded_go_and_those_that_
     flow = {"path": "{landing}/others/", "engine": "local"}
     lake = with_declaration(things.plain, tmp_path, json.dumps({"tables": {"bronze.others": {"files": flow}}}))
     dry = clean_up(lake, tables=False, checkpoints=False, landing=True)
-    assert [(one.uri, one.objects) for one in dry.folders] == [(f"s3a://{things.bucket}/{things.folder}", 2)]
+    assert [(folder.uri, folder.objects) for folder in dry.folders] == [(f"s3a://{things.bucket}/{things.folder}", 2)]
     journal = next(key for key in keys(lake) if "/segments/" in key)
     whole = lake.store.read(lake.settings.bucket, journal)
     lake.store.write(lake.settings.bucket, journal, whole[:9])
@@ -108,7 +108,7 @@ def test_files_that_a_table_of_another_declaration_has_loaded_go_and_those_that_
     lake.store.write(lake.settings.bucket, journal, whole)
     clean_up(lake, **ALL, really=True)
     assert keys(lake) == {}
-    assert [one.key for one in lake.store.list(things.bucket, things.folder)] == [f"{things.folder}later.json"]
+    assert [info.key for info in lake.store.list(things.bucket, things.folder)] == [f"{things.folder}later.json"]
 
 
 def test_a_service_between_two_tries_holds_no_lease_and_keeps_a_cleanup_out_all_the_same(things):

@@ -83,13 +83,16 @@ def test_a_schema_is_pinned_and_what_breaks_it_ends_with_exit_code_1(lake, envir
     assert (before.returncode, "contract --write" in before.stderr) == (1, True)
     assert lakehouse_json_here(here, "schema", "contract", "--write")["passed"]
     [pinned] = yaml.safe_load((tmp_path / f"{BRONZE}.odcs.yaml").read_text())["schema"]
-    assert [one["name"] for one in pinned["properties"]] == ["id", "note"]
+    assert [column["name"] for column in pinned["properties"]] == ["id", "note"]
 
     versions.write(SchemaVersion(1, StructType().add("id", "long").add("tip", "double"), StructType()))
     broken = lakehouse_here(here, "schema", "contract", "--json")
     assert broken.returncode == 1
     said = json.loads(broken.stdout)
-    found = {one["column"]: (one["pinned"], one["present"], one["breaks"]) for one in said["differences"]}
+    found = {
+        difference["column"]: (difference["pinned"], difference["present"], difference["breaks"])
+        for difference in said["differences"]
+    }
     assert found == {
         "id": ("string", "bigint", True),
         "note": ("string", None, True),
@@ -128,4 +131,4 @@ def test_what_is_logged_is_shown_on_demand_by_module_and_has_no_secret(lake, env
     assert "lakehouse.lake" not in quiet.stderr
     assert "INFO lakehouse.lake: lake s3a://" in told.stderr
     secrets = (lake.endpoint.access_key, lake.endpoint.secret_key)
-    assert not [one for one in secrets if one.get_secret_value() in told.stdout + told.stderr]
+    assert not [secret for secret in secrets if secret.get_secret_value() in told.stdout + told.stderr]

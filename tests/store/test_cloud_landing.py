@@ -38,7 +38,7 @@ def test_files_are_loaded_each_once_and_a_newer_version_is_another(lake, tmp_pat
     obstore.put(memory, "things/bad.json.gz", b"no gzip")
     assert world.load_rows() == 1
     assert world.load_rows() == 0
-    states = {one.path: one.ingestion_state for one in world.file_states()}
+    states = {state.path: state.ingestion_state for state in world.file_states()}
     assert states[f"{place}/things/a%20b.json"] == "INGESTED"
     assert states[f"{place}/things/bad.json.gz"] == "QUARANTINED"
     assert sorted(int(row[0]) for row in world.rows("a")) == [0, 1, 2, 3]
@@ -67,9 +67,9 @@ def test_a_listing_has_the_keys_in_order_from_where_it_is_asked(memory):
     for key in ("b/2", "a/1", "b/1", "b/c/3", "bb"):
         obstore.put(memory, key, b"x")
     store = CloudStore()
-    assert [one.key for one in store.list("gs:x", "b/")] == ["b/1", "b/2", "b/c/3"]
-    assert [one.key for one in store.list("gs:x", "b/", start_after="b/1")] == ["b/2", "b/c/3"]
-    assert [one.key for one in store.list("gs:x", "b")] == ["b/1", "b/2", "b/c/3", "bb"]
+    assert [info.key for info in store.list("gs:x", "b/")] == ["b/1", "b/2", "b/c/3"]
+    assert [info.key for info in store.list("gs:x", "b/", start_after="b/1")] == ["b/2", "b/c/3"]
+    assert [info.key for info in store.list("gs:x", "b")] == ["b/1", "b/2", "b/c/3", "bb"]
     assert list(store.folders("gs:x", "b/")) == ["c"]
     for refused in (
         lambda: store.write("gs:x", "a", b""),

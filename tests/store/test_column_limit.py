@@ -51,7 +51,7 @@ def test_inference_stops_at_the_limit_and_the_rest_of_each_record_is_rescued(wor
     [row] = read(world, schema, maxColumns="50")
     assert lost(row, json.loads(data)) == {}
     assert len(json.loads(row["_rescued_data"])) == 11  # with the file's path
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 def test_evolution_stops_at_the_limit_and_the_stream_goes_on(world):

@@ -41,7 +41,9 @@ class Table:
         file = {"path": adds[0]["path"], "dataChange": data_change}
         stats = json.dumps({"numRecords": 5})
         add = {**file, "partitionValues": {}, "size": adds[0]["size_bytes"], "modificationTime": 1, "stats": stats}
-        gone = [{"remove": {"path": one["path"], "dataChange": data_change, "deletionTimestamp": 1}} for one in adds]
+        gone = [
+            {"remove": {"path": action["path"], "dataChange": data_change, "deletionTimestamp": 1}} for action in adds
+        ]
         return {"add": add}, *gone[1:]
 
     def last(self):
@@ -66,7 +68,7 @@ def test_what_others_write_about_a_commit_is_no_batch_of_ours(table, said):
     commit = table.last()
     assert (commit.batch_id, commit.query_id, commit.promoted) == (None, None, frozenset())
     assert commit.only_adds
-    assert [one.version for one in table.lake.commits_since(TABLE, None)] == [0, 1, 2]
+    assert [entry.version for entry in table.lake.commits_since(TABLE, None)] == [0, 1, 2]
 
 
 def test_a_batch_says_itself_which_one_it_is(table):
@@ -121,7 +123,7 @@ def test_a_commit_only_adds_when_it_takes_no_row_out(table, change, adds):
     before = table.lake.version(TABLE)
     change(table)
     since = table.lake.commits_since(TABLE, before)
-    assert all(one.only_adds for one in since) == adds
+    assert all(commit.only_adds for commit in since) == adds
     assert since or adds
 
 

@@ -34,7 +34,7 @@ def validate(lake):
 
 
 def objects(lake):
-    return {(one.key, one.e_tag) for one in lake.store.list(lake.settings.bucket)}
+    return {(info.key, info.e_tag) for info in lake.store.list(lake.settings.bucket)}
 
 
 def test_a_new_table_has_the_columns_of_the_files(lake, put, validate):

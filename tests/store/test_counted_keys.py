@@ -116,7 +116,7 @@ def test_old_files_are_not_read_for_new_keys_and_a_doubled_old_key_is_found(lake
 def bits(lake):
     files = DataFiles.of(lake, TABLE)
     folder = f"{lake.settings.user}/_checks/{TABLE}/"
-    below = [one.key.removeprefix(folder) for one in lake.store.list(lake.settings.bucket, folder)]
+    below = [info.key.removeprefix(folder) for info in lake.store.list(lake.settings.bucket, folder)]
     [name] = [key.removesuffix(".parquet") for key in below if "/" not in key]
     return read_state(lake, TABLE, name, files.table_id).manifest["bits"]
 
@@ -127,8 +127,8 @@ def _key_of(lake, path):
 
 def test_two_keys_with_one_hash_are_no_duplicates(lake):
     first, second = (_with_hash(low) for low in (1, 2))
-    (one, other), _ = hashes_of([pa.array([first, second])])
-    assert one == other
+    (first_hash, other), _ = hashes_of([pa.array([first, second])])
+    assert first_hash == other
     write(lake, [{"id": first, "_source_file": "f"}, *things(0, 500)])
     assert numbers(lake) == (0, 0, 501)
     write(lake, [{"id": second, "_source_file": "f"}])
@@ -187,7 +187,7 @@ def test_after_any_changes_the_index_says_what_a_count_of_all_keys_says(lake, mo
             case 0 | 1 | 2:
                 first = 1000 + step * 10
                 old = [chance.choice(there) for _ in range(chance.randrange(3))]
-                write(lake, [*things(first, first + 8), *({"id": one, "_source_file": "again"} for one in old)])
+                write(lake, [*things(first, first + 8), *({"id": old_id, "_source_file": "again"} for old_id in old)])
             case 3:
                 opened(lake).delete(f"id IN ({chance.choice(there)}, {chance.choice(there)})")
             case 4:
@@ -212,7 +212,9 @@ def test_a_full_count_finds_a_key_that_the_index_lost_and_writes_it_anew(lake):
     numbers(lake)
     folder = f"{lake.settings.user}/_checks/{TABLE}/"
     [segment] = [
-        one.key for one in lake.store.list(lake.settings.bucket, folder) if one.key.count("/") == folder.count("/") + 1
+        info.key
+        for info in lake.store.list(lake.settings.bucket, folder)
+        if info.key.count("/") == folder.count("/") + 1
     ]
     segments, name = keys.Segments(lake, segment.rpartition("/")[0] + "/"), segment.rpartition("/")[2]
     lost = segments.write(segments.read(name)[1:])
@@ -247,11 +249,11 @@ def test_an_index_that_is_gone_or_damaged_is_made_anew(lake):
     numbers(lake)
     folder = f"{lake.settings.user}/_checks/{TABLE}/"
     for content in (b"nothing", None):
-        for one in list(lake.store.list(lake.settings.bucket, folder)):
+        for info in list(lake.store.list(lake.settings.bucket, folder)):
             if content is None:
-                lake.store.delete(lake.settings.bucket, one.key)
-            elif one.key.count("/") > folder.count("/"):
-                lake.store.write(lake.settings.bucket, one.key, content)
+                lake.store.delete(lake.settings.bucket, info.key)
+            elif info.key.count("/") > folder.count("/"):
+                lake.store.write(lake.settings.bucket, info.key, content)
         write(lake, things(10, 11))
         assert numbers(lake)[:2] == (1, 1 if content else 2)
 

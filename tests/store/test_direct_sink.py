@@ -59,7 +59,7 @@ def test_a_batch_is_committed_once_and_what_comes_twice_leaves_no_file(lake, sin
     sink.commit(1, written(lake, 3), {5})
     assert rows(lake) == [1, 2, 3]
     assert data_files(lake) == 2
-    assert [one.batch_id for one in lake.commits_since(TABLE, None)] == [0, 1]
+    assert [commit.batch_id for commit in lake.commits_since(TABLE, None)] == [0, 1]
     assert DirectSink.parse(sink.to_json()) == sink
 
 

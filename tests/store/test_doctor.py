@@ -37,14 +37,14 @@ def pipeline(lake, tmp_path, environment, monkeypatch):
     return Pipeline(lake, tmp_path, environment, monkeypatch)
 
 
-@pytest.mark.parametrize(("breaks", "sign", "verdict"), BROKEN, ids=[one.__name__ for one, *_ in BROKEN])
+@pytest.mark.parametrize(("breaks", "sign", "verdict"), BROKEN, ids=[damage.__name__ for damage, *_ in BROKEN])
 def test_the_doctor_names_it_and_its_command_mends_it(pipeline, breaks, sign, verdict):
     break_and_mend(pipeline, breaks, sign, verdict)
 
 
 @pytest.mark.soak("checkpoints, journals, leases, schemas and tables damaged in further ways")
 @pytest.mark.parametrize(
-    ("breaks", "sign", "verdict"), BROKEN_OTHERWISE, ids=[one.__name__ for one, *_ in BROKEN_OTHERWISE]
+    ("breaks", "sign", "verdict"), BROKEN_OTHERWISE, ids=[damage.__name__ for damage, *_ in BROKEN_OTHERWISE]
 )
 def test_the_doctor_names_other_damage_and_its_command_mends_it(pipeline, breaks, sign, verdict):
     break_and_mend(pipeline, breaks, sign, verdict)
@@ -54,11 +54,11 @@ def break_and_mend(pipeline, breaks, sign, verdict):
     breaks(pipeline)
     before = pipeline.versions()
     found = pipeline.examine()
-    assert [(one.sign, one.verdict.value) for one in found] == [(sign, verdict)]
+    assert [(seen.sign, seen.verdict.value) for seen in found] == [(sign, verdict)]
     assert pipeline.versions() == before, "looking changes nothing"
     [finding] = found
     assert finding.what and finding.where and finding.why and finding.command
-    BY_A_PERSON.get(breaks, lambda one: None)(pipeline)
+    BY_A_PERSON.get(breaks, lambda broken: None)(pipeline)
     pipeline.run(finding.command)
     assert pipeline.examine() == []
     pipeline.land().load()
@@ -83,15 +83,17 @@ assert not {"pyspark", "py4j", "dagster"} & set(sys.modules)
 """
 
 
-def fifty_tables(one):
+def fifty_tables(pipeline):
     """The same table under many names: each with a checkpoint, a journal and a folder of its own."""
-    one.land(2).load()
-    lake, flow = one.lake, {"path": "{landing}/things/", "engine": "local"}
+    pipeline.land(2).load()
+    lake, flow = pipeline.lake, {"path": "{landing}/things/", "engine": "local"}
     names = [f"bronze.t{number:02}" for number in range(TABLES)]
     own = {name: {"files": {**flow, "path": f"{{landing}}/{name}/"}} for name in names}
-    parts = {part: one.objects(part) for part in ("bronze/things/", f"_checkpoints/{TABLE}/", "_journal/", "_schemas/")}
+    parts = {
+        part: pipeline.objects(part) for part in ("bronze/things/", f"_checkpoints/{TABLE}/", "_journal/", "_schemas/")
+    }
     before = read_catalogue(lake.settings)[TABLE].flow.cloud_files(lake.settings, TABLE).journal_location
-    lake = with_declaration(one.world.plain, one.world.tmp, json.dumps({"tables": own}))
+    lake = with_declaration(pipeline.world.plain, pipeline.world.tmp, json.dumps({"tables": own}))
     for table in read_catalogue(lake.settings):
         journal = table.flow.cloud_files(lake.settings, table.name).journal_location
         for content in parts.values():
@@ -99,9 +101,9 @@ def fifty_tables(one):
                 named = key.replace("bronze/things", f"bronze/{table.name.split('.')[1]}").replace(TABLE, table.name)
                 named = named.replace(before.rsplit("/", 1)[1], journal.rsplit("/", 1)[1])
                 said = data.replace(before.encode(), journal.encode()) if "/offsets/" in key else data
-                lake.store.write(one.bucket, named, said)
+                lake.store.write(pipeline.bucket, named, said)
     for part in parts:
-        one.put_back(part if TABLE in part or "things" in part else "nothing/", {})
+        pipeline.put_back(part if TABLE in part or "things" in part else "nothing/", {})
 
 
 def test_doctor_and_tables_look_at_fifty_tables_without_another_process_and_with_few_requests(pipeline):
@@ -114,21 +116,21 @@ def test_doctor_and_tables_look_at_fifty_tables_without_another_process_and_with
     spent = after.children_user + after.children_system - before.children_user - before.children_system
     print(f"{TABLES} tables: {time.monotonic() - began:.2f} s, {spent:.2f} s of them computing, with Python's start")
     assert done.returncode == 0, done.stdout + done.stderr
-    told, said = (json.loads(one) for one in done.stdout.split("====\n"))
-    bad = [one for one in said["findings"] if one["table"] and one["verdict"] != "pass"]
+    told, said = (json.loads(text) for text in done.stdout.split("====\n"))
+    bad = [finding for finding in said["findings"] if finding["table"] and finding["verdict"] != "pass"]
     assert (said["tables"], bad) == (TABLES, [])
-    assert [(one["rows"], one["problem"]) for one in told["tables"]] == [(6, "")] * TABLES
+    assert [(table["rows"], table["problem"]) for table in told["tables"]] == [(6, "")] * TABLES
     print(f"{said['requests']} requests beside those that open Delta tables")
     assert said["requests"] <= 14 * TABLES
 
 
 def signs(found):
-    return {one.sign for one in found if one.verdict != Verdict.PASS}
+    return {finding.sign for finding in found if finding.verdict != Verdict.PASS}
 
 
 def test_what_only_a_person_or_spark_mends_is_named(pipeline):
-    one, world, silver = pipeline, pipeline.world, "silver.hours"
-    one.land(2).load()
+    things, world, silver = pipeline, pipeline.world, "silver.hours"
+    things.land(2).load()
     windows = {"of": TABLE, "event_time": "a", "window": "1 hour"}
     latest = {"of": TABLE, "key": "a"}
     flow = {"path": "{landing}/things/", "engine": "local"}
@@ -142,12 +144,12 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
         world.lake = with_declaration(world.plain, world.tmp, json.dumps({"tables": tables}))
 
     def write(table, name, text):
-        one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{table}/{name}", text.encode())
+        things.lake.store.write(things.bucket, f"{things.user}/_checkpoints/{table}/{name}", text.encode())
 
     def found(table):
-        now = datetime.now(UTC) + one.later
-        catalogue = read_catalogue(one.lake.settings)
-        return signs(examining.examine(one.lake, catalogue, [table], now=now, shared=False).findings)
+        now = datetime.now(UTC) + things.later
+        catalogue = read_catalogue(things.lake.settings)
+        return signs(examining.examine(things.lake, catalogue, [table], now=now, shared=False).findings)
 
     declare()
     assert found(TABLE) | found(silver) == set()
@@ -155,11 +157,11 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
     assert found(TABLE) == {"folder_changed"}
     declare()
     elsewhere = Holder("h", TABLE, "elsewhere/1/", 7, "1", 0.0)
-    one.lake.store.write(one.bucket, f"{one.user}/_checkpoints/{TABLE}.lease", elsewhere.encoded())
+    things.lake.store.write(things.bucket, f"{things.user}/_checkpoints/{TABLE}.lease", elsewhere.encoded())
     assert found(TABLE) == set(), "it may live"
-    one.later = timedelta(minutes=2)
+    things.later = timedelta(minutes=2)
     assert found(TABLE) == {"writer_silent"}
-    one.later = timedelta()
+    things.later = timedelta()
     place = {"reservoirId": "r", "reservoirVersion": 0, "index": 0, "isStartingVersion": False}
     write(silver, "definition.json", json.dumps({"length": "2 hours"}))
     assert found(silver) == set(), "no batch was planned by it"
@@ -168,7 +170,7 @@ def test_what_only_a_person_or_spark_mends_is_named(pipeline):
     write("silver.newest", "metadata", '{"id": "q"}')
     write("silver.newest", "offsets/0", f"v1\n{{}}\n{json.dumps(place)}")
     write("silver.newest", "commits/0", "v1\n{}")
-    one.later = timedelta(hours=2)
+    things.later = timedelta(hours=2)
     assert found("silver.newest") == {"table_missing", "source_is_ahead"}
 
 
@@ -176,17 +178,17 @@ def test_new_columns_that_a_killed_run_left_in_the_schema_come_with_the_next(pip
     def die(*_, **__):
         raise Died
 
-    one = pipeline
-    one.land(2).load()
-    one.world.put("x.json", [{"a": 7, "n": 0, "new": 1}])
-    with one.patch.context() as patch, pytest.raises(Died):
+    things = pipeline
+    things.land(2).load()
+    things.world.put("x.json", [{"a": 7, "n": 0, "new": 1}])
+    with things.patch.context() as patch, pytest.raises(Died):
         patch.setattr(streams, "commit", die)
-        one.load()
-    found = one.examine()
-    assert [one.sign for one in found] == ["batch_begun", "schema_ahead"]
-    one.run(found[1].command)
-    assert one.examine() == []
-    assert sorted(new for (new,) in one.world.rows("new") if new) == ["1"]
+        things.load()
+    found = things.examine()
+    assert [finding.sign for finding in found] == ["batch_begun", "schema_ahead"]
+    things.run(found[1].command)
+    assert things.examine() == []
+    assert sorted(new for (new,) in things.world.rows("new") if new) == ["1"]
 
 
 def test_an_older_batch_that_cannot_be_read_harms_nobody(pipeline):
@@ -208,16 +210,16 @@ def test_many_rescued_values_are_counted_without_reading_a_row(pipeline):
 
 
 def test_files_that_come_faster_than_they_are_loaded_are_told_with_what_bounds_them(pipeline):
-    one = pipeline
+    things = pipeline
     for count in (2, 3, 4):
         stop = StopRequest()
-        one.land(count).world.load(stop=stop, on_batch=lambda batch, stop=stop: stop.asked.set())
-    [finding] = one.examine()
+        things.land(count).world.load(stop=stop, on_batch=lambda batch, stop=stop: stop.asked.set())
+    [finding] = things.examine()
     assert (finding.sign, finding.what) == ("backlog_grows", "files that waited after each batch: 1, 3, 6")
     assert finding.evidence["bound"] in ("finding", "loading")
-    one.run(finding.command)
-    assert one.examine() == []
-    one.assert_exact()
+    things.run(finding.command)
+    assert things.examine() == []
+    things.assert_exact()
 
 
 def test_two_streams_that_take_turns_in_one_table_are_told(pipeline):
@@ -237,7 +239,7 @@ def test_a_store_that_forgets_conditions_and_a_bucket_whose_rules_remove_are_tol
         own = Settings.load(bucket=bucket, user=settings.user, home=settings.home, **given)
         place = find_store(own)
         examined = examining.examine(Lake(own, place, open_store(place)), Catalogue())
-        return signs(one for one in examined.findings if one.probe in ("store", "bucket"))
+        return signs(finding for finding in examined.findings if finding.probe in ("store", "bucket"))
 
     assert found() == set()
     rule = Rule(ENABLED, rule_filter=Filter(prefix="tester/_check"), rule_id="old", expiration=Expiration(days=30))

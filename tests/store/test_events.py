@@ -77,7 +77,7 @@ def test_files_come_by_their_events_without_a_listing_and_with_what_a_listing_ha
     assert things.rows("a") == rows_of(0, 1, 2, 3)
     assert things.declare().load().batches == ()
     assert things.lists() > before, "the count is of this"
-    listed = {one.key: one for one in things.lake.store.list(things.bucket, things.folder)}
+    listed = {landed.key: landed for landed in things.lake.store.list(things.bucket, things.folder)}
     for entry in things.entries():
         info = listed[entry.key]
         assert (entry.e_tag, entry.size_bytes, entry.last_modified) == (info.e_tag, info.size_bytes, info.last_modified)
@@ -156,7 +156,7 @@ def test_events_wait_at_the_store_while_nobody_listens_and_outlive_its_restart(t
     with socket.create_server(("127.0.0.1", urlsplit(webhook.url).port)):  # somebody else took its port
         said = []
         Lake.open(settings, say=said.append)
-        assert any("cannot listen on 127.0.0.1" in one for one in said)
+        assert any("cannot listen on 127.0.0.1" in message for message in said)
         setup.enable(settings, {})
         names = [f"{number}.json" for number in range(2, 12)]
 
@@ -222,7 +222,7 @@ def test_files_that_were_loaded_are_moved_away_and_their_events_bring_nothing(th
         things.put(f"{number}.json", [{"a": number}])
         things.until_told(f"{number}.json")
         assert things.load_rows() == 1
-    moved = {one.key.removeprefix(archive) for one in things.lake.store.list(things.bucket, archive)}
+    moved = {info.key.removeprefix(archive) for info in things.lake.store.list(things.bucket, archive)}
     assert moved >= {"0.json", "1.json", "2.json"}
     assert things.rows("a") == rows_of(0, 1, 2, 3)
 
@@ -256,14 +256,14 @@ def test_the_commands_switch_events_on_and_off_and_say_how_they_are(things):
 
     assert ask("enable", TABLE)["folders"] == [f"s3a://{things.bucket}/{things.folder}"]
     said = ask("status", TABLE)
-    assert [one["rule"] for one in said["folders"]] == [True]
+    assert [folder["rule"] for folder in said["folders"]] == [True]
     assert said["received"]["new"] > 0
     assert said["inbox"]["events"] > 0
-    assert any(things.folder in one["reader"] for one in said["inbox"]["readers"])
+    assert any(things.folder in reader["reader"] for reader in said["inbox"]["readers"])
     ask("disable", TABLE)
-    assert [one["rule"] for one in ask("status", TABLE, fails=True)["folders"]] == [False]
+    assert [folder["rule"] for folder in ask("status", TABLE, fails=True)["folders"]] == [False]
     left = client.get_bucket_notification(things.bucket).queue_config_list
-    assert [one.config_id for one in left if one.config_id == "somebody"] == ["somebody"]
+    assert [config.config_id for config in left if config.config_id == "somebody"] == ["somebody"]
     client.delete_bucket_notification(things.bucket)
 
 

@@ -47,7 +47,7 @@ def test_files_come_by_rows_that_the_store_writes_without_a_listing_and_no_secre
     assert things.load().batches == ()
     assert things.lists() == before
     assert things.rows("a") == [("0",), ("1",), ("2",), ("3",)]
-    listed = {one.key: one for one in things.lake.store.list(things.bucket, things.folder)}
+    listed = {landed.key: landed for landed in things.lake.store.list(things.bucket, things.folder)}
     for entry in things.entries():
         info = listed[entry.key]
         assert (entry.e_tag, entry.size_bytes, entry.last_modified) == (info.e_tag, info.size_bytes, info.last_modified)

@@ -45,7 +45,7 @@ def test_workbooks_become_rows_each_once_and_what_does_not_fit_is_rescued(orders
         (None, "Rom", None, 2.0),
     ]
     kept = [json.loads(text) for (text,) in orders.rows("_rescued_data") if text]
-    assert [{name: value for name, value in one.items() if name != "_file_path"} for one in kept] == [
+    assert [{name: value for name, value in rescued.items() if name != "_file_path"} for rescued in kept] == [
         {"coupon": "X"},
         {"id": 4.5},
         {"price": "#N/A"},
@@ -73,7 +73,7 @@ def test_what_cannot_be_read_goes_to_quarantine_with_its_reason_and_its_neighbou
     for name, (data, _) in bad.items():
         orders.put(name, data)
     assert orders.load_rows() == 2
-    states = {one.path.rsplit("/", 1)[1]: (one.ingestion_state, one.error) for one in orders.file_states()}
+    states = {state.path.rsplit("/", 1)[1]: (state.ingestion_state, state.error) for state in orders.file_states()}
     for name, (_, reason) in bad.items():
         assert states[name][0] == "QUARANTINED", name
         assert states[name][1].startswith(reason), states[name]
@@ -91,5 +91,5 @@ def test_times_of_workbooks_have_no_zone(orders):
     assert str(table.schema().fields[0].type) == 'PrimitiveType("timestamp_ntz")'
     later = [("at", ">", datetime(2026, 1, 31))]
     assert table.to_pyarrow_table(filters=later).num_rows == 1
-    told = [one["min"]["at"] for one in pa.table(table.get_add_actions()).to_pylist()]
+    told = [action["min"]["at"] for action in pa.table(table.get_add_actions()).to_pylist()]
     assert sorted(told) == [datetime(2026, 1, 2, 3, 4, 5), datetime(2026, 2, 2, 3, 4, 5, 678000)]

@@ -77,7 +77,7 @@ def test_bounds_of_such_days_in_the_log_are_no_end_of_reading(things):
     text, as_json, as_csv = (
         lakehouse_here(things.environment, "sql", query, *how) for how in ((), ("--json",), ("--csv",))
     )
-    assert [(one.returncode, one.stderr) for one in (text, as_json, as_csv)] == [(0, "")] * 3
+    assert [(done.returncode, done.stderr) for done in (text, as_json, as_csv)] == [(0, "")] * 3
     in_utc = f"{TIME}+00:00"
     assert "+29349-01-26" in text.stdout and in_utc in text.stdout and in_utc in as_csv.stdout
     assert json.loads(as_json.stdout)["rows"] == [{"day": "+29349-01-26", "moment": in_utc, "list": [in_utc]}]
@@ -89,7 +89,7 @@ def test_such_a_day_that_fits_no_column_is_rescued(things):
     things.load()
     rows = listed_rows(things.lake.rows(TABLE).to_table(columns=["_rescued_data"]))
     rescued = [json.loads(row["_rescued_data"]) for row in rows if row["_rescued_data"]]
-    assert [one["day"] for one in rescued] == [str(day) for day in DAYS.values()]
+    assert [document["day"] for document in rescued] == [str(day) for day in DAYS.values()]
 
 
 def test_values_beyond_python_are_text_and_all_others_are_python():

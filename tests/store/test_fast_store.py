@@ -21,7 +21,7 @@ def bucket(lake):
     return lake.settings.bucket
 
 
-@pytest.mark.parametrize("key", [one for one in KEYS if "\n" not in one])
+@pytest.mark.parametrize("key", [object_key for object_key in KEYS if "\n" not in object_key])
 def test_what_one_writes_the_other_reads(lake, fast, bucket, key):
     e_tag = fast.write(bucket, key, key.encode())
     assert lake.store.read(bucket, key) == fast.read(bucket, key) == key.encode()
@@ -42,7 +42,7 @@ def test_listings_agree_whatever_the_keys(lake, fast, bucket):
 def test_a_listing_of_several_pages_is_whole(lake, fast, bucket):
     for number in range(1_050):
         fast.write(bucket, f"many/{number:05d}", b"x")
-    assert [one.key for one in fast.list(bucket, "many/")] == [f"many/{number:05d}" for number in range(1_050)]
+    assert [info.key for info in fast.list(bucket, "many/")] == [f"many/{number:05d}" for number in range(1_050)]
 
 
 def test_of_two_conditional_writers_one_wins(fast, bucket):

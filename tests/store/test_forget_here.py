@@ -57,10 +57,10 @@ class People(LocalWorld):
 
     def failed(self):
         return {
-            one.check
+            finding.check
             for name in (TABLE, LATEST, SUMS)
-            for one in check_table(no_session, self.lake, name)
-            if not one.passed
+            for finding in check_table(no_session, self.lake, name)
+            if not finding.passed
         }
 
 

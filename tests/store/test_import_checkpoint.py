@@ -230,7 +230,7 @@ def test_of_two_names_that_an_escape_makes_alike_the_one_that_was_meant_does_not
 @pytest.mark.parametrize("name", ["sources/0/1", "offsets/1"])
 @pytest.mark.parametrize("content", [b"", b"v1\n{", b"v1\n[]\n[]", b"\xff"])
 def test_a_checkpoint_that_is_damaged_is_refused_with_the_object(things, name, content):
-    checkpoint = spark_checkpoint(things, [paths(things, [one]) for one in NAMES[:2]])
+    checkpoint = spark_checkpoint(things, [paths(things, [file_name]) for file_name in NAMES[:2]])
     things.lake.store.write(things.lake.settings.bucket, f"elsewhere/checkpoint/{name}", content)
     with pytest.raises(ConfigurationError) as refused:
         import_place(things.lake, TABLE, checkpoint, really=True)

@@ -57,7 +57,7 @@ def inbox(place):
 
 
 def keys_of(inbox, prefix="", after=0, most=9999):
-    return [one.event.key for one in inbox.read("landing", prefix, after, inbox.last_number(), most)]
+    return [entry.event.key for entry in inbox.read("landing", prefix, after, inbox.last_number(), most)]
 
 
 def test_events_are_taken_once_in_the_order_in_which_they_came(place, inbox):
@@ -83,8 +83,8 @@ def test_what_is_put_is_read_as_it_was_and_outlives_its_process(place, inbox):
     assert inbox.put(events, NOW) == len(KEYS)
     assert inbox.put(events, NOW + timedelta(days=1)) == inbox.put([], NOW) == 0
     with closing(open_inbox(place.address)) as again:
-        assert [one.event for one in again.read("landing", "", 0, 99, 99)] == events
-        assert {one.received for one in again.read("landing", "", 0, 99, 99)} == {NOW}
+        assert [entry.event for entry in again.read("landing", "", 0, 99, 99)] == events
+        assert {entry.received for entry in again.read("landing", "", 0, 99, 99)} == {NOW}
 
 
 def test_whoever_follows_the_numbers_misses_none_while_several_put(place, inbox):
@@ -99,12 +99,12 @@ def test_whoever_follows_the_numbers_misses_none_while_several_put(place, inbox)
         putting = [pool.submit(put, start) for start in range(3)]
         seen, after, last = [], 0, False
         while not last:
-            last = all(one.done() for one in putting)
+            last = all(future.done() for future in putting)
             upto = inbox.last_number()
             seen += inbox.read("landing", "k", after, upto, 9999)
             after = upto
-    [one.result() for one in putting]
-    assert sorted(one.event.key for one in seen) == sorted([f"k{n}" for n in (*range(120), *range(1000, 1010))])
+    [future.result() for future in putting]
+    assert sorted(entry.event.key for entry in seen) == sorted([f"k{n}" for n in (*range(120), *range(1000, 1010))])
 
 
 def test_a_reader_never_goes_back_and_what_it_knows_stays(inbox):
@@ -176,13 +176,13 @@ class Told:
         for name in names:
             self.files += 1
             self.world.put("landing", f"in/{name}", f"{self.files}".encode(), NOW)
-            [info] = [one for one in self.world.list("landing", f"in/{name}") if one.key == f"in/{name}"]
+            [info] = [listed for listed in self.world.list("landing", f"in/{name}") if listed.key == f"in/{name}"]
             said = {"eTag": info.e_tag, "size": info.size_bytes, "sequencer": f"{self.files:016X}"}
             if told:
                 self.place.send([body_of(quote_plus(info.key), **said)] * times, NOW)
 
     def keys(self):
-        return sorted(one.key for one in self.journal.files(0, self.journal.high_water))
+        return sorted(file.key for file in self.journal.files(0, self.journal.high_water))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ def test_messages_that_are_no_events_stay_in_the_queue_and_hold_up_none(servers)
     by_topic = {"Type": "Notification", "MessageId": "1", "TopicArn": "arn:aws:sns:us-east-1:1:t"}
     by_topic["Message"] = body_of("by-topic").decode()
     removed = body_of("removed", name="ObjectRemoved:Delete")
-    good = [json.dumps(one).encode() for one in (tried, by_topic)]
+    good = [json.dumps(message).encode() for message in (tried, by_topic)]
     bad = [b"{", b"[]", b"1", b'{"Records": 1}', b'{"Type": "Notification"}', b'{"order": 17}', body_of("x", size=-1)]
     bad += [
         body_of("x", eTag="\ud800"),

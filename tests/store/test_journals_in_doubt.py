@@ -27,12 +27,12 @@ def test_a_journal_that_only_a_stream_with_a_checkpoint_elsewhere_uses_is_not_re
         lake.store.write(bucket, f"{user}/notebooks/things/{name}", data)
     things.declare(path="{landing}/other/")
     lake = things.lake
-    [found] = [one for one in find_orphans(lake) if one.name.startswith("_journal/")]
+    [found] = [orphan for orphan in find_orphans(lake) if orphan.name.startswith("_journal/")]
     assert "checkpoint is elsewhere" in found.in_doubt
     with pytest.raises(ConfigurationError, match="may be in use"):
         remove_orphans(lake, [found.name])
     later = datetime.now(UTC) + timedelta(days=8)
-    assert [one.in_doubt for one in orphans(lake, [], [], now=later) if one.name == found.name] == [""]
+    assert [orphan.in_doubt for orphan in orphans(lake, [], [], now=later) if orphan.name == found.name] == [""]
 
 
 @pytest.mark.parametrize("content", [b"", b"v1\n{}\n{cut", b"\xff"])
@@ -41,7 +41,7 @@ def test_a_damaged_checkpoint_hides_no_orphan_and_loses_no_journal(things, conte
     lake.store.write(bucket, f"{user}/_checks/silver.gone/rows.parquet", b"12345")
     things.declare(path="{landing}/other/")
     lake.store.write(bucket, f"{user}/_checkpoints/{TABLE}/offsets/1", content)
-    assert [one.name for one in find_orphans(things.lake)] == ["_checks/silver.gone"], (
+    assert [orphan.name for orphan in find_orphans(things.lake)] == ["_checks/silver.gone"], (
         "an older batch names the journal"
     )
     lake.store.write(bucket, f"{user}/_checkpoints/{TABLE}/offsets/0", content)

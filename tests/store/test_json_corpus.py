@@ -122,7 +122,7 @@ def test_each_document_in_its_own_file_becomes_what_is_stated(world, keep, end, 
         assert (len(mine), state.rows, state.ingestion_state) == (len(wanted), len(wanted), "INGESTED"), line
         assert {row[2]["record_index"] for row in mine} <= {0}
     assert len(rows) == sum(state.rows for state in states.values())
-    quarantined = [one for one in states.values() if one.ingestion_state == "QUARANTINED"]
+    quarantined = [file_state for file_state in states.values() if file_state.ingestion_state == "QUARANTINED"]
     lines_with_a_row = len({row[2]["file_name"] for row in rows})
     assert lines_with_a_row + len(quarantined) + sum(not stated for stated in STATED) == len(LINES)
     assert len(quarantined) == 1
