@@ -94,13 +94,13 @@ class House:
     def stop(self, *, hard=False):
         """Stops the servers; ``hard`` is a power cut: with everything that they started."""
         family = [self._servers, *self._servers.children(recursive=True)]
-        for one in family if hard else family[:1]:
+        for process in family if hard else family[:1]:
             with suppress(psutil.Error):
-                one.kill() if hard else one.terminate()
+                process.kill() if hard else process.terminate()
         _, alive = psutil.wait_procs(family, timeout=60)
-        for one in alive:
+        for process in alive:
             with suppress(psutil.Error):
-                one.kill()
+                process.kill()
 
     def ask(self, query, **variables):
         """What the webserver says."""
@@ -153,7 +153,7 @@ class House:
         """Pools with a slot that a step has, or waits for."""
         storage = self.instance.event_log_storage
         infos = [storage.get_concurrency_info(name) for name in storage.get_concurrency_keys()]
-        return {one.concurrency_key for one in infos if one.claimed_slots or one.pending_steps}
+        return {info.concurrency_key for info in infos if info.claimed_slots or info.pending_steps}
 
     def is_exact(self):
         """Whether each row that landed is in both tables once."""

@@ -62,7 +62,7 @@ class Strikes:
         clean = house.ended(house.launch())
         exact = house.is_exact()
         self._quiet()
-        again = [one.run_id for one in house.instance.get_runs() if one.tags.get(_PARENT) == run]
+        again = [retry.run_id for retry in house.instance.get_runs() if retry.tags.get(_PARENT) == run]
         return {
             "kind": kind,
             "seconds": round(seconds, 1),

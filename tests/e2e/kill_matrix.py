@@ -69,12 +69,17 @@ class KillingProxy:
 
     def _kill_reader(self, port):
         """Kills the process that asked: what a file does that makes its parser crash."""
-        for one in psutil.net_connections("tcp"):
+        for connection in psutil.net_connections("tcp"):
             # a socket that is closing has no process, and None is this one for psutil
-            if one.pid and one.pid != os.getpid() and one.laddr.port == port and one.raddr[1:] == (self.port,):
-                self.victims.append(one.pid)
+            if (
+                connection.pid
+                and connection.pid != os.getpid()
+                and connection.laddr.port == port
+                and connection.raddr[1:] == (self.port,)
+            ):
+                self.victims.append(connection.pid)
                 with suppress(psutil.NoSuchProcess):
-                    psutil.Process(one.pid).kill()
+                    psutil.Process(connection.pid).kill()
 
     def _fire(self):
         armed, self.armed = self.armed, None
@@ -207,7 +212,7 @@ def main():
     matrix = KillMatrix(chosen.home, f"{chosen.seed}-0", proxy)
     outcomes = []
     try:
-        while sum(one["fired"] for one in outcomes) < chosen.kills:
+        while sum(outcome["fired"] for outcome in outcomes) < chosen.kills:
             if outcomes and len(outcomes) % chosen.lake_every == 0:  # the first start of a lake is a case of its own
                 matrix = KillMatrix(chosen.home, f"{chosen.seed}-{len(outcomes) // chosen.lake_every}", proxy)
             target = dice.choices(TARGETS, weights=(6, 2, 2))[0]
@@ -217,8 +222,8 @@ def main():
         proxy.listener.close()
         stop_engine(matrix.lake.settings)
         stop_store(matrix.lake.settings)
-    fired = [one for one in outcomes if one["fired"]]
-    bad = [one for one in outcomes if not (one["recovered"] and one["exact"])]
+    fired = [outcome for outcome in outcomes if outcome["fired"]]
+    bad = [outcome for outcome in outcomes if not (outcome["recovered"] and outcome["exact"])]
     print(
         json.dumps({"kills": len(fired), "bad": len(bad), "by": Counter(f"{o['point']}/{o['target']}" for o in fired)})
     )

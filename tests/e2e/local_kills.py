@@ -111,9 +111,9 @@ class LocalKills(KillMatrix):
         run = lakehouse_here if recover_by == "local" else lakehouse  # a session is of one lake
         clean = run({**directly, "LAKEHOUSE_ENGINE": recover_by}, "ingest", "--json")
         seconds = round(time.monotonic() - started, 1)
-        passed = clean.returncode == 0 and all(one["passed"] for one in json.loads(clean.stdout)["checks"])
+        passed = clean.returncode == 0 and all(check["passed"] for check in json.loads(clean.stdout)["checks"])
         again = lakehouse_here(directly, "ingest", "--json")
-        quiet = again.returncode == 0 and not any(one["batches"] for one in json.loads(again.stdout)["tables"])
+        quiet = again.returncode == 0 and not any(table["batches"] for table in json.loads(again.stdout)["tables"])
         return {
             "point": point,
             "before": before,
@@ -155,7 +155,9 @@ class LocalKills(KillMatrix):
     def strike(self, process, target, orphans=None):
         """Kills the command, or one of its readers."""
         with suppress(psutil.Error):
-            readers = [one for one in process.children(recursive=True) if "direct.worker" in " ".join(one.cmdline())]
+            readers = [
+                child for child in process.children(recursive=True) if "direct.worker" in " ".join(child.cmdline())
+            ]
             if target == "reader" and readers:  # the columns of a new lake are found by the command itself
                 readers[0].kill()
                 return
@@ -165,7 +167,7 @@ class LocalKills(KillMatrix):
     def orphaned_files(self):
         """Data files that no version names."""
         bucket, prefix = self.lake.settings.bucket, f"{self.lake.settings.user}/bronze/orders_autoloader/part-"
-        there = {one.key.rsplit("/", 1)[1] for one in self.lake.store.list(bucket, prefix)}
+        there = {info.key.rsplit("/", 1)[1] for info in self.lake.store.list(bucket, prefix)}
         table = self.lake.delta(TABLE)
         named = {uri.rsplit("/", 1)[1] for uri in table.file_uris()} if table else set()
         return len(there - named)
@@ -197,7 +199,7 @@ def main():
     outcomes, orphaned = [], 0
     matrix = None
     try:
-        while sum(one["fired"] for one in outcomes) < chosen.kills:
+        while sum(outcome["fired"] for outcome in outcomes) < chosen.kills:
             first = len(outcomes) % chosen.lake_every == 0
             if first:
                 orphaned += matrix.orphaned_files() if matrix else 0
@@ -214,9 +216,9 @@ def main():
         if engine_in_use(matrix.lake.settings):
             stop_engine(matrix.lake.settings)
         stop_store(matrix.lake.settings)
-    fired = [one for one in outcomes if one["fired"]]
-    bad = [one for one in outcomes if not is_good(one)]
-    by = Counter(f"{one['point']}/{one['target']}" for one in fired)
+    fired = [outcome for outcome in outcomes if outcome["fired"]]
+    bad = [outcome for outcome in outcomes if not is_good(outcome)]
+    by = Counter(f"{outcome['point']}/{outcome['target']}" for outcome in fired)
     print(json.dumps({"kills": len(fired), "bad": len(bad), "orphaned_files": orphaned, "by": by}))
     sys.exit(bool(bad))
 

@@ -45,8 +45,8 @@ class Service:
             threading.Thread(target=self._read, args=(stream, into), daemon=True)
             for stream, into in ((self.process.stderr, self.errors), (self.process.stdout, self.lines))
         ]
-        for one in self._readers:
-            one.start()
+        for reader in self._readers:
+            reader.start()
 
     @staticmethod
     def _read(stream, into):
@@ -76,7 +76,7 @@ class Service:
     @property
     def address(self):
         found = [re.search(r"health: (\S+)/health", line) for line in list(self.errors)]
-        return next((one[1] for one in found if one), None)
+        return next((match[1] for match in found if match), None)
 
     def health(self):
         self.wait_for(lambda: self.address, "it told its address")
@@ -94,8 +94,8 @@ class Service:
             said = self.threads()
             self.process.kill()
             raise AssertionError("\n".join([f"the service did not end on signal {number}", *said])) from None
-        for one in self._readers:
-            one.join(timeout=30)
+        for reader in self._readers:
+            reader.join(timeout=30)
         return code
 
 
@@ -141,15 +141,15 @@ def put_to_commit(lake, environment):
     """Seconds from each file's writing to the writing of the commit with its rows, both by the store's clock."""
     files = lakehouse_json(environment, "files", "--table", TABLE)["files"]
     log = f"{lake.settings.user}/{TABLE.replace('.', '/')}/_delta_log/"
-    commits = {one.key.removeprefix(log): one.last_modified for one in lake.store.list(lake.settings.bucket, log)}
+    commits = {info.key.removeprefix(log): info.last_modified for info in lake.store.list(lake.settings.bucket, log)}
     bucket, prefix = lake.settings.landing_bucket, lake.settings.landing_prefix
-    landed = {one.key: one.last_modified for one in lake.store.list(bucket, prefix)}
+    landed = {info.key: info.last_modified for info in lake.store.list(bucket, prefix)}
     return {
-        one["path"].rsplit("/", 1)[1]: (
-            landed[one["path"].split(f"{bucket}/", 1)[1]],
-            commits[f"{one['delta_version']:020d}.json"],
+        file["path"].rsplit("/", 1)[1]: (
+            landed[file["path"].split(f"{bucket}/", 1)[1]],
+            commits[f"{file['delta_version']:020d}.json"],
         )
-        for one in files
+        for file in files
     }
 
 
@@ -187,12 +187,12 @@ def disturb(lake, environment, *, seconds, pause, trigger):
         "rows": places(lake).total(),
         "exact": places(lake) == expected(sender.files),
         "exit_codes": codes,
-        "batches": [one["batches"] for one in told],
+        "batches": [table["batches"] for table in told],
         "all_files": latency((done - put).total_seconds() for put, done in pairs),
         "files_of_undisturbed_service": {"files": len(undisturbed), **latency(undisturbed)},
-        "told_by_the_service": [one["latency_p95_seconds"] for one in told],
+        "told_by_the_service": [table["latency_p95_seconds"] for table in told],
         "down_seconds": [round(end - start, 1) for start, end in gaps],
-        "engine_megabytes": [round(one / 1e6) for one in memory],
+        "engine_megabytes": [round(size_bytes / 1e6) for size_bytes in memory],
     }
 
 

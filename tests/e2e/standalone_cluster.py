@@ -33,13 +33,13 @@ class Cluster:
 
     def workers(self):
         """What the master says of the workers that live."""
-        return [one for one in _json(f"{self.master_page}/json/")["workers"] if one["state"] == "ALIVE"]
+        return [worker for worker in _json(f"{self.master_page}/json/")["workers"] if worker["state"] == "ALIVE"]
 
     def completed_tasks(self):
         """Of each executor."""
         applications = f"{self.application_page}/api/v1/applications"
         executors = _json(f"{applications}/{_json(applications)[0]['id']}/executors")
-        return {one["id"]: one["completedTasks"] for one in executors if one["id"] != "driver"}
+        return {executor["id"]: executor["completedTasks"] for executor in executors if executor["id"] != "driver"}
 
 
 @contextmanager

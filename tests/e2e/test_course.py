@@ -56,19 +56,19 @@ def files_of(lake, folder):
     """The lines of each file, in the order in which the files came."""
     bucket = lake.settings.landing_bucket
     found = lake.store.list(bucket, f"{lake.settings.user}/{folder}/")
-    return [lake.store.read(bucket, one.key).splitlines() for one in found]
+    return [lake.store.read(bucket, info.key).splitlines() for info in found]
 
 
 def orders(files):
     """Number and amount of each order."""
     told = (json.loads(line) for lines in files for line in lines)
-    return sorted((one["order_id"], float(one["total_amount"])) for one in told)
+    return sorted((order["order_id"], float(order["total_amount"])) for order in told)
 
 
 def rows(lake, table):
     """The same, as the table has them."""
     read = lake.rows(table).to_table(columns=["order_id", "total_amount"]).to_pylist()
-    return sorted((one["order_id"], float(one["total_amount"])) for one in read)
+    return sorted((row["order_id"], float(row["total_amount"])) for row in read)
 
 
 @pytest.mark.soak("every cell of the notebook in a kernel; test_auto_loader.py has its first example")
@@ -85,12 +85,12 @@ def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(course):
     expected = reference_silver([batch(files[:14]), batch(files[14:15]), batch(files[15:])])
     found = course.rows("silver.orders_windowed_aggregates").to_table().to_pylist()
     silver = {
-        (one["window_start"], one["window_end"], one["payment_method"]): (
-            one["order_count"],
-            pytest.approx(one["total_revenue"]),
-            pytest.approx(one["avg_order_value"]),
+        (window["window_start"], window["window_end"], window["payment_method"]): (
+            window["order_count"],
+            pytest.approx(window["total_revenue"]),
+            pytest.approx(window["avg_order_value"]),
         )
-        for one in found
+        for window in found
     }
     assert len(found) == len(silver)
     assert expected.windows == silver

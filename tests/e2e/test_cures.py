@@ -26,9 +26,9 @@ def follow(environment, cure, which=slice(None), run=None):
     """Runs the commands of a cure, split as a shell splits them; ``run=in_a_shell`` leaves it to a real one."""
     commands = commands_of(cure)[which]
     assert commands, cure
-    for one in commands:
-        done = (run or in_this_process)(environment, one)
-        assert done.returncode == 0, f"{one}\n{done.stdout}{done.stderr}"
+    for command in commands:
+        done = (run or in_this_process)(environment, command)
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
 
 
 def in_a_shell(environment, command):
@@ -40,7 +40,9 @@ def in_a_shell(environment, command):
 def in_this_process(environment, command):
     words = shlex.split(command)
     first = words.index("lakehouse")
-    return lakehouse_here(environment, *words[first + 1 :], **dict(one.split("=", 1) for one in words[:first]))
+    return lakehouse_here(
+        environment, *words[first + 1 :], **dict(variable.split("=", 1) for variable in words[:first])
+    )
 
 
 @pytest.fixture
@@ -66,7 +68,9 @@ class Orders:
         return report
 
     def failing(self, *tables):
-        return {one["check"]: one["next_command"] for one in self.ingest(*tables)["checks"] if not one["passed"]}
+        return {
+            check["check"]: check["next_command"] for check in self.ingest(*tables)["checks"] if not check["passed"]
+        }
 
     def sql(self, statement):
         from lakehouse.engine import connect
@@ -91,7 +95,7 @@ def test_faults_end_green_by_the_words_of_their_checks(orders):
     follow(orders.environment, failing["no_duplicate_orders"], slice(2, 3), in_a_shell)  # keep the newest copy
     orders.put(2, line("b1"), line("b2"))
     follow(orders.environment, failing["no_corrupt_records"])
-    assert [orders.count(one) for one in (BRONZE, ORDERS)] == [4, 4]
+    assert [orders.count(table) for table in (BRONZE, ORDERS)] == [4, 4]
 
 
 @pytest.mark.soak("each check of files, to its green end")
@@ -119,7 +123,7 @@ def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
     follow(orders.environment, failing["every_order_has_an_id"])
     assert orders.failing() == {}
     assert rescued != failing["rescue_rate"] or commands_of(rescued)
-    assert [orders.count(one) for one in (BRONZE, ORDERS)] == [7, 7]
+    assert [orders.count(table) for table in (BRONZE, ORDERS)] == [7, 7]
 
 
 @pytest.mark.soak("the other way out")
@@ -155,7 +159,7 @@ def test_a_delete_is_taken_for_a_loss_until_somebody_says_that_it_was_meant(orde
     follow(orders.environment, missing, slice(0, 1))  # loaded again instead: what was removed on purpose comes, too
     kept = {**orders.environment, "LAKEHOUSE_AFTER_REMOVALS": "keep"}
     report = lakehouse_json_here(kept, "ingest")
-    assert [one["check"] for one in report["checks"] if not one["passed"]] == []
+    assert [check["check"] for check in report["checks"] if not check["passed"]] == []
     assert orders.count(BRONZE) == 6
 
 

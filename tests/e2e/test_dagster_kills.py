@@ -11,4 +11,4 @@ def test_the_next_run_is_exact_and_no_pool_is_held_however_a_run_ended(lake, tmp
     with House(lake, tmp_path) as house:
         strikes = Strikes(house, seed=7)
         outcomes = [strikes.strike(kind) for kind in KINDS]
-    assert [one for one in outcomes if not is_good(one)] == []
+    assert [outcome for outcome in outcomes if not is_good(outcome)] == []

@@ -96,11 +96,11 @@ def plain(tmp_path_factory, site):
     folder = tmp_path_factory.mktemp("plain")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", folder], check=True, timeout=120)
     [packages] = folder.glob("lib/python*/site-packages")
-    for one in needed():
-        for name in {file.parts[0] for file in one.files} - {"..", "__pycache__"}:
-            (packages / name).symlink_to(one.locate_file(name))
-    for one in site.iterdir():
-        shutil.copytree(one, packages / one.name)
+    for package in needed():
+        for name in {file.parts[0] for file in package.files} - {"..", "__pycache__"}:
+            (packages / name).symlink_to(package.locate_file(name))
+    for path in site.iterdir():
+        shutil.copytree(path, packages / path.name)
     return folder / "bin/python"
 
 
@@ -160,7 +160,7 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain
         time.sleep(0.02)
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    done = len([one for one in (tmp_path / "checkpoint" / "commits").iterdir() if one.name.isdigit()])
+    done = len([path for path in (tmp_path / "checkpoint" / "commits").iterdir() if path.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
     again = start(tmp_path, plain, java_home, sink)
     printed, _ = again.communicate(timeout=240)
@@ -208,6 +208,6 @@ def test_the_example_of_a_pipeline_loads_what_is_new(tmp_path, site, java_home):
         done = subprocess.run(command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=240)
         assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert sorted(row["order_id"] for row in rows("orders_bronze")) == ["1-0", "1-1", "2-0", "2-1"]
-    assert {row["source_file"] for row in rows("orders_bronze")} == {one.name for one in landed.iterdir()}
+    assert {row["source_file"] for row in rows("orders_bronze")} == {path.name for path in landed.iterdir()}
     assert sorted(row["order_id"] for row in rows("orders_silver")) == ["1-0", "2-0", "2-1"]
     assert rows("revenue_gold") == [{"payment_method": "card", "orders": 3, "revenue": 16.5}]

@@ -91,8 +91,8 @@ def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(hom
     assert len(set(proxy.victims)) > 2, "a reader, then probes"
     proxy.victims.clear()
     states = lake.states()
-    assert sum(one.ingestion_state == "QUARANTINED" for one in states) == 1
-    [bad] = [one for one in states if one.ingestion_state == "QUARANTINED"]
+    assert sum(state.ingestion_state == "QUARANTINED" for state in states) == 1
+    [bad] = [state for state in states if state.ingestion_state == "QUARANTINED"]
     assert bad.path.endswith(file_name(lake.files - 3))
     assert bad.error.startswith("KILLS_ITS_READER")
     assert lake.lake.describe(TABLE).rows == (lake.files - 1) * 5

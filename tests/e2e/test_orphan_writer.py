@@ -42,7 +42,11 @@ def other_home(tmp_path_factory):
 
 
 def processes_with(port):
-    return {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == port}
+    return {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.laddr and connection.laddr.port == port
+    }
 
 
 class Orphans:
@@ -110,7 +114,7 @@ class Orphans:
         try:
             assert due.wait(240), process.communicate(timeout=5)
             process.communicate(timeout=10)
-            threads = [threading.Thread(target=run, args=(one,)) for one in commands[1:]]
+            threads = [threading.Thread(target=run, args=(command,)) for command in commands[1:]]
             for thread in threads:
                 thread.start()
             for thread in threads:

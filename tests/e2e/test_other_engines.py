@@ -103,7 +103,7 @@ def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
     told = {"LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "4", "LAKEHOUSE_SPARK_REMOTE": cluster.remote}
     bronze, _ = lakehouse_json(environment, "ingest", BRONZE, SILVER, **told)["tables"]
     assert (bronze["rows_added"], len(bronze["batches"])) == (landed.rows, 2)
-    assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [one.name for one in landed.files]
+    assert [key.rsplit("/", 1)[1] for key in bronze["source_files"]] == [file.name for file in landed.files]
     assert_every_line_is_in_bronze_once(lake, 6)
     assert_silver_is(lake, [[lines_of(lake, 0, 6)]])
     after = cluster.completed_tasks()

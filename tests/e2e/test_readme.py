@@ -42,7 +42,7 @@ def objects(home):
     """What lies in the buckets of the demo's lake."""
     lake = Lake.open(Settings.load(home=home, user="tester"))
     buckets = (lake.settings.bucket, lake.settings.landing_bucket)
-    return {bucket: [one.key for one in lake.store.list(bucket)] for bucket in buckets}
+    return {bucket: [info.key for info in lake.store.list(bucket)] for bucket in buckets}
 
 
 def test_the_demo_loads_twelve_files_then_three_then_none(demo):

@@ -96,7 +96,7 @@ def assert_repaired(lake, land, loaded, damages):
         report = lakehouse_json_here(loaded, "ingest", BRONZE)
         assert report["tables"][0]["rows_added"] == 10
         assert places(lake) == expected(files)
-        passed = {one["check"]: one["passed"] for one in report["checks"]}
+        passed = {check["check"]: check["passed"] for check in report["checks"]}
         assert passed["no_file_loaded_twice"]
         assert passed["every_file_loaded"]
         assert not passed["no_quarantined_files"], "the bad file stays listed"
@@ -119,7 +119,7 @@ def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_agai
     assert places(lake) == sorted(set(expected(4)) - {(file_name(2), row) for row in (7, 8, 9)})
     rows = lake.delta(BRONZE).to_pyarrow_table().to_pylist()
     assert sum(row["customer_id"] == "CORRECTED" for row in rows) == 7
-    passed = {one["check"]: one["passed"] for one in report["checks"]}
+    passed = {check["check"]: check["passed"] for check in report["checks"]}
     assert passed["every_file_loaded"]
     assert passed["no_file_loaded_twice"]
     assert passed["windows_account_for_orders"]
@@ -132,7 +132,7 @@ def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_agai
     assert lakehouse_json_here(loaded, "replay", "--files", file_name(90), "--yes")["done"]
     report = lakehouse_json_here(loaded, "ingest", BRONZE)
     assert report["tables"][0]["rows_added"] == 1
-    assert {one["check"]: one["passed"] for one in report["checks"]}["no_quarantined_files"]
+    assert {check["check"]: check["passed"] for check in report["checks"]}["no_quarantined_files"]
     assert lakehouse_json_here(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
@@ -159,7 +159,7 @@ def test_what_spark_writes_goes_back_with_its_checkpoint_and_comes_again(lake, l
     shown = lakehouse_json_here(environment, "checkpoint", "show", SILVER)["standing"]
     assert shown["state_rows"] == first[SILVER].batches[-1].state_rows > 0
     taken = lakehouse_json_here(environment, "checkpoint", "backup", "--all")["backups"]
-    assert {one["table"]: one["at_rest"] for one in taken} == dict.fromkeys((BRONZE, *computed), True)
+    assert {backup["table"]: backup["at_rest"] for backup in taken} == dict.fromkeys((BRONZE, *computed), True)
     load(2)
     expected = {table: rows(table) for table in computed}
     lake.delta(ORDERS).restore(lake.version(ORDERS) - 1)

@@ -81,7 +81,7 @@ def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, 
     service.wait_for(lambda: service.health().status_code == 200, "it was well again")
     land(files=2, first_file=2, rows_per_file=ROWS, late_share=0)
     service.wait_for(lambda: places(lake) == expected(4), "all files were in")
-    assert max(one["restarts"] for one in service.health().json()["tables"]) >= 1
+    assert max(table["restarts"] for table in service.health().json()["tables"]) >= 1
     killed = store_status(lake.settings).pid
     psutil.Process(killed).kill()
     # started again before the streams have given up
@@ -91,4 +91,4 @@ def test_tables_wait_for_their_sources_and_start_again_when_a_server_dies(lake, 
     service.wait_for(lambda: places(lake) == expected(6), "all files were in")
     assert service.end(signal.SIGINT) == 0
     checks = lakehouse_json_here(environment, "ingest", TABLE, SILVER)["checks"]
-    assert {one["check"]: one["passed"] for one in checks} == {one["check"]: True for one in checks}
+    assert {check["check"]: check["passed"] for check in checks} == {check["check"]: True for check in checks}

@@ -43,9 +43,9 @@ def installed(tmp_path_factory, own_engine):
     environment = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", "--symlinks", environment], **offline)
     packages = f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
-    for one in (Path(sys.prefix) / packages).iterdir():
-        if "spark_autoloader_lakehouse" not in one.name and one.name not in ("pip", "__pycache__"):
-            (environment / packages / one.name).symlink_to(one)
+    for path in (Path(sys.prefix) / packages).iterdir():
+        if "spark_autoloader_lakehouse" not in path.name and path.name not in ("pip", "__pycache__"):
+            (environment / packages / path.name).symlink_to(path)
     [wheel] = wheels.glob("*.whl")
     installing = [uv, "pip", "install", "--no-deps", "--no-index", "--offline", "--python", environment / "bin/python"]
     subprocess.run([*installing, wheel], **offline)
@@ -79,7 +79,7 @@ def assert_said(shown, output):
     """The lines that the README shows are in the output, in their order."""
     rest = iter([plain(line) for line in output.splitlines()])
     for line in shown:
-        assert line == "..." or any(plain(line) == one for one in rest), (
+        assert line == "..." or any(plain(line) == said_line for said_line in rest), (
             f"{line!r} is not in, or out of order:\n{output}"
         )
 
@@ -110,5 +110,5 @@ def test_a_strangers_files_become_tables_without_a_clone(shell, tmp_path):
     done = json.loads(shell(f"LAKEHOUSE_ENGINE=local python -c '{MATERIALIZE}' 2>/dev/null").splitlines()[-1])
     assert done["success"] and done["checks"] and all(done["checks"].values())
     assert {"landing/customers", "bronze/customers", "silver/customers"} <= set(done["assets"])
-    tables = {one["name"]: one["rows"] for one in json.loads(shell("lakehouse tables --json"))["tables"]}
+    tables = {table["name"]: table["rows"] for table in json.loads(shell("lakehouse tables --json"))["tables"]}
     assert tables == {"bronze.customers": 5, "silver.customers": 3}

@@ -81,8 +81,8 @@ class Place:
 
     def finding(self, table):
         at = self.at(table)
-        [one] = [check.examine(at) for check in at.table.checks]
-        return one
+        [found] = [check.examine(at) for check in at.table.checks]
+        return found
 
     def rows(self, table):
         return self.lake.delta(table).to_pyarrow_table().to_pylist()
@@ -97,8 +97,8 @@ def model(commits, table, length):
     opened, late_rows, newest = defaultdict(list), Counter(), None
     for commit in commits:
         limit = newest and newest - TEN_MINUTES
-        for one in commit:
-            row = dict(zip(("sensor", "place", "at", "celsius", "price", "reason"), one, strict=True))
+        for cells in commit:
+            row = dict(zip(("sensor", "place", "at", "celsius", "price", "reason"), cells, strict=True))
             if row["at"] is None or (table == MINUTES and row["reason"] == "broken"):
                 continue
             start = row["at"] - (row["at"] - datetime(1970, 1, 1, tzinfo=UTC)) % length

@@ -28,7 +28,7 @@ class Source:
         self.lake.store.write(self.settings.landing_bucket, self.settings.landing_prefix + name, data)
 
     def order(self, name, *ids):
-        self.put(name, "".join(f'{{"order_id": "{one}", "quantity": {len(one)}}}\n' for one in ids))
+        self.put(name, "".join(f'{{"order_id": "{order_id}", "quantity": {len(order_id)}}}\n' for order_id in ids))
 
     def frame(self, schema=DDL, path="", **options):
         reader = self.spark.readStream.format("cloudFiles").option("cloudFiles.format", options.pop("format", "json"))
@@ -51,7 +51,7 @@ class Source:
     def run(self, frame, name="t", **trigger):
         query = self.start(frame, name, **trigger)
         query.awaitTermination()
-        return [one for one in query.recentProgress if "addBatch" in one["durationMs"]]
+        return [progress for progress in query.recentProgress if "addBatch" in progress["durationMs"]]
 
     def ids(self, name="t"):
         table = self.spark.read.format("delta").load(self.location(f"table-{name}"))
@@ -184,8 +184,8 @@ def test_every_format_end_to_end_in_one_stream_of_four_sources(source):
     text = source.frame("value STRING", path="text/", format="text")
     frames["text"] = text.withColumnRenamed("value", "order_id")
     named = [frame.selectExpr(f"concat('{name} ', order_id) order_id") for name, frame in frames.items()]
-    source.run(reduce(lambda one, other: one.union(other), named))
-    assert source.ids() == sorted(f"{name} {one}" for name in frames for one in ("p1", "p2"))
+    source.run(reduce(lambda united, other: united.union(other), named))
+    assert source.ids() == sorted(f"{name} {order_id}" for name in frames for order_id in ("p1", "p2"))
 
 
 @pytest.mark.parametrize(
@@ -222,7 +222,7 @@ def test_existing_files_can_be_left_out_and_loaded_ones_leave_the_folder_in_the_
         source.order(name, name)
     source.run(frame)
     assert source.ids() == ["a.json", "b.json", "c.json"]
-    assert [one.key for one in source.lake.store.list(bucket, prefix)] == [f"{prefix}old.json"]
+    assert [info.key for info in source.lake.store.list(bucket, prefix)] == [f"{prefix}old.json"]
     assert len(list(source.lake.store.list(bucket, f"loaded/{prefix}"))) == 3
 
 

@@ -71,7 +71,7 @@ class Landed:
 
     def expected(self, files=FILES):
         places = [(self.key(number), record) for number in range(files) for record in range(LINES)]
-        return [[one for one in places if one[1] not in BAD], [one for one in places if one[1] in BAD]]
+        return [[place for place in places if place[1] not in BAD], [place for place in places if place[1] in BAD]]
 
 
 def assert_running_again_changes_nothing(landed):

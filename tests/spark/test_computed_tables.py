@@ -52,7 +52,7 @@ class Tables:
         return self.lake.rows(table).to_table().to_pylist()
 
     def findings(self, table):
-        return {one.check: one for one in check_table(self.spark, self.lake, table)}
+        return {finding.check: finding for finding in check_table(self.spark, self.lake, table)}
 
     def at(self, table):
         catalogue = read_catalogue(self.lake.settings)

@@ -65,7 +65,7 @@ class Files:
         return sorted(tuple(row.values()) for row in table.to_pylist())
 
     def types(self):
-        return {one.name: one.type.type for one in self.lake.delta(TABLE).schema().fields}
+        return {field.name: field.type.type for field in self.lake.delta(TABLE).schema().fields}
 
     def numbers(self):
         return [number for number, *_ in self.rows("a")]
@@ -177,7 +177,7 @@ def test_a_corrupt_file_fails_the_call_or_waits_until_it_is_corrected(files):
     assert caught.value.where.endswith("/2.json.gz")
     assert files.lake.version(TABLE) is None
     report = files.copy(options={"ignoreCorruptFiles": "true"})
-    assert (report.rows, [one.path.rsplit("/", 1)[1] for one in report.skipped]) == (1, ["2.json.gz"])
+    assert (report.rows, [file.path.rsplit("/", 1)[1] for file in report.skipped]) == (1, ["2.json.gz"])
     files.put("2.json.gz", gzip.compress(as_json([{"a": 2}])))
     assert files.copy().rows == 1
     assert files.numbers() == [1, 2]

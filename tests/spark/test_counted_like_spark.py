@@ -27,10 +27,10 @@ VALUES = {
     "byte": (pa.int8(), [-128, -1, 0, 1, 127]),
     "whole": (pa.int32(), [-(2**31), -1, 0, 1, 5, 2**31 - 1]),
     "long": (pa.int64(), [-(2**63), -1, 0, 1, BIG, BIG + 1, 2**63 - 1]),
-    "single": (pa.float32(), [one for one in FLOATS if one != 1e300]),
+    "single": (pa.float32(), [value for value in FLOATS if value != 1e300]),
     "double": (pa.float64(), FLOATS),
-    "price": (pa.decimal128(10, 2), [Decimal(one) for one in ("0.10", "0.30", "-0.01", "1.00", "99999999.99")]),
-    "huge": (pa.decimal128(38, 0), [Decimal(one) for one in ("1" * 38, "-" + "9" * 38, "0", "5")]),
+    "price": (pa.decimal128(10, 2), [Decimal(text) for text in ("0.10", "0.30", "-0.01", "1.00", "99999999.99")]),
+    "huge": (pa.decimal128(38, 0), [Decimal(text) for text in ("1" * 38, "-" + "9" * 38, "0", "5")]),
     "day": (pa.date32(), [date(1, 1, 1), date(1969, 12, 31), date(2020, 2, 29), date(9999, 12, 31)]),
     "at": (
         pa.timestamp("us", "UTC"),
@@ -122,7 +122,7 @@ def assert_both_find_the_same(lake, spark, checks, seed):
     named = [check.model_copy(update={"name": f"check {number}"}) for number, check in enumerate(checks)]
     by_arrow, by_spark = place(lake, *named), in_spark(place(lake, *named, session=spark))
     both = [(check, shown(check.examine(by_arrow)), shown(check.examine(by_spark))) for check in named]
-    assert [one for one in both if one[1] != one[2]] == []
+    assert [result for result in both if result[1] != result[2]] == []
 
 
 def test_a_sample_has_the_same_rows_with_the_same_values(lake, spark):
@@ -132,7 +132,7 @@ def test_a_sample_has_the_same_rows_with_the_same_values(lake, spark):
     theirs = check.examine(in_spark(place(lake, check, session=spark))).sample
     assert [list(row) for row in ours] == [list(row) for row in theirs]
     plain = [{name: row[name] for name in row if name not in ("in", "single", "double")} for row in ours]
-    assert plain == [{name: row[name] for name in one} for one, row in zip(plain, theirs, strict=True)]
+    assert plain == [{name: row[name] for name in mine} for mine, row in zip(plain, theirs, strict=True)]
     assert [row["in"] for row in ours] == [row["in"].asDict(True) if row["in"] else None for row in theirs]
     assert str([row["double"] for row in ours]) == str([row["double"] for row in theirs])
 

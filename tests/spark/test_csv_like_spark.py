@@ -53,7 +53,7 @@ def differences(lake, spark, texts, schema, options, corrupt=None):
     found = []
     for name, content in data.items():
         mine = [plain(row) for row in ours(parse_csv, content, columns, options, corrupt_column=corrupt)]
-        pairs = [one for one in zip(mine, theirs[name], strict=False) if not alike(*one, options)]
+        pairs = [pair for pair in zip(mine, theirs[name], strict=False) if not alike(*pair, options)]
         if pairs or len(mine) != len(theirs[name]):
             found.append((name, len(mine), len(theirs[name]), pairs[:1]))
     return found

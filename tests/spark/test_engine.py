@@ -55,13 +55,15 @@ def test_folders_that_cannot_be_tables_are_left_out_with_a_word(named):
     odd = ["a`; drop database bronze cascade", "it's", "back\\slash", "with-dash", "a.b", "[/x]".replace("/", "")]
     try:
         for name in odd:
-            for one in list(named.store.list(bucket, f"{folder}plain/")):
-                key = one.key.replace(f"{folder}plain/", f"{folder}{name}/")
-                named.store.write(bucket, key, named.store.read(bucket, one.key))
+            for info in list(named.store.list(bucket, f"{folder}plain/")):
+                key = info.key.replace(f"{folder}plain/", f"{folder}{name}/")
+                named.store.write(bucket, key, named.store.read(bucket, info.key))
         said = []
         spark = get_spark(lake=named, say=said.append)
         assert spark.table("bronze.plain").count() == 1
-        assert {one for one in odd if any(f"/bronze/{one} has no name in Spark" in line for line in said)} == set(odd)
+        assert {
+            odd_name for odd_name in odd if any(f"/bronze/{odd_name} has no name in Spark" in line for line in said)
+        } == set(odd)
         names = {row["tableName"] for row in spark.sql("SHOW TABLES IN bronze").collect()}
         assert "plain" in names
         assert not names & set(odd)
@@ -204,7 +206,7 @@ def test_sessions_of_an_engine_share_its_python_and_pyspark_is_not_compiled_in_e
 
     def daemons():
         engine = psutil.Process(engine_status(named.settings).pid)
-        return {one.pid for one in engine.children() if "pyspark.daemon" in one.cmdline()}
+        return {process.pid for process in engine.children() if "pyspark.daemon" in process.cmdline()}
 
     compiled = Path(in_another_process(program, **variables).strip())
     assert compiled.is_file(), "a module of a zip has none"

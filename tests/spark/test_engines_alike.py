@@ -102,13 +102,16 @@ def test_every_road_makes_the_same_tables_of_the_same_files(lake, spark, tmp_pat
         assert by_local == by_sink, case
         numbers = {report.table: report.batches for report in done.reports}
         told = [
-            [(one.input_rows, one.rescued_rows or 0, one.corrupt_rows or 0) for one in numbers[f"bronze.{case}_{road}"]]
+            [
+                (batch.input_rows, batch.rescued_rows or 0, batch.corrupt_rows or 0)
+                for batch in numbers[f"bronze.{case}_{road}"]
+            ]
             for road in ROADS
         ]
         assert told[0] == told[1] == told[2], case
         roads = [lake.commits_since(f"bronze.{case}_{road}", None)[-1].operation for road in ROADS]
-        assert [one == "STREAMING UPDATE" for one in roads] == [True, False, False], case
-    assert {one.check for one in done.findings if not one.passed} == set()
+        assert [operation == "STREAMING UPDATE" for operation in roads] == [True, False, False], case
+    assert {finding.check for finding in done.findings if not finding.passed} == set()
 
 
 TURNS = """
@@ -151,7 +154,7 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
             assert run_table(spark, lake, "bronze.turns").batches == ()
             run_table(spark, lake, "silver.turns")
             assert len(run_table(spark, lake, "gold.turns").batches) == 1, (turn, merging)
-            assert not [one.check for one in check_table(spark, lake, "gold.turns") if not one.passed]
+            assert not [finding.check for finding in check_table(spark, lake, "gold.turns") if not finding.passed]
         if road == "spark":  # killed right after its commit; what its last file is now counts no more
             last = max(batch.batch_id for batch in lake_batches(lake))
             lake.store.delete(lake.settings.bucket, object_key(lake, "bronze.turns", f"commits/{last}"))
@@ -162,17 +165,21 @@ def test_roads_take_turns_on_one_table_and_silver_reads_it(lake, spark, tmp_path
         assert sorted(row["id"] for row in rows.collect()) == list(ids)
         assert rows.where("turn5 = 17").count() == 1
         assert rows.where("fifth IS NULL").count() == 0
-        assert not [one.check for one in check_table(spark, lake, table) if not one.passed]
+        assert not [finding.check for finding in check_table(spark, lake, table) if not finding.passed]
     sums = spark.read.format("delta").load(lake.settings.table_uri("gold.turns")).orderBy("even").collect()
     assert [tuple(row) for row in sums] == [("even", 3, 14 + 15 + 17, 17), ("odd", 2, 13 + 16, 16)]
-    assert [one.batch_id for one in lake.commits_since("gold.turns", None) if one.batch_id is not None] == [0, 1, 2]
+    assert [commit.batch_id for commit in lake.commits_since("gold.turns", None) if commit.batch_id is not None] == [
+        0,
+        1,
+        2,
+    ]
     commits = lake.commits_since("silver.turns", None)
-    assert [one.batch_id for one in commits if one.batch_id is not None] == [0, 1, 2]
+    assert [commit.batch_id for commit in commits if commit.batch_id is not None] == [0, 1, 2]
     versions = spark.read.format("delta").option("readChangeFeed", "true").option("startingVersion", 0)
     changes = versions.load(lake.settings.table_uri("silver.turns")).groupBy("_change_type").count().collect()
     assert dict(changes) == {"insert": 5, "update_preimage": 8, "update_postimage": 8}
-    assert [one.batch_id for one in lake_batches(lake)] == list(range(12))
+    assert [commit.batch_id for commit in lake_batches(lake)] == list(range(12))
 
 
 def lake_batches(lake):
-    return [one for one in lake.commits_since("bronze.turns", None) if one.batch_id is not None]
+    return [commit for commit in lake.commits_since("bronze.turns", None) if commit.batch_id is not None]

@@ -71,7 +71,7 @@ def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders, envi
     orders.put(7, device={"id": "d", "os": "linux"}, coupon="TWENTY")
     report = run_table(orders.spark, orders.lake, BRONZE)
     assert report.rows_added == 10
-    [drift] = [one for one in check_table(orders.spark, orders.lake, BRONZE) if not one.passed]
+    [drift] = [finding for finding in check_table(orders.spark, orders.lake, BRONZE) if not finding.passed]
     assert drift.check == "schema_drift"
     came = {row["column"]: (row["version"], row["file"].rsplit("/", 1)[-1]) for row in drift.sample}
     assert came == {"device": (0, ""), "coupon": (0, ""), "tip": (1, "orders_stream_00004.json")}
@@ -81,7 +81,7 @@ def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders, envi
     assert (got["2-0"], got["4-1"], got["7-0"]) == (("TEN", None, None), (None, 2, None), ("TWENTY", None, "linux"))
     assert {row["_rescued_data"] for row in rows} == {None}
     history = lakehouse_json_here(environment, "schema", "history")["versions"]
-    assert [sorted(one["introduced"]) for one in history] == [[], ["tip"], ["device.os"]]
+    assert [sorted(version["introduced"]) for version in history] == [[], ["tip"], ["device.os"]]
     path, record = history[-1]["introduced"]["device.os"]
     assert (path.rsplit("/", 1)[1], record) == ("orders_stream_00007.json", 0)
     assert lakehouse_json_here(environment, "schema", "diff", "0")["added"] == ["device.os", "tip"]
@@ -130,7 +130,7 @@ def test_a_stream_goes_on_in_another_mode_each_of_which_takes_new_columns_in_its
     assert (rows["3-0"]["tip"], rows["4-1"]["device"]["os"], rows["0-0"]["tip"]) == ("SOME", "linux", None)
     assert {rows[name]["_rescued_data"] for name in ("3-0", "3-1", "4-0", "4-1")} == {None}
     versions = place.history()
-    assert [sorted(one.introduced) for one in versions] == [[], ["coupon"], ["device", "tip"]]
+    assert [sorted(version.introduced) for version in versions] == [[], ["coupon"], ["device", "tip"]]
     path, record = versions[2].introduced["device"]
     assert (path.rsplit("/", 1)[1], record) == ("orders_stream_00004.json", 0)
 
@@ -176,7 +176,7 @@ def test_types_widen_in_the_table_too_and_silver_goes_on(orders, environment):
     orders.put(2, points=2)
     for table in (BRONZE, SILVER):
         run_table(orders.spark, lake, table)
-        warned = {one.check for one in check_table(orders.spark, lake, table) if not one.passed}
+        warned = {finding.check for finding in check_table(orders.spark, lake, table) if not finding.passed}
         assert warned == ({"no_corrupt_records", "rescue_rate", "schema_drift"} if table == BRONZE else set())
 
 
@@ -190,7 +190,10 @@ def test_rescue_then_approve_then_promote_then_roll_back(orders, environment):
     for table in (BRONZE, SILVER):
         run_table(orders.spark, lake, table)
     listed = lakehouse_json_here(environment, "schema", "approve")
-    waiting = {one["name"]: (one["type"], one["rows"], one["file"].rsplit("/", 1)[1]) for one in listed["waiting"]}
+    waiting = {
+        column["name"]: (column["type"], column["rows"], column["file"].rsplit("/", 1)[1])
+        for column in listed["waiting"]
+    }
     assert waiting == {
         "coupon": ("string", 4, "orders_stream_00002.json"),
         "device.os": ("string", 2, "orders_stream_00002.json"),
@@ -221,15 +224,15 @@ def test_rescue_then_approve_then_promote_then_roll_back(orders, environment):
         None,
     ]
     left = {name: json.loads(row["_rescued_data"]) for name, row in rows.items() if row["_rescued_data"]}
-    assert {name: sorted(one) for name, one in left.items()} == {
+    assert {name: sorted(rescued) for name, rescued in left.items()} == {
         name: ["_file_path", "other"] for name in ("2-0", "2-1")
     }
 
     orders.put(4, coupon="NEW")
     reports = [run_table(orders.spark, lake, table) for table in (BRONZE, SILVER)]
-    assert [one.input_rows for one in reports] == [2, 2], "silver reads on after a promotion"
-    found = [one for table in (BRONZE, SILVER) for one in check_table(orders.spark, lake, table)]
-    assert {one.check for one in found if not one.passed} == {"rescue_rate", "schema_drift"}
+    assert [report.input_rows for report in reports] == [2, 2], "silver reads on after a promotion"
+    found = [finding for table in (BRONZE, SILVER) for finding in check_table(orders.spark, lake, table)]
+    assert {finding.check for finding in found if not finding.passed} == {"rescue_rate", "schema_drift"}
     assert "NEW" in lake.rows(BRONZE).to_table()["coupon"].to_pylist()
 
     # back to the first columns; what is stored stays
@@ -238,7 +241,7 @@ def test_rescue_then_approve_then_promote_then_roll_back(orders, environment):
     assert lakehouse_json_here(environment, "schema", "rollback", "0", "--yes")["version"] == 2
     assert not lakehouse_json_here(environment, "schema", "rollback", "0", "--yes")["done"]
     history = lakehouse_json_here(environment, "schema", "history")["versions"]
-    assert [one["reason"] for one in history] == ["", "approved", "rolled back to 0"]
+    assert [version["reason"] for version in history] == ["", "approved", "rolled back to 0"]
     orders.put(5, coupon="LATER")
     run_table(orders.spark, lake, BRONZE)
     rows = {row["order_id"]: row for row in lake.rows(BRONZE).to_table().to_pylist()}

@@ -22,7 +22,7 @@ def ours(parse, data, schema, reader=None, **columns):
     reader = {name.lower(): value for name, value in (reader or {}).items()}
     target = Target(schema, reader, "s3a://bucket/file", columns.get("corrupt_column"), columns.get("rescued_column"))
     given = parse(io.BytesIO(data), target)
-    return [row for one in given for row in one.table.to_pylist()]
+    return [row for parsed in given for row in parsed.table.to_pylist()]
 
 
 def plain(value):
@@ -73,7 +73,7 @@ def test_typed_files(lake, spark, name, parse, infer):
 
 def contents(lake, folder):
     bucket, _, prefix = folder.removeprefix("s3a://").partition("/")
-    keys = [one.key for one in lake.store.list(bucket, f"{prefix}/") if "part-" in one.key or "/in" in one.key]
+    keys = [info.key for info in lake.store.list(bucket, f"{prefix}/") if "part-" in info.key or "/in" in info.key]
     return [lake.store.read(bucket, key) for key in keys]
 
 

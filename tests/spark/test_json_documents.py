@@ -167,7 +167,7 @@ def files():
     found = []
     for number, schema in enumerate(drawn(structs(), SCHEMAS, 1)):
         documents = drawn(st.tuples(objects(schema), BLANKS), DOCUMENTS, number)
-        found.append((schema, {written(*one): one[0] for one in documents}))
+        found.append((schema, {written(*pair): pair[0] for pair in documents}))
     assert sum(len(documents) for _, documents in found) >= 1_300
     return found
 
@@ -204,7 +204,7 @@ def is_no_base64(kind, value):
 
 def is_intended(schema, document):
     differences = (is_beyond_timestamps, repeats_a_key, is_no_base64)
-    return any(one(*meeting) for meeting in meetings(schema, document) for one in differences)
+    return any(difference(*meeting) for meeting in meetings(schema, document) for difference in differences)
 
 
 def numbers(kind):
@@ -238,8 +238,8 @@ def test_generated_documents_give_the_rows_that_spark_reads(spark, lake, files):
         assert len(ours) == len(theirs) == len(kept)
         pairs = zip(kept, ours, theirs, strict=True)
         wrong += [(text, full.simpleString(), mine, other) for text, mine, other in pairs if mine != other]
-    wrong.sort(key=lambda one: len(one[0]))
-    text = "\n\n".join("\n".join(map(str, one)) for one in wrong[:SHOWN])
+    wrong.sort(key=lambda difference: len(difference[0]))
+    text = "\n\n".join("\n".join(map(str, difference)) for difference in wrong[:SHOWN])
     assert not wrong, f"{len(wrong)} documents differ, the shortest:\n{text}"
     assert left_out < 100
 

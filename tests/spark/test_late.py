@@ -56,8 +56,8 @@ def run_over(bronze, spark, lake, *commits):
 
 
 def finding(spark, lake):
-    [one] = check_table(spark, lake, SILVER)
-    return one
+    [found] = check_table(spark, lake, SILVER)
+    return found
 
 
 def test_replay_late_makes_silver_what_all_rows_at_once_give_once_also_when_it_was_killed(
@@ -67,7 +67,7 @@ def test_replay_late_makes_silver_what_all_rows_at_once_give_once_also_when_it_w
     late_rows = assert_silver_is(lake, [[EARLY], [LATER + LAST]])
     assert late_rows == 3
     foreseen = lakehouse_json_here(environment, "watermark", "--delay", "10 minutes", "--delay", "5h")
-    told = [(one["watermark"], one["late_rows"]) for one in foreseen["watermarks"]]
+    told = [(watermark["watermark"], watermark["late_rows"]) for watermark in foreseen["watermarks"]]
     assert (foreseen["table"], told) == (SILVER, [("10 minutes", 3), ("5 hours", 0)])
     asked = late.replay_late(silver_at(spark, lake))
     assert (asked.late_rows, asked.windows, asked.done) == (3, 2, False)
@@ -106,7 +106,7 @@ def test_after_late_rows_and_their_replay_silver_and_gold_are_what_a_full_recomp
     expected = {
         method: (len(amounts), sum(amounts))
         for method in ("card", "blik")
-        if (amounts := [one["total_amount"] for one in sold if one["payment_method"] == method])
+        if (amounts := [sale["total_amount"] for sale in sold if sale["payment_method"] == method])
     }
 
     def held():
@@ -132,14 +132,15 @@ def test_the_forecast_is_what_each_watermark_then_drops(lake, spark, bronze):
     for lines in commits:
         bronze.commit([lines])
     delays = [5 * MINUTES, 10 * MINUTES, 30 * MINUTES, 60 * MINUTES]
-    expected = [reference_silver([[one] for one in commits], delay=delay).late.total() for delay in delays]
-    assert [one.late_rows for one in late.forecast(silver_at(spark, lake), delays)] == expected
+    expected = [reference_silver([[commit] for commit in commits], delay=delay).late.total() for delay in delays]
+    assert [forecast.late_rows for forecast in late.forecast(silver_at(spark, lake), delays)] == expected
     assert expected[0] > expected[-1]
     sliding = with_variables(lake, silver_slide="2 minutes")
     expected = [
-        reference_silver([[one] for one in commits], delay=delay, slide=2 * MINUTES).late.total() for delay in delays
+        reference_silver([[commit] for commit in commits], delay=delay, slide=2 * MINUTES).late.total()
+        for delay in delays
     ]
-    assert [one.late_rows for one in late.forecast(silver_at(spark, sliding), delays)] == expected
+    assert [forecast.late_rows for forecast in late.forecast(silver_at(spark, sliding), delays)] == expected
 
 
 def test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness(lake, spark, bronze):

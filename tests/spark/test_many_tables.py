@@ -45,7 +45,7 @@ def load_twice(spark, lake, folder, folders, tables_each, *, all_twice=True):
     def put(number, **more):
         for place in range(folders):
             row = "".join(f', "{name}": "{value}"' for name, value in more.items())
-            text = "".join(f'{{"id": {place * 1000 + number * 10 + one}{row}}}\n' for one in range(3))
+            text = "".join(f'{{"id": {place * 1000 + number * 10 + line}{row}}}\n' for line in range(3))
             key = f"{lake.settings.landing_prefix}folder_{place}/{number}.json"
             lake.store.write(lake.settings.landing_bucket, key, text.encode())
 
@@ -63,7 +63,7 @@ def load_twice(spark, lake, folder, folders, tables_each, *, all_twice=True):
     with pytest.raises(type(second.errors["bronze.broken"])):
         second.require_success()
     for place in range(folders):
-        ids = sorted(place * 1000 + number * 10 + one for number in (0, 1) for one in range(3))
+        ids = sorted(place * 1000 + number * 10 + line for number in (0, 1) for line in range(3))
         for number in range(tables_each):
             rows = lake.rows(f"bronze.folder_{place}_table_{number}").to_table(columns=["id"])["id"].to_pylist()
             assert sorted(rows) == ids

@@ -117,7 +117,7 @@ def cells(spark, lake, mode):
     assert rest.restarts == 0
     row = rows(rest)[1]
     yield "NULL" if row["seen"] is None and row["device"] is None else "?"
-    (broken,) = [one for one in spark.read.format("delta").load(rest.uri).collect() if one["id"] is None]
+    (broken,) = [record for record in spark.read.format("delta").load(rest.uri).collect() if record["id"] is None]
     kept = rest.known.names.count("_rescued_data") and json.loads(broken["_rescued_data"])["_corrupt_record"]
     yield "row of NULLs, line rescued" if kept == '{"id": 3, "se' else "row of NULLs, line lost"
 

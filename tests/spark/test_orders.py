@@ -69,13 +69,13 @@ class Bronze:
         return [
             {
                 "_rescued_data": None,
-                **one,
+                **values,
                 "_processing_time": now,
                 "_source_file": place,
                 "_source_sequence": number,
                 "_source_record": record,
             }
-            for record, one in enumerate(orders)
+            for record, values in enumerate(orders)
         ]
 
     def commit(self, *files, types=None, **options):
@@ -105,8 +105,8 @@ class Bronze:
 
     def findings(self):
         """What the checks of both say, by their names."""
-        found = [one for table in (ORDERS, DAILY_REVENUE) for one in check_table(self.spark, self.lake, table)]
-        return {one.check: one for one in found}
+        found = [finding for table in (ORDERS, DAILY_REVENUE) for finding in check_table(self.spark, self.lake, table)]
+        return {finding.check: finding for finding in found}
 
     def latest(self):
         """What ``silver.orders`` must hold, by ``order_id``."""
@@ -249,7 +249,7 @@ def test_orders_that_move_or_are_none_new_columns_and_a_promotion(bronze, lake):
     warned = findings["every_order_has_an_id"]
     assert (warned.passed, warned.numbers["rows_without_key"], len(warned.sample)) == (False, 2, 2)
     assert warned.next_command
-    assert [one.check for one in findings.values() if not one.passed] == [warned.check]
+    assert [finding.check for finding in findings.values() if not finding.passed] == [warned.check]
     assert blocked_by(findings.values()) is None
     assert_no_query_starts(bronze)
 
@@ -269,7 +269,7 @@ def test_orders_that_move_or_are_none_new_columns_and_a_promotion(bronze, lake):
         "g": {"city": "Gdynia", "zip": None},
         "h": {"city": "Sopot", "zip": "81"},
     }
-    assert [one.check for one in findings.values() if not one.passed] == [warned.check]
+    assert [finding.check for finding in findings.values() if not finding.passed] == [warned.check]
     before = read_checkpoint(lake, ORDERS).query_id
     promoted, bronze.rows = bronze.rows[:4], bronze.rows[4:]
     bronze.commit(
@@ -331,7 +331,7 @@ def test_rows_that_bronze_takes_out_make_orders_start_over_and_gold_follow(bronz
     findings = bronze.findings()
     bronze.assert_right()
     assert [row["total_amount"] for row in bronze.table(ORDERS) if row["order_id"] == "a"] == [2.0]
-    assert all(one.passed for one in findings.values())
+    assert all(finding.passed for finding in findings.values())
     after = read_checkpoint(lake, ORDERS).query_id
     assert after != before
     uri = lake.settings.table_uri(ORDERS).replace("s3a://", "s3://", 1)

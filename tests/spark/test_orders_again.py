@@ -21,7 +21,7 @@ def tamper(bronze, table):  # noqa: F811
     else:
         tampered = DeltaTable(uri.replace("s3a://", "s3://", 1), storage_options=bronze.options)
         tampered.update(updates={"revenue": "revenue + 0.01"}, predicate="day = DATE'2026-01-01'")
-    [found] = [one for one in check_table(bronze.spark, bronze.lake, table) if not one.passed]
+    [found] = [finding for finding in check_table(bronze.spark, bronze.lake, table) if not finding.passed]
     assert len(found.sample) == 1
     assert f"lakehouse checkpoint restart {table}" in found.next_command
     assert blocked_by([found]) is not None
@@ -36,7 +36,7 @@ def assert_computed_again(bronze, environment, table):  # noqa: F811
     bronze.run()
     findings = bronze.findings()
     bronze.assert_right()
-    assert all(one.passed for one in findings.values())
+    assert all(finding.passed for finding in findings.values())
 
 
 SIX = [order(name, 1 + n % 2, amount=n) for n, name in enumerate("abcdef")]
@@ -54,7 +54,7 @@ def assert_orders_that_move_are_right(bronze):  # noqa: F811
     assert (orders.rows_added, orders.rows_updated) == (1, 2)
     assert gold.rows_removed == 2, "the groups of the first and the second day"
     assert {row["payment_method"] for row in bronze.table(DAILY_REVENUE)} == {"card", "cash"}
-    assert all(one.passed for one in findings.values())
+    assert all(finding.passed for finding in findings.values())
 
 
 def assert_no_orders_change_nothing(bronze):  # noqa: F811
@@ -84,7 +84,7 @@ def test_orders_that_move_come_again_come_late_or_are_none(bronze):  # noqa: F81
     [orders, gold], findings = bronze.run(), bronze.findings()
     bronze.assert_right()
     assert (orders.rows_added, orders.rows_updated, gold.rows_added) == (0, 0, 0), "an older version changes nothing"
-    assert all(one.passed for one in findings.values())
+    assert all(finding.passed for finding in findings.values())
 
     assert_no_orders_change_nothing(bronze)
 

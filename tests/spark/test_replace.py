@@ -23,13 +23,13 @@ class Orders:
         lines = [
             json.dumps(
                 {
-                    "order_id": one,
+                    "order_id": order_id,
                     "order_date": f"2026-01-{day:02d}T10:00:00Z",
                     "total_amount": 1.0,
                     "payment_method": "cash",
                 }
             )
-            for one in ids
+            for order_id in ids
         ]
         settings = self.lake.settings
         key = f"{settings.landing_prefix}orders_stream_{number:05d}.json"
@@ -43,7 +43,7 @@ class Orders:
         return report
 
     def check(self, table):
-        assert [one for one in check_table(self.spark, self.lake, table) if not one.passed] == []
+        assert [finding for finding in check_table(self.spark, self.lake, table) if not finding.passed] == []
 
     def ids(self):
         return sorted(self.lake.delta(BRONZE).to_pyarrow_table(columns=["order_id"])["order_id"].to_pylist())

@@ -21,7 +21,7 @@ def test_the_report_shows_tables_uncounted_orders_watermarks_and_plots(lake, spa
     odd = [order("10:01", order_date="2999-01-01 00:00:00"), b"{broken"]
     run_over(BronzeWriter(lake), spark, lake, EARLY, [*LATER, *odd])
     # the writer of these tables keeps no statistics of columns: then the times are not known, the watermarks are
-    assert [one.watermark for one in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
+    assert [batch.watermark for batch in batch_times(lake)] == [None, at("10:30"), at("10:30"), at("10:45")]
     made = report(lake)
     counts = {reason: count for reason, count, _ in made.reasons}
     assert counts == {"late": 2, "event_time_in_the_future": 1, "invalid_row": 1}
@@ -33,7 +33,7 @@ def test_the_report_shows_tables_uncounted_orders_watermarks_and_plots(lake, spa
     assert html.count("data:image/png;base64,") == 3
     assert re.findall(r'(?:src|href)="(?!data:)', html) == [], "nothing is loaded from elsewhere"
     assert "silver.orders_windowed_aggregates" in html
-    assert [one["name"] for one in told["plots"]] == ["windows", "lateness", "watermark"]
+    assert [entry["name"] for entry in told["plots"]] == ["windows", "lateness", "watermark"]
     assert environment["LAKEHOUSE_HOME"] not in html
 
 

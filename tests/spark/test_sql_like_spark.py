@@ -237,6 +237,6 @@ def test_the_time_of_a_row_is_read_from_text_as_spark_reads_it(spark, pattern):
         rows.schema, Believed(when=When("text", pattern, "UTC", date(1, 1, 1), timedelta(days=3_000_000)))
     )
     told = [row["event_time"] for batch in rows.to_batches() for row in versions.of(batch).to_pylist()]
-    believed = [one for one in frame.toArrow()["at"].to_pylist() if one is not None]
+    believed = [moment for moment in frame.toArrow()["at"].to_pylist() if moment is not None]
     assert list(map(text, told)) == list(map(text, believed))
     assert told

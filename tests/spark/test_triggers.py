@@ -113,7 +113,7 @@ def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment
     mine, bronze = report["tables"]
     assert ([batch["files"] for batch in mine["batches"]], mine["rows_added"]) == ([5], 100)
     assert bronze["rows_added"] == 100
-    assert {one["check"]: one["passed"] for one in report["checks"] if one["table"] == AVAILABLE_NOW_TABLE} == {
+    assert {check["check"]: check["passed"] for check in report["checks"] if check["table"] == AVAILABLE_NOW_TABLE} == {
         "no_duplicate_orders": True,
         "no_corrupt_records": True,
         "rescue_rate": True,
@@ -132,17 +132,17 @@ def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment
 @pytest.mark.soak("the command that compares three triggers, each of which has a test of its own")
 def test_the_comparison_measures_and_leaves_nothing_behind(lake, land, spark):
     land(files=1, rows_per_file=20)
-    before = sorted(one.key for one in lake.store.list(lake.settings.bucket))
+    before = sorted(info.key for info in lake.store.list(lake.settings.bucket))
     interval = Trigger.parse("processing-time=1s").interval
     measured = Comparison(lake, 4, 25, interval, 2, lambda text: None).run()
-    assert [one.trigger for one in measured] == ["availableNow", "once", "processing-time=1s"]
-    assert [one.rows for one in measured] == [100, 100, 100]
-    assert [one.batches for one in measured][:2] == [2, 1]
-    assert all(0 < one.latency_p50_seconds <= one.latency_p95_seconds for one in measured)
-    assert all(one.idle_cpu_seconds >= 0 and one.idle_s3_requests >= 0 for one in measured)
+    assert [run.trigger for run in measured] == ["availableNow", "once", "processing-time=1s"]
+    assert [run.rows for run in measured] == [100, 100, 100]
+    assert [run.batches for run in measured][:2] == [2, 1]
+    assert all(0 < run.latency_p50_seconds <= run.latency_p95_seconds for run in measured)
+    assert all(run.idle_cpu_seconds >= 0 and run.idle_s3_requests >= 0 for run in measured)
     assert measured[2].idle_s3_requests > 0, "the running stream lists the folder"
-    assert [one.empty_run_s3_requests is None for one in measured] == [False, False, True]
-    assert sorted(one.key for one in lake.store.list(lake.settings.bucket)) == before
+    assert [run.empty_run_s3_requests is None for run in measured] == [False, False, True]
+    assert sorted(info.key for info in lake.store.list(lake.settings.bucket)) == before
 
 
 def test_the_store_counts_its_requests(lake):

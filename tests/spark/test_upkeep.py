@@ -27,7 +27,7 @@ def test_silver_goes_on_over_files_that_were_joined_removed_and_taken_back(lake,
 
     def load(number):
         ids = [number * 10 + row for row in range(3)]
-        text = "".join(f'{{"id": {one}, "amount": {one}}}\n' for one in ids)
+        text = "".join(f'{{"id": {sale_id}, "amount": {sale_id}}}\n' for sale_id in ids)
         key = f"{lake.settings.landing_prefix}sales/{number}.json"
         lake.store.write(lake.settings.landing_bucket, key, text.encode())
         landed.extend(ids)
@@ -37,11 +37,14 @@ def test_silver_goes_on_over_files_that_were_joined_removed_and_taken_back(lake,
         done.require_success()
         assert all(finding.passed for finding in done.findings)
         rows = lake.delta("silver.sales").to_pyarrow_table(columns=["id", "amount"]).to_pylist()
-        assert sorted((row["id"], row["amount"]) for row in rows) == [(one, one) for one in sorted(landed)]
+        assert sorted((row["id"], row["amount"]) for row in rows) == [(sale_id, sale_id) for sale_id in sorted(landed)]
         return done
 
     def joined():
-        return {one.table: one for one in optimize_tables(lake, thresholds=Thresholds(least_fewer=1), really=True)}
+        return {
+            optimized.table: optimized
+            for optimized in optimize_tables(lake, thresholds=Thresholds(least_fewer=1), really=True)
+        }
 
     load(0)
     load(1)
@@ -50,7 +53,7 @@ def test_silver_goes_on_over_files_that_were_joined_removed_and_taken_back(lake,
     load(2)
     assert [report.input_rows for report in is_right().reports] == [3, 3], "joined files are no news"
     assert joined()["silver.sales"].done
-    assert sum(one.old_files for one in vacuum_tables(lake, retention_hours=0, really=True)) > 0
+    assert sum(vacuumed.old_files for vacuumed in vacuum_tables(lake, retention_hours=0, really=True)) > 0
     before = lake.version("bronze.sales")
     lake.delta("bronze.sales").delete("id >= 20")
     load(3)

@@ -100,8 +100,8 @@ def test_values_are_the_bytes_that_spark_writes(source):
     assert ours == bytes_of(sparks)
     assert ours.total() == len(lines) - len(MALFORMED) - 1, "all but the malformed and the large one"
     rescued = [json.loads(row[0]) for row in found.where("v IS NULL").select("_rescued_data").collect()]
-    assert sorted(one["_corrupt_record"] for one in rescued) == sorted(MALFORMED)
-    assert all(one["_file_path"].startswith(source.settings.landing_uri) for one in rescued)
+    assert sorted(record["_corrupt_record"] for record in rescued) == sorted(MALFORMED)
+    assert all(record["_file_path"].startswith(source.settings.landing_uri) for record in rescued)
     assert found.where("v IS NOT NULL AND _rescued_data IS NOT NULL").count() == 0
 
 

@@ -20,20 +20,23 @@ OPTIONS = [
 def differences(lake, spark, name, data, given):
     """Fields of the schema that differ, and rows that differ."""
     options = {"rowTag": "row", "timeZone": "UTC", **given}
-    reader = {one.lower(): value for one, value in options.items()}
+    reader = {option.lower(): value for option, value in options.items()}
     theirs = spark.read.format("xml").options(**options).load(put(lake, name, data))
     schema = infer_xml([io.BytesIO(data)], reader=reader, infer_column_types=True)
-    fields = [{one.name: one.dataType.simpleString() for one in some.fields} for some in (schema, theirs.schema)]
-    columns = [(one, *(some.get(one) for some in fields)) for one in sorted(fields[0].keys() | fields[1].keys())]
-    wrong = [one for one in columns if one[1] != one[2]]
+    fields = [{field.name: field.dataType.simpleString() for field in some.fields} for some in (schema, theirs.schema)]
+    columns = [
+        (field_name, *(some.get(field_name) for some in fields))
+        for field_name in sorted(fields[0].keys() | fields[1].keys())
+    ]
+    wrong = [column for column in columns if column[1] != column[2]]
     mine = [plain(row) for row in ours(parse_xml, data, theirs.schema, options)]
     rows = [plain(row) for row in theirs.collect()]
     assert len(mine) == len(rows)
     cells = [
-        (one, row[one], other[one])
+        (field_name, row[field_name], other[field_name])
         for row, other in zip(mine, rows, strict=True)
-        for one in row
-        if row[one] != other[one]
+        for field_name in row
+        if row[field_name] != other[field_name]
     ]
     return wrong, cells
 

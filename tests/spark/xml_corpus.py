@@ -31,7 +31,7 @@ def documents(seed, count, rows=3):
 
 def _element(chance, name, kinds, level):
     names = chance.sample(ATTRIBUTES, chance.choice([0, 0, 0, 0, 1, 1, 2]))
-    attributes = "".join(f' {one}="{_attribute(chance)}"' for one in names)
+    attributes = "".join(f' {attribute}="{_attribute(chance)}"' for attribute in names)
     if kinds.get(name, 1) < 0.5:
         text = _attribute(chance) if attributes else chance.choice(WEIGHTED)
         return f"<{name}{attributes}>{text}</{name}>" if text or chance.random() < 0.5 else f"<{name}{attributes}/>"
@@ -48,4 +48,4 @@ def _element(chance, name, kinds, level):
 
 def _attribute(chance):
     # not an empty one: where others are numbers, a record with it is malformed to Spark
-    return chance.choice([one for one in WEIGHTED if one.strip() and "<" not in one])
+    return chance.choice([text for text in WEIGHTED if text.strip() and "<" not in text])

@@ -46,7 +46,7 @@ class Lagging(Pipeline):
     def assert_read(self):
         rows = self.lake.delta(NEWEST).to_pyarrow_table(columns=["a", "n"]).to_pylist()
         assert sorted((int(row["a"]), int(row["n"])) for row in rows) == [(a, 2) for a in range(self.files)]
-        assert [one.check for one in check_table(no_session, self.lake, NEWEST) if not one.passed] == []
+        assert [finding.check for finding in check_table(no_session, self.lake, NEWEST) if not finding.passed] == []
         self.assert_exact()
 
 

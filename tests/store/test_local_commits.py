@@ -37,7 +37,7 @@ def play(lake, tmp_path, rounds, seed):
     finally:
         writers.close()
     assert writers.world.failures() == []
-    assert not [one for one in writers.said if one.startswith("error")]
+    assert not [line for line in writers.said if line.startswith("error")]
 
 
 def test_two_writers_who_both_believe_to_be_alone_double_nothing(lake, tmp_path):
@@ -77,7 +77,7 @@ def test_a_batch_that_another_writer_planned_first_ends_where_that_one_said(thin
         plan(log, batch, offset)
 
     monkeypatch.setattr(SparkLog, "plan", planned_first)
-    assert [(one.batch_id, one.files) for one in things.load().batches] == [(1, 1), (2, 2)]
+    assert [(loaded_batch.batch_id, loaded_batch.files) for loaded_batch in things.load().batches] == [(1, 1), (2, 2)]
     assert [a for (a,) in things.rows("a")] == [0, 1, 2, 3]
     assert things.failed_checks() == set()
 
@@ -94,7 +94,7 @@ def test_a_batch_that_is_done_again_tells_what_waits_behind_it(things, monkeypat
         patched.setattr(streams, "commit", fail)
         with pytest.raises(TransientError):
             things.load()
-    assert [(one.batch_id, one.backlog_files) for one in things.load().batches] == [(0, 2), (1, 1), (2, 0)]
+    assert [(batch.batch_id, batch.backlog_files) for batch in things.load().batches] == [(0, 2), (1, 1), (2, 0)]
 
 
 @pytest.mark.soak("ten times the rounds of two writers")

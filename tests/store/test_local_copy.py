@@ -37,7 +37,9 @@ class Files:
     def objects(self):
         prefix = f"{self.lake.settings.user}/bronze/copied/"
         found = self.lake.store.list(self.lake.settings.bucket, prefix)
-        return {one.key.removeprefix(prefix) for one in found if one.key.endswith(".parquet") and "/_" not in one.key}
+        return {
+            info.key.removeprefix(prefix) for info in found if info.key.endswith(".parquet") and "/_" not in info.key
+        }
 
 
 @pytest.fixture
@@ -108,7 +110,7 @@ def test_a_table_with_folders_gets_its_rows_in_them_and_one_that_only_spark_writ
     files.put("1", [{"a": 1, "b": "y"}])
     files.copy()
     assert files.rows() == [(0, "x"), (1, "y")]
-    assert any(one.startswith("b=y/") for one in files.objects())
+    assert any(key.startswith("b=y/") for key in files.objects())
     lake.delta(TABLE).alter.add_constraint({"small": "a < 5"})
     files.put("2", [{"a": 9, "b": "y"}])
     with pytest.raises(CopyFailed, match="cannot be written without Spark") as caught:
@@ -154,9 +156,9 @@ def test_a_copy_whose_receipts_are_gone_before_they_were_taken_in_is_refused(fil
         with pytest.raises(KeyboardInterrupt):
             files.copy()
     store, bucket = files.lake.store, files.lake.settings.bucket
-    for one in list(store.list(bucket, f"{files.lake.settings.user}/bronze/copied/_copy_into/attempts/")):
-        if one.key.endswith(".jsonl"):
-            store.delete(bucket, one.key)
+    for info in list(store.list(bucket, f"{files.lake.settings.user}/bronze/copied/_copy_into/attempts/")):
+        if info.key.endswith(".jsonl"):
+            store.delete(bucket, info.key)
     with pytest.raises(TerminalError, match=r"how its copy 1 read \S+/1 is not told any more"):
         files.copy()
     assert files.rows() == [(1,)]

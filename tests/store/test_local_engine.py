@@ -111,7 +111,7 @@ def test_a_limit_of_files_cuts_batches_in_the_order_of_the_journal(things):
         things.put(f"{number}.json", [{"a": number}] * (number + 1))
     told = []
     report = things.load(on_batch=told.append)
-    assert [(one.batch_id, one.files, one.input_rows, one.backlog_files) for one in told] == [
+    assert [(batch.batch_id, batch.files, batch.input_rows, batch.backlog_files) for batch in told] == [
         (0, 2, 3, 3),
         (1, 2, 7, 1),
         (2, 1, 5, 0),
@@ -124,7 +124,7 @@ def test_once_takes_everything_in_one_batch(things):
     things.declare(options={"cloudFiles.maxFilesPerTrigger": 1})
     for number in range(3):
         things.put(f"{number}.json", [{"a": number}])
-    assert [one.files for one in things.load(trigger=Trigger.parse("once")).batches] == [3]
+    assert [batch.files for batch in things.load(trigger=Trigger.parse("once")).batches] == [3]
 
 
 def test_a_run_that_is_asked_to_stop_ends_between_two_batches_and_the_next_goes_on(things):
@@ -133,8 +133,8 @@ def test_a_run_that_is_asked_to_stop_ends_between_two_batches_and_the_next_goes_
         things.put(f"{number}.json", [{"a": number}])
     stop = StopRequest()
     report = things.load(stop=stop, on_batch=lambda batch: batch.batch_id == 1 and stop.asked.set())
-    assert [one.batch_id for one in report.batches] == [0, 1]
-    assert [one.batch_id for one in things.load().batches] == [2, 3]
+    assert [loaded_batch.batch_id for loaded_batch in report.batches] == [0, 1]
+    assert [loaded_batch.batch_id for loaded_batch in things.load().batches] == [2, 3]
     assert len(things.rows()) == 4
     assert things.failed_checks() == set()
 
@@ -162,8 +162,8 @@ def test_a_broken_file_is_quarantined_and_the_others_are_loaded(things):
     report = things.load()
     assert report.rows_added == 2
     assert things.failed_checks() == {"no_quarantined_files"}
-    states = {one.path.rsplit("/", 1)[1]: one for one in things.file_states()}
-    assert {name: one.ingestion_state for name, one in states.items()} == {
+    states = {state.path.rsplit("/", 1)[1]: state for state in things.file_states()}
+    assert {name: state.ingestion_state for name, state in states.items()} == {
         "1.json": "INGESTED",
         "2.json": "QUARANTINED",
         "3.json": "INGESTED",
@@ -191,7 +191,7 @@ def test_new_columns_inside_a_run_need_no_restart(things):
         things.put(f"{number}.json", [{"a": number, "b" * number: number}])
     report = things.load()
     assert report.rows_added == 4
-    assert [one.batch_id for one in report.batches] == [1, 2]
+    assert [batch.batch_id for batch in report.batches] == [1, 2]
     assert {"a", "b", "bb", "bbb", "bbbb"} <= set(things.column_names())
     assert things.rows("a", "b", "bbb") == [
         (0, None, None),
@@ -232,7 +232,7 @@ def test_given_columns_are_those_of_the_table(things):
     things.put("1.json", '{"a": 1, "d": "2026-01-02", "t": "2026-01-02T03:04:05.123456Z", "p": 1.5, "more": 1}\n')
     things.load()
     types = {field.name: str(field.type.type) for field in things.lake.delta(TABLE).schema().fields if field.name < "_"}
-    types |= {one.name: one.type.type for one in things.lake.delta(TABLE).schema().fields}
+    types |= {column.name: column.type.type for column in things.lake.delta(TABLE).schema().fields}
     assert {name: types[name] for name in "adtp"} == {
         "a": "integer",
         "d": "date",
@@ -250,7 +250,7 @@ def test_each_row_names_its_file_its_record_and_what_else_is_declared(things):
     found = things.rows("_source_file", "_source_sequence", "_source_record", "size", "name")
     size = len(lines_of([{"a": 1}, {"a": 2}]))
     assert [row[1:] for row in found] == [(1, 0, size, "ä.json"), (1, 1, size, "ä.json")]
-    [(before, at)] = {(one, other) for one, other in things.rows("_processing_time", "at")}
+    [(before, at)] = {(processing_time, other) for processing_time, other in things.rows("_processing_time", "at")}
     assert before == at
     assert before.utcoffset().total_seconds() == 0
 
@@ -335,7 +335,7 @@ def test_files_are_moved_away_when_their_rows_are_committed(things):
     things.load()
     things.put("2.json", [{"a": 2}])
     things.load()
-    left = {one.key.rsplit("/", 1)[1] for one in things.lake.store.list(things.bucket, things.folder)}
+    left = {info.key.rsplit("/", 1)[1] for info in things.lake.store.list(things.bucket, things.folder)}
     assert "1.json" not in left
     assert len(things.rows()) == 2
     assert things.failed_checks() == set()

@@ -39,7 +39,7 @@ def test_the_place_of_an_idle_stream_moves_on_so_that_a_clean_up_of_the_log_take
     monkeypatch.setattr(delta_source, "_OFFSET_AGE_LIMIT", timedelta(0))
     for _ in range(3):
         commit_without_rows(world, 4)
-        assert [one.input_rows for one in world.merge().batches] == [0]
+        assert [batch.input_rows for batch in world.merge().batches] == [0]
         assert world.merge().batches == ()
     lose_old_log(world)
     assert world.findings()["matches"].passed
@@ -67,7 +67,7 @@ def test_a_stream_whose_journal_is_lost_names_its_table_in_the_cure(lake, tmp_pa
     things = LocalWorld(lake, tmp_path)
     things.put("1.json", [{"a": 1}])
     things.load()
-    [journal] = {one.split('"')[0] for one in things.checkpoint()["offsets/0"].decode().split('"journal": "')[1:]}
+    [journal] = {part.split('"')[0] for part in things.checkpoint()["offsets/0"].decode().split('"journal": "')[1:]}
     things.lake.store.delete_prefix(lake.settings.bucket, f"{journal.split('/', 3)[3].rstrip('/')}/segments/")
     with pytest.raises(TerminalError) as refused:
         things.load()

@@ -30,7 +30,7 @@ def test_local_files_fill_a_table_of_the_lake_once(world, tmp_path):
         (3, f"file://{tmp_path}/landed/b%20c.json"),
     ]
     assert world.failed_checks() == set()
-    assert {one.path.rsplit("/", 1)[1]: one.ingestion_state for one in world.file_states()} == {
+    assert {state.path.rsplit("/", 1)[1]: state.ingestion_state for state in world.file_states()} == {
         "_not%20yet.json": "PASSED_OVER",
         "a.json": "INGESTED",
         "b%20c.json": "INGESTED",

@@ -84,7 +84,7 @@ class World:
         return {(row["Shop"], row["sku"]): row for row in found}, len(found)
 
     def findings(self):
-        return {one.check: one for one in check_table(no_session, self.lake, TABLE)}
+        return {finding.check: finding for finding in check_table(no_session, self.lake, TABLE)}
 
 
 @pytest.fixture
@@ -211,7 +211,7 @@ def test_a_checkpoint_that_was_lost_is_made_by_the_table_and_nothing_is_merged_t
     before, _ = world.rows()
     version = world.lake.version(TABLE)
     prefix = f"{world.lake.settings.user}/_checkpoints/{TABLE}/"
-    keys = [one.key for one in world.lake.store.list(world.lake.settings.bucket, prefix)]
+    keys = [info.key for info in world.lake.store.list(world.lake.settings.bucket, prefix)]
     gone = {"all": "", "offsets": "offsets/", "commits": "commits/", "newest": "commits/2"}[lost]
     for key in keys:
         if key.startswith(prefix + gone):

@@ -120,7 +120,9 @@ def test_what_a_checkpoint_has_lost_the_table_knows(story, moment, damage):
 
 
 @pytest.mark.soak("every part of a checkpoint, at every moment of a run")
-@pytest.mark.parametrize(("moment", "damage"), [one for one in itertools.product(MOMENTS, DAMAGES) if one not in FEW])
+@pytest.mark.parametrize(
+    ("moment", "damage"), [case for case in itertools.product(MOMENTS, DAMAGES) if case not in FEW]
+)
 def test_whatever_a_checkpoint_has_lost_at_any_moment_the_table_knows(story, moment, damage):
     lose_a_part(story, moment, damage)
 
@@ -231,7 +233,7 @@ def test_a_table_that_was_taken_back_is_refused_and_the_printed_cure_mends_it(st
     story.land(2)
     world.load()
     bucket, prefix = world.lake.settings.bucket, f"{world.lake.settings.user}/bronze/things/_delta_log/"
-    copy = {one.key: world.lake.store.read(bucket, one.key) for one in world.lake.store.list(bucket, prefix)}
+    copy = {info.key: world.lake.store.read(bucket, info.key) for info in world.lake.store.list(bucket, prefix)}
     story.land(2)
     world.load()
     world.lake.store.delete_prefix(bucket, prefix)

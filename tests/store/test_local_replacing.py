@@ -52,7 +52,7 @@ class Places:
         return sorted((row["id"], row["country"]) for row in found)
 
     def wrong(self):
-        return [one for one in pipeline.check_table(no_spark, self.lake, TABLE) if not one.passed]
+        return [finding for finding in pipeline.check_table(no_spark, self.lake, TABLE) if not finding.passed]
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_a_replay_of_a_file_that_is_broken_now_removes_nothing(places):
     places.replay("a")
     places.run()
     assert places.rows() == [(1, "x"), (2, "y")]
-    assert {one.check for one in places.wrong()} == {"no_quarantined_files"}
+    assert {finding.check for finding in places.wrong()} == {"no_quarantined_files"}
 
 
 @pytest.mark.parametrize("places", ["replace"], indirect=True)

@@ -108,7 +108,7 @@ class World:
         return self.lake.delta(TABLE).to_pyarrow_table().to_pylist()
 
     def matches(self):
-        [found] = [one for one in check_table(no_session, self.lake, TABLE) if one.check == "matches"]
+        [found] = [finding for finding in check_table(no_session, self.lake, TABLE) if finding.check == "matches"]
         return found
 
     def kept(self):
@@ -365,13 +365,13 @@ def test_the_orders_reach_gold_without_a_session(lake):
         told.append(generate_orders(put, files=3, first_file=first, rows_per_file=60, **shares))
         for table in TABLES:
             assert run_table(no_session, lake, table).rows_added > 0
-    findings = {one.check: one for table in TABLES for one in check_table(no_session, lake, table)}
-    failed = {name for name, one in findings.items() if not one.passed}
+    findings = {finding.check: finding for table in TABLES for finding in check_table(no_session, lake, table)}
+    failed = {name for name, finding in findings.items() if not finding.passed}
     assert failed == {"no_duplicate_orders", "no_corrupt_records", "rescue_rate"}, "what was planted, and nothing else"
     revenue = lake.delta("gold.daily_revenue").to_pyarrow_table().to_pylist()
-    orders, sent = sum(row["orders"] for row in revenue), sum(one.distinct_order_ids for one in told)
+    orders, sent = sum(row["orders"] for row in revenue), sum(sample.distinct_order_ids for sample in told)
     assert orders == findings["orders_match_bronze"].numbers["keys_in_source"]
-    assert sent - sum(one.bad_date_rows for one in told) <= orders < sent
+    assert sent - sum(sample.bad_date_rows for sample in told) <= orders < sent
 
 
 def test_parts_of_microseconds_have_the_rows_of_every_file(lake, tmp_path):
@@ -385,9 +385,9 @@ def test_parts_of_microseconds_have_the_rows_of_every_file(lake, tmp_path):
 
 def test_days_beyond_the_years_of_python_ask_for_a_session(lake, tmp_path):
     world = World(lake, tmp_path, {"day": "day"}, aggregates={"sales": "count(*)"})
-    one = pa.Table.from_pylist([{"id": 1}], SALES)
-    far = one.set_column(SALES.names.index("day"), "day", pa.array([10**7], pa.int32()).cast(pa.date32()))
-    for rows in (far, one):
+    undated = pa.Table.from_pylist([{"id": 1}], SALES)
+    far = undated.set_column(SALES.names.index("day"), "day", pa.array([10**7], pa.int32()).cast(pa.date32()))
+    for rows in (far, undated):
         write_deltalake(world.source(), rows, mode="append")
         assert world.roll().rows_added == 1  # the second reads nothing of the first
     assert "day" not in layout(world.source()).overlap

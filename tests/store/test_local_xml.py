@@ -38,6 +38,6 @@ def test_books_become_rows_new_elements_columns_and_what_is_no_xml_is_in_quarant
     (third,) = [row for row in things.rows() if row["_id"] == "3"]
     assert (third["isbn"], third["sold"], third["author"]) == ({"print": 1}, None, None)
     assert json.loads(third["_rescued_data"])["sold"] == "soon"
-    errors = {one.path.rpartition("/")[2]: (one.error or "").split(":")[0] for one in things.file_states()}
+    errors = {state.path.rpartition("/")[2]: (state.error or "").split(":")[0] for state in things.file_states()}
     assert errors == {"1.xml": "", "2.xml.gz": "", "3.xml": "HAS_DTD", "4.xml": "TRUNCATED", "5.xml": "NOT_XML"}
     assert things.load().batches == ()

@@ -43,7 +43,7 @@ def test_an_answer_that_no_store_gives_fails_the_batch_and_quarantines_nothing(w
         with pytest.raises(StoreUnavailable, match="did not hand out a file") as raised:
             world.run()
         assert raised.value.next_command
-        assert {one.ingestion_state for one in world.states().values()} <= {None}, lie
+        assert {state.ingestion_state for state in world.states().values()} <= {None}, lie
     assert {told.partition("json ")[2] for told in liar.told} == set(LIES)
     liar.honest()
     assert world.run() == [(key, 0, 1)]
@@ -56,7 +56,7 @@ def test_a_few_lies_cost_time_and_no_row(world, liar, two_attempts, key):
         liar.lie(FILES, lie, times=1)
         assert world.run() == [(f"{number}{key}", 0, 1)]
     assert [told.partition("json ")[2] for told in liar.told] == LIES
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 @KEYS
@@ -77,7 +77,7 @@ def test_a_bucket_that_is_said_to_be_missing_quarantines_nothing(world, liar, ke
     liar.lie(FILES, "404 of a bucket")
     with pytest.raises(BucketMissing):
         world.run()
-    assert {one.ingestion_state for one in world.states().values()} <= {None}
+    assert {state.ingestion_state for state in world.states().values()} <= {None}
     liar.honest()
     assert world.run() == [(key, 0, 1)]
 
@@ -98,7 +98,7 @@ def test_a_store_that_fails_every_head_is_read_as_any_other(world, liar, lie):
     world.put("b.json")
     liar.lie("HEAD ", lie)
     assert len(world.run(minPartitions="4", maxPartitionBytes="4k")) == 2_001
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 @pytest.mark.parametrize("make", [FastStore, MinioStore])
@@ -167,7 +167,7 @@ def assert_one_silence_costs_time_only(world, liar, keys, timeout_seconds):
         liar.lie(FILES, "silent", times=1)
         assert world.run() == [(key, 0, 1)]
     assert len(liar.told) == len(keys)
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -184,7 +184,7 @@ def test_writes_whose_answers_are_lost_number_and_load_no_file_twice(world, liar
             continue
     assert len(liar.told) == times
     assert [row[0] for row in rows] == [f"{number}.json" for number in range(4)]
-    assert [one.sequence for one in world.states().values()] == [1, 2, 3, 4]
+    assert [state.sequence for state in world.states().values()] == [1, 2, 3, 4]
     assert world.run() == []
 
 
@@ -210,5 +210,5 @@ def test_a_temporary_disk_that_is_full_fails_the_batch_and_quarantines_nothing(w
         world.run()
     assert "TMPDIR" in raised.value.next_command
     assert "large.json.gz" in raised.value.where
-    assert {one.ingestion_state for one in world.states().values()} == {None}
+    assert {state.ingestion_state for state in world.states().values()} == {None}
     assert len(world.run()) == 65

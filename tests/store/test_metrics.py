@@ -79,9 +79,9 @@ def test_json_has_the_same_samples(things):
     things.load()
     text = told(things)
     metrics = lakehouse_json_here(things.environment, "metrics")["metrics"]
-    samples = [one for metric in metrics for one in metric["samples"]]
-    assert {(one["name"], frozenset(one["labels"].items())) for one in samples} == text.keys()
-    assert {one["name"]: one["value"] for one in samples}["lakehouse_table_rows"] == 1
+    samples = [sample for metric in metrics for sample in metric["samples"]]
+    assert {(sample["name"], frozenset(sample["labels"].items())) for sample in samples} == text.keys()
+    assert {sample["name"]: sample["value"] for sample in samples}["lakehouse_table_rows"] == 1
 
 
 def test_a_table_whose_log_is_damaged_is_told_beside_the_others(things):
@@ -207,9 +207,9 @@ def test_dashboard_and_rules_ask_for_nothing_that_is_not_told_and_show_what_the_
 def test_the_signs_in_the_rules_are_the_doctor_s():
     asked = {sign for _, expression, _ in EXPRESSIONS for sign in re.findall(r'sign=~"([^"]*)"', expression)}
     signs = {sign.name for probe in PROBES for sign in probe.signs}
-    assert asked and {one for some in asked for one in some.split("|")} <= signs
+    assert asked and {name for some in asked for name in some.split("|")} <= signs
 
 
 def test_states_in_rules_and_panels_are_those_of_a_stream():
     asked = re.findall(r'lakehouse_stream_state=~"([^"]*)"', " ".join(expression for _, expression, _ in EXPRESSIONS))
-    assert len(asked) == 2 and {one for some in asked for one in some.split("|")} <= {*State}
+    assert len(asked) == 2 and {state for some in asked for state in some.split("|")} <= {*State}

@@ -50,7 +50,7 @@ def loaded(world):
 def test_commands_show_keys_as_they_are_and_give_them_exactly(loaded, environment, arguments, expected):
     settings = loaded.lake.settings
     place = {"bucket": settings.bucket, "landing": settings.landing_uri}
-    asked = [one.format(**place) for one in arguments]
+    asked = [argument.format(**place) for argument in arguments]
     text = lakehouse_here(environment, *asked, COLUMNS="1000")
     assert "Traceback" not in text.stderr
     assert not set(text.stdout + text.stderr) & set("\x1b\u202e\r")
@@ -66,8 +66,8 @@ def texts(told):
     if isinstance(told, str):
         yield told
     elif isinstance(told, dict | list):
-        for one in [*told, *told.values()] if isinstance(told, dict) else told:
-            yield from texts(one)
+        for value in [*told, *told.values()] if isinstance(told, dict) else told:
+            yield from texts(value)
 
 
 def test_tables_of_such_names_are_listed_and_read(lake, environment):
@@ -76,11 +76,11 @@ def test_tables_of_such_names_are_listed_and_read(lake, environment):
     bucket, folder = lake.settings.bucket, f"{lake.settings.user}/bronze/"
     names = ["a.b", "[x]", r"$\frac$", "a`; drop", "a b", "a%20b", "a#b", "a?b", "ü"]
     for name in [*names, "line\nend", "\x1b[31m"]:
-        for one in list(lake.store.list(bucket, f"{folder}seed/")):
-            key = one.key.replace(f"{folder}seed/", f"{folder}{name}/")
-            lake.store.write(bucket, key, lake.store.read(bucket, one.key))
+        for info in list(lake.store.list(bucket, f"{folder}seed/")):
+            key = info.key.replace(f"{folder}seed/", f"{folder}{name}/")
+            lake.store.write(bucket, key, lake.store.read(bucket, info.key))
     shown = lakehouse_here(environment, "tables", COLUMNS="1000").stdout
-    told = {one["name"]: one for one in lakehouse_json_here(environment, "tables")["tables"]}
+    told = {table["name"]: table for table in lakehouse_json_here(environment, "tables")["tables"]}
     assert set(told) == {"bronze.seed", *(f"bronze.{name}" for name in names)}
     for name in names:
         assert f"\nbronze.{name} " in shown

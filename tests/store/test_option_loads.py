@@ -31,7 +31,7 @@ def test_a_table_is_loaded_though_options_are_without_effect_and_the_log_says_so
     with caplog.at_level(logging.WARNING, "lakehouse"):
         assert world.load_rows() == 1
     assert world.rows("id", "name", "_extra") == [("1", "x", None)]
-    assert [one.getMessage() for one in caplog.records if "without effect" in one.getMessage()] == [
+    assert [record.getMessage() for record in caplog.records if "without effect" in record.getMessage()] == [
         "bronze.things: inferSchema is without effect: cloudFiles.inferColumnTypes decides whether types are inferred.",
         "bronze.things: cloudFiles.maxFileAge is without effect: what was loaded is kept in the journal and never "
         "forgotten, so no file is too old; modifiedAfter leaves old files out.",

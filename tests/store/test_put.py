@@ -32,7 +32,7 @@ def landed(lake):
     """What is in the folder of the table, by name."""
     bucket, prefix = lake.settings.landing_bucket, f"{lake.settings.landing_prefix}things/"
     return lambda: {
-        one.key.removeprefix(prefix): lake.store.read(bucket, one.key) for one in lake.store.list(bucket, prefix)
+        info.key.removeprefix(prefix): lake.store.read(bucket, info.key) for info in lake.store.list(bucket, prefix)
     }
 
 
@@ -40,8 +40,8 @@ def test_folders_and_files_keep_partitions_and_what_is_below_a_folder(here, land
     told = lakehouse_json_here(here, "put", "in", "bronze.things")
     expected = {name: f"id\nin/{name}\n".encode() for name in ("day=1/a.csv", "day=2/a.csv", "more/b.csv")}
     assert landed() == expected
-    assert [lake.store.read(lake.settings.landing_bucket, split_uri(one["path"])[1]) for one in told["files"]] == [
-        (tmp_path / one["file"]).read_bytes() for one in told["files"]
+    assert [lake.store.read(lake.settings.landing_bucket, split_uri(file["path"])[1]) for file in told["files"]] == [
+        (tmp_path / file["file"]).read_bytes() for file in told["files"]
     ]
     (tmp_path / "in/day=2/c.csv").write_text("id\n7\n")
     lakehouse_json_here(here, "put", "in/day=2/c.csv", "bronze.things")

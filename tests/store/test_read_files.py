@@ -28,7 +28,7 @@ def test_types_are_inferred_and_what_does_not_fit_is_rescued(put, read):
     assert read("json", "day=2026-01-03/").column_names == ["id", "more", "_rescued_data"]
     rows = read("json", schemaHints="id INT, price DECIMAL(10,2)", metadata=True).sort_by("price")
     assert rows.column_names == ["id", "more", "price", "day", "_rescued_data", "_metadata"]
-    assert [str(one) for one in rows.column("price").to_pylist()] == ["1.25", "2.00", "None", "None"]
+    assert [str(price) for price in rows.column("price").to_pylist()] == ["1.25", "2.00", "None", "None"]
     found = rows.to_pylist()
     assert [row["id"] for row in found[:2]] == [1, None]
     assert '"id":"x"' in found[1]["_rescued_data"].replace(" ", "")
@@ -46,7 +46,7 @@ def test_each_call_looks_anew_and_keeps_nothing(lake, put, read):
     assert [row["at"].replace(tzinfo=None) for row in first.to_pylist()] == [datetime(2026, 1, 2, 3, 4, 5)]
     put("2.csv", "id,at\n2,\n")
     assert sorted(read("csv", **asked)["id"].to_pylist()) == [1, 2]
-    assert [one.key for one in lake.store.list(lake.settings.bucket, "read/")] == ["read/1.csv", "read/2.csv"]
+    assert [info.key for info in lake.store.list(lake.settings.bucket, "read/")] == ["read/1.csv", "read/2.csv"]
 
 
 def test_what_cannot_be_read_is_an_error_that_says_the_way_out(put, read):

@@ -26,7 +26,7 @@ def test_every_attempt_says_what_became_of_the_one_before_it(lake):
     done.finish([Receipt(1, 0, 0, State.QUARANTINED, KILLS_ITS_READER)])
     known = receipts_of(lake).begin()
     assert not known.died
-    assert [one.error for one in known.receipts] == [KILLS_ITS_READER]
+    assert [receipt.error for receipt in known.receipts] == [KILLS_ITS_READER]
     assert receipts_of(lake).begin().died
 
 
@@ -36,7 +36,9 @@ def test_a_straggler_that_gives_up_leaves_its_twins_receipts_alone(lake):
     twin.begin()
     twin.finish([Receipt(1, 0, 5, State.INGESTED)])
     straggler.give_up()
-    assert [one.receipt.rows for one in read_receipts(lake.store, lake.settings.bucket, "journal/", "stream")] == [5]
+    assert [
+        written.receipt.rows for written in read_receipts(lake.store, lake.settings.bucket, "journal/", "stream")
+    ] == [5]
 
 
 def test_a_batch_that_is_cut_anew_is_told_by_its_last_cut(world):
@@ -45,13 +47,13 @@ def test_a_batch_that_is_cut_anew_is_told_by_its_last_cut(world):
     split = {"maxPartitionBytes": "100b", "minPartitions": "4"}
     assert len(world.run(commit=False, **split)) == 51
     stream = world.stream(**split)
-    stream._source.fetcher.is_there = lambda one: False  # a HEAD that failed once: then the file is in one part
+    stream._source.fetcher.is_there = lambda file: False  # a HEAD that failed once: then the file is in one part
     start = world.one["start"]
     stream.fix_target()
     end = stream.next_end(start, max_files=2, max_bytes=None)
     for task in stream.parts(start, end):
         assert sum(batch.num_rows for batch in stream.read(task, SCHEMA)) in (50, 1)
-    assert {name: one.rows for name, one in world.states().items()} == {"large.json": 50, "small.json": 1}
+    assert {name: state.rows for name, state in world.states().items()} == {"large.json": 50, "small.json": 1}
 
 
 def test_a_task_that_is_done_again_leaves_out_at_once_what_was_found_to_kill_its_reader(world):

@@ -188,4 +188,4 @@ def test_keys_that_end_within_a_batch_cost_a_run_and_no_file(lake, monkeypatch, 
         assert proxy.told
         proxy.honest()
         assert len(landed.run(max_files=10)) == 4
-    assert {one.ingestion_state for one in landed.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in landed.states().values()} == {"INGESTED"}

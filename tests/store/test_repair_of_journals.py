@@ -63,7 +63,7 @@ def test_where_newer_versions_take_the_place_of_older_ones_every_file_comes_agai
     assert lost.repair(really=True).done
     assert lost.discover() == 2
     entries = list(Journal.at(lake.store, lost.uri).files(0, 10))
-    assert [(one.seq, one.first) for one in entries] == [(1, True), (2, True), (3, False), (4, False)]
+    assert [(entry.seq, entry.first) for entry in entries] == [(1, True), (2, True), (3, False), (4, False)]
 
 
 def test_what_is_known_is_not_loaded_again_without_overwrites(lake):

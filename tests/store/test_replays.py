@@ -66,7 +66,7 @@ def test_no_other_stream_reads_it_now_or_later(loaded, lake):
     options = CloudFilesOptions.parse({"path": uri, "cloudFiles.format": "json"})
     for stream, numbers in (("another", [1]), ("", [1]), ("one", [1, 2])):
         backlog = Backlog(loaded.journal, SourcePath.parse(uri), options, stream=stream)
-        assert [one.seq for one in backlog.files(0, 9)] == numbers
+        assert [file.seq for file in backlog.files(0, 9)] == numbers
 
 
 def test_asked_for_twice_is_asked_for_once(loaded):

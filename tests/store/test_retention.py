@@ -47,7 +47,7 @@ class Ageing(LocalWorld):
         return run_table(no_session, self.lake, SILVER, Run())
 
     def failed(self, table):
-        return {one.check for one in check_table(no_session, self.lake, table) if not one.passed}
+        return {finding.check for finding in check_table(no_session, self.lake, table) if not finding.passed}
 
 
 @pytest.fixture

@@ -48,10 +48,12 @@ def test_the_writer_loads_checks_and_keeps_tables(things, keys, others):
     assert run_table(no_session, writer.lake, TABLE, Run()).rows_added == 2
     things.put("1.json", ROWS)
     done = lakehouse_json_here(writer.environment, "ingest", TABLE)
-    assert [one["rows_added"] for one in done["tables"]] == [2]
-    assert {one["passed"] for one in done["checks"]} == {True}
-    assert {one["passed"] for one in lakehouse_json_here(writer.environment, "check", "--full")["checks"]} == {True}
-    signs = {one["sign"] for one in lakehouse_json_here(writer.environment, "doctor")["findings"] if one["sign"]}
+    assert [table["rows_added"] for table in done["tables"]] == [2]
+    assert {check["passed"] for check in done["checks"]} == {True}
+    assert {check["passed"] for check in lakehouse_json_here(writer.environment, "check", "--full")["checks"]} == {True}
+    signs = {
+        finding["sign"] for finding in lakehouse_json_here(writer.environment, "doctor")["findings"] if finding["sign"]
+    }
     assert signs <= {"store_unmaintained", "small_files"}
     for words in (
         ("maintain", "optimize", TABLE, "--yes"),
@@ -80,7 +82,7 @@ def test_the_writer_removes_no_file_that_landed_unless_the_declaration_has_it_cl
     for name in ("0.json", "1.json"):
         things.put(name, ROWS)
         run_table(no_session, writer.lake, TABLE, Run())
-    moved = [one.key for one in things.plain.store.list(things.bucket, away)]
+    moved = [info.key for info in things.plain.store.list(things.bucket, away)]
     assert moved[0] == f"{away}0.json"
     assert rights(writer.lake, things.bucket, moved[0]) == {"list", "read", "write"}
 
@@ -96,7 +98,7 @@ def test_the_reader_reads_tables_and_writes_nothing(loaded, keys, others):
     before = names_of(loaded)
     for more in ((), ("--full",)):
         checked = lakehouse_json_here(reader.environment, "check", TABLE, *more)["checks"]
-        assert {one["passed"] for one in checked} == {True}
+        assert {check["passed"] for check in checked} == {True}
     for words in (("ingest", TABLE), ("checkpoint", "reset", TABLE, "--yes")):
         said = lakehouse_here(reader.environment, *words)
         assert (said.returncode, "AccessDenied" in said.stderr) == (1, True), words
@@ -108,7 +110,7 @@ def test_the_reader_reads_tables_and_writes_nothing(loaded, keys, others):
 
 
 def names_of(world):
-    return [(one.key, one.e_tag) for one in world.plain.store.list(world.lake.settings.bucket)]
+    return [(info.key, info.e_tag) for info in world.plain.store.list(world.lake.settings.bucket)]
 
 
 def test_writer_and_reader_reach_journals_and_bad_records_at_places_of_their_own(things, keys):

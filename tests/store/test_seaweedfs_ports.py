@@ -25,9 +25,13 @@ class Store:
         self.lake.store.ensure_bucket(self.bucket)
         self.lake.store.write(self.bucket, KEY, DATA)
         process = store_server(settings).running().process()
-        options = [one[1:].split("=") for one in process.cmdline() if one.startswith("-") and "port" in one]
+        options = [
+            argument[1:].split("=") for argument in process.cmdline() if argument.startswith("-") and "port" in argument
+        ]
         self.ports = {name: int(port) for name, port in options if port != "0"}
-        self.listening = {one.laddr.port for one in process.net_connections("inet") if one.status == "LISTEN"}
+        self.listening = {
+            connection.laddr.port for connection in process.net_connections("inet") if connection.status == "LISTEN"
+        }
 
     def ask(self, method, part, path, scheme="http"):
         """Status of a request without keys; 0 where none is answered."""
@@ -72,7 +76,7 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("method", "part", "path"), REFUSED, ids=[" ".join(one) for one in REFUSED])
+@pytest.mark.parametrize(("method", "part", "path"), REFUSED, ids=[" ".join(case) for case in REFUSED])
 def test_filer_and_volumes_want_a_token(store, method, part, path):
     assert store.ask(method, part, path) == 401
     assert store.lake.store.read(store.bucket, KEY) == DATA
@@ -119,7 +123,7 @@ def test_what_the_server_is_told_is_for_its_owner_only(store):
 def test_s3_works_for_who_has_keys_and_for_nobody_else(store):
     assert store.ask("GET", "s3", f"/landing/{KEY}") == 403
     assert store.ask("DELETE", "s3", f"/landing/{KEY}") == 403
-    assert [one.key for one in store.lake.store.list(store.bucket, "orders/")] == [KEY]
+    assert [info.key for info in store.lake.store.list(store.bucket, "orders/")] == [KEY]
     store.lake.store.write(store.bucket, "orders/b.json", DATA, if_absent=True)
     store.lake.store.copy(store.bucket, KEY, "orders/c.json", if_match=store.lake.store.info(store.bucket, KEY).e_tag)
     assert store.lake.store.delete_prefix(store.bucket, "orders/b") == 1

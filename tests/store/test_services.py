@@ -35,40 +35,40 @@ def pipeline(lake, tmp_path, environment, monkeypatch):
     return Pipeline(lake, tmp_path, environment, monkeypatch)
 
 
-def signs(one):
-    return [found.sign for found in one.examine()]
+def signs(pipeline):
+    return [found.sign for found in pipeline.examine()]
 
 
-def seen(one, later=timedelta()):
-    return service_of(one.lake.store, one.lake, TABLE, datetime.now(UTC) + later)
+def seen(pipeline, later=timedelta()):
+    return service_of(pipeline.lake.store, pipeline.lake, TABLE, datetime.now(UTC) + later)
 
 
-def change(one, process=None, **changed):
+def change(pipeline, process=None, **changed):
     """What the service said, said otherwise."""
-    mark = seen(one).mark
+    mark = seen(pipeline).mark
     mark = replace(mark, **changed, holder=replace(mark.holder, **(process or {})))
-    one.lake.store.write(one.bucket, f"{one.user}/{KEY}", mark.encoded())
+    pipeline.lake.store.write(pipeline.bucket, f"{pipeline.user}/{KEY}", mark.encoded())
 
 
 def test_a_service_is_told_from_runs_and_a_dead_one_is_a_finding_until_it_is_forgotten(pipeline):
-    one = pipeline.land(2).load()
-    assert seen(one) is None and signs(one) == []
-    service = Service(one.lake, [TABLE], Trigger.parse("processing-time=50ms"))
-    with leaving_marks(one.lake, lambda: service.health.as_dict()["tables"], "t=1s", STALE, every_seconds=0.05):
+    loaded = pipeline.land(2).load()
+    assert seen(loaded) is None and signs(loaded) == []
+    service = Service(loaded.lake, [TABLE], Trigger.parse("processing-time=50ms"))
+    with leaving_marks(loaded.lake, lambda: service.health.as_dict()["tables"], "t=1s", STALE, every_seconds=0.05):
         thread = threading.Thread(target=service.run)
         thread.start()
-        one.land(2)
-        until(lambda: seen(one) is not None and seen(one).mark.batches == 2)
-        there = seen(one)
-        kept = one.objects(KEY)
+        loaded.land(2)
+        until(lambda: seen(loaded) is not None and seen(loaded).mark.batches == 2)
+        there = seen(loaded)
+        kept = loaded.objects(KEY)
         service.stop.ask()
         thread.join()
     assert not there.dead and f"looked 0 s ago, batch {there.mark.last_batch_id} 0 s ago" in there.described()
     assert (there.mark.state, there.mark.restarts, there.mark.last_error) == ("running", 0, "")
-    assert seen(one) is None, "a service that is stopped takes it away"
-    one.put_back(KEY, kept)
-    change(one, every_seconds=60.0)
-    assert signs(one) == []
+    assert seen(loaded) is None, "a service that is stopped takes it away"
+    loaded.put_back(KEY, kept)
+    change(loaded, every_seconds=60.0)
+    assert signs(loaded) == []
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     for process, changed, later, sign in (
@@ -78,41 +78,41 @@ def test_a_service_is_told_from_runs_and_a_dead_one_is_a_finding_until_it_is_for
         ({}, {"ended": "the store is gone"}, 0, "service_dead"),
         ({}, {"seconds_since_look": 901.0}, 0, "service_silent"),
     ):
-        one.put_back(KEY, kept)
-        change(one, process, **{"every_seconds": 60.0, **changed})
-        one.later = timedelta(minutes=later)
-        assert signs(one) == [sign][: bool(sign)], (process, changed)
-    assert forget_dead(one.lake, [TABLE], datetime.now(UTC)) == [], "its process lives, and may go on"
-    change(one, ended="it was the store")
-    one.later = timedelta()
-    [finding] = one.examine()
+        loaded.put_back(KEY, kept)
+        change(loaded, process, **{"every_seconds": 60.0, **changed})
+        loaded.later = timedelta(minutes=later)
+        assert signs(loaded) == [sign][: bool(sign)], (process, changed)
+    assert forget_dead(loaded.lake, [TABLE], datetime.now(UTC)) == [], "its process lives, and may go on"
+    change(loaded, ended="it was the store")
+    loaded.later = timedelta()
+    [finding] = loaded.examine()
     assert finding.command.startswith(f"lakehouse stream {TABLE} --trigger t=1s   ")
-    assert lakehouse_here(one.environment, "stream", TABLE, "--forget-dead").returncode == 0
-    assert seen(one) is None and signs(one) == []
-    one.lake.store.write(one.bucket, f"{one.user}/{KEY}", b'{"tables": 5}')
-    assert signs(one) == [], "what nobody can read says nothing"
-    one.land().load().assert_exact()
+    assert lakehouse_here(loaded.environment, "stream", TABLE, "--forget-dead").returncode == 0
+    assert seen(loaded) is None and signs(loaded) == []
+    loaded.lake.store.write(loaded.bucket, f"{loaded.user}/{KEY}", b'{"tables": 5}')
+    assert signs(loaded) == [], "what nobody can read says nothing"
+    loaded.land().load().assert_exact()
 
 
 def test_a_service_that_ends_with_an_error_says_so_and_none_ends_because_it_cannot_say(pipeline):
-    one = pipeline.land().load()
+    loaded = pipeline.land().load()
     told = {"table": TABLE, "state": "failed", "begun": True, "seconds_since_progress": 1.0, "last_error": "no"}
     told |= {"seconds_since_batch": None, "last_batch_id": None, "batches": 0, "restarts": 0}
-    with suppress(TransientError), leaving_marks(one.lake, lambda: [told], "", STALE):
+    with suppress(TransientError), leaving_marks(loaded.lake, lambda: [told], "", STALE):
         raise TransientError("the store is gone", where="s3a://x", state="", next_command="lakehouse up")
-    assert seen(one).mark.ended == "the store is gone" and signs(one) == ["service_dead"]
-    with leaving_marks(one.lake, lambda: [{**told, "begun": False}], "", STALE):
+    assert seen(loaded).mark.ended == "the store is gone" and signs(loaded) == ["service_dead"]
+    with leaving_marks(loaded.lake, lambda: [{**told, "begun": False}], "", STALE):
         pass
-    assert seen(one).mark.ended, "a service that never had the table takes away what is of another"
+    assert seen(loaded).mark.ended, "a service that never had the table takes away what is of another"
 
     def refuse(*_, **__):
         raise TransientError("no", where="", state="", next_command="")
 
-    one.patch.setattr(type(one.lake.store), "write", refuse)
+    loaded.patch.setattr(type(loaded.lake.store), "write", refuse)
     asked = []
-    with leaving_marks(one.lake, lambda: asked.append(1) or [told], "", STALE, every_seconds=0.01):
+    with leaving_marks(loaded.lake, lambda: asked.append(1) or [told], "", STALE, every_seconds=0.01):
         until(lambda: len(asked) > 2)
-    assert seen(one).mark.ended == "the store is gone", "it goes on, and nothing new is said"
+    assert seen(loaded).mark.ended == "the store is gone", "it goes on, and nothing new is said"
 
 
 def test_what_was_kept_is_read_again(pipeline):
@@ -121,19 +121,21 @@ def test_what_was_kept_is_read_again(pipeline):
 
 @pytest.mark.soak("a service's process, killed, and started again by what is printed; in this process it is stopped")
 def test_a_killed_service_is_started_again_by_the_command_that_the_doctor_prints(pipeline):
-    one = pipeline.land(2)
-    first = start_lakehouse(one.environment | one.world.environment, "stream", TABLE, "--trigger", "processing-time=1s")
-    until(lambda: seen(one) is not None)
+    landed = pipeline.land(2)
+    first = start_lakehouse(
+        landed.environment | landed.world.environment, "stream", TABLE, "--trigger", "processing-time=1s"
+    )
+    until(lambda: seen(landed) is not None)
     first.send_signal(signal.SIGKILL)
     first.wait()
-    assert signs(one)[-2:] == ["writer_dead", "service_dead"], "and perhaps a batch that it had begun"
-    words = shlex.split(one.examine()[-1].command.split("   ")[0])
-    one.land(2)
-    second = start_lakehouse(one.environment | one.world.environment, *words[1:])
-    until(lambda: signs(one) == [] and len(one.world.rows()) == 12)
+    assert signs(landed)[-2:] == ["writer_dead", "service_dead"], "and perhaps a batch that it had begun"
+    words = shlex.split(landed.examine()[-1].command.split("   ")[0])
+    landed.land(2)
+    second = start_lakehouse(landed.environment | landed.world.environment, *words[1:])
+    until(lambda: signs(landed) == [] and len(landed.world.rows()) == 12)
     second.send_signal(signal.SIGTERM)
-    assert second.wait(60) == 0 and seen(one) is None and signs(one) == []
-    one.assert_exact()
+    assert second.wait(60) == 0 and seen(landed) is None and signs(landed) == []
+    landed.assert_exact()
 
 
 def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_path):
@@ -161,21 +163,21 @@ def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_p
 
 
 def test_files_are_joined_and_removed_beside_a_service_that_never_fails_and_loses_no_row(pipeline):
-    one, joined = pipeline.land(2).load(), 0
-    service = Service(one.lake, [TABLE], Trigger.parse("processing-time=50ms"))
+    loaded, joined = pipeline.land(2).load(), 0
+    service = Service(loaded.lake, [TABLE], Trigger.parse("processing-time=50ms"))
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
         for _ in range(5):
-            one.land(2)
-            until(lambda: len(one.world.rows()) == 3 * one.files)
-            [done] = optimize_tables(one.lake, [TABLE], Thresholds(least_fewer=1), really=True)
-            [removed] = vacuum_tables(one.lake, [TABLE], retention_hours=0, really=True)
-            assert (removed.refused, len(one.world.objects())) == ("", len(one.world.adds()))
+            loaded.land(2)
+            until(lambda: len(loaded.world.rows()) == 3 * loaded.files)
+            [done] = optimize_tables(loaded.lake, [TABLE], Thresholds(least_fewer=1), really=True)
+            [removed] = vacuum_tables(loaded.lake, [TABLE], retention_hours=0, really=True)
+            assert (removed.refused, len(loaded.world.objects())) == ("", len(loaded.world.adds()))
             joined += done.done
     finally:
         service.stop.ask()
         thread.join()
     [told] = service.health.as_dict()["tables"]
     assert (joined, told["restarts"], told["last_error"] or "") == (5, 0, "")
-    one.land().load().assert_exact()
+    loaded.land().load().assert_exact()

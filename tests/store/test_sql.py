@@ -38,10 +38,10 @@ def order_rows(first):
     ids = list(range(first, first + 10))
     columns = {
         "id": ids,
-        "method": [("card", "blik", None)[one % 3] for one in ids],
-        "amount": pa.array([Decimal(one) / 4 for one in ids], pa.decimal128(10, 2)),
+        "method": [("card", "blik", None)[number % 3] for number in ids],
+        "amount": pa.array([Decimal(number) / 4 for number in ids], pa.decimal128(10, 2)),
         "sent": pa.array([SENT] * 10, pa.timestamp("us", "UTC")),
-        "place": [{"city": 'Łódź, "PL"', "zip": [one]} for one in ids],
+        "place": [{"city": 'Łódź, "PL"', "zip": [number]} for number in ids],
     }
     return pa.table(columns)
 
@@ -84,7 +84,7 @@ def test_tables_are_asked_by_their_names_and_joined(orders, here, monkeypatch):
     assert [tuple(row.values()) for row in sql(query, orders).to_pylist()] == expected
     told = lakehouse_json_here(here, "sql", query)
     assert told["rows"] == [{"method": m, "orders": n, "s": str(s)} for m, n, s in expected]
-    assert [one["name"] for one in told["columns"]] == ["method", "orders", "s"] and told["truncated"] is False
+    assert [column["name"] for column in told["columns"]] == ["method", "orders", "s"] and told["truncated"] is False
     shown = lakehouse_here(here, "sql", query)
     assert [line.split() for line in shown.stdout.splitlines()][1:] == [["blik", "7", "17.50"], ["card", "7", "15.75"]]
     for name, value in here.items():
@@ -206,7 +206,7 @@ def test_what_is_no_query_of_the_lake_is_told_so(orders, tmp_path, query, said):
     with pytest.raises(ConfigurationError) as told:
         sql(query.format(secret=secret), orders)
     assert said in told.value.what and told.value.next_command and here not in str(told.value)
-    assert [one.name for one in tmp_path.iterdir()] == [secret.name]
+    assert [path.name for path in tmp_path.iterdir()] == [secret.name]
     assert "not for queries" not in str(told.value)
 
 

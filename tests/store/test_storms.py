@@ -33,7 +33,7 @@ def assert_no_row_is_lost(world, storm, faults, files, share):
     rows = world.run(max_files=files)
     assert rows == sorted(((f"{n:03d}.json", row, n) for n in range(files) for row in range(5)), key=str)
     assert len(storm.met) > files * share / 2
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 def test_a_storm_without_end_is_an_error_and_the_next_run_loads_the_files(world, storm):
@@ -67,6 +67,6 @@ def test_keys_that_are_refused_in_the_middle_of_a_run_quarantine_nothing(world, 
     endpoint = world.lake.endpoint
     for secret in (endpoint.access_key, endpoint.secret_key):
         assert secret.get_secret_value() not in said
-    assert {one.ingestion_state for one in world.states().values()} <= {None, "INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} <= {None, "INGESTED"}
     storm.strike(FILES, "denied", share=0.0)
     assert world.run() == [("c.json", 0, 1)]

@@ -65,7 +65,7 @@ def test_a_storm_costs_no_row_of_files_with_unusual_keys(world, storm, faults):
     rows = world.run(max_files=100)
     assert rows == sorted(((f"{n:02d}\n.json", row, n) for n in range(12) for row in range(5)), key=str)
     assert storm.met
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
 
 
 @pytest.mark.parametrize("key", ["a.json", UNUSUAL], ids=["plain key", "unusual key"])
@@ -76,7 +76,7 @@ def test_a_storm_without_end_is_one_clear_error_whatever_its_kind(world, storm, 
     with pytest.raises(StoreUnavailable, match="did not hand out a file") as raised:
         world.run()
     assert raised.value.next_command
-    assert {one.ingestion_state for one in world.states().values()} == {None}
+    assert {state.ingestion_state for state in world.states().values()} == {None}
     storm.strike(FILES, fault, share=0.0)
     assert world.run() == [(key, 0, 1)]
 
@@ -86,7 +86,7 @@ def test_refused_keys_quarantine_no_file_with_an_unusual_key(world, storm):
     storm.strike(FILES, "denied")
     with pytest.raises(AccessDenied, match="refuses to hand out a file"):
         world.run()
-    assert {one.ingestion_state for one in world.states().values()} == {None}
+    assert {state.ingestion_state for state in world.states().values()} == {None}
     storm.strike(FILES, "denied", share=0.0)
     assert world.run() == [(UNUSUAL, 0, 1)]
 
@@ -100,8 +100,8 @@ def test_a_storm_over_journal_listings_and_files_doubles_and_loses_nothing(world
     assert storm.met
     storm.strike(rb"(GET|PUT) ", *faults, share=0.0)
     assert rows == [(f"{number:02d}.json", 0, number) for number in range(20)]
-    assert [one.sequence for one in world.states().values()] == list(range(1, 21))
-    assert {one.ingestion_state for one in world.states().values()} == {"INGESTED"}
+    assert [state.sequence for state in world.states().values()] == list(range(1, 21))
+    assert {state.ingestion_state for state in world.states().values()} == {"INGESTED"}
     assert world.run() == []
 
 
@@ -115,7 +115,7 @@ def test_a_write_to_the_journal_whose_reply_is_lost_numbers_no_file_twice(world,
         rows = until_it_ends_well(world)
         assert proxy.lost == count
         assert rows == [(f"{number}.json", 0, number) for number in range(5)]
-        assert [one.sequence for one in world.states().values()] == [1, 2, 3, 4, 5]
+        assert [state.sequence for state in world.states().values()] == [1, 2, 3, 4, 5]
         assert world.run() == []
 
 
@@ -147,7 +147,7 @@ def test_a_run_whose_key_is_taken_away_says_what_to_do_and_the_next_one_loads_al
         world.run(before_read=lambda: admin.user_remove(name) if removed else admin.user_disable(name))
     assert "correct the keys" in raised.value.next_command
     assert secret not in str(raised.value)
-    assert {one.ingestion_state for one in world.states().values()} == {None}
+    assert {state.ingestion_state for state in world.states().values()} == {None}
     admin.user_add(name, secret)
     admin.policy_set("readwrite", user=name)
     assert world.run() == [(f"{number}.json", 0, 1) for number in range(4)]

@@ -22,27 +22,27 @@ def test_a_command_has_its_runs_their_batches_and_the_version_of_each(things, tm
     here["LAKEHOUSE_TRACES"] = f"file://{path}"
     assert lakehouse_here(here, "ingest").returncode == 0
     made = [json.loads(line) for line in path.read_text().splitlines()]
-    by_id = {one["context"]["span_id"]: one for one in made}
-    [command] = [one for one in made if one["name"] == "lakehouse ingest"]
-    [run] = [one for one in made if one["name"] == f"run {TABLE}"]
-    batches = [one for one in made if one["name"] == f"batch {TABLE}"]
-    commits = [one for one in made if one["name"] == "commit"]
+    by_id = {span["context"]["span_id"]: span for span in made}
+    [command] = [span for span in made if span["name"] == "lakehouse ingest"]
+    [run] = [span for span in made if span["name"] == f"run {TABLE}"]
+    batches = [span for span in made if span["name"] == f"batch {TABLE}"]
+    commits = [span for span in made if span["name"] == "commit"]
     assert run["parent_id"] == command["context"]["span_id"]
-    assert {one["parent_id"] for one in batches} == {run["context"]["span_id"]}
-    assert [one["attributes"]["lakehouse.input_rows"] for one in batches] == [4, 5]
+    assert {span["parent_id"] for span in batches} == {run["context"]["span_id"]}
+    assert [span["attributes"]["lakehouse.input_rows"] for span in batches] == [4, 5]
     logged = {commit.batch_id: commit.version for commit in things.lake.commits_since(TABLE, None)}
     expected = {number: logged[number] for number in (3, 4)}
     told = {
-        by_id[one["parent_id"]]["attributes"]["lakehouse.batch_id"]: one["attributes"]["lakehouse.delta_version"]
-        for one in commits
+        by_id[span["parent_id"]]["attributes"]["lakehouse.batch_id"]: span["attributes"]["lakehouse.delta_version"]
+        for span in commits
     }
     assert told == expected
     attributes = run["attributes"]
     assert (attributes["lakehouse.batches"], attributes["lakehouse.rows_added"]) == (2, 9)
     assert attributes["lakehouse.delta_version"] == max(expected.values())
-    phases = {one["name"] for one in made if one["parent_id"] == batches[0]["context"]["span_id"]}
+    phases = {span["name"] for span in made if span["parent_id"] == batches[0]["context"]["span_id"]}
     assert {"addBatch", "commit"} <= phases
-    for one in made:
-        parent = by_id.get(one["parent_id"])
-        assert one["context"]["trace_id"] == command["context"]["trace_id"]
-        assert parent is None or parent["start_time"] <= one["start_time"] <= one["end_time"] <= parent["end_time"]
+    for span in made:
+        parent = by_id.get(span["parent_id"])
+        assert span["context"]["trace_id"] == command["context"]["trace_id"]
+        assert parent is None or parent["start_time"] <= span["start_time"] <= span["end_time"] <= parent["end_time"]

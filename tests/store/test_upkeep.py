@@ -42,7 +42,7 @@ def load(things, first, files):
 
 
 def keys(lake):
-    return {one.key: one.e_tag for one in lake.store.list(lake.settings.bucket)}
+    return {info.key: info.e_tag for info in lake.store.list(lake.settings.bucket)}
 
 
 def values(things):
@@ -248,7 +248,7 @@ def test_files_are_joined_and_removed_while_another_process_loads_and_a_reader_f
     )
     follower, joined, easy = Follower(things), 0, Thresholds(least_fewer=2)
     for _ in writer.stdout:
-        joined += sum(one.done for one in optimize_tables(lake, [TABLE], easy, really=True))
+        joined += sum(optimized.done for optimized in optimize_tables(lake, [TABLE], easy, really=True))
         follower.follow()
         with suppress(ConfigurationError):  # where the writer was faster than the reader
             vacuum_tables(lake, [TABLE], retention_hours=0, really=True)
@@ -358,8 +358,8 @@ def test_the_commands_say_the_same_as_the_library_and_remove_nothing_by_themselv
     assert detail["objects"]["unnamed"] == {"files": 1, "size_bytes": 15}
     assert [text.split(":")[0] for text in detail["layout"]["advice"]] == ["no partitioning", "no z-order"]
     du = lakehouse_json_here(told, "du")
-    assert du["size_bytes"] == sum(one.size_bytes for one in things.lake.store.list(things.lake.settings.bucket))
-    areas = {one["what"] for one in du["areas"]}
+    assert du["size_bytes"] == sum(info.size_bytes for info in things.lake.store.list(things.lake.settings.bucket))
+    areas = {area["what"] for area in du["areas"]}
     assert {"data files of tables", "data files that no commit names", "checkpoints", "journals", "receipts"} <= areas
     before = keys(things.lake)
     for words in (

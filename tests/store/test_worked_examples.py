@@ -149,11 +149,11 @@ def test_a_declared_table_is_loaded(loaded):
 
 def test_an_added_check_counts_in_its_table(loaded):
     _, said, _, _ = loaded
-    [finding] = [one for one in said["checks"] if one["check"] == "distinct_at_least"]
+    [finding] = [check for check in said["checks"] if check["check"] == "distinct_at_least"]
     assert finding["table"] == "bronze.readings"
     assert finding["passed"]
     assert finding["numbers"] == {"distinct_values": 3}
-    assert all(one["passed"] for one in said["checks"])
+    assert all(check["passed"] for check in said["checks"])
 
 
 def test_an_added_format_is_read_typed_and_rescued_with_its_lines_numbers(loaded):
@@ -173,5 +173,5 @@ def test_an_added_store_keeps_what_it_is_given_in_its_own_way(loaded):
     *_, rows, home = loaded
     assert rows["large"] == 200_000 * len('{"a": 1}\n')
     kept = home / "store/data-minio_compressed/landing/other/large.json"
-    size = sum(one.stat().st_size for one in kept.rglob("*") if one.is_file())
+    size = sum(path.stat().st_size for path in kept.rglob("*") if path.is_file())
     assert 0 < size < rows["large"] / 5
