@@ -29,7 +29,7 @@ class Story:
 
     def tell(self, *numbers, at=NOW, most_an_hour=20):
         """A look that found these; everything else is well."""
-        found = [Alert("damaged", "", f"doctor::{one}:", f"number {one}") for one in numbers]
+        found = [Alert("damaged", "", f"doctor::{number}:", f"number {number}") for number in numbers]
         catalogue = Catalogue(alerts=Alerting(most_an_hour=most_an_hour))
         return tell(self.settings, catalogue, Round.of(found, ["doctor:"]), now=lambda: at)
 
@@ -78,7 +78,7 @@ def test_of_messages_that_no_channel_takes_the_newest_thousand_wait_and_the_loss
     monkeypatch.setattr(telling, "_MOST_WAITING", 10)
     for number in range(8):
         lost = story.tell(number).problems
-    assert any("2 older messages" in one for one in lost)
+    assert any("2 older messages" in problem for problem in lost)
     assert len(story.state().outbox) == 10
     story.up()
     story.tell(7)

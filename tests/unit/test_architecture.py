@@ -21,13 +21,13 @@ def _defined(path):
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            names.update(one.id for one in targets if isinstance(one, ast.Name))
+            names.update(target.id for target in targets if isinstance(target, ast.Name))
         elif isinstance(node, ast.ClassDef | ast.FunctionDef):
             names.add(node.name)
             within = node.body if isinstance(node, ast.ClassDef) else []
-            names.update(f"{node.name}.{one.name}" for one in within if isinstance(one, ast.FunctionDef))
+            names.update(f"{node.name}.{member.name}" for member in within if isinstance(member, ast.FunctionDef))
         elif isinstance(node, ast.ImportFrom):
-            names.update(one.asname or one.name for one in node.names)
+            names.update(alias.asname or alias.name for alias in node.names)
     return names
 
 
@@ -47,29 +47,29 @@ def test_every_dotted_module_on_the_page_exists():
     named = sorted({name for name in DOTTED.findall(_prose()) if name != "lakehouse.yaml"})
     assert len(named) > 15
     places = [ROOT / name.replace(".", "/") for name in named]
-    assert [str(one) for one in places if not (one.is_dir() or one.with_suffix(".py").exists())] == []
+    assert [str(place) for place in places if not (place.is_dir() or place.with_suffix(".py").exists())] == []
 
 
 def _parts():
     """The modules and packages at the top of the library."""
-    parts = [one for one in (ROOT / "lakehouse").iterdir() if not one.name.startswith("__")]
-    return [one for one in parts if one.suffix == ".py" or (one / "__init__.py").exists()]
+    parts = [part for part in (ROOT / "lakehouse").iterdir() if not part.name.startswith("__")]
+    return [part for part in parts if part.suffix == ".py" or (part / "__init__.py").exists()]
 
 
 def _places():
     """For each part that the import rules name its place in them, the highest first."""
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-    [rules] = [one["layers"] for one in contracts if one["name"] == "Data flows down the library"]
+    [rules] = [contract["layers"] for contract in contracts if contract["name"] == "Data flows down the library"]
     return {name.strip(): number for number, layer in enumerate(rules) for name in layer.split("|")}
 
 
 def test_every_part_of_the_library_is_on_the_page():
     named = {path.rstrip("/") for path, _ in PATH.findall(_prose())}
-    assert [one.name for one in _parts() if f"lakehouse/{one.name}" not in named] == []
+    assert [part.name for part in _parts() if f"lakehouse/{part.name}" not in named] == []
 
 
 def test_every_part_of_the_library_has_its_layer():
-    assert {f"lakehouse.{one.stem}" for one in _parts()} == _places().keys()
+    assert {f"lakehouse.{part.stem}" for part in _parts()} == _places().keys()
 
 
 def test_the_layers_on_the_page_are_in_the_order_of_the_import_rules():

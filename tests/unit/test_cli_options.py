@@ -69,7 +69,7 @@ def test_a_shell_can_complete_commands():
 def test_v_shows_what_the_library_logs_wherever_it_stands(here, quiet, words, level):
     assert lakehouse_here({"LAKEHOUSE_HOME": str(here / "home")}, *words).returncode == 0
     assert quiet.level == level
-    assert len([one for one in quiet.handlers if getattr(one, "verbose", False)]) == 1
+    assert len([handler for handler in quiet.handlers if getattr(handler, "verbose", False)]) == 1
 
 
 def test_a_variable_that_nobody_reads_is_warned_of_once(here):

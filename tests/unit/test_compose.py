@@ -89,7 +89,7 @@ def test_the_commands_of_ours_and_their_options_are_known(name: str) -> None:
         [str(SCRIPTS / command[0]), *command[1:], "--help"], capture_output=True, text=True, timeout=60
     )
     assert done.returncode == 0, done.stderr
-    assert " ".join(one for one in command[:3] if one.isalpha()) in done.stdout
+    assert " ".join(word for word in command[:3] if word.isalpha()) in done.stdout
 
 
 def test_every_network_and_volume_that_a_service_uses_is_declared_and_used() -> None:

@@ -168,7 +168,7 @@ def test_a_contract_of_another_hand_is_read(settings):
         place=struct(city="string", zip="int"),
     )
     assert contract.broken_by(present) == []
-    assert contract.broken_by(struct(**{one.name: one.dataType for one in present}, more="int")) == [
+    assert contract.broken_by(struct(**{field.name: field.dataType for field in present}, more="int")) == [
         Difference("more", None, "int")
     ]
 
@@ -312,7 +312,9 @@ def test_changes_tell_what_where_and_when():
         ]
     ]
     wider = version(2, a="int", who=after.data["who"].dataType, late="double")
-    assert [(one["change"], one["type"]) for one in schema_changes([after, wider])] == [("retyped", "string to int")]
+    assert [(change["change"], change["type"]) for change in schema_changes([after, wider])] == [
+        ("retyped", "string to int")
+    ]
 
 
 def write_contract(settings, extra="allow", **columns):

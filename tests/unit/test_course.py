@@ -22,7 +22,7 @@ TABLES = (
 
 def cells(path, kind):
     """The cells of a kind."""
-    return [one for one in nbformat.read(path, as_version=4).cells if one.cell_type == kind]
+    return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == kind]
 
 
 def headings(path):
@@ -41,35 +41,35 @@ def test_a_notebook_is_valid_without_outputs_and_its_code_compiles(path):
     nbformat.validate(notebook)
     code = cells(path, "code")
     assert code
-    assert [one.id for one in code if one.outputs or one.execution_count is not None] == []
-    for one in code:
-        compile(one.source, one.id, "exec")
+    assert [cell.id for cell in code if cell.outputs or cell.execution_count is not None] == []
+    for cell in code:
+        compile(cell.source, cell.id, "exec")
 
 
 def test_both_languages_have_the_same_code_in_the_same_places():
     english, polish = (nbformat.read(path, as_version=4).cells for path in (ENGLISH, POLISH))
-    assert [(one.id, one.cell_type) for one in english] == [(one.id, one.cell_type) for one in polish]
-    assert [one.source for one in cells(ENGLISH, "code")] == [one.source for one in cells(POLISH, "code")]
+    assert [(cell.id, cell.cell_type) for cell in english] == [(cell.id, cell.cell_type) for cell in polish]
+    assert [cell.source for cell in cells(ENGLISH, "code")] == [cell.source for cell in cells(POLISH, "code")]
 
 
 def test_every_heading_table_and_link_has_its_counterpart():
-    assert [one[:2] for one in headings(ENGLISH)] == [one[:2] for one in headings(POLISH)]
+    assert [heading[:2] for heading in headings(ENGLISH)] == [heading[:2] for heading in headings(POLISH)]
     for english, polish in zip(cells(ENGLISH, "markdown"), cells(POLISH, "markdown"), strict=True):
         assert english.source != polish.source
         shapes = [
-            [row.count("|") for row in one.source.splitlines() if row.startswith("|")] for one in (english, polish)
+            [row.count("|") for row in cell.source.splitlines() if row.startswith("|")] for cell in (english, polish)
         ]
         assert shapes[0] == shapes[1], english.id
-        links = [re.findall(r"\]\(([^)\s]+)\)", one.source) for one in (english, polish)]
+        links = [re.findall(r"\]\(([^)\s]+)\)", cell.source) for cell in (english, polish)]
         assert links[0] == links[1], english.id
 
 
 @NOTEBOOKS
 def test_a_notebook_names_no_machine_and_its_links_lead_somewhere(path):
-    text = "\n".join(one.source for one in nbformat.read(path, as_version=4).cells)
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
     assert re.findall(r"(?<![\w:/.`])/(?:home|root|tmp|work|Users|dbfs|mnt)/\S*", text) == []
     targets = re.findall(r"\]\(([^)#\s]+)", text)
-    assert [one for one in targets if not (path.parent / one).exists()] == []
+    assert [target for target in targets if not (path.parent / target).exists()] == []
     assert [name for name in TABLES if name not in text] == []
 
 
@@ -80,13 +80,13 @@ def test_the_ten_sections_come_in_the_order_of_the_training(path):
 
 
 def test_most_code_cells_prove_what_they_teach():
-    without = [one.id for one in cells(ENGLISH, "code") if "assert " not in one.source]
+    without = [cell.id for cell in cells(ENGLISH, "code") if "assert " not in cell.source]
     # these connect, define and end; the windows are proved by the next cell
     assert without == ["configuration-session", "s3-helpers", "s4-windows", "s10-end"]
 
 
 def test_the_polish_text_is_polish():
-    text = "\n".join(one.source for one in cells(POLISH, "markdown"))
+    text = "\n".join(cell.source for cell in cells(POLISH, "markdown"))
     assert all(letter in text for letter in "ąćęłńóśźż")
     assert re.findall(r"\b(the|which|every|with)\b", re.sub(r"`[^`]*`|```.*?```", "", text, flags=re.DOTALL)) == []
 
@@ -107,4 +107,4 @@ def test_every_feature_names_a_test_that_exists():
         assert named, row
         for path, name in named:
             tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-            assert name in {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}, row
+            assert name in {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}, row

@@ -78,7 +78,9 @@ def test_every_command_has_help_and_json(name):
     assert COMMANDS[name].callback.__doc__
 
 
-@pytest.mark.parametrize("words", [(group, one.name) for group, found in GROUPS.items() for one in found], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [(group, subcommand.name) for group, found in GROUPS.items() for subcommand in found], ids=" ".join
+)
 def test_every_command_of_a_group_has_help_and_json(words):
     result = CliRunner().invoke(app, [*words, "--help"], env={"COLUMNS": "200"})
     assert result.exit_code == 0

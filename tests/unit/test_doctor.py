@@ -50,7 +50,7 @@ def parsed():
 def errors():
     """Names of all classes of errors that the library raises on purpose."""
     bases = {
-        node.name: {one.id for one in node.bases if isinstance(one, ast.Name)}
+        node.name: {base.id for base in node.bases if isinstance(base, ast.Name)}
         for node in parsed()
         if isinstance(node, ast.ClassDef)
     }

@@ -52,5 +52,9 @@ def test_a_client_that_reached_no_server_asks_nothing_more_at_the_end_of_its_pro
     settings = Settings.load(home=tmp_path, user="tester", spark_remote=f"sc://{address}")
     with pytest.raises(EngineUnavailable):
         connect(Lake(settings, None, None))
-    mine = [one for one in gc.get_objects() if isinstance(one, SparkConnectClient) and address in str(one._builder.url)]
-    assert [one.is_closed for one in mine] == [True]
+    mine = [
+        client
+        for client in gc.get_objects()
+        if isinstance(client, SparkConnectClient) and address in str(client._builder.url)
+    ]
+    assert [client.is_closed for client in mine] == [True]

@@ -89,7 +89,7 @@ def test_events_are_taken_once_whoever_sends_them_again(receiver, inbox):
     assert [ask(receiver, body=body_of()) for _ in range(3)] == [200] * 3
     assert ask(receiver, body=body_of(sequencer="18EBA29744BE0ABA")) == 200
     assert ask(receiver, body=body_of(name="s3:ObjectRemoved:Delete")) == 200
-    assert [one.event.sequencer for one in inbox.read("landing", "f/", 0, 9, 9)] == [
+    assert [entry.event.sequencer for entry in inbox.read("landing", "f/", 0, 9, 9)] == [
         "18EBA29744BE0AB9",
         "18EBA29744BE0ABA",
     ]
@@ -141,14 +141,14 @@ def test_two_receivers_on_one_inbox_take_each_event_once_and_number_them_in_orde
     serving.start()
     try:
         with ThreadPoolExecutor(4) as pool:
-            sent = [(one, f"k{number}") for number in range(60) for one in (receiver, other)]
-            assert set(pool.map(lambda one: ask(one[0], body=body_of(key=one[1])), sent)) == {200}
+            sent = [(listener, f"k{number}") for number in range(60) for listener in (receiver, other)]
+            assert set(pool.map(lambda pair: ask(pair[0], body=body_of(key=pair[1])), sent)) == {200}
     finally:
         other.close()
         serving.join()
         second.close()
     read = inbox.read("landing", "k", 0, inbox.last_number(), 999)
-    assert {one.event.key for one in read} == {f"k{number}" for number in range(60)}
+    assert {entry.event.key for entry in read} == {f"k{number}" for number in range(60)}
     assert len(read) == 60
     assert receiver.counts["new"] + other.counts["new"] == 60
 
@@ -168,7 +168,7 @@ def test_a_taken_port_is_told(receiver, inbox):
 def test_an_inbox_outlives_its_process_and_is_private(inbox):
     inbox.put(events_of(body_of())[0], NOW)
     again = SqliteInbox(inbox.path)
-    assert [one.event for one in again.read("landing", "f/", 0, 1, 9)] == events_of(body_of())[0]
+    assert [entry.event for entry in again.read("landing", "f/", 0, 1, 9)] == events_of(body_of())[0]
     again.close()
     assert inbox.path.stat().st_mode & 0o077 == 0
     with pytest.raises(ConfigurationError, match="there is no inbox"):

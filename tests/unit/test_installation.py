@@ -70,7 +70,7 @@ def run_without(modules, code, *arguments):
 
 
 def names(requirements):
-    return {re.match(r"[\w.-]+", one)[0].lower().replace("_", "-") for one in requirements}
+    return {re.match(r"[\w.-]+", requirement)[0].lower().replace("_", "-") for requirement in requirements}
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_the_lock_pins_every_dependency_and_is_made_as_contributing_says():
     lock = (ROOT / "requirements.lock").read_text()
     pinned = set(re.findall(r"^([\w.-]+)==", lock, re.MULTILINE))
     groups = [DECLARED["project"]["dependencies"], *EXTRAS.values(), DECLARED["dependency-groups"]["dev"]]
-    assert names(one for group in groups for one in group) - {PROJECT} <= pinned
+    assert names(requirement for group in groups for requirement in group) - {PROJECT} <= pinned
     [command] = re.findall(r"^#    (uv pip compile .*)$", lock, re.MULTILINE)
     told = re.sub(r"\\\n\s*", "", (ROOT / "CONTRIBUTING.md").read_text())
     assert f".venv/bin/{command}" in told
@@ -172,7 +172,7 @@ def without_it(tmp_path_factory):
     return [(code, (folder / str(number)).read_text()) for number, code in enumerate(codes)]
 
 
-@pytest.mark.parametrize("number", range(len(NEEDS)), ids=["-".join(one[:2]) for one in NEEDS])
+@pytest.mark.parametrize("number", range(len(NEEDS)), ids=["-".join(need[:2]) for need in NEEDS])
 def test_what_needs_a_missing_extra_says_which(without_it, number):
     absent, extra, *_ = NEEDS[number]
     code, said = without_it[number]

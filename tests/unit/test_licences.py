@@ -17,8 +17,8 @@ def said(*, classifiers=(), **fields):
     made = Message()
     for name, value in fields.items():
         made[name.replace("_", "-")] = value
-    for one in classifiers:
-        made["Classifier"] = f"License :: OSI Approved :: {one}"
+    for classifier in classifiers:
+        made["Classifier"] = f"License :: OSI Approved :: {classifier}"
     return made
 
 
@@ -29,20 +29,22 @@ def test_the_page_lists_every_pinned_package_with_its_version_and_no_other():
 
 def test_every_line_that_pins_is_read():
     lines = (ROOT / "requirements.lock").read_text().splitlines()
-    assert len(LOCK) == sum("==" in one and not one.startswith(("#", " ")) for one in lines)
+    assert len(LOCK) == sum("==" in line and not line.startswith(("#", " ")) for line in lines)
 
 
 def test_every_licence_on_the_page_is_open():
-    assert [one for one in LISTED if not Package(*one).is_open] == []
+    assert [row for row in LISTED if not Package(*row).is_open] == []
 
 
 def test_the_bill_of_materials_has_every_package_every_jar_and_the_store():
-    assert BILL.read_text() == bill([Package(*one) for one in LISTED]), "python tests/licences.py writes it"
+    assert BILL.read_text() == bill([Package(*row) for row in LISTED]), "python tests/licences.py writes it"
     parts = json.loads(BILL.read_text())["components"]
-    assert len({one["bom-ref"] for one in parts}) == len(parts)
-    named = {one["name"]: one["version"] for one in parts}
+    assert len({part["bom-ref"] for part in parts}) == len(parts)
+    named = {part["name"]: part["version"] for part in parts}
     assert named.items() >= {**LOCK, "github.com/minio/minio": MINIO_VERSION}.items()
-    hashes = {one["hashes"][0]["content"]: f"{one['name']}-{one['version']}.jar" for one in parts if "hashes" in one}
+    hashes = {
+        part["hashes"][0]["content"]: f"{part['name']}-{part['version']}.jar" for part in parts if "hashes" in part
+    }
     assert [f"{sha256} {jar}" for sha256, jar in hashes.items()] == JARS.read_text().splitlines()
     assert len(parts) == len(LOCK) + len(hashes) + 2, "the store, and Go that builds it"
 
@@ -66,7 +68,7 @@ def test_a_licence_is_told_from_what_a_package_says_of_itself(metadata, licence)
 @pytest.mark.parametrize(
     ("licence", "is_open"),
     [
-        *((one, True) for one in sorted(OPEN)),
+        *((open_licence, True) for open_licence in sorted(OPEN)),
         ("MIT OR LicenseRef-Closed", True),
         ("MIT AND LicenseRef-Closed", False),
         ("(MIT OR BUSL-1.1) AND Apache-2.0", True),

@@ -28,10 +28,10 @@ class Folder:
     def names(self, start_after=None, below=""):
         after = None if start_after is None else self.prefix + start_after
         found = self.store.list(LOCAL, self.prefix + below, start_after=after)
-        return [one.key.removeprefix(self.prefix) for one in found]
+        return [info.key.removeprefix(self.prefix) for info in found]
 
     def everything(self):
-        return sorted(one.name for one in self.path.iterdir())
+        return sorted(path.name for path in self.path.iterdir())
 
     def info(self, name):
         return self.store.info(LOCAL, self.prefix + name)
@@ -50,7 +50,7 @@ def test_files_come_in_the_order_of_keys_behind_any_of_them(folder):
         parts = ["".join(chosen.choices("a-.0é~ ", k=chosen.randint(1, 3))) for _ in range(chosen.randint(1, 3))]
         name = "/".join(parts)
         ends = {part for part in parts if part.strip(".")}
-        taken = any(name.startswith(f"{one}/") or one.startswith(f"{name}/") for one in wanted)
+        taken = any(name.startswith(f"{other}/") or other.startswith(f"{name}/") for other in wanted)
         if len(ends) == len(set(parts)) and not taken:
             wanted.add(name)
             folder.write(name, b"x")
@@ -164,8 +164,8 @@ def test_what_is_no_file_is_left_out_and_never_waited_for(folder, caplog, monkey
     (folder.path / "one").symlink_to("in/good")
     (folder.path / "in" / os.fsdecode(b"caf\xe9")).write_bytes(b"x")
     monkeypatch.chdir(folder.path)  # the name of a socket is short
-    with socket.socket(socket.AF_UNIX) as one:
-        one.bind("in/socket")
+    with socket.socket(socket.AF_UNIX) as unix_socket:
+        unix_socket.bind("in/socket")
         assert folder.names() == ["in/good", "linked/good", "one"]
     said = caplog.messages
     for name, why in {"pipe": "a pipe", "socket": "a socket", "itself": "leads nowhere", "up/": "leads back"}.items():

@@ -23,7 +23,7 @@ def test_loggers_have_the_names_of_their_modules_and_only_the_command_sets_a_han
                 continue
             assert not called.endswith((".addHandler", "logging.basicConfig")), path
             if called == "logging.getLogger":
-                [name] = [ast.unparse(one) for one in node.args]
+                [name] = [ast.unparse(argument) for argument in node.args]
                 assert name == "__name__" or (path, name) == OF_ANOTHER_LIBRARY, path
                 named += name == "__name__"
     assert named >= 10

@@ -48,8 +48,8 @@ def test_the_projects_own_declaration_takes_each_of_them_at_the_place_that_is_to
             for key, value in node.items():
                 yield from places(value, (*above, key))
         elif isinstance(node, list):
-            for one in node:
-                yield from places(one, above)
+            for item in node:
+                yield from places(item, above)
         else:
             yield above, str(node)
 

@@ -11,26 +11,26 @@ PROMISES = (
     *("journal", "transaction", "late", "rescue", "lease"),
     *("split", "schema", "quarantine", "replay", "checkpoint"),
 )
-each = pytest.mark.parametrize("one", MUTATIONS, ids=lambda one: one.name)
+each = pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.name)
 
 
 def test_each_promise_is_broken_once():
-    assert tuple(one.name for one in MUTATIONS) == PROMISES
+    assert tuple(mutation.name for mutation in MUTATIONS) == PROMISES
 
 
 @each
-def test_a_mutation_changes_one_place_of_the_library(one):
-    text = (ROOT / one.file).read_text()
-    assert one.file.startswith("lakehouse/")
-    assert text.count(one.old) == 1
-    assert one.new != one.old
-    compile(text.replace(one.old, one.new), one.file, "exec")
+def test_a_mutation_changes_one_place_of_the_library(mutation):
+    text = (ROOT / mutation.file).read_text()
+    assert mutation.file.startswith("lakehouse/")
+    assert text.count(mutation.old) == 1
+    assert mutation.new != mutation.old
+    compile(text.replace(mutation.old, mutation.new), mutation.file, "exec")
 
 
 @each
-def test_the_tests_of_a_mutation_are_there(one):
-    assert one.tests
-    for node in one.tests:
+def test_the_tests_of_a_mutation_are_there(mutation):
+    assert mutation.tests
+    for node in mutation.tests:
         file, _, function = node.partition("::")
         text = (ROOT / file).read_text()
         assert not function or re.search(rf"^def {function}\(", text, re.MULTILINE), node

@@ -19,8 +19,10 @@ def test_only_pyspark_differs_from_the_lock():
 
 
 def test_every_extra_takes_the_same_range_of_spark():
-    asked = map(Requirement, [one for extra in DECLARED["optional-dependencies"].values() for one in extra])
-    assert {one.specifier for one in asked if one.name == "pyspark"} == {other_spark.spark_range()}
+    asked = map(Requirement, [text for extra in DECLARED["optional-dependencies"].values() for text in extra])
+    assert {requirement.specifier for requirement in asked if requirement.name == "pyspark"} == {
+        other_spark.spark_range()
+    }
 
 
 @pytest.mark.parametrize("words", [[], ["4.2.1"], ["4.1.4", "tests/unit"], ["5.0.0", "tests/unit"]])

@@ -97,9 +97,9 @@ def test_the_end_of_a_server_s_log_stays_in_lines(shown):
 
 
 def test_a_console_of_this_package_reads_nothing_into_text():
-    consoles = [one for one in vars(output).values() if isinstance(one, Console)]
+    consoles = [value for value in vars(output).values() if isinstance(value, Console)]
     assert len(consoles) == 2
-    assert not any(one._markup or one._emoji for one in consoles)
+    assert not any(console._markup or console._emoji for console in consoles)
 
 
 def test_long_text_is_cut_and_says_so():

@@ -34,10 +34,10 @@ def printed():
         for path in sorted((ROOT / folder).rglob("*.py")):
             source = path.read_text()
             for node in ast.walk(ast.parse(source)) if _COMMAND.search(source) else ():
-                for one in ast.iter_child_nodes(node):
-                    text = text_of(one) if not isinstance(node, ast.Expr | ast.JoinedStr | ast.BinOp) else None
+                for child in ast.iter_child_nodes(node):
+                    text = text_of(child) if not isinstance(node, ast.Expr | ast.JoinedStr | ast.BinOp) else None
                     if text:
-                        yield f"{path.relative_to(ROOT)}:{one.lineno}", text
+                        yield f"{path.relative_to(ROOT)}:{child.lineno}", text
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
         for number, line in enumerate(path.read_text().splitlines(), 1):
             for quoted in re.findall(r"`([^`]+)`", line) or [line]:
@@ -74,6 +74,8 @@ def test_a_printed_command_exists(place, command):
         found, words = found.commands[words[0]], words[1:]
     if found.context_settings.get("ignore_unknown_options"):
         return  # it hands them on
-    known = {option for one in found.params for option in (*one.opts, *one.secondary_opts)} | {"--help"}
+    known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)} | {
+        "--help"
+    }
     named = [word.split("=")[0] for word in words if word.startswith("--")]
     assert set(named) <= known, f"{place}: {command}"

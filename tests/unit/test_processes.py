@@ -208,7 +208,7 @@ def test_a_write_that_fails_leaves_no_draft(tmp_path):
     (tmp_path / "token").mkdir()
     with pytest.raises(OSError):
         write_private(tmp_path / "token", "secret")
-    assert [one.name for one in tmp_path.iterdir()] == ["token"]
+    assert [path.name for path in tmp_path.iterdir()] == ["token"]
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o755])

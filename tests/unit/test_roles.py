@@ -33,19 +33,19 @@ def made(tmp_path):
 
 def resources(document, action):
     """What an action is allowed to; for a listing the prefixes, or None for all."""
-    found = [one for one in document["Statement"] if action in one["Action"]]
+    found = [statement for statement in document["Statement"] if action in statement["Action"]]
     if action == "s3:ListBucket":
         return {
-            one["Resource"][0].removeprefix("arn:aws:s3:::"): one.get("Condition", {})
+            statement["Resource"][0].removeprefix("arn:aws:s3:::"): statement.get("Condition", {})
             .get("StringLike", {})
             .get("s3:prefix")
-            for one in found
+            for statement in found
         }
-    return {place.removeprefix("arn:aws:s3:::") for one in found for place in one["Resource"]}
+    return {place.removeprefix("arn:aws:s3:::") for statement in found for place in statement["Resource"]}
 
 
 def actions(document):
-    return {action for one in document["Statement"] for action in one["Action"]}
+    return {action for statement in document["Statement"] for action in statement["Action"]}
 
 
 def test_a_writer_may_write_below_its_users_folder_alone(made):
@@ -73,8 +73,8 @@ def test_who_only_reads_may_change_nothing(made, role):
 def test_no_role_may_do_everything_anywhere(made):
     for role in ROLES:
         document = made(role, a={"path": "s3a://landing/a/"})
-        assert not [one for one in actions(document) if "*" in one]
-        every = [place for one in document["Statement"] for place in one["Resource"]]
+        assert not [action for action in actions(document) if "*" in action]
+        every = [place for statement in document["Statement"] for place in statement["Resource"]]
         assert not [place for place in every if re.fullmatch(r"arn:aws:s3:::(\*|[^/]+/\*)", place)]
 
 

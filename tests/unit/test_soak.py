@@ -12,10 +12,10 @@ LISTED = dict(re.findall(r"^\| `(tests/\S+::\w+)` \| (.+?) \|", (ROOT / "docs/te
 
 def marks(path):
     """Names of the long tests of a file, and the words of their marks."""
-    for one in ast.parse(path.read_text()).body:
-        for mark in getattr(one, "decorator_list", ()):
+    for node in ast.parse(path.read_text()).body:
+        for mark in getattr(node, "decorator_list", ()):
             if isinstance(mark, ast.Call) and ast.unparse(mark.func) == "pytest.mark.soak":
-                yield f"{path.relative_to(ROOT)}::{one.name}", ast.literal_eval(mark.args[0])
+                yield f"{path.relative_to(ROOT)}::{node.name}", ast.literal_eval(mark.args[0])
 
 
 def test_the_document_lists_the_long_tests_with_their_own_words():

@@ -15,7 +15,7 @@ FIELDS = ("order_id", "customer_id", "order_date", "total_amount", "payment_meth
 
 
 def _files(folder):
-    return [one for one in sorted((ROOT / folder).rglob("*")) if one.is_file() and one.suffix != ".pyc"]
+    return [path for path in sorted((ROOT / folder).rglob("*")) if path.is_file() and path.suffix != ".pyc"]
 
 
 def _named(path):
@@ -26,13 +26,13 @@ def _named(path):
 
 @pytest.mark.parametrize("folder", ["lakehouse", "assets", "resources"])
 def test_no_field_of_an_order_is_named_outside_of_the_orders_folder(folder):
-    files = [one for one in _files(folder) if OF_ORDERS not in one.parents]
+    files = [path for path in _files(folder) if OF_ORDERS not in path.parents]
     assert files
-    assert [line for one in files for line in _named(one)] == []
+    assert [line for path in files for line in _named(path)] == []
 
 
 def test_the_orders_folder_names_every_field():
-    text = "".join(one.read_text(encoding="utf-8") for one in OF_ORDERS.glob("*.py"))
+    text = "".join(path.read_text(encoding="utf-8") for path in OF_ORDERS.glob("*.py"))
     assert [name for name in FIELDS if not re.search(rf"\b{name}\b", text)] == []
 
 
@@ -47,7 +47,7 @@ def _lines(path):
 
 
 def test_no_module_has_more_than_400_lines():
-    assert [f"{one.relative_to(ROOT)}: {_lines(one)}" for one in LIBRARY if _lines(one) > 400] == []
+    assert [f"{path.relative_to(ROOT)}: {_lines(path)}" for path in LIBRARY if _lines(path) > 400] == []
 
 
 def test_half_of_the_modules_have_at_most_120_lines():

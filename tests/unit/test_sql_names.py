@@ -57,7 +57,7 @@ def test_a_schema_that_two_catalogs_make_different_layers_says_nothing_alone(tmp
     settings = Settings.load(
         home=tmp_path, catalogs="dev.sales=bronze,prod.sales=silver,dev.raw=bronze,prod.raw=bronze"
     )
-    assert [settings.table_name(one) for one in ("sales.a", "raw.a")] == ["sales.a", "bronze.a"]
+    assert [settings.table_name(name) for name in ("sales.a", "raw.a")] == ["sales.a", "bronze.a"]
 
 
 @pytest.mark.parametrize("catalogs", ["", "main,", "main.sales", "main.sales=copper", "main=bronze", "a b"])

@@ -50,8 +50,8 @@ def told(tmp_path):
 
     def read():
         made = [json.loads(line) for line in path.read_text().splitlines()]
-        assert len({one["context"]["span_id"] for one in made}) == len(made)
-        return {one["name"]: one for one in made}
+        assert len({record["context"]["span_id"] for record in made}) == len(made)
+        return {record["name"]: record for record in made}
 
     read.address = f"file://{path}"
     return read
@@ -104,7 +104,7 @@ def test_a_run_has_its_batch_which_has_its_phases_and_its_commit(told):
     assert "lakehouse.state_rows" not in batch["attributes"], "what is not measured is not told"
     assert run["attributes"]["lakehouse.rows_added"] == 10
     assert (run["attributes"]["lakehouse.delta_version_before"], run["attributes"]["lakehouse.delta_version"]) == (3, 4)
-    assert len({one["context"]["trace_id"] for one in made.values()}) == 1
+    assert len({record["context"]["trace_id"] for record in made.values()}) == 1
     assert made["commit"]["resource"]["attributes"]["service.name"] == "lakehouse"
 
 

@@ -38,7 +38,7 @@ class Plausible(Check):
         return None
 
 
-_KINDS = {one.kind: CHECKS.pop(one.kind) for one in (OneRowEach, OfFiles, Plausible)}
+_KINDS = {check.kind: CHECKS.pop(check.kind) for check in (OneRowEach, OfFiles, Plausible)}
 
 
 @pytest.fixture(autouse=True)

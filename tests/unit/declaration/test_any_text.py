@@ -45,7 +45,7 @@ def assert_is_read_or_refused(text):
     try:
         made = catalogue_of(text.encode(), Settings.load())
     except DeclarationInvalid as error:
-        assert all(1 <= one.line <= text.count("\n") + 1 and one.what for one in error.problems)
+        assert all(1 <= problem.line <= text.count("\n") + 1 and problem.what for problem in error.problems)
     else:
         places = {name: place for place, name in enumerate(made.names)}
         assert all(places[source] < places[table.name] for table in made for source in table.flow.reads)

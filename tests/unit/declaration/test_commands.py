@@ -63,7 +63,7 @@ def test_validate_prints_the_tables_in_the_order_of_the_data(here):
     reverse = GOOD.splitlines()
     (here / "lakehouse.yaml").write_text("\n".join([reverse[0], reverse[2], reverse[1]]))
     told = json.loads(run("validate", "--json").stdout)
-    assert [(one["name"], one["flow"], one["source"]) for one in told["tables"]] == [
+    assert [(table["name"], table["flow"], table["source"]) for table in told["tables"]] == [
         ("bronze.a", "files", "s3a://a/b/"),
         ("silver.a", "python", "bronze.a"),
     ]
@@ -77,7 +77,7 @@ def test_validate_tells_all_problems_with_their_lines_and_ends_with_exit_code_1(
     done = run("validate", "--json")
     assert done.exit_code == 1
     told = json.loads(done.stdout)
-    assert {one["line"] for one in told["problems"]} == {2, 3} and len(told["problems"]) == 3
+    assert {problem["line"] for problem in told["problems"]} == {2, 3} and len(told["problems"]) == 3
     assert told["where"] == "lakehouse.yaml:2"
     assert "line 3: " in run("validate").output
 

@@ -47,7 +47,7 @@ tables:
     }
     assert isinstance(made.flow, Files)
     assert (made.flow.format, made.flow.columns) == ("csv", "id BIGINT, city STRING")
-    assert [(one.called, one.kind, one.blocking) for one in made.checks[:2]] == [
+    assert [(check.called, check.kind, check.blocking) for check in made.checks[:2]] == [
         ("ids_are_single", "one_row_each", False),
         ("plausible_rows", "plausible_rows", True),
     ]
@@ -100,9 +100,9 @@ def test_the_old_words_of_settings_are_understood(read) -> None:
 def test_a_check_that_the_flow_brings_is_replaced_by_a_declared_one_of_its_kind(read, monkeypatch) -> None:
     monkeypatch.setattr(Latest, "default_checks", lambda self: (CHECKS["plausible_rows"](),))
     body = "latest: {of: bronze.src, key: id}\n"
-    assert [one.called for one in read(table(body))["silver.a"].checks] == ["plausible_rows"]
+    assert [check.called for check in read(table(body))["silver.a"].checks] == ["plausible_rows"]
     own = "checks: [{plausible_rows: {max_share: 0.5}, name: mine}]"
-    assert [one.called for one in read(table(body + own))["silver.a"].checks] == ["mine"]
+    assert [check.called for check in read(table(body + own))["silver.a"].checks] == ["mine"]
     clash = "checks: [{one_row_each: id, name: plausible_rows}]"
     line, said = only_problem(read, table(body + clash))
     assert line == 3 and "named plausible_rows" in said
@@ -251,7 +251,7 @@ tables:
   gold.c: {{sql: {{of: [sales.b, main.bronze.src], query: {json.dumps(query)}}}}}
 """
     )
-    [flow] = [one.flow for one in made if one.name == "gold.c"]
+    [flow] = [entry.flow for entry in made if entry.name == "gold.c"]
     meant = meant or query.replace("prod.sales", "silver").replace("FROM sales", "FROM silver")
     assert (flow.reads, flow.query) == (("silver.b", "bronze.src"), meant)
 
