@@ -54,7 +54,7 @@ def _measure(home: Path, *chosen: str, **variables: str) -> dict[str, float]:
 
 
 def _median(runs: list[dict[str, float]]) -> dict[str, float]:
-    return {name: round(statistics.median(one[name] for one in runs), 2) for name in runs[0]}
+    return {name: round(statistics.median(run[name] for run in runs), 2) for name in runs[0]}
 
 
 def main() -> None:
@@ -90,7 +90,7 @@ def main() -> None:
             "engine_local_and_windows_median": _median(local),
             "without_spark_median": _median(without),
             "bronze_without_spark_median": _median(bronze),
-            "engine_warm_runs_seconds": [one["seconds"] for one in warm],
+            "engine_warm_runs_seconds": [run["seconds"] for run in warm],
             "in_process": in_process,
             "nothing_new_seconds": nothing_seconds,
         },

@@ -60,7 +60,7 @@ def _case(lake: Lake, files: int, rows: int, runs: int) -> dict[str, Any]:
                 seconds[way].append(took)
     return {
         step: {
-            **{f"{way}_seconds": round(statistics.median(one[step] for one in seconds[way]), 2) for way in ways},
+            **{f"{way}_seconds": round(statistics.median(times[step] for times in seconds[way]), 2) for way in ways},
             **{f"{way}_requests": requests[way][step] for way in ways},
         }
         for step in _STEPS
@@ -88,4 +88,4 @@ def _stream(lake: Lake, folder: str, table: str) -> int:
         .start(lake.settings.table_uri(table))
     )
     query.awaitTermination()
-    return sum(source["numInputRows"] or 0 for one in query.recentProgress for source in one["sources"])
+    return sum(source["numInputRows"] or 0 for progress in query.recentProgress for source in progress["sources"])

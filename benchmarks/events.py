@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
                 setup.enable(settings, {BUCKET: ["told/", "large/", DROPPED]})
             lake = replace(lake, endpoint=Lake.open(settings).endpoint)
             result = {name: measured() for name, measured in parts.items() if name in wanted}
-            load = [round(one, 1) for one in os.getloadavg()]
+            load = [round(average, 1) for average in os.getloadavg()]
             print(json.dumps({**result, "load_of_the_machine": load, "cores": os.cpu_count()}, indent=1))
         finally:
             receiver_process.stop_receiver(settings)
@@ -140,7 +140,11 @@ def _outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
 def _event_seconds(lake: Lake, prefix: str) -> list[float]:
     inbox = open_inbox(InboxAddress.of(lake.settings))
     events = inbox.read(BUCKET, prefix, 0, inbox.last_number(), 1_000_000)
-    seconds = [(one.received - one.event.modified).total_seconds() for one in events if one.event.modified]
+    seconds = [
+        (inbox_event.received - inbox_event.event.modified).total_seconds()
+        for inbox_event in events
+        if inbox_event.event.modified
+    ]
     inbox.close()
     return _percentiles(seconds)
 
@@ -149,11 +153,11 @@ def _lists(lake: Lake) -> float:
     """LIST requests for the bucket, as the store counted them."""
     with urllib.request.urlopen(f"{lake.endpoint.url}/minio/metrics/v3/bucket/api/{BUCKET}") as response:
         lines = response.read().decode().splitlines()
-    return sum(float(one.rsplit(" ", 1)[1]) for one in lines if one.startswith(_COUNT) and "ListObjects" in one)
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(_COUNT) and "ListObjects" in line)
 
 
 def _percentiles(seconds: list[float]) -> list[float]:
-    return [round(one, 3) for one in np.percentile(seconds, [50, 95]).tolist()]
+    return [round(percentile, 3) for percentile in np.percentile(seconds, [50, 95]).tolist()]
 
 
 if __name__ == "__main__":

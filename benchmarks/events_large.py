@@ -122,4 +122,4 @@ def _write_segments(source: Source, known: int) -> None:
 
 def _spread(seconds: list[float]) -> list[float]:
     ordered = sorted(seconds)
-    return [round(one, 3) for one in (ordered[0], ordered[len(ordered) // 2], ordered[-1])]
+    return [round(value, 3) for value in (ordered[0], ordered[len(ordered) // 2], ordered[-1])]

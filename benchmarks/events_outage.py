@@ -110,7 +110,7 @@ def outage(lake: Lake, place: Place, files: int) -> dict[str, Any]:
         [reader] = readers_of(inbox)
         rate = rate if lost_by_the_first else reader.loss_rate
         arrived = len(inbox.has(BUCKET, names))
-    entries = Counter(one.key for one in source.journal.files(before, source.journal.high_water))
+    entries = Counter(file.key for file in source.journal.files(before, source.journal.high_water))
     lost, doubled = len(set(names) - set(entries)), sum(count - 1 for count in entries.values())
     result = {
         "files": files,
@@ -150,7 +150,7 @@ def put(lake: Lake, keys: Iterable[str]) -> None:
 
 def readers_of(inbox: Inbox) -> list[Reader]:
     """Who reads the folder of many files."""
-    return [one for one in inbox.readers() if f"/{FOLDER}" in one.name]
+    return [reader for reader in inbox.readers() if f"/{FOLDER}" in reader.name]
 
 
 def gathered(inbox: Inbox) -> None:
@@ -183,8 +183,8 @@ def _queue(server: str) -> Place:
 
     def tell(lake: Lake, keys: Sequence[str]) -> None:
         wanted = set(keys)
-        sent = [one for one in lake.store.list(BUCKET, FOLDER) if one.key in wanted]
-        records = [_record(one) for at, one in enumerate(sent) if (at + 1) % _UNSENT]
+        sent = [info for info in lake.store.list(BUCKET, FOLDER) if info.key in wanted]
+        records = [_record(info) for at, info in enumerate(sent) if (at + 1) % _UNSENT]
         # ten in a message: each call of this server costs as much as its queue is long
         bodies = [json.dumps({"Records": records[start : start + 10]}) for start in range(0, len(records), 10)]
         for start in range(0, len(bodies), 10):
@@ -196,11 +196,11 @@ def _queue(server: str) -> Place:
     return Place(SecretStr(f"sqs+{url}?region=us-east-1"), lambda lake: None, lambda lake: None, tell)
 
 
-def _record(one: ObjectInfo) -> dict[str, Any]:
-    entry = {"key": quote_plus(one.key), "size": one.size_bytes, "eTag": one.e_tag, "sequencer": "00"}
+def _record(info: ObjectInfo) -> dict[str, Any]:
+    entry = {"key": quote_plus(info.key), "size": info.size_bytes, "eTag": info.e_tag, "sequencer": "00"}
     return {
         "eventSource": "aws:s3",
-        "eventTime": one.last_modified.isoformat(),
+        "eventTime": info.last_modified.isoformat(),
         "eventName": "ObjectCreated:Put",
         "s3": {"bucket": {"name": BUCKET}, "object": entry},
     }

@@ -58,7 +58,7 @@ def main(arguments: list[str]) -> None:
         excel: dict[str, Callable[[], int]] = {
             "ours": lambda books=books: sum(map(_read_excel, books)),  # type: ignore[misc]
             "pandas": lambda books=books: sum(map(_pandas_excel, books)),  # type: ignore[misc]
-            "pandas_with_calamine": lambda books=books: sum(_pandas_excel(one, "calamine") for one in books),  # type: ignore[misc]
+            "pandas_with_calamine": lambda books=books: sum(_pandas_excel(book, "calamine") for book in books),  # type: ignore[misc]
         }
         result[f"excel_{name}"] = _measured(excel, files * rows, chosen.runs)
     print(json.dumps(result, indent=2))
@@ -94,7 +94,7 @@ def _orders(rows: int) -> list[dict[str, Any]]:
 
 
 def _document(rows: int) -> bytes:
-    fields = ((name, [str(one[name]) for one in _orders(rows)]) for name in _SCHEMA.names)
+    fields = ((name, [str(order[name]) for order in _orders(rows)]) for name in _SCHEMA.names)
     columns = [[f"<{name}>{value}</{name}>" for value in values] for name, values in fields]
     return (
         "<orders>" + "\n".join(f"<order>{''.join(row)}</order>" for row in zip(*columns, strict=True)) + "</orders>"

@@ -82,7 +82,7 @@ def _case(files: int, rows: int, runs: int) -> dict[str, Any]:
             _put(lake, f"run{run}", _NEW_FILES, _NEW_ROWS, next_row)
             next_row += _NEW_FILES * _NEW_ROWS
             measured += [_measured(lake)]
-        medians = {name: statistics.median(one[name] for one in measured[1:]) for name in measured[0]}
+        medians = {name: statistics.median(figures[name] for figures in measured[1:]) for name in measured[0]}
         return {
             "history_seconds": round(history_seconds, 1),
             **{name: round(value, 2) for name, value in medians.items()},
@@ -97,7 +97,7 @@ def _measured(lake: Lake) -> dict[str, float]:
         result = _ingest(lake)
         seconds = time.monotonic() - began
     [report] = result["tables"]
-    if report["rows_added"] != _NEW_FILES * _NEW_ROWS or any(not one["passed"] for one in result["checks"]):
+    if report["rows_added"] != _NEW_FILES * _NEW_ROWS or any(not check["passed"] for check in result["checks"]):
         raise SystemExit(f"the run is not as it should be: {result}")
     return {
         "seconds": seconds,
@@ -148,7 +148,7 @@ def _found(lake: Lake) -> dict[str, list[str]]:
 
 def _check(lake: Lake, *options: str) -> list[str]:
     result = _lakehouse(lake, "check", _TABLE, "--json", *options, allowed=(0, 1))
-    return sorted(one["check"] for one in result["checks"] if not one["passed"])
+    return sorted(check["check"] for check in result["checks"] if not check["passed"])
 
 
 def _ingest(lake: Lake, allowed: tuple[int, ...] = (0,)) -> dict[str, Any]:

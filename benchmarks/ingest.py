@@ -210,7 +210,7 @@ def _load(lake: Lake, name: str, format_: str, files: int, rows: int, *, sink: s
     if sink == "delta":
         loaded = spark.read.format("delta").load(f"{base}/table").count()
     else:
-        loaded = sum(source["numInputRows"] or 0 for one in query.recentProgress for source in one["sources"])
+        loaded = sum(source["numInputRows"] or 0 for progress in query.recentProgress for source in progress["sources"])
     if loaded != rows:
         raise SystemExit(f"{format_} loaded {loaded:,} of {rows:,} rows")
     return seconds

@@ -58,7 +58,11 @@ class PeakMemory:
             parents = process.parents()
             ours = os.getpid() in (parent.pid for parent in parents)
             if "pyspark.daemon" in command or "pyspark/daemon" in command:  # another lake's engine has some, too
-                return "workers" if ours or any(self._home in " ".join(one.cmdline()) for one in parents) else None
+                return (
+                    "workers"
+                    if ours or any(self._home in " ".join(ancestor.cmdline()) for ancestor in parents)
+                    else None
+                )
             if ours:
                 return "client"
         return None

@@ -117,13 +117,13 @@ def _case(lake: Lake, python: Path, peer: str, case: Landed, columns: dict[str, 
         measured = [_run(lake, python, peer, case, columns) for _ in range(runs + 1)][1:]
     except _WentWrong as problem:
         return {"error": str(problem)}
-    seconds = statistics.median(one["seconds"] for one in measured)
+    seconds = statistics.median(run["seconds"] for run in measured)
     return {
         "seconds": round(seconds, 2),
-        "process_seconds": round(statistics.median(one["process_seconds"] for one in measured), 2),
+        "process_seconds": round(statistics.median(run["process_seconds"] for run in measured), 2),
         "ratio": round(seconds / case.cloud_files_seconds, 2),
         "rows": case.rows,
-        "peak_megabytes": round(max(one["peak_kilobytes"] for one in measured) / 1024),
+        "peak_megabytes": round(max(run["peak_kilobytes"] for run in measured) / 1024),
     }
 
 

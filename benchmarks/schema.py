@@ -57,16 +57,16 @@ def _size(lake: Lake, files: int, rows: int, runs: int) -> dict[str, Any]:
     measured: dict[str, list[dict[str, float]]] = {case: [] for case in _MODES}
     for run in range(runs + 1):
         for case, of_case in measured.items():
-            one = _load(lake, case, files, rows)
+            figures = _load(lake, case, files, rows)
             if run:
-                of_case.append(one)
+                of_case.append(figures)
     reading = {case: _load(lake, case, files, rows, sink="noop")["seconds"] for case in _MODES if case != "grown"}
     result: dict[str, Any] = {}
     for case, of_case in measured.items():
-        median = {name: statistics.median(one[name] for one in of_case) for name in of_case[0]}
+        median = {name: statistics.median(figures[name] for figures in of_case) for name in of_case[0]}
         result[case] = {name: round(value, 3 if "per_file" in name else 2) for name, value in median.items()}
         if case != "fixed":
-            fixed = statistics.median(one["seconds"] for one in measured["fixed"])
+            fixed = statistics.median(figures["seconds"] for figures in measured["fixed"])
             result[case]["ratio"] = round(median["seconds"] / fixed, 2)
     result["of_which_reading"] = {
         case: {"seconds": round(seconds, 2), "ratio": round(seconds / reading["fixed"], 2)}

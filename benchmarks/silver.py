@@ -110,11 +110,11 @@ def _cases(label: str, lake: Lake, once: Callable[[str], dict[str, float]], runs
             with _settings_of(connect(lake), conf):
                 measured[case].append(once(case))
             print(f"{label}, run {run + 1} of {runs}, {case}: {measured[case][-1]}", file=sys.stderr, flush=True)
-    ours = statistics.median(one["seconds"] for one in measured["ours"])
+    ours = statistics.median(figures["seconds"] for figures in measured["ours"])
     return {
         case: {
-            **{name: round(statistics.median(one[name] for one in of_case), 2) for name in of_case[0]},
-            "ratio": round(statistics.median(one["seconds"] for one in of_case) / ours, 2),
+            **{name: round(statistics.median(figures[name] for figures in of_case), 2) for name in of_case[0]},
+            "ratio": round(statistics.median(figures["seconds"] for figures in of_case) / ours, 2),
         }
         for case, of_case in measured.items()
     }
@@ -152,11 +152,11 @@ def _stream(lake: Lake, name: str) -> dict[str, float]:
     )
     query.awaitTermination()
     seconds = time.monotonic() - started
-    states = [one["stateOperators"][0] for one in query.recentProgress if one["stateOperators"]]
+    states = [progress["stateOperators"][0] for progress in query.recentProgress if progress["stateOperators"]]
     return {
         "seconds": seconds,
-        "state_rows": max((one["numRowsTotal"] for one in states), default=0),
-        "state_bytes": max((one["memoryUsedBytes"] for one in states), default=0),
+        "state_rows": max((state["numRowsTotal"] for state in states), default=0),
+        "state_bytes": max((state["memoryUsedBytes"] for state in states), default=0),
     }
 
 

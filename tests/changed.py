@@ -103,28 +103,30 @@ class _Module:
         for part in ast.walk(tree := ast.parse(self.text)):
             match part:
                 case ast.Import(names=names):
-                    self.imports += [one.name for one in names]
+                    self.imports += [alias.name for alias in names]
                 case ast.ImportFrom(module=module, names=names):
-                    self.imports += [f"{module}.{one.name}" for one in names]
+                    self.imports += [f"{module}.{alias.name}" for alias in names]
                 case ast.Constant(value=str(string)):
                     self.strings.add(string)
                 case ast.JoinedStr(values=texts):
-                    self.strings.add("".join(one.value if isinstance(one, ast.Constant) else "*" for one in texts))
+                    self.strings.add(
+                        "".join(piece.value if isinstance(piece, ast.Constant) else "*" for piece in texts)
+                    )
                 case ast.arg(arg=name):
                     self.asks.add(name)
                 case ast.Call(func=ast.Attribute(attr="usefixtures" | "getfixturevalue"), args=args):
-                    self.asks |= {one.value for one in args if isinstance(one, ast.Constant)}
-        named = [one for part in tree.body for one in (part, *getattr(part, "names", ()))]
-        self.offers = {getattr(one, "asname", None) or one.name for one in named if hasattr(one, "name")}
+                    self.asks |= {argument.value for argument in args if isinstance(argument, ast.Constant)}
+        named = [node for part in tree.body for node in (part, *getattr(part, "names", ()))]
+        self.offers = {getattr(node, "asname", None) or node.name for node in named if hasattr(node, "name")}
         # the last part of each string that is a path or a glob as a whole; *.py says nothing that imports do not
-        whole = [re.fullmatch(r"(?:\S*/)?([\w.*-]*\.\w+)", one) for one in self.strings]
-        self.files = {one[1] for one in whole if one} - {"*.py"}
+        whole = [re.fullmatch(r"(?:\S*/)?([\w.*-]*\.\w+)", text) for text in self.strings]
+        self.files = {found[1] for found in whole if found} - {"*.py"}
 
     def above(self, modules):
         """Packages and each ``conftest.py`` above it, which Python and pytest run first."""
         names = [_node(folder / file) for folder in self.path.parents[:-1] for file in ("__init__.py", "conftest.py")]
         found = [modules[name] for name in names if name in modules]
-        return {_node(one.path) if self.uses_all_of(one) else one.path for one in found}
+        return {_node(module.path) if self.uses_all_of(module) else module.path for module in found}
 
     def uses_all_of(self, other):
         """False when a package loads its names on first use, and when no fixture of a ``conftest.py`` is asked for."""

@@ -46,7 +46,9 @@ class Room:
 
     def pull(self, lever, **form):
         """What a lever tells, without Dagster around it."""
-        [found] = [one for one in levers_of(read_catalogue(self.world.lake.settings)) if one.step == lever]
+        [found] = [
+            candidate for candidate in levers_of(read_catalogue(self.world.lake.settings)) if candidate.step == lever
+        ]
         done = found.pull(Pull(self.world.lake, found.config(**form), no_session))
         assert done.done == form.get("apply", False) and done.numbers.keys() == {key_of(TABLE)}
         command_exists(found.command_line(done.arguments))
@@ -59,13 +61,19 @@ class Room:
         done = job.execute_in_process(instance=self.instance, run_config=config, raise_on_error=False)
         assert done.success != fails
         if fails:
-            [event] = [one for one in done.all_events if one.is_step_failure]
+            [event] = [dagster_event for dagster_event in done.all_events if dagster_event.is_step_failure]
             return event.step_failure_data.user_failure_data
-        [output] = [one.step_output_data for one in done.all_events if one.is_successful_output]
+        [output] = [
+            dagster_event.step_output_data for dagster_event in done.all_events if dagster_event.is_successful_output
+        ]
         told = {name: value.value for name, value in output.metadata.items()}
-        observed = [one.asset_observation_data.asset_observation for one in done.all_events if one.is_asset_observation]
+        observed = [
+            dagster_event.asset_observation_data.asset_observation
+            for dagster_event in done.all_events
+            if dagster_event.is_asset_observation
+        ]
         assert bool(observed) == told["applied"], "what was only asked changes no page of a table"
-        assert {one.asset_key for one in observed} <= {
+        assert {observation.asset_key for observation in observed} <= {
             key_of(name) for name in read_catalogue(self.world.lake.settings).names
         }
         command_exists(told["command"])
@@ -76,4 +84,4 @@ class Room:
         keys = {key_of(name) for name in tables or (TABLE,)}
         job = self.made.resolve_implicit_global_asset_job_def().get_subset(asset_selection=keys)
         done = job.execute_in_process(instance=self.instance)
-        return [one.step_materialization_data.materialization for one in done.get_asset_materialization_events()]
+        return [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]

@@ -16,7 +16,7 @@ def problems_of(read, text: str | bytes, **variables: str) -> list[tuple[int, st
     assert caught.value.state and caught.value.next_command
     first = caught.value.problems[0]
     assert caught.value.where.endswith(f"lakehouse.yaml:{first.line}" if first.line else "lakehouse.yaml")
-    return [(one.line, one.what) for one in caught.value.problems]
+    return [(problem.line, problem.what) for problem in caught.value.problems]
 
 
 def only_problem(read, text: str | bytes, **variables: str) -> tuple[int, str]:

@@ -46,7 +46,7 @@ def _labels(text):
     while at < len(text):
         found = _LABEL.match(text, at)
         assert found and found[1] not in labels, text
-        labels[found[1]] = re.sub(r'\\[\\"n]', lambda one: _ESCAPED[one[0]], found[2])
+        labels[found[1]] = re.sub(r'\\[\\"n]', lambda escape: _ESCAPED[escape[0]], found[2])
         at = found.end()
     return labels
 
@@ -62,8 +62,8 @@ def _check(samples, types):
         assert kind != "counter" or name.endswith("_total"), name
         if kind == "histogram":
             series = {}
-            for (one, labels), value in samples.items():
-                if one == f"{name}_bucket":
+            for (sample_name, labels), value in samples.items():
+                if sample_name == f"{name}_bucket":
                     bound = dict(labels)["le"]
                     series.setdefault(labels - {("le", bound)}, []).append((float(bound), value))
             for labels, buckets in series.items():

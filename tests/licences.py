@@ -59,7 +59,7 @@ class Package:
     def is_open(self) -> bool:
         """Whether it may be used under open licences alone."""
         return all(
-            any(one.strip(" ()") in OPEN for one in part.split(" OR "))
+            any(licence.strip(" ()") in OPEN for licence in part.split(" OR "))
             for part in re.split(r" AND ", self.licence.replace("(", "").replace(")", ""))
         )
 
@@ -76,7 +76,11 @@ def licence_of(name: str, said: PackageMetadata) -> str:
     if expression := said.get("License-Expression"):
         return str(expression)
     stated = (said.get("License") or "").strip()
-    kinds = [one.rsplit(" :: ", 1)[1] for one in said.get_all("Classifier") or () if one.startswith("License ::")]
+    kinds = [
+        classifier.rsplit(" :: ", 1)[1]
+        for classifier in said.get_all("Classifier") or ()
+        if classifier.startswith("License ::")
+    ]
     words = [stated] if stated and len(stated) < 60 else []
     for text in [*words, *kinds]:
         parts = re.split(r" AND | OR ", text)
@@ -110,7 +114,7 @@ def packages() -> list[Package]:
 
 def page(found: list[Package]) -> str:
     """docs/licences.md."""
-    rows = "\n".join(f"| {one.name} | {one.version} | {one.licence} |" for one in found)
+    rows = "\n".join(f"| {package.name} | {package.version} | {package.licence} |" for package in found)
     return f"""# Licences
 
 What `requirements.lock` pins, with the licence that each package's metadata names. `.venv/bin/python tests/licences.py`
@@ -127,7 +131,10 @@ as a program of its own. [sbom.cdx.json](sbom.cdx.json) has all of that as a bil
 
 def bill(found: list[Package]) -> str:
     """docs/sbom.cdx.json: packages, jars, and what the embedded store is built from, as a bill of CycloneDX."""
-    parts = [_component(one.name, one.version, f"pkg:pypi/{one.name}@{one.version}", one.licence) for one in found]
+    parts = [
+        _component(package.name, package.version, f"pkg:pypi/{package.name}@{package.version}", package.licence)
+        for package in found
+    ]
     for line in JARS.read_text().splitlines():
         sha256, jar = line.split()
         name, version = re.fullmatch(r"(.+?)-(\d[^-]*)\.jar", jar).groups()  # type: ignore[union-attr]
@@ -155,9 +162,9 @@ def _component(name: str, version: str, purl: str = "", licence: str = "") -> di
 def main() -> int:
     """Writes the page and the bill; 1 when a licence is not open."""
     found = packages()
-    closed = [one for one in found if not one.is_open]
-    for one in closed:
-        print(f"{one.name} {one.version}: {one.licence or 'no licence is named'}", file=sys.stderr)
+    closed = [package for package in found if not package.is_open]
+    for package in closed:
+        print(f"{package.name} {package.version}: {package.licence or 'no licence is named'}", file=sys.stderr)
     if closed:
         return 1
     PAGE.write_text(page(found))

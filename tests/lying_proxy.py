@@ -101,7 +101,7 @@ class _Handler(BaseHTTPRequestHandler):
         if lie == "lost":
             self.close_connection = True
             return
-        kept = [one for one in found.getheaders() if one[0].lower() not in ("connection", "transfer-encoding")]
+        kept = [header for header in found.getheaders() if header[0].lower() not in ("connection", "transfer-encoding")]
         self._answer(found.status, kept, body)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _serve  # noqa: N815

@@ -208,19 +208,21 @@ def tried(mutation, *, aloud):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="NAME", choices=[one.name for one in MUTATIONS], help="this one alone")
+    parser.add_argument(
+        "--only", metavar="NAME", choices=[mutation.name for mutation in MUTATIONS], help="this one alone"
+    )
     parser.add_argument("--list", action="store_true", help="say what there is, and run nothing")
     parser.add_argument("--verbose", action="store_true", help="print what pytest says, too")
     asked = parser.parse_args()
-    chosen = [one for one in MUTATIONS if asked.only in (None, one.name)]
+    chosen = [mutation for mutation in MUTATIONS if asked.only in (None, mutation.name)]
     if asked.list:
-        for one in chosen:
-            print(f"{one.name:12} {one.file}\n    {one.harm}", *one.tests, sep="\n    ")
+        for mutation in chosen:
+            print(f"{mutation.name:12} {mutation.file}\n    {mutation.harm}", *mutation.tests, sep="\n    ")
         return 0
     caught = 0
-    for one in chosen:
-        verdict, said, seconds = tried(one, aloud=asked.verbose)
-        print(f"{verdict:7} {one.name:12} {said}  {seconds:.1f} s", flush=True)
+    for mutation in chosen:
+        verdict, said, seconds = tried(mutation, aloud=asked.verbose)
+        print(f"{verdict:7} {mutation.name:12} {said}  {seconds:.1f} s", flush=True)
         caught += verdict == "caught"
     return int(caught < len(chosen))
 

@@ -27,7 +27,7 @@ def place(lake, lake_resource, tmp_path, monkeypatch):
     def told():
         lines = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
         file.unlink(missing_ok=True)
-        return [(one["news"], one["kind"], one["table"]) for one in lines]
+        return [(alert["news"], alert["kind"], alert["table"]) for alert in lines]
 
     return lake, definitions(lake=resource), told
 
@@ -49,7 +49,11 @@ def test_steps_tell_what_they_find_and_the_sensor_what_they_could_not(place, ins
         sensor(context.for_run_failure(), lake=defs.resources["lake"])
 
     def failure(result):
-        return next(one for one in result.all_events if one.event_type == dg.DagsterEventType.RUN_FAILURE)
+        return next(
+            dagster_event
+            for dagster_event in result.all_events
+            if dagster_event.event_type == dg.DagsterEventType.RUN_FAILURE
+        )
 
     put(lake, "0.json")
     blocked = run()

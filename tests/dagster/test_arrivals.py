@@ -176,7 +176,7 @@ def test_what_is_remembered_in_another_way_counts_as_nothing(said):
 
 
 def test_what_the_tables_have_loaded_is_not_new_at_the_first_look(listing):
-    had = lambda page: {one.key for one in page} - {"in/2"}  # noqa: E731
+    had = lambda page: {info.key for info in page} - {"in/2"}  # noqa: E731
     found, seen = seen_after(listing, Seen(), loaded=had)
     assert (found.new, found.files, seen.grows) == (1, 4, True)
     listing.put("in/5", seconds=5)

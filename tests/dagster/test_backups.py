@@ -50,7 +50,7 @@ def job(lake, tmp_path, instance):
 def test_tables_are_loaded_in_their_turn_and_their_checkpoints_backed_up(lake, job):
     lake.store.write(lake.settings.landing_bucket, f"{lake.settings.landing_prefix}things/1.json", b'{"a": 1}\n')
     loaded = job("tour")
-    assert [".".join(one.asset_key.path) for one in loaded] == list(TOUR)
+    assert [".".join(materialization.asset_key.path) for materialization in loaded] == list(TOUR)
     assert loaded[0].metadata["checkpoint_objects"].value == 3
     assert loaded[0].metadata["checkpoint_bytes"].value > 0
     config = {"ops": {BACKUPS.to_python_identifier(): {"config": {"keep": 1}}}}

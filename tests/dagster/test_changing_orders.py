@@ -50,7 +50,7 @@ def test_one_run_takes_in_the_columns_of_files_20_and_30(load_job, instance, lak
             assert got["device"] == {"id": f"d{row}", "os": "linux" if number >= 30 else None}
             assert got["_rescued_data"] is None
     history = lakehouse_json(environment, "schema", "history")["versions"]
-    met = {name: place[0].rsplit("_", 1)[1] for one in history for name, place in one["introduced"].items()}
+    met = {name: place[0].rsplit("_", 1)[1] for version in history for name, place in version["introduced"].items()}
     assert len(history) == 3
     assert met == {"coupon": "020.json", "device.os": "030.json"}
 

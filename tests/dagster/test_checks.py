@@ -40,7 +40,7 @@ def examine(monkeypatch, instance):
         keys = {dg.AssetCheckKey(KEY, name) for name in names}
         job = alone.get_subset(asset_check_selection=keys)
         result = job.execute_in_process(instance=instance, raise_on_error=False)
-        return asked, {one.check_name: one for one in result.get_asset_check_evaluations()}
+        return asked, {evaluation.check_name: evaluation for evaluation in result.get_asset_check_evaluations()}
 
     return run
 
@@ -53,7 +53,7 @@ def finding(name, passed, blocks):
 def test_all_checks_of_a_table_are_one_question(examine):
     asked, found = examine([finding("single", True, True), finding("whole", False, False)], "single", "whole")
     assert asked == [("bronze.readings", None)]
-    assert {name: one.passed for name, one in found.items()} == {"single": True, "whole": False}
+    assert {name: evaluation.passed for name, evaluation in found.items()} == {"single": True, "whole": False}
 
 
 def test_a_check_alone_is_asked_for_by_its_name(examine):

@@ -40,7 +40,7 @@ def project(tmp_path, monkeypatch):
     (component / "defs.yaml").write_text(DEFS)
     monkeypatch.syspath_prepend(tmp_path / "src")
     yield component, lambda: dg.load_from_defs_folder(path_within_project=tmp_path)
-    for loaded in [one for one in sys.modules if one.split(".")[0] == name]:
+    for loaded in [module for module in sys.modules if module.split(".")[0] == name]:
         del sys.modules[loaded]
 
 

@@ -24,8 +24,8 @@ def load_again(room, day, **config):
         partition_key=day,
         run_config={"ops": {f"{JOB}_step": {"config": config}}} if config else None,
     )
-    [output] = [one.step_output_data for one in done.all_events if one.is_successful_output]
-    made = [one.step_materialization_data.materialization for one in done.get_asset_materialization_events()]
+    [output] = [event.step_output_data for event in done.all_events if event.is_successful_output]
+    made = [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]
     return {name: value.value for name, value in output.metadata.items()}, made
 
 

@@ -30,7 +30,7 @@ def graph():
 
 def test_each_table_is_an_asset_behind_its_source(graph):
     parents = {
-        node.to_user_string(): {one.to_user_string() for one in graph.get(node).parent_keys}
+        node.to_user_string(): {parent.to_user_string() for parent in graph.get(node).parent_keys}
         for node in graph.get_all_asset_keys()
     }
     assert parents == {
@@ -75,13 +75,15 @@ def test_a_freshness_below_what_dagster_measures_is_a_minute():
 def test_the_checks_of_a_table_are_one_step_without_those_that_are_off():
     made = definitions(SENSORS)
     [of_readings] = [
-        one for one in made.asset_checks if {spec.asset_key for spec in one.check_specs} == {key("bronze/readings")}
+        checks
+        for checks in made.asset_checks
+        if {spec.asset_key for spec in checks.check_specs} == {key("bronze/readings")}
     ]
     assert {spec.name: (spec.blocking, spec.description) for spec in of_readings.check_specs} == {
         "single": (True, "Each reading once."),
         "whole": (False, None),
     }
-    assert {spec.asset_key for one in made.asset_checks for spec in one.check_specs} == {
+    assert {spec.asset_key for checks in made.asset_checks for spec in checks.check_specs} == {
         key("bronze/readings"),
         key("silver/readings"),
     }
@@ -90,15 +92,19 @@ def test_the_checks_of_a_table_are_one_step_without_those_that_are_off():
 def test_the_job_has_all_tables_but_those_on_demand():
     made = definitions(SENSORS, job_name="ingest_sensors")
     job = made.resolve_job_def("ingest_sensors")
-    assert {one.to_user_string() for one in job.asset_layer.selected_asset_keys} == {
+    assert {asset_key.to_user_string() for asset_key in job.asset_layer.selected_asset_keys} == {
         "bronze/readings",
         "silver/readings",
         "silver/rooms",
         "gold/days",
     }
-    assert {one.name for one in job.asset_layer.asset_graph.asset_check_keys} == {"single", "whole", "right"}
-    assert [one.name for one in made.schedules] == ["hourly_ingest", "nightly_maintenance", "nightly_backups"]
-    assert [one.name for one in made.sensors] == ["new_files", "commits_from_elsewhere"]
+    assert {check_key.name for check_key in job.asset_layer.asset_graph.asset_check_keys} == {
+        "single",
+        "whole",
+        "right",
+    }
+    assert [schedule.name for schedule in made.schedules] == ["hourly_ingest", "nightly_maintenance", "nightly_backups"]
+    assert [sensor.name for sensor in made.sensors] == ["new_files", "commits_from_elsewhere"]
 
 
 def test_the_job_says_which_lake_it_fills_and_no_key(monkeypatch):
@@ -113,14 +119,14 @@ def test_the_job_says_which_lake_it_fills_and_no_key(monkeypatch):
 def test_a_part_of_the_job_keeps_its_checks():
     job = definitions(SENSORS).resolve_job_def("ingest")
     part = job.get_subset(asset_selection={key("bronze/readings")})
-    assert {one.name for one in part.asset_layer.asset_graph.asset_check_keys} >= {"single", "whole"}
+    assert {check_key.name for check_key in part.asset_layer.asset_graph.asset_check_keys} >= {"single", "whole"}
 
 
 def test_tables_that_only_run_on_demand_have_levers_and_no_run_that_begins_by_itself():
     made = definitions(Catalogue((dataclasses.replace(ORDERS, on_demand=True),)))
     dg.Definitions.validate_loadable(made)
-    assert ([one.name for one in made.sensors], [*made.schedules]) == (["commits_from_elsewhere"], [])
-    assert all(one.name.startswith(("lever_", "load_day_again_")) for one in made.jobs)
+    assert ([sensor.name for sensor in made.sensors], [*made.schedules]) == (["commits_from_elsewhere"], [])
+    assert all(job.name.startswith(("lever_", "load_day_again_")) for job in made.jobs)
 
 
 def test_an_empty_declaration_loads():
@@ -130,7 +136,11 @@ def test_an_empty_declaration_loads():
 def test_windows_of_sessions_have_no_replay_of_late_rows():
     sessions = Windows(of=READINGS.name, event_time="measured", session_gap="5 minutes")
     made = definitions(Catalogue((READINGS, Table("silver.visits", sessions))))
-    assert not [one for one in made.resolve_asset_graph().get_all_asset_keys() if "replay_late_rows" in one.path]
+    assert not [
+        asset_key
+        for asset_key in made.resolve_asset_graph().get_all_asset_keys()
+        if "replay_late_rows" in asset_key.path
+    ]
 
 
 def test_two_hundred_tables_load_without_a_store_and_without_spark(monkeypatch):
@@ -139,7 +149,11 @@ def test_two_hundred_tables_load_without_a_store_and_without_spark(monkeypatch):
     monkeypatch.setattr("lakehouse.engine.connect", lambda *given, **more: opened.append(given))
     made = definitions(many(tables=200))
     dg.Definitions.validate_loadable(made)
-    tables = [one for one in made.resolve_asset_graph().get_all_asset_keys() if one.path[0] in ("bronze", "silver")]
+    tables = [
+        asset_key
+        for asset_key in made.resolve_asset_graph().get_all_asset_keys()
+        if asset_key.path[0] in ("bronze", "silver")
+    ]
     assert (len(tables), len(made.sensors), opened) == (200, 2, [])
 
 
@@ -156,7 +170,7 @@ def folders_of(*paths, names=None):
 
 def test_folders_of_the_same_name_are_told_apart():
     found = folders_of("s3a://one/in/", "s3a://two/in/", "s3a://two/", "s3a://two/day=*/x.json")
-    assert [one.name for one in found] == ["one_in", "two_in", "two"]
+    assert [folder.name for folder in found] == ["one_in", "two_in", "two"]
 
 
 def test_a_folder_can_be_given_names():
@@ -200,7 +214,7 @@ def test_everything_in_a_folder_is_listed_as_often_as_its_most_eager_table_asks(
 def copied(table, *columns):
     found = lineage(table, columns)
     return {
-        name: [(one.asset_key.to_user_string(), one.column_name) for one in deps]
+        name: [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps]
         for name, deps in (found.deps_by_column if found else {}).items()
     }
 

@@ -50,7 +50,7 @@ def test_one_run_loads_fifty_tables_and_a_broken_one_stops_no_other(
 
     def put(number, **more):
         for folder in range(FOLDERS):
-            rows = [{"id": folder * 1000 + number * 10 + one, **more} for one in range(3)]
+            rows = [{"id": folder * 1000 + number * 10 + row, **more} for row in range(3)]
             key = f"{lake.settings.landing_prefix}folder_{folder}/{number}.json"
             lake.store.write(lake.settings.landing_bucket, key, "\n".join(map(json.dumps, rows)).encode())
 
@@ -72,5 +72,5 @@ def test_one_run_loads_fifty_tables_and_a_broken_one_stops_no_other(
     for folder in range(FOLDERS):
         for table in range(TABLES_EACH):
             files = 1 if (folder, table) == (0, 0) else 2
-            expected = [folder * 1000 + number * 10 + one for number in range(files) for one in range(3)]
+            expected = [folder * 1000 + number * 10 + row for number in range(files) for row in range(3)]
             assert ids(folder, table) == expected, (folder, table)

@@ -22,9 +22,9 @@ def test_a_failed_run_has_the_findings_in_its_log_and_its_own_error(lake, lake_r
     def run():
         with dg.DagsterInstance.ephemeral() as instance:
             result = job.execute_in_process(instance=instance, raise_on_error=False)
-            said = "\n".join(one.user_message for one in instance.all_logs(result.run_id))
+            said = "\n".join(entry.user_message for entry in instance.all_logs(result.run_id))
         failed = [event.step_failure_data.error for event in result.all_events if event.is_step_failure]
-        return result.success, said, [one.cause.cls_name if one.cause else one.cls_name for one in failed]
+        return result.success, said, [error.cause.cls_name if error.cause else error.cls_name for error in failed]
 
     success, said, _ = run()
     assert success

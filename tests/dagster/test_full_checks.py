@@ -41,7 +41,7 @@ def run(lake, tmp_path, instance):
 
 def metadata(done):
     [found] = done.asset_materializations_for_node(KEY.to_python_identifier())
-    return {name: one.value for name, one in found.metadata.items()}
+    return {name: value.value for name, value in found.metadata.items()}
 
 
 def test_findings_that_only_warn_are_shown_and_one_that_blocks_fails_the_run(lake, run):

@@ -49,7 +49,7 @@ def assert_all_tables_are_told(result, lake, written):
     assert bronze["batches"].value == 2
     assert bronze["dagster/row_count"].value == written.rows
     assert bronze["dagster/table_name"].value == BRONZE
-    assert {"order_id", "_rescued_data"} <= {one.name for one in bronze["dagster/column_schema"].value.columns}
+    assert {"order_id", "_rescued_data"} <= {column.name for column in bronze["dagster/column_schema"].value.columns}
     assert (bronze["backlog_files"].value, bronze["backlog_bytes"].value) == (0, 0)
     assert len(bronze["micro_batches"].records) == 2
     [receipt] = [record.data for record in bronze["exactly_once_receipt"].records]
@@ -62,11 +62,11 @@ def assert_all_tables_are_told(result, lake, written):
     assert (orders["rows_added"].value, orders["rows_updated"].value) == (lake.describe(ORDERS).rows, 0)
     gold, _ = metadata_of(result, "gold", "daily_revenue")
     columns = gold["dagster/column_schema"].value.columns
-    assert all(one.description for one in columns if one.name != "payment_method")
+    assert all(column.description for column in columns if column.name != "payment_method")
     [origin] = orders["dagster/column_lineage"].value.deps_by_column["event_time"]
     assert (origin.asset_key.path, origin.column_name) == (["bronze", "orders_autoloader"], "order_date")
     assert gold["dagster/column_lineage"].value.deps_by_column.keys() == {"day", "payment_method"}
-    assert {one.name: one.type for one in columns}["orders"] == "bigint"
+    assert {column.name: column.type for column in columns}["orders"] == "bigint"
     assert gold["input_rows"].value == orders["rows_added"].value
     assert gold["dagster/row_count"].value == gold["rows_added"].value == lake.describe(DAILY_REVENUE).rows > 0
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
@@ -94,8 +94,15 @@ def assert_quiet(result, rows):
     bronze, _ = metadata_of(result, "bronze", "orders_autoloader")
     assert (bronze["rows_added"].value, bronze["batches"].value) == (0, 0)
     assert bronze["dagster/row_count"].value == rows
-    off = {one.check_name: one for one in result.get_asset_check_evaluations() if one.check_name.startswith("schema")}
-    assert {name: one.passed for name, one in off.items()} == {"schema_contract": True, "schema_drift": True}
+    off = {
+        evaluation.check_name: evaluation
+        for evaluation in result.get_asset_check_evaluations()
+        if evaluation.check_name.startswith("schema")
+    }
+    assert {name: evaluation.passed for name, evaluation in off.items()} == {
+        "schema_contract": True,
+        "schema_drift": True,
+    }
     assert "off" in off["schema_contract"].description
 
 
@@ -110,7 +117,11 @@ def append_a_row_again(spark, lake):
 
 
 def failed_checks(result):
-    return {one.check_name: one.metadata for one in result.get_asset_check_evaluations() if not one.passed}
+    return {
+        evaluation.check_name: evaluation.metadata
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    }
 
 
 def assert_stopped_by_the_duplicate(result, injected, failed_before):
@@ -133,7 +144,10 @@ def assert_checks_run_alone(definitions, instance):
     wanted = [dg.AssetCheckKey(bronze, name) for name in ("no_duplicate_orders", "no_quarantined_files")]
     checks = definitions.resolve_implicit_global_asset_job_def().get_subset(asset_check_selection=set(wanted))
     result = checks.execute_in_process(instance=instance, raise_on_error=False)
-    found = {one.check_name: (one.passed, one.severity) for one in result.get_asset_check_evaluations()}
+    found = {
+        evaluation.check_name: (evaluation.passed, evaluation.severity)
+        for evaluation in result.get_asset_check_evaluations()
+    }
     assert found == {
         "no_duplicate_orders": (False, dg.AssetCheckSeverity.ERROR),
         "no_quarantined_files": (True, dg.AssetCheckSeverity.WARN),
@@ -155,7 +169,11 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
         stopped = run(load_job(), instance, WINDOWS)
         assert not stopped.success
         assert lake.version(SILVER) is None
-        [found] = [one for one in stopped.get_asset_check_evaluations() if one.check_name == "schema_contract"]
+        [found] = [
+            evaluation
+            for evaluation in stopped.get_asset_check_evaluations()
+            if evaluation.check_name == "schema_contract"
+        ]
         assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
         [row] = [record.data for record in found.metadata["offending_rows"].records]
         assert row == {"column": "order_id", "pinned": "bigint", "present": "string"}
@@ -180,7 +198,9 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     assert change["file"].endswith("orders_stream_900.json")
     assert "+ coupon struct<" in bronze["schema_diff"].value
     assert [record.data["version"] for record in bronze["schema_history"].records] == [0, 1]
-    columns = {one.name: (one.type, one.description) for one in bronze["dagster/column_schema"].value.columns}
+    columns = {
+        column.name: (column.type, column.description) for column in bronze["dagster/column_schema"].value.columns
+    }
     where = "added in version 1, orders_stream_900.json record 0"
     assert columns["coupon"] == ("struct<code: string, percent: string>", where)
     # the order with a word for its quantity, and the broken line: rescued, and no valid orders
@@ -206,7 +226,7 @@ def test_the_training_tour_loads_the_tables_of_the_course_in_its_order(load, ins
     done = run(load().resolve_job_def("training_tour"), instance)
     assert done.success
     loaded = [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]
-    assert [".".join(one.asset_key.path) for one in loaded] == list(TOUR)
+    assert [".".join(materialization.asset_key.path) for materialization in loaded] == list(TOUR)
     rows = {name: lake.describe(name).rows for name in TOUR if name != SILVER}
     assert rows == dict.fromkeys(rows, written.rows)
     assert loaded[-1].metadata["batches"].value == 2, "three files a batch"

@@ -85,7 +85,7 @@ def test_no_key_is_in_the_events_of_a_run(loaded, keys, monkeypatch):
         first = job.execute_in_process(instance=instance, raise_on_error=False)
         loaded.plain.store.delete_prefix(loaded.lake.settings.bucket, f"{loaded.lake.settings.user}/bronze/things/")
         second = job.execute_in_process(instance=instance, raise_on_error=False)
-        events = [(str(one), str(one)) for run in (first, second) for one in instance.all_logs(run.run_id)]
+        events = [(str(entry), str(entry)) for run in (first, second) for entry in instance.all_logs(run.run_id)]
     assert not second.success
     assert any("rows_added" in text for _, text in events) and any("lakehouse doctor" in text for _, text in events)
     assert [name for name, text in events if "canary" in text] == []

@@ -179,4 +179,4 @@ def test_the_page_of_levers_is_what_there_is():
     rows = [
         [cell.strip().strip("`") for cell in line.split("|")[1:4]] for line in text.splitlines() if "| `lever_" in line
     ]
-    assert rows == [[one.job, f"lakehouse {one.command}", one.needs] for one in levers_of_all()]
+    assert rows == [[lever.job, f"lakehouse {lever.command}", lever.needs] for lever in levers_of_all()]

@@ -13,18 +13,18 @@ def test_rows_are_forgotten_and_what_waits_is_brought_in(lake, land, spark):
     land(files=2, rows_per_file=20)
     for table in (BRONZE, SILVER):
         run_table(spark, lake, table)
-    levers = {one.step: one for one in levers_of(read_catalogue(lake.settings))}
+    levers = {known_lever.step: known_lever for known_lever in levers_of(read_catalogue(lake.settings))}
 
     def pull(step, **form):
         lever = levers[step]
         return lever.pull(Pull(lake, lever.config(**form), lambda: spark))
 
-    one = "order_id = 'ORD-7-00000-000003'"
-    asked = pull("forget", table=BRONZE, where=one)
+    condition = "order_id = 'ORD-7-00000-000003'"
+    asked = pull("forget", table=BRONZE, where=condition)
     assert (asked.done, asked.totals()["forgotten_rows"], lake.describe(BRONZE).rows) == (False, 1, 40)
-    done = pull("forget", table=BRONZE, where=one, then="keep", apply=True)
+    done = pull("forget", table=BRONZE, where=condition, then="keep", apply=True)
     assert (done.done, lake.describe(BRONZE).rows) == (True, 39)
-    assert done.arguments == [BRONZE, "--where", one, "--then", "keep", "--yes"]
+    assert done.arguments == [BRONZE, "--where", condition, "--then", "keep", "--yes"]
     for step, number in (("replay_late", "late_rows"), ("schema_promote", "values_promoted")):
         for apply in (False, True):
             nothing = pull(step, apply=apply)

@@ -45,7 +45,9 @@ class Watched:
 
     def __init__(self, tmp_path, *options):
         said = {"path": "s3a://landing/in/", "glob": "*.json", "engine": "local"}
-        tables = {f"bronze.t{n}": {"files": {**said, "options": one}} for n, one in enumerate(options)}
+        tables = {
+            f"bronze.t{n}": {"files": {**said, "options": table_options}} for n, table_options in enumerate(options)
+        }
         (tmp_path / "lakehouse.yaml").write_text(json.dumps({"tables": tables}))
         self.settings = Settings.load(home=tmp_path / "home", declaration=tmp_path / "lakehouse.yaml")
         [self.folder] = landing_folders(read_catalogue(self.settings))

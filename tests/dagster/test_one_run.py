@@ -57,7 +57,7 @@ def test_one_run_loads_all_tables_once_whatever_is_broken_and_a_new_sensor_asks_
 
     def put(folder, name, *ids):
         key = f"{lake.settings.landing_prefix}{folder}/{name}.json"
-        lake.store.write(lake.settings.landing_bucket, key, "".join(f'{{"id": {one}}}\n' for one in ids).encode())
+        lake.store.write(lake.settings.landing_bucket, key, "".join(f'{{"id": {id_}}}\n' for id_ in ids).encode())
 
     def ids(table):
         return sorted(lake.rows(table).to_table(columns=["id"])["id"].to_pylist())
@@ -94,7 +94,7 @@ def test_one_run_loads_all_tables_once_whatever_is_broken_and_a_new_sensor_asks_
     cursor = None
     put("trips", "2", 9)
     [request] = tick().run_requests
-    assert ([one.to_user_string() for one in request.asset_selection], request.tags["new_files"]) == (
+    assert ([asset_key.to_user_string() for asset_key in request.asset_selection], request.tags["new_files"]) == (
         ["bronze/trips"],
         "1",
     )

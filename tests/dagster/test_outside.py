@@ -50,7 +50,7 @@ def test_commits_of_the_command_line_are_told_once_and_those_of_runs_never(room)
     [first] = room.tick(hours=2)
     assert isinstance(first, dg.AssetMaterialization)
     assert (numbers(first)["delta_version"], numbers(first)["dagster/row_count"]) == (0, 1)
-    assert [one.name for one in numbers(first)["dagster/column_schema"].columns][:1] == ["id"]
+    assert [column.name for column in numbers(first)["dagster/column_schema"].columns][:1] == ["id"]
     assert room.tick() == []
     room.world.put("2.json", [{"id": "2"}, {"id": "3"}])
     room.world.load()

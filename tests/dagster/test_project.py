@@ -25,7 +25,7 @@ def told():
             "pools": ", ".join(sorted(node.pools or ())),
             "checks": {
                 spec.name: "blocks" if spec.blocking else "warns"
-                for spec in sorted(checks, key=lambda one: one.name)
+                for spec in sorted(checks, key=lambda check: check.name)
                 if spec.asset_key == key
             },
         }
@@ -33,10 +33,17 @@ def told():
     return {
         "assets": assets,
         "jobs": {name: sorted(key.to_user_string() for key in keys) for name, keys in sorted(jobs.items())},
-        "sensors": {one.name: ", ".join(job.name for job in one.jobs) if one.has_jobs else "" for one in made.sensors},
+        "sensors": {
+            sensor.name: ", ".join(job.name for job in sensor.jobs) if sensor.has_jobs else ""
+            for sensor in made.sensors
+        },
         "schedules": {
-            one.name: {"job": one.job.name, "cron": one.cron_schedule, "status": one.default_status.name}
-            for one in made.schedules
+            schedule.name: {
+                "job": schedule.job.name,
+                "cron": schedule.cron_schedule,
+                "status": schedule.default_status.name,
+            }
+            for schedule in made.schedules
         },
         "resources": ", ".join(sorted(made.resources)),
     }

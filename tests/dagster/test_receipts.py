@@ -50,4 +50,4 @@ def test_checks_can_be_executed_without_a_run_of_their_table(room):
     assert (found.asset_check_key, found.passed) == (check, True)
     assert not alone.get_asset_materialization_events()
     every = job.get_subset(asset_check_selection={check, *others}).execute_in_process(instance=room.instance)
-    assert {one.asset_check_key for one in every.get_asset_check_evaluations()} == {check, *others}
+    assert {evaluation.asset_check_key for evaluation in every.get_asset_check_evaluations()} == {check, *others}

@@ -28,7 +28,7 @@ def test_the_nightly_job_and_a_lever_remove_old_rows_of_tables_that_say_how_long
     assert room.world.rows("id") == [("1",), ("2",)]
     job, key = room.made.resolve_job_def("maintenance"), dg.AssetKey(["maintenance", RETENTION, *TABLE.split(".")])
     done = job.execute_in_process(instance=instance, asset_selection=[key])
-    [made] = [one.step_materialization_data.materialization for one in done.get_asset_materialization_events()]
+    [made] = [event.step_materialization_data.materialization for event in done.get_asset_materialization_events()]
     assert (made.asset_key, made.metadata["rows_expired"].value) == (key, 1)
     assert room.world.rows("id") == [("2",)] and room.world.failed_checks() == set()
     room.world.put("b.json", [{"id": 3, "at": "2001-01-01T00:00:00Z"}])

@@ -31,8 +31,8 @@ class Listing:
     def list(self, bucket, prefix="", start_after=None):
         if self.problem:
             raise self.problem
-        found = sorted(self.objects, key=lambda one: one.key)
-        return iter([one for one in found if one.key.startswith(prefix) and one.key > (start_after or "")])
+        found = sorted(self.objects, key=lambda info: info.key)
+        return iter([info for info in found if info.key.startswith(prefix) and info.key > (start_after or "")])
 
 
 @pytest.fixture

@@ -38,8 +38,8 @@ class Listing:
             self.asked.append(prefix)
         if prefix in self.problems:
             raise self.problems[prefix]
-        found = sorted(self.objects, key=lambda one: one.key)
-        return iter([one for one in found if one.key.startswith(prefix) and one.key > (start_after or "")])
+        found = sorted(self.objects, key=lambda info: info.key)
+        return iter([info for info in found if info.key.startswith(prefix) and info.key > (start_after or "")])
 
 
 @pytest.fixture
@@ -74,7 +74,9 @@ def job_of(broken, downstream):
     """The job as far as its runs' records go: steps of the tables' names, some of which fail."""
 
     def asset_of(key, dependencies):
-        @dg.asset(key=dg.AssetKey(key.split("/")), deps=[dg.AssetKey(one.split("/")) for one in dependencies])
+        @dg.asset(
+            key=dg.AssetKey(key.split("/")), deps=[dg.AssetKey(dependency.split("/")) for dependency in dependencies]
+        )
         def made():
             if key in broken:
                 raise ValueError("broken")
@@ -83,7 +85,7 @@ def job_of(broken, downstream):
 
     every = [*ORDERS, *ROOMS, *TRIPS]
     assets = [asset_of(key, [downstream[key]] if key in downstream else []) for key in every]
-    keys = [one.key for one in assets]
+    keys = [asset.key for asset in assets]
     job = dg.define_asset_job("ingest", selection=keys, executor_def=dg.in_process_executor)
     return dg.Definitions(assets=assets, jobs=[job]).resolve_job_def("ingest")
 
@@ -122,7 +124,7 @@ def test_new_files_of_several_folders_are_one_run_of_the_tables_that_they_concer
     [request] = outcome.run_requests
     shown = {name: tag for name, tag in request.tags.items() if "dagster/" not in name}
     assert shown == {"new_files": "3", "landing_folders": "orders, trips"}
-    seen = {one.asset_key.to_user_string(): one.metadata["new_files"].value for one in outcome.asset_events}
+    seen = {event.asset_key.to_user_string(): event.metadata["new_files"].value for event in outcome.asset_events}
     assert seen == {"landing/orders": 1, "landing/trips": 2}
     assert tick().skip_message == "0 new of 3 files in 3 folders, newest 2026-01-01 12:00:00Z"
 

@@ -35,18 +35,18 @@ def test_a_tick_that_asks_for_a_run_its_step_its_batch_and_its_commit_are_one_tr
     done = job.execute_in_process(instance=room.instance, tags=request.tags)
     assert done.success
     made = [json.loads(line) for line in path.read_text().splitlines()]
-    by_id = {one["context"]["span_id"]: one for one in made}
-    [commit] = [one for one in made if one["name"] == "commit"]
+    by_id = {span["context"]["span_id"]: span for span in made}
+    [commit] = [span for span in made if span["name"] == "commit"]
     way, at = [], commit
     while at is not None:
         way.append(at)
         at = by_id.get(at["parent_id"])
-    assert [one["name"] for one in way] == [
+    assert [span["name"] for span in way] == [
         *("commit", f"batch {TABLE}", f"run {TABLE}", f"step {TABLE}", "sensor new_files")
     ]
     assert way[-1]["attributes"] == {"lakehouse.new_files": 1} and way[-1]["parent_id"] is None
     assert way[-2]["attributes"] == {"dagster.run_id": done.run_id, "dagster.job": "ingest"}
-    assert len({one["context"]["trace_id"] for one in way}) == 1
+    assert len({span["context"]["trace_id"] for span in way}) == 1
 
 
 def test_where_traces_are_off_a_run_has_no_tag_of_them(room):

@@ -26,7 +26,7 @@ def test_the_nightly_asset_tells_files_and_bytes_before_and_after(lake, tmp_path
         [found] = graph.execute_in_process(instance=instance).asset_materializations_for_node(
             KEY.to_python_identifier()
         )
-        return {name: one.value for name, one in found.metadata.items()}
+        return {name: value.value for name, value in found.metadata.items()}
 
     assert night() == {"table_files_before": 0, "table_files_after": 0}
     for number in range(10):

@@ -109,9 +109,9 @@ def test_over_graphql_everything_is_listed_and_the_job_runs(webserver, lake, lan
     found = webserver(LISTED)["repositoryOrError"]
     assert found["__typename"] == "Repository", found
     assert {"ingest_orders", "maintenance"} <= {job["name"] for job in found["jobs"]}
-    sensors = {one["name"]: one["sensorState"]["status"] for one in found["sensors"]}
+    sensors = {sensor["name"]: sensor["sensorState"]["status"] for sensor in found["sensors"]}
     assert sensors == {"new_order_files": "RUNNING", "commits_from_elsewhere": "RUNNING"}
-    schedules = {one["name"]: one["scheduleState"]["status"] for one in found["schedules"]}
+    schedules = {schedule["name"]: schedule["scheduleState"]["status"] for schedule in found["schedules"]}
     assert schedules == {"hourly_ingest": "RUNNING", "nightly_maintenance": "STOPPED", "nightly_backups": "STOPPED"}
     assets = {"/".join(node["assetKey"]["path"]): node for node in found["assetNodes"]}
     assert set(assets) == {

@@ -61,9 +61,9 @@ def tables_as_objects():
     """Segments are kept as they are in memory: a history takes milliseconds."""
 
     def to_table(files):
-        columns = {name: [one.__dict__[name] for one in files] for name in segments.COLUMNS}
-        columns["key_hash"] = [segments.key_hash(one.key) for one in files]
-        columns["version_hash"] = [segments.version_hash(one.e_tag, one.size_bytes) for one in files]
+        columns = {name: [file.__dict__[name] for file in files] for name in segments.COLUMNS}
+        columns["key_hash"] = [segments.key_hash(file.key) for file in files]
+        columns["version_hash"] = [segments.version_hash(file.e_tag, file.size_bytes) for file in files]
         return pa.table(columns, segments.SCHEMA)
 
     def open_segment(name, opened):
@@ -103,7 +103,7 @@ class World:
 
     def delete(self, bucket, key):
         if self.objects.pop((bucket, key), None) is not None:
-            self.keys = [one for one in self.keys if one != (bucket, key)]
+            self.keys = [place for place in self.keys if place != (bucket, key)]
 
     def send(self):
         """A file that is new, or new below its name, or again what it once was; its time says nothing."""
@@ -130,7 +130,7 @@ class World:
             self._hand_on(None)
 
     def _hand_on(self, me):
-        awake = [one for one, at in self.wakes.items() if at <= self.turns]
+        awake = [discoverer for discoverer, at in self.wakes.items() if at <= self.turns]
         if awake:
             chosen = self.random.choice(awake)
         else:
@@ -161,7 +161,9 @@ class Store:
         while True:
             self._request()
             low = bisect_right(world.keys, last)
-            page = [one for one in world.keys[low : low + world.page] if one[0] == bucket and one[1].startswith(prefix)]
+            page = [
+                pair for pair in world.keys[low : low + world.page] if pair[0] == bucket and pair[1].startswith(prefix)
+            ]
             for place in page:
                 data, modified = world.objects[place]
                 if isinstance(data, bytes):
@@ -207,8 +209,8 @@ class Simulation:
             world.gates[me] = threading.Semaphore(0)
         done = [pool.submit(self._guarded, me) for me in range(DISCOVERERS)]
         world._hand_on(None)
-        for one in done:
-            one.result()
+        for future in done:
+            future.result()
         if not self.problems:
             self._in_the_end()
 
@@ -256,8 +258,8 @@ class Simulation:
 
     def _replay(self, view):
         seq = self.world.random.randint(1, view.high_water)
-        for one in view.files(seq - 1, seq):
-            again = ObjectInfo(one.key, one.size_bytes, one.e_tag, one.last_modified)
+        for file in view.files(seq - 1, seq):
+            again = ObjectInfo(file.key, file.size_bytes, file.e_tag, file.last_modified)
             assert view.replay("landing", [(again, seq)], f"stream-{seq % 2}") == 1
 
     def _read(self, view):
@@ -273,9 +275,9 @@ class Simulation:
 
     def _same(self, view, after, upto):
         files = list(view.files(after, upto))
-        assert [one.seq for one in files] == list(range(after + 1, upto + 1))
-        for one in files:
-            assert self.said.setdefault(one.seq, one) == one, "a number names two files"
+        assert [file.seq for file in files] == list(range(after + 1, upto + 1))
+        for file in files:
+            assert self.said.setdefault(file.seq, file) == file, "a number names two files"
 
     def _in_the_end(self):
         world = self.world
@@ -290,7 +292,7 @@ class Simulation:
         for view in (world.random.choice(self.views), fresh):  # whoever looks finds what is there, however old its view
             world.send()
             self._look(None, view)
-            newest = {one.key: one.e_tag for one in view.files(0, view.high_water) if not one.stream}
+            newest = {file.key: file.e_tag for file in view.files(0, view.high_water) if not file.stream}
             there = {
                 key: md5(data).hexdigest() for (_, key), (data, _) in world.objects.items() if key in world.history
             }
@@ -300,19 +302,21 @@ class Simulation:
         self._same(fresh, 0, fresh.high_water)
         assert len(self.said) == len(files), "a number disappeared"
         found = defaultdict(list)
-        for one in files:
-            if not one.stream:
-                assert one.first == (not found[one.key])
-                found[one.key].append(one.e_tag)
+        for file in files:
+            if not file.stream:
+                assert file.first == (not found[file.key])
+                found[file.key].append(file.e_tag)
         for key, contents in world.history.items():
-            tags = [md5(one).hexdigest() for one in contents]
-            assert all(one != other for one, other in zip(found[key], found[key][1:], strict=False)), "twice"
+            tags = [md5(content).hexdigest() for content in contents]
+            assert all(tag != other for tag, other in zip(found[key], found[key][1:], strict=False)), "twice"
             rest = iter(tags)
-            assert all(one in rest for one in found[key]), "found in another order than sent"
+            assert all(tag in rest for tag in found[key]), "found in another order than sent"
         fresh.merge()
         names = {key.removeprefix("j/segments/") for bucket, key in world.objects if key.startswith("j/segments/")}
         last = fresh._segments[-1].last
-        assert names - {segments.name_of(last, last)} <= {one.name for one in fresh._segments}, "rubbish is left"
+        assert names - {segments.name_of(last, last)} <= {segment.name for segment in fresh._segments}, (
+            "rubbish is left"
+        )
 
 
 def search(seeds, *, parquet=False):
@@ -320,14 +324,14 @@ def search(seeds, *, parquet=False):
     small = mock.patch.multiple(discovery, _PAGE=2, _APPEND=3)
     with small, mock.patch.object(journal.time, "sleep", lambda _: None), ThreadPoolExecutor(DISCOVERERS) as pool:
         for seed in seeds:
-            one = Simulation(seed)
+            simulation = Simulation(seed)
             if parquet:
-                one.run(pool)
+                simulation.run(pool)
             else:
                 with tables_as_objects():
-                    one.run(pool)
-            if one.problems:
-                raise AssertionError(f"seed {seed}") from one.problems[0]
+                    simulation.run(pool)
+            if simulation.problems:
+                raise AssertionError(f"seed {seed}") from simulation.problems[0]
 
 
 if __name__ == "__main__":

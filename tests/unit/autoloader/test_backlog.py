@@ -47,7 +47,7 @@ def backlog(journal, path="in/", after=0, stream="", **options):
     ],
 )
 def test_a_stream_chooses_its_own_files_of_a_journal(journal, options, seqs):
-    assert [one.seq for one in backlog(journal, **options).files(0, journal.high_water)] == seqs
+    assert [file.seq for file in backlog(journal, **options).files(0, journal.high_water)] == seqs
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_the_entries_whose_rows_go_are_those_of_a_replay_and_where_that_is_asked
 
     def places(after, upto, stream="one", overwrites=False):
         found = replaced_by(journal, stream, after, upto, overwrites=overwrites)
-        return [(one.seq, set(one.old), one.again) for one in found]
+        return [(entry.seq, set(entry.old), entry.again) for entry in found]
 
     assert places(6, 8) == [(7, {2}, True), (8, {5}, True)]
     assert places(6, 7) == [(7, {2}, True)], "the other is in a later batch"
@@ -100,7 +100,7 @@ def test_a_replay_is_read_by_the_stream_that_asked_and_by_no_other(journal):
     def read(stream, after=6, **options):
         made = backlog(journal, stream=stream, **options)
         made.extend(7)
-        return [(one.seq, one.replaces) for one in made.batch(after, 7)]
+        return [(file.seq, file.replaces) for file in made.batch(after, 7)]
 
     assert read("one") == [(7, 2)]
     assert read("one", allowOverwrites="replace") == [(7, 2)]
@@ -116,7 +116,7 @@ def test_a_place_is_filled_once_in_a_batch(journal):
     journal.replay("landing", [(newer, 2)], "one")
 
     def read(**options):
-        return [one.seq for one in backlog(journal, stream="one", **options).batch(6, journal.high_water)]
+        return [file.seq for file in backlog(journal, stream="one", **options).batch(6, journal.high_water)]
 
     assert read() == [8]
     journal.append("landing", [newer])

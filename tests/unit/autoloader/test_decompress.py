@@ -52,7 +52,7 @@ def test_a_file_that_was_cut_gives_nothing(codec):
         unpack([PACKED[codec][:-9]], codec, 1 << 30)
 
 
-@pytest.mark.parametrize("codec", [one for one in PACKED if one != "none"])
+@pytest.mark.parametrize("codec", [name for name in PACKED if name != "none"])
 def test_noise_is_no_file_of_any_codec(codec):
     with pytest.raises(BadFile):
         unpack([b"surely not compressed"], codec, 1 << 30)

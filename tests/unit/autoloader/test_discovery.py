@@ -25,8 +25,8 @@ def opened(store, **options):
     return Journal(store, "lake", "j/", now=lambda: START, **options)
 
 
-def look(store, one, source=SOURCE, at=START):
-    return discover(store, source, one, ("lake", "j/audit.json"), now=lambda: at, audit_interval_seconds=3600)
+def look(store, journal, source=SOURCE, at=START):
+    return discover(store, source, journal, ("lake", "j/audit.json"), now=lambda: at, audit_interval_seconds=3600)
 
 
 class Discoverers(RuleBasedStateMachine):
@@ -54,9 +54,9 @@ class Discoverers(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def discover(self, who):
-        one = self.journals[who]
-        look(one._store, one)
-        newest = {file.key: file for file in one.files(0, one.high_water)}
+        journal = self.journals[who]
+        look(journal._store, journal)
+        newest = {file.key: file for file in journal.files(0, journal.high_water)}
         have = {(file.key, file.e_tag, file.size_bytes) for file in newest.values()}
         there = {
             (info.key, info.e_tag, info.size_bytes)
@@ -77,8 +77,8 @@ class Discoverers(RuleBasedStateMachine):
     def numbers_are_for_ever(self):
         if not hasattr(self, "world"):
             return
-        one = opened(MemoryStore(shared=self.world))
-        files = list(one.files(0, one.high_water))
+        journal = opened(MemoryStore(shared=self.world))
+        files = list(journal.files(0, journal.high_water))
         assert [file.seq for file in files] == list(range(1, len(files) + 1))
         newest = {}
         for file in files:
@@ -111,12 +111,12 @@ def fill(world, names, data=b"x"):
 
 def test_a_batch_has_the_same_files_after_any_number_of_later_runs_and_merges():
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     batches = []
     for number in range(70):
         fill(world, [f"{number:03d}-{part}" for part in "abc"])
-        look(world, one)
-        batches.append(tuple(one.files(number * 3, number * 3 + 3)))
+        look(world, journal)
+        batches.append(tuple(journal.files(number * 3, number * 3 + 3)))
     assert len([key for bucket, key in world.objects if bucket == "lake"]) < 25  # 70 writes, merged
     again = opened(world)
     assert [tuple(again.files(number * 3, number * 3 + 3)) for number in range(70)] == batches
@@ -124,27 +124,27 @@ def test_a_batch_has_the_same_files_after_any_number_of_later_runs_and_merges():
 
 def test_an_unknown_place_is_refused():
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     fill(world, ["a", "b"])
-    look(world, one)
-    here = one.position(2)
-    one.verify(here)
-    one.verify(Position(0))
+    look(world, journal)
+    here = journal.position(2)
+    journal.verify(here)
+    journal.verify(Position(0))
     with pytest.raises(JournalMismatch, match="stands at file 3"):
-        one.verify(Position(3, here.segment))
+        journal.verify(Position(3, here.segment))
     with pytest.raises(JournalMismatch):
-        one.verify(Position(2, "another"))
+        journal.verify(Position(2, "another"))
 
 
 def test_a_restored_journal_that_grew_again_is_refused_too():
     world = MemoryStore()
     fill(world, ["a"])
-    one = opened(world)
-    look(world, one)
+    journal = opened(world)
+    look(world, journal)
     copy = dict(world.objects)
     fill(world, ["b"])
-    look(world, one)
-    place = one.position(2)
+    look(world, journal)
+    place = journal.position(2)
     world.objects.clear()
     world.objects.update(copy)
     fill(world, ["c", "d"])
@@ -158,44 +158,44 @@ def test_a_restored_journal_that_grew_again_is_refused_too():
 def test_only_what_follows_the_last_key_is_listed_while_keys_prove_to_be_ordered(monkeypatch):
     monkeypatch.setattr(discovery, "FAST_FROM_FILES", 10)
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     fill(world, [f"b{number:02d}" for number in range(12)])
-    assert look(world, one).full  # nothing is proven by the first
+    assert look(world, journal).full  # nothing is proven by the first
     fill(world, ["c00"])
-    assert look(world, one).full  # this one proves it
+    assert look(world, journal).full  # this one proves it
     fill(world, ["c01"])
-    fast = look(world, one)
+    fast = look(world, journal)
     assert (fast.full, fast.listed, fast.found) == (False, 1, 1)
     fill(world, ["a00", "c02"])
-    assert look(world, one, at=START + timedelta(minutes=59)).found == 1  # a00 arrived behind the last key
-    audit = look(world, one, at=START + timedelta(minutes=61))
+    assert look(world, journal, at=START + timedelta(minutes=59)).found == 1  # a00 arrived behind the last key
+    audit = look(world, journal, at=START + timedelta(minutes=61))
     assert (audit.full, audit.found) == (True, 1)
     fill(world, ["c03"])
-    assert look(world, one, at=START + timedelta(minutes=62)).full  # not trusted any more
+    assert look(world, journal, at=START + timedelta(minutes=62)).full  # not trusted any more
 
 
 def test_a_clock_that_jumps_back_only_costs_a_full_listing(monkeypatch):
     monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     fill(world, ["b1", "b2"])
-    look(world, one)
+    look(world, journal)
     fill(world, ["b3"])
-    look(world, one)
+    look(world, journal)
     fill(world, ["a", "b4"])
-    assert look(world, one, at=START - timedelta(days=1)).found == 2
+    assert look(world, journal, at=START - timedelta(days=1)).found == 2
 
 
 def test_markers_and_empty_objects_are_looked_at_again():
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     world.put("landing", "in/folder/", b"")
     world.put("landing", "in/late.json", b"")
-    first = look(world, one)
+    first = look(world, journal)
     assert (first.listed, first.found, first.ignored) == (2, 0, 2)
     world.put("landing", "in/late.json", b"now")
-    look(world, one)
-    assert [file.key for file in one.files(0, 9)] == ["in/late.json"]
+    look(world, journal)
+    assert [file.key for file in journal.files(0, 9)] == ["in/late.json"]
 
 
 def test_of_two_who_number_files_at_the_same_moment_one_wins_and_the_other_takes_the_next_numbers():
@@ -205,19 +205,21 @@ def test_of_two_who_number_files_at_the_same_moment_one_wins_and_the_other_takes
     first, second = opened(world), opened(world)
     assert first.append("landing", [a]) == 1
     assert second.append("landing", [b, a]) == 1, "its view is older than the first's write"
-    for one in (second, opened(world)):
-        assert [(file.seq, file.key) for file in one.files(0, 9)] == [(1, "in/a"), (2, "in/b")]
+    for journal in (second, opened(world)):
+        assert [(file.seq, file.key) for file in journal.files(0, 9)] == [(1, "in/a"), (2, "in/b")]
 
 
-def keys_of(one):
-    return [file.key.removeprefix("in/") for file in one.files(0, one.high_water)]
+def keys_of(journal):
+    return [file.key.removeprefix("in/") for file in journal.files(0, journal.high_water)]
 
 
-def numbered(world, one, *names):
+def numbered(world, journal, *names):
     """Numbers each of these files with a write of its own."""
     for name in names:
         fill(world, [name])
-        assert one.append("landing", [info for info in world.list("landing", "in/") if info.key == f"in/{name}"]) == 1
+        assert (
+            journal.append("landing", [info for info in world.list("landing", "in/") if info.key == f"in/{name}"]) == 1
+        )
 
 
 @pytest.mark.parametrize("crashes", [False, True])
@@ -239,9 +241,9 @@ def test_who_slept_over_a_merge_gives_no_number_that_others_gave(crashes):
     third.refresh()
     batch = [file.key.removeprefix("in/") for file in third.files(12, 16)]
     assert batch == names[12:], "the numbers of a batch that others have read"
-    for one in (third, second, first, opened(world)):
-        look(one._store, one)
-        assert keys_of(one) == [*names, "z0", "z1", "z2", "z3"]
+    for journal in (third, second, first, opened(world)):
+        look(journal._store, journal)
+        assert keys_of(journal) == [*names, "z0", "z1", "z2", "z3"]
 
 
 def test_what_was_written_in_a_merged_place_is_removed_at_once():
@@ -268,19 +270,21 @@ def test_nothing_is_numbered_twice_when_the_journal_was_merged_while_it_was_look
     numbered(world, first, "a3", "n", "a5", "a6", "a7")
     first.merge()
     world.put("landing", "in/a0", b"overwritten")  # whether its key is there is looked up in segments that are gone
-    assert second.append("landing", [one for one in world.list("landing", "in/") if one.key in ("in/a0", "in/n")]) == 1
+    assert (
+        second.append("landing", [info for info in world.list("landing", "in/") if info.key in ("in/a0", "in/n")]) == 1
+    )
     assert sorted(keys_of(opened(world))) == ["a0", "a0", "a1", "a2", "a3", "a5", "a6", "a7", "n"]
 
 
 def test_content_that_comes_back_is_a_new_version():
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     for data in (b"A", b"A", b"B", b"A", b"A"):
         world.put("landing", "in/a", data)
-        look(world, one)
+        look(world, journal)
         look(world, opened(world))
-    one.refresh()
-    files = list(one.files(0, one.high_water))
+    journal.refresh()
+    files = list(journal.files(0, journal.high_water))
     assert [file.first for file in files] == [True, False, False]
     assert files[0].e_tag == files[2].e_tag != files[1].e_tag
 
@@ -315,10 +319,10 @@ def test_what_was_listed_before_another_version_was_found_is_not_numbered_after_
 
     store = Interrupted(world, others)
     look(store, opened(store))
-    one = opened(world)
-    assert keys_of(one)[len(contents) :] == ["a", "b"], "C and b"
-    look(world, one)
-    assert one.high_water == len(contents) + 2, "C is still there"
+    journal = opened(world)
+    assert keys_of(journal)[len(contents) :] == ["a", "b"], "C and b"
+    look(world, journal)
+    assert journal.high_water == len(contents) + 2, "C is still there"
 
 
 def test_a_journal_of_another_bucket_is_refused():
@@ -335,9 +339,9 @@ def test_a_journal_of_another_bucket_is_refused():
 
 def test_files_that_no_listing_found_may_be_of_any_bucket():
     """What COPY INTO loaded, in a lake that was moved."""
-    one = opened(MemoryStore())
+    journal = opened(MemoryStore())
     for number, bucket in enumerate(["old", "new"]):
-        assert one.append(bucket, [ObjectInfo(f"landing/{number}", 1, "e", START)]) == 1
+        assert journal.append(bucket, [ObjectInfo(f"landing/{number}", 1, "e", START)]) == 1
 
 
 def test_of_two_buckets_that_begin_a_journal_one_is_refused():
@@ -355,33 +359,33 @@ def test_folders_that_share_a_journal_are_not_listed_from_each_others_last_key(m
     monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)
     world = MemoryStore()
     low, high = SourcePath.parse("s3a://landing/in/"), SourcePath.parse("s3a://landing/zone/")
-    one = opened(world)
+    journal = opened(world)
     fill(world, ["a", "b"])
     world.put("landing", "zone/a", b"1")
     for _ in range(2):
-        look(world, one, high)
-        look(world, one, low)
+        look(world, journal, high)
+        look(world, journal, low)
     world.put("landing", "zone/b", b"1")
-    look(world, one, high)
+    look(world, journal, high)
     fill(world, ["c"])
-    assert look(world, one, low).found == 1
+    assert look(world, journal, low).found == 1
 
 
 def test_a_path_that_is_a_files_own_key_finds_that_file_and_no_other():
     world = MemoryStore()
     fill(world, ["a.json", "a.json.old", "b.json"])
     source = SourcePath.parse("s3a://landing/in/a.json")
-    one = opened(world)
-    assert look(world, one, source).found == 1
+    journal = opened(world)
+    assert look(world, journal, source).found == 1
     world.put("landing", "in/a.json", b"replaced")
-    assert look(world, one, source).found == 1
-    assert [(file.key, file.first) for file in one.files(0, 9)] == [("in/a.json", True), ("in/a.json", False)]
+    assert look(world, journal, source).found == 1
+    assert [(file.key, file.first) for file in journal.files(0, 9)] == [("in/a.json", True), ("in/a.json", False)]
 
 
 def test_a_path_with_files_below_it_is_a_folder():
     world = MemoryStore()
     world.put("landing", "in", b"what some client left as the folder's marker")
     fill(world, ["a.json"])
-    one = opened(world)
-    assert look(world, one, SourcePath.parse("s3a://landing/in")).found == 1
-    assert [file.key for file in one.files(0, 9)] == ["in/a.json"]
+    journal = opened(world)
+    assert look(world, journal, SourcePath.parse("s3a://landing/in")).found == 1
+    assert [file.key for file in journal.files(0, 9)] == ["in/a.json"]

@@ -60,7 +60,9 @@ class Reading:
         self.learner = Learner(CloudFilesOptions.parse(options), known, frozenset({RESCUED, *others}), RESCUED)
 
     def read(self, *documents):
-        data = "\n".join(one if isinstance(one, str) else json.dumps(one) for one in documents).encode()
+        data = "\n".join(
+            document if isinstance(document, str) else json.dumps(document) for document in documents
+        ).encode()
         columns = StructType([*self.known.fields, *schema(**{RESCUED: "string"}).fields])
         rows = parse_json_lines(data, columns, reader={}, path_at=lambda _: "s3a://b/f/x", rescued_column=RESCUED)
         self.learner.look(
@@ -174,8 +176,8 @@ WIDER = [
 
 @pytest.mark.parametrize(("known", "found", "becomes"), WIDER)
 def test_types_widen_as_auto_loader_and_delta_allow(known, found, becomes):
-    [(_, one)], [(_, other)] = parse_hints(f"a {known}"), parse_hints(f"a {found}")
-    widened = wider(one, other)
+    [(_, known_type)], [(_, other)] = parse_hints(f"a {known}"), parse_hints(f"a {found}")
+    widened = wider(known_type, other)
     assert (widened and widened.simpleString()) == becomes
 
 
@@ -184,12 +186,12 @@ def test_the_lines_of_rows():
 
 
 def test_the_place_of_a_column_is_the_one_in_the_earlier_file():
-    one, other = (Reading(schema(a="long")).learner for _ in range(2))
-    one.grown, one.introduced = schema(a="long", b="string", c="string"), {"b": ("y", 0), "c": ("y", 5)}
+    learner, other = (Reading(schema(a="long")).learner for _ in range(2))
+    learner.grown, learner.introduced = schema(a="long", b="string", c="string"), {"b": ("y", 0), "c": ("y", 5)}
     other.grown, other.introduced = schema(a="long", b="string", d="long"), {"b": ("x", 7), "d": ("z", 1)}
-    one.take_over(other, {"x": 1, "y": 2, "z": 3})
-    assert one.introduced == {"b": ("x", 7), "c": ("y", 5), "d": ("z", 1)}
-    assert one.grown == schema(a="long", b="string", c="string", d="long")
+    learner.take_over(other, {"x": 1, "y": 2, "z": 3})
+    assert learner.introduced == {"b": ("x", 7), "c": ("y", 5), "d": ("z", 1)}
+    assert learner.grown == schema(a="long", b="string", c="string", d="long")
 
 
 def test_names_that_differ_only_by_case_are_one_column_at_every_depth():
@@ -225,18 +227,18 @@ def test_a_version_of_the_schema_stays_as_it_was_written_first():
 
 def test_of_two_who_learn_columns_at_the_same_moment_neither_loses_one():
     store = MemoryStore()
-    one, other = (SchemaLocation(store, "lake", "schemas") for _ in range(2))
-    one.write(SchemaVersion(0, schema(a="long"), schema()))
-    latest = one.latest
+    location, other = (SchemaLocation(store, "lake", "schemas") for _ in range(2))
+    location.write(SchemaVersion(0, schema(a="long"), schema()))
+    latest = location.latest
 
     def before_the_other():
         found = latest()
-        one.latest = latest
+        location.latest = latest
         other.grow(schema(theirs="string"), {})
         return found
 
-    one.latest = before_the_other
-    assert one.grow(schema(mine="string"), {}).version == 2
+    location.latest = before_the_other
+    assert location.grow(schema(mine="string"), {}).version == 2
     assert [version.data for version in other.history()] == [
         schema(a="long"),
         schema(a="long", theirs="string"),
@@ -289,11 +291,11 @@ def test_what_is_beyond_the_limit_is_no_new_column():
 
 
 def test_what_several_tasks_learn_stays_below_the_limit_together():
-    one = Reading(schema(a="long"), maxColumns="2").read({"b": 1})
+    learner = Reading(schema(a="long"), maxColumns="2").read({"b": 1})
     other = Reading(schema(a="long"), maxColumns="2").read({"c": 1})
-    one.take_over(other, {"x": 1})
-    assert one.grown == schema(a="long", b="long")
-    assert set(one.introduced) == {"b"}
+    learner.take_over(other, {"x": 1})
+    assert learner.grown == schema(a="long", b="long")
+    assert set(learner.introduced) == {"b"}
 
 
 def test_a_stream_that_must_fail_on_a_new_column_fails_beyond_the_limit_too():

@@ -60,7 +60,7 @@ def rows(data, schema, reader=HEADER, rescued=None):
 
 
 def inferred(*data, reader=HEADER, types=True):
-    files = [io.BytesIO(one) for one in data]
+    files = [io.BytesIO(content) for content in data]
     return infer_excel(files, reader=reader, infer_column_types=types).simpleString()[len("struct<") : -1]
 
 
@@ -108,7 +108,7 @@ def test_types_are_the_narrowest_for_all_cells_of_a_column_and_strings_unless_th
     )
     assert inferred(workbook([["id"], [1]]), workbook([["id", "day"], [1.5, "x"]])) == "id:double,day:string"
     assert inferred(workbook([["id"], [None]]), b"no workbook") == "id:string"
-    assert {one.partition(":")[2] for one in inferred(MIXED, types=False).split(",")} == {"string"}
+    assert {column.partition(":")[2] for column in inferred(MIXED, types=False).split(",")} == {"string"}
 
 
 def test_a_row_without_a_value_is_none_and_the_others_keep_their_numbers():
@@ -195,7 +195,7 @@ def test_columns_without_a_header_go_by_their_place_under_their_own_names_or_tho
 def test_a_range_is_what_is_read_and_cells_beyond_the_sheet_s_are_empty(address, found):
     data = workbook([["b2", "c2"], ["b3", "c3"]], at="B2")
     reader = {"dataaddress": address}
-    names = [one.partition(":")[0] for one in inferred(data, reader=reader).split(",")] if found else ["_c1"]
+    names = [column.partition(":")[0] for column in inferred(data, reader=reader).split(",")] if found else ["_c1"]
     got = rows(data, ", ".join(f"{name} STRING" for name in names), reader)
     assert [list(row.values()) for row in got] == found
 

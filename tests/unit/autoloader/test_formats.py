@@ -32,18 +32,18 @@ def read(parse, data, schema=ABC, *, reader=None, **columns):
     corrupt, rescued = columns.pop("corrupt_column", None), columns.pop("rescued_column", None)
     assert not columns
     given = list(parse(io.BytesIO(data), Target(schema, reader or {}, PATH, corrupt, rescued)))
-    for one in given:
-        assert one.table.schema == to_arrow_schema(schema, timezone="UTC")
-        assert len(one.records) == one.table.num_rows
+    for part in given:
+        assert part.table.schema == to_arrow_schema(schema, timezone="UTC")
+        assert len(part.records) == part.table.num_rows
     return given
 
 
 def rows(*args, **options):
-    return [tuple(row.values()) for one in read(*args, **options) for row in one.table.to_pylist()]
+    return [tuple(row.values()) for part in read(*args, **options) for row in part.table.to_pylist()]
 
 
 def new_fields(*args, **options):
-    return frozenset().union(*(one.new_fields for one in read(*args, **options)))
+    return frozenset().union(*(part.new_fields for part in read(*args, **options)))
 
 
 def rescued(text):
@@ -64,7 +64,7 @@ def as_orc(table):
 
 def as_avro(table, codec="null"):
     names = {pa.int32(): "int", pa.int64(): "long", pa.string(): "string", pa.float64(): "double"}
-    fields = [{"name": one.name, "type": ["null", names[one.type]]} for one in table.schema]
+    fields = [{"name": field.name, "type": ["null", names[field.type]]} for field in table.schema]
     sink = io.BytesIO()
     schema = fastavro.parse_schema({"type": "record", "name": "r", "fields": fields})
     fastavro.writer(sink, schema, table.to_pylist(), codec=codec)
@@ -157,8 +157,8 @@ def test_parquet_sliced_into_chunks_counts_records_on():
     table = pa.table({"l": pa.array([[n] * (n % 3) for n in range(150_000)], pa.list_(pa.int32()))})
     given = read(parse_parquet, as_parquet(table), t.StructType().add("l", t.ArrayType(t.LongType())))
     assert len(given) > 1
-    assert [n for one in given for n in one.records.tolist()] == list(range(150_000))
-    assert pa.concat_tables(one.table for one in given)["l"].to_pylist() == table["l"].to_pylist()
+    assert [n for part in given for n in part.records.tolist()] == list(range(150_000))
+    assert pa.concat_tables(part.table for part in given)["l"].to_pylist() == table["l"].to_pylist()
 
 
 def test_parquet_times():
@@ -264,8 +264,8 @@ def test_binary_file():
     given = binary_file_rows(b"\x00\x01", path=PATH, modified=moment, schema=schema)
     assert given.table.schema == to_arrow_schema(schema, timezone="UTC")
     assert [tuple(row.values()) for row in given.table.to_pylist()] == [(PATH, moment, 2, b"\x00\x01")]
-    one = t.StructType().add("length", "long")
-    assert binary_file_rows(b"", path=PATH, modified=moment, schema=one).table.to_pylist() == [{"length": 0}]
+    length_only = t.StructType().add("length", "long")
+    assert binary_file_rows(b"", path=PATH, modified=moment, schema=length_only).table.to_pylist() == [{"length": 0}]
     with pytest.raises(ConfigurationError, match="size INT"):
         binary_file_rows(b"", path=PATH, modified=moment, schema=t.StructType().add("size", "integer"))
 
@@ -380,9 +380,9 @@ def test_csv_that_is_refused():
 
 
 def test_csv_inference():
-    one = b"i,l,n,x,b,d,t,s,e\n1,5000000000,99999999999999999999,1.5,true,2020-01-02,2020-01-02,q,\n"
+    first = b"i,l,n,x,b,d,t,s,e\n1,5000000000,99999999999999999999,1.5,true,2020-01-02,2020-01-02,q,\n"
     two = b"i,t,new,x\n2,2020-01-02 03:04:05,1,7\n"
-    files = lambda: [io.BytesIO(one), io.BytesIO(two), io.BytesIO(b"")]  # noqa: E731
+    files = lambda: [io.BytesIO(first), io.BytesIO(two), io.BytesIO(b"")]  # noqa: E731
     header = {"header": "true"}
     plain = infer_csv(files(), reader=header, infer_column_types=False)
     assert plain.simpleString() == "struct<" + ",".join(f"{name}:string" for name in [*"ilnxbdtse", "new"]) + ">"

@@ -32,7 +32,7 @@ class Held:
         self.known.add(keys, versions)
 
     def unseen(self, *entries):
-        return [(one.key, first) for one, first in self.known.unseen([version(*entry) for entry in entries])]
+        return [(info.key, first) for info, first in self.known.unseen([version(*entry) for entry in entries])]
 
 
 def hashes(entry):

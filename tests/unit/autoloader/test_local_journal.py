@@ -44,12 +44,12 @@ class Landing:
     def numbered(self):
         """Numbers and names of all files in the journal."""
         journal = self.journal()
-        return [(one.seq, one.key.rsplit("/", 1)[1]) for one in journal.files(0, journal.high_water)]
+        return [(file.seq, file.key.rsplit("/", 1)[1]) for file in journal.files(0, journal.high_water)]
 
     def assert_each_once(self):
         numbers, names = zip(*self.numbered(), strict=True)
         assert list(numbers) == list(range(1, len(numbers) + 1))
-        assert sorted(names) == sorted(one.name for one in (self.path / "in").iterdir())
+        assert sorted(names) == sorted(path.name for path in (self.path / "in").iterdir())
 
 
 @pytest.fixture
@@ -106,13 +106,13 @@ def test_a_journal_in_a_folder_that_may_not_be_written_is_an_error_and_loses_no_
     landing.discover()
     landing.land("b")
     state = landing.path / "journal"
-    folders = [one for one in (state, *state.rglob("*")) if one.is_dir()]
+    folders = [folder for folder in (state, *state.rglob("*")) if folder.is_dir()]
     for above in landing.path.parents:  # pytest keeps its folders for their owner
         if not above.stat().st_mode & 0o001:
             above.chmod(0o755)
     landing.path.chmod(0o755)
-    for one in folders:
-        one.chmod(0o555)
+    for folder in folders:
+        folder.chmod(0o555)
 
     def discover_as_nobody():
         if os.geteuid() == 0:
@@ -124,8 +124,8 @@ def test_a_journal_in_a_folder_that_may_not_be_written_is_an_error_and_loses_no_
             return 1 if "/journal/" in error.where else 2
 
     assert run_together(discover_as_nobody) == [1]
-    for one in folders:
-        one.chmod(0o755)
+    for folder in folders:
+        folder.chmod(0o755)
     assert [name for _, name in landing.numbered()] == ["a"]
     landing.discover()
     landing.assert_each_once()

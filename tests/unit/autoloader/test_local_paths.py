@@ -215,10 +215,10 @@ def test_a_path_that_is_not_there_is_an_error_and_no_silent_nothing(tmp_path):
         with pytest.raises(ConfigurationError, match="there is no folder") as caught:
             schema_of(options, None)
         assert ("LAKEHOUSE_PATHS" in str(caught.value)) == path.startswith("/Volumes/")
-    one = Local(tmp_path)
-    file = one.land("a.json", {"id": 1})
-    one.options = replace(one.options, path=f"file://{file}")
-    assert one.ids() == ["1"]
+    stream = Local(tmp_path)
+    file = stream.land("a.json", {"id": 1})
+    stream.options = replace(stream.options, path=f"file://{file}")
+    assert stream.ids() == ["1"]
 
 
 def test_what_was_loaded_is_moved_to_a_local_folder(tmp_path):
@@ -233,7 +233,7 @@ def test_what_was_loaded_is_moved_to_a_local_folder(tmp_path):
     local.land("a.json", {"id": 1})
     assert local.ids() == ["1"]
     assert [local.ids(), local.ids()] == [[], []]
-    assert [one.name for one in (tmp_path / "done").iterdir()] == ["a.json"]
+    assert [path.name for path in (tmp_path / "done").iterdir()] == ["a.json"]
     assert list((tmp_path / "in").iterdir()) == []
 
 

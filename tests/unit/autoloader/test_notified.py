@@ -29,8 +29,8 @@ def event_of(key, data, at=START, bucket="landing"):
     return Event(bucket, key, md5(data).hexdigest(), len(data), at, f"{at.timestamp():020.6f}", at)
 
 
-def look_by_events(store, one, inbox, at=START, interval_seconds=86_400.0, **options):
-    folder = Folder(store, SOURCE, one, ("lake", "j/audit.json"))
+def look_by_events(store, journal, inbox, at=START, interval_seconds=86_400.0, **options):
+    folder = Folder(store, SOURCE, journal, ("lake", "j/audit.json"))
     return discover_notified(folder, inbox, now=lambda: at, interval_seconds=interval_seconds, **options)
 
 
@@ -75,13 +75,13 @@ class Notified(Discoverers):
     @rule(data=st.data())
     def deliver(self, data):
         if self.under_way:
-            one = data.draw(st.sampled_from(self.under_way))
-            self.inbox.put([one], START)
+            event = data.draw(st.sampled_from(self.under_way))
+            self.inbox.put([event], START)
 
     @rule(who=st.integers(0, 1), minutes=st.sampled_from([0, 0, 0, 20]))
     def discover_by_events(self, who, minutes):
-        one = self.journals[who]
-        look_by_events(one._store, one, self.inbox, START + timedelta(minutes=minutes))
+        journal = self.journals[who]
+        look_by_events(journal._store, journal, self.inbox, START + timedelta(minutes=minutes))
 
     @rule(who=st.integers(0, 1), calls=st.integers(0, 12))
     def crash_at_events(self, who, calls):
@@ -92,9 +92,9 @@ class Notified(Discoverers):
 
     @rule(who=st.integers(0, 1))
     def a_listing_finds_the_rest(self, who):
-        one = self.journals[who]
-        look_by_events(one._store, one, self.inbox, listing=True)
-        newest = {file.key: (file.e_tag, file.size_bytes) for file in one.files(0, one.high_water)}
+        journal = self.journals[who]
+        look_by_events(journal._store, journal, self.inbox, listing=True)
+        newest = {file.key: (file.e_tag, file.size_bytes) for file in journal.files(0, journal.high_water)}
         for info in self.world.list("landing", "in/"):
             if info.size_bytes:
                 assert newest[info.key] == (info.e_tag, info.size_bytes), "skipped"
@@ -103,9 +103,9 @@ class Notified(Discoverers):
     def versions_have_the_order_in_which_they_were_written(self):
         if not hasattr(self, "world"):
             return
-        one = opened(MemoryStore(shared=self.world))
+        journal = opened(MemoryStore(shared=self.world))
         written = {key: iter(versions) for key, versions in self.history.items()}
-        for file in one.files(0, one.high_water):
+        for file in journal.files(0, journal.high_water):
             assert (file.e_tag, file.size_bytes) in written[file.key], "an older version came after a newer one"
 
 
@@ -129,30 +129,30 @@ def told_of(world, inbox, names, at=START, data=b"x"):
 def begun(inbox):
     """A world with one file, known by a first listing."""
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     fill(world, ["0"])
-    first = look_by_events(world, one, inbox)
-    assert (first.listed, first.found, one.high_water) == ("the first look", 0, 1)
-    return world, one
+    first = look_by_events(world, journal, inbox)
+    assert (first.listed, first.found, journal.high_water) == ("the first look", 0, 1)
+    return world, journal
 
 
 def test_fresh_events_of_new_files_ask_nothing_of_the_store(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, [f"{number:04d}" for number in range(1_200)])
     listed = []
     world.list = lambda bucket, *rest, **more: (
         listed.append(bucket) if bucket == "landing" else MemoryStore.list(world, bucket, *rest, **more)
     )
     world.info = None
-    found = look_by_events(world, one, inbox)
+    found = look_by_events(world, journal, inbox)
     assert (found.found, found.asked, found.listed, listed) == (1_200, 0, "", [])
 
 
 def test_an_entry_that_an_event_brought_is_what_a_listing_would_have_brought(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, ["a"])
-    look_by_events(world, one, inbox)
-    [entry] = one.files(1, 2)
+    look_by_events(world, journal, inbox)
+    [entry] = journal.files(1, 2)
     [there] = world.list("landing", "in/a")
     assert (entry.key, entry.e_tag, entry.size_bytes, entry.last_modified) == (
         *(there.key, there.e_tag, there.size_bytes),
@@ -161,14 +161,14 @@ def test_an_entry_that_an_event_brought_is_what_a_listing_would_have_brought(beg
 
 
 def test_old_events_are_held_against_the_store_and_what_is_gone_does_not_come(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, ["gone", "replaced", "the same again", "there"])
     world.delete("landing", "in/gone")
     world.put("landing", "in/the same again", b"xthe same again", LATER)
     world.put("landing", "in/replaced", b"newer", LATER)
-    found = look_by_events(world, one, inbox, LATER)
+    found = look_by_events(world, journal, inbox, LATER)
     assert (found.asked, found.found) == (4, 3)
-    assert {file.key: (file.e_tag, file.last_modified) for file in one.files(1, 4)} == {
+    assert {file.key: (file.e_tag, file.last_modified) for file in journal.files(1, 4)} == {
         "in/replaced": (md5(b"newer").hexdigest(), LATER),
         "in/the same again": (md5(b"xthe same again").hexdigest(), LATER),
         "in/there": (md5(b"xthere").hexdigest(), START),
@@ -176,39 +176,39 @@ def test_old_events_are_held_against_the_store_and_what_is_gone_does_not_come(be
 
 
 def test_a_fresh_event_of_an_older_version_is_held_against_the_store_where_its_key_is_known(begun, inbox):
-    world, one = begun
+    world, journal = begun
     world.put("landing", "in/a", b"first", START)
     world.put("landing", "in/a", b"second", START)
-    look(world, one)
+    look(world, journal)
     inbox.put([event_of("in/a", b"first")], START)
-    found = look_by_events(world, one, inbox)
-    assert (found.asked, found.found, one.high_water) == (1, 0, 2)
+    found = look_by_events(world, journal, inbox)
+    assert (found.asked, found.found, journal.high_water) == (1, 0, 2)
 
 
 def test_a_month_of_events_that_come_again_asks_nothing_of_files_that_are_known(begun, inbox):
-    world, one = begun
+    world, journal = begun
     names = [f"{number:04d}" for number in range(3_000)]
     told_of(world, inbox, names)
-    assert look_by_events(world, one, inbox).found == 3_000
+    assert look_by_events(world, journal, inbox).found == 3_000
     again = [event_of(f"in/{name}", b"x" + name.encode(), START - timedelta(seconds=1)) for name in names]
     inbox.put(again, LATER)
-    found = look_by_events(world, one, inbox, LATER)
+    found = look_by_events(world, journal, inbox, LATER)
     assert (found.events, found.found, found.asked, found.listed) == (3_000, 0, 0, "")
 
 
 def test_ever_more_events_take_no_more_memory(begun, inbox, monkeypatch):
-    world, one = begun
+    world, journal = begun
     monkeypatch.setattr(notified, "_PAGE", 100)
     names = [f"{number:02d}" for number in range(20)]
     told_of(world, inbox, names)
-    assert look_by_events(world, one, inbox).found == 20
+    assert look_by_events(world, journal, inbox).found == 20
 
     def peak_bytes(rounds, day):
         """Of a look at known files that are told of again so often."""
         at = [START - timedelta(days=day, milliseconds=number) for number in range(rounds)]
         inbox.put([event_of(f"in/{name}", b"x" + name.encode(), moment) for moment in at for name in names], START)
         tracemalloc.start()
-        found = look_by_events(world, one, inbox)
+        found = look_by_events(world, journal, inbox)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert (found.events, found.found, found.asked, found.listed) == (20 * rounds, 0, 0, "")
@@ -218,13 +218,13 @@ def test_ever_more_events_take_no_more_memory(begun, inbox, monkeypatch):
 
 
 def test_a_listing_on_the_interval_finds_what_no_event_told_of_and_says_how_much(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, ["a", "b", "c"])
-    look_by_events(world, one, inbox)
+    look_by_events(world, journal, inbox)
     fill_at(world, ["lost"], START + timedelta(minutes=5))
     fill_at(world, ["just now"], START + timedelta(days=1))
-    found = look_by_events(world, one, inbox, START + timedelta(days=1))
-    assert (found.listed, found.lost, one.high_water) == ("the interval is over", 1, 6)
+    found = look_by_events(world, journal, inbox, START + timedelta(days=1))
+    assert (found.listed, found.lost, journal.high_water) == ("the interval is over", 1, 6)
     [reader] = inbox.readers()
     assert (reader.lost_in_all, reader.told_in_all, reader.loss_rate, reader.interval_seconds) == (1, 3, 0.25, 21_600)
 
@@ -235,20 +235,20 @@ def fill_at(world, names, at):
 
 
 def test_losses_shorten_the_interval_and_their_absence_lengthens_it_again(begun, inbox):
-    world, one = begun
+    world, journal = begun
     at, seconds = START, []
     for losses in (1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0):
         fill_at(world, [f"{len(seconds)}-{number}" for number in range(losses)], at)
         at += timedelta(days=1)
-        assert look_by_events(world, one, inbox, at).lost == losses
+        assert look_by_events(world, journal, inbox, at).lost == losses
         seconds.append(inbox.readers()[0].interval_seconds)
     assert seconds == [21_600, 5_400, 1_350, 900, 1_800, 3_600, 7_200, 14_400, 28_800, 57_600, 86_400]
 
 
 def test_another_journal_and_forgotten_events_make_a_listing_that_measures_nothing(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, ["a"])
-    look_by_events(world, one, inbox)
+    look_by_events(world, journal, inbox)
     for key in [key for bucket, key in world.objects if bucket == "lake"]:
         world.delete("lake", key)
     again = opened(world)
@@ -261,40 +261,40 @@ def test_another_journal_and_forgotten_events_make_a_listing_that_measures_nothi
 
 
 def test_more_old_events_than_can_be_asked_of_one_by_one_make_a_listing(begun, inbox, monkeypatch):
-    world, one = begun
+    world, journal = begun
     monkeypatch.setattr(notified, "_ASKED", 10)
     told_of(world, inbox, [f"{number:04d}" for number in range(38)])
     fill_at(world, ["lost", "lost, too"], START)
-    found = look_by_events(world, one, inbox, LATER)
-    assert found.listed.startswith("more events than") and one.high_water == 41
+    found = look_by_events(world, journal, inbox, LATER)
+    assert found.listed.startswith("more events than") and journal.high_water == 41
     [reader] = inbox.readers()
     assert (found.lost, reader.lost_in_all, reader.told_in_all, reader.loss_rate) == (2, 2, 38, 0.05)
 
 
 def test_other_folders_empty_objects_and_folder_marks_are_no_files(begun, inbox):
-    world, one = begun
+    world, journal = begun
     inbox.put([event_of("in/empty", b""), event_of("in/mark/", b"x"), event_of("inside/a", b"x")], START)
     inbox.put([event_of("in/a", b"x", bucket="other")], START)
-    assert look_by_events(world, one, inbox).found == 0
+    assert look_by_events(world, journal, inbox).found == 0
 
 
 def test_switching_between_listing_and_events_numbers_each_file_once(begun, inbox):
-    world, one = begun
+    world, journal = begun
     told_of(world, inbox, ["a"])
-    look(world, one)
+    look(world, journal)
     told_of(world, inbox, ["b"])
-    assert look_by_events(world, one, inbox).found == 1
+    assert look_by_events(world, journal, inbox).found == 1
     told_of(world, inbox, ["c"])
-    look(world, one)
-    assert look_by_events(world, one, inbox).found == 0
-    assert [file.key for file in one.files(0, one.high_water)] == ["in/0", "in/a", "in/b", "in/c"]
+    look(world, journal)
+    assert look_by_events(world, journal, inbox).found == 0
+    assert [file.key for file in journal.files(0, journal.high_water)] == ["in/0", "in/a", "in/b", "in/c"]
 
 
 def test_listing_on_start_lists(begun, inbox):
-    world, one = begun
+    world, journal = begun
     fill_at(world, ["a"], START)
-    assert look_by_events(world, one, inbox, listing=True).listed == "asked for"
-    assert one.high_water == 2
+    assert look_by_events(world, journal, inbox, listing=True).listed == "asked for"
+    assert journal.high_water == 2
 
 
 @pytest.mark.parametrize("place", [None, "inbox.sqlite"])
@@ -304,7 +304,7 @@ def test_an_inbox_that_nobody_names_with_a_whole_path_is_refused(place):
 
 
 def test_what_another_numbered_in_the_middle_of_a_look_is_asked_for_again(begun, inbox, monkeypatch):
-    world, one = begun
+    world, journal = begun
     world.put("landing", "in/a", b"first", START)
     inbox.put([event_of("in/a", b"first")], START)
     append, other = Journal.append, opened(world)
@@ -318,7 +318,7 @@ def test_what_another_numbered_in_the_middle_of_a_look_is_asked_for_again(begun,
         return append(self, *given)
 
     monkeypatch.setattr(Journal, "append", late)
-    look_by_events(world, one, inbox)
-    look_by_events(world, one, inbox)
+    look_by_events(world, journal, inbox)
+    look_by_events(world, journal, inbox)
     versions = [md5(data).hexdigest() for data in (b"first", b"second")]
-    assert [file.e_tag for file in one.files(1, one.high_water)] == versions
+    assert [file.e_tag for file in journal.files(1, journal.high_water)] == versions

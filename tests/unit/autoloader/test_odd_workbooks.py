@@ -44,7 +44,7 @@ def part(data, name):
 )
 def test_no_column_of_a_header_takes_the_place_of_another(header, names):
     assert header_names(header, first=1) == names
-    assert len({one.lower() for one in names}) == len(names)
+    assert len({name.lower() for name in names}) == len(names)
 
 
 def test_of_columns_whose_names_collide_every_value_is_kept():
@@ -78,8 +78,8 @@ def test_a_whole_number_has_no_point_however_large_it_is():
 def test_dates_that_count_from_1904_are_the_same_dates():
     book = openpyxl.Workbook()
     book.epoch = CALENDAR_MAC_1904
-    for one in (["a"], [date(2024, 1, 2)], [datetime(2024, 1, 2, 3, 4, 5)]):
-        book.active.append(one)
+    for cells in (["a"], [date(2024, 1, 2)], [datetime(2024, 1, 2, 3, 4, 5)]):
+        book.active.append(cells)
     found = rows(saved(book), "a TIMESTAMP_NTZ")
     assert [row["a"] for row in found] == [datetime(2024, 1, 2), datetime(2024, 1, 2, 3, 4, 5)]
 
@@ -87,20 +87,20 @@ def test_dates_that_count_from_1904_are_the_same_dates():
 def test_the_date_of_excel_that_never_was_is_the_day_before_it():
     """Excel counts a 29th of February in 1900."""
     book = openpyxl.Workbook()
-    for row, one in enumerate(["a", 59, 60, 61], 1):
-        book.active.cell(row, 1, one).number_format = "yyyy-mm-dd"
+    for row, value in enumerate(["a", 59, 60, 61], 1):
+        book.active.cell(row, 1, value).number_format = "yyyy-mm-dd"
     assert [str(row["a"]) for row in rows(saved(book), "a DATE")] == ["1900-02-28", "1900-02-28", "1900-03-01"]
 
 
 def test_a_sheet_that_is_hidden_is_a_sheet_and_a_chart_is_none():
     book = openpyxl.Workbook()
-    for one in (["a"], ["one"]):
-        book.active.append(one)
+    for cells in (["a"], ["one"]):
+        book.active.append(cells)
     book.active.sheet_state = "veryHidden"
     book.create_chartsheet("chart", 0)
     second = book.create_sheet("two")
-    for one in (["a"], ["#N/A"], ["two"]):
-        second.append(one)
+    for cells in (["a"], ["#N/A"], ["two"]):
+        second.append(cells)
     second.row_dimensions[3].hidden = True
     data = saved(book)
     assert rows(data, "sheetIndex BIGINT, sheetName STRING", LIST) == [

@@ -23,13 +23,13 @@ REASONS = {
 """Each reason for which a set may be refused, and how it is said."""
 
 
-def outcome(one):
+def outcome(option_set):
     """``accepted``, ``warned``, the reason of a refusal, or its text where there is no good reason."""
     given = StructType().add("id", "string").add("value", "string")
     try:
-        options = CloudFilesOptions.parse({"path": "s3a://bucket/in/", **one["options"]})
+        options = CloudFilesOptions.parse({"path": "s3a://bucket/in/", **option_set["options"]})
         inferred = full_schema(options, SchemaVersion(0, given, StructType()))
-        options = settled(options, given if one["schema_given"] else inferred)
+        options = settled(options, given if option_set["schema_given"] else inferred)
     except ConfigurationError as error:
         lines = error.what.splitlines()
         found = [
@@ -37,13 +37,13 @@ def outcome(one):
             for line in lines
             if " is without effect: " not in line
         ]
-        return next((one for one in found if one not in REASONS), found[0])
+        return next((text for text in found if text not in REASONS), found[0])
     return "warned" if options.notes else "accepted"
 
 
 @pytest.fixture(scope="module")
 def outcomes():
-    return Counter(outcome(one) for one in SETS)
+    return Counter(outcome(option_set) for option_set in SETS)
 
 
 def test_every_set_is_accepted_or_refused_for_a_reason_that_is_listed(outcomes):

@@ -32,8 +32,8 @@ def test_one_name_in_two_cases_with_two_values_is_refused():
 
 
 def test_every_field_has_its_option():
-    fields = {one.name for one in dataclasses.fields(CloudFilesOptions)} - {"reader", "notes"}
-    assert {one.field for one in OPTIONS if one.field} == fields
+    fields = {field.name for field in dataclasses.fields(CloudFilesOptions)} - {"reader", "notes"}
+    assert {option.field for option in OPTIONS if option.field} == fields
 
 
 def test_it_travels_to_workers_and_can_be_a_key():
@@ -291,11 +291,11 @@ def test_empty_hints_are_no_hints():
     ("first", "second", "values"), [("sep", "delimiter", ",;"), ("encoding", "charset", ["utf-8", "ascii"])]
 )
 def test_of_two_names_of_an_option_of_a_reader_the_first_counts_as_in_spark_and_that_is_said(first, second, values):
-    one, other = values
-    for said in ({first: one, second: other}, {second: other, first: one}):
+    value, other = values
+    for said in ({first: value, second: other}, {second: other, first: value}):
         options = parse(cloudFiles_format="csv", **said)
         assert options.notes == (f"{second} is without effect: {first} is given, too, and says otherwise.",)
-    assert parse(cloudFiles_format="csv", **{first: one, second: one}).notes == ()
+    assert parse(cloudFiles_format="csv", **{first: value, second: value}).notes == ()
     assert parse(cloudFiles_format="csv", **{second: other}).notes == ()
 
 

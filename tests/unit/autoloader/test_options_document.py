@@ -25,8 +25,8 @@ def documented(heading):
 
 def test_the_document_has_every_option_with_its_default():
     rows = documented("As on Databricks") + documented("Additions")
-    assert [name.strip("`") for name, _, _ in rows] == [one.name for one in OPTIONS]
-    defaults = {one.name: one.default for one in dataclasses.fields(CloudFilesOptions)}
+    assert [name.strip("`") for name, _, _ in rows] == [entry.name for entry in OPTIONS]
+    defaults = {field.name: field.default for field in dataclasses.fields(CloudFilesOptions)}
     for option, (_, default, meaning) in zip(OPTIONS, rows, strict=True):
         assert meaning.endswith(".")
         if default == "required":
@@ -55,7 +55,7 @@ def test_no_documented_name_is_without_a_verdict(format_, names):
     known = verdicts()
     rows = {name.lower(): verdict for name, verdict, _ in (*known[EVERY], *known[format_])}
     for name in names:
-        assert any(one in rows[name.lower()] for one in VERDICTS), name
+        assert any(word in rows[name.lower()] for word in VERDICTS), name
 
 
 def test_a_name_has_one_verdict_for_a_format():

@@ -16,13 +16,15 @@ def given_of(format_, name, value):
 
 
 ELSEWHERE = [
-    *(("Databricks", "json", one) for one in DATABRICKS_OPTIONS.values()),
-    *(("Spark", "json", one) for one in SPARK_OPTIONS.values()),
-    *((f"the format {name}", name, one) for name, table in OF_FORMATS.items() for one in table.values()),
+    *(("Databricks", "json", option) for option in DATABRICKS_OPTIONS.values()),
+    *(("Spark", "json", option) for option in SPARK_OPTIONS.values()),
+    *((f"the format {name}", name, option) for name, table in OF_FORMATS.items() for option in table.values()),
 ]
 
 
-@pytest.mark.parametrize(("owner", "format_", "one"), ELSEWHERE, ids=lambda one: getattr(one, "name", one))
+@pytest.mark.parametrize(
+    ("owner", "format_", "one"), ELSEWHERE, ids=lambda argument: getattr(argument, "name", argument)
+)
 def test_documented_options_that_nothing_reads_are_accepted_without_effect_or_refused(owner, format_, one):
     for value in one.same:
         options = CloudFilesOptions.parse(given_of(format_, one.name, value.replace("*", "x").upper()))

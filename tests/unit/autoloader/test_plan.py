@@ -44,7 +44,7 @@ def test_large_files_of_lines_are_split_and_others_are_not():
     assert [len(part) for part in cut([version(1, 1000)])] == [1] * 10
     assert cut([version(1, 1000)], lines=False)[0][0].whole
     assert cut([version(1, 1000, "x.json.gz")])[0][0].whole
-    assert cut([version(1, 1000)], may_split=lambda one: False)[0][0].whole
+    assert cut([version(1, 1000)], may_split=lambda file: False)[0][0].whole
 
 
 def test_small_files_are_packed_into_as_few_parts_as_are_wanted():

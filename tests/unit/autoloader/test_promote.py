@@ -21,7 +21,7 @@ def schema(text):
 def promote(now, *rows, format="json"):
     """Rows of a table with the columns of ``TABLE``, after its schema became ``now``."""
     target = schema(now)
-    files = StructType([one for one in target.fields if not one.name.startswith("_")])
+    files = StructType([field for field in target.fields if not field.name.startswith("_")])
     promoter = Promoter(target, files, RESCUED, format, {})
     old = schema(TABLE)
     filled = [dict.fromkeys(old.names) | row for row in rows]
@@ -73,10 +73,10 @@ def test_a_widened_column_takes_the_value_that_was_too_large():
 
 def test_a_nested_field_completes_the_value_that_is_there():
     now = NOW.replace("STRUCT<id STRING>", "STRUCT<id STRING, os STRING>")
-    one = {"device": {"id": "d"}, RESCUED: rescued(device={"id": "d", "os": "linux"})}
+    first = {"device": {"id": "d"}, RESCUED: rescued(device={"id": "d", "os": "linux"})}
     two = {"device": {"id": "d"}, RESCUED: rescued(device={"id": "d", "os": "linux", "more": 1})}
     other = {"device": {"id": "e"}, RESCUED: rescued(device={"id": "d", "os": "linux"})}
-    rows = promote(now, one, two, other)
+    rows = promote(now, first, two, other)
     full = {"id": "d", "os": "linux"}
     assert [row["device"] for row in rows] == [full, full, {"id": "e", "os": None}]
     assert [row[RESCUED] for row in rows] == [None, two[RESCUED], other[RESCUED]]

@@ -22,12 +22,12 @@ AB = t.StructType().add("a", "string").add("b", "string")
 
 def rows(parse, data, schema=AB, **reader):
     parts = parse(io.BytesIO(data), Target(schema, reader, PATH))
-    return [tuple(row.values()) for one in parts for row in one.table.to_pylist()]
+    return [tuple(row.values()) for part in parts for row in part.table.to_pylist()]
 
 
 def columns(infer, *files, types=True, **reader):
     found = infer(map(io.BytesIO, files), reader=reader, infer_column_types=types)
-    return {one.name: one.dataType.simpleString() for one in found}
+    return {field.name: field.dataType.simpleString() for field in found}
 
 
 NOTES = b"report of today\n\n# nobody reads this\n"
@@ -78,7 +78,8 @@ def test_a_separator_of_csv_may_have_several_characters(sep, blanks):
     same = "".join("\x01".join(line).replace(f"a{written}b", "a\x01b") + "\n" for line in lines).encode()
     wanted = rows(parse_csv, same, **{**told, "sep": "\x01"})
     assert rows(parse_csv, data, **told) == [
-        tuple(one and one.replace("a\x01b", f"a{written}b").replace("\x01", written) for one in row) for row in wanted
+        tuple(cell and cell.replace("a\x01b", f"a{written}b").replace("\x01", written) for cell in row)
+        for row in wanted
     ]
     assert rows(parse_csv, data, **told)[1] == (None, f"a{written}b")
 
@@ -94,8 +95,8 @@ def test_json_is_read_in_the_encoding_that_is_named(name):
     assert rows(parse_json, data, charset=name) == rows(parse_json, TEXT.encode())
     assert columns(infer_json_files, data, encoding=name) == {"a": "string", "b": "string"}
     variant = t.StructType().add("v", t.VariantType())
-    (one, *_) = parse_json(io.BytesIO(data), Target(variant, {"singlevariantcolumn": "v", "encoding": name}, PATH))
-    assert one.table.num_rows == 2
+    (part, *_) = parse_json(io.BytesIO(data), Target(variant, {"singlevariantcolumn": "v", "encoding": name}, PATH))
+    assert part.table.num_rows == 2
 
 
 def test_lines_of_json_in_another_encoding_are_not_cut_as_bytes():
@@ -220,7 +221,7 @@ MANY = [
 
 
 def test_a_union_of_several_types_is_a_struct_with_one_field_that_is_not_null():
-    data = avro([{"name": "u", "type": MANY}], *({"u": one} for one in (7, "x", [1, True], date(2026, 1, 2), None)))
+    data = avro([{"name": "u", "type": MANY}], *({"u": value} for value in (7, "x", [1, True], date(2026, 1, 2), None)))
     (type_,) = columns(infer_avro, data).values()
     assert type_ == (
         "struct<member0:int,member1:string,member2:array<struct<member0:bigint,member1:boolean>>,member3:date>"
@@ -228,7 +229,7 @@ def test_a_union_of_several_types_is_a_struct_with_one_field_that_is_not_null():
     schema = infer_avro([io.BytesIO(data)], reader={}, infer_column_types=False)
     empty = dict.fromkeys([f"member{n}" for n in range(4)])
     inner = [{"member0": 1, "member1": None}, {"member0": None, "member1": True}]
-    assert [one for (one,) in rows(parse_avro, data, schema)] == [
+    assert [struct for (struct,) in rows(parse_avro, data, schema)] == [
         {**empty, "member0": 7},
         {**empty, "member1": "x"},
         {**empty, "member2": inner},

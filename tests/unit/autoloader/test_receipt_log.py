@@ -60,7 +60,7 @@ def test_enough_finished_batches_are_folded_into_one_object_and_read_as_before()
     assert fold(store, 9) == 9
     assert len(own(store)) == 2 * 2
     assert {first: read(store, first) for first in before} == before
-    assert sum(one.corrects for one in before[0]) == 1
+    assert sum(written.corrects for written in before[0]) == 1
     for end in range(12, 16):
         batch(store, end)
     before = read(store)
@@ -77,7 +77,7 @@ def test_a_large_fold_is_left_as_it_is(monkeypatch):
         batch(store, end)
         fold(store, end)
     assert [key.rsplit("/", 1)[1][-28:-8] for _, key in store.objects] == [f"{4:020}", f"{8:020}"]
-    assert [one.end for one in read(store, 4)] == [end for end in range(4, 9) for _ in range(3)]
+    assert [written.end for written in read(store, 4)] == [end for end in range(4, 9) for _ in range(3)]
 
 
 def test_a_batch_that_is_done_again_after_it_was_folded_is_told_by_its_last_time():
@@ -88,7 +88,7 @@ def test_a_batch_that_is_done_again_after_it_was_folded_is_told_by_its_last_time
     batch(store, 3, rows=30)  # cut as before
     batch(store, 4, plan="other", rows=40)
     write(store, 4, "00002", [Receipt(4444, 0, 1, State.INGESTED)], plan="other")
-    told = {one.receipt.seq: one.receipt.rows for one in read(store)}
+    told = {written.receipt.seq: written.receipt.rows for written in read(store)}
     assert (told[3], told[4], told[4444], told[5]) == (30, 40, 1, 1)
     assert len(told) == 5 * 3 + 1
     before = read(store)
@@ -96,7 +96,7 @@ def test_a_batch_that_is_done_again_after_it_was_folded_is_told_by_its_last_time
         batch(store, end)
     assert fold(store, 11) == 6
     assert read(store, first_end=0)[: len(before)] == before
-    assert {one.receipt.seq: one.receipt.rows for one in read(store, 3)}[3] == 30
+    assert {written.receipt.seq: written.receipt.rows for written in read(store, 3)}[3] == 30
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -145,7 +145,7 @@ def test_what_is_forgotten_is_gone_from_folds_and_objects_alike_however_often_it
             batch(store, end)
             if end == 8:
                 fold(store, 8)
-        expected = [one for one in read(store) if one.end <= 6]
+        expected = [written for written in read(store) if written.end <= 6]
         try:
             forget_receipts(MemoryStore(crash_after=calls, shared=store), *PLACE, "stream", 6)
         except Crash:
@@ -185,7 +185,7 @@ def test_a_fold_of_what_was_listed_before_a_later_plan_was_folded_by_others_lose
 
     monkeypatch.setattr(receipt_log._Log, "folds", others_fold_after_that)
     fold(store, 5)
-    assert [(one.end, one.receipt.seq) for one in read(store)] == [
+    assert [(written.end, written.receipt.seq) for written in read(store)] == [
         (end, end + more) for end in range(1, 6) for more in (0, 1000, 2000)
     ]
 
@@ -201,13 +201,13 @@ def test_what_an_attempt_has_said_stays_when_a_later_one_fails_or_dies():
     first.finish([said])
     fails = task()
     assert fails.begin() == Earlier(receipts=(said,))
-    assert [one.receipt for one in read(store)] == [said]
+    assert [written.receipt for written in read(store)] == [said]
     fails.give_up()
     dies = task()
     assert dies.begin() == Earlier(receipts=(said,))
     later = task()
     assert later.begin() == Earlier(died=True, receipts=(said,))
-    assert [one.receipt for one in read(store)] == [said]
+    assert [written.receipt for written in read(store)] == [said]
     later.finish([said])
     assert task().begin() == Earlier(receipts=(said,))
 
@@ -230,7 +230,7 @@ def test_what_one_attempt_says_while_another_begins_stays_when_that_one_fails(be
     other.begin()
     late = None
     other.give_up()
-    assert [one.receipt for one in read(store)] == [said]
+    assert [written.receipt for written in read(store)] == [said]
 
 
 def test_a_task_that_says_its_own_while_its_batch_is_folded_keeps_it(monkeypatch):
@@ -239,7 +239,7 @@ def test_a_task_that_says_its_own_while_its_batch_is_folded_keeps_it(monkeypatch
         store = MemoryStore()
         for end in range(1, 6):
             batch(store, end)
-        before = {one.receipt.seq: one.receipt.rows for one in read(store)}
+        before = {written.receipt.seq: written.receipt.rows for written in read(store)}
         tasks = [TaskReceipts(store, *PLACE, "stream", 3, f"0000{part}", "other") for part in range(2)]
         for task in tasks:
             task.begin()
@@ -260,7 +260,7 @@ def test_a_task_that_says_its_own_while_its_batch_is_folded_keeps_it(monkeypatch
         store.write = write
         fold(store, 5)
         for finished in range(ends, 3):
-            assert {one.receipt.seq: one.receipt.rows for one in read(store)} == before, (ends, finished)
+            assert {written.receipt.seq: written.receipt.rows for written in read(store)} == before, (ends, finished)
             if finished < 2:
                 tasks[finished].finish(said[finished])
 
@@ -310,9 +310,9 @@ def test_a_batch_that_is_done_again_after_its_fold_as_before_leaves_nothing_besi
         batch(store, end)
     fold(store, 4)
     batch(store, 3)
-    told = [one.receipt for one in read(store)]
+    told = [written.receipt for written in read(store)]
     for end in range(6, 9):
         batch(store, end)
     fold(store, 7)
     assert receipts_table(store, *PLACE, "stream") is not None
-    assert [one.receipt for one in read(store)][: len(told)] == told
+    assert [written.receipt for written in read(store)][: len(told)] == told

@@ -33,17 +33,17 @@ def compared(world, inbox, *journals):
 def test_files_that_no_event_told_of_are_told_from_those_that_wait_in_the_inbox(inbox, monkeypatch):
     monkeypatch.setattr(reconcile_module, "_PAGE", 10)
     world = MemoryStore()
-    one = opened(world)
+    journal = opened(world)
     put(world, *(f"{number:04d}.json" for number in range(30)))
-    look(world, one)
+    look(world, journal)
     put(world, "told.json", "silent.json", "no-input.txt")
     put(world, "just-now.json", at=LATER)
     inbox.put([event_of("in/told.json", b"x")], START)
     before = dict(world.objects)
-    assert compared(world, inbox, one) == Reconciled(32, 2, 1)
+    assert compared(world, inbox, journal) == Reconciled(32, 2, 1)
     assert world.objects == before
-    look(world, one)
-    assert compared(world, inbox, one) == Reconciled(32, 0, 0)
+    look(world, journal)
+    assert compared(world, inbox, journal) == Reconciled(32, 0, 0)
 
 
 def test_of_several_journals_each_has_to_have_a_file_and_a_newer_version_counts(inbox):

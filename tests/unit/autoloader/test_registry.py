@@ -32,22 +32,22 @@ def test_a_format_is_found_by_its_name_in_any_case_by_a_suffix_and_by_its_mark()
     assert formats["oNe"] is formats.get("ONE") is formats.of_suffix("one") is formats.of_mark(b"1 and more") is ONE
     assert formats.get("two") is formats.of_suffix("two") is formats.of_mark(b"2") is None
     assert formats.names() == ("One",)
-    assert formats.names(lambda one: not one.has_fields) == ()
+    assert formats.names(lambda format_: not format_.has_fields) == ()
 
 
 def test_options_and_flags_are_together_what_a_reader_can_be_told():
-    one = Format("one", "one:infer", options=words("b C"), flags=words("a", "d"))
-    assert one.reader_options == ("a", "b", "C", "d")
+    format_ = Format("one", "one:infer", options=words("b C"), flags=words("a", "d"))
+    assert format_.reader_options == ("a", "b", "C", "d")
 
 
-@pytest.mark.parametrize("format_", [*FORMATS], ids=lambda one: one.name)
+@pytest.mark.parametrize("format_", [*FORMATS], ids=lambda kind: kind.name)
 def test_every_function_that_a_format_names_is_there(format_):
     for place in filter(None, (format_.parse, format_.parse_lines, format_.infer)):
         module, name = place.split(":")
         assert callable(getattr(import_module(f"lakehouse.autoloader.formats.{module}"), name))
 
 
-@pytest.mark.parametrize("format_", [*FORMATS], ids=lambda one: one.name)
+@pytest.mark.parametrize("format_", [*FORMATS], ids=lambda kind: kind.name)
 def test_a_format_says_how_its_files_are_parsed(format_):
     assert format_.parse_lines if format_.is_lines({}) else format_.parse
 

@@ -25,7 +25,7 @@ def test_a_role_counts_on_amazon_s_store_or_where_somebody_else_hands_out_its_ke
     monkeypatch.delenv("AWS_ENDPOINT_URL_STS", raising=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", store)
     notes = parsed(roleArn=ARN, roleExternalId="x", roleSessionName="y").notes
-    assert [one.split(":")[0] for one in notes] == ([] if STORES[store] else ["cloudFiles.roleArn is without effect"])
+    assert [note.split(":")[0] for note in notes] == ([] if STORES[store] else ["cloudFiles.roleArn is without effect"])
     assert parsed(roleArn=ARN, stsEndpoint="sts.here:8443").sts_endpoint == "https://sts.here:8443"
     assert parsed(roleArn=ARN, stsEndpoint="http://sts.here").notes == ()
     amazon = parsed(roleArn=ARN, stsEndpoint="https://sts.eu-central-1.amazonaws.com").notes

@@ -24,7 +24,9 @@ def version(key, content, size=1):
 
 
 def entries(journal):
-    return [(one.key, one.e_tag, one.first, one.replaces, one.stream) for one in journal.files(0, journal.high_water)]
+    return [
+        (file.key, file.e_tag, file.first, file.replaces, file.stream) for file in journal.files(0, journal.high_water)
+    ]
 
 
 def as_an_older_release(store):
@@ -36,12 +38,12 @@ def as_an_older_release(store):
 
 def test_a_request_of_one_stream_is_no_discovery():
     store = MemoryStore()
-    one = opened(store)
-    one.append("landing", [version("a", "1")])
-    assert one.replay("landing", [(version("a", "2"), 1)], "bronze") == 1
-    for view in (one, opened(store)):
+    journal = opened(store)
+    journal.append("landing", [version("a", "1")])
+    assert journal.replay("landing", [(version("a", "2"), 1)], "bronze") == 1
+    for view in (journal, opened(store)):
         assert view.unseen([version("a", "2")]) == [(version("a", "2"), False)], "nobody else has this version"
-    assert one.append("landing", [version("a", "2")]) == 1
+    assert journal.append("landing", [version("a", "2")]) == 1
     assert entries(opened(store)) == [
         ("a", "1", True, 0, ""),
         ("a", "2", True, 1, "bronze"),
@@ -50,11 +52,11 @@ def test_a_request_of_one_stream_is_no_discovery():
 
 
 def test_a_key_that_only_a_request_names_is_new():
-    one = opened(MemoryStore())
-    one.replay("landing", [(version("a", "1"), 7), (version("a", "1"), 8)], "bronze")
-    assert one.unseen([version("a", "1")]) == [(version("a", "1"), True)]
-    one.append("landing", [version("a", "1")])
-    assert entries(one) == [
+    journal = opened(MemoryStore())
+    journal.replay("landing", [(version("a", "1"), 7), (version("a", "1"), 8)], "bronze")
+    assert journal.unseen([version("a", "1")]) == [(version("a", "1"), True)]
+    journal.append("landing", [version("a", "1")])
+    assert entries(journal) == [
         ("a", "1", True, 7, "bronze"),
         ("a", "1", True, 8, "bronze"),
         ("a", "1", True, 0, ""),
@@ -64,21 +66,21 @@ def test_a_key_that_only_a_request_names_is_new():
 @pytest.mark.parametrize("merged", [False, True])
 def test_segments_of_an_older_release_are_read_and_merged_with_newer_ones(merged):
     store = MemoryStore()
-    one = opened(store)
+    journal = opened(store)
     for number in range(17 if merged else 3):
-        one.append("landing", [version(f"{number:02d}", "1")])
-    before = entries(one)
+        journal.append("landing", [version(f"{number:02d}", "1")])
+    before = entries(journal)
     as_an_older_release(store)
-    one = opened(store)
-    assert entries(one) == before
-    assert one.tables(0, 1, ["stream"]).__next__()["stream"].to_pylist() == [""]
+    journal = opened(store)
+    assert entries(journal) == before
+    assert journal.tables(0, 1, ["stream"]).__next__()["stream"].to_pylist() == [""]
     for number in range(20, 33):
-        one.replay("landing", [(version("00", "1"), 1)], "bronze")
-        one.append("landing", [version(f"{number:02d}", "1")])
-    after = entries(one)
+        journal.replay("landing", [(version("00", "1"), 1)], "bronze")
+        journal.append("landing", [version(f"{number:02d}", "1")])
+    after = entries(journal)
     assert after[: len(before)] == before
-    assert one.merge() > 0
-    assert entries(one) == entries(opened(store)) == after
+    assert journal.merge() > 0
+    assert entries(journal) == entries(opened(store)) == after
     assert {stream for *_, stream in after} == {"", "bronze"}
 
 

@@ -20,11 +20,11 @@ def test_options_without_effect_are_warned_of_once_where_the_stream_starts():
     source = CloudFiles({**BASE, "cloudFiles.region": "kept-to-itself", "zzz": "kept-to-itself"})
     with pytest.warns(UserWarning) as said:
         source.streamReader(GIVEN)
-    assert [str(one.message).split(":")[0] for one in said] == [
+    assert [str(warning.message).split(":")[0] for warning in said] == [
         "cloudFiles.region is without effect",
         "zzz is without effect",
     ]
-    assert "kept-to-itself" not in "".join(str(one.message) for one in said)
+    assert "kept-to-itself" not in "".join(str(warning.message) for warning in said)
 
 
 def test_options_that_ask_for_what_is_done_anyway_are_not_talked_about():
@@ -70,7 +70,7 @@ def test_a_client_of_spark_connect_is_told_of_them_too():
     plan = started(("cloudFiles", odd), ("CLOUDFILES", {**odd, "yyy": "1"}), ("json", {"xxx": "1"}))
     with pytest.warns(OptionWarning) as said:
         assert TellOfOptions().on_execute_plan(plan) is plan
-    assert sorted(str(one.message) for one in said) == [
+    assert sorted(str(warning.message) for warning in said) == [
         "yyy is without effect: no option is called so.",
         "zzz is without effect: no option is called so.",
     ]
@@ -109,7 +109,7 @@ def test_a_client_of_spark_connect_adds_the_rescued_column_to_a_given_schema_tha
         ({"cloudFiles.format": "json"}, "id BIGINT"),
         ({**named, "cloudFiles.format": "text"}, "value STRING"),
     )
-    assert [StructType.fromJson(json.loads(one)).simpleString() for one in found[:2]] == [
+    assert [StructType.fromJson(json.loads(schema)).simpleString() for schema in found[:2]] == [
         "struct<id:bigint,tags:array<string>,_r:string>",
         "struct<id:string,_r:string>",
     ]
@@ -122,16 +122,16 @@ def selected(schema, *expressions):
     plan = request.plan.command.write_stream_operation_start.input
     plan.CopyFrom(Relation.FromString(plan.join.right.SerializeToString()))
     plan.project.input.read.data_source.schema = schema
-    for one in expressions:
+    for name in expressions:
         said = plan.project.expressions.add()
-        if one == "*":
+        if name == "*":
             said.unresolved_star.SetInParent()
         else:
-            said.unresolved_attribute.unparsed_identifier = one
+            said.unresolved_attribute.unparsed_identifier = name
     CompleteSchemas().on_execute_plan(request)
     [source] = sources(plan)
     project = plan.drop.input.project if plan.HasField("drop") else plan.project
-    names = [one.unresolved_attribute.unparsed_identifier or "*" for one in project.expressions]
+    names = [expression.unresolved_attribute.unparsed_identifier or "*" for expression in project.expressions]
     return source.schema, names, plan
 
 

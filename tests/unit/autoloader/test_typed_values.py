@@ -23,7 +23,7 @@ PATH = "s3a://bucket/file"
 
 def rows(parse, data, schema, rescued=None):
     given = list(parse(io.BytesIO(data), Target(schema, {}, PATH, None, rescued)))
-    return [tuple(row.values()) for one in given for row in one.table.to_pylist()]
+    return [tuple(row.values()) for part in given for row in part.table.to_pylist()]
 
 
 def left(parse, data, schema):
@@ -110,7 +110,7 @@ def test_nanoseconds_of_orc_are_cut_to_microseconds_as_spark_cuts_them(zone):
     epoch = datetime(1970, 1, 1, tzinfo=UTC)
     want = [epoch + timedelta(microseconds=1), epoch - timedelta(microseconds=1), None]
     schema = t.StructType().add("c", "timestamp").add("l", t.ArrayType(t.TimestampType()))
-    assert rows(parse_orc, as_orc(table), schema) == [(one, one and [one]) for one in want]
+    assert rows(parse_orc, as_orc(table), schema) == [(moment, moment and [moment]) for moment in want]
 
 
 def julian(data):
@@ -133,9 +133,9 @@ def test_days_that_an_orc_file_counts_in_the_julian_calendar_keep_their_names(ne
         date(1, 1, 8): date(1, 1, 10),
         date(2026, 1, 1): date(2026, 1, 1),
     }
-    values = [[one] for one in days] if nested else [*days, None]
+    values = [[day] for day in days] if nested else [*days, None]
     data = as_orc(pa.table({"c": pa.array(values, pa.list_(pa.date32()) if nested else pa.date32())}))
-    want = [[one] for one in days.values()] if nested else [*days.values(), None]
+    want = [[day] for day in days.values()] if nested else [*days.values(), None]
     schema = column(t.ArrayType(t.DateType()) if nested else "date")
     assert [row[0] for row in rows(parse_orc, julian(data), schema)] == want
     assert [row[0] for row in rows(parse_orc, data, schema)] == values
@@ -151,7 +151,9 @@ SHREDDED = pa.struct(
 def test_a_variant_in_columns_of_its_own_keeps_its_file_out(nested):
     def data(*values):
         array = pa.array(values, SHREDDED)
-        return as_parquet(pa.table({"c": pa.array([[one] for one in values], pa.list_(SHREDDED)) if nested else array}))
+        return as_parquet(
+            pa.table({"c": pa.array([[value] for value in values], pa.list_(SHREDDED)) if nested else array})
+        )
 
     schema = column(t.ArrayType(t.VariantType()) if nested else "variant")
     whole = rows(parse_parquet, data({**VARIANT, "typed_value": None}, None), schema)
@@ -162,10 +164,10 @@ def test_a_variant_in_columns_of_its_own_keeps_its_file_out(nested):
         {"value": None},
         {"metadata": b"", "value": None},
     ):
-        one = {**VARIANT, "typed_value": None, **shredded}
+        value = {**VARIANT, "typed_value": None, **shredded}
         for rescued in (None, "_r"):
             with pytest.raises(BadFile, match="SHREDDED_VARIANT"):
-                rows(parse_parquet, data(one), t.StructType([*schema.fields]).add("_r", "string"), rescued)
+                rows(parse_parquet, data(value), t.StructType([*schema.fields]).add("_r", "string"), rescued)
 
 
 def test_well_known_bytes_are_rescued_as_text():

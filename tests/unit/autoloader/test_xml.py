@@ -31,19 +31,19 @@ def lower(reader):
 
 
 def inferred(*files, typed=True, **reader):
-    found = infer_xml([io.BytesIO(one) for one in files], reader=lower(reader), infer_column_types=typed)
+    found = infer_xml([io.BytesIO(file) for file in files], reader=lower(reader), infer_column_types=typed)
     return found.simpleString().removeprefix("struct<").removesuffix(">")
 
 
 def parts(data, schema, *, max_record_bytes=1 << 28, **reader):
     schema = schema if isinstance(schema, t.StructType) else with_hints(t.StructType(), parse_hints(schema))
-    corrupt, rescued = (one if one in schema.names else None for one in ("_corrupt_record", "_rescued_data"))
+    corrupt, rescued = (name if name in schema.names else None for name in ("_corrupt_record", "_rescued_data"))
     target = Target(schema, lower(reader), PATH, corrupt, rescued, max_record_bytes=max_record_bytes)
     return list(parse_xml(io.BytesIO(data), target))
 
 
 def rows(data, schema, **reader):
-    return [tuple(row.values()) for one in parts(data, schema, **reader) for row in one.table.to_pylist()]
+    return [tuple(row.values()) for part in parts(data, schema, **reader) for row in part.table.to_pylist()]
 
 
 def values(content, type_, **reader):
@@ -102,7 +102,7 @@ def test_with_types_elements_become_what_spark_makes_of_them():
     ],
 )
 def test_types_of_texts(texts, type_):
-    records = "".join(f"<row><a>{one}</a></row>" for one in texts)
+    records = "".join(f"<row><a>{text}</a></row>" for text in texts)
     assert inferred(f"<r>{records}</r>".encode()) == f"a:{type_}"
 
 
@@ -125,8 +125,8 @@ def test_types_of_elements(records, columns):
 
 
 def test_decimals_are_preferred_and_dates_are_not_where_options_say_so():
-    one = b"<row><a>1.25</a><b>2020-01-02</b></row>"
-    assert inferred(one, prefersDecimal="true", preferDate="false") == "a:decimal(3,2),b:timestamp"
+    data = b"<row><a>1.25</a><b>2020-01-02</b></row>"
+    assert inferred(data, prefersDecimal="true", preferDate="false") == "a:decimal(3,2),b:timestamp"
 
 
 def test_a_file_that_is_no_xml_adds_no_column():
@@ -174,8 +174,8 @@ def test_values(content, type_, options, value):
 
 def test_what_no_column_shows_is_rescued_and_new_names_are_told():
     data = b"<row><a>x</a><a>1</a><b>2</b><b>y</b><c k='v'>t</c><d><e>1</e><f>2</f></d><g>1</g><g/></row>"
-    (one,) = parts(data, "a INT, b ARRAY<INT>, c STRING, d STRUCT<e: INT>, _rescued_data STRING")
-    *row, text = one.table.to_pylist()[0].values()
+    (part,) = parts(data, "a INT, b ARRAY<INT>, c STRING, d STRUCT<e: INT>, _rescued_data STRING")
+    *row, text = part.table.to_pylist()[0].values()
     assert row == [1, None, "t", {"e": 1}]
     assert json.loads(text) == {
         "a": "x",
@@ -185,7 +185,7 @@ def test_what_no_column_shows_is_rescued_and_new_names_are_told():
         "g": ["1", ""],
         "_file_path": PATH,
     }
-    assert one.new_fields == {"g"}
+    assert part.new_fields == {"g"}
 
 
 def test_of_a_repeated_element_without_an_array_the_last_is_kept_and_the_others_are_rescued():
@@ -215,9 +215,9 @@ def test_a_value_of_a_wrong_type_costs_only_itself_and_the_record_is_kept_as_it_
     assert found == [(1, None, None), (None, "<2", "<row><a>x</a><b>&lt;2</b></row >"), (None, None, None)]
     assert rows(BAD, "a INT, b STRING", mode="DROPMALFORMED") == [(1, None), (None, None)]
     assert reason(BAD, "a INT", mode="FAILFAST") == "MALFORMED"
-    (one,) = parts(BAD, "a INT", mode=QUARANTINE)
-    assert one.records.tolist() == [0, 2]
-    assert one.bad.to_pylist() == [
+    (part,) = parts(BAD, "a INT", mode=QUARANTINE)
+    assert part.records.tolist() == [0, 2]
+    assert part.bad.to_pylist() == [
         {
             "record": 1,
             "raw": "<row><a>x</a><b>&lt;2</b></row >",
@@ -235,7 +235,7 @@ def test_several_documents_in_a_file_are_read_one_after_another():
     data = b'<?xml version="1.0"?><row><a>1</a></row>\n<?xml version="1.0"?>\n<r><row><a>2</a></row></r><row/>'
     assert rows(data, "a INT") == [(1,), (2,), (None,)]
     many = parts(b"<row><a>7</a></row>\n" * 12_000, "a INT")
-    assert [one.table.num_rows for one in many] == [2_000] * 6
+    assert [part.table.num_rows for part in many] == [2_000] * 6
     assert many[1].records.tolist()[:2] == [2_000, 2_001]
 
 
@@ -314,7 +314,7 @@ def test_memory_holds_the_records_that_are_read_and_not_the_file():
 
     target = Target(t.StructType().add("a", "string"), lower({}), PATH)
     tracemalloc.start()
-    assert sum(one.table.num_rows for one in parse_xml(Endless(), target)) == 4000
+    assert sum(part.table.num_rows for part in parse_xml(Endless(), target)) == 4000
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 12 << 20
@@ -340,8 +340,8 @@ def test_records_are_held_against_an_xsd_with_the_namespaces_around_them(tmp_pat
 def test_a_record_is_one_variant():
     data = b"<r><row k='1'><a>true</a><a>x</a><b>1.50</b><B>2</B><c/></row><row>5</row><row/></r>"
     assert inferred(b"no XML", singleVariantColumn="v") == "v:variant"
-    (one,) = parts(data, t.StructType().add("v", t.VariantType()), singleVariantColumn="v")
-    found = [t.VariantVal(**row["v"]).toJson() for row in one.table.to_pylist()]
+    (part,) = parts(data, t.StructType().add("v", t.VariantType()), singleVariantColumn="v")
+    found = [t.VariantVal(**row["v"]).toJson() for row in part.table.to_pylist()]
     assert found == ['{"_k":1,"a":[true,"x"],"b":[1.50,2],"c":null}', "5", "null"]
     with pytest.raises(ConfigurationError, match="the files fill one column, v VARIANT"):
         parts(data, "a STRING", singleVariantColumn="v")
