@@ -89,13 +89,13 @@ COMPARED = [
 
 
 def rows(chance, many):
-    def one(type_, values):
+    def value_of(type_, values):
         if values is not None:
             return None if chance.random() < 0.2 else chance.choice(values)
         inner = {"n": chance.choice([None, 1, 2])} if chance.random() < 0.7 else None
         return {"City": chance.choice([None, "a", "b"]), "deep": inner} if chance.random() < 0.8 else None
 
-    columns = {name: pa.array([one(*given) for _ in range(many)], given[0]) for name, given in VALUES.items()}
+    columns = {name: pa.array([value_of(*given) for _ in range(many)], given[0]) for name, given in VALUES.items()}
     return pa.table(columns)
 
 

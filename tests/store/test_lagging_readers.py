@@ -51,50 +51,50 @@ class Lagging(Pipeline):
 
 
 @pytest.fixture
-def one(lake, tmp_path, environment, monkeypatch):
+def lagging(lake, tmp_path, environment, monkeypatch):
     return Lagging(lake, tmp_path, environment, monkeypatch)
 
 
 @pytest.mark.parametrize("flow", [{}, {"partition_by": ["a"]}], ids=["plain", "in folders"])
-def test_a_reader_that_lags_behind_joined_files_reads_those_of_before(one, flow):
-    one.begin(**flow)
+def test_a_reader_that_lags_behind_joined_files_reads_those_of_before(lagging, flow):
+    lagging.begin(**flow)
     if flow:  # of a folder with one file nothing is joined
-        one.world.put("again.json", [{"a": 3, "n": 2}])
-        one.load()
-    one.join()
-    assert one.found() == {}
-    assert [finding.check for finding in check_table(no_session, one.lake, NEWEST) if not finding.passed] == []
-    assert one.read().input_rows == (7 if flow else 6)
-    rows = one.lake.delta(NEWEST).to_pyarrow_table(columns=["a", "n"]).to_pylist()
+        lagging.world.put("again.json", [{"a": 3, "n": 2}])
+        lagging.load()
+    lagging.join()
+    assert lagging.found() == {}
+    assert [finding.check for finding in check_table(no_session, lagging.lake, NEWEST) if not finding.passed] == []
+    assert lagging.read().input_rows == (7 if flow else 6)
+    rows = lagging.lake.delta(NEWEST).to_pyarrow_table(columns=["a", "n"]).to_pylist()
     assert sorted((int(row["a"]), int(row["n"])) for row in rows) == [(a, 2) for a in range(4)]
-    assert [finding.check for finding in check_table(no_session, one.lake, NEWEST) if not finding.passed] == []
+    assert [finding.check for finding in check_table(no_session, lagging.lake, NEWEST) if not finding.passed] == []
 
 
-def test_a_reader_whose_unread_files_a_vacuum_removed_is_computed_again_by_the_command(one):
-    one.begin().join()
-    one.lake.delta(TABLE).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
-    [(sign, finding)] = one.found().items()
+def test_a_reader_whose_unread_files_a_vacuum_removed_is_computed_again_by_the_command(lagging):
+    lagging.begin().join()
+    lagging.lake.delta(TABLE).vacuum(retention_hours=0, enforce_retention_duration=False, dry_run=False)
+    [(sign, finding)] = lagging.found().items()
     assert (sign, finding.verdict) == ("unread_rows_gone", Verdict.FAIL)
     assert finding.what.startswith("2 of 2 data files that are not read yet are gone")
     with pytest.raises(DataFileMissing, match=f"{NEWEST} has not read it yet") as refused:
-        one.read()
+        lagging.read()
     assert refused.value.next_command == f"lakehouse doctor {NEWEST}"
-    assert one.found().keys() == {"batch_begun", "unread_rows_gone"}
-    one.run(finding.command)
-    assert one.found() == {}
-    one.assert_read()
-    one.land().load().read()
-    one.assert_read()
+    assert lagging.found().keys() == {"batch_begun", "unread_rows_gone"}
+    lagging.run(finding.command)
+    assert lagging.found() == {}
+    lagging.assert_read()
+    lagging.land().load().read()
+    lagging.assert_read()
 
 
-def test_a_reader_whose_unread_commits_the_log_has_lost_is_computed_again_by_the_command(one):
-    one.begin()
-    one.lake.delta(TABLE).create_checkpoint()
+def test_a_reader_whose_unread_commits_the_log_has_lost_is_computed_again_by_the_command(lagging):
+    lagging.begin()
+    lagging.lake.delta(TABLE).create_checkpoint()
     for version in range(3):  # as the log's own retention does; versions 2 and 3 are not read
-        one.lake.store.delete(one.bucket, f"{one.user}/bronze/things/_delta_log/{version:020}.json")
-    [(sign, finding)] = one.found().items()
+        lagging.lake.store.delete(lagging.bucket, f"{lagging.user}/bronze/things/_delta_log/{version:020}.json")
+    [(sign, finding)] = lagging.found().items()
     assert (sign, finding.what) == ("unread_rows_gone", f"commit 2 of {TABLE} is not in its log any more")
-    one.run(finding.command)
-    assert one.found() == {}
-    one.land().load().read()
-    one.assert_read()
+    lagging.run(finding.command)
+    assert lagging.found() == {}
+    lagging.land().load().read()
+    lagging.assert_read()

@@ -97,14 +97,14 @@ def test_a_whole_prefix_is_removed_and_its_neighbours_stay(lake):
 def winners(attempt, count=6):
     """Results of ``attempt(number)`` that was not refused, all started at once."""
 
-    def one(number):
+    def writer(number):
         try:
             return attempt(number)
         except (ObjectExists, ObjectMissing):
             return None
 
     with ThreadPoolExecutor(count) as pool:
-        return [e_tag for e_tag in pool.map(one, range(count)) if e_tag]
+        return [e_tag for e_tag in pool.map(writer, range(count)) if e_tag]
 
 
 # 12 MB: where the SDK would send parts, and forget the condition

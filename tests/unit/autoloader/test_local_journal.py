@@ -85,7 +85,7 @@ def test_a_discoverer_that_is_killed_at_any_call_loses_and_repeats_no_file(landi
 
 
 def test_discoverers_in_several_processes_give_each_file_one_number(landing):
-    def one(begins):
+    def discoverer(begins):
         def run():
             journal = landing.journal(fan_in=4)
             for number in range(25):
@@ -95,7 +95,7 @@ def test_discoverers_in_several_processes_give_each_file_one_number(landing):
 
         return run
 
-    run_together(*map(one, "abc"))
+    run_together(*map(discoverer, "abc"))
     landing.discover()
     landing.assert_each_once()
     assert len(landing.numbered()) == 75

@@ -23,20 +23,20 @@ ELSEWHERE = [
 
 
 @pytest.mark.parametrize(
-    ("owner", "format_", "one"), ELSEWHERE, ids=lambda argument: getattr(argument, "name", argument)
+    ("owner", "format_", "option"), ELSEWHERE, ids=lambda argument: getattr(argument, "name", argument)
 )
-def test_documented_options_that_nothing_reads_are_accepted_without_effect_or_refused(owner, format_, one):
-    for value in one.same:
-        options = CloudFilesOptions.parse(given_of(format_, one.name, value.replace("*", "x").upper()))
+def test_documented_options_that_nothing_reads_are_accepted_without_effect_or_refused(owner, format_, option):
+    for value in option.same:
+        options = CloudFilesOptions.parse(given_of(format_, option.name, value.replace("*", "x").upper()))
         assert (options.reader.keys() - {"rowtag"}, options.notes) == (set(), ())
-    other = given_of(format_, one.name, "kept-to-itself")
-    name = one.name.replace("*", "Team.x")
-    if one.of("kept-to-itself") == REFUSED:
-        assert problems(other) == [f"{name} is an option of {owner}, not had here: {one.why}."]
-    elif one.of("kept-to-itself") == WARNING:
-        assert CloudFilesOptions.parse(other).notes == (f"{name} is without effect: {one.why}.",)
+    other = given_of(format_, option.name, "kept-to-itself")
+    name = option.name.replace("*", "Team.x")
+    if option.of("kept-to-itself") == REFUSED:
+        assert problems(other) == [f"{name} is an option of {owner}, not had here: {option.why}."]
+    elif option.of("kept-to-itself") == WARNING:
+        assert CloudFilesOptions.parse(other).notes == (f"{name} is without effect: {option.why}.",)
     else:
-        assert one.verdict == ACCEPTED
+        assert option.verdict == ACCEPTED
 
 
 def test_types_are_inferred_by_one_option_and_the_other_says_the_same_or_nothing():
