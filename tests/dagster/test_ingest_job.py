@@ -221,6 +221,7 @@ def test_a_broken_contract_stops_silver_only_when_asked_and_new_columns_and_resc
     assert len(checks["schema_drift"].metadata["schema_history"].records) == 2
 
 
+@pytest.mark.soak("the job of the course's tables, in its order; the runs of this file have the same tables and checks")
 def test_the_training_tour_loads_the_tables_of_the_course_in_its_order(load, instance, land, lake, spark):
     written = land(files=5, rows_per_file=20)
     done = run(load().resolve_job_def("training_tour"), instance)
