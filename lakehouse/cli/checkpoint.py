@@ -236,7 +236,8 @@ def fork(
     from lakehouse.settings import Settings
 
     with command(as_json) as out:
-        require_declared(Settings.load(), new)
+        for name in (table, new):
+            require_declared(Settings.load(), name)
         lake, _ = open_table(out, table)
         done = fork_table(lake, table, new, really=yes)
         does = "begins" if done.done else "would begin"

@@ -78,7 +78,7 @@ class Kept:
         self.own, self.log = OwnCommits(), SparkLog(lake, table)
         self.place: At | None = None
         self._lake, self._name = lake, table
-        self._table = opened
+        self._table, self._tag = opened, ""
 
     def opened(self) -> LakeTable | None:
         """The table at its newest version, or None when there is none yet.
@@ -86,18 +86,23 @@ class Kept:
         Raises:
             CheckpointMismatch: somebody removed it while the run goes on, or another is in its place.
         """
-        if self._table is not None and self._is_there(self._table.version()):
+        if self._table is not None and self._tag and self._tag == self._tag_of(self._table):
             try:
+                before = self._table.version()
                 self._table.update_incremental()
+                if self._table.version() != before:
+                    self._tag = self._tag_of(self._table)
                 return self._table
             except DeltaError:  # its log was replaced or damaged: opened anew
                 pass
         known, self._table = self._table, self._lake.delta(self._name)
         if self._table is None or known is not None:
             verify(self._lake, self._name)
+        self._tag = self._tag_of(self._table) if self._table is not None else ""
         return self._table
 
-    def _is_there(self, version: int) -> bool:
-        """Whether the log still has that commit: somebody may have removed the table, or made another in its place."""
-        commit = split_uri(commit_uri(self._lake.settings.table_uri(self._name), version))
-        return self._lake.store.info(*commit) is not None
+    def _tag_of(self, opened: LakeTable) -> str:
+        """Of the newest commit that is known: somebody may remove the table, or make another in its place."""
+        commit = split_uri(commit_uri(self._lake.settings.table_uri(self._name), opened.version()))
+        info = self._lake.store.info(*commit)
+        return "" if info is None else info.e_tag
