@@ -163,7 +163,7 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain
     done = len([path for path in (tmp_path / "checkpoint" / "commits").iterdir() if path.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
     again = start(tmp_path, plain, java_home, sink)
-    printed, _ = again.communicate(timeout=240)
+    printed, _ = again.communicate(timeout=120)
     assert again.returncode == 0, (tmp_path / "log").read_text()
     said = json.loads(printed)
     assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]
