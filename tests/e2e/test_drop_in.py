@@ -148,8 +148,7 @@ def start(folder, plain, java_home, sink):
         )
 
 
-@pytest.mark.parametrize("sink", ["parquet", "delta"])
-def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain, java_home, sink):
+def kill_and_run_again(tmp_path, plain, java_home, sink):
     jars.ensure_jars()
     (tmp_path / "landed").mkdir()
     for number in range(FILES):
@@ -171,6 +170,15 @@ def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain
     assert said["states"] == ["INGESTED"] * FILES
     assert list((tmp_path / "journals").glob("*/segments/*.parquet"))
     assert said["of the wheel"]
+
+
+def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain, java_home):
+    kill_and_run_again(tmp_path, plain, java_home, "parquet")
+
+
+@pytest.mark.soak("the same into Delta; test_auto_loader.py has streams into Delta, of an engine of ours")
+def test_a_notebook_that_writes_delta_goes_on_after_a_kill(tmp_path, plain, java_home):
+    kill_and_run_again(tmp_path, plain, java_home, "delta")
 
 
 @pytest.mark.soak("a pipeline with `import dlt`, run twice by spark-pipelines; the notebook above has the source")

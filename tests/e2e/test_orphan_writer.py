@@ -217,7 +217,7 @@ def test_writes_of_a_killed_client_and_of_clones_of_its_session_are_ended(home, 
 @pytest.mark.timeout(3600)
 def test_no_version_is_written_twice_through_many_kills(home, other_home, proxy):
     dice, orphans = random.Random(1), None
-    for number in range(int(os.environ.get("ORPHAN_ROUNDS", "12"))):
+    for number in range(int(os.environ.get("ORPHAN_ROUNDS", "8"))):
         if number % 5 == 0:  # the first commits of a table are a case of their own
             orphans = Orphans(home, other_home, proxy, f"long-{number}")
         first = dice.choice([INGEST, ["stream", TABLE]])

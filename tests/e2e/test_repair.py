@@ -142,6 +142,7 @@ def test_replay_of_nothing_in_particular_is_refused(lake, environment):
     assert "--files GLOB" in done.stderr
 
 
+@pytest.mark.soak("backups of what Spark writes, restored; test_checkpoint_backups.py has them of the local engine")
 def test_what_spark_writes_goes_back_with_its_checkpoint_and_comes_again(lake, land, environment, spark):
     """Windows with a state, and an upsert that RESTORE took back by hand, which is refused; bronze needs no Spark."""
     computed = (SILVER, ORDERS)

@@ -180,7 +180,7 @@ def examples(count):
 @pytest.mark.soak(
     "random tables and cuts; the stories of test_orders.py have chosen ones. ORDER_EXAMPLES says how many"
 )
-@examples(int(os.environ.get("ORDER_EXAMPLES", "7")))
+@examples(int(os.environ.get("ORDER_EXAMPLES", "4")))
 def test_however_many_orders_are_cut_into_files_batches_and_runs(spark, lake, seed, runs):
     assert_right_however_they_are_cut(spark, lake, seed, runs)
 

@@ -107,6 +107,7 @@ def test_continuous_is_what_spark_has_it_for(spark, tmp_path):
         delta.start(str(tmp_path / "table")).awaitTermination(60)
 
 
+@pytest.mark.soak("a table without an option of its own; test_auto_loader.py has streams that share a source")
 def test_the_table_of_defaults_shares_the_journal(lake, land, spark, environment):
     land(files=5, rows_per_file=20, late_share=0)
     report = lakehouse_json_here(environment, "ingest", AVAILABLE_NOW_TABLE, BRONZE, "--trigger", "availableNow")

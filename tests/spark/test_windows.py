@@ -16,7 +16,7 @@ from lakehouse.orders.tables import SILVER
 from lakehouse.pipeline import check_table, run_table
 from lakehouse.settings import Settings
 
-LONG = int(os.environ.get("WINDOW_EXAMPLES", "20"))
+LONG = int(os.environ.get("WINDOW_EXAMPLES", "12"))
 
 
 def examples(count):

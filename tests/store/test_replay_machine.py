@@ -54,10 +54,10 @@ def test_each_stream_holds_what_it_must_whatever_happens(lake):
     search(lake, 12)
 
 
-@pytest.mark.soak("300 more orders of events")
+@pytest.mark.soak("200 more orders of events")
 @pytest.mark.timeout(3000)
 def test_each_stream_holds_what_it_must_in_many_orders_of_events(lake):
-    search(lake, 300)
+    search(lake, 200)
 
 
 def test_a_replay_asked_for_twice_and_killed_reaches_no_other_stream(lake):
