@@ -18,7 +18,7 @@ from lakehouse.delta_commit import Commit, commit_of
 from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.receiver_process import ensure_receiver
-from lakehouse.plain_text import printable
+from lakehouse.plain_text import cause_of, printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint
 from lakehouse.storage.delta_paths import deltalake_uri, log_uri
@@ -128,7 +128,7 @@ def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
         return None
     except DeltaError as error:
         raise TableUnreadable(
-            f"the Delta log of {uri.rstrip('/').rsplit('/', 1)[-1]} cannot be read: {str(error).splitlines()[0][:200]}",
+            f"the Delta log of {uri.rstrip('/').rsplit('/', 1)[-1]} cannot be read: {cause_of(error)}",
             where=log_uri(uri),
             state="nothing was changed",
             next_command="lakehouse doctor   (then bring the damaged object back from a copy)",

@@ -8,6 +8,12 @@ import re
 _UNFIT = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_A_LINE, _IN_LINES = re.compile(f"[{_UNFIT}]"), re.compile(rf"(?!\n)[{_UNFIT}]")
 
+# of the clients below obstore and deltalake
+_REQUEST = re.compile(
+    r"Error performing (\w+) \S+ in \S+?(, after \d+ retries)?(?:, max_retries: \S+ retry_timeout: \S+)?\s+-\s+"
+)
+_TREE = re.compile(r"\s*\n\s*(?:\x1b\[\d+m)?↳(?:\x1b\[0m)?\s*")
+
 
 def printable(text: str, *, lines: bool = False) -> str:
     r"""The text with its control characters written as Python writes them, such as ``\x1b``.
@@ -17,6 +23,17 @@ def printable(text: str, *, lines: bool = False) -> str:
         lines: Whether it may have several lines; without it a line's end is written as ``\n``, too.
     """
     return (_IN_LINES if lines else _IN_A_LINE).sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def without_address(text: str) -> str:
+    """What an object store's client says of a request, without its address and its own limits: they do not tell why."""
+    return _REQUEST.sub(r"\1\2: ", text)
+
+
+def cause_of(error: BaseException, most_characters: int = 200) -> str:
+    """What an exception of another library says, in one line: the first, with all levels of a cause drawn as a tree."""
+    lines = without_address(_TREE.sub(": ", str(error))).strip().splitlines()
+    return lines[0][:most_characters] if lines else type(error).__name__
 
 
 def shortened(text: str, most_characters: int) -> str:

@@ -17,7 +17,7 @@ from lakehouse.counting.data_files import DataFileMissing
 from lakehouse.errors import ConfigurationError, LakehouseError, StoreUnavailable, TerminalError
 from lakehouse.extras import needing
 from lakehouse.lake import Lake
-from lakehouse.plain_text import printable
+from lakehouse.plain_text import cause_of, printable
 from lakehouse.settings import LAYERS
 from lakehouse.sql_names import in_lake
 from lakehouse.storage.local_paths import LOCAL, cloud_of, is_local
@@ -216,7 +216,7 @@ def _rows(lake: Lake, name: str) -> Dataset | None:
             raise _only_spark(lake, name, "its columns have other names in its files (columnMapping)")
         return lake.rows_of(found)
     except DeltaError as error:
-        raise _only_spark(lake, name, str(error).splitlines()[0][:200]) from None
+        raise _only_spark(lake, name, cause_of(error)) from None
 
 
 def _only_spark(lake: Lake, name: str, why: str) -> TerminalError:

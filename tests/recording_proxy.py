@@ -53,3 +53,5 @@ class RecordingProxy:
                         with self._lock:
                             self.written[path] += 1
                 client.sendall(reply)
+            with suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while it is being read

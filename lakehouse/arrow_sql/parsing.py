@@ -7,6 +7,7 @@ from sqlglot import exp, parse_one
 from sqlglot.errors import SqlglotError
 
 from lakehouse.counting.data_files import OnlySpark
+from lakehouse.plain_text import cause_of
 
 _INT_LIMIT, _BIGINT_LIMIT = 2**31, 2**63
 
@@ -22,7 +23,7 @@ def parsed(sql: str) -> exp.Expression:
     try:
         found = parse_one(sql, dialect="spark")
     except SqlglotError as error:
-        raise OnlySpark(f"{sql} is not understood: {str(error).splitlines()[0]}") from None
+        raise OnlySpark(f"{sql} is not understood: {cause_of(error, 400)}") from None
     assert isinstance(found, exp.Expression)
     return found
 

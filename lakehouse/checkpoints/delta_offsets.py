@@ -18,6 +18,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import SOME_TABLE, TerminalError
 from lakehouse.lake import Lake, LakeTable, adds_of
+from lakehouse.plain_text import cause_of
 from lakehouse.storage import ObjectMissing
 from lakehouse.storage.delta_paths import commit_uri
 
@@ -108,7 +109,7 @@ def files_of_snapshot(lake: Lake, table: str, version: int) -> list[Listed]:
         opened = LakeTable(uri, lake.endpoint, version)
     except DeltaError as error:
         lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
-        raise _lost(f"version {version} of {table} ({str(error).splitlines()[0][:120]})", uri) from None
+        raise _lost(f"version {version} of {table} ({cause_of(error, 120)})", uri) from None
     adds = adds_of(opened).select(["modification_time", "path", "size_bytes"])
     ordered = sorted(zip(*(column.to_pylist() for column in adds.columns), strict=True))
     return [Listed(f"{uri}/{unquote(path)}", size) for _, path, size in ordered]

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.errors import ConfigurationError
+from lakehouse.plain_text import cause_of
 from lakehouse.table import At, Check, Finding
 
 
@@ -33,7 +34,7 @@ class Sql(Check):
             found = rows.count()
         except (AnalysisException, ParseException) as error:
             raise ConfigurationError(
-                f"the query of the check {self.called} cannot be run: {str(error).strip().splitlines()[0]}",
+                f"the query of the check {self.called} cannot be run: {cause_of(error, 400)}",
                 where=f"{at.catalogue.where}:{at.table.line}",
                 state="the table is as it was; this check did not run",
                 next_command="correct the query",

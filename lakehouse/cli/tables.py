@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lakehouse.cli.output import Json, Output, command, in_lake, open_lake
-from lakehouse.plain_text import sized
+from lakehouse.plain_text import cause_of, sized
 
 if TYPE_CHECKING:
     from lakehouse.lake import Lake, LakeTable
@@ -207,7 +207,7 @@ def _open(out: Output, table: str) -> tuple[Lake, LakeTable]:
         opened = lake.delta(table)
     except (DeltaError, OSError) as error:
         raise TerminalError(
-            f"{table} cannot be read: {str(error).splitlines()[0][:200]}",
+            f"{table} cannot be read: {cause_of(error)}",
             where=lake.settings.table_uri(table),
             state="nothing was changed",
             next_command=_CURE,

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lakehouse.counting.older_files import older_partitions
 from lakehouse.errors import StoreUnavailable, TerminalError
 from lakehouse.lake import Lake, LakeTable, adds_of, partitions_of
+from lakehouse.plain_text import cause_of
 from lakehouse.storage.s3_errors import arrow_says_gone
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class DataFiles:
         except pa.ArrowException as error:
             raise OnlySpark(f"Arrow cannot read the table: {error}") from error
         except OSError as error:
-            first_line = str(error).strip().splitlines()[0]
+            first_line = cause_of(error)
             if arrow_says_gone(error):
                 raise self._missing(f"a data file is gone: {first_line}") from None
             raise StoreUnavailable(

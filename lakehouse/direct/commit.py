@@ -27,6 +27,7 @@ from lakehouse.direct.reasons import require_direct
 from lakehouse.direct.rewriting import Removed
 from lakehouse.errors import TransientError
 from lakehouse.lake import KEEPS_LOG, LakeTable, open_table, paths_of
+from lakehouse.plain_text import cause_of
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.storage.fast_store import FastStore
 from lakehouse.storage.store import StoreEndpoint
@@ -272,7 +273,7 @@ def _failed(table: TableAt, error: Exception) -> TransientError:
     faster = isinstance(error, CommitFailedError)
     why = "another writer was faster" if faster else "the store did not take the commit"
     return TransientError(
-        f"the batch of {table.name} is not committed: {why}: {str(error).splitlines()[0][:300]}",
+        f"the batch of {table.name} is not committed: {why}: {cause_of(error, 300)}",
         where=table.uri,
         state="nothing of the batch is in the table; data files that it wrote are in no version, and vacuum removes "
         "them",

@@ -23,6 +23,7 @@ from lakehouse.direct.delta_source import Offset
 from lakehouse.direct.kept import last_planned
 from lakehouse.errors import TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
+from lakehouse.plain_text import cause_of
 from lakehouse.storage.delta_paths import deltalake_uri
 from lakehouse.streams.progress import BatchProgress
 
@@ -125,7 +126,7 @@ class FollowingStream(ABC):
             if is_committed(self._opened(), batch):  # the reply was lost, and the commit not
                 return
             raise TransientError(
-                f"the batch of {self._table} is not committed: {str(error).splitlines()[0][:300]}",
+                f"the batch of {self._table} is not committed: {cause_of(error, 300)}",
                 where=self._lake.settings.table_uri(self._table),
                 state="nothing of the batch is in the table",
                 next_command="run the same again: the batch is done again",

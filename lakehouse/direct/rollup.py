@@ -29,6 +29,7 @@ from lakehouse.direct.delta_source import Offset, offset_at, require_same_table
 from lakehouse.direct.following import FollowingStream, opened_or_made
 from lakehouse.direct.reasons import NotDirect, require_direct
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
+from lakehouse.plain_text import cause_of
 
 _MOST_COMPARED = 500_000
 """Up to so many changed rows are held in memory, to find those that were written again as they were."""
@@ -186,7 +187,7 @@ def changed_parts(files: DataFiles, groups: Groups, first: int, last: int) -> tu
     except OverflowError:
         raise OnlySpark("a part is a time beyond the years 1 to 9999") from None
     except (DeltaError, pa.ArrowException) as error:
-        raise OnlySpark(f"the change data feed cannot be read here: {str(error).splitlines()[0][:200]}") from error
+        raise OnlySpark(f"the change data feed cannot be read here: {cause_of(error)}") from error
     return found, read
 
 

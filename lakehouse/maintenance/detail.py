@@ -16,7 +16,7 @@ from deltalake.exceptions import DeltaError
 from lakehouse.lake import Lake, LakeTable, adds_of
 from lakehouse.maintenance.optimize import TARGET_BYTES
 from lakehouse.maintenance.positions import StreamPlace, place_of
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import cause_of, counted
 from lakehouse.python_values import listed
 from lakehouse.storage.store import ObjectMissing
 
@@ -69,7 +69,7 @@ def state(lake: Lake, table: str) -> TableState | None:
     try:
         opened = lake.delta(table)
     except (DeltaError, OSError) as error:
-        return TableState(table, lake.settings.table_uri(table), problem=str(error).splitlines()[0][:200])
+        return TableState(table, lake.settings.table_uri(table), problem=cause_of(error))
     if opened is None:
         return None
     place = _place(lake, table, opened)

@@ -22,6 +22,7 @@ from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable, adds_of
 from lakehouse.maintenance.positions import alone
+from lakehouse.plain_text import cause_of
 from lakehouse.python_values import listed
 from lakehouse.storage.delta_paths import commit_uri
 
@@ -93,7 +94,7 @@ def optimize(
     try:
         opened = lake.delta(table)
     except (DeltaError, OSError) as error:
-        return Optimized(table, 0, 0, 0, 0, 0, f"it cannot be read: {str(error).splitlines()[0][:200]}")
+        return Optimized(table, 0, 0, 0, 0, 0, f"it cannot be read: {cause_of(error)}")
     if opened is None:
         return None
     found = _look(opened, table, thresholds)
@@ -193,7 +194,7 @@ def _is_there(opened: LakeTable, before: int, run: str) -> bool:
 
 
 def _not_done(opened: LakeTable, found: Optimized, error: Exception) -> Optimized:
-    reason = str(error).splitlines()[0][:200]
+    reason = cause_of(error)
     if isinstance(error, CommitFailedError):
         raise TransientError(
             f"{found.table} was written meanwhile: {reason}",

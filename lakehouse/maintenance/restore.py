@@ -30,7 +30,7 @@ from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
 from lakehouse.maintenance.file_rows import record_folder, unfinished_records
-from lakehouse.plain_text import counted, sized
+from lakehouse.plain_text import cause_of, counted, sized
 from lakehouse.storage.delta_paths import commit_uri
 
 _log = logging.getLogger(__name__)
@@ -194,7 +194,7 @@ def missing_files(lake: Lake, table: str, version: int) -> str:
         wanted = set(LakeTable(uri, lake.endpoint, version).file_uris())
     except (DeltaError, OSError) as error:
         lake.store.bucket_exists(lake.settings.bucket)  # which says it when the store is the reason
-        return str(error).splitlines()[0]
+        return cause_of(error, 400)
     now = lake.delta(table)
     wanted -= set(now.file_uris()) if now is not None else set()
     if not wanted:
@@ -303,7 +303,7 @@ def _take_back(lake: Lake, backup: Backup) -> None:
             now = lake.delta_at(uri)
             if now is not None and _is_at(now, version):  # the reply was lost, and the commit not
                 continue
-            reason = str(error).splitlines()[0]
+            reason = cause_of(error, 400)
             raise TerminalError(
                 f"the table cannot be taken back without Spark: {reason}",
                 where=uri,

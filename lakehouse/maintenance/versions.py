@@ -29,7 +29,7 @@ from lakehouse.errors import ConfigurationError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable, adds_of, paths_of
 from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.repair import repair
-from lakehouse.plain_text import counted
+from lakehouse.plain_text import cause_of, counted
 
 Then = Literal["follow", "keep"]
 
@@ -126,7 +126,7 @@ def _restore(lake: Lake, table: str, opened: LakeTable, version: int, then: Then
             return
         lake.store.write(bucket, key, metadata)
         raise not_taken_back(
-            f"{table} was not taken back: {str(error).splitlines()[0][:300]}", "run the same again, or RESTORE in Spark"
+            f"{table} was not taken back: {cause_of(error, 300)}", "run the same again, or RESTORE in Spark"
         ) from None
 
 

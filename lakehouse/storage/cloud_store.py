@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NoReturn
 
@@ -22,6 +21,7 @@ from lakehouse.errors import AccessDenied, ConfigurationError, StoreUnavailable,
 from lakehouse.storage.local_paths import cloud_of
 from lakehouse.storage.s3_errors import UNCHANGED, obstore_text
 from lakehouse.storage.store import ObjectInfo, ObjectMissing, ObjectStore
+from lakehouse.storage.waits import RETRIES, client_options
 
 _KEYS = "set keys for it where Spark's driver and its workers are started, or correct the rights of those keys"
 
@@ -46,14 +46,13 @@ def cloud_bucket(bucket: str) -> Any:
 @lru_cache(maxsize=32)
 def _cloud_bucket(bucket: str, process: int) -> Any:
     # http is taken only where somebody wrote such an address: that of a stand-in for the cloud
-    client: Any = {"timeout": timedelta(seconds=60), "connect_timeout": timedelta(seconds=5), "allow_http": True}
-    retries: Any = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
+    client = client_options(allow_http=True)
     scheme, name = bucket.split(":", 1)
     if scheme == "gs":
-        return GCSStore(name, client_options=client, retry_config=retries)
+        return GCSStore(name, client_options=client, retry_config=RETRIES)
     container, _, host = name.partition("@")
     account = host.partition(".")[0]
-    return AzureStore(container, account_name=account, client_options=client, retry_config=retries)
+    return AzureStore(container, account_name=account, client_options=client, retry_config=RETRIES)
 
 
 def info_of(found: Any) -> ObjectInfo:

@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from obstore.store import S3Store
 from lakehouse.errors import StoreUnavailable
 from lakehouse.storage.s3_errors import UNKNOWN, NotS3, error_of, obstore_answers, obstore_text
 from lakehouse.storage.store import ObjectInfo, ObjectStore, StoreEndpoint
+from lakehouse.storage.waits import RETRIES, client_options
 
 if TYPE_CHECKING:
     from lakehouse.storage.minio_store import MinioStore
@@ -70,12 +70,8 @@ def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, pro
         endpoint=endpoint.url,
         region=endpoint.region,
         virtual_hosted_style_request=False,
-        client_options={
-            "allow_http": not endpoint.secure,
-            "timeout": timedelta(seconds=timeout_seconds),
-            "connect_timeout": timedelta(seconds=5),
-        },
-        retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
+        client_options=client_options(not endpoint.secure, timeout_seconds),
+        retry_config=RETRIES,
         **keys,
     )
 

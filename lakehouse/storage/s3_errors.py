@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from obstore import exceptions as oe
 
 from lakehouse.errors import AccessDenied, LakehouseError, StoreUnavailable, TerminalError
+from lakehouse.plain_text import without_address
 from lakehouse.storage.store import UNCHANGED, BucketMissing, ObjectExists, ObjectMissing
 
 NO_BUCKET = "NoSuchBucket"
@@ -122,8 +123,8 @@ def obstore_answers() -> Iterator[None]:
 
 
 def obstore_text(error: Exception) -> str:
-    """What ``obstore`` says, without what only its makers read."""
-    return str(error).split("\n\nDebug source")[0]
+    """What ``obstore`` says, without the address, which our own errors have, and without what only its makers read."""
+    return without_address(str(error).split("\n\nDebug source")[0])
 
 
 @contextmanager

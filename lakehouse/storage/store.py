@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from lakehouse.errors import TerminalError
 from lakehouse.storage.keys import Keys, KeySource
+from lakehouse.storage.waits import IDLE_SECONDS
 
 
 class BucketMissing(TerminalError):
@@ -80,6 +81,7 @@ class StoreEndpoint:
             **({"AWS_SESSION_TOKEN": now.session_token.get_secret_value()} if now.session_token else {}),
             "AWS_ALLOW_HTTP": str(not self.secure).lower(),
             "AWS_VIRTUAL_HOSTED_STYLE_REQUEST": "false",
+            "POOL_IDLE_TIMEOUT": f"{IDLE_SECONDS}s",
         }
 
 

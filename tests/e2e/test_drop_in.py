@@ -162,7 +162,7 @@ def kill_and_run_again(tmp_path, plain, java_home, sink):
     done = len([path for path in (tmp_path / "checkpoint" / "commits").iterdir() if path.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
     again = start(tmp_path, plain, java_home, sink)
-    printed, _ = again.communicate(timeout=120)
+    printed, _ = again.communicate(timeout=300)
     assert again.returncode == 0, (tmp_path / "log").read_text()
     said = json.loads(printed)
     assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]

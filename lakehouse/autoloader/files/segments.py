@@ -19,6 +19,7 @@ import pyarrow.json as pj
 import pyarrow.parquet as pq
 
 from lakehouse.errors import SOME_TABLE, TerminalError
+from lakehouse.plain_text import cause_of
 
 _PREVIOUS = b"previous"
 _HASHED = 16_384  # a page of new files is looked up, looked up again before it is written, and written
@@ -218,7 +219,7 @@ def open_segment(name: str, data: bytes) -> tuple[Segment, pq.ParquetFile]:
         return head_of(name, opened), opened
     except (pa.ArrowException, OSError, AttributeError, IndexError, KeyError) as error:
         raise SegmentUnreadable(
-            f"the segment {name} of a journal, {len(data):,} bytes, cannot be read: {str(error).splitlines()[0][:120]}",
+            f"the segment {name} of a journal, {len(data):,} bytes, cannot be read: {cause_of(error, 120)}",
             where=name,
             state="nothing was read or written",
             next_command=f"lakehouse checkpoint repair {SOME_TABLE}   (dry: says what it would do; --yes does it)",

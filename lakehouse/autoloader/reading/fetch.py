@@ -15,6 +15,7 @@ from lakehouse.autoloader.files.segments import FileVersion
 from lakehouse.autoloader.formats.encoding import BEGINNING_BYTES
 from lakehouse.autoloader.options.paths import key_uri
 from lakehouse.errors import AccessDenied, StoreUnavailable
+from lakehouse.plain_text import cause_of
 from lakehouse.storage.fast_store import UNUSUAL_KEY, s3_bucket, with_e_tag
 from lakehouse.storage.s3_errors import NoBucket, NotS3, obstore_answers, sdk_answers
 from lakehouse.storage.store import BucketMissing, StoreEndpoint
@@ -247,4 +248,4 @@ def _may_pass(error: Exception) -> bool:
 
 
 def _short_text(error: BaseException) -> str:
-    return f"{type(error).__name__}: {str(error).splitlines()[0][:160] if str(error) else ''}"
+    return f"{type(error).__name__}: {cause_of(error, 160) if str(error) else ''}"
