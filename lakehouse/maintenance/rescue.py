@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.formats.rows import NOTES, Rows
-from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.lineage import METADATA, RESCUED_DATA
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.schema.evolve import FORBIDDEN, Learner, changes, evolved
 from lakehouse.autoloader.schema.hints import Hint, dotted, parse_hints, types_of, with_hints

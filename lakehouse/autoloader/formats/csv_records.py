@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from lakehouse.autoloader.formats.format import MOST_CHARACTERS, separator
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
 from lakehouse.autoloader.formats.times import BLANKS
-from lakehouse.autoloader.options.reader_values import MOST_CHARACTERS, separator
 from lakehouse.errors import ConfigurationError
 
 BLANKS_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
