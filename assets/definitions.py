@@ -1,6 +1,7 @@
 """The code location: everything Dagster loads, from ``lakehouse.yaml``."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import dagster as dg
 
@@ -13,13 +14,14 @@ from lakehouse.orders.tables import BRONZE, SILVER, TOUR
 from resources.lake import own_lake
 
 JOB, SENSOR = "ingest_orders", "new_order_files"
+_SCAFFOLDED = Path(__file__).with_name("defs")
 
 
 @dg.definitions
 def defs() -> dg.Definitions:
     """Assets, checks, jobs, sensor and schedules, on resources configured by ``LAKEHOUSE_*`` variables."""
     lake = own_lake()
-    return definitions(
+    tables = definitions(
         read_catalogue(lake.settings()),
         lake=lake,
         job_name=JOB,
@@ -29,6 +31,9 @@ def defs() -> dg.Definitions:
         tours={"training_tour": TOUR},
         levers=[sample_lever()],
     )
+    if not any(_SCAFFOLDED.glob("[!_.]*")):
+        return tables
+    return dg.Definitions.merge(tables, dg.load_from_defs_folder(path_within_project=_SCAFFOLDED.parent))
 
 
 def _pictures(lake: Lake) -> Sequence[Plotted]:

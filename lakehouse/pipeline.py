@@ -24,6 +24,7 @@ from lakehouse.errors import (
 )
 from lakehouse.flows.files import Files, require_replacing, schema_of
 from lakehouse.lake import Lake
+from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_steps
 from lakehouse.maintenance.replay import Replay, of_day, quarantined, replay
 from lakehouse.maintenance.rescue import RescuedData
@@ -253,6 +254,7 @@ def restart_table(lake: Lake, table: str, *, really: bool = False) -> Repair:
         steps = start_over_steps(lake, table)
         if really:
             start_over(lake, table, "asked for")
+            ask_for_run(lake, table, "restart")
     if isinstance(flow, Files):
         steps += (f"files that are not in {flow.path} any more do not come again",)
     return Repair(table, "asked for", steps, really)

@@ -7,6 +7,7 @@ import re
 # control characters, what turns the direction of writing or ends a line, and halves of characters
 _UNFIT = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _IN_A_LINE, _IN_LINES = re.compile(f"[{_UNFIT}]"), re.compile(rf"(?!\n)[{_UNFIT}]")
+_BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 
 # of the clients below obstore and deltalake
 _REQUEST = re.compile(
@@ -55,3 +56,12 @@ def sized(size_bytes: int) -> str:
         return counted(size_bytes, "byte")
     unit, exponent = next((pair for pair in (("kB", 3), ("MB", 6)) if size_bytes < 10 ** (pair[1] + 3)), ("GB", 9))
     return f"{size_bytes / 10**exponent:,.1f} {unit}"
+
+
+def size_bytes(text: str) -> int:
+    """A number of bytes, alone or with a unit of 1024: ``10g``, ``10 GB``."""
+    found = re.fullmatch(r"0*([1-9][0-9]{0,18}) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
+    size = int(found[1]) << _BYTE_UNITS[found[2]] if found else 0
+    if not 0 < size < 1 << 63:
+        raise ValueError("write a whole number of bytes above 0, or one with a unit such as 512k, 64m or 10g")
+    return size

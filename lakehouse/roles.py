@@ -91,6 +91,8 @@ def _discoverer(settings: Settings, catalogue: Catalogue) -> Iterator[Grant]:
     yield from below(settings.bucket, checkpoints, "list")
     for name in _POSITIONS:
         yield Grant("read", settings.bucket, f"{checkpoints}*/{name}")
+    yield Grant("read", settings.bucket, f"{checkpoints}*.lease")
+    yield from below(settings.bucket, f"{settings.user}/_asked/", "list")
     for path, options in _streams(settings, catalogue):
         yield from _folder(path, "list")
         if options and options.journal_location:
@@ -142,7 +144,8 @@ ROLES = {
         ),
         Role(
             "discoverer",
-            "Dagster's sensor: names of files that landed, journals and positions of streams; no row",
+            "Dagster's sensor: names of files that landed, journals, positions and writers of streams, which tables "
+            "wait for a run; no row",
             _discoverer,
         ),
     )

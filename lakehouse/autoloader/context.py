@@ -19,13 +19,13 @@ from lakehouse.autoloader.files.notified import Folder, discover_notified, opene
 from lakehouse.autoloader.files.plan import Span, plan
 from lakehouse.autoloader.files.positions import StreamPosition
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.locations import ROOT
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, require_there, source_id, split_uri
 from lakehouse.autoloader.outcomes.file_states import POINTER
+from lakehouse.autoloader.reading.choose import infer, reads_lines
 from lakehouse.autoloader.reading.fetch import Fetcher
 from lakehouse.autoloader.reading.fetch_local import fetcher_of
 from lakehouse.autoloader.reading.probe import InferenceProbe, attempt, find_deadly

@@ -15,8 +15,8 @@ from typing import Any
 from pyspark.sql.connect.proto import Drop, ExecutePlanRequest, Expression, Project, Read, Relation
 from pyspark.sql.types import StructType
 
+from lakehouse.autoloader.lineage import METADATA
 from lakehouse.autoloader.option_notes import add_hook, messages, sources
-from lakehouse.autoloader.options.parse import METADATA
 from lakehouse.autoloader.schema.hints import columns_of
 from lakehouse.autoloader.schema.rescued import with_rescued
 from lakehouse.errors import ConfigurationError

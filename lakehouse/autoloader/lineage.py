@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.options.parse import METADATA
-
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+METADATA = "_metadata"
+"""Of Spark and of this source: the column with what is known of a row's file."""
 CORRUPT_RECORD = "_corrupt_record"
 RESCUED_DATA = "_rescued_data"
 

@@ -18,8 +18,9 @@ from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMa
 from pyspark.sql.types import StringType, StructType
 
 from lakehouse.autoloader.formats.registry import FORMATS
+from lakehouse.autoloader.lineage import METADATA
 from lakehouse.autoloader.options.locations import parsed_in_driver, with_locations
-from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.options.parse import HEADER, INFERRED, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:

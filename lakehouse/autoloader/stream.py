@@ -13,22 +13,22 @@ from typing import Any
 import pyarrow as pa
 from pyspark.sql.types import StringType, StructField, StructType
 
+from lakehouse.autoloader.clean_source import SourceCleaner
 from lakehouse.autoloader.context import Source, new_stream_id
 from lakehouse.autoloader.files.backlog import Backlog
 from lakehouse.autoloader.files.journal import Journal, Position, utc_now
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.formats.choose import ChosenFormat
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri, split_uri
 from lakehouse.autoloader.outcomes.bad_records import StagedRecords, finished_batches, plan_name, staged_folder
-from lakehouse.autoloader.outcomes.clean_source import SourceCleaner
 from lakehouse.autoloader.outcomes.receipt_log import FOLDED_BATCHES, fold_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
+from lakehouse.autoloader.part import PartReader
+from lakehouse.autoloader.reading.choose import ChosenFormat
 from lakehouse.autoloader.reading.columns import Columns, partition_values
-from lakehouse.autoloader.reading.part import PartReader
 from lakehouse.autoloader.reading.probe import KILLS_ITS_READER, Probe, attempt, find_deadly
 from lakehouse.autoloader.reading.unrescued import refuse_unrescued, without_place
 from lakehouse.autoloader.schema.evolve import EVOLVING, Learner

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lakehouse.checks.groups_here import TOLERANCE, groups_here
+from lakehouse.checks.groups_here import TOLERANCE, Groups, groups_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.rollup import Rollup
@@ -19,28 +18,6 @@ if TYPE_CHECKING:
     from pyspark.sql.types import DataType
 
 _SOURCE, _TABLE, _ROWS, _N = "_source_", "_table_", "_rows_", "_n_"
-
-
-@dataclass(frozen=True)
-class Groups:
-    """What the comparison found.
-
-    Attributes:
-        groups: Groups that the source gives.
-        rows_in_table: Rows of the table.
-        source_rows: Rows of the source that are in these groups.
-        wrong: Groups that the table has not once, or not with these aggregates.
-        to_come: Values of the first group column whose rows changed since the table's stream read last. Their groups
-            are not compared.
-        sample: Some wrong groups, with the aggregates of both sides.
-    """
-
-    groups: int
-    rows_in_table: int
-    source_rows: int
-    wrong: int
-    to_come: int
-    sample: tuple[dict[str, Any], ...]
 
 
 def groups_of(at: At, flow: Rollup) -> Groups:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.counting import SAMPLE_ROWS
@@ -10,7 +11,6 @@ from lakehouse.flows.rollup import Rollup
 from lakehouse.table import At
 
 if TYPE_CHECKING:
-    from lakehouse.checks.groups import Groups
     from lakehouse.counting.data_files import DataFiles
 
 TOLERANCE = 1e-9
@@ -19,6 +19,28 @@ _MOST_ROWS, _MOST_GROUPS = 1_000_000, 1_000_000
 _ROWS = "_rows_"
 
 Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """What the comparison found.
+
+    Attributes:
+        groups: Groups that the source gives.
+        rows_in_table: Rows of the table.
+        source_rows: Rows of the source that are in these groups.
+        wrong: Groups that the table has not once, or not with these aggregates.
+        to_come: Values of the first group column whose rows changed since the table's stream read last. Their groups
+            are not compared.
+        sample: Some wrong groups, with the aggregates of both sides.
+    """
+
+    groups: int
+    rows_in_table: int
+    source_rows: int
+    wrong: int
+    to_come: int
+    sample: tuple[dict[str, Any], ...]
 
 
 def groups_here(at: At, flow: Rollup, scales: dict[str, str]) -> Groups | None:
@@ -60,8 +82,6 @@ class _Comparison:
         self._summed = Summed(source.schema, flow.group, {**flow.aggregates, **measured, _ROWS: "count(*)"})
 
     def result(self) -> Groups:
-        from lakehouse.checks.groups import Groups
-
         ahead = self._ahead()
         expected = {key: row for key, row in self._expected().items() if key[0] not in ahead}
         found: dict[Key, list[dict[str, Any]]] = {}

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.lineage import FILE, RECORD
-from lakehouse.checks.keys_here import keys_here
+from lakehouse.checks.keys_here import Keys, keys_here
 from lakehouse.checks.rows import rows_of
 from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.flows.judged import EVENT_TIME
@@ -21,27 +20,6 @@ if TYPE_CHECKING:
 _PLACE, _VALUES, _SENT, _KEPT, _BOTH, _VERSIONS, _ROWS = (
     f"_{word}_" for word in ("place", "values", "sent", "kept", "both", "versions", "rows")
 )
-
-
-@dataclass(frozen=True)
-class Keys:
-    """What the comparison found.
-
-    Attributes:
-        in_source: Keys that the source has.
-        rows_in_table: Rows of the table.
-        wrong: Keys that the table has not once, or not as their latest version is.
-        keyless: Valid rows of the source that have a NULL in the key.
-        wrong_sample: Some wrong keys, with the places of both sides.
-        keyless_sample: Some rows without a key.
-    """
-
-    in_source: int
-    rows_in_table: int
-    wrong: int
-    keyless: int
-    wrong_sample: tuple[dict[str, Any], ...]
-    keyless_sample: tuple[dict[str, Any], ...]
 
 
 def keys_of(at: At, flow: Latest) -> Keys:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lakehouse.autoloader.lineage import FILE, RECORD
@@ -15,11 +16,31 @@ from lakehouse.table import At
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lakehouse.checks.keys import Keys
     from lakehouse.counting.data_files import DataFiles
 
 _ROWS_AT_ONCE = 1_000_000
 _SENT, _KEPT, _PLACE = "_versions_", "_rows_", "_place_"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What the comparison found.
+
+    Attributes:
+        in_source: Keys that the source has.
+        rows_in_table: Rows of the table.
+        wrong: Keys that the table has not once, or not as their latest version is.
+        keyless: Valid rows of the source that have a NULL in the key.
+        wrong_sample: Some wrong keys, with the places of both sides.
+        keyless_sample: Some rows without a key.
+    """
+
+    in_source: int
+    rows_in_table: int
+    wrong: int
+    keyless: int
+    wrong_sample: tuple[dict[str, Any], ...]
+    keyless_sample: tuple[dict[str, Any], ...]
 
 
 def keys_here(at: At, flow: Latest) -> Keys | None:
@@ -68,8 +89,6 @@ class _Comparison:
         self._keyless_columns = [column for column in wanted if column in self._fields]
 
     def result(self, parts: int) -> Keys:
-        from lakehouse.checks.keys import Keys
-
         in_source = rows = wrong = keyless = 0
         wrong_sample: list[dict[str, Any]] = []
         keyless_sample: list[dict[str, Any]] = []

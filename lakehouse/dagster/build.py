@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import date
+from functools import partial
 
 import dagster as dg
 
@@ -26,7 +27,7 @@ from lakehouse.dagster.maintenance import maintenance_of
 from lakehouse.dagster.names import key_of
 from lakehouse.dagster.outside import outside_sensor
 from lakehouse.dagster.resources import LakeResource, SparkResource
-from lakehouse.dagster.selection import ingested, readers_of
+from lakehouse.dagster.selection import concerned_by, ingested, readers_of
 from lakehouse.dagster.sensors import SENSOR, sensor_of
 from lakehouse.dagster.tables import Pictures, asset_of
 from lakehouse.dagster.upkeep import upkeep_of
@@ -82,7 +83,8 @@ def definitions(
         jobs.append(ingest)
         schedules.append(hourly(ingest))
         if fed := [folder for folder in folders if folder.fed]:
-            sensors.append(sensor_of(sensor_name, fed, ingest, every_run, readers_of(fed, catalogue)))
+            of_folder, of_table = readers_of(fed, catalogue), partial(concerned_by, catalogue)
+            sensors.append(sensor_of(sensor_name, fed, ingest, every_run, of_folder, of_table))
     if upkeep:
         nights = maintenance_job([asset.key for asset in upkeep])
         jobs.append(nights)

@@ -1,4 +1,4 @@
-"""The sensor's cursor: of each folder what a run was asked for, and which folder comes first in the next tick."""
+"""The sensor's cursor: what runs were asked for, and which folder comes first in the next tick."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ class Cursor:
     Attributes:
         seen: By name of a folder, for which tables it was looked at, and what was found.
         first: The folder that the next tick begins with; empty for the first of the declaration.
+        asked: By table, the version of its object in the lake for which a run was asked, see ``look_for_asked``.
     """
 
     seen: Mapping[str, tuple[str, Seen]] = field(default_factory=dict)
     first: str = ""
+    asked: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(cls, text: str | None) -> Cursor:
@@ -33,14 +35,15 @@ class Cursor:
             if document["v"] != _VERSION:
                 return cls()
             seen = {name: (str(entry["of"]), Seen.read(entry["seen"])) for name, entry in document["folders"].items()}
-            return cls(seen, str(document["first"]))
+            asked = {str(table): str(version) for table, version in document.get("asked", {}).items()}
+            return cls(seen, str(document["first"]), asked)
         except (ValueError, KeyError, TypeError, AttributeError):
             return cls()
 
     def write(self) -> str:
         """The cursor's text."""
         folders = {name: {"of": of, "seen": seen.write()} for name, (of, seen) in self.seen.items()}
-        return json.dumps({"v": _VERSION, "first": self.first, "folders": folders})
+        return json.dumps({"v": _VERSION, "first": self.first, "folders": folders, "asked": dict(self.asked)})
 
     def of(self, folder: Folder) -> Seen:
         """What is remembered of a folder; nothing when it feeds other tables now: a new table may lack its files."""

@@ -8,7 +8,7 @@ import dagster as dg
 from pydantic import Field
 
 from lakehouse.dagster.checks import log_checks
-from lakehouse.dagster.names import LEVER_TAG, key_of, pool, step_of
+from lakehouse.dagster.names import DAY_AGAIN, LEVER_TAG, key_of, pool, step_of
 from lakehouse.dagster.records import markdown
 from lakehouse.dagster.resources import LakeResource, SparkResource
 from lakehouse.dagster.tables import brought_up_to_date
@@ -45,14 +45,14 @@ def day_jobs(catalogue: Catalogue, first_day: date = FIRST_DAY) -> Iterator[dg.J
 
 
 def _job(table: Table, first_day: date) -> dg.JobDefinition:
-    step = f"load_day_again_{step_of(key_of(table.name))}"
+    step = f"{DAY_AGAIN}_{step_of(key_of(table.name))}"
 
     @dg.op(
         name=f"{step}_step",
         description=f"Takes the rows of a day's files out of {table.name} and loads the files as they are now.",
         out=dg.Out(dg.Nothing),
         pool=pool(table.name),
-        tags={LEVER_TAG: "load_day_again"},
+        tags={LEVER_TAG: DAY_AGAIN},
     )
     def load(context: dg.OpExecutionContext, config: DayConfig, lake: LakeResource, spark: SparkResource) -> None:
         try:
@@ -69,7 +69,7 @@ def _job(table: Table, first_day: date) -> dg.JobDefinition:
         executor_def=dg.in_process_executor,
         partitions_def=dg.DailyPartitionsDefinition(start_date=first_day.isoformat(), timezone="UTC", end_offset=1),
         config={"ops": {f"{step}_step": {"config": {"apply": True}}}},
-        tags={LEVER_TAG: "load_day_again"},
+        tags={LEVER_TAG: DAY_AGAIN},
     )
     def job() -> None:
         load()

@@ -5,6 +5,9 @@ import dagster as dg
 LEVER_TAG = "lakehouse/lever"
 """Of runs that a person asked for, with the lever that was pulled."""
 
+DAY_AGAIN = "load_day_again"
+"""Of that tag: a run that loads a day of source files again."""
+
 TRACE_PARENT = "lakehouse/traceparent"
 """Of runs that a sensor asked for, with its span in W3C's words; where traces are on."""
 

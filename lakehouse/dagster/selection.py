@@ -1,4 +1,4 @@
-"""Which tables a landing folder feeds, directly and through others."""
+"""Which tables a landing folder or a table feeds, directly and through others."""
 
 from collections.abc import Collection, Sequence
 
@@ -16,11 +16,14 @@ def ingested(catalogue: Catalogue) -> tuple[Table, ...]:
 
 def readers_of(folders: Sequence[Folder], catalogue: Catalogue) -> dict[str, Collection[dg.AssetKey]]:
     """For each folder that feeds a table, by its name, the tables that a new file of it concerns."""
-    return {folder.name: _below(folder, catalogue) for folder in folders if folder.fed}
+    return {
+        folder.name: concerned_by(catalogue, *(table.name for table in folder.fed)) for folder in folders if folder.fed
+    }
 
 
-def _below(folder: Folder, catalogue: Catalogue) -> frozenset[dg.AssetKey]:
-    names = {table.name for table in folder.fed}
+def concerned_by(catalogue: Catalogue, *tables: str) -> frozenset[dg.AssetKey]:
+    """Those of these tables, and of those that read them, which every run brings up to date."""
+    names = {*tables}
     for table in ingested(catalogue):  # in the order of the data: one pass reaches all
         if names & set(table.flow.reads):
             names.add(table.name)

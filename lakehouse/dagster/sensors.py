@@ -1,14 +1,16 @@
 """The sensor: a hint that there is something to do. What was loaded, only the checkpoints know."""
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from lakehouse.dagster.arrivals import Look
+from lakehouse.dagster.asked import Asked, look_for_asked
 from lakehouse.dagster.cursor import Cursor
 from lakehouse.dagster.dead_runs import end_dead_runs
 from lakehouse.dagster.event_times import loss, readers_of, tags_of_request
@@ -41,11 +43,13 @@ def sensor_of(
     job: "UnresolvedAssetJobDefinition",
     every: Sequence[dg.AssetKey],
     readers: Mapping[str, Collection[dg.AssetKey]],
+    concerned: Callable[[str], Collection[dg.AssetKey]],
 ) -> dg.SensorDefinition:
     """The sensor of all landing folders.
 
     A tick asks for one run at most. It brings up to date the tables that new files concern, whatever folders those are
-    in, and tables that failed and are to be tried again; it waits for no run that concerns none of these tables.
+    in, tables of which somebody asked what a run does, and tables that failed and are to be tried again; it waits for
+    no run that concerns none of these tables.
 
     Args:
         name: Its name.
@@ -53,6 +57,7 @@ def sensor_of(
         job: What it asks for.
         every: The tables of the job, in the order of the data.
         readers: By name of a folder, which of them a new file concerns.
+        concerned: By name of a table, which of them a run of it concerns.
     """
     by_events = all(folder.by_events for folder in folders)
     interval_seconds = _INTERVAL_WITH_EVENTS_SECONDS if by_events else _INTERVAL_SECONDS
@@ -63,8 +68,8 @@ def sensor_of(
         job=job,
         minimum_interval_seconds=interval_seconds,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=f"Asks for one run of all tables whose files have landed in {where} since it last asked, or that "
-        "failed in the last run; else says why not.",
+        description=f"Asks for one run of all tables whose files have landed in {where} since it last asked, of which "
+        "somebody asked what a run does (a replay), or that failed in the last run; else says why not.",
     )
     def sensor(context: dg.SensorEvaluationContext, lake: LakeResource) -> dg.SensorResult:
         for dead in end_dead_runs(context.instance):
@@ -92,18 +97,18 @@ def sensor_of(
             # also where nothing is new: files that went are taken off, or as many older ones could come in unnoticed,
             # and events of others are not read again
             cursor = cursor.after(folder, found.after)
-        cursor = Cursor(cursor.seen, looked.left[0].name if looked.left else "")
+        asked = look_for_asked(opened, context.instance, runs, cursor.asked, concerned)
+        cursor = replace(cursor, first=looked.left[0].name if looked.left else "", asked=asked.after)
         retries = runs.retries(now)
-        if not ready and not retries.due:
-            reason = _nothing_new(looked, held, where, len(folders)) + retries.why_not()
+        if not ready and not asked.due and not retries.due:
+            reason = "; ".join([_nothing_new(looked, held, where, len(folders)), *asked.held]) + retries.why_not()
             return dg.SensorResult(skip_reason=reason, cursor=cursor.write())
         files = sum(found.new for _, found in ready)
-        asks = asked_for(opened.settings, f"sensor {name}", now.timestamp(), {"lakehouse.new_files": files})
-        wanted = {*retries.due}.union(*(readers[folder.name] for folder, _ in ready))
+        trace = asked_for(opened.settings, f"sensor {name}", now.timestamp(), {"lakehouse.new_files": files})
+        wanted = {*retries.due}.union(*(readers[folder.name] for folder, _ in ready), *asked.due.values())
+        tables = [key for key in every if key in wanted]
         return dg.SensorResult(
-            run_requests=[
-                _request(context, job.name, ready, retries, [key for key in every if key in wanted], every, now, asks)
-            ],
+            run_requests=[_request(context, job.name, ready, asked, retries, tables, every, now, trace)],
             cursor=cursor.write(),
             asset_events=[_observation(found, folder, now, opened.settings) for folder, found in ready],
         )
@@ -115,6 +120,7 @@ def _request(
     context: dg.SensorEvaluationContext,
     job: str,
     ready: Sequence[tuple[Folder, Look]],
+    asked: Asked,
     retries: Retries,
     wanted: Sequence[dg.AssetKey],
     every: Sequence[dg.AssetKey],
@@ -123,23 +129,26 @@ def _request(
 ) -> dg.RunRequest:
     """A run for what was found.
 
-    It is named after the files, the cursor that they were seen from, and what failed. A tick that crashed after asking
-    asks with the same name while that run is unfinished, and Dagster knows it. Later the number of runs with this name
-    tells a cursor that was set back: files that no table has do start a run again.
+    It is named after the files, the cursor that they were seen from, what somebody asked for, and what failed. A tick
+    that crashed after asking asks with the same name while that run is unfinished, and Dagster knows it. Later the
+    number of runs with this name tells a cursor that was set back: files that no table has do start a run again.
     """
     failed = [f"{run} {table.to_user_string()}" for table, run in sorted(retries.due.items())]
     tags = {"new_files": str(sum(found.new for _, found in ready))}
+    if asked.due:
+        tags["asked_of"] = _named(sorted(asked.due))
     if failed:
         tags["after_failed_run"] = " ".join(dict.fromkeys(retries.due.values()))
     if trace_parent:
         tags[TRACE_PARENT] = trace_parent
-    key = f"after-{_digest(failed)}"
+    others = [*asked.reasons(), *failed]
+    key = f"after-{_digest(others)}"
     if ready:
         seen = [f"{folder.uri}\n{found.unnamed}\n{found.fresh.digest()}" for folder, found in ready]
-        files = _digest([context.cursor or "", *seen, *failed])
-        asked = context.instance.get_runs_count(dg.RunsFilter(job_name=job, tags={_FILES_TAG: files}))
+        files = _digest([context.cursor or "", *seen, *others])
+        earlier = context.instance.get_runs_count(dg.RunsFilter(job_name=job, tags={_FILES_TAG: files}))
         tags |= {"landing_folders": _named([folder.name for folder, _ in ready]), _FILES_TAG: files}
-        key = f"{files}-{asked}"
+        key = f"{files}-{earlier}"
         by_events = [(folder, found) for folder, found in ready if folder.by_events]
         written = [at for _, found in by_events if not found.listed for at in found.fresh.written]
         tags |= tags_of_request(written, now)

@@ -176,7 +176,7 @@ def _first_rows(
     lake: Lake, options: CloudFilesOptions, version: SchemaVersion, sample: FileVersion
 ) -> Iterator[dict[str, Any]]:
     from lakehouse.autoloader.files.plan import Span
-    from lakehouse.autoloader.options.parse import METADATA
+    from lakehouse.autoloader.lineage import METADATA
     from lakehouse.autoloader.schema.versions import full_schema
     from lakehouse.autoloader.stream import Stream
 

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql.types import StructField, StructType, TimestampType
 
-from lakehouse.autoloader.lineage import CORRUPT_RECORD, READ_AT, RESCUED_DATA, SEQUENCE, evidence_among
-from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, METADATA, READ_AT, RESCUED_DATA, SEQUENCE, evidence_among
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.stream import Stream, Task
 from lakehouse.direct.data_files import DataFile, DataFiles

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, with_metadata
-from lakehouse.autoloader.options.parse import METADATA, WIDENING, CloudFilesOptions
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, METADATA, with_metadata
+from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, glob_regex, plain_uri, resolved, source_id, split_uri
 from lakehouse.errors import ConfigurationError
 from lakehouse.events.address import InboxAddress

@@ -6,13 +6,13 @@ import hashlib
 import json
 import time
 from collections import deque
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.query import Computed
 from lakehouse.table import At
 
 if TYPE_CHECKING:
@@ -27,6 +27,20 @@ _TRANSACTION = "lakehouse.recompute"
 _SOURCES, _DEFINITION = "sources", "definition"
 _KEPT_BATCHES = 100
 _PAUSE = timedelta(seconds=1)
+
+
+class Computation(Protocol):
+    """What is run: see ``query.Computed``."""
+
+    @property
+    def of(self) -> tuple[str, ...]:
+        """The tables that are read."""
+
+    def text(self, at: At) -> str:
+        """What the rows depend on beside the sources."""
+
+    def result(self, at: At, frames: Mapping[str, DataFrame]) -> AbstractContextManager[DataFrame]:
+        """The rows of the table; they can be read until the context ends."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +65,7 @@ class Due:
         return {"txnAppId": _TRANSACTION, "txnVersion": str(self.number), "userMetadata": json.dumps(about)}
 
 
-def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
+def recompute(at: At, run: Run, flow: Computation) -> StreamReport:
     """Computes the table anew when a source, the query or the function has changed; one commit a time.
 
     Raises:
@@ -94,7 +108,7 @@ def recompute(at: At, run: Run, flow: Computed) -> StreamReport:
         )
 
 
-def due(at: At, flow: Computed) -> Due | None:
+def due(at: At, flow: Computation) -> Due | None:
     """The commit that is to be made; None when the table is what its sources give, or when a source is not there yet.
 
     Raises:
@@ -119,7 +133,7 @@ def due(at: At, flow: Computed) -> Due | None:
     )
 
 
-def compute(at: At, flow: Computed, todo: Due) -> BatchProgress:
+def compute(at: At, flow: Computation, todo: Due) -> BatchProgress:
     """Makes the commit; a commit that the table has already is left out."""
     from lakehouse.streams.progress import BatchProgress
 
@@ -156,7 +170,7 @@ def _last(at: At, target: LakeTable) -> dict[str, Any] | None:
     return None
 
 
-def hand_on(at: At, run: Run, flow: Computed) -> StreamReport:
+def hand_on(at: At, run: Run, flow: Computation) -> StreamReport:
     """Appends what the rows give that are new in the first source.
 
     Raises:

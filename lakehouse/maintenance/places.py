@@ -24,6 +24,7 @@ _AREAS = {
     "_checks": "checks",
     "_backups": "backups",
     "ops": "batches that were kept",
+    "_asked": "for which tables a run was asked",
     "_alerts": "what was told of alerts",
     "_forgotten": "records of rows removed on purpose",
 }

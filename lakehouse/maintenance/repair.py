@@ -28,6 +28,7 @@ from lakehouse.checkpoints.spark_log import FINISHED, offset_lines, planned_offs
 from lakehouse.checkpoints.standing import disagreement
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
+from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.maintenance.emptying import empty, look_at, require_emptiable
 from lakehouse.maintenance.file_rows import rows_by_sequence
 from lakehouse.maintenance.fork import begin_at
@@ -91,10 +92,12 @@ def repair(
             if really:
                 _log.info("%s starts over: %s", table, reason)
                 start_over(lake, table, "its checkpoint did not belong to it")
+                ask_for_run(lake, table, "repair")
             return Repair(table, reason, steps, really)
         if really:
             _log.info("%s is repaired: %s", table, reason)
             stream.mend()
+            ask_for_run(lake, table, "repair")
         return Repair(table, reason, stream.steps(), really)
 
 

@@ -22,6 +22,7 @@ from lakehouse.autoloader.outcomes.file_states import FileState, file_states, re
 from lakehouse.autoloader.outcomes.receipts import State
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.lake import Lake
+from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.storage import ObjectInfo
 
 _DATE = re.compile(
@@ -94,6 +95,8 @@ def replay(
         for bucket, again in by_bucket.items():
             if journal is not None and log is not None:
                 journal.replay(bucket, again, log.stream)
+        if found.files or found.waiting:  # whoever asks twice waits for a run, too
+            ask_for_run(lake, table, "replay")
     return replace(found, done=bool(by_bucket))
 
 

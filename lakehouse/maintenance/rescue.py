@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.formats.rows import NOTES, Rows
-from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.options.parse import METADATA, CloudFilesOptions
+from lakehouse.autoloader.lineage import METADATA, RESCUED_DATA
+from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.schema.evolve import FORBIDDEN, Learner, changes, evolved
 from lakehouse.autoloader.schema.hints import Hint, dotted, parse_hints, types_of, with_hints
@@ -25,6 +25,7 @@ from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
+from lakehouse.maintenance.asked import ask_for_run
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -140,7 +141,11 @@ class RescuedData:
                 raise _refused(f"{text} is a column of the schema already", sorted(by_name))
             data = grown
         places = {column.name: (column.file, column.record) for column in waiting}
-        return self.schemas.grow(data, places, reason="approved") if really else version
+        if not really:
+            return version
+        version = self.schemas.grow(data, places, reason="approved")
+        ask_for_run(self.lake, self.table, "approved columns")
+        return version
 
     def promote(self, spark: SparkSession, *, really: bool = False) -> Promotion:
         """Moves rescued values into the columns that can take them now; without ``really`` only counts them.

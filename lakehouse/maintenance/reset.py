@@ -13,6 +13,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.standing import objects_of
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
+from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.maintenance.backup import back_up
 from lakehouse.maintenance.emptying import require_emptiable
 from lakehouse.maintenance.repair import start_over, start_over_steps
@@ -80,6 +81,7 @@ def reset_empty(lake: Lake, table: str, reads: Sequence[str], *, outlives: bool,
             return Reset(table, "empty", tuple(steps))
         kept = back_up(lake, table, held=True).taken if objects_of(lake, table) else ""
         start_over(lake, table, "reset")
+        ask_for_run(lake, table, "reset")
     return Reset(table, "empty", tuple(steps), kept_as=kept, done=True)
 
 

@@ -27,6 +27,7 @@ from lakehouse.checkpoints.standing import objects_of
 from lakehouse.checkpoints.taken_back import last_batch
 from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
+from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.maintenance.backup import Backup, back_up, backup_key, chosen, damage, places
 from lakehouse.maintenance.emptying import empty
 from lakehouse.maintenance.file_rows import record_folder, unfinished_records
@@ -98,6 +99,7 @@ def restore(
         _put_back(lake, backup, back)
         if back or not moved:
             checkpoints.verify(lake, table)
+        ask_for_run(lake, table, "restore")
         return Restored(table, backup.taken, back, steps, kept, done=True)
 
 

@@ -1,6 +1,7 @@
 """``dg``, as Dagster's users know it: in this project, and in one of a stranger's."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -68,6 +69,20 @@ def test_the_project_checks_and_lists_its_definitions(dg):
     assert loaded, checked
     for name in ("bronze/orders_autoloader", "gold/daily_revenue", "ingest_orders", "new_order_files", "hourly_ingest"):
         assert name in listed
+
+
+def test_what_is_scaffolded_in_the_project_is_loaded_beside_the_tables(dg, tmp_path):
+    project = tmp_path / "project"
+    for name in ("assets", "resources", "examples", "contracts"):
+        shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("dg.toml", "lakehouse.yaml"):
+        shutil.copy(ROOT / name, project)
+    said = dg(project, "scaffold defs dagster.asset noted.py", "check defs", "list defs")
+    assert (project / "assets/defs/noted.py").exists()
+    checked, loaded, listed = said.partition("All definitions loaded successfully")
+    assert loaded, checked
+    for name in ("noted", "bronze/orders_autoloader", "new_order_files"):
+        assert re.search(rf"\b{name}\b", listed), listed
 
 
 def test_a_strangers_project_scaffolds_the_component_and_has_the_tables_of_its_declaration(dg, tmp_path):

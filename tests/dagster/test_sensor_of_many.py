@@ -9,7 +9,7 @@ from lakehouse.dagster import LakeResource, definitions, looking, sensors
 from lakehouse.errors import AccessDenied, StoreUnavailable
 from lakehouse.flows.files import Files
 from lakehouse.flows.latest import Latest
-from lakehouse.storage import ObjectInfo
+from lakehouse.storage import ObjectInfo, ObjectMissing
 from lakehouse.storage.store import BucketMissing
 from lakehouse.table import Catalogue, Table
 
@@ -28,14 +28,19 @@ class Listing:
     """Buckets as a store lists them; says which it was asked for."""
 
     def __init__(self):
-        self.objects, self.problems, self.asked = [], {}, []
+        self.objects, self.problems, self.asked, self.asked_of_lake = [], {}, [], []
 
-    def put(self, key, seconds=0.0):
-        self.objects.append(ObjectInfo(key, 10, "e", NOON + timedelta(seconds=seconds)))
+    def put(self, key, seconds=0.0, e_tag="e"):
+        self.objects.append(ObjectInfo(key, 10, e_tag, NOON + timedelta(seconds=seconds)))
+
+    def read(self, bucket, key):
+        raise ObjectMissing(key)
 
     def list(self, bucket, prefix="", start_after=None):
         if bucket in ("landing", "travel"):
             self.asked.append(prefix)
+        else:
+            self.asked_of_lake.append(prefix)
         if prefix in self.problems:
             raise self.problems[prefix]
         found = sorted(self.objects, key=lambda info: info.key)
@@ -212,6 +217,26 @@ def test_a_folder_that_gets_a_table_is_looked_at_anew(tick, listing, run_of):
     assert tick().run_requests == []
     more = Table("bronze.again", Files(path="s3a://landing/orders/"))
     assert "bronze/again" in asked(tick((*TABLES, more)))
+
+
+def test_what_was_asked_of_a_table_is_a_run_of_it_and_of_those_behind_it_for_one_request_a_tick(tick, listing):
+    folder = f"{LakeResource().settings().user}/_asked/"
+    listing.put(f"{folder}bronze.rooms")
+    listing.put(f"{folder}bronze.nobody")
+    outcome = tick()
+    assert asked(outcome) == ROOMS
+    assert outcome.run_requests[0].tags["asked_of"] == "bronze.rooms"
+    assert tick().run_requests == []
+    listing.objects.clear()
+    listing.put(f"{folder}bronze.rooms", e_tag="later")
+    listing.put("trips/a.json")
+    assert asked(tick()) == [*ROOMS[:1], *TRIPS, *ROOMS[1:]]
+    assert listing.asked_of_lake.count(folder) == 3
+    listing.problems[folder] = AccessDenied("these keys may not list")
+    listing.put(f"{folder}bronze.orders")
+    assert tick().run_requests == []
+    del listing.problems[folder]
+    assert asked(tick()) == ORDERS, "what was asked for before is remembered"
 
 
 @pytest.mark.parametrize("problem", [BucketMissing("there is no bucket"), AccessDenied("these keys may not list")])

@@ -9,7 +9,7 @@ from pyarrow import parquet
 from pyspark.sql.types import IntegerType, MapType, StringType, StructType
 from store.landed import ROW
 
-from lakehouse.autoloader.reading import part as read
+from lakehouse.autoloader import part as read
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.errors import TerminalError
 from lakehouse.storage import BucketMissing

@@ -3,8 +3,8 @@
 import pytest
 from pyspark.sql.types import StructType
 
+from lakehouse.autoloader import part as read
 from lakehouse.autoloader.formats.json_rows import RowReader
-from lakehouse.autoloader.reading import part as read
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.schema.versions import SchemaLocation, SchemaVersion
 from lakehouse.errors import UnknownFieldException

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache
 from itertools import islice
 from typing import BinaryIO
@@ -15,22 +15,12 @@ import pyspark.sql.types as spark
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import DataType, StructType
 
-from lakehouse.autoloader.formats.csv_records import Dialect, Tokens
+from lakehouse.autoloader.formats.csv_records import Block, Dialect, Tokens
 from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.rows import QUARANTINE, BadFile, Rows, Target, bad_table, raise_if_environment
 from lakehouse.autoloader.formats.text import as_utf8, flag, header_names, values_of
 
 _CHUNK_ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class Block:
-    """Records: columns of text, the number of values of each, values beyond the columns, and their texts on demand."""
-
-    columns: list[pa.Array]
-    counts: np.ndarray
-    texts: Callable[[], list[str]]
-    extra: dict[int, Tokens] = field(default_factory=dict)
 
 
 def _blocks(data: bytes, dialect: Dialect, width: int) -> Iterator[Block]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import BinaryIO
 
 import numpy as np
@@ -11,16 +12,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
+from lakehouse.autoloader.formats.format import MOST_CHARACTERS, separator
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.text import flag, line_blocks
 from lakehouse.autoloader.formats.times import BLANKS
-from lakehouse.autoloader.options.reader_values import MOST_CHARACTERS, separator
 from lakehouse.errors import ConfigurationError
 
 BLANKS_LINE = re.compile(rb"^[\x00-\x20]+$", re.MULTILINE)
 _FIXED = {"unescapedquotehandling": "STOP_AT_DELIMITER"}
 _END = re.compile(rb"\r\n|\n|\r")
 Tokens = list[str | None]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Records: columns of text, the number of values of each, values beyond the columns, and their texts on demand."""
+
+    columns: list[pa.Array]
+    counts: np.ndarray
+    texts: Callable[[], list[str]]
+    extra: dict[int, Tokens] = field(default_factory=dict)
 
 
 class Dialect:

@@ -13,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from pyspark.sql.types import LongType
 
-from lakehouse.autoloader.formats.csv_records import Dialect
+from lakehouse.autoloader.formats.csv_records import Block, Dialect
 from lakehouse.autoloader.formats.format import SINGLE_VARIANT
 from lakehouse.autoloader.formats.json_text import Float, Integer, Malformed, Members
 from lakehouse.autoloader.formats.rows import BadFile, Rows, Target
@@ -33,9 +33,6 @@ from lakehouse.autoloader.formats.variant import (
     timestamp_value,
 )
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
-
-if TYPE_CHECKING:
-    from lakehouse.autoloader.formats.csv import Block
 
 _MOST_DIGITS = 38
 _LONG, _, _ = parser_of(LongType(), {})

@@ -13,8 +13,8 @@ from typing import IO, Any
 from lakehouse.autoloader.formats.excel_address import Address, parse_address
 from lakehouse.autoloader.formats.excel_scan import Package
 from lakehouse.autoloader.formats.rows import BadFile
-from lakehouse.autoloader.options.values import size_bytes
 from lakehouse.extras import needing
+from lakehouse.plain_text import size_bytes
 
 MOST_BYTES = "512m"
 """The memory that a workbook may take, unless ``maxWorkbookBytes`` says otherwise."""

@@ -6,6 +6,7 @@ Every Spark worker imports this module: standard library only.
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,18 @@ def encoding_of(reader: Reader) -> str:
     """
     name = encoding_called(reader.get("encoding", reader.get("charset", "UTF-8")))
     return "" if name in ("utf-8", "ascii") else name
+
+
+_ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
+ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)))
+"""What a backslash in front of a character means in a separator."""
+MOST_CHARACTERS = 16
+"""The most characters of a separator of CSV."""
+
+
+def separator(text: str) -> str:
+    """The separator of CSV that is meant, as Spark reads its escapes."""
+    return ESCAPED.sub(lambda found: _ESCAPES[found[0]], text)
 
 
 @dataclass(frozen=True)

@@ -29,20 +29,18 @@ from lakehouse.autoloader.options.values import (
     overwrites,
     positive_seconds,
     seconds,
-    size_bytes,
     some_text,
     text_or_none,
     web_address,
 )
 from lakehouse.autoloader.options.verdict import REFUSED, WARNING
 from lakehouse.errors import ConfigurationError
+from lakehouse.plain_text import size_bytes
 from lakehouse.storage.local_paths import cloud_of
 from lakehouse.storage.role_names import NO_ROLE, role_counts
 
-METADATA = "_metadata"
-"""The column that tells where a row came from."""
 INFERRED = "cloudFiles.inferred"
-"""Marks, in the metadata of that column, a schema that came from the schema location and may grow there."""
+"""Marks, in the metadata of ``_metadata``, a schema that came from the schema location and may grow there."""
 HEADER = "cloudFiles.header"
 """Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
 

@@ -9,20 +9,11 @@ import re
 from collections.abc import Callable, Iterator
 
 from lakehouse.autoloader.formats.excel_address import parse_address
-from lakehouse.autoloader.formats.format import encoding_called
+from lakehouse.autoloader.formats.format import ESCAPED, MOST_CHARACTERS, encoding_called, separator
 from lakehouse.autoloader.options.names import FLAGS, MODES, READER_NAMES
-from lakehouse.autoloader.options.values import size_bytes
+from lakehouse.plain_text import size_bytes
 
 _ENDS = ("\n", "\r\n", "\r")
-_ESCAPES = {r"\t": "\t", r"\\": "\\", r"\b": "\b", r"\f": "\f", r"\"": '"', r"\'": "'", r"\u0000": "\0"}
-_ESCAPED = re.compile("|".join(map(re.escape, _ESCAPES)))
-MOST_CHARACTERS = 16
-"""The most characters of a separator of CSV."""
-
-
-def separator(text: str) -> str:
-    """The separator of CSV that is meant, as Spark reads its escapes."""
-    return _ESCAPED.sub(lambda found: _ESCAPES[found[0]], text)
 
 
 def problems(lower: str, value: str, format_: str) -> Iterator[str]:
@@ -61,7 +52,7 @@ def _one_character(value: str) -> Iterator[str]:
 def _separator(value: str) -> Iterator[str]:
     if not 0 < len(separator(value)) <= MOST_CHARACTERS or set(value) & {"\n", "\r"}:
         yield f"write one character, or at most {MOST_CHARACTERS}, on one line"
-    elif "\\" in _ESCAPED.sub("", value):
+    elif "\\" in ESCAPED.sub("", value):
         yield r"a backslash is written as \\, and \t is a tab: Spark knows no separator with another backslash"
 
 

@@ -12,7 +12,6 @@ from typing import Literal
 
 DAY_SECONDS = 86_400.0
 
-_BYTE_UNITS = {"": 0, "k": 10, "m": 20, "g": 30, "t": 40, "p": 50}
 _SECONDS = {
     **dict.fromkeys(("week",), 7 * DAY_SECONDS),
     **dict.fromkeys(("day", "d"), DAY_SECONDS),
@@ -56,15 +55,6 @@ def count(text: str) -> int:
     if not re.fullmatch(r"0*[1-9][0-9]{0,9}", text.strip()) or int(text) >= 1 << 31:
         raise ValueError("write a whole number from 1 to 2147483647")
     return int(text)
-
-
-def size_bytes(text: str) -> int:
-    """A number of bytes, alone or with a unit of 1024: ``10g``, ``10 GB``."""
-    found = re.fullmatch(r"0*([1-9][0-9]{0,18}) ?([kmgtp]?)(?:i?b)?", text.strip().lower())
-    size = int(found[1]) << _BYTE_UNITS[found[2]] if found else 0
-    if not 0 < size < 1 << 63:
-        raise ValueError("write a whole number of bytes above 0, or one with a unit such as 512k, 64m or 10g")
-    return size
 
 
 def seconds(text: str) -> float:

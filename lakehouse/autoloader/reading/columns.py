@@ -14,9 +14,9 @@ from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.files.plan import Span
-from lakehouse.autoloader.options.parse import METADATA
+from lakehouse.autoloader.lineage import METADATA
 from lakehouse.autoloader.options.paths import key_uri
-from lakehouse.autoloader.reading.part import Loaded
+from lakehouse.autoloader.reading.loaded import Loaded
 from lakehouse.errors import ConfigurationError
 
 METADATA_TYPE = (

@@ -26,7 +26,8 @@ from lakehouse.storage.store import ObjectExists, ObjectStore, StoreEndpoint
 T = TypeVar("T")
 
 KILLS_ITS_READER = "KILLS_ITS_READER: the process that read it died, each time, so it is left out"
-_OUT_OF_MEMORY = 9
+OUT_OF_MEMORY = 9
+_PROCESS = "lakehouse.autoloader.probe_process"  # by its name: it imports what imports this module
 
 
 class Probe:
@@ -37,7 +38,7 @@ class Probe:
 
     def __call__(self, spans: Sequence[Span]) -> bool:
         """False when the process was killed or ran out of memory. After an error of the reading it is true."""
-        return _survives(_read_and_forget, (self._options, self._schema, list(spans)), self._endpoint)
+        return _survives(self, (self._options, self._schema, list(spans)), self._endpoint)
 
 
 class InferenceProbe:
@@ -48,7 +49,7 @@ class InferenceProbe:
 
     def __call__(self, files: Sequence[FileVersion]) -> bool:
         """See ``Probe``."""
-        return _survives(_infer_and_forget, (self._options, self._root, self._bucket, list(files)), self._endpoint)
+        return _survives(self, (self._options, self._root, self._bucket, list(files)), self._endpoint)
 
 
 def find_deadly(candidates: Sequence[T], survives: Callable[[Sequence[T]], bool]) -> list[T]:
@@ -75,36 +76,9 @@ def attempt(store: ObjectStore, bucket: str, key: str) -> Iterator[bool]:
         store.delete(bucket, key)
 
 
-def _survives(body: Callable[..., None], arguments: tuple[object, ...], endpoint: StoreEndpoint | None) -> bool:
-    job = pickle.dumps((body.__name__, arguments))
+def _survives(probe: object, arguments: tuple[object, ...], endpoint: StoreEndpoint | None) -> bool:
+    job = pickle.dumps((type(probe).__name__, arguments))
     environment = {**os.environ, **(environment_of(endpoint) if endpoint else {})}
-    command = [sys.executable, "-m", __name__]
+    command = [sys.executable, "-m", _PROCESS]
     done = subprocess.run(command, input=job, capture_output=True, check=False, env=environment)
-    return done.returncode >= 0 and done.returncode != _OUT_OF_MEMORY
-
-
-def _read_and_forget(options: CloudFilesOptions, schema: StructType, spans: list[Span]) -> None:
-    from lakehouse.autoloader.stream import Stream
-
-    for _ in Stream(options, None).rows(spans, schema, []):
-        pass
-
-
-def _infer_and_forget(options: CloudFilesOptions, root: str, bucket: str, files: list[FileVersion]) -> None:
-    from lakehouse.autoloader.reading.fetch_local import fetcher_of
-    from lakehouse.autoloader.schema.versions import infer_version
-    from lakehouse.storage.environment import endpoint_from_environment
-
-    infer_version(options, root, fetcher_of(bucket, endpoint_from_environment), files)
-
-
-def _main() -> None:
-    name, arguments = pickle.load(sys.stdin.buffer)
-    try:
-        {function.__name__: function for function in (_read_and_forget, _infer_and_forget)}[name](*arguments)
-    except MemoryError:
-        sys.exit(_OUT_OF_MEMORY)
-
-
-if __name__ == "__main__":
-    _main()
+    return done.returncode >= 0 and done.returncode != OUT_OF_MEMORY

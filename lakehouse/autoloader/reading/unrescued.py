@@ -15,7 +15,7 @@ from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import NOTES
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri
-from lakehouse.autoloader.reading.part import Loaded
+from lakehouse.autoloader.reading.loaded import Loaded
 from lakehouse.errors import StreamFailed
 
 

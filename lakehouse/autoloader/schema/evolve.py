@@ -23,9 +23,9 @@ from pyspark.sql.types import (
     TimeType,
 )
 
-from lakehouse.autoloader.formats.choose import infer
 from lakehouse.autoloader.formats.rows import NOTES, Rows
 from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.reading.choose import infer
 from lakehouse.autoloader.schema.hints import hinted_names, parse_hints
 from lakehouse.autoloader.schema.wider import MOST_DIGITS, wider
 

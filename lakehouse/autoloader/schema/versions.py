@@ -15,12 +15,12 @@ from pyspark.sql.types import BooleanType, DateType, NumericType, StringType, St
 
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
-from lakehouse.autoloader.formats.choose import infer, reads_lines
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.formats.rows import BadFile, raise_if_environment
-from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.options.parse import HEADER, INFERRED, METADATA, CloudFilesOptions
+from lakehouse.autoloader.lineage import METADATA, RESCUED_DATA
+from lakehouse.autoloader.options.parse import HEADER, INFERRED, CloudFilesOptions
 from lakehouse.autoloader.options.paths import plain_uri
+from lakehouse.autoloader.reading.choose import infer, reads_lines
 from lakehouse.autoloader.reading.columns import METADATA_TYPE, partition_values
 from lakehouse.autoloader.reading.decompress import compression_of, unpack
 from lakehouse.autoloader.reading.fetch import Changed, Fetcher, Vanished

@@ -56,7 +56,7 @@ READ = """
 import io, json, sys
 from datetime import UTC, datetime
 from pyspark.sql.types import StructType
-from lakehouse.autoloader.formats.choose import ChosenFormat
+from lakehouse.autoloader.reading.choose import ChosenFormat
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.files.plan import Span
 options = CloudFilesOptions.parse({{"cloudFiles.format": "{name}", "path": "s3a://b/"}})

@@ -24,6 +24,7 @@ from lakehouse.autoloader.outcomes.bad_records import StagedRecords
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
 from lakehouse.autoloader.reading.decompress import compression_of, refuse_disguised, unpack
 from lakehouse.autoloader.reading.fetch import Changed, Fetcher, Vanished
+from lakehouse.autoloader.reading.loaded import Loaded
 from lakehouse.autoloader.schema.evolve import Learner, lines_of
 from lakehouse.errors import LakehouseError, StreamFailed
 
@@ -72,18 +73,6 @@ class Piece:
     data: bytes
     lines: int
     first_line: int = 0
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Parsed rows with their origin: for each row (and bad record) which of ``spans`` it is from, and which record."""
-
-    table: pa.Table
-    spans: Sequence[Span]
-    owners: np.ndarray
-    records: np.ndarray
-    bad: pa.Table | None = None
-    bad_owners: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
 
 @dataclass

@@ -25,7 +25,7 @@ def reads_lines(options: CloudFilesOptions) -> bool:
 
 @dataclass(frozen=True)
 class ChosenFormat:
-    """The ``reading.part.Format`` of one stream.
+    """The ``part.Format`` of one stream.
 
     Attributes:
         options: The stream's options.
@@ -37,21 +37,21 @@ class ChosenFormat:
 
     @property
     def lines(self) -> bool:
-        """See ``reading.part.Format``."""
+        """See ``part.Format``."""
         return reads_lines(self.options)
 
     def parse_lines(self, data: bytes, path_at: PathAt) -> Rows:
-        """See ``reading.part.Format``."""
+        """See ``part.Format``."""
         rows: Rows = _function(self._format.parse_lines)(data, path_at, self._target(""))
         return rows
 
     def knowing(self, columns: StructType) -> ChosenFormat:
-        """See ``reading.part.Format``."""
+        """See ``part.Format``."""
         others = [field for field in self.schema.fields if field.name not in columns.names]
         return replace(self, schema=StructType([*columns.fields, *others]))
 
     def parse_file(self, file: IO[bytes], span: Span, path: str) -> Iterator[Rows]:
-        """See ``reading.part.Format``."""
+        """See ``part.Format``."""
         rows: Iterator[Rows] = _function(self._format.parse)(file, self._target(path, span.last_modified))
         return rows
 
