@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def read_files(
     spark: SparkSession | None,
     path: str,
-    format: str,
+    format: str | None = None,
     *,
     schema: str | StructType | None = None,
     metadata: bool = False,
@@ -32,7 +32,8 @@ def read_files(
     Args:
         spark: The session; None reads them in this process, without a JVM.
         path: A folder or file, with globs as in ``cloudFiles``.
-        format: ``json``, ``csv``, ``xml``, ``excel``, ``parquet``, ``avro``, ``orc``, ``text`` or ``binaryFile``.
+        format: ``json``, ``csv``, ``xml``, ``excel``, ``parquet``, ``avro``, ``orc``, ``text`` or ``binaryFile``;
+            None takes what the endings of the files' names tell.
         schema: The columns; None infers them from the newest files.
         metadata: Whether the column ``_metadata`` is there, too: where each row is from.
         lake: Whose store is asked without Spark; default what the ``LAKEHOUSE_*`` variables name.
@@ -68,11 +69,10 @@ def _read_here(given: dict[str, str], schema: str | StructType | None, lake: Lak
     from pyspark.sql.pandas.types import to_arrow_schema
 
     from lakehouse.autoloader.batch import Files
-    from lakehouse.autoloader.options.parse import CloudFilesOptions
     from lakehouse.autoloader.schema.hints import columns_of
     from lakehouse.lake import Lake
 
-    files = Files(CloudFilesOptions.parse(given), (lake or Lake.open()).endpoint)
+    files = Files.of(given, (lake or Lake.open()).endpoint)
     columns = columns_of(schema) if isinstance(schema, str) else schema or files.schema()
     batches = [batch for spans in files.parts() for batch in files.rows(spans, columns)]
     return pa.Table.from_batches(batches, to_arrow_schema(columns, timezone="UTC"))

@@ -130,19 +130,17 @@ class _Relations:
 
         own = {name.lower(): value for name, value in given.items() if name.lower() in ("format", "schema", "metadata")}
         options = {name: value for name, value in given.items() if name.lower() not in own}
-        if "format" not in own:
-            raise _not_read("read_files needs the files' format", path, "add format => 'json'")
-        self._require_open(path, own["format"], options)
+        self._require_open(path, own.get("format"), options)
         metadata, schema = own.get("metadata") == "true", own.get("schema")
-        found = read_files(None, path, own["format"], schema=schema, metadata=metadata, lake=self.lake, **options)
+        found = read_files(None, path, own.get("format"), schema=schema, metadata=metadata, lake=self.lake, **options)
         self.made += 1
         name = f"files {self.made} of {path}"
         self.opened.register(name, found)
         return _quoted(name)
 
-    def _require_open(self, path: str, format_: str, options: Mapping[str, str]) -> None:
-        from lakehouse.autoloader.batch import options_of_a_read
-        from lakehouse.autoloader.options.parse import UNKNOWN, CloudFilesOptions
+    def _require_open(self, path: str, format_: str | None, options: Mapping[str, str]) -> None:
+        from lakehouse.autoloader.batch import Files, options_of_a_read
+        from lakehouse.autoloader.options.parse import UNKNOWN
 
         bucket, _ = split_uri(path)
         if bucket == LOCAL or cloud_of(bucket):
@@ -151,7 +149,7 @@ class _Relations:
         closed = [name for name in options if name.lower().removeprefix("cloudfiles.") in _CLOSED_OPTIONS]
         if closed:
             raise _not_read(f"{closed[0]} is closed to queries", path, _READ_IN_PYTHON)
-        notes = CloudFilesOptions.parse(options_of_a_read(path, format_, options)).notes
+        notes = Files.of(options_of_a_read(path, format_, options), self.lake.endpoint).options.notes
         unknown = next((note for note in notes if UNKNOWN in note), None)
         if unknown:
             raise _not_read(unknown.rstrip("."), path, "correct the option, or leave it out")

@@ -18,9 +18,11 @@ from lakehouse.autoloader.files.discovery import listed_files
 from lakehouse.autoloader.files.journal import utc_now
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
+from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import key_uri, require_there
 from lakehouse.autoloader.outcomes.receipts import Receipt, State
+from lakehouse.autoloader.reading.decompress import compression_of
 from lakehouse.autoloader.schema.versions import full_schema
 from lakehouse.autoloader.source import settled
 from lakehouse.autoloader.stream import Stream
@@ -48,6 +50,15 @@ _OF_FILES = (
 )
 """Options of ``cloudFiles`` that are about files, and not about the stream of them."""
 
+_FORMAT = "cloudFiles.format"
+
+
+def _format_of_name(key: str) -> str:
+    """The format that the ending of a name tells, also before that of a codec; "" for any other ending."""
+    endings = key.lower().rsplit("/", 1)[-1].split(".")[1:]
+    found = FORMATS.of_suffix(endings[-2 if compression_of(key) and len(endings) > 1 else -1]) if endings else None
+    return found.name if found else ""
+
 
 def versions_of(bucket: str, found: Sequence[ObjectInfo]) -> list[FileVersion]:
     """Files that no journal has numbered, numbered from 1 in their order."""
@@ -69,6 +80,27 @@ class Files:
 
     options: CloudFilesOptions
     endpoint: StoreEndpoint | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, str], endpoint: StoreEndpoint | None = None) -> Files:
+        """The files of options as ``options_of_a_read`` gives them, without a format where the files' names tell it.
+
+        Raises:
+            ConfigurationError: an option is wrong, or the names tell no single format.
+        """
+        if any(name.lower() == _FORMAT.lower() for name in given):
+            return cls(CloudFilesOptions.parse(given), endpoint)
+        any_format = cls(CloudFilesOptions.parse({**given, _FORMAT: "binaryFile"}), endpoint)
+        found = sorted({_format_of_name(file.key) for file in any_format.listed})
+        if len(found) == 1 and found[0]:
+            return cls(CloudFilesOptions.parse({**given, _FORMAT: found[0]}), endpoint)
+        told = ", ".join(name or "none that is known" for name in found)
+        raise ConfigurationError(
+            f"the names of the files tell no single format: {told}" if found else "there is no file to tell the format",
+            where=any_format.options.path,
+            state="nothing was read",
+            next_command="give the format, as json or csv; pathGlobFilter=*.json leaves other files out",
+        )
 
     @cached_property
     def _source(self) -> Source:
@@ -137,7 +169,7 @@ class FilesOnce(DataSource):
 
     @property
     def _files(self) -> Files:
-        return Files(CloudFilesOptions.parse(dict(self.options)))
+        return Files.of(dict(self.options))
 
     def schema(self) -> StructType:
         """See ``Files.schema``."""
@@ -166,19 +198,20 @@ class _Reader(DataSourceReader):
             yield from Files(self.options).rows(partition.spans, self.columns)
 
 
-def options_of_a_read(path: str, format_: str, options: Mapping[str, str]) -> dict[str, str]:
+def options_of_a_read(path: str, format_: str | None, options: Mapping[str, str]) -> dict[str, str]:
     """The options of a stream that reads the same, with the default of ``read_files``: types are inferred.
 
     Args:
         path: The folder or file.
-        format_: The files' format.
+        format_: The files' format; None leaves it to ``Files.of``.
         options: Their names are those of ``read_files``, as ``schemaHints``, or those of a stream.
 
     Raises:
         ConfigurationError: an option is for streams only.
     """
     own = {name.lower(): name for name in _OF_FILES}
-    stream_options = {"path": path, "cloudFiles.format": format_, "cloudFiles.inferColumnTypes": "true"}
+    stream_options = {"path": path, "cloudFiles.inferColumnTypes": "true"}
+    stream_options |= {} if format_ is None else {_FORMAT: format_}
     for name, value in options.items():
         lower = name.lower()
         bare = lower.removeprefix("cloudfiles.")

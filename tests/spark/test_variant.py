@@ -170,6 +170,33 @@ def test_values_equal_those_of_parse_json(source):
     assert all((row.v.value, row.v.metadata) == (row.p.value, row.p.metadata) for row in both)
 
 
+@pytest.mark.parametrize(
+    ("schema", "parts"),
+    [
+        ("id LONG, v VARIANT", ["v"]),
+        ("id LONG, v VARIANT, s STRUCT<w: VARIANT>, l ARRAY<VARIANT>", ["v", "s.w", "l[0]", "l[1]"]),
+    ],
+    ids=["beside", "within"],
+)
+def test_variant_columns_beside_others_are_those_that_spark_reads(source, schema, parts):
+    chance = random.Random(5)
+    rows = [{"id": number, "v": made(chance), "s": {"w": made(chance)}, "l": [1, None]} for number in range(200)]
+    lines = [*map(json.dumps, rows), '{"id": 200, "v": null, "s": null}', '{"id": 201}']
+    source.put("a.json", "\n".join(lines))
+    sparks = source.spark.read.schema(schema).json(source.settings.landing_uri)
+    place = {"cloudFiles.format": "json", "cloudFiles.journalLocation": source.location("journal")}
+    reader = source.spark.readStream.format("cloudFiles").options(**place).schema(schema)
+    source.run(reader.load(source.settings.landing_uri))
+
+    def plain(frame):
+        found = frame.selectExpr("id", *(f"{part} AS part{number}" for number, part in enumerate(parts))).collect()
+        return {row.id: [part and (part.value, part.metadata) for part in row[1:]] for row in found}
+
+    ours = plain(table(source))
+    assert ours == plain(sparks)
+    assert len(ours) == len(lines)
+
+
 def test_the_schema_needs_no_file_and_no_schema_location(source):
     assert stream(source).dtypes[:2] == [("v", "variant"), ("_rescued_data", "string")]
     assert [name for name, _ in stream(source, schemaEvolutionMode="none").dtypes] == ["v", "_metadata"]

@@ -16,16 +16,31 @@ ATTRIBUTES = ["k", "l", "n:m", "xmlns:n"]
 
 def documents(seed, count, rows=3):
     """A file of records: each document is some of them, in an element of its own, so that all can be read as one."""
-    chance = random.Random(seed)
-    records = []
+    chance, records = random.Random(seed), []
+    for some in _documents(chance, count, rows):
+        records += some
+    chance.shuffle(records)
+    return _file(records)
+
+
+def files(seed, count, rows=3):
+    """The same documents, each a file of its own."""
+    return [_file(records) for records in _documents(random.Random(seed), count, rows)]
+
+
+def _documents(chance, count, rows):
     for number in range(count):
         kinds = {name: chance.random() for name in NAMES}
+        records = []
         for _ in range(chance.randrange(1, rows + 1)):
             body = "".join(_element(chance, f"doc{number}", kinds, 0) for _ in range(1 + (chance.random() < 0.15)))
             own = f' r{number}="{_attribute(chance)}"' if chance.random() < 0.2 else ""
             between = chance.choice(["", "\n  ", "<!-- <row/> -->", "<?x <row/> ?>"])
             records.append(f"<row{own}>{between}{body}{chance.choice(['', ' '])}</row>")
-    chance.shuffle(records)
+        yield records
+
+
+def _file(records):
     return f'<?xml version="1.0" encoding="UTF-8"?>\n<rows xmlns:n="u">\n{chr(10).join(records)}\n</rows>\n'.encode()
 
 

@@ -1,11 +1,13 @@
 """``lakehouse.read_files`` without Spark: what a stream would read, read once."""
 
+import gzip
 from datetime import datetime
 from decimal import Decimal
 
 import pytest
 
 import lakehouse
+from lakehouse.autoloader.batch import FilesOnce
 from lakehouse.errors import ConfigurationError, TerminalError
 
 
@@ -62,6 +64,26 @@ def test_what_cannot_be_read_is_an_error_that_says_the_way_out(put, read):
         read("json", **{"cloudFiles.schemaLocation": "s3a://a/b/"})
 
 
+def test_the_format_is_that_of_the_names_where_none_is_given(lake, put, read, tmp_path):
+    put("a/1.json", '{"id": 1}\n')
+    put("a/2.JSONL", '{"id": 2}\n')
+    wanted = {"id": [1, 2], "_rescued_data": [None, None]}
+    assert read(None, "a/").sort_by("id").to_pydict() == wanted
+    folder = f"s3a://{lake.settings.bucket}/read/"
+    assert lakehouse.sql(f"FROM read_files('{folder}a/') ORDER BY id", lake).to_pydict() == wanted
+    put("b/1.csv", "id\n1\n")
+    put("b/part-0", "?")
+    for under, said in [("b/", "no single format: none that is known, csv"), ("c/", "no file to tell the format")]:
+        with pytest.raises(ConfigurationError, match=said) as caught:
+            read(None, under)
+        assert "give the format" in caught.value.next_command
+    assert read(None, "b/", pathGlobFilter="*.csv")["id"].to_pylist() == [1]
+    with gzip.open(tmp_path / "1.csv.gz", "wt") as file:
+        file.write("id\n7\n")
+    options = {"path": f"file://{tmp_path}", "cloudFiles.inferColumnTypes": "true"}  # as Spark hands them over
+    assert FilesOnce(options).schema().names == ["id", "_rescued_data", "_metadata"]
+
+
 def test_a_query_reads_files_as_python_does(lake, put, read, monkeypatch):
     put("1.json", '{"id": 1, "price": 1.25}\n{"id": "x", "price": 2}\n')
     folder = f"s3a://{lake.settings.bucket}/read/"
@@ -78,7 +100,6 @@ def test_a_query_reads_files_as_python_does(lake, put, read, monkeypatch):
     given = asked("format => 'json'", "schema => 'price DOUBLE'")
     assert given.to_pydict() == {"price": [1.25, 2.0]}
     for arguments, said in [
-        ((), "needs the files' format"),
         (("format => 'jsn'",), "jsn"),
         (("format => 'json'", "multiLin => true"), "multiLin"),
         (("format => 'json'", "\"cloudFiles.schemaLocation\" => 's3a://a/'"), "an option of streams"),

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 from pyspark.sql.connect.proto import ExecutePlanRequest
+from pyspark.sql.connect.streaming.readwriter import DataStreamWriter
 
 from lakehouse.autoloader.option_notes import TellOfOptions, add_hook
 from lakehouse.engine.lake_names import LakeNames, watch_names
@@ -43,6 +44,38 @@ def test_a_stream_and_a_query_name_tables_of_the_lake(hook, given, meant):
         written.table_name = given
         assert hook.on_execute_plan(request) is request
         assert written.table_name == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("SELECT * FROM main.bronze.orders", "SELECT * FROM bronze.orders"),
+        ("SELECT main.bronze.orders.id FROM `main`.bronze.`orders`", "SELECT bronze.orders.id FROM bronze.orders"),
+        ("MERGE INTO prod.sales.orders t USING main.bronze.x", "MERGE INTO silver.orders t USING bronze.x"),
+        ("SELECT 'main.bronze.orders', \"it's main.bronze.orders\"", None),
+        ("SELECT 1 -- main.bronze.orders\n/* main.bronze.orders */", None),
+        ("SELECT 'it\\'s main.bronze.orders' FROM bronze.orders, sales.orders", None),
+        ("SELECT a.main.bronze.orders, iceberg.db.orders, delta.`s3a://main.bronze.orders`", None),
+        ("SELECT 1.5, x.y, `main.bronze.orders`", None),
+    ],
+)
+def test_the_text_of_a_query_names_tables_of_the_lake(hook, given, meant):
+    request = ExecutePlanRequest()
+    request.plan.command.sql_command.input.sql.query = given
+    hook.on_execute_plan(request)
+    assert request.plan.command.sql_command.input.sql.query == (meant or given)
+    request = ExecutePlanRequest()
+    request.plan.root.project.input.sql.query = given
+    hook.on_execute_plan(request)
+    assert request.plan.root.project.input.sql.query == (meant or given)
+
+
+def test_a_stream_is_written_into_a_table_by_the_name_that_databricks_had(tmp_path, monkeypatch):
+    started = []
+    monkeypatch.setattr(DataStreamWriter, "_start_internal", lambda self, **said: started.append(said["tableName"]))
+    watch_names(SimpleNamespace(_client=SimpleNamespace(_session_hooks=[])), Settings(home=tmp_path))
+    DataStreamWriter.__new__(DataStreamWriter).table("bronze.orders")
+    assert started == ["bronze.orders"]
 
 
 def test_what_names_no_table_is_as_it_was(hook):

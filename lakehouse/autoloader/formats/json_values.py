@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.format import is_true
-from lakehouse.autoloader.formats.json_text import Float, Integer, Members, SpellingNeeded
+from lakehouse.autoloader.formats.json_text import Float, Integer, Malformed, Members, SpellingNeeded
 from lakehouse.autoloader.formats.rows import QUARANTINE
 from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
 from lakehouse.errors import ConfigurationError
@@ -79,6 +79,8 @@ class Converters:
                 return _texts(self.timestamps(ntz=True))
             case T.DateType():
                 return _texts(date_parser(self._reader.get("dateformat")), _days)
+            case T.VariantType():
+                return _variant
             case T.StructType():
                 return self._struct(data_type, where)
             case T.ArrayType():
@@ -88,7 +90,7 @@ class Converters:
         raise ConfigurationError(
             f"The JSON reader gives no {data_type.simpleString()}",
             where=f"column {where}",
-            next_command="read it as a string and convert it in a later step",
+            next_command="read it as a string and convert it in a later step; what takes any value is VARIANT",
         )
 
     def timestamps(self, *, ntz: bool) -> Parse:
@@ -186,6 +188,16 @@ def as_string(value: Any) -> Any:
 
 def _boolean(value: Any) -> Any:
     return value if value is None or type(value) is bool else BAD
+
+
+def _variant(value: Any) -> Any:
+    """Any value whole, also a null: as Spark's reader does, it is a VARIANT that is null, and no NULL."""
+    from lakehouse.autoloader.formats.variant import encode  # which imports this module
+
+    try:
+        return dict(zip(("value", "metadata"), encode(value), strict=True))
+    except Malformed:
+        return BAD
 
 
 def _binary(value: Any) -> Any:

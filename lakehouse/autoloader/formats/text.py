@@ -203,7 +203,11 @@ def parser_of(wanted: DataType, reader: Mapping[str, str]) -> tuple[Callable[[st
         plain = day + r"[ T][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?" + ("" if local else "Z")
         parse = timestamp_parser(pattern, reader.get("timezone", "UTC"), ntz=local)
         return parse, plain if pattern is None else None, pa.timestamp("us", None if local else "UTC")
-    raise ConfigurationError(f"values of type {wanted.simpleString()} cannot be read from text")
+    raise ConfigurationError(
+        f"values of type {wanted.simpleString()} cannot be read from text",
+        next_command="read it as a string and convert it in a later step; a record of CSV or XML as a whole is a "
+        "VARIANT with singleVariantColumn",
+    )
 
 
 def _integer(text: str, bits: int) -> int | None:

@@ -112,7 +112,8 @@ class Values:
                 raise ConfigurationError(
                     f"The XML reader gives no {data_type.simpleString()}",
                     where=f"column {where}",
-                    next_command="read it as a string and convert it in a later step",
+                    next_command="read it as a string and convert it in a later step; a record as a whole is a VARIANT "
+                    "with singleVariantColumn",
                 )
         return self._simple(self._parser(data_type))
 

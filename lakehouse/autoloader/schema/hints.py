@@ -24,6 +24,7 @@ from pyspark.sql.types import (
     StructType,
     TimestampNTZType,
     TimestampType,
+    VariantType,
 )
 
 from lakehouse.errors import ConfigurationError
@@ -48,6 +49,7 @@ _ATOMIC: dict[str, type[DataType]] = {
     "timestamp": TimestampType,
     "timestamp_ltz": TimestampType,
     "timestamp_ntz": TimestampNTZType,
+    "variant": VariantType,
 }
 _NAMES = r"(?:`(?:[^`]|``)+`|\w+)(?:\.(?:`(?:[^`]|``)+`|\w+))*"
 _TEXTS = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""

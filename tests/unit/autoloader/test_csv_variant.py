@@ -109,3 +109,10 @@ def test_no_file_is_looked_at_and_no_header_is_taken_for_granted(tmp_path):
         assert settled(options, schema).reader["header"] == "false"
     assert settled(CloudFilesOptions.parse({**said, "header": "true"}), schema).reader["header"] == "true"
     assert parse(cloudFiles_format="csv", singleVariantColumn="v").notes == ()
+
+
+def test_a_column_beside_others_is_refused_by_words_that_name_what_takes_the_record():
+    target = Target(t.StructType().add("a", "long").add("v", t.VariantType()), {"header": "true"}, "s3a://bucket/f")
+    with pytest.raises(ConfigurationError, match="variant cannot be read from text") as caught:
+        list(parse_csv(io.BytesIO(b"a,v\n1,2\n"), target))
+    assert "singleVariantColumn" in caught.value.next_command

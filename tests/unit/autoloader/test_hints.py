@@ -17,6 +17,7 @@ HINTS = [
     ("-- those\nid int, -- not null\r\n/* a name,\n*/ name/**/string --", "struct<id:int,name:string>"),
     ("t timestamp_ltz, c CHARACTER(3)", "struct<t:timestamp,c:string>"),
     ("t timestamp_ntz, u timestamp, f float, x binary", "struct<t:timestamp_ntz,u:timestamp,f:float,x:binary>"),
+    ("v VARIANT, s struct<w:variant>", "struct<v:variant,s:struct<w:variant>>"),
 ]
 
 

@@ -26,7 +26,7 @@ TYPES = {
     "longs": T.ArrayType(T.LongType()),
     "inner": T.StructType().add("x", T.LongType()).add("s", T.StringType()),
     "map": T.MapType(T.StringType(), T.LongType()),
-    "variant": T.VariantType(),
+    "interval": T.DayTimeIntervalType(),
     "binary": T.BinaryType(),
 }
 
@@ -274,7 +274,7 @@ def test_patterns_and_time_zones():
 @pytest.mark.parametrize(
     ("columns", "options"),
     [
-        ({"v": "variant"}, {}),
+        ({"v": "interval"}, {}),
         ({"t": "timestamp"}, {"timestampformat": "EEE dd"}),
         ({"s": "string"}, {"encoding": "UTF-16"}),
         ({"s": "string"}, {"linesep": "|"}),

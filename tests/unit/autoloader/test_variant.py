@@ -1,13 +1,17 @@
 """The limits of a variant; its bytes are compared with Spark's in ``tests/spark/test_variant.py``."""
 
+import json
 import sys
 from bisect import bisect_left
 from itertools import pairwise
 
 import pytest
+from pyspark.sql import types as t
 
+from lakehouse.autoloader.formats.json import parse_json_lines
 from lakehouse.autoloader.formats.json_text import Integer, Items, Malformed, Members
 from lakehouse.autoloader.formats.variant import SIZE_LIMIT, encode
+from lakehouse.autoloader.schema.hints import columns_of
 
 
 def test_a_value_at_the_limit_is_one_and_a_byte_more_is_malformed():
@@ -16,6 +20,30 @@ def test_a_value_at_the_limit_is_one_and_a_byte_more_is_malformed():
     assert (len(value), metadata) == (SIZE_LIMIT, b"\x01\x00\x00")
     with pytest.raises(Malformed, match="134,217,728 bytes"):
         encode("x" * (SIZE_LIMIT - head + 1))
+
+
+def test_a_column_takes_any_value_beside_others_and_a_name_twice_is_rescued():
+    columns = columns_of("id BIGINT, v VARIANT, s STRUCT<w: VARIANT>, l ARRAY<VARIANT>, r STRING")
+    lines = [
+        '{"id": 1, "v": {"b": 1.5, "a": [true]}, "s": {"w": "x"}, "l": [1, {}]}',
+        '{"id": "x", "v": null}',
+        '{"id": 3, "v": {"a": 1, "a": 2}}',
+        '{"id": 4}',
+    ]
+    data = "\n".join(lines * 20).encode()
+    found = parse_json_lines(data, columns, reader={}, path_at=lambda line: "f", rescued_column="r").table.to_pylist()
+    assert [row["id"] for row in found[:4]] == [1, None, 3, 4]
+    assert [row["v"] and t.VariantVal(**row["v"]).toJson() for row in found[:4]] == [
+        '{"a":[true],"b":1.5}',
+        "null",
+        None,
+        None,
+    ]
+    assert t.VariantVal(**found[0]["s"]["w"]).toPython() == "x"
+    assert [t.VariantVal(**part).toPython() for part in found[0]["l"]] == [1, {}]
+    rescued = [row["r"] and json.loads(row["r"]) for row in found[:4]]
+    assert rescued == [None, {"id": "x", "_file_path": "f"}, {"v": {"a": 2}, "_file_path": "f"}, None]
+    assert found == found[:4] * 20
 
 
 def test_a_name_twice_is_malformed_at_any_depth_and_at_every_try():

@@ -347,7 +347,7 @@ def test_a_record_is_one_variant():
         parts(data, "a STRING", singleVariantColumn="v")
 
 
-@pytest.mark.parametrize("type_", ["ARRAY<ARRAY<INT>>", "MAP<INT, INT>", "STRUCT<b: MAP<INT, INT>>"])
+@pytest.mark.parametrize("type_", ["ARRAY<ARRAY<INT>>", "MAP<INT, INT>", "STRUCT<b: MAP<INT, INT>>", "VARIANT"])
 def test_types_that_xml_cannot_fill_are_refused(type_):
     with pytest.raises(ConfigurationError, match="The XML reader gives no"):
         rows(b"", f"a {type_}")
