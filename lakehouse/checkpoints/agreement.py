@@ -94,13 +94,13 @@ class CheckpointUnreadable(CheckpointMismatch):
 
 
 @contextmanager
-def _readable(lake: Lake, table: str, name: str) -> Iterator[None]:
+def _readable(lake: Lake, table: str, name: str, where: str = "") -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise CheckpointUnreadable(
             f"the checkpoint of {table} cannot be read: {name} is empty, cut off or damaged",
-            where=f"{lake.settings.checkpoint_uri(table)}/{name}",
+            where=where or f"{lake.settings.checkpoint_uri(table)}/{name}",
             state="nothing was read or written",
             next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
         ) from None
@@ -264,11 +264,31 @@ def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
 
 
 def kept_removals(lake: Lake, table: str) -> list[int]:
-    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss."""
+    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss.
+
+    Raises:
+        CheckpointUnreadable: the object that says so is damaged.
+    """
     try:
-        return list(json.loads(lake.store.read(lake.settings.bucket, kept_key(lake, table)))["versions"])
+        text = lake.store.read(lake.settings.bucket, kept_key(lake, table))
     except ObjectMissing:
         return []
+    with _readable(lake, table, f"{table}.kept.json", f"s3a://{lake.settings.bucket}/{kept_key(lake, table)}"):
+        return [int(version) for version in json.loads(text)["versions"]]
+
+
+def unreadable_kept(lake: Lake, table: str) -> str:
+    """What is wrong with the object that says which removals the table did not follow; empty when nothing is."""
+    try:
+        kept_removals(lake, table)
+    except CheckpointUnreadable as error:
+        return error.what
+    return ""
+
+
+def keep_again(lake: Lake, table: str) -> None:
+    """Writes anew that the table keeps rows: of which versions nobody knows, and version 0 stands for them."""
+    lake.store.write(lake.settings.bucket, kept_key(lake, table), json.dumps({"versions": [0]}).encode())
 
 
 def forget_kept(lake: Lake, table: str) -> None:

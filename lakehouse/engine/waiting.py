@@ -91,7 +91,7 @@ def state_of(pid: int) -> str:
     return f": its process is stopped; kill -CONT {pid} lets it go on" if stopped else ""
 
 
-class Watch(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[misc]
+class Watch(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):
     """Notices requests that wait, asks whether their server answers at all, and says so when it does not.
 
     Args:
