@@ -25,18 +25,12 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
     """
     bucket, key = lake.settings.bucket, checkpoints.object_key(lake, table, _NAME)
     try:
-        begun: dict[str, Any] = dict(json.loads(lake.store.read(bucket, key)))
+        text = lake.store.read(bucket, key)
     except ObjectMissing:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
-    except (ValueError, TypeError):
-        raise checkpoints.CheckpointUnreadable(
-            f"the checkpoint of {table} cannot be read: {_NAME} is empty, cut off or damaged, and nothing else says by "
-            "which definition the table's state was made",
-            where=f"s3a://{bucket}/{key}",
-            state="nothing was read or written",
-            next_command=f"lakehouse checkpoint restart {table}   (says what it would do; --yes does it)",
-        ) from None
+    with checkpoints.readable(lake, table, _NAME, cure="restart"):  # nothing else says how the state was made
+        begun: dict[str, Any] = dict(json.loads(text))
     changed = [name for name in sorted(begun) if begun[name] != definition.get(name)]
     state = checkpoints.read_checkpoint(lake, table)
     if changed and (state is None or state.last_offset is None):  # no batch was planned by that definition

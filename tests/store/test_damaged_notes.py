@@ -6,6 +6,9 @@ from store.test_retention import NOW, SILVER, Ageing
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointUnreadable
+from lakehouse.declaration import read_catalogue
+from lakehouse.doctor.examining import examine
+from lakehouse.doctor.finding import Verdict
 from lakehouse.errors import TerminalError
 from lakehouse.maintenance.file_rows import record_folder
 from lakehouse.maintenance.forget import accept_removals
@@ -30,6 +33,8 @@ def test_a_table_whose_note_of_kept_rows_is_damaged_keeps_them_by_the_printed_co
     with pytest.raises(CheckpointUnreadable, match=r"silver\.things\.kept\.json is empty") as refused:
         kept.failed(SILVER)
     assert refused.value.next_command.startswith(f"lakehouse checkpoint repair {SILVER} ")
+    [sign] = examine(kept.lake, read_catalogue(kept.lake.settings), (SILVER,), shared=False).of(Verdict.FAIL)
+    assert (sign.sign, sign.what) == ("checkpoint_unreadable", refused.value.what)
     told = repair_table(kept.lake, SILVER)
     assert (told.done, told.reason) == (False, refused.value.what) and "keeps what it has" in told.steps[0]
     assert repair_table(kept.lake, SILVER, really=True).done

@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 from unit.autoloader.memory_store import MemoryStore
+from unit.autoloader.test_discovery import fill, look, opened
 
+from lakehouse.autoloader.files import discovery
 from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointUnreadable
@@ -14,6 +16,7 @@ from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import MANIFEST, Backup, Copied, backup_key, backups
 from lakehouse.settings import Settings
 from lakehouse.streams.definition import keep_definition
+from lakehouse.streams.set_aside import SetAside
 
 TABLE = "bronze.things"
 CUT = ('{"batch": 0, "off', "[]", "7", "")
@@ -52,6 +55,17 @@ def test_a_definition_that_is_cut_off_is_an_error_with_a_cure(lake, text):
 
 
 @pytest.mark.parametrize("text", CUT)
+def test_a_note_of_examined_batches_that_is_cut_off_is_an_error_with_a_cure(lake, text):
+    prefix = checkpoints.object_key(lake, TABLE, "")
+    for name, content in {"metadata": '{"id": "q"}', "offsets/0": "v1\n{}\n{}", "commits/0": "v1\n{}"}.items():
+        put(lake, prefix + name, content)
+    put(lake, f"{prefix}set_aside.json", text)
+    with pytest.raises(CheckpointUnreadable, match=r"set_aside\.json is empty, cut off or damaged") as refused:
+        SetAside(None, lake, TABLE, None, (), lambda before, now: None).is_behind()
+    assert f"lakehouse checkpoint restart {TABLE}" in refused.value.next_command
+
+
+@pytest.mark.parametrize("text", CUT)
 def test_what_a_damaged_note_of_kept_rows_means_is_not_guessed_until_it_is_written_anew(lake, text):
     put(lake, checkpoints.kept_key(lake, TABLE), text)
     for use in (
@@ -79,6 +93,19 @@ def test_a_damaged_note_of_where_a_stream_stands_keeps_no_stream_from_its_start(
     mine.note(7)
     put(lake, "journal/streams/other.json", text, bucket="lake")
     assert StreamPosition(lake.store, "lake", "journal/", "one", now).committed_for(0) == 0
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_a_damaged_note_of_the_last_full_listing_costs_another_one(text, monkeypatch):
+    monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)
+    world = MemoryStore()
+    journal = opened(world)
+    fill(world, ["b1", "b2"])
+    look(world, journal)
+    world.put("lake", "j/audit.json", text.encode())
+    fill(world, ["a"])
+    found = look(world, journal)
+    assert (found.full, found.found) == (True, 1)
 
 
 @pytest.mark.parametrize("text", CUT)
