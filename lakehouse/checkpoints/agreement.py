@@ -49,12 +49,12 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
         return None
     query_id = None
     for key in keys:
-        with _readable(lake, table, "metadata"):
+        with readable(lake, table, "metadata"):
             query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
     # the commit of a batch carries the watermark that the next batch uses
     watermark = None
     if commits:
-        with _readable(lake, table, f"commits/{commits[-1]}"):
+        with readable(lake, table, f"commits/{commits[-1]}"):
             lines = _lines(lake, table, f"commits/{commits[-1]}")
             millis = json.loads(lines[1]).get("nextBatchWatermarkMs", 0) if lines[0] and len(lines) > 1 else 0
             watermark = datetime.fromtimestamp(millis / 1000, UTC) if millis else None
@@ -94,15 +94,16 @@ class CheckpointUnreadable(CheckpointMismatch):
 
 
 @contextmanager
-def _readable(lake: Lake, table: str, name: str) -> Iterator[None]:
+def readable(lake: Lake, table: str, name: str, where: str = "", cure: str = "repair") -> Iterator[None]:
+    """Makes an error of what is wrong in an object of a checkpoint; ``checkpoint CURE`` is what mends it."""
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise CheckpointUnreadable(
             f"the checkpoint of {table} cannot be read: {name} is empty, cut off or damaged",
-            where=f"{lake.settings.checkpoint_uri(table)}/{name}",
+            where=where or f"{lake.settings.checkpoint_uri(table)}/{name}",
             state="nothing was read or written",
-            next_command=f"lakehouse checkpoint repair {table}   (says what it would do; --yes does it)",
+            next_command=f"lakehouse checkpoint {cure} {table}   (says what it would do; --yes does it)",
         ) from None
 
 
@@ -112,7 +113,7 @@ def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
         return
     going_on_from = {state.last_offset} if state.last_offset == state.last_commit else {state.last_offset - 1}
     for batch in {state.last_offset} | going_on_from & set(batch_numbers(lake, table, "offsets")):
-        with _readable(lake, table, f"offsets/{batch}"):
+        with readable(lake, table, f"offsets/{batch}"):
             _, metadata, first, *more = _lines(lake, table, f"offsets/{batch}")
             for line in (metadata or "{}", first, *more):
                 if line != "-":  # Spark's word for a source without a place yet
@@ -228,7 +229,7 @@ def _mark(lake: Lake, table: str, mark: str) -> dict[str, Any]:
         text = lake.store.read(lake.settings.bucket, object_key(lake, table, mark))
     except ObjectMissing:
         return {}
-    with _readable(lake, table, mark):
+    with readable(lake, table, mark):
         return dict(json.loads(text))
 
 
@@ -264,11 +265,31 @@ def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
 
 
 def kept_removals(lake: Lake, table: str) -> list[int]:
-    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss."""
+    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss.
+
+    Raises:
+        CheckpointUnreadable: the object that says so is damaged.
+    """
     try:
-        return list(json.loads(lake.store.read(lake.settings.bucket, kept_key(lake, table)))["versions"])
+        text = lake.store.read(lake.settings.bucket, kept_key(lake, table))
     except ObjectMissing:
         return []
+    with readable(lake, table, f"{table}.kept.json", f"s3a://{lake.settings.bucket}/{kept_key(lake, table)}"):
+        return [int(version) for version in json.loads(text)["versions"]]
+
+
+def unreadable_kept(lake: Lake, table: str) -> str:
+    """What is wrong with the object that says which removals the table did not follow; empty when nothing is."""
+    try:
+        kept_removals(lake, table)
+    except CheckpointUnreadable as error:
+        return error.what
+    return ""
+
+
+def keep_again(lake: Lake, table: str) -> None:
+    """Writes anew that the table keeps rows: of which versions nobody knows, and version 0 stands for them."""
+    lake.store.write(lake.settings.bucket, kept_key(lake, table), json.dumps({"versions": [0]}).encode())
 
 
 def forget_kept(lake: Lake, table: str) -> None:

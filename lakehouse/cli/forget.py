@@ -59,4 +59,6 @@ def forget(
             for path in (*done.waiting[:_NAMED_FILES], *(["..."] if len(done.waiting) > _NAMED_FILES else [])):
                 out.line(f"  {path}")
             out.line(f"first: lakehouse ingest {table}")
+        for kept in done.quarantined:
+            out.line(str(kept), style="yellow")
         out.result({**asdict(done), "then": choice})

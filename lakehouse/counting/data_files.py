@@ -68,7 +68,12 @@ class DataFiles:
         Raises:
             OnlySpark: its rows cannot be read from its data files alone.
         """
-        opened = lake.delta(table)
+        return cls.at(lake, lake.settings.table_uri(table), table)
+
+    @classmethod
+    def at(cls, lake: Lake, uri: str, table: str) -> DataFiles | None:
+        """Those of the table at ``uri``, which errors call ``table``; see ``of``."""
+        opened = lake.delta_at(uri)
         if opened is None:
             return None
         protocol, metadata = opened.protocol(), opened.metadata()
@@ -82,7 +87,7 @@ class DataFiles:
         sizes = adds["size_bytes"].to_pylist()
         rows = adds["num_records"].to_pylist() if "num_records" in adds.column_names else []
         return cls(
-            uri=lake.settings.table_uri(table),
+            uri=uri,
             version=opened.version(),
             table_id=str(metadata.id),
             schema=pa.schema(opened.schema().to_arrow()),

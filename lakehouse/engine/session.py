@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
@@ -173,13 +174,16 @@ def _close_others(remote: str) -> None:
 
 
 def _connect_remote(remote: str, pid: int) -> SparkSession:
-    from pyspark.sql import SparkSession
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     from lakehouse.engine.retries import WhileItLives
+    from lakehouse.engine.waiting import require_answer, watched
 
-    session = None
+    session: Any = None
+    require_answer(remote, pid)
     try:
-        session = SparkSession.builder.remote(_cloned(remote, pid) if pid else remote).create()
+        os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # as ``SparkSession.builder.remote`` does
+        session = ConnectSession.builder.channelBuilder(watched(_cloned(remote, pid) if pid else remote, pid)).create()
         session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
@@ -204,8 +208,9 @@ def _cloned(remote: str, pid: int) -> str:
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
     from lakehouse.engine.retries import WhileItLives
+    from lakehouse.engine.waiting import watched
 
-    original = ConnectSession(connection=remote)
+    original = ConnectSession(connection=watched(remote, pid))
     try:
         original.client.set_retry_policies([WhileItLives(pid)])
         for name, value in conf.shared_conf().items():

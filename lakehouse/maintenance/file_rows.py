@@ -18,6 +18,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.counting.data_files import DataFiles, OnlySpark
 from lakehouse.counting.state import State, read_state, state_folder, write_state
 from lakehouse.delta_commit import FORGOTTEN, metadata_of
+from lakehouse.errors import TerminalError
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
 
@@ -133,22 +134,38 @@ class RemovedRows:
     counts: Counter[tuple[int, int | None]]
 
     @classmethod
-    def of(cls, lake: Lake, table: str) -> RemovedRows:
+    def of(cls, lake: Lake, table: str, *, readable_only: bool = False) -> RemovedRows:
         """Those of a table and its stream.
 
         What a killed command noted before its commit, and has not removed, does not count.
+
+        Args:
+            lake: Where they are.
+            table: The table.
+            readable_only: Leave out records that are damaged.
+
+        Raises:
+            TerminalError: a record is damaged.
         """
         bucket, folder = record_folder(lake, table)
         counts: Counter[tuple[int, int | None]] = Counter()
         records = {info.key for info in lake.store.list(bucket, folder)}
         finished = sorted(records.difference(unfinished_records(lake, table, records)))
         with ThreadPoolExecutor(_THREADS) as pool:
-            contents = list(pool.map(lambda key: lake.store.read(bucket, key), finished))
+            contents = dict(zip(finished, pool.map(lambda key: lake.store.read(bucket, key), finished), strict=True))
         stream = _stream_of(lake, table) if contents else None
-        for text in contents:
-            for entry in json.loads(text):
-                if stream is None or entry.get("stream", stream) == stream:  # records once did not say it
-                    counts[entry["sequence"], entry["batch_id"]] += entry["rows"]
+        for key, text in contents.items():
+            entries = _entries(text)
+            if entries is None and not readable_only:
+                raise TerminalError(
+                    f"a record of rows that were removed from {table} on purpose is empty, cut off or damaged",
+                    where=f"s3a://{bucket}/{key}",
+                    state="the rows are as they were",
+                    next_command=f"lakehouse forget {table} --already-removed   (says what it records; --yes does it)",
+                )
+            for of_stream, sequence, batch, rows in entries or ():
+                if stream is None or of_stream in (None, stream):  # records once did not say it
+                    counts[sequence, batch] += rows
         return cls(counts)
 
     @property
@@ -159,6 +176,23 @@ class RemovedRows:
     def rows(self, state: FileState) -> int:
         """How many rows of a file, as it was loaded last."""
         return self.counts[state.sequence, state.batch_id]
+
+
+def damaged_records(lake: Lake, table: str) -> list[str]:
+    """Keys of the records that cannot be read."""
+    bucket, folder = record_folder(lake, table)
+    return [info.key for info in lake.store.list(bucket, folder) if _entries(lake.store.read(bucket, info.key)) is None]
+
+
+def _entries(text: bytes) -> list[tuple[str | None, int, int | None, int]] | None:
+    """Stream, number of the file, batch and rows of each entry of a record; None where it is damaged."""
+    try:
+        return [
+            (entry.get("stream"), int(entry["sequence"]), entry["batch_id"], int(entry["rows"]))
+            for entry in json.loads(text)
+        ]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _stream_of(lake: Lake, table: str) -> str | None:

@@ -17,8 +17,15 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake, LakeTable
-from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
+from lakehouse.maintenance.file_rows import (
+    RemovedRows,
+    damaged_records,
+    record_folder,
+    rows_by_sequence,
+    unfinished_records,
+)
 from lakehouse.maintenance.replay import waiting_replays
+from lakehouse.plain_text import counted
 from lakehouse.streams.transaction import merge
 
 if TYPE_CHECKING:
@@ -26,6 +33,28 @@ if TYPE_CHECKING:
 
 Then = Literal["ask", "follow", "keep"]
 _NAMED_FILES = 5
+NO_ROW = "no row fits: there is nothing to forget"
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """Rows of a table that are kept in a quarantine.
+
+    Attributes:
+        table: Whose quarantine it is.
+        where: Its place.
+        rows: How many of its rows fit; None where a condition tells nothing of them.
+        cure: The command that removes them.
+    """
+
+    table: str
+    where: str
+    rows: int | None
+    cure: str
+
+    def __str__(self) -> str:
+        has = "may have such rows" if self.rows is None else f"has {counted(self.rows, 'such row')}"
+        return f"the quarantine of {self.table}, {self.where}, {has}; to remove them: {self.cure}"
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,7 @@ class Forgotten:
         version: The commit that removed them; None before, and for what was removed by somebody else.
         done: Whether it was done.
         waiting: Files that wait to be loaded again, and could bring such rows back.
+        quarantined: Where such rows are, or may be, beside the table.
     """
 
     table: str
@@ -47,6 +77,7 @@ class Forgotten:
     version: int | None = None
     done: bool = False
     waiting: tuple[str, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
 
 def forget(
@@ -91,7 +122,7 @@ def forget(
         count = sum(files.values()) if SEQUENCE in rows.columns else doomed.count()
         found = Forgotten(table, count, files, waiting=waiting)
         if not found.rows:
-            raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
+            raise no_forgetting(NO_ROW, "look at the rows first, then name them")
         if not really:
             return found
         user_metadata = noted(lake, table, version + 1, files, then)
@@ -124,15 +155,21 @@ def begin_forgetting(lake: Lake, table: str, *, really: bool) -> tuple[str, ...]
         ConfigurationError: rows are to be removed, and such a file could bring them back.
     """
     drop_unfinished(lake, table)
-    waiting = tuple(key_uri(file.bucket, file.key) for file in waiting_replays(lake, table))
+    waiting = files_that_wait(lake, table)
     if waiting and really:
-        raise no_forgetting(
-            f"files of {table} wait to be loaded again, and could bring such rows back ({len(waiting):,}): "
-            + ", ".join(waiting[:_NAMED_FILES])
-            + (", ..." if len(waiting) > _NAMED_FILES else ""),
-            f"lakehouse ingest {table}   (then run the same again)",
-        )
+        raise no_forgetting(said_of_waiting(table, waiting), f"lakehouse ingest {table}   (then run the same again)")
     return waiting
+
+
+def files_that_wait(lake: Lake, table: str) -> tuple[str, ...]:
+    """Paths of the files that the next run loads again, in place of their rows."""
+    return tuple(key_uri(file.bucket, file.key) for file in waiting_replays(lake, table))
+
+
+def said_of_waiting(table: str, waiting: Sequence[str]) -> str:
+    """Why rows of ``table`` are not removed while such files wait."""
+    named = ", ".join(waiting[:_NAMED_FILES]) + (", ..." if len(waiting) > _NAMED_FILES else "")
+    return f"files of {table} wait to be loaded again, and could bring such rows back ({len(waiting):,}): {named}"
 
 
 def noted(lake: Lake, table: str, version: int, files: dict[int, int], then: Then) -> str:
@@ -162,7 +199,7 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
     """
     with checkpoints.writer_of(lake, table):
         drop_unfinished(lake, table)
-        present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table).rows
+        present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table, readable_only=True).rows
         missing = {}
         for file in _loaded_files(lake, table)[1]:
             short = (file.rows or 0) - gone(file) - present.get(file.sequence, 0)
@@ -172,6 +209,8 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
             raise no_forgetting("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
         if really:
             _record(lake, table, f"{lake.version(table) or 0:020d}-accepted", missing)
+            for key in damaged_records(lake, table):  # what they said is in the new record
+                lake.store.delete(lake.settings.bucket, key)
         return Forgotten(table, sum(missing.values()), missing, done=really)
 
 
@@ -213,6 +252,16 @@ def _matching(rows: DataFrame, where: str) -> DataFrame:
         reason = str(error).strip().split("\n")[0]
         raise no_forgetting(f"the condition is none for this table: {reason}", "correct --where") from None
     return found
+
+
+def count_rows(spark: SparkSession, uri: str, where: str) -> int | None:
+    """How many rows of the table at ``uri`` a condition names; None where it is no condition for that table."""
+    from pyspark.errors import AnalysisException
+
+    try:
+        return spark.read.format("delta").load(uri).where(where).count()
+    except AnalysisException:
+        return None
 
 
 def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:

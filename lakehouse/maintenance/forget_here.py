@@ -28,7 +28,15 @@ from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.file_rows import counted_sequences, was_removed
-from lakehouse.maintenance.forget import Forgotten, Then, begin_forgetting, no_forgetting, noted, require_places
+from lakehouse.maintenance.forget import (
+    NO_ROW,
+    Forgotten,
+    Then,
+    begin_forgetting,
+    no_forgetting,
+    noted,
+    require_places,
+)
 from lakehouse.maintenance.optimize import only_spark
 
 _MOST_COPIES = 1_000_000
@@ -66,11 +74,22 @@ def forget_here(
         gone, numbers = _matching(files, where) if where is not None else _surplus(lake, table, files, unique)
         rows = sum(pc.sum(mask).as_py() or 0 for mask in gone.values())
         if not rows:
-            raise no_forgetting("no row fits: there is nothing to forget", "look at the rows first, then name them")
+            raise no_forgetting(NO_ROW, "look at the rows first, then name them")
         found = Forgotten(table, rows, dict(numbers), waiting=waiting)
         if not really:
             return found
         return _removed(lake, found, files, gone, then)
+
+
+def count_rows_here(lake: Lake, uri: str, table: str, where: str) -> int:
+    """How many rows of the table at ``uri`` a condition names; 0 without a table.
+
+    Raises:
+        OnlySpark: the condition could mean something else in Spark, or only Spark reads the table.
+    """
+    files = DataFiles.at(lake, uri, table)
+    masks = _matching(files, where)[0].values() if files is not None and files.sizes else ()
+    return sum(pc.sum(mask).as_py() or 0 for mask in masks)
 
 
 def _matching(files: DataFiles, where: str) -> tuple[dict[str, pa.ChunkedArray], Counter[int]]:

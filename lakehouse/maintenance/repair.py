@@ -77,6 +77,10 @@ def repair(
         for other_table in stream.others() if stream else ():
             held.enter_context(checkpoints.writer_of(lake, other_table))
         reason = disagreement(lake, table) or (stream.mismatch() if stream else "")
+        if not reason and (damage := checkpoints.unreadable_kept(lake, table)):
+            if really:
+                checkpoints.keep_again(lake, table)
+            return Repair(table, damage, (f"write it anew: {table} keeps what it has, as before",), really)
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
         if stream is None and not computed:

@@ -16,7 +16,14 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable
 from lakehouse.maintenance.file_rows import counted_sequences, was_removed
-from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, noted
+from lakehouse.maintenance.forget import (
+    Then,
+    append_only,
+    drop_unfinished,
+    files_that_wait,
+    noted,
+    said_of_waiting,
+)
 from lakehouse.maintenance.optimize import only_spark
 
 
@@ -71,11 +78,11 @@ def expire(
     if opened is None:
         return None
     if not really:
-        return _look(opened, table, column, before)
+        return _unless_files_wait(lake, _look(opened, table, column, before))
     with checkpoints.writer_of(lake, table):
         drop_unfinished(lake, table)
         opened.update_incremental()
-        found = _look(opened, table, column, before)
+        found = _unless_files_wait(lake, _look(opened, table, column, before))
         if found.refused or not found.rows:
             return found
         made = opened.version() + 1
@@ -104,6 +111,13 @@ def _look(opened: LakeTable, table: str, column: str, before: datetime) -> Expir
             counts.update(counted_sequences(batch.column(0)))
     timeless = rows.count_rows(filter=time.is_null())
     return replace(found, rows_before=rows.count_rows(), rows=number, files=dict(counts), timeless_rows=timeless)
+
+
+def _unless_files_wait(lake: Lake, found: Expired) -> Expired:
+    """The same; refused while a file could bring such rows back."""
+    if found.refused or not found.rows or not (waiting := files_that_wait(lake, found.table)):
+        return found
+    return replace(found, refused=f"{said_of_waiting(found.table, waiting)}; first: lakehouse ingest {found.table}")
 
 
 def _moment(schema: pa.Schema, table: str, column: str, before: datetime) -> pa.Scalar:

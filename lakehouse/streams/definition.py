@@ -21,13 +21,16 @@ def keep_definition(lake: Lake, table: str, definition: dict[str, Any]) -> None:
 
     Raises:
         ConfigurationError: the checkpoint was begun with another definition.
+        CheckpointUnreadable: what it was begun with is damaged.
     """
     bucket, key = lake.settings.bucket, checkpoints.object_key(lake, table, _NAME)
     try:
-        begun: dict[str, Any] = json.loads(lake.store.read(bucket, key))
+        text = lake.store.read(bucket, key)
     except ObjectMissing:
         lake.store.write(bucket, key, json.dumps(definition).encode())
         return
+    with checkpoints.readable(lake, table, _NAME, cure="restart"):  # nothing else says how the state was made
+        begun: dict[str, Any] = dict(json.loads(text))
     changed = [name for name in sorted(begun) if begun[name] != definition.get(name)]
     state = checkpoints.read_checkpoint(lake, table)
     if changed and (state is None or state.last_offset is None):  # no batch was planned by that definition

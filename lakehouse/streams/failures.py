@@ -64,7 +64,9 @@ def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> Lakeh
             f"the Spark Connect server stopped answering while {table} was written: {first_lines(text)}",
             where=remote.get_secret_value().split("/;")[0] if remote else str(spark_log(lake.settings)),
             state=_STATE,
-            next_command="run the same again; a server of yours must be started first",
+            next_command="run the same again; a server of yours must be started first"
+            if remote
+            else "run the same again; where the engine is silent then, too, first: lakehouse down",
         )
     if _WORKER_LATE.search(text):  # Spark waits ten seconds, and has no setting for it
         return EngineUnavailable(

@@ -25,6 +25,7 @@ from lakehouse.streams.widening import widen_table
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame, SparkSession
 
+_NAME = "set_aside.json"
 LATE = "late"
 EVENT_TIME, PROBLEM = "event_time", "_problem"
 OBSERVED = "judged"
@@ -200,9 +201,10 @@ class SetAside:
         if self._examined is None:
             try:
                 content = self._lake.store.read(self._lake.settings.bucket, self._key())
-                self._examined = int(json.loads(content)["batch"])
             except ObjectMissing:
-                self._examined = -1
+                content = b'{"batch": -1}'
+            with checkpoints.readable(self._lake, self._table, _NAME, cure="restart"):
+                self._examined = int(json.loads(content)["batch"])
         return self._examined
 
     def _note(self, batch: int) -> None:
@@ -210,7 +212,7 @@ class SetAside:
         self._lake.store.write(self._lake.settings.bucket, self._key(), json.dumps({"batch": batch}).encode())
 
     def _key(self) -> str:
-        return checkpoints.object_key(self._lake, self._table, "set_aside.json")
+        return checkpoints.object_key(self._lake, self._table, _NAME)
 
 
 def quarantined(spark: SparkSession, lake: Lake, table: str) -> DataFrame | None:

@@ -1,20 +1,22 @@
-"""A file that kills its reader before any task reads it: where columns are inferred, where a stream looks ahead."""
+"""A file that kills its reader where no task reads it: inference, a look ahead, a look back for a new column."""
 
 import dataclasses
 import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 
 from e2e.kill_matrix import KillingProxy
 
 from lakehouse.storage.environment import environment_of
 
 LOOKS = """
-import os, sys
+import dataclasses, os, sys
 from lakehouse.autoloader.context import Source
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.stream import Stream
+from lakehouse.errors import UnknownFieldException
 
 bucket, folder, lake = sys.argv[1].split("|")
 options = CloudFilesOptions.parse({
@@ -24,12 +26,26 @@ options = CloudFilesOptions.parse({
     "cloudFiles.journalLocation": f"s3a://{lake}/journal",
     "cloudFiles.schemaEvolutionMode": "inline",
 })
+
+def read_newest(schema):
+    stream = Stream(dataclasses.replace(options, schema_evolution_mode="addNewColumns", min_partitions=9), None)
+    start = {**stream.beginning(), "stream": "one"}
+    stream.fix_target()
+    tasks = stream.parts(start, stream.next_end(start, max_files=9, max_bytes=None))
+    try:
+        list(stream.read(tasks[-1], schema))
+    except UnknownFieldException:
+        return Source(options, None).inferred_schema()
+    raise AssertionError("the newest file has no new column")
+
 for asked in sys.stdin:  # each look is a process, which may die
     child = os.fork()
     if child == 0:
         schema = Source(options, None).inferred_schema()
         if asked == "ahead\\n":
             schema = Stream(options, None).look_ahead(schema)
+        if asked == "back\\n":
+            schema = read_newest(schema)
         print(",".join(schema.names), end=" ", flush=True)
         os._exit(0)
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
@@ -37,7 +53,9 @@ for asked in sys.stdin:  # each look is a process, which may die
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
 
 
-def test_columns_are_found_without_the_file_that_kills_its_reader(world):
+@contextmanager
+def looks(world):
+    """A function that makes a process look, and returns how that ended and the columns; and the proxy that kills it."""
     proxy = KillingProxy(int(world.lake.endpoint.url.rsplit(":", 1)[1]))
     proxy.poison = re.compile(rb"GET /\S+deadly\S*\.json")
     endpoint = dataclasses.replace(world.lake.endpoint, url=proxy.url)
@@ -50,6 +68,12 @@ def test_columns_are_found_without_the_file_that_kills_its_reader(world):
             *names, code = looking.stdout.readline().split()
             return int(code), names
 
+        yield look, proxy
+        looking.stdin.close()
+
+
+def test_columns_are_found_without_the_file_that_kills_its_reader(world):
+    with looks(world) as (look, proxy):
         world.put("good.json", b'{"a": 1}\n')
         world.put("deadly1.json", b'{"b": 1}\n')
         assert look()[0] < 0, "the first attempt dies"
@@ -61,4 +85,14 @@ def test_columns_are_found_without_the_file_that_kills_its_reader(world):
         assert look("ahead")[0] < 0
         assert look("ahead") == (0, ["a,c,_rescued_data,_metadata"])
         assert "b" not in look("ahead")[1][0]
-        looking.stdin.close()
+
+
+def test_a_new_column_is_looked_for_in_earlier_files_without_the_one_that_kills_its_reader(world):
+    with looks(world) as (look, proxy):
+        world.put("good.json", b'{"a": 1}\n')
+        assert look() == (0, ["a,_rescued_data,_metadata"])
+        world.put("deadly.json", b'{"b": 1}\n')
+        world.put("new.json", b'{"c": 1}\n')
+        assert look("back")[0] < 0, "a task of its own reads the newest file, and looks at the deadly one, too"
+        assert look("back") == (0, ["a,c,_rescued_data,_metadata"])
+        assert len(proxy.victims) > 2, "probes died in place of the second one"

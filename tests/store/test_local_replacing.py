@@ -88,6 +88,20 @@ def test_a_replay_of_a_file_that_is_broken_now_removes_nothing(places):
     assert {finding.check for finding in places.wrong()} == {"no_quarantined_files"}
 
 
+def test_a_corrected_file_with_a_new_column_takes_the_place_of_its_rows(places):
+    """Its batch is planned, ends because of the column, and is read again."""
+    places.put("a", (1, "x"), (2, "y"))
+    places.put("b", (3, "x"))
+    places.run()
+    places.write("a", b'{"id": 5, "country": "x", "coupon": "TEN"}\n')
+    places.replay("a")
+    report = places.run()
+    assert "coupon" in places.lake.rows(TABLE).schema.names
+    assert places.rows() == [(3, "x"), (5, "x")]
+    assert (report.rows_added, report.rows_removed) == (1, 2)
+    assert not places.wrong()
+
+
 @pytest.mark.parametrize("places", ["replace"], indirect=True)
 def test_of_versions_that_go_to_and_fro_the_last_one_stays(places):
     for rows in ([(1, "x")], [(2, "x"), (3, "y")], [(1, "x")]):

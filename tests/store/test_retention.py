@@ -1,6 +1,7 @@
 """Rows older than a table keeps them: removed by declaration, recorded, and followed or not by who is computed."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -13,7 +14,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows
-from lakehouse.pipeline import check_table, run_table
+from lakehouse.pipeline import check_table, replay_files, run_table
 from lakehouse.streams.run import Run
 from lakehouse.upkeep import remove_old_rows
 
@@ -110,6 +111,22 @@ def test_what_cannot_be_removed_is_told_and_nothing_is_noted(things, monkeypatch
     things.declare()
     with pytest.raises(ConfigurationError, match="how long"):
         remove_old_rows(things.lake, [TABLE])
+
+
+def test_old_rows_stay_while_a_file_that_could_bring_them_back_waits(things):
+    things.declare({"column": "at", "keep": "90 days"}).put_ages("0.json", 200, 10)
+    things.put_ages("1.json", 300)
+    replay_files(things.lake, TABLE, files=["0.json"], really=True)
+    before = things.lake.version(TABLE)
+    for really in (False, True):
+        [left] = remove_old_rows(things.lake, now=NOW, really=really)
+        assert (left.rows, left.done, things.lake.version(TABLE)) == (2, False, before)
+        assert re.search(r"files of bronze\.things wait.*\(1\): \S+/0\.json; first: lakehouse ingest ", left.refused)
+    assert RemovedRows.of(things.lake, TABLE).files == set(), "nothing is noted of the load that is to be replaced"
+    things.load()
+    [done] = remove_old_rows(things.lake, now=NOW, really=True)
+    assert (done.refused, done.rows, done.files) == ("", 2, {1: 1, 2: 1})
+    assert things.failed(TABLE) == set()
 
 
 def test_a_removal_whose_reply_was_lost_is_done(things, monkeypatch):

@@ -2,15 +2,21 @@
 
 import json
 from dataclasses import asdict
+from datetime import UTC, datetime
 
 import pytest
 from unit.autoloader.memory_store import MemoryStore
+from unit.autoloader.test_discovery import fill, look, opened
 
+from lakehouse.autoloader.files import discovery
+from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointUnreadable
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import MANIFEST, Backup, Copied, backup_key, backups
 from lakehouse.settings import Settings
+from lakehouse.streams.definition import keep_definition
+from lakehouse.streams.set_aside import SetAside
 
 TABLE = "bronze.things"
 CUT = ('{"batch": 0, "off', "[]", "7", "")
@@ -27,8 +33,8 @@ def lake():
     return Lake(Settings.load(), None, Folders())
 
 
-def put(lake, key, text):
-    lake.store.put(lake.settings.bucket, key, text.encode())
+def put(lake, key, text, bucket=None):
+    lake.store.put(bucket or lake.settings.bucket, key, text.encode())
 
 
 @pytest.mark.parametrize("text", [text for text in CUT if text != "[]"])
@@ -37,6 +43,69 @@ def test_a_mark_of_a_checkpoint_that_is_cut_off_is_an_error_with_a_cure(lake, te
     with pytest.raises(CheckpointUnreadable, match=r"forked\.json is empty, cut off or damaged") as refused:
         checkpoints.forked_at(lake, TABLE)
     assert f"lakehouse checkpoint repair {TABLE}" in refused.value.next_command
+
+
+@pytest.mark.parametrize("text", [text for text in CUT if text != "[]"])
+def test_a_definition_that_is_cut_off_is_an_error_with_a_cure(lake, text):
+    put(lake, checkpoints.object_key(lake, TABLE, "definition.json"), text)
+    with pytest.raises(CheckpointUnreadable, match=r"definition\.json is empty, cut off or damaged") as refused:
+        keep_definition(lake, TABLE, {"keys": ["a"]})
+    assert refused.value.where.endswith(f"/{TABLE}/definition.json")
+    assert f"lakehouse checkpoint restart {TABLE}" in refused.value.next_command
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_a_note_of_examined_batches_that_is_cut_off_is_an_error_with_a_cure(lake, text):
+    prefix = checkpoints.object_key(lake, TABLE, "")
+    for name, content in {"metadata": '{"id": "q"}', "offsets/0": "v1\n{}\n{}", "commits/0": "v1\n{}"}.items():
+        put(lake, prefix + name, content)
+    put(lake, f"{prefix}set_aside.json", text)
+    with pytest.raises(CheckpointUnreadable, match=r"set_aside\.json is empty, cut off or damaged") as refused:
+        SetAside(None, lake, TABLE, None, (), lambda before, now: None).is_behind()
+    assert f"lakehouse checkpoint restart {TABLE}" in refused.value.next_command
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_what_a_damaged_note_of_kept_rows_means_is_not_guessed_until_it_is_written_anew(lake, text):
+    put(lake, checkpoints.kept_key(lake, TABLE), text)
+    for use in (
+        lambda: checkpoints.kept_removals(lake, TABLE),
+        lambda: checkpoints.note_kept(lake, TABLE, [7]),
+    ):
+        with pytest.raises(CheckpointUnreadable, match=rf"{TABLE}\.kept\.json is empty, cut off or damaged") as refused:
+            use()
+        assert refused.value.where == f"s3a://{lake.settings.bucket}/{checkpoints.kept_key(lake, TABLE)}"
+        assert f"lakehouse checkpoint repair {TABLE}" in refused.value.next_command
+    checkpoints.keep_again(lake, TABLE)
+    checkpoints.note_kept(lake, TABLE, [7])
+    assert checkpoints.kept_removals(lake, TABLE) == [0, 7]
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_a_damaged_note_of_where_a_stream_stands_keeps_no_stream_from_its_start(lake, text, caplog):
+    """Nothing counts as loaded then, so that no file is taken away."""
+    now = lambda: datetime(2026, 1, 1, tzinfo=UTC)  # noqa: E731
+    StreamPosition(lake.store, "lake", "journal/", "other", now, "schemas/one").note(9)
+    put(lake, "journal/streams/one.json", text, bucket="lake")
+    mine = StreamPosition(lake.store, "lake", "journal/", "one", now, "schemas/one")
+    assert (mine.committed, committed_by_all(lake.store, "lake", "journal/", "schemas/one")) == (0, 0)
+    assert "journal/streams/one.json is damaged" in caplog.text
+    mine.note(7)
+    put(lake, "journal/streams/other.json", text, bucket="lake")
+    assert StreamPosition(lake.store, "lake", "journal/", "one", now).committed_for(0) == 0
+
+
+@pytest.mark.parametrize("text", CUT)
+def test_a_damaged_note_of_the_last_full_listing_costs_another_one(text, monkeypatch):
+    monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)
+    world = MemoryStore()
+    journal = opened(world)
+    fill(world, ["b1", "b2"])
+    look(world, journal)
+    world.put("lake", "j/audit.json", text.encode())
+    fill(world, ["a"])
+    found = look(world, journal)
+    assert (found.full, found.found) == (True, 1)
 
 
 @pytest.mark.parametrize("text", CUT)

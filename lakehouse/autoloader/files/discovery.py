@@ -154,9 +154,9 @@ def _chunks(items: Iterator[ObjectInfo], size: int) -> Iterable[list[ObjectInfo]
 def _last_audit(store: ObjectStore, state_key: tuple[str, str]) -> _Audit | None:
     try:
         state = json.loads(store.read(*state_key))
-    except ObjectMissing:
+        return _Audit(datetime.fromisoformat(state["at"]), bool(state["ordered"]), state.get("root", ""))
+    except (ObjectMissing, ValueError, KeyError, TypeError, AttributeError):  # a full listing costs time, and no more
         return None
-    return _Audit(datetime.fromisoformat(state["at"]), bool(state["ordered"]), state.get("root", ""))
 
 
 def _write_audit(store: ObjectStore, state_key: tuple[str, str], audit: _Audit) -> None:

@@ -7,12 +7,15 @@ stands, whatever its own options are.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from lakehouse.storage.store import ObjectMissing, ObjectStore
 
 _KEPT_MARKS = 200
+_log = logging.getLogger(__name__)
 
 
 class StreamPosition:
@@ -40,7 +43,7 @@ class StreamPosition:
         self._schema_location = schema_location
         self.stream = stream_id
         self._folder, self._key = _folder(journal_prefix), _key(journal_prefix, stream_id)
-        record = self._read(self._key)
+        record = _read(store, bucket, self._key)
         self._marks = [(int(seq), datetime.fromisoformat(at)) for seq, at in record.get("committed", [])]
         self.cleaned = int(record.get("cleaned", 0))
 
@@ -72,25 +75,37 @@ class StreamPosition:
         return min([own, *(self._newest(info.key) for info in self._store.list(self._bucket, self._folder))])
 
     def _newest(self, key: str) -> int:
-        return max((int(seq) for seq, _ in self._read(key).get("committed", [])), default=0)
-
-    def _read(self, key: str) -> dict:
-        try:
-            return dict(json.loads(self._store.read(self._bucket, key)))
-        except ObjectMissing:
-            return {}
+        return max((int(seq) for seq, _ in _read(self._store, self._bucket, key).get("committed", [])), default=0)
 
 
 def committed_by_all(store: ObjectStore, bucket: str, journal_prefix: str, schema_location: str) -> int:
     """Number up to which every stream that keeps its schema there has loaded the files; 0 without such a stream."""
-    records = [json.loads(store.read(bucket, info.key)) for info in store.list(bucket, _folder(journal_prefix))]
-    places = [record["committed"] for record in records if schema_location and record.get("schema") == schema_location]
+    records = [_read(store, bucket, info.key) for info in store.list(bucket, _folder(journal_prefix))]
+    mine = [
+        record for record in records if schema_location and record.get("schema", schema_location) == schema_location
+    ]
+    places = [record.get("committed", []) for record in mine]
     return min((max((int(seq) for seq, _ in marks), default=0) for marks in places), default=0)
 
 
 def forget_position(store: ObjectStore, bucket: str, journal_prefix: str, stream_id: str) -> None:
     """Takes out a stream that will not come back: nothing waits for it any more."""
     store.delete(bucket, _key(journal_prefix, stream_id))
+
+
+def _read(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
+    """What a stream noted; nothing where it is damaged: then nothing counts as loaded, and no file is taken away."""
+    try:
+        text = store.read(bucket, key)
+    except ObjectMissing:
+        return {}
+    try:
+        record = dict(json.loads(text))
+        _ = [(int(seq), datetime.fromisoformat(at)) for seq, at in record.get("committed", [])], record["cleaned"]
+    except (ValueError, KeyError, TypeError):
+        _log.warning("s3a://%s/%s is damaged: of that stream no file counts as loaded until it loads more", bucket, key)
+        return {}
+    return record
 
 
 def _folder(journal_prefix: str) -> str:

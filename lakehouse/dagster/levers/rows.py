@@ -151,6 +151,7 @@ def forget(pull: Pull) -> Pulled:
     if done.waiting:
         waiting = counted(len(done.waiting), "file")
         lines.append(f"{waiting} could bring such rows back: load them again first: {', '.join(done.waiting[:5])}")
+    lines += map(str, done.quarantined)
     arguments = [pull.table, *(["--where", form.where] if form.where is not None else [])]
     arguments += [f"--{name.replace('_', '-')}" for name in ("duplicates", "already_removed") if getattr(form, name)]
     arguments += [*(["--then", then] if then else []), *pull.yes]

@@ -87,6 +87,8 @@ def examine(patient: Patient) -> Iterator[Seen]:
     try:
         with _silent():
             position.settle(lake, table)
+            if patient.table.flow.reads:
+                checkpoints.kept_removals(lake, table)
     except checkpoints.CheckpointMismatch as error:
         sign = _sign_of(patient, error)
         yield Seen(sign, error.what, error.where or where, evidence)
