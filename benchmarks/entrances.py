@@ -98,6 +98,7 @@ def _sensor(objects: int, runs: int) -> dict[str, Any]:
     from lakehouse.dagster.landing import landing_folders
     from lakehouse.dagster.looking import look_around
     from lakehouse.declaration.reading import catalogue_of
+    from lakehouse.maintenance.asked import asked_runs
 
     with own_lake() as lake:
         settings, bucket = lake.settings, lake.settings.landing_bucket
@@ -111,6 +112,7 @@ def _sensor(objects: int, runs: int) -> dict[str, Any]:
             served, started = requests_served(lake), time.perf_counter()
             opened = Lake.open(settings)
             looked = look_around(opened, folders, cursor, now=datetime.now(UTC), in_a_hurry=lambda folder: False)
+            asked_runs(opened)
             seconds = time.perf_counter() - started
             [(folder, found)] = looked.found
             if (found.new, found.whole) != (new, whole):

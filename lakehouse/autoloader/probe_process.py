@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pickle
 import sys
-from typing import Any
+from collections.abc import Callable
+
+from pyspark.sql.types import StructType
 
 from lakehouse.autoloader.files.plan import Span
 from lakehouse.autoloader.files.segments import FileVersion
@@ -16,7 +18,7 @@ from lakehouse.autoloader.stream import Stream
 from lakehouse.storage.environment import endpoint_from_environment
 
 
-def _read(options: CloudFilesOptions, schema: Any, spans: list[Span]) -> None:
+def _read(options: CloudFilesOptions, schema: StructType, spans: list[Span]) -> None:
     for _ in Stream(options, None).rows(spans, schema, []):
         pass
 
@@ -25,9 +27,11 @@ def _infer(options: CloudFilesOptions, root: str, bucket: str, files: list[FileV
     infer_version(options, root, fetcher_of(bucket, endpoint_from_environment), files)
 
 
+_BODIES: dict[str, Callable[..., None]] = {Probe.__name__: _read, InferenceProbe.__name__: _infer}
+
 if __name__ == "__main__":
     name, arguments = pickle.load(sys.stdin.buffer)
     try:
-        {Probe.__name__: _read, InferenceProbe.__name__: _infer}[name](*arguments)
+        _BODIES[name](*arguments)
     except MemoryError:
         sys.exit(OUT_OF_MEMORY)

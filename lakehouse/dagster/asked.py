@@ -64,7 +64,9 @@ def look_for_asked(
     except AccessDenied as problem:
         _log.warning("runs that were asked for are not seen: %s", problem)
         return Asked(after=known)
-    after, due, held = {table: known[table] for table in there if table in known}, {}, []
+    after = {table: known[table] for table in there if table in known}
+    due: dict[str, Collection[dg.AssetKey]] = {}
+    held: list[str] = []
     for table, version in there.items():
         tables = concerned(table)
         if after.get(table) == version or not tables:
