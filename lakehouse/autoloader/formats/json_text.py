@@ -13,11 +13,19 @@ from enum import Enum
 from typing import Any
 
 from lakehouse.autoloader.formats.format import is_true
+from lakehouse.autoloader.formats.rows import QUARANTINE
+from lakehouse.errors import ConfigurationError
 
 BLANK = " \t\r\n"
 """The white space of JSON."""
 MAX_DEPTH = 1000
 MAX_DIGITS = 1000
+NON_FINITE = {
+    "NaN": float("nan"),
+    **dict.fromkeys(("+INF", "+Infinity", "Infinity"), float("inf")),
+    **dict.fromkeys(("-INF", "-Infinity"), float("-inf")),
+}
+_ENDS = ("\n", "\r\n", "\r")
 _BLANKS = re.compile(r"[ \t\n\r]*")
 _BLANKS_AND_COMMENTS = re.compile(r"(?:[ \t\n\r]|/\*[\s\S]*?\*/|//[^\n\r]*)*")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|([\s\S]))")
@@ -32,6 +40,18 @@ _WORD = re.compile(r"(?:true|false|null)(?![A-Za-z0-9_$])")
 _WORDS = {"true": True, "false": False, "null": None}
 _NAME = re.compile(r'[ \t\n\r]*("[^"\\]*+(?:\\.[^"\\]*+)*+")[ \t\n\r]*:[ \t\n\r]*')
 _BARE_NAME = re.compile(r"[A-Za-z_$#@*+-][\w$#@*+-]*")
+
+
+def check_options(reader: Mapping[str, str]) -> None:
+    """Raises ``ConfigurationError`` for a reader option that would be ignored."""
+    if reader.get("linesep", "\n") not in _ENDS:
+        raise ConfigurationError("The JSON reader cuts files into lines at \\n, \\r\\n and \\r, whatever lineSep says")
+    encoding = reader.get("encoding", reader.get("charset", "UTF-8"))
+    if encoding.replace("_", "-").upper() not in ("UTF-8", "UTF8", "US-ASCII"):
+        raise ConfigurationError(f"The JSON reader reads UTF-8, not {encoding}")
+    mode = reader.get("mode", "PERMISSIVE").upper()
+    if mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST", QUARANTINE):
+        raise ConfigurationError(f"The mode {mode} is none of PERMISSIVE, DROPMALFORMED, FAILFAST")
 
 
 class Malformed(ValueError):

@@ -15,9 +15,17 @@ import pyarrow.compute as pc
 from pyspark.sql import types as T  # noqa: N812
 
 from lakehouse.autoloader.formats.format import is_true
-from lakehouse.autoloader.formats.json_text import Float, Integer, Malformed, Members, SpellingNeeded
-from lakehouse.autoloader.formats.rows import QUARANTINE
+from lakehouse.autoloader.formats.json_text import (
+    NON_FINITE,
+    Float,
+    Integer,
+    Malformed,
+    Members,
+    SpellingNeeded,
+    check_options,
+)
 from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
+from lakehouse.autoloader.formats.variant import encode
 from lakehouse.errors import ConfigurationError
 
 BAD = object()
@@ -29,18 +37,12 @@ TEXTS = {str, Integer, Float, type(None)}
 Converter = Callable[[Any], Any]
 
 _RANGES: dict[type[T.DataType], int] = {T.ByteType: 7, T.ShortType: 15, T.IntegerType: 31, T.LongType: 63}
-NON_FINITE = {
-    "NaN": float("nan"),
-    **dict.fromkeys(("+INF", "+Infinity", "Infinity"), float("inf")),
-    **dict.fromkeys(("-INF", "-Infinity"), float("-inf")),
-}
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,9})?")
 _WIDE = Context(prec=1100, rounding=ROUND_HALF_UP)
 _QUAD = rb"[\x00-\x20]*[A-Za-z0-9+/]{2}"
 _BASE64 = re.compile(
     rb"(?:" + _QUAD + rb"[A-Za-z0-9+/]{2})*(?:" + _QUAD + rb"(?:[A-Za-z0-9+/]=|==))?[\x00-\x20]*", re.ASCII
 )
-_ENDS = ("\n", "\r\n", "\r")
 
 
 class Converters:
@@ -159,18 +161,6 @@ class Converters:
         return convert
 
 
-def check_options(reader: Mapping[str, str]) -> None:
-    """Raises ``ConfigurationError`` for a reader option that would be ignored."""
-    if reader.get("linesep", "\n") not in _ENDS:
-        raise ConfigurationError("The JSON reader cuts files into lines at \\n, \\r\\n and \\r, whatever lineSep says")
-    encoding = reader.get("encoding", reader.get("charset", "UTF-8"))
-    if encoding.replace("_", "-").upper() not in ("UTF-8", "UTF8", "US-ASCII"):
-        raise ConfigurationError(f"The JSON reader reads UTF-8, not {encoding}")
-    mode = reader.get("mode", "PERMISSIVE").upper()
-    if mode not in ("PERMISSIVE", "DROPMALFORMED", "FAILFAST", QUARANTINE):
-        raise ConfigurationError(f"The mode {mode} is none of PERMISSIVE, DROPMALFORMED, FAILFAST")
-
-
 def as_string(value: Any) -> Any:
     """What a string column takes of a value: the text of a string, the spelling of any other value."""
     kind = type(value)
@@ -192,8 +182,6 @@ def _boolean(value: Any) -> Any:
 
 def _variant(value: Any) -> Any:
     """Any value whole, also a null: as Spark's reader does, it is a VARIANT that is null, and no NULL."""
-    from lakehouse.autoloader.formats.variant import encode  # which imports this module
-
     try:
         return dict(zip(("value", "metadata"), encode(value), strict=True))
     except Malformed:

@@ -24,14 +24,15 @@ from lakehouse.autoloader.formats.format import SINGLE_VARIANT, is_true
 from lakehouse.autoloader.formats.json_text import (
     BLANK,
     MAX_DEPTH,
+    NON_FINITE,
     Float,
     Integer,
     LineScanner,
     Malformed,
     Members,
     Spelling,
+    check_options,
 )
-from lakehouse.autoloader.formats.json_values import NON_FINITE, check_options
 from lakehouse.autoloader.formats.rows import BadFile, PathAt, Rows, Target
 from lakehouse.autoloader.lineage import CORRUPT_RECORD
 from lakehouse.errors import ConfigurationError
