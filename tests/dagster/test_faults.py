@@ -225,7 +225,6 @@ def test_a_checkpoint_of_another_table(scene):
     scene.mix_up_checkpoints(SILVER, GOLD)
     shown = scene.pull("checkpoint_repair", table=SILVER)
     assert "the checkpoint is another's" in shown["what"]
-    scene.mix_up_checkpoints(BRONZE, GOLD)  # which no lever mends
     scene.put("2.json", lines(order(ROWS)))
     assert scene.ingest() == {}
     assert scene.told() == []
