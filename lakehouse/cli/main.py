@@ -18,6 +18,7 @@ from lakehouse.cli.checklist import checklist
 from lakehouse.cli.checkpoint import checkpoint
 from lakehouse.cli.cleanup import cleanup
 from lakehouse.cli.copy_into import copy_into
+from lakehouse.cli.crash import crash
 from lakehouse.cli.declare import add, init, validate
 from lakehouse.cli.doctor import doctor, explain
 from lakehouse.cli.events import events
@@ -278,6 +279,7 @@ app.command()(put)
 app.command("import-checkpoint")(import_checkpoint)
 app.command()(check)
 app.command()(checklist)
+app.command()(crash)
 app.command()(doctor)
 app.command()(explain)
 app.command()(files_commands.files)

@@ -72,7 +72,7 @@ def assert_all_tables_are_told(result, lake, written):
     checks = {check.check_name: check for check in result.get_asset_check_evaluations()}
     files = {"no_file_loaded_twice", "every_file_loaded", "no_quarantined_files"}
     of_schema = {"rescue_rate", "schema_contract", "schema_drift"}
-    of_rows = {"no_duplicate_orders", "no_corrupt_records", "windows_account_for_orders"}
+    of_rows = {"no_duplicate_orders", "no_corrupt_records", "windows_account_for_orders", "late_rate"}
     computed = {"orders_match_bronze", "every_order_has_an_id", "revenue_matches_orders"}
     assert set(checks) == {*files, *of_schema, *of_rows, *computed}
     assert all(checks[name].passed for name in computed)

@@ -14,7 +14,7 @@ from lakehouse.checkpoints.agreement import writer_of
 from lakehouse.dagster.levers import Pull, levers_of
 from lakehouse.dagster.names import LEVER_TAG
 from lakehouse.declaration import read_catalogue
-from lakehouse.errors import ConfigurationError
+from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.settings import Settings
 from lakehouse.table import Catalogue, Retention
 
@@ -109,6 +109,27 @@ def test_a_checkpoint_is_copied_begun_anew_and_put_back(room):
     assert "would" in room.pull("checkpoint_restore")["said"]
     room.pull("checkpoint_restore", apply=True)
     assert room.world.checkpoint().keys() >= before.keys()
+
+
+def test_a_run_is_killed_on_purpose_and_the_next_one_is_exact(room):
+    def rows(told):
+        assert told["checks_failed"] == 0
+        return [told[f"rows_{when}"] for when in ("before", "after_kill", "after")]
+
+    room.world.put("1.json", [{"id": "1"}])
+    room.world.load()
+    room.world.put("2.json", [{"id": "2"}, {"id": "3"}])
+    assert "would load bronze.things in a process of its own, kill it when" in room.pull("crash")["said"]
+    assert room.world.rows("id") == [("1",)]
+    with writer_of(room.world.lake, TABLE), pytest.raises(LeaseHeld):
+        room.pull("crash", apply=True)
+    assert room.world.rows("id") == [("1",)]
+    planned = room.pull("crash", apply=True)
+    assert (rows(planned), "killed in batch 1" in planned["said"]) == ([1, 1, 3], True)
+    room.world.put("3.json", [{"id": "4"}])
+    assert rows(room.pull("crash", apply=True, moment="committed")) == [3, 4, 4]
+    assert room.world.rows("id") == [("1",), ("2",), ("3",), ("4",)]
+    assert "no file was new, and nothing was killed" in room.pull("crash", apply=True)["said"]
 
 
 @pytest.mark.soak("the levers of data files, and a check that fails in one")

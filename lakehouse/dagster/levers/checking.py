@@ -1,8 +1,12 @@
-"""A lever that examines tables as they are: all rows counted again."""
+"""Levers that examine tables: all rows counted again, and what a run that was killed leaves behind."""
 
 from __future__ import annotations
 
-from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled
+from enum import Enum
+
+from pydantic import Field
+
+from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled, of_table
 from lakehouse.dagster.names import key_of
 from lakehouse.plain_text import counted
 from lakehouse.table import Finding
@@ -10,6 +14,36 @@ from lakehouse.table import Finding
 
 class CheckForm(LeverConfig):
     """Tables whose checks count all rows again, and hold what was kept of earlier counts against that."""
+
+
+class Moment(Enum):
+    """When a run is killed."""
+
+    planned = "planned"
+    committed = "committed"
+
+
+class CrashForm(LeverConfig):
+    """A run that is killed, and the run after it; put files into the folder first."""
+
+    moment: Moment = Field(
+        Moment.planned,
+        description="planned: before the rows of a batch are in the table; committed: right after that, before the "
+        "batch is noted as finished",
+    )
+
+
+def crash(pull: Pull) -> Pulled:
+    """``lakehouse crash``."""
+    from lakehouse.crashing import crash as crash_table
+
+    moment = pull.config.moment.value
+    done = crash_table(pull.session, pull.lake, pull.table, moment, really=pull.really)
+    numbers = {"rows_before": done.rows_before, "rows_after_kill": done.rows_after_kill, "rows_after": done.rows_after}
+    failed = {"checks_failed": sum(not found.passed for found in done.findings)}
+    rows = [_row(finding) for finding in done.findings]
+    arguments = [pull.table, "--moment", moment, *pull.yes]
+    return Pulled(done.lines(), done.done, arguments, of_table(pull.table, **numbers, **failed), rows, done.error)
 
 
 def check(pull: Pull) -> Pulled:

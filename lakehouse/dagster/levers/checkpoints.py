@@ -1,8 +1,9 @@
-"""Levers on checkpoints: copied, put back, begun anew."""
+"""Levers on checkpoints: copied, put back, mended, begun anew."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from typing import TYPE_CHECKING, cast
 
@@ -29,6 +30,10 @@ class RestoreForm(LeverConfig):
 
     taken: str | None = Field(None, description="name of the backup, or its beginning; null is the newest")
     with_table: bool = Field(False, description="take the table back, too, where the checkpoint alone would do")
+
+
+class RepairForm(LeverConfig):
+    """Checkpoint, journal and table that are brought together again after one of them was lost or restored."""
 
 
 class Rows(Enum):
@@ -86,6 +91,18 @@ def restore(pull: Pull) -> Pulled:
     done = restore_table(pull.lake, pull.table, form.taken, with_table=form.with_table, really=pull.really)
     arguments = [pull.table, "--from", done.taken, *(["--with-table"] if form.with_table else []), *pull.yes]
     return _steps(pull, done.steps, done.done, done.kept_as, arguments)
+
+
+def repair(pull: Pull) -> Pulled:
+    """``lakehouse checkpoint repair``."""
+    from lakehouse.pipeline import repair_table
+
+    done = repair_table(pull.lake, pull.table, really=pull.really)
+    arguments = [pull.table, *pull.yes]
+    if not done.reason:
+        return Pulled(done.steps, False, arguments, of_table(pull.table, steps=0))
+    pulled = _steps(pull, done.steps, done.done, "", arguments)
+    return replace(pulled, lines=[done.reason, *pulled.lines])
 
 
 def reset(pull: Pull) -> Pulled:

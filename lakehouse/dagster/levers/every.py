@@ -73,6 +73,12 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
         what="the table that rescued them",
     )
     yield from lever(
+        "schema contract",
+        "Pins the present columns as the contract, where they are not what the contract says.",
+        *(schema.ContractForm, schema.contract, inferred),
+        what="the table whose columns they are",
+    )
+    yield from lever(
         "schema rollback",
         "Gives a stream the columns of an older version, as a new version; rows that are stored stay as they are.",
         *(schema.RollbackForm, schema.rollback, inferred),
@@ -95,6 +101,11 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
         "checkpoint restore",
         "Puts a backup of a checkpoint back so that no row is lost or doubled, or says why that cannot be.",
         *(checkpoints.RestoreForm, checkpoints.restore, streams(catalogue)),
+    )
+    yield from lever(
+        "checkpoint repair",
+        "Brings checkpoint, journal and table together again after one of them was lost, restored or mixed up.",
+        *(checkpoints.RepairForm, checkpoints.repair, streams(catalogue)),
     )
     yield from lever(
         "checkpoint reset",
@@ -130,6 +141,12 @@ def _levers(catalogue: Catalogue) -> Iterator[Lever]:
         several=True,
         needs=f"{STORE}; {SPARK} for some checks",
         name="check_all_rows",
+    )
+    yield from lever(
+        "crash",
+        "Kills a run of a table at a moment, runs it again, and checks that no file is loaded twice or missing.",
+        *(checking.CrashForm, checking.crash, again),
+        what="the table that is loaded",
     )
 
 

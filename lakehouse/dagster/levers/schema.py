@@ -1,14 +1,17 @@
-"""Levers on the schema of a stream: columns that wait, an older version, values that were rescued."""
+"""Levers on the schema of a stream: columns that wait, what is pinned, an older version, values that were rescued."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
 from lakehouse.dagster.levers.lever import LeverConfig, Pull, Pulled, of_table
 from lakehouse.errors import ConfigurationError
 from lakehouse.plain_text import counted
+
+if TYPE_CHECKING:
+    from lakehouse.autoloader.schema.versions import SchemaLocation
 
 
 class ApproveForm(LeverConfig):
@@ -23,6 +26,10 @@ class RollbackForm(LeverConfig):
     """The version whose columns the stream has again."""
 
     version: int = Field(0, ge=0, description="its number, as lakehouse schema history lists it")
+
+
+class ContractForm(LeverConfig):
+    """The present columns, which become the pinned ones: the contract is a file where the step runs."""
 
 
 class PromoteForm(LeverConfig):
@@ -51,20 +58,37 @@ def approve(pull: Pull) -> Pulled:
     return Pulled([sentence], done, arguments, of_table(pull.table, **numbers), rows)
 
 
+def contract(pull: Pull) -> Pulled:
+    """``lakehouse schema contract``."""
+    from lakehouse.contract import differences, pin, read_contract, types
+    from lakehouse.pipeline import schemas
+
+    settings, versions = pull.lake.settings, schemas(pull.lake, pull.table)
+    latest, pinned = versions.read(_numbers(pull, versions)[-1]), read_contract(settings, pull.table)
+    found = differences(pinned.columns if pinned else {}, types(latest))
+    done = pull.really and bool(found)
+    if done:
+        pin(settings, pull.table, latest, pull.catalogue[pull.table].description)
+    about = f"the columns of version {latest.version} in {settings.contract_path(pull.table)}"
+    differ = f"{counted(len(found), 'column')} {'differ' if pinned else 'are new'}"
+    sentence = (
+        f"{'pinned' if done else 'would pin'} {about}: {differ}" if found else f"{about} are pinned: nothing to do"
+    )
+    rows = [{"column": item.column, "pinned": item.pinned, "present": item.present} for item in found]
+    numbers = {"columns_pinned": len(found) if done else 0, "schema_version": latest.version}
+    arguments = [*(["--write"] if pull.really else []), "--table", pull.table]
+    return Pulled([sentence], done, arguments, of_table(pull.table, **numbers), rows)
+
+
 def rollback(pull: Pull) -> Pulled:
     """``lakehouse schema rollback``."""
     from lakehouse.contract import schema_changes
     from lakehouse.pipeline import schemas
 
     versions, wanted = schemas(pull.lake, pull.table), int(pull.config.version)
-    there = sorted(versions.numbers())
+    there = _numbers(pull, versions)
     if wanted not in there:
-        raise ConfigurationError(
-            f"the schema has no version {wanted}" if there else "there is no schema yet",
-            where=pull.lake.settings.schema_uri(pull.table),
-            state="nothing was changed",
-            next_command=f"name one of {there[0]} to {there[-1]}" if there else f"lakehouse ingest {pull.table}",
-        )
+        raise _refused(pull, f"the schema has no version {wanted}", f"name one of {there[0]} to {there[-1]}")
     now = versions.read(there[-1])
     changes = schema_changes([now, versions.read(wanted)])
     made = versions.roll_back(wanted) if pull.really and changes else None
@@ -101,3 +125,16 @@ def promote(pull: Pull) -> Pulled:
     rows = [{"column": name, "rows": count} for name, count in done.rows.items()]
     arguments = ["--table", pull.table, *pull.yes]
     return Pulled([sentence], done.done, arguments, of_table(pull.table, values_promoted=values), rows)
+
+
+def _numbers(pull: Pull, versions: SchemaLocation) -> list[int]:
+    """Of the versions that there are, ascending."""
+    there = sorted(versions.numbers())
+    if not there:
+        raise _refused(pull, "there is no schema yet", f"lakehouse ingest {pull.table}")
+    return there
+
+
+def _refused(pull: Pull, what: str, next_command: str) -> ConfigurationError:
+    where = pull.lake.settings.schema_uri(pull.table)
+    return ConfigurationError(what, where=where, state="nothing was changed", next_command=next_command)
