@@ -65,6 +65,17 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
 def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     """Keeps every other writer of the table out, on this machine and elsewhere.
 
+    Raises:
+        LeaseHeld: somebody writes it now, or what a dead client started cannot be ended.
+    """
+    with loader_of(lake, table) as lease, remover_of(lake, table):
+        yield lease
+
+
+@contextmanager
+def loader_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """The same for a stream, which adds batches: only the removal of old rows may go on beside it.
+
     What a writer before started and did not end, because it died, is ended first.
 
     Raises:
@@ -80,9 +91,26 @@ def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
         yield lease
 
 
+@contextmanager
+def remover_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """The same for whoever removes rows on purpose, and can do so beside a stream.
+
+    Raises:
+        LeaseHeld: somebody else removes rows, or writes the table without a stream.
+    """
+    key = removals_lease_key(lake, table)
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
+        yield lease
+
+
 def lease_key(lake: Lake, table: str) -> str:
     """The object that says who writes a table."""
     return f"{lake.settings.user}/_checkpoints/{table}.lease"
+
+
+def removals_lease_key(lake: Lake, table: str) -> str:
+    """The object that says who removes rows of a table on purpose."""
+    return f"{lake.settings.user}/_checkpoints/{table}.removals.lease"
 
 
 class CheckpointMismatch(TerminalError):

@@ -27,8 +27,16 @@ from lakehouse.direct.data_files import DataFiles as NewFiles
 from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.file_rows import counted_sequences, was_removed
-from lakehouse.maintenance.forget import Forgotten, Then, begin_forgetting, no_forgetting, noted, require_places
+from lakehouse.maintenance.file_rows import counted_sequences, removes_on_purpose
+from lakehouse.maintenance.forget import (
+    Forgotten,
+    Then,
+    begin_forgetting,
+    no_forgetting,
+    noted,
+    removed_rows,
+    require_places,
+)
 from lakehouse.maintenance.optimize import only_spark
 
 _MOST_COPIES = 1_000_000
@@ -166,12 +174,13 @@ def _removed(lake: Lake, found: Forgotten, files: DataFiles, gone: dict[str, pa.
     made = files.version + 1
     done = Forgotten(found.table, found.rows, found.files, made, done=True)
     try:
-        commit_removal(opened, written, removed, noted(lake, found.table, made, found.files, then))
+        record = removed_rows(lake, found.table, found.files)
+        commit_removal(opened, written, removed, noted(lake, found.table, made, record, then))
     except (DeltaError, OSError) as error:
-        if was_removed(lake, found.table, made):
-            return done
         # where nobody took the version, the commit may still come: then it needs what was written for it
         if (lake.version(found.table) or 0) >= made:
+            if removes_on_purpose(lake, found.table, made):
+                return done
             remove_unnamed(place, written)
         faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
         raise TransientError(

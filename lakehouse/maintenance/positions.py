@@ -95,8 +95,12 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
 
     A dead client whose Spark engine may go on counts as a writer.
     """
+    return _holder_by(lake, checkpoints.lease_key(lake, table))
+
+
+def _holder_by(lake: Lake, lease_key: str) -> Holder | None:
     try:
-        content = lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, table))
+        content = lake.store.read(lake.settings.bucket, lease_key)
     except ObjectMissing:
         return None
     holder = Holder.decoded(content)
@@ -121,15 +125,19 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
         signs_of_life=lambda: place_of(lake, table, sources=False),
     )
     key = checkpoints.lease_key(lake, table)
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover):
+    with (
+        hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover),
+        checkpoints.remover_of(lake, table),
+    ):
         yield
 
 
 def remove_leases(lake: Lake, tables: Iterable[str]) -> None:
     """Removes the leases that nobody holds. A writer that takes its lease meanwhile keeps it."""
     for table in tables:
-        if holder_of(lake, table) is None:
-            lake.store.delete(lake.settings.bucket, checkpoints.lease_key(lake, table))
+        for key in (checkpoints.lease_key(lake, table), checkpoints.removals_lease_key(lake, table)):
+            if _holder_by(lake, key) is None:
+                lake.store.delete(lake.settings.bucket, key)
 
 
 def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:
