@@ -68,13 +68,13 @@ def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     Raises:
         LeaseHeld: somebody writes it now, or what a dead client started cannot be ended.
     """
-    with loader_of(lake, table) as lease, remover_of(lake, table):
+    with loader_of(lake, table) as lease, rewriter_of(lake, table):
         yield lease
 
 
 @contextmanager
 def loader_of(lake: Lake, table: str) -> Iterator[Lease]:
-    """The same for a stream, which adds batches: only the removal of old rows may go on beside it.
+    """The same for a stream, which adds batches: only who writes its data files again may go on beside it.
 
     What a writer before started and did not end, because it died, is ended first.
 
@@ -92,13 +92,13 @@ def loader_of(lake: Lake, table: str) -> Iterator[Lease]:
 
 
 @contextmanager
-def remover_of(lake: Lake, table: str) -> Iterator[Lease]:
-    """The same for whoever removes rows on purpose, and can do so beside a stream.
+def rewriter_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """The same for whoever writes data files again beside a stream: joined, or without old rows.
 
     Raises:
-        LeaseHeld: somebody else removes rows, or writes the table without a stream.
+        LeaseHeld: somebody else does, or writes the table without a stream.
     """
-    key = removals_lease_key(lake, table)
+    key = rewriter_lease_key(lake, table)
     with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
         yield lease
 
@@ -108,9 +108,9 @@ def lease_key(lake: Lake, table: str) -> str:
     return f"{lake.settings.user}/_checkpoints/{table}.lease"
 
 
-def removals_lease_key(lake: Lake, table: str) -> str:
-    """The object that says who removes rows of a table on purpose."""
-    return f"{lake.settings.user}/_checkpoints/{table}.removals.lease"
+def rewriter_lease_key(lake: Lake, table: str) -> str:
+    """The object that says who writes data files of a table again."""
+    return f"{lake.settings.user}/_checkpoints/{table}.rewriter.lease"
 
 
 class CheckpointMismatch(TerminalError):

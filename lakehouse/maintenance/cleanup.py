@@ -19,7 +19,7 @@ from lakehouse.settings import LAYERS
 from lakehouse.storage.store import ObjectInfo
 from lakehouse.streams.services import service_of
 
-_LEASE, _SERVICE, _REMOVALS = ".lease", ".service", ".removals"
+_LEASE, _SERVICE, _REWRITER = ".lease", ".service", ".rewriter"
 _TABLES = (*LAYERS, "_quarantine")
 
 
@@ -170,7 +170,7 @@ def _named(lake: Lake, ending: str) -> set[str]:
     prefix = f"{lake.settings.user}/_checkpoints/"
     names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
     return {
-        name.removesuffix(ending).removesuffix(_REMOVALS) for name in names if name.endswith(ending) and "/" not in name
+        name.removesuffix(ending).removesuffix(_REWRITER) for name in names if name.endswith(ending) and "/" not in name
     }
 
 

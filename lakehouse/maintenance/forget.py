@@ -18,6 +18,7 @@ from lakehouse.delta_commit import FORGOTTEN
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake, LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows, record_folder, rows_by_sequence, unfinished_records
+from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.replay import waiting_replays
 from lakehouse.streams.transaction import merge
 
@@ -245,6 +246,12 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     for condition in named:
         surplus = surplus & condition
     return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
+
+
+def only_spark_removes(opened: LakeTable) -> str:
+    """Why rows of a table are removed by Spark alone; empty where its data files can be written again without them."""
+    feed = opened.metadata().configuration.get("delta.enableChangeDataFeed") == "true"
+    return only_spark(opened) or ("only Spark writes the change data feed of single rows" if feed else "")
 
 
 def append_only(opened: LakeTable) -> str:

@@ -34,10 +34,10 @@ from lakehouse.maintenance.forget import (
     begin_forgetting,
     no_forgetting,
     noted,
+    only_spark_removes,
     removed_rows,
     require_places,
 )
-from lakehouse.maintenance.optimize import only_spark
 
 _MOST_COPIES = 1_000_000
 """Rows whose key occurs more than once; they are held in memory, about 200 bytes each."""
@@ -69,7 +69,7 @@ def forget_here(
         files = DataFiles.of(lake, table)
         if files is None:
             raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
-        if why := only_spark(files.opened):
+        if why := only_spark_removes(files.opened):
             raise OnlySpark(why)
         gone, numbers = _matching(files, where) if where is not None else _surplus(lake, table, files, unique)
         rows = sum(pc.sum(mask).as_py() or 0 for mask in gone.values())

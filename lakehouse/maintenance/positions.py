@@ -98,6 +98,13 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
     return _holder_by(lake, checkpoints.lease_key(lake, table))
 
 
+def oldest_holder_of(lake: Lake, table: str) -> Holder | None:
+    """Who of those that may be about to commit data files took a lease first: a writer, or who writes files again."""
+    keys = (checkpoints.lease_key(lake, table), checkpoints.rewriter_lease_key(lake, table))
+    found = [holder for key in keys if (holder := _holder_by(lake, key)) is not None]
+    return min(found, key=lambda holder: holder.acquired_at, default=None)
+
+
 def _holder_by(lake: Lake, lease_key: str) -> Holder | None:
     try:
         content = lake.store.read(lake.settings.bucket, lease_key)
@@ -127,7 +134,7 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
     key = checkpoints.lease_key(lake, table)
     with (
         hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover),
-        checkpoints.remover_of(lake, table),
+        checkpoints.rewriter_of(lake, table),
     ):
         yield
 
@@ -135,7 +142,7 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
 def remove_leases(lake: Lake, tables: Iterable[str]) -> None:
     """Removes the leases that nobody holds. A writer that takes its lease meanwhile keeps it."""
     for table in tables:
-        for key in (checkpoints.lease_key(lake, table), checkpoints.removals_lease_key(lake, table)):
+        for key in (checkpoints.lease_key(lake, table), checkpoints.rewriter_lease_key(lake, table)):
             if _holder_by(lake, key) is None:
                 lake.store.delete(lake.settings.bucket, key)
 

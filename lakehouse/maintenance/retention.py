@@ -23,10 +23,9 @@ from lakehouse.direct.data_files import DataFiles as NewFiles
 from lakehouse.direct.reasons import NotDirect
 from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import ConfigurationError, TransientError
-from lakehouse.lake import Lake, LakeTable
+from lakehouse.lake import Lake
 from lakehouse.maintenance.file_rows import counted_sequences, removes_on_purpose
-from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, noted, removed_rows
-from lakehouse.maintenance.optimize import only_spark
+from lakehouse.maintenance.forget import Then, append_only, drop_unfinished, noted, only_spark_removes, removed_rows
 from lakehouse.maintenance.replay import waiting_replays
 from lakehouse.plain_text import counted
 from lakehouse.storage import Lease
@@ -104,8 +103,8 @@ def expire(
     before = before.replace(microsecond=0)
     if not really or lake.version(table) is None:
         looked = _look(lake, table, column, before)
-        return None if looked is None else looked.found if isinstance(looked, _Old) else looked
-    with (checkpoints.writer_of if rewritten else checkpoints.remover_of)(lake, table) as lease:
+        return looked.found if isinstance(looked, _Old) else looked
+    with (checkpoints.writer_of if rewritten else checkpoints.rewriter_of)(lake, table) as lease:
         drop_unfinished(lake, table)
         for _ in range(_LOOKS):
             old = _look(lake, table, column, before)
@@ -120,6 +119,8 @@ def expire(
                 done = _remove(lake, old, then, lease)
             except NotDirect as reason:
                 return _refused(old.found, str(reason))
+            except (DeltaError, OSError) as error:
+                raise _not_removed(old.found, old.files.uri, error) from None
             if done is not None:
                 return done
     assert isinstance(old, _Old)
@@ -135,7 +136,7 @@ def _look(lake: Lake, table: str, column: str, before: datetime) -> _Old | Expir
         return _refused(found, str(reason))
     if files is None:
         return None
-    if why := _only_spark(files.opened):
+    if why := only_spark_removes(files.opened):
         return _refused(found, why)
     if why := append_only(files.opened):
         return replace(found, refused=f"rows are not to be removed: {why}")
@@ -159,11 +160,6 @@ def _look(lake: Lake, table: str, column: str, before: datetime) -> _Old | Expir
         timeless_rows=rows.count_rows(filter=pc.field(column).is_null()),
     )
     return _Old(found, files, gone)
-
-
-def _only_spark(opened: LakeTable) -> str:
-    feed = opened.metadata().configuration.get("delta.enableChangeDataFeed") == "true"
-    return only_spark(opened) or ("only Spark writes which rows of a file went to its change data feed" if feed else "")
 
 
 def _refused(found: Expired, why: str) -> Expired:
@@ -202,7 +198,7 @@ def _remove(lake: Lake, old: _Old, then: Then, lease: Lease) -> Expired | None:
     removed = rewrite_without_rows(opened, old.gone, new)
     written = new.finish()
     for _ in range(_COMMITS):
-        if not has_all(opened, removed) or _only_spark(opened) or append_only(opened):
+        if not has_all(opened, removed) or only_spark_removes(opened) or append_only(opened):
             break
         made = opened.version() + 1
         user_metadata = noted(lake, table, made, record, then)
