@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import tempfile
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from lakehouse.alerts.trying import tested
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.standing import disagreement, standing
 from lakehouse.declaration import read_catalogue
+from lakehouse.delta_commit import Commit
 from lakehouse.durations import parse_duration
 from lakehouse.flows.files import Files
 from lakehouse.lake import Lake
@@ -26,11 +28,15 @@ from lakehouse.maintenance.vacuum import DEFAULT_HOURS
 from lakehouse.places import has_stream
 from lakehouse.plain_text import counted
 from lakehouse.storage import ObjectExists, ObjectMissing
-from lakehouse.streams.services import service_of
+from lakehouse.storage.lease_holder import Holder
+from lakehouse.streams.services import Service, service_of
 from lakehouse.table import Table
 
 _SOURCE_LIMIT = 1000
 _TAKEN = "%Y%m%dT%H%M%S.%fZ"
+_COMMITS = 20
+_CHANGING = ("WRITE", "STREAMING UPDATE", "MERGE", "UPDATE", "DELETE", "TRUNCATE", "COPY INTO")
+"""Delta's operations that change rows. Those of streams and commands say in their metadata what they were."""
 _KEPT = {
     "delta.logRetentionDuration": ("commits", "30 days"),
     "delta.deletedFileRetentionDuration": ("files of older versions", "7 days"),
@@ -97,14 +103,8 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
     wrong = disagreement(lake, name)
     held = "both are empty" if at is None else f"both hold batch {at.finished}"
     yield line("checkpoint_and_table_agree", not wrong, wrong or held, f"lakehouse checkpoint repair {name}")
-    lease = lake.store.info(lake.settings.bucket, checkpoints.lease_key(lake, name))
-    evidence = (
-        f"its lease was written last at {lease.last_modified:%Y-%m-%d %H:%M:%S} UTC"
-        if lease
-        else "no run took its lease"
-    )
-    yield line("one_writer_at_a_time", lease is not None, evidence, f"lakehouse ingest {name}")
     service = service_of(lake.store, lake, name, datetime.now(UTC))
+    yield _of_writers(lake, table, None if at is None else at.query_id, service)
     evidence = "no service: it is loaded by runs" if service is None else service.described()
     lost = service is not None and (service.dead or service.silent)
     evidence = f"{'dead' if service and service.dead else 'silent'}: {evidence}" if lost else evidence
@@ -113,6 +113,50 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
     blocking = sum(check.blocking for check in live)
     evidence = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"
     yield line("checks_are_declared", bool(live), evidence, f"declare checks of {name}: docs/declaration.md")
+
+
+def _of_writers(lake: Lake, table: Table, query_id: str | None, service: Service | None) -> Line:
+    """Whether one process at a time takes the lease, and whether anybody writes without it."""
+    line, name = partial(_liner(table.name), "one_writer_at_a_time"), table.name
+    try:
+        holder = Holder.decoded(lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, name)))
+    except ObjectMissing:
+        return line(False, "no run took its lease", f"lakehouse ingest {name}")
+    if holder is None:
+        return line(False, "the object in the place of its lease is no lease", f"lakehouse doctor {name}")
+    writes = not holder.released and holder.lives() is not False
+    if writes and service is not None and not service.dead and not _is_same(holder, service.mark.holder):
+        evidence = f"a service of {service.mark.holder.described()}, and a writer of {holder.described()}"
+        return line(False, evidence, "end one of the two; then: lakehouse checklist")
+    commits = lake.commits_since(name, None, last=_COMMITS)
+    if stranger := _stranger(commits, query_id, isinstance(table.flow, Files)):
+        evidence = f"version {stranger.version} ({stranger.operation}) is of somebody who writes without its lease"
+        return line(False, evidence, f"lakehouse history {name}   (end who made it; then: lakehouse check {name})")
+    now = f"{holder.described()} writes it" if writes else f"nobody writes it; last did {holder.described()}"
+    return line(True, f"{now}; the last {counted(len(commits), 'commit')} are of its stream and of commands")
+
+
+def _is_same(holder: Holder, other: Holder) -> bool:
+    """Whether two claims are of one process."""
+    return (holder.host, holder.pid, holder.started) == (other.host, other.pid, other.started)
+
+
+def _stranger(commits: Sequence[Commit], query_id: str | None, only_streamed: bool) -> Commit | None:
+    """The newest commit of another stream, or of nobody who says what it was, after the stream's first.
+
+    What came before is of whom the stream took the table over from. Of tables that are computed, commands merge rows.
+    """
+    ours = False
+    found = None
+    for commit in commits:
+        if commit.operation == "RESTORE" or commit.emptied:
+            ours, found = False, None
+        elif commit.query_id is not None:
+            found = commit if ours and commit.query_id != query_id else found
+            ours = ours or commit.query_id == query_id
+        elif ours and only_streamed and not commit.said and commit.operation in _CHANGING:
+            found = commit
+    return found
 
 
 def _of_source(lake: Lake, table: Table) -> Iterator[Line]:

@@ -30,6 +30,7 @@ class Commit:
         promoted: Columns that it filled from rescued values.
         emptied: Whether it emptied the table, see ``emptying``.
         forgotten: After ``lakehouse forget``, what tables computed from it do: ``follow``, ``keep`` or ``ask``.
+        said: Whether it says in its metadata what it was, as commits of our streams and commands do.
         at: When it was made, by the clock of who made it; None where the log does not say so.
     """
 
@@ -43,6 +44,7 @@ class Commit:
     rows_removed: int = 0
     emptied: bool = False
     forgotten: str | None = None
+    said: bool = field(default=False, compare=False)
     at: datetime | None = field(default=None, compare=False)
     _takes_out: Callable[[], bool] = field(default=lambda: False, repr=False, compare=False)
 
@@ -89,6 +91,7 @@ def commit_of(entry: dict[str, Any], takes_out: Callable[[], bool]) -> Commit:
         else frozenset(),
         emptied=EMPTIED in metadata,
         forgotten=str(metadata[FORGOTTEN]) if FORGOTTEN in metadata else None,
+        said=bool(metadata),
         at=_time(entry.get("timestamp")),
         _takes_out=takes_out,
     )

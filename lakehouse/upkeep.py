@@ -5,6 +5,7 @@ The declaration says what may be done to each table, and ``lakehouse.maintenance
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ from lakehouse.maintenance.orphans import Orphan, orphans, remove
 from lakehouse.maintenance.positions import place_of, readers
 from lakehouse.maintenance.retention import Expired, expire
 from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
+from lakehouse.plain_text import cause_of
 from lakehouse.settings import Settings
 from lakehouse.table import Catalogue
 from lakehouse.table_names import require_name
@@ -69,7 +71,8 @@ def optimize_tables(
     catalogue, found = catalogue_or_none(lake.settings), []
     for name in existing(lake, names):
         on_table(name)
-        done = optimize(lake, name, thresholds, rewritten=_is_rewritten(lake, catalogue, name), really=really)
+        rewritten = really and _is_rewritten(lake, catalogue, name)
+        done = optimize(lake, name, thresholds, rewritten=rewritten, really=really)
         found += [done] if done else []
     return found
 
@@ -106,7 +109,7 @@ def vacuum_tables(
         except ConfigurationError:
             raise
         except (TerminalError, DeltaError, OSError) as error:  # the other tables are none the worse for it
-            why = error.what if isinstance(error, TerminalError) else str(error).splitlines()[0][:200]
+            why = error.what if isinstance(error, TerminalError) else cause_of(error)
             done = Vacuum(name, retention_hours, 0, 0, refused=why)
         found += [done] if done else []
     return found
@@ -144,10 +147,14 @@ def remove_old_rows(
             )
         on_table(name)
         before = _before(now or datetime.now(UTC), retention.keep)
+        rewritten = really and _is_rewritten(lake, catalogue, name)
         try:
-            done = expire(lake, name, retention.column, before, then=retention.then, really=really)
-        except (LeaseHeld, TransientError) as error:  # the other tables are none the worse for it
-            done = Expired(name, retention.column, before.isoformat(timespec="seconds"), refused=error.what)
+            done = expire(
+                *(lake, name, retention.column, before), then=retention.then, rewritten=rewritten, really=really
+            )
+        except TransientError as error:  # the other tables are none the worse for it
+            held, moment = isinstance(error, LeaseHeld), before.isoformat(timespec="seconds")
+            done = Expired(name, retention.column, moment, refused=error.what, put_off=held)
         found += [done] if done else []
     return found
 
@@ -250,9 +257,12 @@ def existing(lake: Lake, names: Sequence[str]) -> list[str]:
 
 
 def _is_rewritten(lake: Lake, catalogue: Catalogue, name: str) -> bool:
-    """Whether batches of a table write its data files again; appends alone are no conflict with anything."""
+    """Whether batches of a table do more than add files in a conditional commit, which is no conflict with anything.
+
+    Those of Spark's own sink are none: on S3 it may write over the commit of somebody else.
+    """
     flow = catalogue[name].flow if name in catalogue else None
-    if not isinstance(flow, Files):
+    if not isinstance(flow, Files) or not _adds_directly(lake, flow, name):
         return True
     overwrites = next((value for key, value in flow.options.items() if key.lower() == _OVERWRITES), "false")
     if overwrites.lower() != "false":
@@ -261,6 +271,23 @@ def _is_rewritten(lake: Lake, catalogue: Catalogue, name: str) -> bool:
     if "seq" not in offset:
         return False
     return bool(replays_of(Journal.at(lake.store, offset["journal"]), offset["stream"], offset["seq"]))
+
+
+def _adds_directly(lake: Lake, flow: Files, name: str) -> bool:
+    from pyspark.sql.types import StructType  # a tenth of a second that a dry run does not spend
+
+    from lakehouse.direct.reasons import NotDirect, require_direct, why_not
+
+    opened = lake.delta(name)
+    if opened is None or "spark" in (flow.source, flow.sink):
+        return False
+    try:
+        if flow.needs_spark(lake.settings) and why_not(flow.cloud_files(lake.settings, name)):
+            return False
+        require_direct(opened, StructType.fromJson(json.loads(opened.schema().to_json())), flow.partition_by)
+    except (NotDirect, ConfigurationError):
+        return False
+    return True
 
 
 def _whole_reads(lake: Lake, catalogue: Catalogue, name: str) -> dict[str, int]:

@@ -65,6 +65,17 @@ def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
 def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
     """Keeps every other writer of the table out, on this machine and elsewhere.
 
+    Raises:
+        LeaseHeld: somebody writes it now, or what a dead client started cannot be ended.
+    """
+    with loader_of(lake, table) as lease, rewriter_of(lake, table):
+        yield lease
+
+
+@contextmanager
+def loader_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """The same for a stream, which adds batches: only who writes its data files again may go on beside it.
+
     What a writer before started and did not end, because it died, is ended first.
 
     Raises:
@@ -80,9 +91,26 @@ def writer_of(lake: Lake, table: str) -> Iterator[Lease]:
         yield lease
 
 
+@contextmanager
+def rewriter_of(lake: Lake, table: str) -> Iterator[Lease]:
+    """The same for whoever writes data files again beside a stream: joined, or without old rows.
+
+    Raises:
+        LeaseHeld: somebody else does, or writes the table without a stream.
+    """
+    key = rewriter_lease_key(lake, table)
+    with hold_lease(lake.store, lake.settings.bucket, key, owner=table) as lease:
+        yield lease
+
+
 def lease_key(lake: Lake, table: str) -> str:
     """The object that says who writes a table."""
     return f"{lake.settings.user}/_checkpoints/{table}.lease"
+
+
+def rewriter_lease_key(lake: Lake, table: str) -> str:
+    """The object that says who writes data files of a table again."""
+    return f"{lake.settings.user}/_checkpoints/{table}.rewriter.lease"
 
 
 class CheckpointMismatch(TerminalError):

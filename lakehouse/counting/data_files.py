@@ -172,6 +172,15 @@ class DataFiles:
                 found.append(path)
         return found
 
+    def that_may_be_below(self, column: str, value: pa.Scalar) -> list[str]:
+        """Files that may have a value of the column below another, by their statistics."""
+        name = f"min.{column}"
+        if name not in self._adds.column_names:
+            return list(self.sizes)
+        [limit] = _sortable(pa.array([value]))
+        lowest = _sortable(self._adds[name].cast(value.type))
+        return [path for path, least in zip(self.sizes, lowest, strict=True) if least is None or least < limit]
+
     def _missing(self, what: str) -> DataFileMissing:
         return DataFileMissing(
             what,

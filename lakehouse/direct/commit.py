@@ -195,8 +195,8 @@ def _commit(
     if new:  # a commit of its own: columns without rows harm nobody when the commit below fails
         opened.alter.add_columns(new)
         opened.update_incremental()
-    if goes:
-        _require_present(opened, removed)
+    if goes and not has_all(opened, removed):
+        raise CommitFailedError("data files that had to be rewritten are not in the table any more")
     before = opened.version()
     opened.create_write_transaction([*adds, *goes], "append", opened.schema(), folders, commit_properties=properties)
     own.note(opened, before, batch.query_id, batch.number)
@@ -207,7 +207,7 @@ def commit_removal(opened: LakeTable, files: Sequence[DataFile], removed: Sequen
     """Removes rows in the version after that of the opened table, or not at all.
 
     Args:
-        opened: The table, at the version from which removed files were chosen.
+        opened: The table, at a version that has the removed files.
         files: Their other rows.
         removed: Data files that go.
         metadata: The commit's ``userMetadata``.
@@ -252,9 +252,9 @@ def _metadata(user_metadata: str, files: Sequence[DataFile], removed: Sequence[R
     }
 
 
-def _require_present(opened: LakeTable, removed: Sequence[Removed]) -> None:
-    if not set(paths_of(opened)).issuperset(file.path for file in removed):
-        raise CommitFailedError("data files that had to be rewritten are not in the table any more")
+def has_all(opened: LakeTable, removed: Sequence[Removed]) -> bool:
+    """Whether the version that is open has the data files that are to go."""
+    return set(paths_of(opened)).issuperset(file.path for file in removed)
 
 
 def _is_ours(table: TableAt, batch: Batch, files: Sequence[DataFile]) -> bool:

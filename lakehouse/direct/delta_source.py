@@ -6,7 +6,7 @@ take turns on a checkpoint.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -36,17 +36,17 @@ class DeltaSource:
         lake: Where it is.
         table: Its name.
         reader: The table that is computed from it, for messages.
-        skip_changes: Whether commits that remove rows are skipped.
+        leaves_out: Whether a commit that removes rows is skipped, by its version.
 
     Raises:
         OnlySpark: its rows cannot be read from its data files alone.
     """
 
-    def __init__(self, lake: Lake, table: str, *, reader: str, skip_changes: bool) -> None:
+    def __init__(self, lake: Lake, table: str, *, reader: str, leaves_out: Callable[[int], bool]) -> None:
         files = DataFiles.of(lake, table)
         assert files is not None
         self._files, self._lake, self._table = files, lake, table
-        self._reader, self._skip_changes = reader, skip_changes
+        self._reader, self._leaves_out = reader, leaves_out
 
     @property
     def schema(self) -> pa.Schema:
@@ -77,7 +77,7 @@ class DeltaSource:
             place = Place(place.version + 1, -1, snapshot=False)
         for version in range(place.version, newest + 1):
             added = files_of_commit(self._lake, self._table, version)
-            if added is None and not self._skip_changes:
+            if added is None and not self._leaves_out(version):
                 if room.files:
                     return self._offset(version, -1)
                 raise self._changed(f"was changed in version {version}")

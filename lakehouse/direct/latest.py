@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class Merging:
         key: Columns that identify a row, as the source spells them.
         order: Columns by which versions are compared, the most important first.
         believed: Which rows are taken, and which columns are added to them.
-        skip_changes: Whether commits of the source that remove rows are skipped.
+        leaves_out: Whether a commit of the source that removes rows is skipped, by its version.
         change_data_feed: Whether a new table has a change data feed.
     """
 
@@ -50,7 +50,7 @@ class Merging:
     key: tuple[str, ...]
     order: tuple[str, ...]
     believed: Believed
-    skip_changes: bool
+    leaves_out: Callable[[int], bool]
     change_data_feed: bool
 
 
@@ -70,7 +70,7 @@ class LatestStream(FollowingStream):
     def __init__(self, lake: Lake, table: str, merging: Merging) -> None:
         super().__init__(lake, table)
         self._merging = merging
-        self._source = DeltaSource(lake, merging.source, reader=table, skip_changes=merging.skip_changes)
+        self._source = DeltaSource(lake, merging.source, reader=table, leaves_out=merging.leaves_out)
         needed = frozenset((*merging.key, *merging.order))
         self._versions = Versions(self._source.schema, merging.believed, needed)
         self._schema = self._versions.result

@@ -87,7 +87,7 @@ def _rewritten(
         if not gone_rows:
             return
         schema, at = pa.schema(opened.schema().to_arrow()), 0
-        for group in range(parquet.num_row_groups):
+        for group in range(parquet.num_row_groups if gone_rows < len(gone) else 0):
             # first the types: a DELETE of deltalake leaves texts as views, which Arrow cannot filter
             table = _like(parquet.read_row_group(group, use_threads=False), schema)
             files.keep(table.filter(pc.invert(gone.slice(at, table.num_rows))), _at(partition))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from lakehouse.errors import ConfigurationError, TerminalError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from lakehouse.delta_commit import Commit
     from lakehouse.lake import Lake
     from lakehouse.table import At, Table
@@ -48,6 +51,34 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
         return True
     _compute_again(lake, reader.name, f"{source} was changed in version {todo[0].version}")
     return False
+
+
+def leaves_out(lake: Lake, source: str, *, reader: Table, judged: int | None) -> Callable[[int], bool]:
+    """A function that says whether the stream into ``reader`` leaves out a commit of ``source`` that removes rows.
+
+    A stream that does not end meets such commits while it runs. It goes on where rows were removed on purpose and
+    ``reader`` keeps what it has; of all else ``may_leave_out_changes`` decides at its next start.
+
+    Args:
+        lake: Where both tables are.
+        source: The table that is followed.
+        reader: The table that is computed.
+        judged: Up to this version ``may_leave_out_changes`` has said that all are left out; None where it has not.
+    """
+    from lakehouse.checkpoints import agreement as checkpoints
+
+    @cache
+    def is_left_out(version: int) -> bool:
+        if judged is not None and version <= judged:
+            return True
+        commit = lake.commits_since(source, version - 1, newest=version)[-1]
+        others = commit.operation == "RESTORE" or commit.batch_id is not None or commit.promoted or commit.emptied
+        if others or _choice(lake, commit, reader) != "keep":
+            return False
+        checkpoints.note_kept(lake, reader.name, [version])
+        return True
+
+    return is_left_out
 
 
 def _choice(lake: Lake, removal: Commit, reader: Table) -> str:

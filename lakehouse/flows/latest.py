@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -96,7 +96,8 @@ class Latest(Judged):
         from lakehouse.streams.trigger import AVAILABLE_NOW
 
         lake, name = at.lake, at.table.name
-        if lake.version(self.of) is None:
+        judged = lake.version(self.of)
+        if judged is None:
             return nothing_to_do(lake, name)
         order = self._order_of(lake, at)
         following.start_over_after_another(lake, self.of, reader=at.table)
@@ -110,7 +111,8 @@ class Latest(Judged):
             from lakehouse.direct.reasons import NotDirect
             from lakehouse.direct.run import run_following
 
-            merging = self._merging(at, order, skip)
+            leaves_out = following.leaves_out(lake, self.of, reader=at.table, judged=judged if skip else None)
+            merging = self._merging(at, order, leaves_out)
             try:
                 return run_following(run, lake, name, lambda: LatestStream(lake, name, merging), definition)
             except NotDirect as reason:
@@ -148,7 +150,7 @@ class Latest(Judged):
         writer = LatestWriter(target, lake.settings.checkpoint_uri(name), TRANSACTION, self.key, order)
         return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
 
-    def _merging(self, at: At, order: tuple[str, ...], skip: bool) -> Merging:
+    def _merging(self, at: At, order: tuple[str, ...], leaves_out: Callable[[int], bool]) -> Merging:
         """The same for the local engine, whose names are spelled as the source's."""
         from lakehouse.direct.latest import Merging
 
@@ -156,7 +158,7 @@ class Latest(Judged):
         spelled = {} if opened is None else {field.name.lower(): field.name for field in opened.schema().fields}
         key, order = (tuple(spelled.get(name.lower(), name) for name in names) for names in (self.key, order))
         believed = self.believed(at.catalogue)
-        return Merging(self.of, key, order, believed, skip, self.change_data_feed)
+        return Merging(self.of, key, order, believed, leaves_out, self.change_data_feed)
 
     def believed(self, catalogue: Catalogue) -> Believed:
         """The same as ``versions`` for the local engine."""

@@ -84,7 +84,7 @@ def recompute(at: At, run: Run, flow: Computation) -> StreamReport:
     if any(lake.version(name) is None for name in flow.of) or (run.trigger.ends and due(at, flow) is None):
         return nothing_to_do(lake, table)
     done: deque[BatchProgress] = deque(maxlen=None if run.trigger.ends else _KEPT_BATCHES)
-    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
+    with checkpoints.loader_of(lake, table) as lease, explained(lake, table):
         before = lake.version(table)
         while True:
             lease.check()

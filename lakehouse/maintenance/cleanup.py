@@ -19,7 +19,7 @@ from lakehouse.settings import LAYERS
 from lakehouse.storage.store import ObjectInfo
 from lakehouse.streams.services import service_of
 
-_LEASE, _SERVICE = ".lease", ".service"
+_LEASE, _SERVICE, _REWRITER = ".lease", ".service", ".rewriter"
 _TABLES = (*LAYERS, "_quarantine")
 
 
@@ -169,7 +169,9 @@ def _named(lake: Lake, ending: str) -> set[str]:
     """The tables that have an object of that ending beside their checkpoint."""
     prefix = f"{lake.settings.user}/_checkpoints/"
     names = (info.key.removeprefix(prefix) for info in lake.store.list(lake.settings.bucket, prefix))
-    return {name.removesuffix(ending) for name in names if name.endswith(ending) and "/" not in name}
+    return {
+        name.removesuffix(ending).removesuffix(_REWRITER) for name in names if name.endswith(ending) and "/" not in name
+    }
 
 
 def _services(lake: Lake) -> list[str]:

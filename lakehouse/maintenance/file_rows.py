@@ -118,11 +118,6 @@ def removes_on_purpose(lake: Lake, table: str, version: int) -> bool:
     return any(FORGOTTEN in metadata_of(info) and info.get("operation") != "RESTORE" for info in infos)
 
 
-def was_removed(lake: Lake, table: str, version: int) -> bool:
-    """Whether the commit that was to remove rows on purpose is there: its reply may be lost, and it not."""
-    return (lake.version(table) or 0) >= version and removes_on_purpose(lake, table, version)
-
-
 @dataclass(frozen=True)
 class RemovedRows:
     """Rows that were removed on purpose, by the file's number and the batch that had loaded it.

@@ -24,6 +24,7 @@ from lakehouse.maintenance.file_rows import (
     rows_by_sequence,
     unfinished_records,
 )
+from lakehouse.maintenance.optimize import only_spark
 from lakehouse.maintenance.replay import waiting_replays
 from lakehouse.plain_text import counted
 from lakehouse.streams.transaction import merge
@@ -125,7 +126,8 @@ def forget(
             raise no_forgetting(NO_ROW, "look at the rows first, then name them")
         if not really:
             return found
-        user_metadata = noted(lake, table, version + 1, files, then)
+        removed = removed_rows(lake, table, files)
+        user_metadata = noted(lake, table, version + 1, removed, then)
         try:
             if where is None:
                 place = " AND ".join(f"t.{name} = s.{name}" for name in (SEQUENCE, RECORD))
@@ -143,7 +145,7 @@ def forget(
         else:
             made = _removal_since(lake, table, version)
         if made not in (None, version + 1):  # Spark commits behind whoever was faster, such as an OPTIMIZE
-            noted(lake, table, made, files, then)
+            noted(lake, table, made, removed, then)
             drop_unfinished(lake, table)
         return Forgotten(table, found.rows, files, made or lake.version(table), done=True)
 
@@ -172,15 +174,36 @@ def said_of_waiting(table: str, waiting: Sequence[str]) -> str:
     return f"files of {table} wait to be loaded again, and could bring such rows back ({len(waiting):,}): {named}"
 
 
-def noted(lake: Lake, table: str, version: int, files: dict[int, int], then: Then) -> str:
-    """Records rows that the commit of that version is to remove; the caller holds the table's lease.
+def removed_rows(lake: Lake, table: str, files: dict[int, int]) -> bytes:
+    """What a record says of rows: how many of each file, by its number, and in which load they had come.
+
+    The batch of a file counts from its commit on, when the checkpoint may not have it as finished yet.
+    """
+    stream, states = _files_of_stream(lake, table)
+    batches = {state.sequence: state.batch_id for state in states}
+    entries = [
+        {"sequence": seq, "rows": rows, "batch_id": batches.get(seq), "stream": stream}
+        for seq, rows in sorted(files.items())
+    ]
+    return json.dumps(entries).encode()
+
+
+def noted(lake: Lake, table: str, version: int, removed: bytes, then: Then) -> str:
+    """Records rows that the commit of that version is to remove; the caller keeps others that remove rows out.
 
     The record comes first, so that a row that is gone is never taken for lost. It counts when that commit is there.
+
+    Args:
+        lake: Where the table is.
+        table: Its name.
+        version: Which the commit makes.
+        removed: See ``removed_rows``.
+        then: What tables computed from it do.
 
     Returns:
         What the commit has to say as its ``userMetadata``.
     """
-    _record(lake, table, f"{version:020d}", files)
+    _record(lake, table, f"{version:020d}", removed)
     return json.dumps({FORGOTTEN: then})
 
 
@@ -201,45 +224,40 @@ def accept_removals(lake: Lake, table: str, *, really: bool = False) -> Forgotte
         drop_unfinished(lake, table)
         present, gone = rows_by_sequence(lake, table), RemovedRows.of(lake, table, readable_only=True).rows
         missing = {}
-        for file in _loaded_files(lake, table)[1]:
+        for file in _files_of_stream(lake, table)[1]:
+            if file.commit_time is None:
+                continue
             short = (file.rows or 0) - gone(file) - present.get(file.sequence, 0)
             if short > 0:
                 missing[file.sequence] = short
         if not missing:
             raise no_forgetting("no row is missing: there is nothing to record", "lakehouse ingest checks the table")
         if really:
-            _record(lake, table, f"{lake.version(table) or 0:020d}-accepted", missing)
+            _record(lake, table, f"{lake.version(table) or 0:020d}-accepted", removed_rows(lake, table, missing))
             for key in damaged_records(lake, table):  # what they said is in the new record
                 lake.store.delete(lake.settings.bucket, key)
         return Forgotten(table, sum(missing.values()), missing, done=really)
 
 
-def _loaded_files(lake: Lake, table: str) -> tuple[str | None, list[FileState]]:
-    """The name of the stream into a table, None without one; and its files."""
+def _files_of_stream(lake: Lake, table: str) -> tuple[str | None, list[FileState]]:
+    """The name of the stream into a table, None without one; and the files that it knows."""
     location = lake.settings.checkpoint_uri(table)
     log = read_stream_log(lake.store, *split_uri(location))
     if log is None:
         return None, []
-    files = file_states(lake.store, location, log=log)
-    return log.stream, [file for file in files if file.commit_time is not None]
+    return log.stream, list(file_states(lake.store, location, log=log))
 
 
 def drop_unfinished(lake: Lake, table: str) -> None:
-    """Removes what a killed command noted and did not do: whoever holds the lease knows that it will not be done."""
+    """Removes what a killed command noted and did not do: who keeps others out knows that it will not be done."""
     bucket, folder = record_folder(lake, table)
     for key in unfinished_records(lake, table, [info.key for info in lake.store.list(bucket, folder)]):
         lake.store.delete(bucket, key)
 
 
-def _record(lake: Lake, table: str, name: str, files: dict[int, int]) -> None:
-    stream, loaded = _loaded_files(lake, table)
-    batches = {file.sequence: file.batch_id for file in loaded}
-    entries = [
-        {"sequence": seq, "rows": rows, "batch_id": batches.get(seq), "stream": stream}
-        for seq, rows in sorted(files.items())
-    ]
+def _record(lake: Lake, table: str, name: str, removed: bytes) -> None:
     bucket, folder = record_folder(lake, table)
-    lake.store.write(bucket, f"{folder}{name}.json", json.dumps(entries).encode())
+    lake.store.write(bucket, f"{folder}{name}.json", removed)
 
 
 def _matching(rows: DataFrame, where: str) -> DataFrame:
@@ -277,6 +295,12 @@ def _surplus(rows: DataFrame, table: str, key: list[str]) -> DataFrame:
     for condition in named:
         surplus = surplus & condition
     return marked.where(surplus).select(SEQUENCE, RECORD).distinct()
+
+
+def only_spark_removes(opened: LakeTable) -> str:
+    """Why rows of a table are removed by Spark alone; empty where its data files can be written again without them."""
+    feed = opened.metadata().configuration.get("delta.enableChangeDataFeed") == "true"
+    return only_spark(opened) or ("only Spark writes the change data feed of single rows" if feed else "")
 
 
 def append_only(opened: LakeTable) -> str:

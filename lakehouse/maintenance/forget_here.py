@@ -27,7 +27,7 @@ from lakehouse.direct.data_files import DataFiles as NewFiles
 from lakehouse.direct.rewriting import rewrite_without_rows
 from lakehouse.errors import TransientError
 from lakehouse.lake import Lake
-from lakehouse.maintenance.file_rows import counted_sequences, was_removed
+from lakehouse.maintenance.file_rows import counted_sequences, removes_on_purpose
 from lakehouse.maintenance.forget import (
     NO_ROW,
     Forgotten,
@@ -35,9 +35,11 @@ from lakehouse.maintenance.forget import (
     begin_forgetting,
     no_forgetting,
     noted,
+    only_spark_removes,
+    removed_rows,
     require_places,
 )
-from lakehouse.maintenance.optimize import only_spark
+from lakehouse.plain_text import cause_of
 
 _MOST_COPIES = 1_000_000
 """Rows whose key occurs more than once; they are held in memory, about 200 bytes each."""
@@ -69,7 +71,7 @@ def forget_here(
         files = DataFiles.of(lake, table)
         if files is None:
             raise no_forgetting(f"there is no table {table}", "lakehouse tables lists them")
-        if why := only_spark(files.opened):
+        if why := only_spark_removes(files.opened):
             raise OnlySpark(why)
         gone, numbers = _matching(files, where) if where is not None else _surplus(lake, table, files, unique)
         rows = sum(pc.sum(mask).as_py() or 0 for mask in gone.values())
@@ -185,16 +187,17 @@ def _removed(lake: Lake, found: Forgotten, files: DataFiles, gone: dict[str, pa.
     made = files.version + 1
     done = Forgotten(found.table, found.rows, found.files, made, done=True)
     try:
-        commit_removal(opened, written, removed, noted(lake, found.table, made, found.files, then))
+        record = removed_rows(lake, found.table, found.files)
+        commit_removal(opened, written, removed, noted(lake, found.table, made, record, then))
     except (DeltaError, OSError) as error:
-        if was_removed(lake, found.table, made):
-            return done
         # where nobody took the version, the commit may still come: then it needs what was written for it
         if (lake.version(found.table) or 0) >= made:
+            if removes_on_purpose(lake, found.table, made):
+                return done
             remove_unnamed(place, written)
         faster = "somebody else wrote it meanwhile" if isinstance(error, CommitFailedError) else "it was not taken"
         raise TransientError(
-            f"rows of {found.table} are not removed: {faster}: {str(error).splitlines()[0][:200]}",
+            f"rows of {found.table} are not removed: {faster}: {cause_of(error)}",
             where=files.uri,
             state="nothing was changed",
             next_command="run the same again",

@@ -18,6 +18,7 @@ from deltalake import CommitProperties
 from deltalake.exceptions import CommitFailedError, DeltaError
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.lake import KEEPS_LOG, Lake, LakeTable, adds_of
@@ -84,7 +85,7 @@ def optimize(
         lake: Where the table is.
         table: Its name.
         thresholds: When it pays, and how.
-        rewritten: Whether batches of the table write files again: then nobody else may write meanwhile.
+        rewritten: Whether batches do more than add files in a conditional commit: then no stream may write meanwhile.
         really: Do it.
 
     Raises:
@@ -100,10 +101,8 @@ def optimize(
     found = _look(opened, table, thresholds)
     if found.why_not or not really:
         return found
-    if not rewritten:
-        return _do(lake, opened, found, thresholds)
     try:
-        with alone(lake, table):
+        with (alone if rewritten else checkpoints.rewriter_of)(lake, table):
             opened.update_incremental()
             return _do(lake, opened, found, thresholds)
     except LeaseHeld as error:

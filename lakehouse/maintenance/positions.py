@@ -95,8 +95,19 @@ def holder_of(lake: Lake, table: str) -> Holder | None:
 
     A dead client whose Spark engine may go on counts as a writer.
     """
+    return _holder_by(lake, checkpoints.lease_key(lake, table))
+
+
+def oldest_holder_of(lake: Lake, table: str) -> Holder | None:
+    """Who of those that may be about to commit data files took a lease first: a writer, or who writes files again."""
+    keys = (checkpoints.lease_key(lake, table), checkpoints.rewriter_lease_key(lake, table))
+    found = [holder for key in keys if (holder := _holder_by(lake, key)) is not None]
+    return min(found, key=lambda holder: holder.acquired_at, default=None)
+
+
+def _holder_by(lake: Lake, lease_key: str) -> Holder | None:
     try:
-        content = lake.store.read(lake.settings.bucket, checkpoints.lease_key(lake, table))
+        content = lake.store.read(lake.settings.bucket, lease_key)
     except ObjectMissing:
         return None
     holder = Holder.decoded(content)
@@ -121,15 +132,19 @@ def alone(lake: Lake, table: str) -> Iterator[None]:
         signs_of_life=lambda: place_of(lake, table, sources=False),
     )
     key = checkpoints.lease_key(lake, table)
-    with hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover):
+    with (
+        hold_lease(lake.store, lake.settings.bucket, key, owner=table, takeover=takeover),
+        checkpoints.rewriter_of(lake, table),
+    ):
         yield
 
 
 def remove_leases(lake: Lake, tables: Iterable[str]) -> None:
     """Removes the leases that nobody holds. A writer that takes its lease meanwhile keeps it."""
     for table in tables:
-        if holder_of(lake, table) is None:
-            lake.store.delete(lake.settings.bucket, checkpoints.lease_key(lake, table))
+        for key in (checkpoints.lease_key(lake, table), checkpoints.rewriter_lease_key(lake, table)):
+            if _holder_by(lake, key) is None:
+                lake.store.delete(lake.settings.bucket, key)
 
 
 def _sources(lake: Lake, table: str, batch: int) -> list[dict[str, Any]] | None:

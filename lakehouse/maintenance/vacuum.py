@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.errors import ConfigurationError, TerminalError
 from lakehouse.lake import Lake, paths_of
-from lakehouse.maintenance.positions import holder_of
+from lakehouse.maintenance.positions import oldest_holder_of
 from lakehouse.maintenance.table_files import TableFiles, size_of, unknown_features
 from lakehouse.plain_text import counted
 from lakehouse.storage.store import ObjectInfo
@@ -99,7 +99,9 @@ def vacuum(
     files = TableFiles.of(lake, lake.settings.table_uri(table))
     if files is None:
         return None
-    holder = holder_of(lake, table)  # after the listing; what was committed since is looked for before anything goes
+    holder = oldest_holder_of(
+        lake, table
+    )  # after the listing; what was committed since is looked for before anything goes
     before = (len(files.data), size_of(files.data.values()))
     if features := unknown_features(files.opened):
         reason = f"only Spark knows the files of a table with {', '.join(features)}"

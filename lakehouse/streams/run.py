@@ -115,7 +115,7 @@ def begun(
     """
     run.trigger.require_batches(table)
     started = time.monotonic()
-    with checkpoints.writer_of(lake, table) as lease, explained(lake, table):
+    with checkpoints.loader_of(lake, table) as lease, explained(lake, table):
         opened = settle(lake, table)
         before = None if opened is None else opened.version()
         checkpoints.clear_interrupted_start(lake, table)

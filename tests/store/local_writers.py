@@ -37,7 +37,7 @@ def write(seed):
     def no_lease(*_):
         yield SimpleNamespace(check=lambda: None)
 
-    agreement.writer_of = no_lease
+    agreement.loader_of = no_lease
 
     def slow(owner, name):
         plain = getattr(owner, name)

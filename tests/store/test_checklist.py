@@ -1,18 +1,25 @@
 """``lakehouse checklist``: a line is red when what it is about is wrong, and no other is."""
 
 import json
+import os
+import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 
+import pyarrow as pa
 import pytest
 from command import lakehouse_here
 from declared import with_declaration
+from deltalake import write_deltalake
 from store.local_world import TABLE, LocalWorld
+from store.notified_world import until
 
+from lakehouse.checkpoints.agreement import lease_key
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance.backup import back_up, backup_key
 from lakehouse.maintenance.optimize import Thresholds
-from lakehouse.streams.services import forget_dead, leaving_marks
+from lakehouse.storage.lease_holder import Holder, birth_of, this_host
+from lakehouse.streams.services import forget_dead, leaving_marks, service_of
 from lakehouse.upkeep import optimize_tables
 
 OPTIONS = {"cloudFiles.maxFilesPerTrigger": 1, "cloudFiles.schemaEvolutionMode": "addNewColumns"}
@@ -83,6 +90,29 @@ class Production(LocalWorld):
         assert forget_dead(self.lake, [TABLE], datetime.now(UTC))
 
     @contextmanager
+    def written_by_a_stranger(self):
+        """Somebody adds rows without the lease; then its commit is taken away again."""
+        opened = self.lake.delta(TABLE)
+        write_deltalake(opened, pa.table({"a": pa.array([9], pa.int64())}), mode="append", schema_mode="merge")
+        log = f"{self.lake.settings.user}/bronze/things/_delta_log/{opened.version():020d}.json"
+        yield
+        self.lake.store.delete(self.lake.settings.bucket, log)
+
+    @contextmanager
+    def with_a_service_beside(self):
+        """A service keeps the table up to date, and another process holds the lease."""
+        told = {"table": TABLE, "state": "running", "begun": True, "last_error": "", "batches": 1, "restarts": 0}
+        told |= {"seconds_since_progress": 1.0, "seconds_since_batch": 1.0, "last_batch_id": 1}
+        key = lease_key(self.lake, TABLE)
+        other = Holder("1", TABLE, this_host(), os.getppid(), birth_of(os.getppid()), time.time())
+        before = self.lake.store.read(self.lake.settings.bucket, key)
+        with leaving_marks(self.lake, lambda: [told], "", timedelta(minutes=15), every_seconds=0.05):
+            until(lambda: service_of(self.lake.store, self.lake, TABLE, datetime.now(UTC)) is not None)
+            self.lake.store.write(self.lake.settings.bucket, key, other.encoded())
+            yield
+            self.lake.store.write(self.lake.settings.bucket, key, before)
+
+    @contextmanager
     def forgetting(self):
         """Delta forgets the numbers of batches after an hour: a batch that is done again would come twice."""
         name = "delta.setTransactionRetentionDuration"
@@ -122,7 +152,7 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
             "checkpoint_and_table_agree": world.without(
                 f"_checkpoints/{TABLE}/offsets/1", f"_checkpoints/{TABLE}/commits/1"
             ),
-            "one_writer_at_a_time": world.without(f"_checkpoints/{TABLE}.lease"),
+            "one_writer_at_a_time": world.written_by_a_stranger(),
             "services_are_alive": world.with_dead_service(),
             "checks_are_declared": world.declared(options=OPTIONS, checks=NO_CHECKS),
             "batches_are_limited": world.declared(
@@ -141,6 +171,9 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
             with breaking:
                 words = ("--max-backup-age", "0 seconds") if item == "backup_is_fresh" else ()
                 assert world.red(*words) == {item}
+        for breaking in (world.without(f"_checkpoints/{TABLE}.lease"), world.with_a_service_beside()):
+            with breaking:
+                assert world.red() == {"one_writer_at_a_time"}
         with world.told_at(""):
             assert world.red() == {"alerts_are_tested"}, "no channel at all"
         world.put("c.json", [{"a": 1}])

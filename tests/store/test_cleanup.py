@@ -11,6 +11,7 @@ from store.local_world import TABLE, LocalWorld
 from store.notified_world import until
 from store.test_upkeep import expected, keys, load, stand, values
 
+from lakehouse.checkpoints.agreement import rewriter_of
 from lakehouse.errors import ConfigurationError, LeaseHeld
 from lakehouse.maintenance import cleanup
 from lakehouse.maintenance.positions import alone, place_of
@@ -63,6 +64,8 @@ def test_a_cleanup_leaves_the_bucket_as_it_was_and_others_alone(things):
     assert sum(folder.objects for folder in dry.folders) == len(full) - len(before) + 2 and not dry.done
     assert keys(lake) == full
     with alone(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things by pid"):
+        clean_up(lake, **ALL, really=True)
+    with rewriter_of(lake, TABLE), pytest.raises(LeaseHeld, match=r"bronze\.things is being written by pid"):
         clean_up(lake, **ALL, really=True)
     clean_up(lake, tables=True, checkpoints=False, landing=False, really=True)
     assert lake.table_names() == [] and place_of(lake, TABLE).finished == 1

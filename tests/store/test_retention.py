@@ -1,54 +1,19 @@
 """Rows older than a table keeps them: removed by declaration, recorded, and followed or not by who is computed."""
 
-import json
 import re
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from command import lakehouse_here, lakehouse_json_here
-from declared import with_declaration
 from deltalake.exceptions import CommitFailedError
-from store.local_world import TABLE, LocalWorld, no_session
+from store.ageing import NOW, SILVER, Ageing
+from store.local_world import TABLE
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import LakeTable
 from lakehouse.maintenance.file_rows import RemovedRows
-from lakehouse.pipeline import check_table, replay_files, run_table
-from lakehouse.streams.run import Run
+from lakehouse.pipeline import replay_files
 from lakehouse.upkeep import remove_old_rows
-
-SILVER = "silver.things"
-NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
-HINTS = {"a": "BIGINT", "at": "TIMESTAMP", "day": "DATE", "said": "STRING"}
-
-
-class Ageing(LocalWorld):
-    """A table with rows of three ages, and one that is computed from it."""
-
-    def declare(self, retention=None, **flow):
-        said = {"path": "{landing}/things/", "engine": "local", "hints": HINTS, **flow}
-        latest = {"of": TABLE, "key": "a", "engine": "local"}
-        tables = {TABLE: {"files": said, "retention": retention}, SILVER: {"latest": latest}}
-        self.lake = with_declaration(self.plain, self.tmp, json.dumps({"tables": tables}))
-        return self
-
-    def put_ages(self, name, *days):
-        """A row of each age; and one that says none."""
-        ages = [(number, NOW - timedelta(days=age)) for number, age in enumerate(days, len(self.column()))]
-        rows = [{"a": a, "at": f"{at:%Y-%m-%dT%H:%M:%SZ}", "day": f"{at:%Y-%m-%d}", "said": "x"} for a, at in ages]
-        self.put(name, [*rows, {"a": len(self.column()) + len(days)}])
-        self.load()
-
-    def column(self, table=TABLE):
-        rows = self.lake.rows(table)
-        return [] if rows is None else sorted(rows.to_table(columns=["a"])["a"].to_pylist())
-
-    def merge(self):
-        return run_table(no_session, self.lake, SILVER, Run())
-
-    def failed(self, table):
-        return {finding.check for finding in check_table(no_session, self.lake, table) if not finding.passed}
 
 
 @pytest.fixture
@@ -99,7 +64,7 @@ def test_what_cannot_be_removed_is_told_and_nothing_is_noted(things, monkeypatch
         raise CommitFailedError("somebody was faster")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LakeTable, "delete", refuse)
+        patch.setattr(LakeTable, "create_write_transaction", refuse)
         assert "not removed" in remove_old_rows(things.lake, really=True)[0].refused
     things.put_ages("1.json", 1)  # a commit with the number that the removal was to have
     assert RemovedRows.of(things.lake, TABLE).files == set()
@@ -131,14 +96,14 @@ def test_old_rows_stay_while_a_file_that_could_bring_them_back_waits(things):
 
 def test_a_removal_whose_reply_was_lost_is_done(things, monkeypatch):
     things.declare({"column": "at", "keep": "90 days"}).put_ages("0.json", 200, 10)
-    delete = LakeTable.delete
+    commit = LakeTable.create_write_transaction
 
     def lost(self, *arguments, **more):
-        delete(self, *arguments, **more)
+        commit(self, *arguments, **more)
         raise OSError("the connection was reset")
 
     with monkeypatch.context() as patch:
-        patch.setattr(LakeTable, "delete", lost)
+        patch.setattr(LakeTable, "create_write_transaction", lost)
         [done] = remove_old_rows(things.lake, now=NOW, really=True)
     assert (done.refused, done.done, done.version, things.column()) == ("", True, 1, [1, 2])
     assert things.failed(TABLE) == set()

@@ -6,7 +6,7 @@ from store.local_world import TABLE, LocalWorld, no_session
 from lakehouse.errors import ConfigurationError
 from lakehouse.forgetting import forget_rows
 from lakehouse.maintenance.file_rows import RemovedRows
-from lakehouse.maintenance.forget import _record, accept_removals
+from lakehouse.maintenance.forget import accept_removals, noted, removed_rows
 from lakehouse.places import reset_table
 from lakehouse.upkeep import restore
 
@@ -20,7 +20,7 @@ def things(lake, tmp_path):
 
 
 def test_what_a_killed_command_noted_and_did_not_remove_is_not_counted_as_removed(things):
-    _record(things.lake, TABLE, f"{things.lake.version(TABLE) + 1:020d}", {1: 2})
+    noted(things.lake, TABLE, things.lake.version(TABLE) + 1, removed_rows(things.lake, TABLE, {1: 2}), "keep")
     assert RemovedRows.of(things.lake, TABLE).files == set()
     with pytest.raises(ConfigurationError, match="no row is missing"):
         accept_removals(things.lake, TABLE, really=True)
@@ -31,7 +31,7 @@ def test_what_a_killed_command_noted_and_did_not_remove_is_not_counted_as_remove
 
 
 def test_a_note_of_rows_that_stayed_hides_no_loss_when_another_commit_takes_its_version(things):
-    _record(things.lake, TABLE, f"{things.lake.version(TABLE) + 1:020d}", {1: 2})
+    noted(things.lake, TABLE, things.lake.version(TABLE) + 1, removed_rows(things.lake, TABLE, {1: 2}), "keep")
     things.put("1.json", [{"a": 2}])
     things.load()  # the version that the killed command was to make
     assert RemovedRows.of(things.lake, TABLE).files == set()
@@ -43,7 +43,7 @@ def test_a_note_of_rows_that_stayed_hides_no_loss_when_a_table_taken_back_takes_
     """That commit says of itself what a removal on purpose says, for the tables behind."""
     things.put("1.json", [{"a": 2}])
     things.load()
-    _record(things.lake, TABLE, f"{things.lake.version(TABLE) + 1:020d}", {1: 2})
+    noted(things.lake, TABLE, things.lake.version(TABLE) + 1, removed_rows(things.lake, TABLE, {1: 2}), "keep")
     restore(things.lake, TABLE, 0, really=True)
     assert RemovedRows.of(things.lake, TABLE).files == set()
     things.load()
