@@ -129,7 +129,8 @@ def expire(
                 raise _not_removed(found, old.files.uri, error) from None
             if done is not None:
                 return done
-    raise _not_removed(found, old.files.uri, CommitFailedError("its data files or its versions changed each time"))
+    uri = lake.settings.table_uri(table)
+    raise _not_removed(found, uri, CommitFailedError("its data files or its versions changed each time"))
 
 
 def _look(lake: Lake, table: str, column: str, before: datetime) -> _Old | Expired | None:
