@@ -269,7 +269,8 @@ class Lake:
             entries = None
         if entries is None:  # deltalake reads many at a time, and says what is wrong with a log
             opened = self.delta(table)
-            entries = opened.history(limit) if opened else []
+            newer = opened.version() - newest if opened else 0
+            entries = [entry for entry in opened.history(limit + newer) if entry["version"] <= newest] if opened else []
         return [
             commit_of(entry, partial(takes_rows_out, self.store, uri, entry["version"])) for entry in reversed(entries)
         ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lakehouse.errors import ConfigurationError, TerminalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from lakehouse.delta_commit import Commit
     from lakehouse.lake import Lake
@@ -30,14 +30,17 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     """
     from lakehouse.checkpoints import agreement as checkpoints
 
-    changed = [commit for commit in not_read(lake, source, reader=reader) if not commit.only_adds]
+    unread, again = not_read(lake, source, reader=reader), not_read(lake, source, reader=reader, back=1)
+    changed = [commit for commit in unread if not commit.only_adds]
+    # a stream that left out changes and was killed before `stop_at_changes` saw the batch: they are judged now
+    known = {commit.version for commit in unread}
+    changed[:0] = not_judged(lake, reader, [commit for commit in again if commit.version not in known])
     left_out = {
         change.version for change in changed if change.promoted and reads is not None and not change.promoted & reads
     }
     todo = [change for change in changed if change.version not in left_out]
     if not todo:
         # Spark asks for the last batch once more when it starts: what that left out it must leave out again
-        again = not_read(lake, source, reader=reader, back=1)
         return bool(changed) or any(not commit.only_adds for commit in again)
     removals = [change for change in todo if change.batch_id is None and not change.promoted]
     # what was removed before the source was taken back is there again, or removed by that
@@ -79,6 +82,56 @@ def leaves_out(lake: Lake, source: str, *, reader: Table, judged: int | None) ->
         return True
 
     return is_left_out
+
+
+def not_judged(lake: Lake, reader: Table, commits: Sequence[Commit]) -> list[Commit]:
+    """Those that change rows or take them out, and of which nobody has said that ``reader`` keeps what it has."""
+    from lakehouse.checkpoints import agreement as checkpoints
+
+    changed = [commit for commit in commits if not commit.only_adds]
+    kept = checkpoints.kept_removals(lake, reader.name) if changed else []
+    return [commit for commit in changed if commit.version not in kept]
+
+
+def stop_at_changes(
+    lake: Lake, source: str, *, reader: Table, reads: frozenset[str] | None = None
+) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """What a stream of Spark that leaves out changes calls with the progress of each batch.
+
+    Spark's ``skipChangeCommits`` holds for as long as the query runs. So it would leave out also what nobody has looked
+    at yet, such as the rows of a replay, without a word. The next start looks at that.
+
+    Args:
+        lake: Where both tables are.
+        source: The table that is followed.
+        reader: The table that is computed.
+        reads: Columns that it reads; None: all.
+
+    Raises:
+        SourceChanged: by the returned function, of a batch that left out what ``reader`` has to take account of.
+    """
+    from lakehouse.streams.failures import SourceChanged
+
+    is_left_out = leaves_out(lake, source, reader=reader, judged=None)
+
+    def look(progress: dict[str, Any]) -> dict[str, Any]:
+        [read] = progress["sources"][:1]
+        start, end = read["startOffset"], read["endOffset"]
+        if not start or not end:
+            return {}
+        since = start["reservoirVersion"] - (0 if start.get("isStartingVersion") else 1)
+        for commit in not_judged(lake, reader, lake.commits_since(source, since, newest=end["reservoirVersion"] - 1)):
+            unread = commit.promoted and reads is not None and not commit.promoted & reads
+            if not unread and not is_left_out(commit.version):
+                raise SourceChanged(
+                    f"version {commit.version} of {source} changed rows while {reader.name} was computed from it",
+                    where=lake.settings.table_uri(reader.name),
+                    state=f"{reader.name} does not take account of that yet",
+                    next_command="run the same again: it begins anew where that is needed",
+                )
+        return {}
+
+    return look
 
 
 def _choice(lake: Lake, removal: Commit, reader: Table) -> str:

@@ -148,7 +148,8 @@ class Latest(Judged):
             return versions
 
         writer = LatestWriter(target, lake.settings.checkpoint_uri(name), TRANSACTION, self.key, order)
-        return run_stream(run, lake, name, frame, batch_writer=lambda: writer)
+        watched = following.stop_at_changes(lake, self.of, reader=at.table) if skip else lambda progress: {}
+        return run_stream(run, lake, name, frame, batch_writer=lambda: writer, after_batch=watched)
 
     def _merging(self, at: At, order: tuple[str, ...], leaves_out: Callable[[int], bool]) -> Merging:
         """The same for the local engine, whose names are spelled as the source's."""

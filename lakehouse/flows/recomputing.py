@@ -198,7 +198,8 @@ def hand_on(at: At, run: Run, flow: Computation) -> StreamReport:
             at_rest = {name: at.spark.read.format("delta").load(uri(name)) for name in flow.of[1:]}
             return opened.enter_context(flow.result(at, {first: stream.load(uri(first)), **at_rest}))
 
-        return run_stream(run, lake, table, frame)
+        watched = following.stop_at_changes(lake, first, reader=at.table) if skip else lambda progress: {}
+        return run_stream(run, lake, table, frame, after_batch=watched)
 
 
 def _is_nobody_elses(at: At) -> None:

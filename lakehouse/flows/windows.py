@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files, schema_of
@@ -11,6 +11,8 @@ from lakehouse.spark_sql import quoted
 from lakehouse.table import CHECKS, At, Check
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pyspark.sql import DataFrame, SparkSession
     from pyspark.sql.types import StructType
 
@@ -55,6 +57,8 @@ class Windows(Windowing):
             keep_definition(lake, table, self.definition())  # what does not fit is told also when nothing is new
             return nothing_to_do(lake, table)
 
+        watched = self._stop_at_changes(at) if skip else lambda progress: {}
+
         def frame() -> DataFrame:
             keep_definition(lake, table, self.definition())
             kept.catch_up()
@@ -72,7 +76,7 @@ class Windows(Windowing):
             output_mode=self.output_mode,
             batch_writer=lambda: self._writer(at) if self.output_mode == "update" else None,
             schema_version=lambda: None if files is None else schema_of(lake, table).newest,
-            after_batch=kept.after_batch,
+            after_batch=lambda progress: {**kept.after_batch(progress), **watched(progress)},
         )
 
     def set_aside(self, at: At) -> SetAside:
@@ -100,10 +104,17 @@ class Windows(Windowing):
     def _may_leave_out_changes(self, at: At) -> bool:
         from lakehouse.flows.following import may_leave_out_changes
 
+        return may_leave_out_changes(at.lake, self.of, reader=at.table, reads=self._reads(at))
+
+    def _stop_at_changes(self, at: At) -> Callable[[dict[str, Any]], dict[str, Any]]:
+        from lakehouse.flows.following import stop_at_changes
+
+        return stop_at_changes(at.lake, self.of, reader=at.table, reads=self._reads(at))
+
+    def _reads(self, at: At) -> frozenset[str] | None:
         opened = at.lake.delta(self.of)
         columns = [field.name for field in opened.schema().fields] if opened else []
-        reads = self.reads_columns(self.expected(at.catalogue), columns)
-        return may_leave_out_changes(at.lake, self.of, reader=at.table, reads=reads)
+        return self.reads_columns(self.expected(at.catalogue), columns)
 
     def _table(self, at: At, *, skip_changes: bool) -> DataFrame:
         reader = at.spark.readStream.format("delta").option("skipChangeCommits", str(skip_changes).lower())
