@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -116,9 +117,9 @@ def stop_at_changes(
 
     def look(progress: dict[str, Any]) -> dict[str, Any]:
         [read] = progress["sources"][:1]
-        start, end = read["startOffset"], read["endOffset"]
-        if not start or not end:
+        if not read["startOffset"] or not read["endOffset"]:
             return {}
+        start, end = (json.loads(read[name]) for name in ("startOffset", "endOffset"))
         since = start["reservoirVersion"] - (0 if start.get("isStartingVersion") else 1)
         for commit in not_judged(lake, reader, lake.commits_since(source, since, newest=end["reservoirVersion"] - 1)):
             unread = commit.promoted and reads is not None and not commit.promoted & reads
