@@ -61,6 +61,7 @@ class Served:
 def test_rows_go_beside_a_service_that_never_fails_and_loses_no_row(things):
     things.land("old.json", 0, 200, 10)
     with Served(things, TABLE, SILVER) as served:
+        until(lambda: served.has_failed or things.lake.version(SILVER) is not None)  # it begins with all that is there
         for number in range(ROUNDS):
             for part in "ab":
                 things.land(f"{number}{part}.json", 10 * (number + 1) + 5 * (part == "b"), 200, 100, 10)
