@@ -15,9 +15,13 @@ EACH = [
     ("delta", False, "here"),
     ("journal", False, "here"),
 ]
+PLACES = ("here", "beside")
 MORE = [
-    *[(point, before, "here") for point in sorted(POINTS) for before in (True, False)],
-    *[(point, before, "beside") for point in sorted(POINTS) for before in (True, False)],
+    *[
+        (point, before, PLACES[(number + before) % 2])
+        for number, point in enumerate(sorted(POINTS))
+        for before in (True, False)
+    ],
     *[(point, before, "reader") for point in ("read", "receipt", "data") for before in (True, False)],
 ]
 
