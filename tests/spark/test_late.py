@@ -56,7 +56,7 @@ def run_over(bronze, spark, lake, *commits):
 
 
 def finding(spark, lake):
-    [found] = check_table(spark, lake, SILVER)
+    [found] = check_table(spark, lake, SILVER, names=["windows_account_for_orders"])
     return found
 
 
