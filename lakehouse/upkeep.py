@@ -23,7 +23,6 @@ from lakehouse.maintenance.cleanup import Chosen, Cleanup, cleanup
 from lakehouse.maintenance.optimize import Optimized, Thresholds, optimize
 from lakehouse.maintenance.orphans import Orphan, orphans, remove
 from lakehouse.maintenance.positions import place_of, readers
-from lakehouse.maintenance.retention import Expired, expire
 from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
 from lakehouse.plain_text import cause_of
 from lakehouse.settings import Settings
@@ -31,6 +30,7 @@ from lakehouse.table import Catalogue
 from lakehouse.table_names import require_name
 
 if TYPE_CHECKING:
+    from lakehouse.maintenance.retention import Expired
     from lakehouse.maintenance.versions import TakenBack
 
 _USUAL = Thresholds()
@@ -135,6 +135,8 @@ def remove_old_rows(
     Raises:
         ConfigurationError: a table that was named has no retention, or its column has no times.
     """
+    from lakehouse.maintenance.retention import Expired, expire  # PySpark's types, which `lakehouse tables` needs not
+
     catalogue, found = read_catalogue(lake.settings), []
     for name in names or [table.name for table in catalogue if table.retention]:
         retention = catalogue[name].retention
