@@ -135,9 +135,11 @@ class _Module:
         return "__getattr__" not in other.offers
 
     def chosen(self, modules):
-        """All of its own package when it imports by a name that is put together."""
+        """All of a package of which it imports by a name that is put together: its own, or one that it names."""
         package = _node(self.path.parent / "__init__.py")
-        return {name for name in modules if "import_module(" in self.text and name.startswith(f"{package}.")}
+        packages = [f"{package}."] if "import_module(" in self.text else []
+        packages += re.findall(r'import_module\(f"([\w.]+\.)\{', self.text)
+        return {name for name in modules if name.startswith(tuple(packages))}
 
     def named(self, modules):
         """Modules that its ``import`` statements name, and its strings: programs for ``python -c`` and ``-m``."""

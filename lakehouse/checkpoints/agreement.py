@@ -127,11 +127,15 @@ def readable(lake: Lake, table: str, name: str, where: str = "", cure: str = "re
     try:
         yield
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
+        commands = {
+            "repair": f"lakehouse checkpoint repair {table}",
+            "restart": f"lakehouse checkpoint restart {table}",
+        }
         raise CheckpointUnreadable(
             f"the checkpoint of {table} cannot be read: {name} is empty, cut off or damaged",
             where=where or f"{lake.settings.checkpoint_uri(table)}/{name}",
             state="nothing was read or written",
-            next_command=f"lakehouse checkpoint {cure} {table}   (says what it would do; --yes does it)",
+            next_command=f"{commands[cure]}   (says what it would do; --yes does it)",
         ) from None
 
 
@@ -282,52 +286,6 @@ def _streamed(lake: Lake, table: str) -> bool:
         if batch_of(entry)[0] is not None:
             return True
     return False
-
-
-def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
-    """Remembers that ``table`` keeps what it computed from rows that its source lost in these versions."""
-    known = kept_removals(lake, table)
-    if set(versions) - set(known):
-        content = json.dumps({"versions": sorted({*known, *versions})}).encode()
-        lake.store.write(lake.settings.bucket, kept_key(lake, table), content)
-
-
-def kept_removals(lake: Lake, table: str) -> list[int]:
-    """Versions of its source whose removals the table did not follow; it cannot be computed again without a loss.
-
-    Raises:
-        CheckpointUnreadable: the object that says so is damaged.
-    """
-    try:
-        text = lake.store.read(lake.settings.bucket, kept_key(lake, table))
-    except ObjectMissing:
-        return []
-    with readable(lake, table, f"{table}.kept.json", f"s3a://{lake.settings.bucket}/{kept_key(lake, table)}"):
-        return [int(version) for version in json.loads(text)["versions"]]
-
-
-def unreadable_kept(lake: Lake, table: str) -> str:
-    """What is wrong with the object that says which removals the table did not follow; empty when nothing is."""
-    try:
-        kept_removals(lake, table)
-    except CheckpointUnreadable as error:
-        return error.what
-    return ""
-
-
-def keep_again(lake: Lake, table: str) -> None:
-    """Writes anew that the table keeps rows: of which versions nobody knows, and version 0 stands for them."""
-    lake.store.write(lake.settings.bucket, kept_key(lake, table), json.dumps({"versions": [0]}).encode())
-
-
-def forget_kept(lake: Lake, table: str) -> None:
-    """The table is computed anew, from what its source has."""
-    lake.store.delete(lake.settings.bucket, kept_key(lake, table))
-
-
-def kept_key(lake: Lake, table: str) -> str:
-    """The object with the versions of its source whose removals a table did not follow."""
-    return f"{lake.settings.user}/_checkpoints/{table}.kept.json"
 
 
 def _mismatch(lake: Lake, table: str, what: str) -> CheckpointMismatch:

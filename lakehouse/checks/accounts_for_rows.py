@@ -44,13 +44,14 @@ class AccountsForRows(Check):
 
         from lakehouse.checkpoints import agreement as checkpoints
         from lakehouse.checkpoints.delta_offsets import rows_read
+        from lakehouse.checkpoints.kept import kept_removals
         from lakehouse.streams.set_aside import LATE, quarantined
 
         lake, table = at.lake, at.table.name
         flow = windows_of(at)
         if lake.version(flow.of) is None:
             return None
-        keeps = bool(checkpoints.kept_removals(lake, table))
+        keeps = bool(kept_removals(lake, table))
         read = rows_read(at.spark, lake, flow.of, reader=table)
         judged = flow.judge(read, flow.expected(at.catalogue), into=PROBLEM)
         counted = at.spark.read.format("delta").load(lake.settings.table_uri(table))

@@ -33,12 +33,12 @@ def keys_of(at: At, flow: Latest) -> Keys:
 def _compare(at: At, flow: Latest) -> Keys:
     from pyspark.sql import functions as F  # noqa: N812
 
-    from lakehouse.checkpoints import agreement as checkpoints
     from lakehouse.checkpoints.delta_offsets import rows_read
+    from lakehouse.checkpoints.kept import kept_removals
 
     read = rows_read(at.spark, at.lake, flow.of, reader=at.table.name)
     # it keeps rows that were removed from the source: then it may have more keys, and later versions of them
-    keeps = bool(checkpoints.kept_removals(at.lake, at.table.name))
+    keeps = bool(kept_removals(at.lake, at.table.name))
     versions = flow.versions(read, flow.expected(at.catalogue))
     order, fields, key = flow.compared(read.columns), versions.schema.fields, [named(column) for column in flow.key]
     sides = [

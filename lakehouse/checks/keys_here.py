@@ -68,6 +68,7 @@ class _Comparison:
     def __init__(self, at: At, flow: Latest, source: DataFiles, target: DataFiles) -> None:
         from lakehouse.checkpoints import agreement as checkpoints
         from lakehouse.checkpoints.delta_offsets import Place, files_between
+        from lakehouse.checkpoints.kept import kept_removals
         from lakehouse.direct.versions import Versions
 
         lake = at.lake
@@ -76,7 +77,7 @@ class _Comparison:
         read = [] if last is None else files_between(lake, flow.of, None, Place.of(last.offset))
         folder = source.uri.rstrip("/") + "/"
         self._read = [uri.removeprefix(folder) for uri in read]
-        self._keeps = bool(checkpoints.kept_removals(lake, at.table.name))
+        self._keeps = bool(kept_removals(lake, at.table.name))
         names = source.schema.names
         spelled = {name.lower(): name for name in names}
         self._key = [spelled.get(name.lower(), name) for name in flow.key]

@@ -29,7 +29,7 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     Raises:
         RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
     """
-    from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.checkpoints.kept import note_kept
 
     unread, again = not_read(lake, source, reader=reader), not_read(lake, source, reader=reader, back=1)
     changed = [commit for commit in unread if not commit.only_adds]
@@ -51,7 +51,7 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     if "ask" in choices:
         raise _asks(lake, source, reader.name, counting)
     if choices == {"keep"} and len(removals) == len(todo):
-        checkpoints.note_kept(lake, reader.name, [removal.version for removal in removals])
+        note_kept(lake, reader.name, [removal.version for removal in removals])
         return True
     _compute_again(lake, reader.name, f"{source} was changed in version {todo[0].version}")
     return False
@@ -69,17 +69,18 @@ def leaves_out(lake: Lake, source: str, *, reader: Table, judged: int | None) ->
         reader: The table that is computed.
         judged: Up to this version ``may_leave_out_changes`` has said that all are left out; None where it has not.
     """
-    from lakehouse.checkpoints import agreement as checkpoints
 
     @cache
     def is_left_out(version: int) -> bool:
+        from lakehouse.checkpoints.kept import note_kept
+
         if judged is not None and version <= judged:
             return True
         commit = lake.commits_since(source, version - 1, newest=version)[-1]
         others = commit.operation == "RESTORE" or commit.batch_id is not None or commit.promoted or commit.emptied
         if others or _choice(lake, commit, reader) != "keep":
             return False
-        checkpoints.note_kept(lake, reader.name, [version])
+        note_kept(lake, reader.name, [version])
         return True
 
     return is_left_out
@@ -87,10 +88,10 @@ def leaves_out(lake: Lake, source: str, *, reader: Table, judged: int | None) ->
 
 def not_judged(lake: Lake, reader: Table, commits: Sequence[Commit]) -> list[Commit]:
     """Those that change rows or take them out, and of which nobody has said that ``reader`` keeps what it has."""
-    from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.checkpoints.kept import kept_removals
 
     changed = [commit for commit in commits if not commit.only_adds]
-    kept = checkpoints.kept_removals(lake, reader.name) if changed else []
+    kept = kept_removals(lake, reader.name) if changed else []
     return [commit for commit in changed if commit.version not in kept]
 
 
@@ -143,9 +144,10 @@ def _choice(lake: Lake, removal: Commit, reader: Table) -> str:
 
 def _compute_again(lake: Lake, reader: str, why: str) -> None:
     from lakehouse.checkpoints import agreement as checkpoints
+    from lakehouse.checkpoints.kept import kept_removals
     from lakehouse.maintenance.repair import start_over
 
-    kept = checkpoints.kept_removals(lake, reader)
+    kept = kept_removals(lake, reader)
     if kept:
         raise RowsRemoved(
             f"{why}: {reader} has to be computed again, and would lose what it kept when its source lost rows",

@@ -20,6 +20,7 @@ from typing import Any
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import object_key
+from lakehouse.checkpoints.kept import kept_key
 from lakehouse.checkpoints.taken_back import last_batch
 from lakehouse.errors import ConfigurationError, TransientError
 from lakehouse.lake import Lake
@@ -233,7 +234,7 @@ def places(lake: Lake, table: str) -> dict[str, str]:
     return {
         "checkpoint/": object_key(lake, table, ""),
         "schema/": f"{schema.rstrip('/')}/",
-        "kept.json": checkpoints.kept_key(lake, table),
+        "kept.json": kept_key(lake, table),
     }
 
 

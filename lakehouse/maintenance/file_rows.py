@@ -24,6 +24,7 @@ from lakehouse.storage import ObjectMissing
 
 _NAME, _SEQUENCE, _ROWS = "files", "sequence", "rows"
 _THREADS = 16
+_UNSAID = ""  # records once did not say of which stream they are
 
 
 def rows_by_sequence(lake: Lake, table: str) -> dict[int, int]:
@@ -159,7 +160,7 @@ class RemovedRows:
                     next_command=f"lakehouse forget {table} --already-removed   (says what it records; --yes does it)",
                 )
             for of_stream, sequence, batch, rows in entries or ():
-                if stream is None or of_stream in (None, stream):  # records once did not say it
+                if stream is None or of_stream in (_UNSAID, stream):
                     counts[sequence, batch] += rows
         return cls(counts)
 
@@ -183,7 +184,7 @@ def _entries(text: bytes) -> list[tuple[str | None, int, int | None, int]] | Non
     """Stream, number of the file, batch and rows of each entry of a record; None where it is damaged."""
     try:
         return [
-            (entry.get("stream"), int(entry["sequence"]), entry["batch_id"], int(entry["rows"]))
+            (entry.get("stream", _UNSAID), int(entry["sequence"]), entry["batch_id"], int(entry["rows"]))
             for entry in json.loads(text)
         ]
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -24,6 +24,7 @@ from lakehouse.autoloader.options.paths import split_uri, uri_key
 from lakehouse.autoloader.outcomes.receipt_log import read_receipts, streams_with_receipts
 from lakehouse.autoloader.outcomes.receipts import Receipt, State, TaskReceipts
 from lakehouse.checkpoints import agreement as checkpoints
+from lakehouse.checkpoints.kept import forget_kept, keep_again, unreadable_kept
 from lakehouse.checkpoints.spark_log import FINISHED, offset_lines, planned_offset
 from lakehouse.checkpoints.standing import disagreement
 from lakehouse.errors import ConfigurationError
@@ -77,9 +78,9 @@ def repair(
         for other_table in stream.others() if stream else ():
             held.enter_context(checkpoints.writer_of(lake, other_table))
         reason = disagreement(lake, table) or (stream.mismatch() if stream else "")
-        if not reason and (damage := checkpoints.unreadable_kept(lake, table)):
+        if not reason and (damage := unreadable_kept(lake, table)):
             if really:
-                checkpoints.keep_again(lake, table)
+                keep_again(lake, table)
             return Repair(table, damage, (f"write it anew: {table} keeps what it has, as before",), really)
         if not reason:
             return Repair(table, "", ("nothing: checkpoint, journal and table agree",))
@@ -119,7 +120,7 @@ def start_over(lake: Lake, table: str, why: str) -> None:
     lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/")
     empty(lake, lake.settings.quarantine_uri(table), why)
     empty(lake, lake.settings.table_uri(table), why)
-    checkpoints.forget_kept(lake, table)
+    forget_kept(lake, table)
 
 
 def start_over_steps(lake: Lake, table: str) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.autoloader.outcomes.receipt_log import forget_receipts
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import object_key
+from lakehouse.checkpoints.kept import forget_kept
 from lakehouse.checkpoints.position import position_of
 from lakehouse.checkpoints.standing import objects_of
 from lakehouse.checkpoints.taken_back import last_batch
@@ -268,7 +269,7 @@ def _put_back(lake: Lake, backup: Backup, back: bool) -> None:
     where = places(lake, table)
     if back:
         _take_back(lake, backup)
-        checkpoints.forget_kept(lake, table)
+        forget_kept(lake, table)
     lake.store.delete_prefix(bucket, where["checkpoint/"])
     there = {info.key for prefix in (where["schema/"], where["kept.json"]) for info in lake.store.list(bucket, prefix)}
     for copied in sorted(backup.objects, key=lambda copied: copied.name == "checkpoint/metadata"):

@@ -13,8 +13,7 @@ from pyspark.sql import types as t
 from spark.option_corpora import BASE, corpus
 
 from lakehouse.autoloader.formats.registry import FORMATS
-from lakehouse.autoloader.lineage import RESCUED_DATA
-from lakehouse.autoloader.options.parse import METADATA
+from lakehouse.autoloader.lineage import METADATA, RESCUED_DATA
 from lakehouse.autoloader.reading.columns import METADATA_TYPE
 from lakehouse.autoloader.schema.hints import columns_of
 from lakehouse.autoloader.schema.rescued import with_rescued

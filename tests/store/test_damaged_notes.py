@@ -4,8 +4,8 @@ import pytest
 from store.local_world import TABLE
 from store.test_retention import NOW, SILVER, Ageing
 
-from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointUnreadable
+from lakehouse.checkpoints.kept import kept_key, kept_removals
 from lakehouse.declaration import read_catalogue
 from lakehouse.doctor.examining import examine
 from lakehouse.doctor.finding import Verdict
@@ -24,12 +24,12 @@ def kept(lake, tmp_path):
     things.merge()
     assert remove_old_rows(things.lake, now=NOW, really=True)[0].done
     things.merge()
-    assert things.column(SILVER) == [0, 1, 2] and checkpoints.kept_removals(things.lake, SILVER) == [1]
+    assert things.column(SILVER) == [0, 1, 2] and kept_removals(things.lake, SILVER) == [1]
     return things
 
 
 def test_a_table_whose_note_of_kept_rows_is_damaged_keeps_them_by_the_printed_command(kept):
-    kept.lake.store.write(kept.lake.settings.bucket, checkpoints.kept_key(kept.lake, SILVER), b'{"vers')
+    kept.lake.store.write(kept.lake.settings.bucket, kept_key(kept.lake, SILVER), b'{"vers')
     with pytest.raises(CheckpointUnreadable, match=r"silver\.things\.kept\.json is empty") as refused:
         kept.failed(SILVER)
     assert refused.value.next_command.startswith(f"lakehouse checkpoint repair {SILVER} ")

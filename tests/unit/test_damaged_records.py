@@ -12,6 +12,7 @@ from lakehouse.autoloader.files import discovery
 from lakehouse.autoloader.files.positions import StreamPosition, committed_by_all
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.agreement import CheckpointUnreadable
+from lakehouse.checkpoints.kept import keep_again, kept_key, kept_removals, note_kept
 from lakehouse.lake import Lake
 from lakehouse.maintenance.backup import MANIFEST, Backup, Copied, backup_key, backups
 from lakehouse.settings import Settings
@@ -67,18 +68,18 @@ def test_a_note_of_examined_batches_that_is_cut_off_is_an_error_with_a_cure(lake
 
 @pytest.mark.parametrize("text", CUT)
 def test_what_a_damaged_note_of_kept_rows_means_is_not_guessed_until_it_is_written_anew(lake, text):
-    put(lake, checkpoints.kept_key(lake, TABLE), text)
+    put(lake, kept_key(lake, TABLE), text)
     for use in (
-        lambda: checkpoints.kept_removals(lake, TABLE),
-        lambda: checkpoints.note_kept(lake, TABLE, [7]),
+        lambda: kept_removals(lake, TABLE),
+        lambda: note_kept(lake, TABLE, [7]),
     ):
         with pytest.raises(CheckpointUnreadable, match=rf"{TABLE}\.kept\.json is empty, cut off or damaged") as refused:
             use()
-        assert refused.value.where == f"s3a://{lake.settings.bucket}/{checkpoints.kept_key(lake, TABLE)}"
+        assert refused.value.where == f"s3a://{lake.settings.bucket}/{kept_key(lake, TABLE)}"
         assert f"lakehouse checkpoint repair {TABLE}" in refused.value.next_command
-    checkpoints.keep_again(lake, TABLE)
-    checkpoints.note_kept(lake, TABLE, [7])
-    assert checkpoints.kept_removals(lake, TABLE) == [0, 7]
+    keep_again(lake, TABLE)
+    note_kept(lake, TABLE, [7])
+    assert kept_removals(lake, TABLE) == [0, 7]
 
 
 @pytest.mark.parametrize("text", CUT)

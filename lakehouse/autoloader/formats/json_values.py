@@ -25,7 +25,6 @@ from lakehouse.autoloader.formats.json_text import (
     check_options,
 )
 from lakehouse.autoloader.formats.times import Parse, date_parser, timestamp_parser
-from lakehouse.autoloader.formats.variant import encode
 from lakehouse.errors import ConfigurationError
 
 BAD = object()
@@ -182,6 +181,8 @@ def _boolean(value: Any) -> Any:
 
 def _variant(value: Any) -> Any:
     """Any value whole, also a null: as Spark's reader does, it is a VARIANT that is null, and no NULL."""
+    from lakehouse.autoloader.formats.variant import encode  # few files have such a column
+
     try:
         return dict(zip(("value", "metadata"), encode(value), strict=True))
     except Malformed:

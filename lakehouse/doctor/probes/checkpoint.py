@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints import position
+from lakehouse.checkpoints.kept import kept_removals
 from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
 from lakehouse.doctor.watching import WouldWrite
@@ -88,7 +89,7 @@ def examine(patient: Patient) -> Iterator[Seen]:
         with _silent():
             position.settle(lake, table)
             if patient.table.flow.reads:
-                checkpoints.kept_removals(lake, table)
+                kept_removals(lake, table)
     except checkpoints.CheckpointMismatch as error:
         sign = _sign_of(patient, error)
         yield Seen(sign, error.what, error.where or where, evidence)
