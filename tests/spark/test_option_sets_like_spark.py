@@ -68,7 +68,8 @@ def by_spark(spark, loadings, folder):
             continue
         asked = [(name, file.for_spark) for name, file in sorted(found.files.items())]
         place = folder / str(len(frames))
-        key = repr((found.kind, asked, found.columns.json(), sorted(found.reader_options.items())))
+        times = number if found.kind == "binaryfile" else ""  # which its rows show: those of the set's own files
+        key = repr((found.kind, asked, found.columns.json(), sorted(found.reader_options.items()), times))
         if key not in frames:
             for name, content in asked:
                 (place / name).parent.mkdir(parents=True, exist_ok=True)
