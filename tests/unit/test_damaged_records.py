@@ -96,6 +96,14 @@ def test_a_damaged_note_of_where_a_stream_stands_keeps_no_stream_from_its_start(
     assert StreamPosition(lake.store, "lake", "journal/", "one", now).committed_for(0) == 0
 
 
+def test_a_note_that_does_not_say_what_was_cleaned_counts(lake, caplog):
+    note = {"committed": [[7, "2026-01-01T00:00:00+00:00"]]}
+    put(lake, "journal/streams/one.json", json.dumps(note), bucket="lake")
+    now = lambda: datetime(2026, 1, 2, tzinfo=UTC)  # noqa: E731
+    assert StreamPosition(lake.store, "lake", "journal/", "one", now).committed == 7
+    assert not caplog.text
+
+
 @pytest.mark.parametrize("text", CUT)
 def test_a_damaged_note_of_the_last_full_listing_costs_another_one(text, monkeypatch):
     monkeypatch.setattr(discovery, "FAST_FROM_FILES", 2)

@@ -100,9 +100,11 @@ def _read(store: ObjectStore, bucket: str, key: str) -> dict[str, Any]:
     except ObjectMissing:
         return {}
     try:
-        record = dict(json.loads(text))
-        _ = [(int(seq), datetime.fromisoformat(at)) for seq, at in record.get("committed", [])], record["cleaned"]
-    except (ValueError, KeyError, TypeError):
+        record: dict[str, Any] = json.loads(text)
+        for seq, at in record.get("committed", []):
+            int(seq), datetime.fromisoformat(at)
+        int(record.get("cleaned", 0))
+    except (ValueError, TypeError, AttributeError):
         _log.warning("s3a://%s/%s is damaged: of that stream no file counts as loaded until it loads more", bucket, key)
         return {}
     return record
