@@ -1,12 +1,15 @@
-"""Removals of its source that a table did not follow: it keeps what it had computed from the rows."""
+"""Changes of its source that a table did not follow: it keeps what it had computed from the rows."""
 
 from __future__ import annotations
 
 import json
 
-from lakehouse.checkpoints.agreement import CheckpointUnreadable, readable
+from lakehouse.checkpoints.agreement import CheckpointUnreadable, object_key, readable
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectMissing
+
+JUDGED = "judged.json"
+"""The object of a checkpoint that says up to which version of its source all changes were looked at."""
 
 
 def note_kept(lake: Lake, table: str, versions: list[int]) -> None:
@@ -53,3 +56,17 @@ def forget_kept(lake: Lake, table: str) -> None:
 def kept_key(lake: Lake, table: str) -> str:
     """The object with the versions of its source whose removals a table did not follow."""
     return f"{lake.settings.user}/_checkpoints/{table}.kept.json"
+
+
+def note_judged(lake: Lake, table: str, version: int) -> None:
+    """Remembers that all changes of its source up to this version were looked at, and ``table`` may leave them out."""
+    content = json.dumps({"version": version}).encode()
+    lake.store.write(lake.settings.bucket, object_key(lake, table, JUDGED), content)
+
+
+def judged_up_to(lake: Lake, table: str) -> int | None:
+    """Up to which version of its source all changes were looked at; None when nobody said so, or it is damaged."""
+    try:
+        return int(json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, JUDGED)))["version"])
+    except (ObjectMissing, ValueError, KeyError, TypeError):
+        return None

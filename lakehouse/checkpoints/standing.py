@@ -11,6 +11,7 @@ from typing import Any
 
 from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.checkpoints.delta_offsets import Place
+from lakehouse.checkpoints.kept import JUDGED
 from lakehouse.checkpoints.state_rows import state_rows
 from lakehouse.lake import Lake
 from lakehouse.storage import ObjectInfo
@@ -26,6 +27,7 @@ WHAT_PARTS_ARE = {
     "state": "rows that wait for more: open windows, keys that were seen",
     "definition.json": "how the windows were defined when the state began",
     "set_aside.json": "the last batch whose late and invalid rows were kept",
+    JUDGED: "up to which version of the source its changes were looked at",
     checkpoints.REPAIRED: "that a repair or a restore wrote this checkpoint, and its batch",
     checkpoints.FORKED: "that this checkpoint began as the place of another table, and its batch",
 }

@@ -8,6 +8,9 @@ from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.table import At, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lakehouse.counting.conditions import Condition, Counts
     from lakehouse.counting.data_files import DataFiles
 
 AGREES = "check_state_agrees"
@@ -25,6 +28,41 @@ def data_files_of(at: At) -> DataFiles | None:
             return None
 
     return at.once("data files", look)
+
+
+def counts_of(
+    at: At,
+    files: DataFiles,
+    conditions: Mapping[str, Condition],
+    *,
+    rows_of: str = "rows of the table",
+    name: str = "rows",
+) -> Counts:
+    """Counts rows, those of known data files by what was kept of them; a full check counts all, and compares.
+
+    Args:
+        at: Where the check is made.
+        files: The data files.
+        conditions: By any name.
+        rows_of: What the rows are, for the comparison.
+        name: Of the object with the kept counts.
+
+    Raises:
+        OnlySpark: the rows cannot be read from the data files alone.
+    """
+    from lakehouse.counting.conditions import count, keep
+
+    table = at.table.name
+    counts = count(at.lake, table, files, conditions, name=name)
+    if not at.full or counts.read == len(counts.rows):
+        return counts
+    kept, counts = counts, count(at.lake, table, files, conditions, afresh=True)
+    compared(at, rows_of, sum(kept.rows.values()), sum(counts.rows.values()))
+    for called, condition in conditions.items():
+        compared(at, called, sum(kept.found[condition.key].values()), sum(counts.found[condition.key].values()))
+    if (kept.rows, kept.found) != (counts.rows, counts.found):
+        keep(at.lake, table, files, counts, name=name)
+    return counts
 
 
 def compared(at: At, what: str, kept: object, counted: object) -> bool:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
 from lakehouse.autoloader.lineage import FILE
 from lakehouse.checks.accounts_for_rows import windows_of
+from lakehouse.checks.kept import counts_of
 from lakehouse.counting import SAMPLE_ROWS
+from lakehouse.spark_sql import quoted
 from lakehouse.table import At, Check, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pyarrow as pa
 
 
 class LateRate(Check):
@@ -30,18 +37,13 @@ class LateRate(Check):
     def examine(self, at: At) -> Finding | None:
         """Counts table and quarantine; None while there is no table."""
         flow, table = windows_of(at), at.table.name
-        windows = at.lake.rows(table)
-        if windows is None:
+        counted, late_rows = self._counted(at, flow.counted_column)
+        if counted is None:
             return None
-        import pyarrow.compute as pc
-
-        column = flow.counted_column
-        counted = int(pc.sum(windows.to_table(columns=[column])[column]).as_py() or 0)
-        late = self._waiting(at)
-        share = late.num_rows / max(late.num_rows + counted, 1)
+        share = late_rows / max(late_rows + counted, 1)
         passed = share <= self.max_share
         numbers: dict[str, int | float] = {
-            "late_rows": late.num_rows,
+            "late_rows": late_rows,
             "counted_rows": counted,
             "late_share": round(share, 6),
             "allowed_share": self.max_share,
@@ -53,7 +55,23 @@ class LateRate(Check):
         else:  # a late row can join two sessions: only from all of the source
             cure = f"lakehouse checkpoint restart {table} --yes && lakehouse ingest {table}"
         cure += f"; which watermark would take such rows in: lakehouse watermark {table}"
-        return self.finding(at, False, numbers, _worst(late), cure)
+        return self.finding(at, False, numbers, _worst(self._waiting(at)), cure)
+
+    def _counted(self, at: At, column: str) -> tuple[int | None, int]:
+        """Rows that windows count, None without a table; and late rows that wait."""
+        import pyarrow.compute as pc
+
+        from lakehouse.streams.set_aside import LATE
+
+        def waits(rows: pa.RecordBatch) -> pa.Array:
+            return pc.and_(pc.equal(rows["reason"], LATE), pc.is_null(rows["replayed_at"]))
+
+        uri, quarantine = at.lake.settings.table_uri(at.table.name), at.lake.settings.quarantine_uri(at.table.name)
+        is_late = f"reason = '{LATE}' AND replayed_at IS NULL"
+        return (
+            _sum(at, uri, "windows", (column,), lambda rows: rows[column], f"sum({quoted(column)})"),
+            _sum(at, quarantine, "late rows", ("reason", "replayed_at"), waits, f"count_if({is_late})") or 0,
+        )
 
     def _waiting(self, at: At) -> Any:
         import pyarrow as pa
@@ -67,6 +85,35 @@ class LateRate(Check):
             return pa.table({name: pa.array([], pa.null()) for name in names})
         waits = (pc.field("reason") == LATE) & ~pc.field("replayed_at").is_valid()
         return rows.to_table(columns=[name for name in names if name in rows.schema.names], filter=waits)
+
+
+def _sum(
+    at: At, uri: str, what: str, columns: tuple[str, ...], amount: Callable[[pa.RecordBatch], pa.Array], in_sql: str
+) -> int | None:
+    """What the rows of a table amount to; None without a table. Data files that were read before are not read again.
+
+    Args:
+        at: Where the check is made.
+        uri: The table.
+        what: What is added up.
+        columns: Of which columns.
+        amount: A number for each row of a batch.
+        in_sql: The sum in SQL, for tables that only Spark can read.
+    """
+    from lakehouse.counting.conditions import Condition, definition_of
+    from lakehouse.counting.data_files import DataFiles, OnlySpark
+
+    try:
+        files = DataFiles.at(at.lake, uri, at.table.name)
+        if files is None:
+            return None
+        amounts = Condition(definition_of(what, files.schema, columns), columns, amount)
+        name = f"late_rate_{what.partition(' ')[0]}"
+        counts = counts_of(at, files, {f"sum of {what}": amounts}, rows_of=f"rows of {what}", name=name)
+        return counts.totals()[amounts.key]
+    except OnlySpark:
+        [row] = at.spark.read.format("delta").load(uri).selectExpr(in_sql).collect()
+        return int(row[0] or 0)
 
 
 def _worst(late: Any) -> tuple[dict[str, Any], ...]:

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 
 from lakehouse.autoloader.lineage import FILE, RECORD, evidence_among, evidence_column
 from lakehouse.checks.cures import correct_and_replay, recompute
-from lakehouse.checks.kept import compared, data_files_of
+from lakehouse.checks.kept import counts_of, data_files_of
 from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.counting.names import has_column
 from lakehouse.errors import ConfigurationError
@@ -125,7 +125,7 @@ def _row_checks(at: At) -> list[RowCheck]:
 def _count(at: At) -> _Counted:
     import pyarrow as pa
 
-    from lakehouse.counting.conditions import Condition, count, keep
+    from lakehouse.counting.conditions import Condition
     from lakehouse.counting.data_files import OnlySpark
 
     files, conditions = data_files_of(at), dict[str, Condition | None]()
@@ -143,14 +143,7 @@ def _count(at: At) -> _Counted:
     if not wanted:
         return _Counted(files, conditions)
     try:
-        counts = count(at.lake, at.table.name, files, wanted)
-        if at.full and counts.read < len(counts.rows):
-            kept, counts = counts, count(at.lake, at.table.name, files, wanted, afresh=True)
-            compared(at, "rows of the table", sum(kept.rows.values()), sum(counts.rows.values()))
-            for name, condition in wanted.items():
-                compared(at, name, sum(kept.found[condition.key].values()), sum(counts.found[condition.key].values()))
-            if (kept.rows, kept.found) != (counts.rows, counts.found):
-                keep(at.lake, at.table.name, files, counts)
+        counts = counts_of(at, files, wanted)
     except OnlySpark:
         return _Counted(files, {name: None for name, condition in conditions.items() if condition is None})
     return _Counted(files, conditions, counts)

@@ -33,7 +33,7 @@ class Condition:
     Attributes:
         definition: The condition in full, by which its kept counts are found.
         columns: The columns of the table that it looks at.
-        holds: Whether each row of a batch fulfils it; NULL counts as no.
+        holds: Whether each row of a batch fulfils it; NULL counts as no. Or a number of each row: these are added up.
     """
 
     definition: str
@@ -97,7 +97,13 @@ def has_key_among(texts: pa.Array, names: Collection[str]) -> pa.Array:
 
 
 def count(
-    lake: Lake, table: str, files: DataFiles, conditions: Mapping[str, Condition], *, afresh: bool = False
+    lake: Lake,
+    table: str,
+    files: DataFiles,
+    conditions: Mapping[str, Condition],
+    *,
+    afresh: bool = False,
+    name: str = _NAME,
 ) -> Counts:
     """Counts rows, in one pass over the files that were not counted yet, and keeps the counts.
 
@@ -107,11 +113,12 @@ def count(
         files: Its data files.
         conditions: By any name.
         afresh: Whether to count all files again. The counts are not kept then.
+        name: Of the object with the kept counts, which has those of these conditions alone.
     """
     wanted = {condition.key: condition for condition in conditions.values()}
     if afresh:
         return _counted(files, list(files.sizes), wanted)
-    state = read_state(lake, table, _NAME, files.table_id)
+    state = read_state(lake, table, name, files.table_id)
     known = state.files if wanted.keys() <= set(state.files.column_names) else state.files.slice(0, 0)
     kept = known.filter(pc.is_in(known[_PATH], pa.array(list(files.sizes), pa.string())))
     paths = kept[_PATH].to_pylist()
@@ -126,17 +133,19 @@ def count(
         fresh.read,
     )
     if fresh.read or len(there) < known.num_rows or set(known.column_names) != {_PATH, _ROWS, *wanted}:
-        keep(lake, table, files, counts, state)
+        keep(lake, table, files, counts, state, name=name)
     return counts
 
 
-def keep(lake: Lake, table: str, files: DataFiles, counts: Counts, state: State | None = None) -> None:
+def keep(
+    lake: Lake, table: str, files: DataFiles, counts: Counts, state: State | None = None, *, name: str = _NAME
+) -> None:
     """Keeps counts for the next time."""
-    state = state or read_state(lake, table, _NAME, files.table_id)
+    state = state or read_state(lake, table, name, files.table_id)
     paths = list(counts.rows)
     columns = {_PATH: pa.array(paths, pa.string()), _ROWS: pa.array([counts.rows[path] for path in paths], pa.int64())}
     columns |= {key: pa.array([numbers[path] for path in paths], pa.int64()) for key, numbers in counts.found.items()}
-    write_state(lake, table, _NAME, files.table_id, State(pa.table(columns), {}, state.e_tag))
+    write_state(lake, table, name, files.table_id, State(pa.table(columns), {}, state.e_tag))
 
 
 def _counted(files: DataFiles, paths: Sequence[str], wanted: Mapping[str, Condition]) -> Counts:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lakehouse.lake import Lake
     from lakehouse.table import At, Table
 
+_NOTED_VERSIONS = 50
+"""After how many versions of its source a running stream notes that it has looked at them."""
+
 
 class RowsRemoved(TerminalError):
     """Rows that a table was computed from were removed, and nobody said what becomes of it."""
@@ -29,20 +32,39 @@ def may_leave_out_changes(lake: Lake, source: str, *, reader: Table, reads: froz
     Raises:
         RowsRemoved: nobody said what the reader does about removed rows; or it would lose what it kept before.
     """
+    from lakehouse.checkpoints.kept import judged_up_to, note_judged
+
+    read, before = (_read_up_to(lake, reader, back=back) for back in (0, 1))
+    if read is None:
+        return False
+    judged = judged_up_to(lake, reader.name)
+    since = judged if judged is not None else before if before is not None else read
+    commits = lake.commits_since(source, min(since, read if before is None else before))
+    changed = [commit for commit in commits if not commit.only_adds]
+    # a stream that left out changes and was killed before `stop_at_changes` saw its batches: they are judged now
+    to_judge = not_judged(lake, reader, [commit for commit in changed if since < commit.version <= read])
+    to_judge += [commit for commit in changed if commit.version > read]
+    leave_out = _all_left_out(lake, source, to_judge, reader=reader, reads=reads)
+    if to_judge and not leave_out:
+        return False
+    if judged != read and (to_judge or judged is not None):
+        note_judged(lake, reader.name, read)
+    # Spark asks for the last batch once more when it starts: what that left out it must leave out again
+    return leave_out or (before is not None and any(before < commit.version <= read for commit in changed))
+
+
+def _all_left_out(
+    lake: Lake, source: str, changed: list[Commit], *, reader: Table, reads: frozenset[str] | None
+) -> bool:
+    """Whether there are changes, and ``reader`` leaves out all of them; where it may not, it starts over."""
     from lakehouse.checkpoints.kept import note_kept
 
-    unread, again = not_read(lake, source, reader=reader), not_read(lake, source, reader=reader, back=1)
-    changed = [commit for commit in unread if not commit.only_adds]
-    # a stream that left out changes and was killed before `stop_at_changes` saw the batch: they are judged now
-    known = {commit.version for commit in unread}
-    changed[:0] = not_judged(lake, reader, [commit for commit in again if commit.version not in known])
     left_out = {
         change.version for change in changed if change.promoted and reads is not None and not change.promoted & reads
     }
     todo = [change for change in changed if change.version not in left_out]
     if not todo:
-        # Spark asks for the last batch once more when it starts: what that left out it must leave out again
-        return bool(changed) or any(not commit.only_adds for commit in again)
+        return bool(changed)
     removals = [change for change in todo if change.batch_id is None and not change.promoted]
     # what was removed before the source was taken back is there again, or removed by that
     back = [place for place, removal in enumerate(removals) if removal.operation == "RESTORE" and removal.forgotten]
@@ -112,17 +134,19 @@ def stop_at_changes(
     Raises:
         SourceChanged: by the returned function, of a batch that left out what ``reader`` has to take account of.
     """
+    from lakehouse.checkpoints.kept import judged_up_to, note_judged
     from lakehouse.streams.failures import SourceChanged
 
-    is_left_out = leaves_out(lake, source, reader=reader, judged=None)
+    is_left_out, noted = leaves_out(lake, source, reader=reader, judged=None), judged_up_to(lake, reader.name)
 
     def look(progress: dict[str, Any]) -> dict[str, Any]:
+        nonlocal noted
         [read] = progress["sources"][:1]
         if not read["startOffset"] or not read["endOffset"]:
             return {}
         start, end = (json.loads(read[name]) for name in ("startOffset", "endOffset"))
-        since = start["reservoirVersion"] - (0 if start.get("isStartingVersion") else 1)
-        for commit in not_judged(lake, reader, lake.commits_since(source, since, newest=end["reservoirVersion"] - 1)):
+        since, newest = _passed(start), end["reservoirVersion"] - 1
+        for commit in not_judged(lake, reader, lake.commits_since(source, since, newest=newest)):
             unread = commit.promoted and reads is not None and not commit.promoted & reads
             if not unread and not is_left_out(commit.version):
                 raise SourceChanged(
@@ -131,6 +155,9 @@ def stop_at_changes(
                     state=f"{reader.name} does not take account of that yet",
                     next_command="run the same again: it begins anew where that is needed",
                 )
+        if newest - (noted or 0) >= _NOTED_VERSIONS:  # so the next start looks at few of them again
+            noted = newest
+            note_judged(lake, reader.name, noted)
         return {}
 
     return look
@@ -205,16 +232,19 @@ def has_read_all(lake: Lake, source: str, *, reader: Table) -> bool:
     return not offset["isStartingVersion"] and bool(offset["reservoirVersion"] > version)
 
 
-def not_read(lake: Lake, source: str, *, reader: Table, back: int = 0) -> list[Commit]:
-    """Commits of ``source`` that the stream into ``reader`` has not read, or had not so many batches ago."""
+def _read_up_to(lake: Lake, reader: Table, *, back: int) -> int | None:
+    """Up to which version the stream into ``reader`` has read, or had so many batches ago; None before its first."""
     from lakehouse.checkpoints import agreement as checkpoints
 
     offset = checkpoints.newest_offset(lake, reader.name, back=back)
     if offset is None or "reservoirVersion" not in offset:
-        return []
-    # the offset names the commit that is read next, or the version of a snapshot
-    read = offset["reservoirVersion"] - (0 if offset.get("isStartingVersion") else 1)
-    return lake.commits_since(source, read)
+        return None
+    return _passed(offset)
+
+
+def _passed(offset: dict[str, Any]) -> int:
+    """The last version behind an offset, which names the commit that is read next, or the version of a snapshot."""
+    return int(offset["reservoirVersion"]) - (0 if offset.get("isStartingVersion") else 1)
 
 
 def refused(at: At, what: str, cure: str) -> ConfigurationError:

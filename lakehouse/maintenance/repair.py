@@ -118,9 +118,9 @@ def start_over(lake: Lake, table: str, why: str) -> None:
     for uri in (lake.settings.quarantine_uri(table), lake.settings.table_uri(table)):
         require_emptiable(lake, uri)
     lake.store.delete_prefix(lake.settings.bucket, f"{lake.settings.user}/_checkpoints/{table}/")
+    forget_kept(lake, table)
     empty(lake, lake.settings.quarantine_uri(table), why)
     empty(lake, lake.settings.table_uri(table), why)
-    forget_kept(lake, table)
 
 
 def start_over_steps(lake: Lake, table: str) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""The notebook of the course, executed in a kernel of its own; its tables held against plain Python."""
+"""The notebooks, each executed in a kernel of its own; the tables of the course held against plain Python."""
 
 import json
 import os
@@ -15,8 +15,8 @@ from lakehouse.lake import Lake
 from lakehouse.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-NOTEBOOK = ROOT / "notebooks/streaming_ingestion.ipynb"
-LOCK = ROOT / "notebooks/requirements.lock"
+NOTEBOOKS = ROOT / "notebooks"
+LOCK = NOTEBOOKS / "requirements.lock"
 
 
 @pytest.fixture
@@ -29,8 +29,8 @@ def jupyter(tmp_path):
 
 
 @pytest.fixture
-def course(home, own_engine, jupyter, tmp_path):
-    """The lake of the course, after every cell of the notebook has run."""
+def execute(home, own_engine, jupyter, tmp_path):
+    """Runs every cell of a notebook; gives the lake in which it works."""
     bucket, landing = (f"{kind}-{uuid.uuid4().hex[:12]}" for kind in ("course", "landing"))
     variables = {
         **os.environ,
@@ -42,14 +42,18 @@ def course(home, own_engine, jupyter, tmp_path):
         "LAKEHOUSE_BUCKET": bucket,
         "LAKEHOUSE_LANDING_BUCKET": landing,
     }
-    settings = Settings.load(home=home, user="tester-course", bucket=bucket, landing_bucket=landing)
-    execute = [jupyter / "bin/jupyter-execute", "--timeout=300", "--kernel_name=python3", NOTEBOOK]
-    try:
-        done = subprocess.run(execute, cwd=NOTEBOOK.parent, env=variables, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    finally:
-        stop_engine(settings)
-    return Lake.open(settings)
+
+    def executed(notebook, user):
+        settings = Settings.load(home=home, user=user, bucket=bucket, landing_bucket=landing)
+        run = [jupyter / "bin/jupyter-execute", "--timeout=300", "--kernel_name=python3", NOTEBOOKS / notebook]
+        try:
+            done = subprocess.run(run, cwd=NOTEBOOKS, env=variables, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+        finally:
+            stop_engine(settings)
+        return Lake.open(settings)
+
+    return executed
 
 
 def files_of(lake, folder):
@@ -72,7 +76,8 @@ def rows(lake, table):
 
 
 @pytest.mark.soak("every cell of the notebook in a kernel; test_auto_loader.py has its first example")
-def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(course):
+def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(execute):
+    course = execute("streaming_ingestion.ipynb", "tester-course")
     files = files_of(course, "orders")
     assert len(files) == 18
     loaded = {"streaming_basic": 12, "trigger_availablenow": 13, "checkpoint_demo": 17, "autoloader": 18}
@@ -100,3 +105,11 @@ def test_the_tables_of_the_notebook_are_what_the_rules_say_of_its_files(course):
     assert rows(course, "silver.homework_orders") == sorted(homework.items())
     [revenue] = course.rows("gold.homework_revenue").to_table().to_pylist()
     assert (revenue["orders"], revenue["revenue"]) == (len(homework), pytest.approx(sum(homework.values())))
+
+
+@pytest.mark.soak("a notebook of Databricks, every cell in a kernel; test_drop_in.py has its source in plain PySpark")
+def test_code_of_databricks_runs_where_its_paths_and_its_catalog_are_named_once(execute):
+    lake = execute("coming_from_databricks.ipynb", "tester-databricks")
+    assert len(lake.rows("bronze.shop_orders").to_table()) == 7
+    newest = lake.rows("silver.shop_orders").to_table(columns=["order_id", "amount"]).to_pylist()
+    assert {row["order_id"]: row["amount"] for row in newest} == {1: 15.0, 2: 25.0, 3: None, 4: 40.0, 5: 50.0}

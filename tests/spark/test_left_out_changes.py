@@ -6,9 +6,11 @@ import pytest
 from deltalake import CommitProperties
 from spark.test_computed_tables import STATES, Tables, state
 
+from lakehouse.checkpoints.kept import judged_up_to
 from lakehouse.delta_commit import REPLACES
 from lakehouse.flows import following
 from lakehouse.flows.following import RowsRemoved
+from lakehouse.lake import Lake
 from lakehouse.pipeline import restart_table
 from lakehouse.streams.failures import SourceChanged
 
@@ -77,11 +79,38 @@ def test_a_replay_beside_it_ends_it_and_is_told_at_each_start(kept, monkeypatch)
     assert_told_until_it_is_computed_again(kept)
 
 
-def test_a_replay_is_told_also_when_it_was_killed_before_it_looked(kept, monkeypatch):
+@pytest.mark.parametrize("more_batches", [0, 2])
+def test_a_replay_is_told_also_when_it_was_killed_before_it_looked(kept, monkeypatch, more_batches):
     with monkeypatch.context() as patch:
         patch.setattr(following, "stop_at_changes", lambda *_, **__: lambda progress: {})
         assert len(run_beside(kept, monkeypatch, load_again).batches) == 1
+        # further batches of that query: it goes on without a further look at the source
+        patch.setattr(following, "may_leave_out_changes", lambda *_, **__: True)
+        for number in range(more_batches):
+            kept.write(SOURCE, [state(3, "a", 1.0, 5 + number)], STATES)
+            assert len(kept.run(COPY).batches) == 1
     assert_told_until_it_is_computed_again(kept)
+
+
+def test_a_stream_notes_what_it_has_looked_at_so_that_its_next_start_looks_at_what_is_new(kept, monkeypatch):
+    monkeypatch.setattr(following, "_NOTED_VERSIONS", 1)
+    kept.run(COPY)
+    read = kept.lake.version(SOURCE)
+    assert judged_up_to(kept.lake, COPY) == read
+    for number in range(2):  # Spark asks for its last batch again: that is looked at twice
+        kept.write(SOURCE, [state(3, "a", 1.0, 4 + number)], STATES)
+        kept.run(COPY)
+    kept.write(SOURCE, [state(3, "a", 1.0, 6)], STATES)
+    asked, since = [], Lake.commits_since
+
+    def watched(lake, table, version, **more):
+        asked.append((table, version))
+        return since(lake, table, version, **more)
+
+    monkeypatch.setattr(Lake, "commits_since", watched)
+    kept.run(COPY)
+    assert min(version for table, version in asked if table == SOURCE) == read + 1
+    assert judged_up_to(kept.lake, COPY) == read + 2
 
 
 def test_a_further_removal_beside_it_is_kept_and_ends_nothing(kept, monkeypatch):

@@ -9,6 +9,7 @@ from deltalake import write_deltalake
 
 from lakehouse.autoloader.lineage import FILE
 from lakehouse.checks.late_rate import LateRate
+from lakehouse.counting.data_files import DataFiles
 from lakehouse.flows.files import Files
 from lakehouse.flows.windows import Windows
 from lakehouse.table import At, Catalogue, Table
@@ -81,3 +82,18 @@ def test_late_rows_of_sessions_are_not_replayed(lake, examine):
     set_aside(lake, ("late", 0, 700.0, "a.json", False))
     found = examine(LateRate(), session_gap="5 minutes")
     assert found.next_command.startswith(f"lakehouse checkpoint restart {TABLE} --yes && lakehouse ingest {TABLE}; ")
+
+
+def test_a_data_file_that_was_counted_is_not_read_again(lake, examine, monkeypatch):
+    count_windows(lake, 60)
+    set_aside(lake, ("late", 0, 700.0, "a.json", False))
+    before = examine(LateRate(max_share=1)).numbers
+    read = []
+    batches = DataFiles.batches
+    monkeypatch.setattr(
+        DataFiles, "batches", lambda files, paths, columns: read.extend(paths) or batches(files, paths, columns)
+    )
+    assert examine(LateRate(max_share=1)).numbers == before and not read
+    count_windows(lake, 9)
+    found = examine(LateRate(max_share=1)).numbers
+    assert (found["counted_rows"], found["late_rows"], len(read)) == (69, 1, 1)

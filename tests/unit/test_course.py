@@ -1,4 +1,4 @@
-"""The notebooks of the course: two languages, one code; and the page that leads from the training to them."""
+"""The notebooks: the course in two languages with one code and the page that leads to it; and code of Databricks."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH, POLISH = (ROOT / f"notebooks/{name}.ipynb" for name in ("streaming_ingestion", "streaming_ingestion_pl"))
 NOTEBOOKS = pytest.mark.parametrize("path", [ENGLISH, POLISH], ids=["english", "polish"])
+ALL = pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 PAGE = (ROOT / "docs/course.md").read_text(encoding="utf-8")
 TABLES = (
     "bronze.orders_streaming_basic",
@@ -35,7 +36,7 @@ def headings(path):
     return told
 
 
-@NOTEBOOKS
+@ALL
 def test_a_notebook_is_valid_without_outputs_and_its_code_compiles(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -64,12 +65,18 @@ def test_every_heading_table_and_link_has_its_counterpart():
         assert links[0] == links[1], english.id
 
 
-@NOTEBOOKS
+@ALL
 def test_a_notebook_names_no_machine_and_its_links_lead_somewhere(path):
     text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
     assert re.findall(r"(?<![\w:/.`])/(?:home|root|tmp|work|Users|dbfs|mnt)/\S*", text) == []
     targets = re.findall(r"\]\(([^)#\s]+)", text)
+    assert targets
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+@NOTEBOOKS
+def test_the_course_has_the_tables_of_the_training(path):
+    text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
     assert [name for name in TABLES if name not in text] == []
 
 
