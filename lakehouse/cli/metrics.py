@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import Annotated, Any
 
 import typer
@@ -50,18 +48,11 @@ def metrics(
 def _serve(settings: Any, port: int, host: str, say: Any) -> None:
     from lakehouse.service.families import CONTENT_TYPE
     from lakehouse.service.lake_metrics import scraped
-    from lakehouse.service.pages import Page, serving
+    from lakehouse.service.pages import Page, serve_until_interrupted
 
-    end = threading.Event()
     pages = {
         "/metrics": lambda: Page(scraped(settings), CONTENT_TYPE),
         "/health": lambda: Page(b"answers\n", "text/plain"),
     }
-    before = {signum: signal.signal(signum, lambda *given: end.set()) for signum in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        with serving(pages, port, host=host, where="lakehouse metrics --port") as address:
-            say(f"metrics: {address}/metrics")
-            end.wait()
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+    where = "lakehouse metrics --port"
+    serve_until_interrupted(pages, port, host=host, where=where, say=lambda address: say(f"metrics: {address}/metrics"))

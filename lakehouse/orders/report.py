@@ -10,12 +10,15 @@ from typing import Any
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from lakehouse.doctor.examining import examine
 from lakehouse.lake import Lake
 from lakehouse.orders.plots import BatchTimes, Plot, batch_times, plots
-from lakehouse.orders.tables import SILVER
+from lakehouse.orders.tables import DAILY_REVENUE, SILVER
 from lakehouse.streams.set_aside import LATE
+from lakehouse.upkeep import catalogue_or_none
 
-_SHOWN_BATCHES = 20
+_SHOWN_BATCHES, _SHOWN_DAYS = 20, 14
+_REFRESH_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,8 @@ class Report:
         lake: Where the tables are.
         made_at: When it was made, UTC.
         tables: Name, rows, version, files and size of each.
+        waiting: Tables whose files wait: name, how many at least, their bytes, and age of the oldest in seconds.
+        revenue: The newest days of gold: day, orders, revenue.
         reasons: Orders in silver's quarantine: reason, how many, how many of them were replayed.
         problems: What is to be done: what, and the command.
         batches: The newest batches of silver.
@@ -35,17 +40,19 @@ class Report:
     lake: str
     made_at: datetime
     tables: tuple[dict[str, Any], ...]
+    waiting: tuple[dict[str, Any], ...]
+    revenue: tuple[dict[str, Any], ...]
     reasons: tuple[tuple[str, int, int], ...]
     problems: tuple[tuple[str, str], ...]
     batches: tuple[BatchTimes, ...]
     plots: tuple[Plot, ...]
 
-    def html(self) -> str:
-        """The page; nothing in it is loaded from elsewhere."""
+    def html(self, *, live: bool = False) -> str:
+        """The page; nothing in it is loaded from elsewhere. One that is ``live`` asks for itself again and again."""
         environment = Environment(loader=PackageLoader("lakehouse.orders"), autoescape=select_autoescape())
         pictures = [{**asdict(plot), "base64": base64.b64encode(plot.png).decode()} for plot in self.plots]
         context = {**asdict(self), "plots": pictures, "made_at": f"{self.made_at:%Y-%m-%d %H:%M:%S} UTC"}
-        return environment.get_template("report.html").render(context)
+        return environment.get_template("report.html").render(context, refresh=_REFRESH_SECONDS if live else None)
 
     def as_dict(self) -> dict[str, Any]:
         """For ``--json``: without the pictures themselves."""
@@ -68,10 +75,34 @@ def report(lake: Lake) -> Report:
         lake=lake.settings.lake_uri,
         made_at=datetime.now(UTC),
         tables=tuple(table.as_dict() for table in lake.tables()),
+        waiting=_waiting(lake),
+        revenue=_revenue(lake),
         reasons=reasons,
         problems=tuple(problems),
         batches=tuple(reversed(batch_times(lake)[-_SHOWN_BATCHES:])),
         plots=tuple(plots(lake)),
+    )
+
+
+def _waiting(lake: Lake) -> tuple[dict[str, Any], ...]:
+    found = examine(lake, catalogue_or_none(lake.settings), shared=False, only=("backlog",)).findings
+    names = {"files": "files_waiting", "bytes": "bytes_waiting", "oldest_seconds": "oldest_seconds"}
+    return tuple(
+        {"table": finding.table} | {name: finding.evidence.get(key) for name, key in names.items()}
+        for finding in found
+        if finding.evidence.get("files_waiting")
+    )
+
+
+def _revenue(lake: Lake) -> tuple[dict[str, Any], ...]:
+    rows = lake.rows(DAILY_REVENUE)
+    if rows is None:
+        return ()
+    days = rows.to_table(columns=["day", "orders", "revenue"]).group_by("day")
+    summed = days.aggregate([("orders", "sum"), ("revenue", "sum")]).sort_by([("day", "descending")])
+    return tuple(
+        {"day": str(row["day"]), "orders": row["orders_sum"], "revenue": float(row["revenue_sum"])}
+        for row in summed.slice(0, _SHOWN_DAYS).to_pylist()
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -67,3 +68,18 @@ def serving(pages: Mapping[str, Callable[[], Page]], port: int, *, host: str = H
     finally:
         server.shutdown()
         server.server_close()
+
+
+def serve_until_interrupted(
+    pages: Mapping[str, Callable[[], Page]], port: int, *, host: str, where: str, say: Callable[[str], None]
+) -> None:
+    """Answers until Ctrl-C or SIGTERM; tells the address. Arguments and errors are those of ``serving``."""
+    end = threading.Event()
+    before = {signum: signal.signal(signum, lambda *given: end.set()) for signum in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        with serving(pages, port, host=host, where=where) as address:
+            say(address)
+            end.wait()
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
