@@ -26,6 +26,14 @@ from websockets.sync.client import ClientConnection, connect
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH, HEIGHT = 1600, 1200
 _START_SECONDS, _PAGE_SECONDS, _LOOK_SECONDS = 30.0, 60.0, 1.0
+_QUIETLY = (
+    "--no-first-run",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+"""A browser that asks nobody but the pages."""
 _TEXT = "document.body ? document.body.innerText : ''"
 _CLICK = """(() => {{
   const found = [...document.querySelectorAll('button, a, [role=tab], [role=button]')]
@@ -142,7 +150,7 @@ def error_of(event: dict[str, Any]) -> str:
 def browser(command: str) -> Iterator[ClientConnection]:
     """A Chromium with a profile of its own; it is ended afterwards."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        options = ["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", "--no-first-run"]
+        options = ["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={profile}", *_QUIETLY]
         options += ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses root with a sandbox
         process = subprocess.Popen([command, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -157,7 +157,7 @@ def _open(lake: Lake, remote: str, pid: int) -> SparkSession:
 
         session = start_in_process(lake.settings, lake.endpoint, remote)
     else:
-        session = _connect_remote(remote, pid)
+        session = _connect_remote(lake.settings, remote, pid)
     for name, value in conf.session_conf().items():
         session.conf.set(name, value)
     return session
@@ -173,17 +173,23 @@ def _close_others(remote: str) -> None:
         _uses.pop(address, None)
 
 
-def _connect_remote(remote: str, pid: int) -> SparkSession:
+def _connect_remote(settings: Settings, remote: str, pid: int) -> SparkSession:
     from pyspark.sql.connect.session import SparkSession as ConnectSession
 
+    from lakehouse.autoloader.option_notes import add_hook
+    from lakehouse.engine.lake_names import LakeNames
     from lakehouse.engine.retries import WhileItLives
     from lakehouse.engine.waiting import require_answer, watched
 
     session: Any = None
+    names = LakeNames(settings)
     require_answer(remote, pid)
     try:
         os.environ["SPARK_CONNECT_MODE_ENABLED"] = "1"  # as ``SparkSession.builder.remote`` does
-        session = ConnectSession.builder.channelBuilder(watched(_cloned(remote, pid) if pid else remote, pid)).create()
+        builder = watched(_cloned(remote, pid) if pid else remote, pid)
+        builder.add_interceptor(names)
+        session = ConnectSession.builder.channelBuilder(builder).create()
+        add_hook(session, names)
         session.client.set_retry_policies([WhileItLives(pid)])
         session.version  # noqa: B018  (the first call that reaches the server)
     except Exception as error:
