@@ -24,7 +24,7 @@ from urllib.request import urlopen
 from websockets.sync.client import ClientConnection, connect
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-WIDTH, HEIGHT = 1600, 1200
+WIDTH, HEIGHT, WHOLE = 1600, 1200, 3600
 _START_SECONDS, _PAGE_SECONDS, _LOOK_SECONDS = 30.0, 60.0, 1.0
 _QUIETLY = (
     "--no-first-run",
@@ -53,6 +53,7 @@ class Page:
         words: Must be on it.
         click: What is clicked first, by its text.
         element: A selector that must find something.
+        height: Of the picture, in pixels: pages of Dagster scroll by themselves.
     """
 
     name: str
@@ -60,17 +61,18 @@ class Page:
     words: tuple[str, ...]
     click: str = ""
     element: str = "body"
+    height: int = HEIGHT
 
 
 _ASSET, _JOBS = "/assets/bronze/orders_autoloader", "/locations/lakehouse/jobs"
 PAGES = (
-    Page("assets", "/asset-groups", ("orders_autoloader", "daily_revenue")),
-    Page("asset", _ASSET, ("exactly_once_receipt", "micro_batches")),
-    Page("plots", _ASSET, ("rows_added",), click="Plots", element="canvas"),
+    Page("lineage", "/asset-groups", ("landing", "bronze", "silver", "gold", "maintenance")),
+    Page("asset", _ASSET, ("exactly_once_receipt", "last_run_with_data"), height=WHOLE),
+    Page("plots", _ASSET, ("rows_added",), click="Plots", element="canvas", height=WHOLE),
     Page("checks", f"{_ASSET}?view=checks", ("no_duplicate_orders", "every_file_loaded")),
     Page("lever", f"{_JOBS}/lever_put_sample_files/playground", ("apply", "Launch")),
     Page("sensor", "/locations/lakehouse/sensors/new_order_files", ("new_order_files",)),
-    Page("windows", "/assets/silver/orders_windowed_aggregates", ("late_rows",)),
+    Page("windows", "/assets/silver/orders_windowed_aggregates", ("late_rows",), height=WHOLE),
     Page(
         "partitions",
         f"{_JOBS}/load_day_again_bronze__orders_autoloader/partitions",
@@ -89,8 +91,6 @@ class Tab:
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
-        self.call("Emulation.setDeviceMetricsOverride", **size)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command; events that come before it are looked at."""
@@ -113,6 +113,8 @@ class Tab:
 
     def lacks(self, page: Page) -> list[str]:
         """Opens a page and waits until it is whole; what it still lacks in the end."""
+        size = {"width": WIDTH, "height": page.height, "deviceScaleFactor": 1, "mobile": False}
+        self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url=page.path)
         clicked, before, end = not page.click, None, time.monotonic() + _PAGE_SECONDS
         while True:

@@ -42,6 +42,7 @@ class Pinned:
         unique: Columns each of which has no value twice.
         key: The columns of the primary key.
         extra_columns: ``allow`` or ``refuse``.
+        descriptions: What people wrote of columns, by name.
         place: Of the schema in the document.
     """
 
@@ -50,6 +51,7 @@ class Pinned:
     unique: tuple[str, ...] = ()
     key: tuple[str, ...] = ()
     extra_columns: str = "allow"
+    descriptions: dict[str, str] = field(default_factory=dict)
     place: int = 0
 
 
@@ -122,6 +124,8 @@ class _Reader:
                 self._wrong(where, f"{name} is there twice")
             type_, below = self._type_of(column, name, where)
             found.columns |= {name: type_, **below}
+            if column.description:
+                found.descriptions[name] = " ".join(column.description.split())
             plain = "[]" not in name and "{}" not in name  # of a value in an array no row is unique or NULL
             found.required += (name,) if column.required and plain else ()
             found.unique += (name,) if column.unique and "." not in name and plain else ()

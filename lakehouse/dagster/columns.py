@@ -9,11 +9,13 @@ import dagster as dg
 
 from lakehouse.autoloader.lineage import PROCESSING_TIME
 from lakehouse.dagster.names import key_of
+from lakehouse.errors import ConfigurationError
 from lakehouse.flows.files import Files
 from lakehouse.flows.judged import EVENT_TIME, Judged
 from lakehouse.flows.latest import Latest
 from lakehouse.flows.rollup import Rollup
 from lakehouse.flows.windows import Windows
+from lakehouse.settings import Settings
 from lakehouse.table import Table
 
 _ABOUT_THE_ROW = {
@@ -41,6 +43,28 @@ def meanings(table: Table) -> dict[str, str]:
     if isinstance(flow, Windows):
         by_column |= _WINDOW
     return by_column | {name: text for name, text in _expressions(table).items() if text != name}
+
+
+def in_words(settings: Settings, table: Table) -> dict[str, str]:
+    """By column what its contract says of it, else what its declaration means, else the contract of its source."""
+    words = meanings(table) | _described(settings, table.name)
+    if isinstance(table.flow, Latest | Rollup | Windows):
+        source = _described(settings, table.flow.of)
+        copied = _copied(table)
+        if isinstance(table.flow, Latest):
+            copied = {name: name for name in source} | copied
+        words = {name: source[origin] for name, origin in copied.items() if origin in source} | words
+    return words
+
+
+def _described(settings: Settings, table: str) -> dict[str, str]:
+    from lakehouse.contract.pinned import read_contract
+
+    try:
+        contract = read_contract(settings, table)
+    except ConfigurationError:  # the check of the contract tells of it
+        return {}
+    return contract.pinned.descriptions if contract else {}
 
 
 def lineage(table: Table, columns: Iterable[str]) -> dg.TableColumnLineage | None:

@@ -13,7 +13,7 @@ from lakehouse.autoloader.formats.rows import FILE_PATH
 from lakehouse.autoloader.lineage import RESCUED_DATA
 from lakehouse.autoloader.schema.versions import SchemaVersion
 from lakehouse.checkpoints.standing import size_of
-from lakehouse.dagster.columns import lineage, meanings
+from lakehouse.dagster.columns import in_words, lineage
 from lakehouse.dagster.receipts import Receipt, batch_rows
 from lakehouse.dagster.records import records
 from lakehouse.dagster.schema_metadata import of_schema, origins
@@ -198,7 +198,8 @@ def of_table(lake: Lake, table: Table, info: TableInfo, since: dict[str, str]) -
     """
     rows = lake.rows(info.name) if info.rows else None
     preview = listed_rows(rows.head(_PREVIEW_ROWS)) if rows else []
-    descriptions = {**meanings(table), **since}
+    words = in_words(lake.settings, table)
+    descriptions = words | {name: "; ".join(filter(None, (words.get(name), text))) for name, text in since.items()}
     columns = [
         dg.TableColumn(name, _SQL_TYPES.get(type_, type_), descriptions.get(name))
         for name, type_ in info.columns.items()

@@ -147,8 +147,10 @@ def _oldest_seconds(lake: Lake, table: Table, offset: dict[str, Any], now: datet
 
 
 def batch_rows(batches: Sequence[BatchProgress]) -> list[dict[str, Any]]:
-    """A row for each of the last micro-batches."""
-    return [_batch_row(batch) for batch in batches[-MOST_BATCHES:]]
+    """A row for each of the last micro-batches; what none of them measured is left out."""
+    rows = [_batch_row(batch) for batch in batches[-MOST_BATCHES:]]
+    measured = [name for name in rows[0] if any(row[name] != "-" for row in rows)] if rows else []
+    return [{name: row[name] for name in measured} for row in rows]
 
 
 def _batch_row(batch: BatchProgress) -> dict[str, Any]:
@@ -159,14 +161,14 @@ def _batch_row(batch: BatchProgress) -> dict[str, Any]:
         "batch_id": batch.batch_id,
         "files": _or_dash(batch.files),
         "input_rows": batch.input_rows,
-        "rows_per_second": round(batch.input_rows / seconds) if seconds else "-",
-        "duration_seconds": seconds,
-        "phases": ", ".join(f"{name} {phases[name] / 1000:.2f} s" for name in slowest) or "-",
         "rescued_rows": _or_dash(batch.rescued_rows),
         "late_rows": _or_dash(batch.late_rows),
-        "state_rows": _or_dash(batch.state_rows),
         "watermark": batch.watermark or "-",
         "backlog_files": _or_dash(batch.backlog_files),
+        "duration_seconds": seconds,
+        "rows_per_second": round(batch.input_rows / seconds) if seconds else "-",
+        "state_rows": _or_dash(batch.state_rows),
+        "phases": ", ".join(f"{name} {phases[name] / 1000:.2f} s" for name in slowest) or "-",
     }
 
 

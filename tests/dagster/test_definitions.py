@@ -8,7 +8,7 @@ import pytest
 from declared_catalogues import DAYS, LATEST, ORDERS, READINGS, SENSORS, WINDOWS, many
 
 from lakehouse.dagster import LandingNames, definitions
-from lakehouse.dagster.columns import lineage, meanings
+from lakehouse.dagster.columns import in_words, lineage, meanings
 from lakehouse.dagster.landing import landing_folders
 from lakehouse.dagster.tables import code_version
 from lakehouse.flows.files import Files
@@ -243,3 +243,29 @@ def test_columns_are_explained_by_their_expression():
     assert meanings(DAYS) == {"room": "place", "readings": "count(*)"}
     assert meanings(WINDOWS)["mean"] == "avg(value)"
     assert meanings(LATEST)["event_time"] == "measured as a moment, UTC"
+
+
+CONTRACT = """
+apiVersion: v3.1.0
+kind: DataContract
+id: readings
+version: 1.0.0
+schema:
+- name: bronze.readings
+  properties:
+  - {name: room, physicalType: string, description: "where it\\n  hangs"}
+  - {name: measured, physicalType: string, description: by the sensor's clock}
+  - {name: value, physicalType: double}
+"""
+
+
+def test_columns_are_explained_by_the_contract_of_their_table_or_of_the_table_they_come_from(tmp_path):
+    settings = Settings.load(home=tmp_path, contracts=tmp_path)
+    assert in_words(settings, WINDOWS) == meanings(WINDOWS)
+    settings.contract_path("bronze.readings").write_text(CONTRACT)
+    assert in_words(settings, READINGS)["room"] == "where it hangs"
+    assert in_words(settings, WINDOWS) == {"room": "where it hangs", **meanings(WINDOWS)}
+    assert in_words(settings, LATEST)["event_time"] == "measured as a moment, UTC", "its own expression is nearer"
+    assert in_words(settings, LATEST)["measured"] == "by the sensor's clock"
+    settings.contract_path("bronze.readings").write_text("no contract")
+    assert in_words(settings, WINDOWS) == meanings(WINDOWS), "the check of the contract tells of it"

@@ -3,6 +3,9 @@
 import pytest
 from dagster_rooms import Room
 
+from lakehouse.dagster.receipts import batch_rows
+from lakehouse.streams.progress import BatchProgress
+
 
 @pytest.fixture
 def room(lake, tmp_path, instance):
@@ -51,3 +54,14 @@ def test_checks_can_be_executed_without_a_run_of_their_table(room):
     assert not alone.get_asset_materialization_events()
     every = job.get_subset(asset_check_selection={check, *others}).execute_in_process(instance=room.instance)
     assert {evaluation.asset_check_key for evaluation in every.get_asset_check_evaluations()} == {check, *others}
+
+
+def test_a_micro_batch_shows_what_was_measured_and_its_phases_last():
+    batches = [BatchProgress("silver.w", number, 10, 2.0, late_rows=number, watermark="w") for number in range(2)]
+    rows = batch_rows([*batches, BatchProgress("silver.w", 2, 0, 1.0, phases_milliseconds={"addBatch": 900})])
+    assert [*rows[0]] == [
+        "batch_id", "input_rows", "late_rows", "watermark", "duration_seconds", "rows_per_second", "phases",
+    ]  # fmt: skip
+    assert [row["late_rows"] for row in rows] == [0, 1, "-"]
+    assert rows[2]["phases"] == "addBatch 0.90 s"
+    assert batch_rows([]) == []
