@@ -29,7 +29,8 @@ class Report:
         lake: Where the tables are.
         made_at: When it was made, UTC.
         tables: Name, rows, version, files and size of each.
-        waiting: Tables whose files wait: name, how many at least, their bytes, and age of the oldest in seconds.
+        waiting: Tables whose files wait, but for those that are loaded on demand: name, how many at least, their bytes,
+            and age of the oldest in seconds.
         revenue: The newest days of gold: day, orders, revenue.
         reasons: Orders in silver's quarantine: reason, how many, how many of them were replayed.
         problems: What is to be done: what, and the command.
@@ -85,12 +86,13 @@ def report(lake: Lake) -> Report:
 
 
 def _waiting(lake: Lake) -> tuple[dict[str, Any], ...]:
-    found = examine(lake, catalogue_or_none(lake.settings), shared=False, only=("backlog",)).findings
+    catalogue = catalogue_or_none(lake.settings)
+    found = examine(lake, catalogue, shared=False, only=("backlog",)).findings
     names = {"files": "files_waiting", "bytes": "bytes_waiting", "oldest_seconds": "oldest_seconds"}
     return tuple(
         {"table": finding.table} | {name: finding.evidence.get(key) for name, key in names.items()}
         for finding in found
-        if finding.evidence.get("files_waiting")
+        if finding.evidence.get("files_waiting") and not catalogue[finding.table].on_demand
     )
 
 
