@@ -58,6 +58,8 @@ def report(
 
 
 def _serve(lake: Lake, port: int, say: Callable[[str], None]) -> None:
+    from deltalake.exceptions import DeltaError
+
     from lakehouse.errors import LakehouseError
     from lakehouse.orders.report import report as look
     from lakehouse.service.pages import HOST, Page, serve_until_interrupted
@@ -68,7 +70,7 @@ def _serve(lake: Lake, port: int, say: Callable[[str], None]) -> None:
         with turn:
             try:
                 return Page(look(lake).html(live=True).encode(), "text/html; charset=utf-8")
-            except LakehouseError as error:
+            except (LakehouseError, DeltaError, OSError) as error:  # the next look may find it mended
                 return Page(f"{error}\n".encode(), "text/plain; charset=utf-8", HTTPStatus.SERVICE_UNAVAILABLE)
 
     where = "lakehouse report --port"

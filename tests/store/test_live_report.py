@@ -16,6 +16,10 @@ def things(lake, tmp_path):
     return LocalWorld(lake, tmp_path).declare()
 
 
+def log_of(lake, table):
+    return f"{lake.settings.user}/{table.replace('.', '/')}/_delta_log/{0:020}.json"
+
+
 def rows_of(page, heading):
     """The cells of the table below a heading; none where it is not on the page."""
     _, found, below = page.partition(f"<h2>{heading}</h2>")
@@ -53,6 +57,8 @@ def test_the_page_follows_what_lands_and_what_is_loaded_and_ends_when_it_is_aske
                 ["2026-01-02", "5", "1,234.50"],
                 ["2026-01-01", "3", "4.00"],
             ]
+            things.lake.store.write(things.lake.settings.bucket, log_of(things.lake, "gold.daily_revenue"), b"{broken")
+            assert requests.get(address, timeout=60).status_code == 503
             assert requests.get(f"{address}nothing", timeout=10).status_code == 404
         finally:
             process.send_signal(signal.SIGTERM)
