@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from lakehouse.autoloader.options.paths import split_uri
+from lakehouse.errors import LakehouseError
 from lakehouse.storage import ObjectMissing, ObjectStore
 from lakehouse.storage.delta_paths import commit_uri, log_uri
 
@@ -57,6 +58,18 @@ def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[
         if info is not None:
             found.append({**info, "version": version})
     return found
+
+
+def told_by_commit(store: ObjectStore, uri: str, version: int) -> list[dict[str, Any]]:
+    """What a commit tells of itself and of transactions (``commitInfo``, ``txn``); nothing where it cannot be read.
+
+    Lines of data files, of which there can be very many, are not parsed.
+    """
+    try:
+        lines = store.read(*split_uri(commit_uri(uri, version))).splitlines()
+        return [json.loads(line) for line in lines if line.startswith((b'{"commitInfo"', b'{"txn"'))]
+    except (LakehouseError, ValueError):  # whoever opens the table says what is wrong with its log
+        return []
 
 
 def takes_rows_out(store: ObjectStore, uri: str, version: int) -> bool:

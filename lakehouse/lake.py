@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
@@ -15,7 +15,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from deltalake.schema import ArrayType, MapType, StructType
 
 from lakehouse.delta_commit import Commit, commit_of
-from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out
+from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out, told_by_commit
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.receiver_process import ensure_receiver
 from lakehouse.plain_text import cause_of, printable
@@ -70,6 +70,8 @@ class LakeTable(DeltaTable):
 
     def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
         self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
+        self._uri = uri
+        self._newest_commit: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._transactions: dict[tuple[int, str], int | None] = {}
         super().__init__(deltalake_uri(uri), version, storage_options=endpoint.deltalake_options())
 
@@ -94,11 +96,28 @@ class LakeTable(DeltaTable):
         return SubTreeFileSystem(self._folder, store)
 
     def transaction_version(self, app_id: str) -> int | None:
-        """Like ``DeltaTable``'s, which reads each commit since the last checkpoint whenever it is asked."""
+        """Like ``DeltaTable``'s, which reads each commit since the last checkpoint whenever it is asked.
+
+        Mostly the newest commit is that of the stream, and tells it.
+        """
         key = (self.version(), app_id)
         if key not in self._transactions:
-            self._transactions[key] = super().transaction_version(app_id)
+            named = [txn["version"] for txn in self._newest("txn") if txn.get("appId") == app_id]
+            self._transactions[key] = named[-1] if named else super().transaction_version(app_id)
         return self._transactions[key]
+
+    def history(self, limit: int | None = None) -> list[dict[str, Any]]:
+        """Like ``DeltaTable``'s; for the newest entry it reads the newest commit alone."""
+        if limit == 1 and (found := self._newest("commitInfo")):
+            return [{**found[0], "version": self.version()}]
+        return super().history(limit)
+
+    def _newest(self, action: str) -> list[dict[str, Any]]:
+        """Actions of one kind in the newest commit, read once; none where it cannot be read."""
+        version = self.version()
+        if self._newest_commit[0] != version:
+            self._newest_commit = version, told_by_commit(_client(self._endpoint), self._uri, version)
+        return [told[action] for told in self._newest_commit[1] if action in told]
 
     def to_pyarrow_dataset(self, *args: Any, **options: Any) -> Dataset:
         """Like ``DeltaTable``'s; everything else of it that reads rows with Arrow comes through here."""
@@ -110,6 +129,13 @@ class LakeTable(DeltaTable):
             if args or options.keys() - {"filesystem"}:
                 raise
             return _rows_of(self, paths_of(self))
+
+
+@lru_cache(maxsize=4)
+def _client(endpoint: StoreEndpoint) -> ObjectStore:
+    from lakehouse.storage.opening import open_store
+
+    return open_store(endpoint)
 
 
 class TableUnreadable(TerminalError, DeltaError):

@@ -14,7 +14,7 @@ from deltalake.exceptions import DeltaError
 
 from lakehouse.autoloader.files.journal import Journal
 from lakehouse.autoloader.files.replays import replays_of
-from lakehouse.declaration import read_catalogue
+from lakehouse.declaration import catalogue_or_none, read_catalogue
 from lakehouse.delta_commit import metadata_of
 from lakehouse.errors import ConfigurationError, LeaseHeld, TerminalError, TransientError
 from lakehouse.flows.files import Files
@@ -25,7 +25,6 @@ from lakehouse.maintenance.orphans import Orphan, orphans, remove
 from lakehouse.maintenance.positions import place_of, readers
 from lakehouse.maintenance.vacuum import DEFAULT_HOURS, Vacuum, vacuum
 from lakehouse.plain_text import cause_of
-from lakehouse.settings import Settings
 from lakehouse.table import Catalogue
 from lakehouse.table_names import require_name
 
@@ -36,15 +35,6 @@ if TYPE_CHECKING:
 _USUAL = Thresholds()
 _COMMITS_READ = 8
 _OVERWRITES = "cloudfiles.allowoverwrites"
-
-
-def catalogue_or_none(settings: Settings) -> Catalogue:
-    """The declared tables; none where there is no declaration: the lake can be looked at without it.
-
-    Raises:
-        DeclarationInvalid: something in the declaration is wrong.
-    """
-    return read_catalogue(settings) if settings.declaration.exists() else Catalogue()
 
 
 def optimize_tables(

@@ -21,10 +21,10 @@ def tables(as_json: bool = Json) -> None:
     """List the tables of the lake with their streams, from logs and checkpoints: needs no Spark."""
     from dataclasses import asdict
 
+    from lakehouse.declaration import catalogue_or_none
     from lakehouse.errors import TerminalError
     from lakehouse.lake import Lake
     from lakehouse.maintenance.detail import states
-    from lakehouse.upkeep import catalogue_or_none
 
     with command(as_json) as out:
         lake, now = Lake.open(say=out.say), datetime.now(UTC)

@@ -52,6 +52,15 @@ def read_catalogue(settings: Settings) -> Catalogue:
     return made.catalogue
 
 
+def catalogue_or_none(settings: Settings) -> Catalogue:
+    """The declared tables; none where there is no declaration: the lake can be looked at without it.
+
+    Raises:
+        DeclarationInvalid: something in the declaration is wrong.
+    """
+    return read_catalogue(settings) if settings.declaration.exists() else Catalogue()
+
+
 def catalogue_of(content: bytes, settings: Settings) -> Catalogue:
     """The tables that ``settings.declaration`` would declare with another content.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -15,9 +15,7 @@ from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake, TableUnreadable
 from lakehouse.plain_text import printable
-from lakehouse.storage import ObjectMissing, StoreEndpoint
-from lakehouse.storage.by_place import PlacedStore
-from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage import ObjectMissing, StoreEndpoint, open_store
 from lakehouse.table import Catalogue
 
 _THREADS = 16
@@ -84,11 +82,11 @@ def examine(
     patients = [Patient(ward, table) for table in catalogue if not tables or table.name in tables]
     of_tables = [probe for probe in PROBES if probe.of == "table" and (not only or probe.name in only)]
     of_lake = [probe for probe in PROBES if probe.of == "lake"] if shared else []
-    work: list[Callable[[], list[Finding]]] = []
-    work += [lambda patient=patient: _all(of_tables, patient, patient.name) for patient in patients]  # type: ignore[misc]
-    work += [lambda probe=probe: _all([probe], ward, "") for probe in of_lake]  # type: ignore[misc]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = [finding for findings in pool.map(lambda do: do(), work) for finding in findings]
+        # these begin first: one of them loads the SDK, while the others wait for the store
+        about_lake = [pool.submit(_all, [probe], ward, "") for probe in of_lake]
+        about_tables = [pool.submit(_all, of_tables, patient, patient.name) for patient in patients]
+        found = [finding for looked in (*about_tables, *about_lake) for finding in looked.result()]
     return Examination(tuple(found), len(patients), ward.store.requests)
 
 
@@ -100,7 +98,7 @@ def unreachable(error: LakehouseError) -> Examination:
 
 
 def _ward(lake: Lake, endpoint: StoreEndpoint, catalogue: Catalogue, named: bool) -> Ward:
-    plain = PlacedStore(lambda: FastStore(endpoint))
+    plain = open_store(endpoint)
     store = WatchingStore(plain, lake.settings.bucket, f"{lake.settings.user}/")
     return Ward(WatchedLake.of(lake, store), store, plain, catalogue, named)
 

@@ -88,7 +88,10 @@ def _place(lake: Lake, table: str, opened: LakeTable) -> StreamPlace:
         batch = None
 
     def there(name: str) -> bool:
-        return any(info.key == base + name for info in lake.store.list(bucket, base + name))
+        try:
+            return bool(lake.store.read(bucket, base + name))  # a few lines; of what is missing a HEAD tells too little
+        except ObjectMissing:
+            return False
 
     if batch is not None and there(f"commits/{batch}") and not there(f"offsets/{batch + 1}"):
         return StreamPlace(table, batch, batch)

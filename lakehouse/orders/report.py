@@ -10,12 +10,12 @@ from typing import Any
 import pyarrow.compute as pc
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from lakehouse.declaration import catalogue_or_none
 from lakehouse.doctor.examining import examine
 from lakehouse.lake import Lake
 from lakehouse.orders.plots import BatchTimes, Plot, batch_times, plots
 from lakehouse.orders.tables import DAILY_REVENUE, SILVER
 from lakehouse.streams.set_aside import LATE
-from lakehouse.upkeep import catalogue_or_none
 
 _SHOWN_BATCHES, _SHOWN_DAYS = 20, 14
 _REFRESH_SECONDS = 10

@@ -1,15 +1,16 @@
-"""``ObjectStore`` over ``obstore``: what the cloudFiles source uses inside Spark, where start-up and CPU time count.
+"""``ObjectStore`` over ``obstore``, which starts in milliseconds and needs a fraction of the SDK's time a request.
 
-It starts in milliseconds and needs a fraction of the SDK's time a request. It does not take every key that S3 takes
-(control characters, empty and dotted folder names): for those the SDK is asked.
+It does not take every key that S3 takes (control characters, empty and dotted folder names): for those, and for what it
+has no call for, the SDK is asked.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,20 +18,29 @@ import obstore
 from obstore import exceptions as oe
 from obstore.store import S3Store
 
-from lakehouse.errors import StoreUnavailable
+from lakehouse.errors import AccessDenied, StoreUnavailable
 from lakehouse.storage.s3_errors import UNKNOWN, NotS3, error_of, obstore_answers, obstore_text
-from lakehouse.storage.store import ObjectInfo, ObjectStore, StoreEndpoint
-from lakehouse.storage.waits import RETRIES, client_options
+from lakehouse.storage.store import (
+    UNCHANGED,
+    BucketMissing,
+    ObjectExists,
+    ObjectInfo,
+    ObjectMissing,
+    ObjectStore,
+    StoreEndpoint,
+)
+from lakehouse.storage.waits import RETRIES, client_options, interruptible
 
 if TYPE_CHECKING:
     from lakehouse.storage.minio_store import MinioStore
 
-UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|^$|(^|/)\.\.?(/|$)")
-"""What the fast client does not take, or alters: control characters, empty and dotted folder names. The SDK takes the
-control characters, and says what is wrong with the others."""
+UNUSUAL_KEY = re.compile(r"[\x00-\x1f\x7f]|//|^/|/$|^$|(^|/)\.\.?(/|$)")
+"""What the fast client does not take, or alters: control characters, a slash at the end, empty and dotted folder names.
+The SDK takes the first two, and says what is wrong with the others."""
 _ODD_PATH = re.compile(r"invalid path|illegal character|parsing path", re.IGNORECASE)
 """How a listing says that a key in it is such."""
-_OF_SPARK = "correct the keys in the environment of Spark's driver and workers, or the rights of that key"
+OF_SPARK = "correct the keys in the environment of Spark's driver and workers, or the rights of that key"
+_WRITE_ID = "write-id"
 
 
 def with_e_tag(found: obstore.GetResult) -> str:
@@ -39,24 +49,29 @@ def with_e_tag(found: obstore.GetResult) -> str:
     Raises:
         NotS3: it has none, as every object has.
     """
-    if not (e_tag := found.meta["e_tag"]):
+    return _info(found.meta).e_tag
+
+
+def _info(found: obstore.ObjectMeta) -> ObjectInfo:
+    if not (e_tag := found["e_tag"]):
         raise NotS3("an answer with status 200 and no ETag, which is not one of an S3 server")
-    return e_tag.removeprefix("W/").strip('"')
+    return ObjectInfo(found["path"], found["size"], e_tag.removeprefix("W/").strip('"'), found["last_modified"])
 
 
-def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60) -> S3Store:
+def s3_bucket(endpoint: StoreEndpoint, bucket: str, *, timeout_seconds: float = 60, retried: bool = True) -> S3Store:
     """``obstore``'s client for one bucket: bounded waits, a few attempts; safe for threads, and made once a process.
 
     Args:
         endpoint: The server.
         bucket: Its name.
         timeout_seconds: How long one request may take.
+        retried: Whether a request that failed is tried again.
     """
-    return _s3_bucket(endpoint, bucket, timeout_seconds, os.getpid())
+    return _s3_bucket(endpoint, bucket, timeout_seconds, retried, os.getpid())
 
 
 @lru_cache(maxsize=32)
-def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, process: int) -> S3Store:
+def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, retried: bool, process: int) -> S3Store:
     """A client is dear to make, and keeps its connections. A client from before a fork is not used after it."""
     keys: dict[str, Any] = {
         "access_key_id": endpoint.access_key.get_secret_value(),
@@ -71,25 +86,42 @@ def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, pro
         region=endpoint.region,
         virtual_hosted_style_request=False,
         client_options=client_options(not endpoint.secure, timeout_seconds),
-        retry_config=RETRIES,
+        retry_config=RETRIES if retried else {**RETRIES, "max_retries": 0},
         **keys,
     )
 
 
-class FastStore(ObjectStore):
-    """See the module; every call raises ``StoreUnavailable`` or ``AccessDenied`` where that is the reason."""
+def _content(found: obstore.GetResult) -> bytes:
+    with_e_tag(found)
+    return bytes(found.bytes())
 
-    def __init__(self, endpoint: StoreEndpoint) -> None:
-        self._endpoint = endpoint
-        self._buckets: dict[str, S3Store] = {}
+
+class FastStore(ObjectStore):
+    """See the module; every call raises ``StoreUnavailable`` or ``AccessDenied`` where that is the reason.
+
+    Args:
+        endpoint: The server.
+        timeout_seconds: How long one request may take.
+        retried: Whether a request that failed is tried again.
+        keys: What to do where the keys are refused.
+
+    Raises:
+        ConfigurationError: the address is none that S3 clients understand.
+    """
+
+    def __init__(
+        self, endpoint: StoreEndpoint, *, timeout_seconds: float = 60, retried: bool = True, keys: str = OF_SPARK
+    ) -> None:
+        self._endpoint, self._timeout_seconds, self._retried, self._keys = endpoint, timeout_seconds, retried, keys
 
     def list(self, bucket: str, prefix: str = "", start_after: str | None = None) -> Iterator[ObjectInfo]:
         """See ``ObjectStore.list``."""
         last = start_after
         if not prefix or prefix.endswith("/"):
             try:
-                with _explained(self._endpoint, bucket, prefix):
-                    for page in obstore.list(self._bucket(bucket), prefix or None, offset=start_after):
+                with self._explained(bucket, prefix):
+                    pages = obstore.list(self._bucket(bucket), prefix or None, offset=start_after)
+                    while (page := interruptible(lambda: next(iter(pages), None))) is not None:
                         for found in page:
                             if "\ufffd" in found["path"]:
                                 raise _UnusualKey  # it may stand for what XML cannot spell: the SDK asks otherwise
@@ -103,20 +135,35 @@ class FastStore(ObjectStore):
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""
-        return self._sdk.folders(bucket, prefix)
+        try:
+            with self._explained(bucket, prefix):
+                store = self._bucket(bucket)
+                found = interruptible(lambda: obstore.list_with_delimiter(store, prefix or None)["common_prefixes"])
+            names = sorted(path.removeprefix(prefix).rstrip("/") for path in found)
+        except _UnusualKey:
+            names = ["\ufffd"]
+        return self._sdk.folders(bucket, prefix) if any("\ufffd" in name for name in names) else names
 
     def info(self, bucket: str, key: str) -> ObjectInfo | None:
         """See ``ObjectStore.info``."""
-        return self._sdk.info(bucket, key)
+        if UNUSUAL_KEY.search(key):
+            return self._sdk.info(bucket, key)
+        store = self._bucket(bucket)
+        with suppress(oe.BaseError, OSError):
+            return interruptible(lambda: _info(obstore.head(store, key)))
+        try:  # what a HEAD refuses has no body that says by whom: the same GET tells
+            with self._explained(bucket, key):
+                return interruptible(lambda: _info(obstore.get(store, key).meta))
+        except ObjectMissing:
+            return None
 
     def read(self, bucket: str, key: str) -> bytes:
         """See ``ObjectStore.read``."""
         if UNUSUAL_KEY.search(key):
             return self._sdk.read(bucket, key)
-        with _explained(self._endpoint, bucket, key):
-            found = obstore.get(self._bucket(bucket), key)
-            with_e_tag(found)
-            return bytes(found.bytes())
+        with self._explained(bucket, key):
+            store = self._bucket(bucket)
+            return interruptible(lambda: _content(obstore.get(store, key)))
 
     def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ``ObjectStore.write``; one request whatever the size, or the condition would be lost."""
@@ -124,10 +171,30 @@ class FastStore(ObjectStore):
             raise ValueError("if_absent and if_match exclude each other")
         if UNUSUAL_KEY.search(key):
             return self._sdk.write(bucket, key, data, if_absent=if_absent, if_match=if_match)
-        mode: Any = {"e_tag": f'"{if_match}"'} if if_match else "create" if if_absent else "overwrite"
-        with _explained(self._endpoint, bucket, key):
-            done = obstore.put(self._bucket(bucket), key, data, mode=mode, use_multipart=False)
+        mode: Any = "create" if if_absent else "overwrite" if if_match is None else {"e_tag": f'"{if_match}"'}
+        write_id = "" if mode == "overwrite" else uuid.uuid4().hex
+        marked: Any = {_WRITE_ID: write_id} if write_id else None
+        try:
+            with self._explained(bucket, key, writes=True):
+                store = self._bucket(bucket)
+                done = interruptible(
+                    lambda: obstore.put(store, key, data, mode=mode, attributes=marked, use_multipart=False)
+                )
+        except ObjectExists:
+            # a reply can be lost after the server did the work: the next try is then refused by its own success
+            e_tag = self._e_tag_of(bucket, key, write_id)
+            if e_tag is None:
+                raise
+            return e_tag
         return (done["e_tag"] or "").strip('"')
+
+    def _e_tag_of(self, bucket: str, key: str, write_id: str) -> str | None:
+        """The ETag of the object if it is what this very write made."""
+        with suppress(oe.BaseError, OSError):
+            found = obstore.get(self._bucket(bucket), key, options={"head": True})
+            if found.attributes.get(_WRITE_ID) == write_id:
+                return with_e_tag(found)
+        return None
 
     def copy(self, bucket: str, key: str, to_key: str, *, if_match: str) -> None:
         """See ``ObjectStore.copy``."""
@@ -135,11 +202,7 @@ class FastStore(ObjectStore):
 
     def delete(self, bucket: str, key: str) -> None:
         """See ``ObjectStore.delete``."""
-        if UNUSUAL_KEY.search(key):
-            self._sdk.delete(bucket, key)
-            return
-        with _explained(self._endpoint, bucket, key):
-            obstore.delete(self._bucket(bucket), key)
+        self._sdk.delete(bucket, key)  # obstore asks for many at once, which not every server takes
 
     def delete_prefix(self, bucket: str, prefix: str) -> int:
         """See ``ObjectStore.delete_prefix``."""
@@ -147,10 +210,23 @@ class FastStore(ObjectStore):
 
     def bucket_exists(self, bucket: str) -> bool:
         """See ``ObjectStore.bucket_exists``."""
-        return self._sdk.bucket_exists(bucket)
+        try:
+            with self._explained(bucket, ""):
+                store = self._bucket(bucket)
+                interruptible(lambda: next(iter(obstore.list(store, "_", chunk_size=1)), None))
+        except BucketMissing:
+            return False
+        except AccessDenied:  # keys that are wrong, or right for a part of the bucket: the SDK tells them apart
+            return self._sdk.bucket_exists(bucket)
+        return True
 
     def ensure_bucket(self, bucket: str) -> None:
         """See ``ObjectStore.ensure_bucket``."""
+        try:
+            if self.bucket_exists(bucket):
+                return
+        except AccessDenied:
+            pass
         self._sdk.ensure_bucket(bucket)
 
     @cached_property
@@ -160,30 +236,27 @@ class FastStore(ObjectStore):
         return MinioStore(self._endpoint)
 
     def _bucket(self, bucket: str) -> S3Store:
-        if bucket not in self._buckets:
-            self._buckets[bucket] = s3_bucket(self._endpoint, bucket)
-        return self._buckets[bucket]
+        return s3_bucket(self._endpoint, bucket, timeout_seconds=self._timeout_seconds, retried=self._retried)
+
+    @contextmanager
+    def _explained(self, bucket: str, key: str, *, writes: bool = False) -> Iterator[None]:
+        where, state = f"{self._endpoint.url}/{bucket}/{key}", UNKNOWN if writes else UNCHANGED
+        try:
+            with obstore_answers():
+                yield
+        except OSError as error:
+            raise error_of(error, where, bucket, state=state, keys=self._keys) from None
+        except oe.BaseError as error:
+            text = obstore_text(error)
+            if isinstance(error, oe.InvalidPathError) or _ODD_PATH.search(text):
+                raise _UnusualKey from None
+            raise StoreUnavailable(
+                f"the object store does not answer as it should: {text[:200]}",
+                where=where,
+                state=state,
+                next_command="see whether the object store is well, then run the same again",
+            ) from None
 
 
 class _UnusualKey(Exception):
     """A key that the fast client does not take."""
-
-
-@contextmanager
-def _explained(endpoint: StoreEndpoint, bucket: str, key: str) -> Iterator[None]:
-    where = f"{endpoint.url}/{bucket}/{key}"
-    try:
-        with obstore_answers():
-            yield
-    except OSError as error:
-        raise error_of(error, where, bucket, keys=_OF_SPARK) from None
-    except oe.BaseError as error:
-        text = obstore_text(error)
-        if isinstance(error, oe.InvalidPathError) or _ODD_PATH.search(text):
-            raise _UnusualKey from None
-        raise StoreUnavailable(
-            f"the object store does not answer as it should: {text[:200]}",
-            where=where,
-            state=UNKNOWN,
-            next_command="see whether the object store is well, then run the same again",
-        ) from None

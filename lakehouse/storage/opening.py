@@ -9,7 +9,7 @@ from lakehouse.settings import Settings
 from lakehouse.storage.by_place import PlacedStore
 from lakehouse.storage.conditional import prove_once
 from lakehouse.storage.embedded import embedded_endpoint, ensure_embedded, store_server
-from lakehouse.storage.s3_errors import bucket_missing
+from lakehouse.storage.s3_errors import KEYS, bucket_missing
 from lakehouse.storage.store import ObjectStore, StoreEndpoint
 
 
@@ -17,9 +17,9 @@ def open_store(endpoint: StoreEndpoint) -> ObjectStore:
     """A client for ``endpoint``, which has local paths, too: files may land on this machine."""
 
     def client() -> ObjectStore:
-        from lakehouse.storage.minio_store import MinioStore  # 0.2 s that Dagster's definitions do not spend
+        from lakehouse.storage.fast_store import FastStore  # which Dagster's definitions do without
 
-        return MinioStore(endpoint)
+        return FastStore(endpoint, keys=KEYS)
 
     return PlacedStore(client)
 
@@ -57,6 +57,7 @@ def find_store(settings: Settings) -> StoreEndpoint:
         AccessDenied: it refuses the credentials.
         BucketMissing: it lacks the bucket of the tables or of the landing files.
     """
+    store: ObjectStore
     if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
         found = embedded_endpoint(settings)
         if found is None:
@@ -66,12 +67,14 @@ def find_store(settings: Settings) -> StoreEndpoint:
                 state="nothing was started",
                 next_command="lakehouse up",
             )
-        endpoint = found
+        endpoint, store = found, open_store(found)
     else:
         endpoint = StoreEndpoint(
             settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
         )
-    store = open_store(endpoint)
+        from lakehouse.storage.minio_store import MinioStore
+
+        store = MinioStore(endpoint)  # it says best what is wrong with an address
     missing = [
         bucket for bucket in sorted({settings.bucket, settings.landing_bucket}) if not store.bucket_exists(bucket)
     ]

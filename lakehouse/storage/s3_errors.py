@@ -36,7 +36,7 @@ _CURES = {
 }
 UNKNOWN = "this call may or may not have taken effect: it is safe to repeat"
 _BUCKETS = "create it, or name another: LAKEHOUSE_BUCKET (tables), LAKEHOUSE_LANDING_BUCKET (files)"
-_KEYS = "correct LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY, or the rights of that key"
+KEYS = "correct LAKEHOUSE_S3_ACCESS_KEY and LAKEHOUSE_S3_SECRET_KEY, or the rights of that key"
 _ARROW_GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND", "Path does not exist")
 _ANSWER = re.compile(r"Server returned non-2xx status code: (\d+)[^:]*: (.*)", re.DOTALL)
 _DOCUMENT = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?<Error\b.*?<Code>(\w+)</Code>", re.DOTALL)
@@ -92,7 +92,7 @@ def obstore_answers() -> Iterator[None]:
     own. Those say nothing about an object.
 
     Raises:
-        FileNotFoundError, FileExistsError, PermissionError, NotS3: see the module.
+        FileNotFoundError, FileExistsError, PermissionError, NotS3, Refused: see the module.
         oe.BaseError: anything else.
     """
     try:
@@ -103,10 +103,9 @@ def obstore_answers() -> Iterator[None]:
         text = obstore_text(error)
         status, body = found.groups() if (found := _ANSWER.search(text)) else ("", "")
         code = code_of(body)
-        if code == NO_BUCKET:
-            raise NoBucket(text) from None
-        if code in EXPIRED_CODES:
-            raise Expired(code) from None
+        # obstore goes by the status, and by none for a listing: the code is what was meant
+        if code and (code in _CURES or not isinstance(of_code(code), Refused)):
+            raise of_code(code) from None
         made: type[OSError]
         match error:
             case FileNotFoundError() | oe.NotFoundError():
@@ -186,7 +185,7 @@ def explained(where: str, bucket: str, *, writes: bool = False) -> Iterator[None
         raise TerminalError(f"not a name this client can ask for: {error}", where=where, state=UNCHANGED) from None
 
 
-def error_of(error: OSError, where: str, bucket: str, *, state: str = UNKNOWN, keys: str = _KEYS) -> LakehouseError:
+def error_of(error: OSError, where: str, bucket: str, *, state: str = UNKNOWN, keys: str = KEYS) -> LakehouseError:
     """What ``obstore_answers`` and ``sdk_answers`` raise, as an error that tells what to do.
 
     Args:

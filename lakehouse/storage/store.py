@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import SecretStr
 
 from lakehouse.errors import TerminalError
+from lakehouse.storage.certificates import read_bundle_alone
 from lakehouse.storage.keys import Keys, KeySource
 from lakehouse.storage.waits import IDLE_SECONDS
 
@@ -72,6 +73,7 @@ class StoreEndpoint:
 
     def deltalake_options(self) -> dict[str, str]:
         """``storage_options`` for the ``deltalake`` library."""
+        read_bundle_alone()
         now = self.current
         return {
             "AWS_ENDPOINT_URL": self.url,

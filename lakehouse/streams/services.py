@@ -149,14 +149,17 @@ class Service:
 def service_of(store: ObjectStore, lake: Lake, table: str, now: datetime) -> Service | None:
     """The service that keeps a table up to date, or that ended without being asked to; None without one."""
     bucket, key = lake.settings.bucket, _key(lake, table)
-    info = next((listed for listed in store.list(bucket, key) if listed.key == key), None)
-    if info is None:
-        return None
     try:
         mark = ServiceMark.decoded(store.read(bucket, key))
-    except ObjectMissing:  # it ended meanwhile
+    except ObjectMissing:
         return None
-    return None if mark is None else Service(mark, max((now - info.last_modified) / timedelta(seconds=1), 0.0))
+    # a listing knows milliseconds, a HEAD seconds
+    info = next((listed for listed in store.list(bucket, key) if listed.key == key), None)
+    return (
+        None
+        if mark is None or info is None
+        else Service(mark, max((now - info.last_modified) / timedelta(seconds=1), 0.0))
+    )
 
 
 def forget_dead(lake: Lake, tables: Iterable[str], now: datetime) -> list[Service]:

@@ -100,7 +100,7 @@ def test_faults_end_green_by_the_words_of_their_checks(orders):
 
 @pytest.mark.soak("each check of files, to its green end")
 def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
-    """Duplicates, broken lines, rescued values, orders without an id, a file that cannot be read."""
+    """Duplicates, broken lines, rescued values, orders without an id, a file that cannot be read, an order too late."""
     orders.put(1, line("a1"), line("a2"), line("a2", day=2))
     orders.put(2, line("b1"), '{"order_id": "b2", broken')
     orders.put(3, line("c1", quantity="many"), line(None))
@@ -118,7 +118,11 @@ def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
     orders.put(4, line("d1"))
     follow(orders.environment, quarantined)
     failing = orders.failing()
-    assert set(failing) == {"no_corrupt_records", "rescue_rate", "every_order_has_an_id"}, "file 3 is still as it was"
+    of_file_3 = {"no_corrupt_records", "rescue_rate", "every_order_has_an_id"}
+    assert set(failing) == of_file_3 | {"late_rate"}, "what was quarantined comes after its window was closed"
+    follow(orders.environment, failing["late_rate"])
+    failing = orders.failing()
+    assert set(failing) == of_file_3, "file 3 is still as it was"
     orders.put(3, line("c1"), line("c2"))
     follow(orders.environment, failing["every_order_has_an_id"])
     assert orders.failing() == {}

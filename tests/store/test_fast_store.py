@@ -1,14 +1,32 @@
-"""The store that the source uses inside Spark answers as the SDK's does."""
+"""The store that everything goes through answers as the SDK's does, which it asks for the rest."""
 
+import os
+import signal
+import socket
+import threading
+
+import obstore
 import pytest
 from pydantic import SecretStr
 
 from lakehouse.errors import AccessDenied, StoreUnavailable
 from lakehouse.processes import free_port
-from lakehouse.storage import ObjectExists, ObjectMissing, StoreEndpoint
+from lakehouse.storage import MinioStore, ObjectExists, ObjectMissing, StoreEndpoint
 from lakehouse.storage.fast_store import FastStore
+from lakehouse.storage.s3_errors import Refused, error_of, obstore_answers
 
-KEYS = ["plain", "with space", "100%+#?&=", "emoji-\U0001f9ca", "%2F", "a/b/c", "quote'\"`", "line\nbreak", "x" * 250]
+KEYS = [
+    "plain",
+    "with space",
+    "100%+#?&=",
+    "emoji-\U0001f9ca",
+    "%2F",
+    "a/b/c",
+    "quote'\"`",
+    "line\nbreak",
+    "x" * 250,
+    "dir/",
+]
 
 
 @pytest.fixture
@@ -17,26 +35,34 @@ def fast(lake):
 
 
 @pytest.fixture
+def sdk(lake):
+    return MinioStore(lake.endpoint)
+
+
+@pytest.fixture
 def bucket(lake):
     return lake.settings.bucket
 
 
-@pytest.mark.parametrize("key", [object_key for object_key in KEYS if "\n" not in object_key])
-def test_what_one_writes_the_other_reads(lake, fast, bucket, key):
+@pytest.mark.parametrize("key", [*(object_key for object_key in KEYS if "\n" not in object_key), "dir/"])
+def test_what_one_writes_the_other_reads(sdk, fast, bucket, key):
     e_tag = fast.write(bucket, key, key.encode())
-    assert lake.store.read(bucket, key) == fast.read(bucket, key) == key.encode()
-    assert lake.store.info(bucket, key) == fast.info(bucket, key)
+    assert sdk.read(bucket, key) == fast.read(bucket, key) == key.encode()
+    assert sdk.info(bucket, key) == fast.info(bucket, key)
     assert fast.info(bucket, key).e_tag == e_tag
     fast.delete(bucket, key)
     assert fast.info(bucket, key) is None
 
 
-def test_listings_agree_whatever_the_keys(lake, fast, bucket):
-    for key in KEYS:
-        lake.store.write(bucket, f"some/{key}", b"x")
+def test_listings_agree_whatever_the_keys(sdk, fast, bucket):
+    for key in (*KEYS, "dir/"):
+        sdk.write(bucket, f"some/{key}", b"x")
     for prefix, after in (("", None), ("some/", None), ("some/", "some/plain"), ("some/a", None), ("none/", None)):
-        assert list(fast.list(bucket, prefix, after)) == list(lake.store.list(bucket, prefix, after))
-    assert fast.folders(bucket, "some/") == lake.store.folders(bucket, "some/")
+        assert list(fast.list(bucket, prefix, after)) == list(sdk.list(bucket, prefix, after))
+    for key in ("", "a/", "b c/x", "100%/x", "d/e/f", "d/g", "%2F/x", "y"):
+        sdk.write(bucket, f"other/{key}", b"x")
+    for prefix in ("", "some/", "other/", "other/d/", "none/"):
+        assert list(fast.folders(bucket, prefix)) == list(sdk.folders(bucket, prefix)), prefix
 
 
 def test_a_listing_of_several_pages_is_whole(lake, fast, bucket):
@@ -53,6 +79,12 @@ def test_of_two_conditional_writers_one_wins(fast, bucket):
     with pytest.raises(ObjectExists):
         fast.write(bucket, "k", b"4", if_match=e_tag)
     assert fast.read(bucket, "k") == b"3"
+    fast.delete(bucket, "k")
+    with pytest.raises(ObjectMissing):
+        fast.write(bucket, "k", b"5", if_match=e_tag)
+    with pytest.raises(ObjectExists):
+        fast.write(bucket, "a", b"1") and fast.write(bucket, "a", b"2", if_match="")
+    assert fast.read(bucket, "a") == b"1"
 
 
 def test_a_large_conditional_write_keeps_its_condition(fast, bucket):
@@ -74,6 +106,44 @@ def test_only_the_version_that_was_meant_is_copied(fast, bucket):
     assert fast.read(bucket, "to") == b"1"
 
 
+def test_of_a_bucket_both_say_the_same_and_what_is_missing_is_made(sdk, fast, bucket):
+    assert fast.bucket_exists(bucket) is True
+    made = f"{bucket}-made"
+    assert fast.bucket_exists(made) is sdk.bucket_exists(made) is False
+    fast.ensure_bucket(made)
+    fast.ensure_bucket(made)
+    assert fast.bucket_exists(made) is sdk.bucket_exists(made) is True
+
+
+def test_every_call_with_wrong_keys_says_so(lake, bucket):
+    wrong = FastStore(StoreEndpoint(lake.endpoint.url, SecretStr("nobody"), SecretStr("wrong-secret"), "us-east-1"))
+    calls = {
+        "read": lambda: wrong.read(bucket, "k"),
+        "list": lambda: list(wrong.list(bucket, "k/")),
+        "folders": lambda: wrong.folders(bucket, "k/"),
+        "info": lambda: wrong.info(bucket, "k"),
+        "write": lambda: wrong.write(bucket, "k", b"x"),
+        "delete": lambda: wrong.delete(bucket, "k"),
+        "bucket_exists": lambda: wrong.bucket_exists(bucket),
+        "ensure_bucket": lambda: wrong.ensure_bucket(bucket),
+    }
+    for name, call in calls.items():
+        with pytest.raises(AccessDenied) as denied:
+            call()
+        assert "wrong-secret" not in str(denied.value), name
+
+
+@pytest.mark.parametrize(("code", "cure"), [("RequestTimeTooSkewed", "clock"), ("PermanentRedirect", "REGION")])
+def test_what_a_refusal_says_of_itself_decides_over_its_status(code, cure):
+    """Of a listing ``obstore`` has no class for a refusal, and a wrong clock has the status of wrong keys."""
+    body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>m</Message></Error>'
+    for made in (obstore.exceptions.PermissionDeniedError, obstore.exceptions.GenericError):
+        said = f"Generic S3 error: Error performing GET x: Server returned non-2xx status code: 403 Forbidden: {body}"
+        with pytest.raises(Refused) as raised, obstore_answers():
+            raise made(said)
+        assert cure in error_of(raised.value, "where", "bucket").next_command
+
+
 def test_an_object_that_is_not_there(fast, bucket):
     with pytest.raises(ObjectMissing):
         fast.read(bucket, "none")
@@ -92,3 +162,22 @@ def test_wrong_keys_and_a_server_that_is_away_are_named_without_a_secret(lake, b
     for raised in (denied, unreachable):
         assert "wrong-secret-key" not in str(raised.value)
         assert raised.value.next_command
+
+
+def test_ctrl_c_is_heard_while_a_store_is_silent():
+    """Waited for in this thread, each call would last an hour."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = FastStore(StoreEndpoint(url, SecretStr("a"), SecretStr("b"), "us-east-1"), timeout_seconds=3600)
+        calls = [
+            lambda: store.read("bucket", "k"),
+            lambda: list(store.list("bucket")),
+            lambda: store.write("bucket", "k", b""),
+            lambda: store.info("bucket", "k"),
+            lambda: store.folders("bucket", "k/"),
+            lambda: store.bucket_exists("bucket"),
+        ]
+        for call in calls:
+            threading.Timer(0.2, os.kill, [os.getpid(), signal.SIGINT]).start()
+            with pytest.raises(KeyboardInterrupt):
+                call()

@@ -25,6 +25,7 @@ from lakehouse.storage import (
     store_status,
 )
 from lakehouse.storage.embedded import store_server
+from lakehouse.storage.fast_store import FastStore
 
 KEYS = [
     "plain.json",
@@ -52,46 +53,57 @@ def own(request, tmp_path_factory):
     stop_store(made)
 
 
-def test_what_is_written_is_read_and_listed(lake):
+@pytest.fixture(params=[FastStore, MinioStore])
+def client(request):
+    """Both clients: the second is asked for what the first cannot."""
+    return request.param
+
+
+@pytest.fixture
+def store(lake, client):
+    return client(lake.endpoint)
+
+
+def test_what_is_written_is_read_and_listed(lake, store):
     bucket = lake.settings.bucket
     for key in KEYS:
-        lake.store.write(bucket, f"keys/{key}", key.encode())
-    listed = {info.key: info for info in lake.store.list(bucket, "keys/")}
+        store.write(bucket, f"keys/{key}", key.encode())
+    listed = {info.key: info for info in store.list(bucket, "keys/")}
     assert sorted(listed) == sorted(f"keys/{key}" for key in KEYS)
     for key in KEYS:
-        assert lake.store.read(bucket, f"keys/{key}") == key.encode()
+        assert store.read(bucket, f"keys/{key}") == key.encode()
         assert listed[f"keys/{key}"].size_bytes == len(key.encode())
         assert listed[f"keys/{key}"].last_modified.tzinfo is not None
-    assert lake.store.delete_prefix(bucket, "keys/") == len(KEYS)
-    assert list(lake.store.list(bucket, "keys/")) == []
+    assert store.delete_prefix(bucket, "keys/") == len(KEYS)
+    assert list(store.list(bucket, "keys/")) == []
 
 
-def test_listing_goes_past_one_page_and_starts_where_told(lake):
+def test_listing_goes_past_one_page_and_starts_where_told(lake, store):
     bucket = lake.settings.bucket
     names = [f"many/{i:04d}" for i in range(1005)]
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda name: lake.store.write(bucket, name, b"x"), names))
-    assert [info.key for info in lake.store.list(bucket, "many/")] == names
-    assert [info.key for info in lake.store.list(bucket, "many/", start_after="many/1001")] == names[1002:]
-    lake.store.write(bucket, "many/sub/one", b"x")
-    assert list(lake.store.folders(bucket, "many/")) == ["sub"]
+        list(pool.map(lambda name: store.write(bucket, name, b"x"), names))
+    assert [info.key for info in store.list(bucket, "many/")] == names
+    assert [info.key for info in store.list(bucket, "many/", start_after="many/1001")] == names[1002:]
+    store.write(bucket, "many/sub/one", b"x")
+    assert list(store.folders(bucket, "many/")) == ["sub"]
 
 
 @pytest.mark.parametrize("key", ["/begins/with/a/slash", "two//slashes", "up/../down", ""])
-def test_a_key_that_would_not_come_back_as_written_is_refused(lake, key):
+def test_a_key_that_would_not_come_back_as_written_is_refused(lake, store, key):
     with pytest.raises(TerminalError):
-        lake.store.write(lake.settings.bucket, key, b"x")
-    assert list(lake.store.list(lake.settings.bucket)) == []
+        store.write(lake.settings.bucket, key, b"x")
+    assert list(store.list(lake.settings.bucket)) == []
 
 
-def test_a_whole_prefix_is_removed_and_its_neighbours_stay(lake):
+def test_a_whole_prefix_is_removed_and_its_neighbours_stay(lake, store):
     bucket = lake.settings.bucket
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda i: lake.store.write(bucket, f"old/{i}", b"x"), range(1005)))
-    lake.store.write(bucket, "older", b"x")
-    assert lake.store.delete_prefix(bucket, "old/") == 1005
-    assert [info.key for info in lake.store.list(bucket)] == ["older"]
-    assert lake.store.delete_prefix(bucket, "old/") == 0
+        list(pool.map(lambda i: store.write(bucket, f"old/{i}", b"x"), range(1005)))
+    store.write(bucket, "older", b"x")
+    assert store.delete_prefix(bucket, "old/") == 1005
+    assert [info.key for info in store.list(bucket)] == ["older"]
+    assert store.delete_prefix(bucket, "old/") == 0
 
 
 def winners(attempt, count=6):
@@ -109,20 +121,19 @@ def winners(attempt, count=6):
 
 # 12 MB: where the SDK would send parts, and forget the condition
 @pytest.mark.parametrize(("size_bytes", "rounds"), [(10, 5), (12_000_000, 1)])
-def test_of_many_writers_one_wins_on_both_stores_whatever_the_size(own, size_bytes, rounds):
-    assert_one_wins_each_round(own, size_bytes, rounds)
+def test_of_many_writers_one_wins_on_both_stores_whatever_the_size(own, client, size_bytes, rounds):
+    assert_one_wins_each_round(client(ensure_store(own)), own, size_bytes, rounds)
 
 
 @pytest.mark.soak("ten times the rounds")
 @pytest.mark.parametrize(("size_bytes", "rounds"), [(10, 50), (12_000_000, 10)])
-def test_of_many_writers_one_wins_through_many_rounds(own, size_bytes, rounds):
-    assert_one_wins_each_round(own, size_bytes, rounds)
+def test_of_many_writers_one_wins_through_many_rounds(own, client, size_bytes, rounds):
+    assert_one_wins_each_round(client(ensure_store(own)), own, size_bytes, rounds)
 
 
-def assert_one_wins_each_round(own, size_bytes, rounds):
-    store = MinioStore(ensure_store(own))
+def assert_one_wins_each_round(store, own, size_bytes, rounds):
     for round_number in range(rounds):
-        key = f"{size_bytes}-bytes-{round_number}"
+        key = f"{type(store).__name__}-{size_bytes}-bytes-{round_number}"
 
         def content(number, generation):
             return bytes([number, generation]) * (size_bytes // 2)
@@ -134,36 +145,36 @@ def assert_one_wins_each_round(own, size_bytes, rounds):
         assert [info.e_tag for info in store.list(own.bucket, key) if info.key == key] == second
 
 
-def test_a_condition_is_never_dropped_silently(lake):
+def test_a_condition_is_never_dropped_silently(lake, store):
     bucket = lake.settings.bucket
-    e_tag = lake.store.write(bucket, "one", b"1")
+    e_tag = store.write(bucket, "one", b"1")
     with pytest.raises(ObjectExists):
-        lake.store.write(bucket, "one", b"2", if_match="")
+        store.write(bucket, "one", b"2", if_match="")
     with pytest.raises(ValueError, match="exclude"):
-        lake.store.write(bucket, "one", b"2", if_match=e_tag, if_absent=True)
-    assert lake.store.read(bucket, "one") == b"1"
+        store.write(bucket, "one", b"2", if_match=e_tag, if_absent=True)
+    assert store.read(bucket, "one") == b"1"
 
 
-def test_a_write_whose_reply_is_lost_knows_its_own_success(own):
-    endpoint = ensure_store(own)
+def test_a_write_whose_reply_is_lost_knows_its_own_success(own, client):
+    endpoint, key = ensure_store(own), f"one-{client.__name__}"
     with lossy_proxy(endpoint.url) as proxy:
-        store = MinioStore(StoreEndpoint(proxy.url, endpoint.access_key, endpoint.secret_key, endpoint.region))
+        store = client(StoreEndpoint(proxy.url, endpoint.access_key, endpoint.secret_key, endpoint.region))
         proxy.lose_replies = 1
-        e_tag = store.write(own.bucket, "one", b"mine", if_absent=True)
+        e_tag = store.write(own.bucket, key, b"mine", if_absent=True)
         proxy.lose_replies = 1
-        e_tag = store.write(own.bucket, "one", b"mine again", if_match=e_tag)
+        e_tag = store.write(own.bucket, key, b"mine again", if_match=e_tag)
         assert proxy.lost == 2
         with pytest.raises(ObjectExists):
-            store.write(own.bucket, "one", b"mine again", if_absent=True)
-    assert MinioStore(endpoint).read(own.bucket, "one") == b"mine again"
-    assert [info.e_tag for info in MinioStore(endpoint).list(own.bucket, "one")] == [e_tag]
+            store.write(own.bucket, key, b"mine again", if_absent=True)
+    assert MinioStore(endpoint).read(own.bucket, key) == b"mine again"
+    assert [info.e_tag for info in MinioStore(endpoint).list(own.bucket, key)] == [e_tag]
 
 
-def test_an_absent_object_and_an_absent_bucket_are_told_apart(lake):
+def test_an_absent_object_and_an_absent_bucket_are_told_apart(lake, store):
     with pytest.raises(ObjectMissing):
-        lake.store.read(lake.settings.bucket, "nothing")
+        store.read(lake.settings.bucket, "nothing")
     with pytest.raises(BucketMissing) as caught:
-        lake.store.read("no-such-bucket-here", "nothing")
+        store.read("no-such-bucket-here", "nothing")
     assert "LAKEHOUSE_BUCKET" in caught.value.next_command
 
 
@@ -307,11 +318,11 @@ def external(lake, **changes):
     return Settings.load(**{**known, **changes})
 
 
-def test_another_servers_bucket_is_not_made_but_named(lake):
+def test_another_servers_bucket_is_not_made_but_named(lake, store):
     assert ensure_store(external(lake)).url == lake.endpoint.url
     with pytest.raises(BucketMissing, match="not-there"):
         ensure_store(external(lake, bucket="not-there"))
-    assert not lake.store.bucket_exists("not-there")
+    assert not store.bucket_exists("not-there")
 
 
 def test_wrong_credentials_are_named_without_being_shown(lake):
