@@ -41,6 +41,8 @@ _ODD_PATH = re.compile(r"invalid path|illegal character|parsing path", re.IGNORE
 """How a listing says that a key in it is such."""
 OF_SPARK = "correct the keys in the environment of Spark's driver and workers, or the rights of that key"
 _WRITE_ID = "write-id"
+_LARGE_BYTES = 16 << 20
+"""``obstore`` limits the time of a request, the SDK that of a silence: a larger object may be minutes on its way."""
 
 
 def with_e_tag(found: obstore.GetResult) -> str:
@@ -91,9 +93,10 @@ def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, ret
     )
 
 
-def _content(found: obstore.GetResult) -> bytes:
+def _content(found: obstore.GetResult) -> bytes | None:
+    """What an object has; None for a large one."""
     with_e_tag(found)
-    return bytes(found.bytes())
+    return bytes(found.bytes()) if found.meta["size"] <= _LARGE_BYTES else None
 
 
 class FastStore(ObjectStore):
@@ -163,13 +166,14 @@ class FastStore(ObjectStore):
             return self._sdk.read(bucket, key)
         with self._explained(bucket, key):
             store = self._bucket(bucket)
-            return interruptible(lambda: _content(obstore.get(store, key)))
+            content = interruptible(lambda: _content(obstore.get(store, key)))
+        return self._sdk.read(bucket, key) if content is None else content
 
     def write(self, bucket: str, key: str, data: bytes, *, if_absent: bool = False, if_match: str | None = None) -> str:
         """See ``ObjectStore.write``; one request whatever the size, or the condition would be lost."""
         if if_absent and if_match is not None:
             raise ValueError("if_absent and if_match exclude each other")
-        if UNUSUAL_KEY.search(key):
+        if UNUSUAL_KEY.search(key) or len(data) > _LARGE_BYTES:
             return self._sdk.write(bucket, key, data, if_absent=if_absent, if_match=if_match)
         mode: Any = "create" if if_absent else "overwrite" if if_match is None else {"e_tag": f'"{if_match}"'}
         write_id = "" if mode == "overwrite" else uuid.uuid4().hex

@@ -7,6 +7,7 @@ import threading
 
 import obstore
 import pytest
+from lossy_proxy import lossy_proxy
 from pydantic import SecretStr
 
 from lakehouse.errors import AccessDenied, StoreUnavailable
@@ -92,6 +93,17 @@ def test_a_large_conditional_write_keeps_its_condition(fast, bucket):
     fast.write(bucket, "large", data, if_absent=True)
     with pytest.raises(ObjectExists):
         fast.write(bucket, "large", data, if_absent=True)
+
+
+def test_what_is_large_may_take_longer_than_a_request(lake, bucket):
+    data = os.urandom(20 << 20)
+    known = lake.endpoint
+    with lossy_proxy(known.url) as proxy:
+        proxy.pause_seconds = 0.01  # 6 MB/s
+        endpoint = StoreEndpoint(proxy.url, known.access_key, known.secret_key, known.region)
+        slow = FastStore(endpoint, timeout_seconds=1, retried=False)
+        slow.write(bucket, "large", data, if_absent=True)
+        assert slow.read(bucket, "large") == data
 
 
 def test_only_the_version_that_was_meant_is_copied(fast, bucket):
