@@ -107,10 +107,23 @@ class LakeTable(DeltaTable):
         return self._transactions[key]
 
     def history(self, limit: int | None = None) -> list[dict[str, Any]]:
-        """Like ``DeltaTable``'s; for the newest entry it reads the newest commit alone."""
+        """The newest ``limit`` commits up to the version that was opened, the newest first; None for all.
+
+        ``DeltaTable``'s begins at the newest commit of the log, whoever wrote it after the table was opened, and gives
+        that the number of the opened version. For one commit that commit alone is read.
+        """
         if limit == 1 and (found := self._newest("commitInfo")):
             return [{**found[0], "version": self.version()}]
-        return super().history(limit)
+        client, opened_at = _client(self._endpoint), self.version()
+        newest = newest_version(client, self._uri)
+        while True:
+            entries = super().history(limit)
+            before, newest = newest, newest_version(client, self._uri)
+            if before == newest:  # nobody wrote meanwhile, so it is known which commit came first
+                break
+        later = max((opened_at if newest is None else newest) - opened_at, 0)
+        numbered = ({**entry, "version": entry["version"] + later} for entry in entries)
+        return [entry for entry in numbered if entry["version"] <= opened_at][:limit]
 
     def _newest(self, action: str) -> list[dict[str, Any]]:
         """Actions of one kind in the newest commit, read once; none where it cannot be read."""
