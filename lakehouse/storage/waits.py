@@ -50,5 +50,8 @@ def interruptible(ask: Callable[[], T]) -> T:
         except BaseException as error:
             answer.set_exception(error)
 
-    threading.Thread(target=run, name="asks the store", daemon=True).start()
+    try:
+        threading.Thread(target=run, name="asks the store", daemon=True).start()
+    except RuntimeError:  # at the end of the process there are no new threads
+        return ask()
     return answer.result()
