@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -82,6 +83,9 @@ def examine(
     patients = [Patient(ward, table) for table in catalogue if not tables or table.name in tables]
     of_tables = [probe for probe in PROBES if probe.of == "table" and (not only or probe.name in only)]
     of_lake = [probe for probe in PROBES if probe.of == "lake"] if shared else []
+    if not tables:  # one listing in place of one for each table; where it fails, the probes say so
+        with suppress(LakehouseError):
+            next(ward.store.list(lake.settings.bucket, f"{lake.settings.user}/_schemas/"), None)
     with ThreadPoolExecutor(_THREADS) as pool:
         # these begin first: one of them loads the SDK, while the others wait for the store
         about_lake = [pool.submit(_all, [probe], ward, "") for probe in of_lake]

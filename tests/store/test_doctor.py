@@ -125,7 +125,7 @@ def test_doctor_and_tables_look_at_fifty_tables_without_another_process_and_with
     assert (said["tables"], bad) == (TABLES, [])
     assert [(table["rows"], table["problem"]) for table in told["tables"]] == [(6, "")] * TABLES
     print(f"{said['requests']} requests beside those that open Delta tables")
-    assert said["requests"] <= 14 * TABLES
+    assert said["requests"] <= 13 * TABLES + 1
 
 
 def signs(found):
