@@ -146,9 +146,9 @@ class LakeTable(DeltaTable):
 
 @lru_cache(maxsize=4)
 def _client(endpoint: StoreEndpoint) -> ObjectStore:
-    from lakehouse.storage.opening import open_store
+    from lakehouse.storage.opening import open_reader
 
-    return open_store(endpoint)
+    return open_reader(endpoint)
 
 
 class TableUnreadable(TerminalError, DeltaError):

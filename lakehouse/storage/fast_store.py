@@ -93,6 +93,10 @@ def _s3_bucket(endpoint: StoreEndpoint, bucket: str, timeout_seconds: float, ret
     )
 
 
+def _listed(found: obstore.ObjectMeta) -> ObjectInfo:
+    return ObjectInfo(found["path"], found["size"], (found["e_tag"] or "").strip('"'), found["last_modified"])
+
+
 def _content(found: obstore.GetResult) -> bytes | None:
     """What an object has; None for a large one."""
     with_e_tag(found)
@@ -123,18 +127,29 @@ class FastStore(ObjectStore):
         if not prefix or prefix.endswith("/"):
             try:
                 with self._explained(bucket, prefix):
-                    pages = obstore.list(self._bucket(bucket), prefix or None, offset=start_after)
+                    pages = obstore.list(self._bucket(bucket), prefix or None, offset=start_after, chunk_size=1000)
                     while (page := interruptible(lambda: next(iter(pages), None))) is not None:
-                        for found in page:
-                            if "\ufffd" in found["path"]:
-                                raise _UnusualKey  # it may stand for what XML cannot spell: the SDK asks otherwise
-                            last = found["path"]
-                            e_tag = (found["e_tag"] or "").strip('"')
-                            yield ObjectInfo(last, found["size"], e_tag, found["last_modified"])
+                        if any("\ufffd" in found["path"] for found in page):
+                            raise _UnusualKey  # it may stand for what XML cannot spell: the SDK asks otherwise
+                        if any(found["size"] == 0 for found in page):
+                            infos = self._exactly(bucket, prefix, last, page[-1]["path"] + "/")
+                        else:
+                            infos = map(_listed, page)
+                        for info in infos:
+                            if last is None or info.key > last:
+                                last = info.key
+                                yield info
                 return
             except _UnusualKey:
                 pass  # the whole page is refused: the SDK goes on behind the last key that came
         yield from self._sdk.list(bucket, prefix, start_after=last)
+
+    def _exactly(self, bucket: str, prefix: str, after: str | None, end: str) -> Iterator[ObjectInfo]:
+        """A part of a listing by the SDK: ``obstore`` leaves out the slash at the end of a key, as markers have it."""
+        for info in self._sdk.list(bucket, prefix, start_after=after):
+            if info.key > end:
+                return
+            yield info
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""

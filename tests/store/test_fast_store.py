@@ -1,4 +1,4 @@
-"""The store that everything goes through answers as the SDK's does, which it asks for the rest."""
+"""The store that starts soon answers as the SDK's does, which it asks for the rest."""
 
 import os
 import signal
@@ -64,6 +64,18 @@ def test_listings_agree_whatever_the_keys(sdk, fast, bucket):
         sdk.write(bucket, f"other/{key}", b"x")
     for prefix in ("", "some/", "other/", "other/d/", "none/"):
         assert list(fast.folders(bucket, prefix)) == list(sdk.folders(bucket, prefix)), prefix
+
+
+def test_markers_of_folders_and_empty_objects_are_listed_as_they_are(sdk, fast, bucket):
+    """``obstore`` lists ``a/`` as ``a``; Spark makes such objects of no bytes."""
+    keys = ["a", "a-b", "a/", "a/b", "b/", "b/c", "c", "d/e/", "d/e/f", "e-", "e/"]
+    for number in range(1_010):
+        sdk.write(bucket, f"m/z/{number:04d}", b"x")
+    for key in keys:
+        sdk.write(bucket, f"m/{key}", b"x" if key.endswith(("b", "f")) else b"")
+    for prefix, after in (("m/", None), ("m/", "m/a"), ("m/", "m/a-b"), ("m/a/", None), ("m/d/", None), ("", None)):
+        assert list(fast.list(bucket, prefix, after)) == list(sdk.list(bucket, prefix, after)), (prefix, after)
+    assert len(list(fast.list(bucket, "m/"))) > 1_010
 
 
 def test_a_listing_of_several_pages_is_whole(lake, fast, bucket):
