@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MOST_SINGLE_COMMITS = 30
+_MOST_LOOKS = 5
 _READ_BY_ARROW = {"typeWidening", "timestampNtz", "variantType"}
 """Features of tables whose data files are plain Parquet for the columns that are asked for."""
 
@@ -114,16 +115,35 @@ class LakeTable(DeltaTable):
         """
         if limit == 1 and (found := self._newest("commitInfo")):
             return [{**found[0], "version": self.version()}]
-        client, opened_at = _client(self._endpoint), self.version()
+        opened_at, own = self.version(), self._newest("commitInfo")
+        entries = super().history(limit)
+        places = [
+            place
+            for place, entry in enumerate(entries)
+            if own and {**entry, "version": None} == {**own[0], "version": None}
+        ]
+        if len(places) != 1:  # the opened commit cannot be read, or tells the same as another
+            entries, later = self._entries_up_to_the_newest(limit)
+        else:
+            later = places[0]
+        numbered = ({**entry, "version": opened_at + later - place} for place, entry in enumerate(entries))
+        return [entry for entry in numbered if entry["version"] <= opened_at][:limit]
+
+    def _entries_up_to_the_newest(self, limit: int | None) -> tuple[list[dict[str, Any]], int]:
+        """What ``DeltaTable`` gives, and how many of it were committed after the table was opened."""
+        client = _client(self._endpoint)
         newest = newest_version(client, self._uri)
-        while True:
+        for _ in range(_MOST_LOOKS):
             entries = super().history(limit)
             before, newest = newest, newest_version(client, self._uri)
             if before == newest:  # nobody wrote meanwhile, so it is known which commit came first
-                break
-        later = max((opened_at if newest is None else newest) - opened_at, 0)
-        numbered = ({**entry, "version": entry["version"] + later} for entry in entries)
-        return [entry for entry in numbered if entry["version"] <= opened_at][:limit]
+                return entries, max((newest or 0) - self.version(), 0)
+        raise TransientError(
+            f"{self._uri} was written at each of {_MOST_LOOKS} looks into its history",
+            where=self._uri,
+            state="nothing was changed",
+            next_command="ask again when its writer rests",
+        )
 
     def _newest(self, action: str) -> list[dict[str, Any]]:
         """Actions of one kind in the newest commit, read once; none where it cannot be read."""

@@ -1,13 +1,16 @@
 """What is read of the newest commit alone is what the whole log says, and each commit has its own number."""
 
+import itertools
 import json
 
 import pytest
 from deltalake import DeltaTable
 from store.local_world import TABLE, LocalWorld
 
+from lakehouse import lake as lakes
 from lakehouse.autoloader.options.paths import split_uri
 from lakehouse.delta_log import commit_entries
+from lakehouse.errors import TransientError
 from lakehouse.lake import LakeTable
 from lakehouse.storage.delta_paths import commit_uri, deltalake_uri
 
@@ -75,3 +78,35 @@ def test_what_a_table_moved_on_to_is_read_anew_and_a_lost_commit_is_looked_for_i
     lake.store.delete(bucket, key)  # the checkpoint of the log has the state
     plain = DeltaTable(deltalake_uri(uri), storage_options=lake.endpoint.deltalake_options())
     assert newest.history(1) == plain.history(1)
+
+
+def test_a_writer_that_never_rests_keeps_nobody_waiting(things, uri, monkeypatch):
+    opened = things.lake.delta(TABLE)
+    before = opened.history()
+    plain, numbers = DeltaTable.history, itertools.count()
+
+    def commit(*_):
+        things.lake.delta(TABLE).alter.set_table_description(str(next(numbers)))
+
+    def written_meanwhile(table, limit=None):
+        commit()
+        return plain(table, limit)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DeltaTable, "history", written_meanwhile)
+        assert opened.history() == before
+        assert opened.history(2) == before[:2]
+    opened = things.lake.delta(TABLE)
+    opened.create_checkpoint()
+    commit()
+    bucket, key = split_uri(commit_uri(uri, opened.version()))
+    things.lake.store.delete(bucket, key)  # so its place among the others is not told by itself
+    looked = lakes.newest_version
+
+    def looked_and_written(*arguments):
+        commit()
+        return looked(*arguments)
+
+    monkeypatch.setattr(lakes, "newest_version", looked_and_written)
+    with pytest.raises(TransientError, match="was written at each of 5 looks into its history"):
+        opened.history()
