@@ -112,6 +112,9 @@ class LakeTable(DeltaTable):
 
         ``DeltaTable``'s begins at the newest commit of the log, whoever wrote it after the table was opened, and gives
         that the number of the opened version. For one commit that commit alone is read.
+
+        Raises:
+            TransientError: the log has lost the opened commit, and others were written at each look.
         """
         if limit == 1 and (found := self._newest("commitInfo")):
             return [{**found[0], "version": self.version()}]
