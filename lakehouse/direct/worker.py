@@ -67,7 +67,7 @@ class Worker:
 
 def _variables() -> dict[str, str]:
     # Arrow's own allocator keeps freed blocks: 20 to 40 MB more at the peak for a large file, for no less CPU time
-    # and glibc's, with an arena for each thread of the clients, 90 MB more
+    # and glibc's, with an arena for each thread of the clients, up to 90 MB more
     return {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "1", **os.environ}
 
 
