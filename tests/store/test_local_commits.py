@@ -97,9 +97,9 @@ def test_a_batch_that_is_done_again_tells_what_waits_behind_it(things, monkeypat
     assert [(batch.batch_id, batch.backlog_files) for batch in things.load().batches] == [(0, 2), (1, 1), (2, 0)]
 
 
-@pytest.mark.soak("five times the rounds of two writers; store.local_writers plays any number")
-def test_two_writers_double_nothing_in_many_rounds(lake, tmp_path):
-    play(lake, tmp_path, 50, 2)
+@pytest.mark.soak("ten times the rounds of two writers")
+def test_two_writers_double_nothing_in_a_hundred_rounds(lake, tmp_path):
+    play(lake, tmp_path, 100, 2)
 
 
 def append(world):

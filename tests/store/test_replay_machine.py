@@ -59,7 +59,7 @@ def test_each_stream_holds_what_it_must_whatever_happens(lake):
 @pytest.mark.soak("more orders of events; REPLAY_EXAMPLES says how many")
 @pytest.mark.timeout(3000)
 def test_each_stream_holds_what_it_must_in_many_orders_of_events(lake):
-    search(lake, int(os.environ.get("REPLAY_EXAMPLES", "150")))
+    search(lake, int(os.environ.get("REPLAY_EXAMPLES", "200")))
 
 
 def test_a_replay_asked_for_twice_and_killed_reaches_no_other_stream(lake):

@@ -125,8 +125,8 @@ def test_of_many_writers_one_wins_on_both_stores_whatever_the_size(own, client, 
     assert_one_wins_each_round(client(ensure_store(own)), own, size_bytes, rounds)
 
 
-@pytest.mark.soak("five times the rounds")
-@pytest.mark.parametrize(("size_bytes", "rounds"), [(10, 25), (12_000_000, 5)])
+@pytest.mark.soak("ten times the rounds")
+@pytest.mark.parametrize(("size_bytes", "rounds"), [(10, 50), (12_000_000, 10)])
 def test_of_many_writers_one_wins_through_many_rounds(own, client, size_bytes, rounds):
     assert_one_wins_each_round(client(ensure_store(own)), own, size_bytes, rounds)
 

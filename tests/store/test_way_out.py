@@ -58,10 +58,10 @@ def test_a_script_that_reads_a_table_ends_with_0(many_files, environment):
     assert exits(environment, reads) == as_they_should(reads)
 
 
-@pytest.mark.soak("a hundred exits, for what only happens in some of them")
+@pytest.mark.soak("two hundred exits, for what only happens in some of them")
 @pytest.mark.timeout(1500)
-def test_a_hundred_scripts_that_read_a_table_end_with_0(many_files, environment):
-    reads = list(READS) * 20
+def test_two_hundred_scripts_that_read_a_table_end_with_0(many_files, environment):
+    reads = list(READS) * 40
     assert exits(environment, reads) == as_they_should(reads)
 
 

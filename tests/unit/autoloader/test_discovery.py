@@ -99,9 +99,9 @@ class TestDiscoverers(Discoverers.TestCase):
     settings = examples(30)
 
 
-@pytest.mark.soak("twenty times as many histories")
+@pytest.mark.soak("fifty times as many histories")
 class TestManyDiscoverers(Discoverers.TestCase):
-    settings = examples(600)
+    settings = examples(1500)
 
 
 def fill(world, names, data=b"x"):

@@ -113,9 +113,9 @@ class TestNotified(Notified.TestCase):
     settings = examples(12)
 
 
-@pytest.mark.soak("twenty times as many histories")
+@pytest.mark.soak("fifty times as many histories")
 class TestManyNotified(Notified.TestCase):
-    settings = examples(240)
+    settings = examples(600)
 
 
 def told_of(world, inbox, names, at=START, data=b"x"):
