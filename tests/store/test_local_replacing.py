@@ -133,3 +133,33 @@ def test_rows_that_an_optimize_has_moved_meanwhile_are_not_left_behind(places, m
     places.run()
     assert places.rows() == [(2, "x"), (3, "x")]
     assert not places.wrong()
+
+
+LATEST = """
+  silver.newest:
+    latest: {of: bronze.places, key: id, engine: local}
+"""
+
+
+@pytest.mark.parametrize("stands", ["before", "after"])
+def test_an_old_file_that_is_loaded_again_revives_no_row_that_a_later_file_has_replaced(lake, tmp_path, stands):
+    """The number of a file's first load orders its rows, not the number of its replay."""
+    places = Places(with_declaration(lake, tmp_path, DECLARATION.replace("OVERWRITES", "false") + LATEST))
+
+    def newest():
+        pipeline.run_table(no_spark, places.lake, "silver.newest", Run())
+        found = places.lake.rows("silver.newest").to_table(columns=["id", "country"]).to_pylist()
+        return sorted((row["id"], row["country"]) for row in found)
+
+    places.put("old", (1, "old"), (2, "old"))
+    places.run()
+    places.put("new", (1, "new"))
+    places.run()
+    if stands == "before":
+        assert newest() == [(1, "new"), (2, "old")]
+    places.put("old", (1, "mended"), (2, "mended"))
+    places.replay("old")
+    places.run()
+    assert newest() == [(1, "new"), (2, "mended")]
+    assert not places.wrong()
+    assert not [found for found in pipeline.check_table(no_spark, places.lake, "silver.newest") if not found.passed]
