@@ -6,6 +6,7 @@ from functools import reduce
 from operator import and_
 from typing import TYPE_CHECKING, ClassVar
 
+from lakehouse.checks.accounts_here import Accounts, Rule, accounts_here
 from lakehouse.counting import SAMPLE_ROWS
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.windowing import PROBLEM
@@ -40,60 +41,75 @@ class AccountsForRows(Check):
 
     def examine(self, at: At) -> Finding | None:
         """Compares the table, its quarantine and its source; None while the source has no table."""
-        from pyspark.sql import functions as F  # noqa: N812
-
         from lakehouse.checkpoints import agreement as checkpoints
-        from lakehouse.checkpoints.delta_offsets import rows_read
         from lakehouse.checkpoints.kept import kept_removals
-        from lakehouse.streams.set_aside import LATE, quarantined
 
         lake, table = at.lake, at.table.name
         flow = windows_of(at)
         if lake.version(flow.of) is None:
             return None
-        keeps = bool(kept_removals(lake, table))
-        read = rows_read(at.spark, lake, flow.of, reader=table)
-        judged = flow.judge(read, flow.expected(at.catalogue), into=PROBLEM)
-        counted = at.spark.read.format("delta").load(lake.settings.table_uri(table))
-        kept = quarantined(at.spark, lake, table)
-        sides = (_sides if flow.session_gap is None else _sides_of_sessions)(
-            flow, judged.where(F.col(PROBLEM).isNull()), counted, waiting(kept)
+        last = checkpoints.last_finished(lake, table)
+        closes = flow.output_mode == "append" and flow.session_gap is None
+        rule = Rule(
+            # what comes again is dropped on purpose, and a session that is open is counted nowhere yet
+            exact=flow.session_gap is None and not flow.drops_duplicates,
+            keeps=bool(kept_removals(lake, table)),
+            closed_upto_milliseconds=(last.watermark_milliseconds if last else 0) if closes else None,
         )
-        closed = sides
-        if flow.output_mode == "append" and flow.session_gap is None:
-            last = checkpoints.last_finished(lake, table)
-            closed = sides.where(
-                F.col("window_end") <= F.timestamp_millis(F.lit(last.watermark_milliseconds if last else 0))
-            )
-        # what comes again is dropped on purpose, and a session that is open is counted nowhere yet
-        exact = flow.session_gap is None and not flow.drops_duplicates
-        relation = "<" if keeps else "<>" if exact else ">"
-        differs = F.expr(f"{_COUNTED} + {_LATE} {relation} {_SOURCE}") if exact or not keeps else F.lit(False)
-        wrong = differs | (F.col(_LINES) > 1)
-        totals = closed.agg(
-            *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in (_SOURCE, _COUNTED, _LATE)),
-            F.count("*").alias("windows"),
-            F.count(F.when(wrong, 1)).alias("wrong"),
-        ).first()
-        assert totals is not None  # an aggregate without groups always gives one row
-        problems = judged.where(F.col(PROBLEM).isNotNull()).count()
-        set_aside = kept.where(F.col("reason") != LATE).count() if kept is not None else 0
-        sample = closed.where(wrong).orderBy("window_start").limit(SAMPLE_ROWS).collect() if totals["wrong"] else []
-        missing = int(totals[_SOURCE]) - int(totals[_COUNTED]) - int(totals[_LATE]) if exact else 0
+        found = accounts_here(at, flow, rule, last) or _by_spark(at, flow, rule)
+        missing = found.source_rows - found.counted_rows - found.late_rows if rule.exact else 0
+        problems, set_aside = found.problems, found.set_aside
         return self.finding(
             at,
-            not sample and (problems <= set_aside if keeps else problems == set_aside),
+            not found.sample and (problems <= set_aside if rule.keeps else problems == set_aside),
             {
-                "windows": int(totals["windows"]),
-                "counted_rows": int(totals[_COUNTED]),
-                "late_rows": int(totals[_LATE]),
+                "windows": found.windows,
+                "counted_rows": found.counted_rows,
+                "late_rows": found.late_rows,
                 "set_aside_rows": set_aside,
                 "unaccounted_rows": missing + problems - set_aside,
             },
-            tuple(_shown(row.asDict()) for row in sample),
+            found.sample,
             f"lakehouse replay-late {table} --yes   (when that was interrupted); else: "
             f"lakehouse checkpoint restart {table} --yes && lakehouse ingest",
         )
+
+
+def _by_spark(at: At, flow: Windows, rule: Rule) -> Accounts:
+    from pyspark.sql import functions as F  # noqa: N812
+
+    from lakehouse.checkpoints.delta_offsets import rows_read
+    from lakehouse.streams.set_aside import LATE, quarantined
+
+    lake, table = at.lake, at.table.name
+    read = rows_read(at.spark, lake, flow.of, reader=table)
+    judged = flow.judge(read, flow.expected(at.catalogue), into=PROBLEM)
+    counted = at.spark.read.format("delta").load(lake.settings.table_uri(table))
+    kept = quarantined(at.spark, lake, table)
+    sides = (_sides if flow.session_gap is None else _sides_of_sessions)(
+        flow, judged.where(F.col(PROBLEM).isNull()), counted, waiting(kept)
+    )
+    upto = rule.closed_upto_milliseconds
+    closed = sides if upto is None else sides.where(F.col("window_end") <= F.timestamp_millis(F.lit(upto)))
+    wrong = F.col(_LINES) > 1
+    if rule.relation is not None:
+        wrong = wrong | F.expr(f"{_COUNTED} + {_LATE} {rule.relation} {_SOURCE}")
+    totals = closed.agg(
+        *(F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in (_SOURCE, _COUNTED, _LATE)),
+        F.count("*").alias("windows"),
+        F.count(F.when(wrong, 1)).alias("wrong"),
+    ).first()
+    assert totals is not None  # an aggregate without groups always gives one row
+    sample = closed.where(wrong).orderBy("window_start").limit(SAMPLE_ROWS).collect() if totals["wrong"] else []
+    return Accounts(
+        int(totals["windows"]),
+        int(totals[_SOURCE]),
+        int(totals[_COUNTED]),
+        int(totals[_LATE]),
+        judged.where(F.col(PROBLEM).isNotNull()).count(),
+        kept.where(F.col("reason") != LATE).count() if kept is not None else 0,
+        tuple(_shown(row.asDict()) for row in sample),
+    )
 
 
 def windows_of(at: At) -> Windows:

@@ -16,6 +16,8 @@ from lakehouse.table_names import TableName
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
+    from lakehouse.direct.versions import Believed
+
 EVENT_TIME = "event_time"
 PROBLEM = "problem"
 _PROBLEM = "_problem_of_the_row"
@@ -75,6 +77,15 @@ class Judged(Flow):
         """Columns whose value decides whether a row is whole: those that the source's declaration names."""
         flow = catalogue[self.of].flow
         return flow.expected if isinstance(flow, Files) else ()
+
+    def believed(self, catalogue: Catalogue) -> Believed:
+        """The same as ``judge`` says, for rows that are read without Spark."""
+        from lakehouse.direct.versions import Believed, When
+
+        time, when = self.event_time, None
+        if time is not None:
+            when = When(time.column, time.format, time.zone, time.earliest, time.future_limit)
+        return Believed(self.expected(catalogue), when, self.refuse)
 
     def judge(self, rows: DataFrame, expected: tuple[str, ...], *, into: str = PROBLEM) -> DataFrame:
         """Adds ``event_time`` and, as ``into``, ``problem`` STRING: why a row is left out; NULL when it is not.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -163,12 +164,7 @@ class Latest(Judged):
 
     def believed(self, catalogue: Catalogue) -> Believed:
         """The same as ``versions`` for the local engine."""
-        from lakehouse.direct.versions import Believed, When
-
-        time, when = self.event_time, None
-        if time is not None:
-            when = When(time.column, time.format, time.zone, time.earliest, time.future_limit)
-        return Believed(self.expected(catalogue), when, self.refuse, self.columns)
+        return replace(super().believed(catalogue), columns=self.columns)
 
     def _order_of(self, lake: Lake, at: At) -> tuple[str, ...]:
         """By what versions are compared; makes sure that the source has what is needed."""

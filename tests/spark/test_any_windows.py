@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
+from accounted import found_both_ways
 
 from lakehouse import late
 from lakehouse.errors import ConfigurationError
@@ -80,9 +81,12 @@ class Place:
         return [self.at(name).table.flow.bring_up_to_date(self.at(name), Run()) for name in tables]
 
     def finding(self, table):
-        at = self.at(table)
-        [found] = [check.examine(at) for check in at.table.checks]
-        return found
+        def examine(session):
+            at = At(session, self.lake, self.catalogue[table], self.catalogue)
+            [found] = [check.examine(at) for check in at.table.checks]
+            return found
+
+        return found_both_ways(examine, self.spark)
 
     def rows(self, table):
         return self.lake.delta(table).to_pyarrow_table().to_pylist()

@@ -1,0 +1,293 @@
+"""The comparison of ``accounts_for_rows`` without Spark: Arrow puts the source's rows into their windows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from lakehouse.autoloader.lineage import CORRUPT_RECORD, PROCESSING_TIME, RESCUED_DATA, SEQUENCE
+from lakehouse.counting import SAMPLE_ROWS
+from lakehouse.flows.judged import EVENT_TIME
+from lakehouse.flows.windows import Windows
+from lakehouse.python_values import listed
+from lakehouse.table import At
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pyarrow as pa
+
+    from lakehouse.checkpoints.agreement import PlannedBatch
+    from lakehouse.counting.data_files import DataFiles
+
+_MOST_ROWS = 1_000_000
+_START, _END = "window_start", "window_end"
+_SOURCE, _COUNTED, _LATE, _LINES = COUNTS = "source_rows", "counted_rows", "late_rows", "lines"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What makes a window wrong, beside two lines of it.
+
+    Attributes:
+        exact: It has to count what the source has; else it may count less.
+        keeps: It may count more, of rows that the source has lost.
+        closed_upto_milliseconds: Only windows that end until then are compared; None for all.
+    """
+
+    exact: bool
+    keeps: bool
+    closed_upto_milliseconds: int | None
+
+    @property
+    def relation(self) -> str | None:
+        """How rows that are counted or late relate to those of the source, ``<``, ``>`` or ``<>``; None for anyhow."""
+        if self.keeps:
+            return "<" if self.exact else None
+        return "<>" if self.exact else ">"
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """What the comparison found.
+
+    Attributes:
+        windows: Windows that were compared: those of the source, the table and its late rows.
+        source_rows: Rows of the source in them; a row is in several where windows overlap.
+        counted_rows: Rows that the table counts in them.
+        late_rows: Rows in quarantine that came too late for them, and wait.
+        problems: Rows of the source that are not believed.
+        set_aside: Rows in quarantine for another reason than that they came late.
+        sample: Some wrong windows, with ``COUNTS``; none when nothing is wrong.
+    """
+
+    windows: int
+    source_rows: int
+    counted_rows: int
+    late_rows: int
+    problems: int
+    set_aside: int
+    sample: tuple[dict[str, Any], ...]
+
+
+def accounts_here(at: At, flow: Windows, rule: Rule, last: PlannedBatch | None) -> Accounts | None:
+    """Compares the table and its quarantine with what its stream has read; None when Spark has to.
+
+    Args:
+        at: The table.
+        flow: Its flow.
+        rule: What makes a window wrong.
+        last: The last batch of its stream.
+
+    Raises:
+        DataFileMissing, StoreUnavailable: rows cannot be read.
+    """
+    from lakehouse.counting.data_files import DataFiles, OnlySpark
+
+    lake, table = at.lake, at.table.name
+    if flow.length is None:  # of a session the rows decide
+        return None
+    try:
+        source, target = DataFiles.of(lake, flow.of), DataFiles.of(lake, table)
+        kept = DataFiles.at(lake, lake.settings.quarantine_uri(table), f"the quarantine of {table}")
+        if source is None or target is None:
+            return None
+        if source.about_rows + target.about_rows + (kept.about_rows if kept else 0) > _MOST_ROWS:
+            return None
+        return _Comparison(at, flow, rule, last, source).with_sides(target, kept)
+    except OnlySpark:
+        return None
+
+
+class _Comparison:
+    def __init__(self, at: At, flow: Windows, rule: Rule, last: PlannedBatch | None, source: DataFiles) -> None:
+        import pyarrow as pa
+
+        from lakehouse.direct.versions import Versions
+
+        assert flow.length is not None
+        self._at, self._flow, self._rule, self._last, self._source = at, flow, rule, last, source
+        self._length, self._slide = _microseconds(flow.length), _microseconds(flow.slide or flow.length)
+        self._keys = [_spelled(source.schema, key) for key in flow.keys]
+        believed = flow.believed(at.catalogue)
+        assert believed.when is not None
+        schema = source.schema
+        if EVENT_TIME in map(str.lower, schema.names):
+            raise _only_spark(f"{flow.of} has a column {EVENT_TIME} of its own")
+        if not believed.refuse:  # else any column may decide
+            time = _spelled(schema, believed.when.column)
+            read = {*self._keys, time, PROCESSING_TIME, RESCUED_DATA, CORRUPT_RECORD}
+            schema = pa.schema([column for column in schema if column.name in read])
+        self._rows = Versions(schema, believed, frozenset(self._keys))
+        self._types: list[pa.DataType] = []
+        self._sides: list[pa.Table] = []
+
+    def with_sides(self, target: DataFiles, kept: DataFiles | None) -> Accounts:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        from lakehouse.streams.set_aside import kept_name
+
+        start, end = _spelled(target.schema, _START), _spelled(target.schema, _END)
+        keys = [_spelled(target.schema, key) for key in self._flow.keys]
+        self._types = [target.schema.field(key).type for key in keys]
+        counted = _spelled(target.schema, self._flow.counted_column)
+        for _, rows in target.batches(list(target.sizes), list(dict.fromkeys((start, end, *keys, counted)))):
+            columns = [rows.column(name) for name in (start, end, *keys)]
+            self._add(columns, {_COUNTED: pc.fill_null(rows.column(counted).cast(pa.int64()), 0), _LINES: 1})
+        problems = self._add_source()
+        set_aside = 0
+        if kept is not None:
+            keys = [_spelled(kept.schema, kept_name(key)) for key in self._flow.keys]
+            set_aside = self._add_quarantine(kept, keys)
+        return self._result(problems, set_aside)
+
+    def _add_source(self) -> int:
+        """Adds the rows that are believed; returns how many are not."""
+        import pyarrow as pa
+
+        from lakehouse.checkpoints.delta_offsets import Place, files_between
+
+        if self._last is None:
+            return 0
+        offset, columns = self._last.offset, self._rows.read
+        of_files = "seq" in offset  # the stream reads the files themselves
+        if of_files:
+            paths = list(self._source.sizes)
+            columns = list(dict.fromkeys((*columns, _spelled(self._source.schema, SEQUENCE))))
+        else:
+            folder = self._source.uri.rstrip("/") + "/"
+            paths = [
+                uri.removeprefix(folder) for uri in files_between(self._at.lake, self._flow.of, None, Place.of(offset))
+            ]
+        problems = 0
+        for _, rows in self._source.batches(paths, columns):
+            if of_files:
+                rows = _upto(rows, offset["seq"])
+            good = self._rows.of(rows)
+            problems += rows.num_rows - good.num_rows
+            for starts, inside in self._windows_of(good.column(EVENT_TIME)):
+                within = good.filter(inside)
+                first = pa.array(starts)
+                columns_of = [first, pa.array(starts + self._length), *(within.column(key) for key in self._keys)]
+                self._add(columns_of, {_SOURCE: 1})
+        return problems
+
+    def _windows_of(self, times: pa.Array) -> Iterator[tuple[Any, pa.Array]]:
+        """Starts of windows in microseconds, and which of the rows are in one of them: once for each that overlaps."""
+        import pyarrow as pa
+
+        at = times.cast(pa.int64()).to_numpy(zero_copy_only=False)
+        newest = at - at % self._slide
+        for number in range(-(-self._length // self._slide)):
+            starts = newest - number * self._slide
+            inside = at < starts + self._length
+            yield starts[inside], pa.array(inside)
+
+    def _add_quarantine(self, kept: DataFiles, keys: list[str]) -> int:
+        """Adds the late rows that wait; returns how many rows are there for another reason."""
+        import pyarrow.compute as pc
+
+        from lakehouse.streams.set_aside import LATE
+
+        others = 0
+        columns = list(dict.fromkeys((_START, _END, *keys, "reason", "replayed_at")))
+        for _, rows in kept.batches(list(kept.sizes), columns):
+            is_late = pc.equal(rows.column("reason"), LATE)
+            others += pc.sum(pc.invert(is_late)).as_py() or 0
+            waiting = rows.filter(pc.and_(is_late, pc.is_null(rows.column("replayed_at"))))
+            self._add([waiting.column(name) for name in (_START, _END, *keys)], {_LATE: 1})
+        return others
+
+    def _add(self, names: list[pa.Array], counts: dict[str, pa.Array | int]) -> None:
+        """Adds rows of one side: their window, as times or microseconds, their keys, and what they count."""
+        import pyarrow as pa
+
+        from lakehouse.counting.hashes import plain
+
+        try:
+            keys = [plain(values.cast(type_)) for values, type_ in zip(names[2:], self._types, strict=True)]
+        except pa.ArrowException as error:
+            raise _only_spark(str(error)) from error
+        if any(pa.types.is_nested(values.type) for values in keys):
+            raise _only_spark("a key has parts")
+        sides = {name: counts.get(name, 0) for name in COUNTS}
+        self._sides.append(
+            _summed(
+                pa.table(
+                    [
+                        *(values.cast(pa.int64()) for values in names[:2]),
+                        *keys,
+                        *(
+                            pa.repeat(pa.scalar(count, pa.int64()), len(names[0])) if isinstance(count, int) else count
+                            for count in sides.values()
+                        ),
+                    ],
+                    [_START, _END, *map(_key, range(len(keys))), *COUNTS],
+                ),
+                len(keys),
+            )
+        )
+
+    def _result(self, problems: int, set_aside: int) -> Accounts:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found = _summed(pa.concat_tables(self._sides), len(self._flow.keys)) if self._sides else None
+        if found is None:
+            return Accounts(0, 0, 0, 0, problems, set_aside, ())
+        if self._rule.closed_upto_milliseconds is not None:
+            found = found.filter(pc.less_equal(found[_END], self._rule.closed_upto_milliseconds * 1000))
+        wrong = pc.greater(found[_LINES], 1)
+        accounted = pc.add(found[_COUNTED], found[_LATE])
+        compare = {"<": pc.less, ">": pc.greater, "<>": pc.not_equal}.get(self._rule.relation or "")
+        if compare is not None:
+            wrong = pc.or_(wrong, compare(accounted, found[_SOURCE]))
+        of_source, counted, late = (pc.sum(found[name]).as_py() or 0 for name in (_SOURCE, _COUNTED, _LATE))
+        shown = found.filter(wrong).sort_by(_START).slice(0, SAMPLE_ROWS)
+        return Accounts(found.num_rows, of_source, counted, late, problems, set_aside, self._shown(shown))
+
+    def _shown(self, rows: pa.Table) -> tuple[dict[str, Any], ...]:
+        import pyarrow as pa
+
+        time = pa.timestamp("us", "UTC")
+        names = {_START: rows[_START].cast(time), _END: rows[_END].cast(time)}
+        names |= {key: rows[_key(number)] for number, key in enumerate(self._flow.keys)}
+        names |= {name: rows[name] for name in COUNTS}
+        return tuple(dict(zip(names, row, strict=True)) for row in zip(*map(listed, names.values()), strict=True))
+
+
+def _summed(rows: pa.Table, keys: int) -> pa.Table:
+    """One row for each window and keys; two NULLs are the same key."""
+    names = [_START, _END, *map(_key, range(keys))]
+    found = rows.group_by(names).aggregate([(name, "sum") for name in COUNTS])
+    return found.select([*names, *(f"{name}_sum" for name in COUNTS)]).rename_columns([*names, *COUNTS])
+
+
+def _key(number: int) -> str:
+    return f"key {number}"
+
+
+def _upto(rows: pa.RecordBatch, number: int) -> pa.RecordBatch:
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.less_equal(rows.column(SEQUENCE), number))
+
+
+def _microseconds(length: timedelta) -> int:
+    return length // timedelta(microseconds=1)
+
+
+def _spelled(schema: pa.Schema, name: str) -> str:
+    """The column of that name, as the schema spells it."""
+    found = [column for column in schema.names if column.lower() == name.lower()]
+    if len(found) != 1:
+        raise _only_spark(f"there is no column {name}")
+    return found[0]
+
+
+def _only_spark(why: str) -> Exception:
+    from lakehouse.counting.data_files import OnlySpark
+
+    return OnlySpark(why)
