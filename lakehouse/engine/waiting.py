@@ -40,6 +40,7 @@ def watched(remote: str, pid: int, *, ping_seconds: float = _PING_SECONDS, pong_
     options = [
         ("grpc.keepalive_time_ms", round(ping_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", round(pong_seconds * 1000)),
+        ("grpc.http2.ping_timeout_ms", round(pong_seconds * 1000)),  # else a minute, whatever the line above says
         ("grpc.http2.max_pings_without_data", 0),  # else it stops after two of them
     ]
     builder = DefaultChannelBuilder(remote, options)
