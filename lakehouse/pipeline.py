@@ -22,7 +22,8 @@ from lakehouse.errors import (
     StoreUnavailable,
     naming,
 )
-from lakehouse.flows.files import Files, require_replacing, schema_of
+from lakehouse.flows.files import Files, require_replacing
+from lakehouse.flows.schema_versions import schema_of
 from lakehouse.lake import Lake
 from lakehouse.maintenance.asked import ask_for_run
 from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_steps

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from lakehouse.storage.store import StoreEndpoint
 
 _BATCH_ID = "streaming.sql.batchId"
+LOOKED = "lakehouse.looked_upto"
+"""Option: number of the last file that a look for this query has found; with ``availableNow`` it takes no other."""
 
 
 class CloudFiles(DataSource):
@@ -53,7 +55,14 @@ class CloudFiles(DataSource):
         return schema_of(self._settings(), self.journal_root)
 
     def _settings(self) -> CloudFilesOptions:
-        return with_locations(parsed_in_driver(dict(self.options)), self.journal_root)
+        given = {name: value for name, value in self.options.items() if name.lower() != LOOKED}
+        return with_locations(parsed_in_driver(given), self.journal_root)
+
+    @property
+    def looked_upto(self) -> int | None:
+        """See ``LOOKED``."""
+        found = self.options.get(LOOKED)
+        return None if found is None else int(found)
 
     def reader(self, schema: StructType) -> DataSourceReader:
         """Refuses: there is no batch read, as on Databricks."""
@@ -73,7 +82,7 @@ class CloudFiles(DataSource):
         options = settled(self._settings(), schema)
         for note in options.notes:
             warnings.warn(note, stacklevel=2)
-        return CloudFilesStream(options, schema, self.journal_root)
+        return CloudFilesStream(options, schema, self.journal_root, self.looked_upto)
 
 
 def schema_of(
@@ -202,8 +211,11 @@ class Part(InputPartition):
 class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
     """Spark's view of a ``stream.Stream``: in the driver it discovers and plans, in the workers it reads."""
 
-    def __init__(self, options: CloudFilesOptions, schema: StructType, journal_root: str | None) -> None:
+    def __init__(
+        self, options: CloudFilesOptions, schema: StructType, journal_root: str | None, looked_upto: int | None = None
+    ) -> None:
         self._options, self._schema, self._journal_root = options, schema, journal_root
+        self._looked_upto = looked_upto
 
     @cached_property
     def _stream(self) -> Stream:
@@ -221,7 +233,7 @@ class CloudFilesStream(DataSourceStreamReader, SupportsTriggerAvailableNow):
 
     def prepareForTriggerAvailableNow(self) -> None:  # noqa: N802
         """See ``Stream.fix_target``."""
-        self._stream.fix_target()
+        self._stream.fix_target(self._looked_upto)
 
     def latestOffset(self, start: Offset, limit: ReadLimit) -> Offset:  # noqa: N802
         """See ``Stream.next_end``; ``Trigger.Once`` asks for everything, whatever the options say."""

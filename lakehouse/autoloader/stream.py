@@ -96,10 +96,18 @@ class Stream:
         self._source.discover()
         return self._offset(self._journal.high_water, new_stream_id())
 
-    def fix_target(self) -> None:
-        """Fixes what this run will read: what is there now."""
-        self._source.discover()
-        self._target = self._journal.high_water
+    def fix_target(self, looked_upto: int | None = None) -> int:
+        """Fixes what this run will read: what is there now. Returns the number of the last file of it.
+
+        Args:
+            looked_upto: That number, where somebody has just looked for this run; the folder is not listed again then.
+        """
+        if looked_upto is None:
+            self._source.discover()
+        elif self._journal.high_water < looked_upto:
+            self._journal.refresh()
+        self._target = self._journal.high_water if looked_upto is None else looked_upto
+        return self._target
 
     def next_end(self, start: Offset, *, max_files: int | None, max_bytes: int | None) -> Offset:
         """The end of the batch after ``start``; ``start`` again when there is nothing to read.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def _versions(at: At) -> list[SchemaVersion]:
-    from lakehouse.flows.files import schema_of
+    from lakehouse.flows.schema_versions import schema_of
 
     return at.once("schema versions", lambda: schema_of(at.lake, at.table.name).history())
 

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, LINEAGE, METADATA, with_metadata
-from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
-from lakehouse.autoloader.options.paths import SourcePath, glob_regex, plain_uri, resolved, source_id, split_uri
+from lakehouse.autoloader.options.parse import CloudFilesOptions
+from lakehouse.autoloader.options.paths import SourcePath, glob_regex, resolved, source_id
 from lakehouse.errors import ConfigurationError
 from lakehouse.events.address import InboxAddress
 from lakehouse.table import CHECKS, At, Catalogue, Check, Flow, Names, Table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pyspark.sql import DataFrame
     from pyspark.sql.types import StructType
 
-    from lakehouse.autoloader.schema.versions import SchemaLocation
     from lakehouse.direct.stream import Loading
-    from lakehouse.lake import Lake
     from lakehouse.settings import Settings
     from lakehouse.storage import ObjectInfo
     from lakehouse.streams.progress import StreamReport
@@ -164,13 +164,13 @@ class Files(Flow):
         """
         return CloudFilesOptions.parse(self.reader_options(settings, table))
 
-    def stream(self, at: At, table: str) -> DataFrame:
+    def stream(self, at: At, table: str, more: Mapping[str, str] | None = None) -> DataFrame:
         """The files as a stream into ``table``, with the columns that the declaration adds.
 
         A table that is computed from the files themselves has journal, options and columns of this flow, and a schema
-        of its own.
+        of its own. The source gets ``more`` beside the options.
         """
-        options = self.reader_options(at.lake.settings, table)
+        options = {**self.reader_options(at.lake.settings, table), **(more or {})}
         spark_source = self.source == "spark"
         reader = at.spark.readStream.format(self.format if spark_source else "cloudFiles")
         given = self._given()
@@ -232,6 +232,8 @@ class Files(Flow):
         for note in options.notes:
             _log.warning("%s: %s", table, note)
         if self.needs_spark(lake.settings):
+            from lakehouse.flows.files_on_spark import run_files
+
             return run_files(at, run, self, options)
         return self._by_processes(at, run, options)
 
@@ -256,6 +258,7 @@ class Files(Flow):
         """By the local engine; from the batch on that it cannot write, by Spark."""
         from lakehouse.direct.reasons import NotDirect
         from lakehouse.direct.run import run_direct
+        from lakehouse.flows.files_on_spark import run_files
 
         loading = self.loading(options)
         try:
@@ -284,95 +287,6 @@ class Files(Flow):
             ignored_files=len(ignored),
             partition_by=self.partition_by,
         )
-
-
-def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> StreamReport:
-    """Runs the ``cloudFiles`` stream of a table; where rows may have to go, with the writer that takes them out."""
-    from lakehouse.direct.on_spark import DirectSink, written_files
-    from lakehouse.direct.reasons import NotDirect, why_not
-    from lakehouse.direct.stream import target_of
-    from lakehouse.maintenance.replay import pending_replays
-    from lakehouse.streams.file_logs import CloudFilesLog
-    from lakehouse.streams.replacing import ReplacingWriter
-    from lakehouse.streams.run import BatchWriter, Sink, run_stream
-    from lakehouse.streams.widening import widen_table
-
-    lake, table = at.lake, at.table.name
-    require_same_folder(lake, table, flow)
-    uri, checkpoint = lake.settings.table_uri(table), lake.settings.checkpoint_uri(table)
-
-    overwrites = options.allow_overwrites == "replace"
-    writer: BatchWriter | Sink | None = None
-
-    def frame() -> DataFrame:
-        nonlocal writer
-        writer = None
-        if flow.replaces and (overwrites or pending_replays(lake, table)):
-            writer = ReplacingWriter(uri, checkpoint, overwrites, options.profile, flow.partition_by)
-        elif flow.sink == "direct":
-            try:
-                if reason := why_not(options):
-                    raise NotDirect(reason)
-                target = target_of(lake, table, flow.loading(options))
-                writer = DirectSink(table, uri, checkpoint, target.rows.json(), flow.partition_by)
-                return written_files(at.spark, flow.reader_options(lake.settings, table), target, writer)
-            except NotDirect as reason:
-                _log.info("Spark's own sink writes %s: %s", table, reason)
-        rows = flow.stream(at, table)
-        if options.schema_evolution_mode == WIDENING and lake.version(table) is not None:
-            widen_table(rows, uri)
-        return rows
-
-    return run_stream(
-        run,
-        lake,
-        table,
-        frame,
-        expected=flow.expected,
-        batch_writer=lambda: writer,
-        schema_version=lambda: schema_of(lake, table).newest if options.schema_location else None,
-        file_log=CloudFilesLog(lake, options),
-        partition_by=flow.partition_by,
-    )
-
-
-def require_same_folder(lake: Lake, table: str, flow: Files) -> None:
-    """Makes sure that a table goes on in the folder that its checkpoint knows.
-
-    Raises:
-        ConfigurationError: the declaration names another folder.
-    """
-    from lakehouse.autoloader.files.journal import Journal
-    from lakehouse.checkpoints import agreement as checkpoints
-
-    offset = checkpoints.newest_offset(lake, table) or {}
-    known, path = str(offset.get("journal", "")).rstrip("/"), SourcePath.parse(flow.path)
-    name = known.rsplit("/", 1)[-1]
-    if not known or name == source_id(path) or "cloudfiles.journallocation" in {key.lower() for key in flow.options}:
-        return
-    journal = Journal.at(lake.store, known)
-    first = next(iter(journal.files(0, 1)), None)
-    steps = first.key.split("/")[:-1] if first else []
-    roots = ["", *("/".join(steps[: end + 1]) + "/" for end in range(len(steps)))]
-    before = next(
-        (uri for root in roots if first and source_id(SourcePath.parse(uri := plain_uri(first.bucket, root))) == name),
-        None,
-    )
-    if before is None:  # it was given a place of its own
-        return
-    raise ConfigurationError(
-        f"the folder of {table} changed from {before} to {plain_uri(path.bucket, path.root)}",
-        where=lake.settings.checkpoint_uri(table),
-        state="nothing was read or written; the table has the files of the first",
-        next_command=f"declare a table of its own for the new folder, and give {table} its path back",
-    )
-
-
-def schema_of(lake: Lake, table: str) -> SchemaLocation:
-    """The versions of the schema of the stream into ``table``."""
-    from lakehouse.autoloader.schema.versions import SchemaLocation
-
-    return SchemaLocation(lake.store, *split_uri(lake.settings.schema_uri(table)))
 
 
 def require_replacing(table: Table, catalogue: Catalogue, where: str) -> Files:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from lakehouse.errors import ConfigurationError
-from lakehouse.flows.files import Files, schema_of
+from lakehouse.flows.files import Files
+from lakehouse.flows.schema_versions import schema_of
 from lakehouse.flows.windowing import Windowing
 from lakehouse.spark_sql import quoted
 from lakehouse.table import CHECKS, At, Check

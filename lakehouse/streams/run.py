@@ -131,6 +131,7 @@ def run_stream(
     output_mode: str = "append",
     batch_writer: Callable[[], BatchWriter | Sink | None] = lambda: None,
     schema_version: Callable[[], int | None] = lambda: None,
+    has_read_all: Callable[[], bool] = lambda: False,
     file_log: FileLog | None = None,
     ignored_files: int = 0,
     after_batch: Callable[[dict[str, Any]], dict[str, Any]] = lambda progress: {},
@@ -151,6 +152,7 @@ def run_stream(
         batch_writer: Makes what commits a batch in place of the Delta sink, under the lease; None for that sink.
         schema_version: Number of the newest version of the source's schema; a query that ended because of new columns
             is started again when it has grown.
+        has_read_all: Says under the lease that a query would find nothing: with ``availableNow`` none is started then.
         file_log: Where the source records its files; None where it has none.
         ignored_files: How many objects in its folder are no input, for the report.
         after_batch: Called under the lease with Spark's progress of each committed batch; gives further numbers of its
@@ -170,6 +172,9 @@ def run_stream(
     """
     with begun(run, lake, table, explained) as begin:
         before, done = begin.before, begin.done
+        if run.trigger == AVAILABLE_NOW and has_read_all():
+            run.on_alive()
+            return report_of(lake, table, done, before, begin.started, ignored_files)
         _log.info("%s is at version %s; %s from %s", table, before, run.trigger, lake.settings.checkpoint_uri(table))
         writer: BatchWriter | Sink | None = None
 

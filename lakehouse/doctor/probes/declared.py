@@ -8,7 +8,7 @@ from lakehouse.doctor.finding import Seen, Sign, Verdict
 from lakehouse.doctor.patient import Patient
 from lakehouse.doctor.watching import WouldWrite
 from lakehouse.errors import ConfigurationError, LakehouseError
-from lakehouse.flows.files import require_same_folder
+from lakehouse.flows.files_on_spark import require_same_folder
 from lakehouse.flows.windowing import Windowing
 from lakehouse.streams.definition import keep_definition
 
