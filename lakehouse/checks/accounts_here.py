@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,16 @@ from lakehouse.python_values import listed
 from lakehouse.table import At
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
     from lakehouse.checkpoints.agreement import PlannedBatch
     from lakehouse.counting.data_files import DataFiles
 
-_MOST_ROWS = 1_000_000
+_MOST_ROWS, _MOST_NEW_ROWS = 1_000_000, 20_000_000
+"""Rows of table and quarantine that are read each time, and rows of the source of which nothing is kept yet. A million
+takes two seconds."""
 _START, _END = "window_start", "window_end"
 _SOURCE, _COUNTED, _LATE, _LINES = COUNTS = "source_rows", "counted_rows", "late_rows", "lines"
 
@@ -93,7 +96,7 @@ def accounts_here(at: At, flow: Windows, rule: Rule, last: PlannedBatch | None) 
         kept = DataFiles.at(lake, lake.settings.quarantine_uri(table), f"the quarantine of {table}")
         if source is None or target is None:
             return None
-        if source.about_rows + target.about_rows + (kept.about_rows if kept else 0) > _MOST_ROWS:
+        if target.about_rows + (kept.about_rows if kept else 0) > _MOST_ROWS:
             return None
         return _Comparison(at, flow, rule, last, source).with_sides(target, kept)
     except OnlySpark:
@@ -132,6 +135,8 @@ class _Comparison:
         start, end = _spelled(target.schema, _START), _spelled(target.schema, _END)
         keys = [_spelled(target.schema, key) for key in self._flow.keys]
         self._types = [target.schema.field(key).type for key in keys]
+        if any(map(pa.types.is_nested, self._types)):
+            raise _only_spark("a key has parts")
         counted = _spelled(target.schema, self._flow.counted_column)
         for _, rows in target.batches(list(target.sizes), list(dict.fromkeys((start, end, *keys, counted)))):
             columns = [rows.column(name) for name in (start, end, *keys)]
@@ -145,34 +150,64 @@ class _Comparison:
 
     def _add_source(self) -> int:
         """Adds the rows that are believed; returns how many are not."""
-        import pyarrow as pa
-
-        from lakehouse.checkpoints.delta_offsets import Place, files_between
-
         if self._last is None:
             return 0
-        offset, columns = self._last.offset, self._rows.read
-        of_files = "seq" in offset  # the stream reads the files themselves
-        if of_files:
-            paths = list(self._source.sizes)
+        offset, problems = self._last.offset, 0
+        of_files = "seq" in offset  # the stream reads the files themselves: of a data file perhaps a part
+        if of_files or PROCESSING_TIME not in self._source.schema.names:  # or what is believed depends on the day
+            paths = list(self._source.sizes) if of_files else self._read_files(offset)
+            self._require_few(paths, _MOST_ROWS)
+            for _, windows, wrong in self._counted(paths, upto=offset.get("seq")):
+                self._sides.append(_as_sides(windows))
+                problems += wrong
+            return problems
+        from lakehouse.checks.accounts_kept import KeptWindows
+
+        paths = self._read_files(offset)
+        kept = KeptWindows(self._at, self._source, self._definition, self._names)
+        self._require_few(kept.unknown(paths), _MOST_ROWS if kept.too_many else _MOST_NEW_ROWS)
+        found = kept.of(paths, self._counted)
+        self._sides.append(_as_sides(found.windows))
+        return found.problems
+
+    def _read_files(self, offset: dict[str, Any]) -> list[str]:
+        """Paths of the data files that the stream has read."""
+        from lakehouse.checkpoints.delta_offsets import Place, files_between
+
+        folder = self._source.uri.rstrip("/") + "/"
+        return [uri.removeprefix(folder) for uri in files_between(self._at.lake, self._flow.of, None, Place.of(offset))]
+
+    def _require_few(self, paths: Sequence[str], most: int) -> None:
+        """Makes sure that so many rows of the source are read, by the log, without Spark.
+
+        Raises:
+            OnlySpark: they are more.
+        """
+        sizes = self._source.sizes
+        share = len(paths) / len(sizes) if sizes else 0
+        if self._source.about_rows * share > most:
+            raise _only_spark(f"{self._flow.of} has more rows than are read at once")
+
+    def _counted(self, paths: Sequence[str], upto: int | None = None) -> Iterator[tuple[str, pa.Table, int]]:
+        """Of each batch of rows its data file, its windows with ``source_rows``, and how many are not believed.
+
+        Args:
+            paths: Of data files.
+            upto: Number of the last source file that is read; None for all.
+        """
+        import pyarrow as pa
+
+        columns = self._rows.read
+        if upto is not None:
             columns = list(dict.fromkeys((*columns, _spelled(self._source.schema, SEQUENCE))))
-        else:
-            folder = self._source.uri.rstrip("/") + "/"
-            paths = [
-                uri.removeprefix(folder) for uri in files_between(self._at.lake, self._flow.of, None, Place.of(offset))
-            ]
-        problems = 0
-        for _, rows in self._source.batches(paths, columns):
-            if of_files:
-                rows = _upto(rows, offset["seq"])
-            good = self._rows.of(rows)
-            problems += rows.num_rows - good.num_rows
+        for path, rows in self._source.batches(paths, columns):
+            taken = rows if upto is None else _upto(rows, upto)
+            good, windows = self._rows.of(taken), []
             for starts, inside in self._windows_of(good.column(EVENT_TIME)):
                 within = good.filter(inside)
-                first = pa.array(starts)
-                columns_of = [first, pa.array(starts + self._length), *(within.column(key) for key in self._keys)]
-                self._add(columns_of, {_SOURCE: 1})
-        return problems
+                named = [pa.array(starts), pa.array(starts + self._length), *map(within.column, self._keys)]
+                windows.append(self._named(named, {_SOURCE: 1}))
+            yield path, _summed(pa.concat_tables(windows), len(self._keys)), taken.num_rows - good.num_rows
 
     def _windows_of(self, times: pa.Array) -> Iterator[tuple[Any, pa.Array]]:
         """Starts of windows in microseconds, and which of the rows are in one of them: once for each that overlaps."""
@@ -202,6 +237,10 @@ class _Comparison:
 
     def _add(self, names: list[pa.Array], counts: dict[str, pa.Array | int]) -> None:
         """Adds rows of one side: their window, as times or microseconds, their keys, and what they count."""
+        self._sides.append(_as_sides(_summed(self._named(names, counts), len(self._keys))))
+
+    def _named(self, names: list[pa.Array], counts: dict[str, pa.Array | int]) -> pa.Table:
+        """A line for each row: the microseconds of its window, its keys in the table's types, and what it counts."""
         import pyarrow as pa
 
         from lakehouse.counting.hashes import plain
@@ -210,25 +249,28 @@ class _Comparison:
             keys = [plain(values.cast(type_)) for values, type_ in zip(names[2:], self._types, strict=True)]
         except pa.ArrowException as error:
             raise _only_spark(str(error)) from error
-        if any(pa.types.is_nested(values.type) for values in keys):
-            raise _only_spark("a key has parts")
-        sides = {name: counts.get(name, 0) for name in COUNTS}
-        self._sides.append(
-            _summed(
-                pa.table(
-                    [
-                        *(values.cast(pa.int64()) for values in names[:2]),
-                        *keys,
-                        *(
-                            pa.repeat(pa.scalar(count, pa.int64()), len(names[0])) if isinstance(count, int) else count
-                            for count in sides.values()
-                        ),
-                    ],
-                    [_START, _END, *map(_key, range(len(keys))), *COUNTS],
-                ),
-                len(keys),
-            )
-        )
+        whole = [
+            pa.repeat(pa.scalar(count, pa.int64()), len(names[0])) if isinstance(count, int) else count
+            for count in counts.values()
+        ]
+        times = [values.cast(pa.int64()) for values in names[:2]]
+        return pa.table([*times, *keys, *whole], [*self._names.names, *counts])
+
+    @property
+    def _names(self) -> pa.Schema:
+        """What names a window: its start and end in microseconds, and its keys."""
+        import pyarrow as pa
+
+        keys = {_key(number): type_ for number, type_ in enumerate(self._types)}
+        return pa.schema({_START: pa.int64(), _END: pa.int64(), **keys})
+
+    @property
+    def _definition(self) -> str:
+        """What decides in which windows a row is."""
+        believed, read = self._flow.believed(self._at.catalogue), {*self._rows.read}
+        types = {field.name: str(field.type) for field in self._source.schema if field.name in read}
+        windows = self._length, self._slide, self._keys, [str(type_) for type_ in self._types]
+        return json.dumps([windows, types, asdict(believed)], default=str)
 
     def _result(self, problems: int, set_aside: int) -> Accounts:
         import pyarrow as pa
@@ -259,10 +301,21 @@ class _Comparison:
 
 
 def _summed(rows: pa.Table, keys: int) -> pa.Table:
-    """One row for each window and keys; two NULLs are the same key."""
+    """One row for each window and keys, with the sums of the other columns; two NULLs are the same key."""
     names = [_START, _END, *map(_key, range(keys))]
-    found = rows.group_by(names).aggregate([(name, "sum") for name in COUNTS])
-    return found.select([*names, *(f"{name}_sum" for name in COUNTS)]).rename_columns([*names, *COUNTS])
+    counts = [name for name in rows.column_names if name not in names]
+    found = rows.group_by(names).aggregate([(name, "sum") for name in counts])
+    return found.select([*names, *(f"{name}_sum" for name in counts)]).rename_columns([*names, *counts])
+
+
+def _as_sides(rows: pa.Table) -> pa.Table:
+    """The same with all of ``COUNTS``, where what is not there is zero."""
+    import pyarrow as pa
+
+    names = [name for name in rows.column_names if name not in COUNTS]
+    nothing = pa.repeat(pa.scalar(0, pa.int64()), rows.num_rows)
+    counts = [rows[name] if name in rows.column_names else nothing for name in COUNTS]
+    return pa.table([*(rows[name] for name in names), *counts], [*names, *COUNTS])
 
 
 def _key(number: int) -> str:

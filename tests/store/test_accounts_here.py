@@ -41,13 +41,16 @@ class World:
         self.lake, self.read, self.late, self.others = lake, [], [], 0
         self.lines = []
 
-    def examine(self, **windows):
+    def examine(self, *, full=False, places=None, **windows):
         times = {"column": "at", "format": "yyyy-MM-dd HH:mm:ss", "earliest": "2026-01-01"}
         flow = Windows.model_validate({"of": SOURCE, "event_time": times, **{**WINDOWS, **windows}})
         check = AccountsForRows()
         declared = Table(TABLE, flow, (check,))
         source = Table(SOURCE, Files(path="s3a://landing/things/"), ())
-        return check.examine(At(no_spark, self.lake, declared, Catalogue((source, declared))))
+        at = At(no_spark, self.lake, declared, Catalogue((source, declared)), full=full)
+        if places is not None:
+            places.append(at)
+        return check.examine(at)
 
     def commit(self, rows, *, is_read=True):
         self.read += rows if is_read else []
@@ -177,6 +180,7 @@ def test_it_finds_what_plain_python_finds(lake, monkeypatch, seed, slide):
             "set_aside_rows": world.others,
             "unaccounted_rows": (0 if way == "drops" else missing) + problems - world.others,
         }, way
+        assert world.examine(full=True, slide=f"{slide} minutes", **declared).numbers == found.numbers
         enough = problems <= world.others if keeps else problems == world.others
         assert found.passed == (enough and not wrong), way
         shown = [(row["window_start"], row["window_end"], row["kind"]) for row in found.sample]
