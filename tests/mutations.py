@@ -134,7 +134,7 @@ MUTATIONS = (
         tests=(
             "tests/unit/autoloader/test_backlog.py"
             "::test_the_entries_whose_rows_go_are_those_of_a_replay_and_where_that_is_asked_for_older_versions",
-            "tests/e2e/test_repair.py::test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_again",
+            "tests/store/test_local_replacing.py::test_a_replay_takes_out_the_rows_of_the_file_and_no_others",
         ),
     ),
     Mutation(

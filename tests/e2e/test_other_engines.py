@@ -6,7 +6,7 @@ from command import lakehouse_json
 from e2e.standalone_cluster import WORKERS, standalone_cluster
 from e2e.test_pipeline import MIXED, assert_silver_is, bronze_rows, lines_of
 
-from lakehouse.engine import connect, disconnect, engine_status, ensure_engine, explain, stop_engine
+from lakehouse.engine import connect, disconnect, engine_status, explain, stop_engine
 from lakehouse.lake import Lake
 from lakehouse.orders.samples import file_name, generate_orders
 from lakehouse.orders.tables import BRONZE, SILVER
@@ -16,20 +16,6 @@ from lakehouse.storage import stop_store
 HUNGRY = "SELECT size(collect_list(repeat(cast(id AS STRING), 100000000))) FROM range(1, 10, 1, 1)"
 
 pytestmark = pytest.mark.usefixtures("own_engine")
-
-
-def test_on_a_remote_connect_endpoint(lake, land, environment, tmp_path):
-    land(files=2, **MIXED)
-    elsewhere = {"home": tmp_path / "elsewhere", "bucket": lake.settings.bucket}
-    other = Settings.load(**elsewhere, user="server", engine_memory="1g")
-    engine = ensure_engine(other, lake.endpoint)
-    try:
-        remote = engine.remote.get_secret_value()
-        report = lakehouse_json(environment, "ingest", BRONZE, SILVER, LAKEHOUSE_SPARK_REMOTE=remote)
-    finally:
-        stop_engine(other)
-    assert report["tables"][0]["rows_added"] == 120
-    assert_silver_is(lake, [[lines_of(lake, 0, 2)]])
 
 
 def test_an_engine_without_enough_memory_says_so_and_the_next_command_starts_another(lake):
@@ -96,7 +82,9 @@ def cluster(lake, tmp_path):
         yield made
 
 
-@pytest.mark.soak("an endpoint that nobody here started, and two workers; the remote endpoint above has neither")
+@pytest.mark.soak(
+    "an endpoint that nobody here started, and two workers; test_engine.py has an endpoint without either"
+)
 def test_on_a_cluster_of_two_workers(cluster, lake, land, environment):
     before = cluster.completed_tasks()
     landed = land(files=6, **MIXED)

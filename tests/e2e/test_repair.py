@@ -104,6 +104,9 @@ def assert_repaired(lake, land, loaded, damages):
     assert lakehouse_json_here(loaded, "ingest", BRONZE)["tables"][0]["batches"] == []
 
 
+@pytest.mark.soak(
+    "a replay of orders by command; tests/spark/test_declared_files.py has one, test_orders.py silver behind it"
+)
 def test_replayed_files_take_the_place_of_their_rows_and_silver_is_computed_again(lake, land, loaded):
     """One file was corrected after it was loaded, another one leaves quarantine."""
     lakehouse_json_here(loaded, "ingest", SILVER)

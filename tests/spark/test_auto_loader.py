@@ -122,6 +122,9 @@ def test_each_file_is_loaded_once_whatever_its_name_and_time_and_overwritten_one
     assert source.ids("once") == loaded
 
 
+@pytest.mark.soak(
+    "streams of one folder by Spark; tests/store/test_replay_machine.py has three, test_every_format four sources"
+)
 def test_streams_share_a_source_and_choose_files_and_limits_for_themselves(source):
     source.order("date=2026-01-01/x.json", "first")
     source.order("date=2026-01-02/y.json", "second")

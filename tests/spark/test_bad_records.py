@@ -83,6 +83,7 @@ def assert_running_again_changes_nothing(landed):
     assert kept.where("reason LIKE 'MALFORMED%'").count() == FILES * len(BAD)
 
 
+@pytest.mark.soak("CSV by Spark; the batch that failed has JSON, tests/store/test_bad_records.py both")
 def test_rows_and_bad_records_of_csv_are_all_lines_and_running_again_changes_nothing(spark, lake):
     landed = Landed(spark, lake, "csv")
     landed.run()

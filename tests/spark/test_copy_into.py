@@ -125,6 +125,7 @@ def test_the_same_key_in_two_buckets_is_two_files(files):
     assert files.numbers() == [1, 2]
 
 
+@pytest.mark.soak("by Spark; tests/store/test_local_copy.py has it without")
 def test_a_new_column_is_an_error_that_names_it_unless_the_schema_is_merged(files):
     files.put("1", [{"a": 1}])
     files.copy()
@@ -147,6 +148,7 @@ def test_a_column_that_the_sample_lacks_is_a_column_of_a_new_table(files):
     assert files.types() == {"a": "long", "seldom": "boolean"}
 
 
+@pytest.mark.soak("by Spark, each way of not fitting; tests/store/test_local_copy.py has it without")
 def test_what_does_not_fit_fails_the_call(files):
     files.put("1", [{"a": 1}])
     files.copy()

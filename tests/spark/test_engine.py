@@ -7,11 +7,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+from command import lakehouse_json
+from e2e.test_pipeline import MIXED, assert_silver_is, lines_of
 
 from lakehouse.engine import connect, engine_status, ensure_engine, get_spark, spark_log
 from lakehouse.engine.server import server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
 from lakehouse.lake import Lake
+from lakehouse.orders.tables import BRONZE, SILVER
 from lakehouse.settings import Settings
 
 
@@ -225,3 +228,14 @@ def test_every_spark_key_has_a_reason_and_is_written_in_one_file():
     root = Path(conf.__file__).parents[1]
     elsewhere = [path for path in root.rglob("*.py") if path.name != "conf.py" and '"spark.sql' in path.read_text()]
     assert elsewhere == []
+
+
+@pytest.mark.usefixtures("spark")
+def test_a_connect_server_that_is_named_is_used_and_no_engine_is_started(lake, land, environment):
+    land(files=2, **MIXED)
+    remote = ensure_engine(lake.settings, lake.endpoint).remote.get_secret_value()
+    theirs = {**environment, "LAKEHOUSE_USER": "visitor", "LAKEHOUSE_SPARK_REMOTE": remote}
+    report = lakehouse_json(theirs, "ingest", BRONZE, SILVER)
+    assert report["tables"][0]["rows_added"] == 120
+    assert_silver_is(Lake.open(lake.settings.model_copy(update={"user": "visitor"})), [[lines_of(lake, 0, 2)]])
+    assert not (lake.settings.home / "engine" / "visitor").exists()

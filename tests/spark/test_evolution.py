@@ -89,6 +89,7 @@ def test_one_run_takes_in_new_columns_and_says_where_they_came_from(orders, envi
     assert "the schema has no version 7" in lakehouse_here(environment, "schema", "show", "7").stderr
 
 
+@pytest.mark.soak("one stream of Spark through all modes; tests/store has them one by one on the local engine")
 def test_a_stream_goes_on_in_another_mode_each_of_which_takes_new_columns_in_its_own_way(orders):
     place = SchemaLocation(orders.lake.store, orders.settings.bucket, f"{orders.settings.user}/schema-t")
     orders.put(0)

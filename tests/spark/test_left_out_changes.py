@@ -79,8 +79,16 @@ def test_a_replay_beside_it_ends_it_and_is_told_at_each_start(kept, monkeypatch)
     assert_told_until_it_is_computed_again(kept)
 
 
-@pytest.mark.parametrize("more_batches", [0, 2])
-def test_a_replay_is_told_also_when_it_was_killed_before_it_looked(kept, monkeypatch, more_batches):
+def test_a_replay_is_told_also_when_it_was_killed_before_it_looked(kept, monkeypatch):
+    assert_told_after_a_kill(kept, monkeypatch, more_batches=0)
+
+
+@pytest.mark.soak("further batches of that query; the test above has none")
+def test_a_replay_is_told_also_when_the_query_went_on_before_it_was_killed(kept, monkeypatch):
+    assert_told_after_a_kill(kept, monkeypatch, more_batches=2)
+
+
+def assert_told_after_a_kill(kept, monkeypatch, *, more_batches):
     with monkeypatch.context() as patch:
         patch.setattr(following, "stop_at_changes", lambda *_, **__: lambda progress: {})
         assert len(run_beside(kept, monkeypatch, load_again).batches) == 1
@@ -92,6 +100,7 @@ def test_a_replay_is_told_also_when_it_was_killed_before_it_looked(kept, monkeyp
     assert_told_until_it_is_computed_again(kept)
 
 
+@pytest.mark.soak("what the next start need not look at; the others of this file have what it looks at")
 def test_a_stream_notes_what_it_has_looked_at_so_that_its_next_start_looks_at_what_is_new(kept, monkeypatch):
     monkeypatch.setattr(following, "_NOTED_VERSIONS", 1)
     kept.run(COPY)

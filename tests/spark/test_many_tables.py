@@ -72,6 +72,7 @@ def load_twice(spark, lake, folder, folders, tables_each, *, all_twice=True):
     assert lake.describe("bronze.broken").rows == 3
 
 
+@pytest.mark.soak("six tables by Spark; tests/dagster/test_one_run.py has a run of both engines with tables that fail")
 def test_a_table_that_fails_stops_its_readers_and_no_other(lake, spark, tmp_path):
     load_twice(spark, lake, tmp_path, folders=2, tables_each=1, all_twice=False)
 

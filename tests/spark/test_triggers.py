@@ -24,6 +24,7 @@ def rows(lake, table):
     return opened.to_pyarrow_table().num_rows if opened else 0
 
 
+@pytest.mark.soak("the trigger once by Spark; tests/store/test_local_engine.py has it without")
 def test_once_reads_everything_in_one_batch_and_closes_no_windows(lake, land, spark):
     land(files=7, rows_per_file=20, late_share=0)
     once = run_table(spark, lake, BRONZE, Run(ONCE))

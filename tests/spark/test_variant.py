@@ -214,6 +214,7 @@ def test_partition_folders_and_new_fields_with_a_schema_location(source):
     assert rows == {("1", '{"a":1}'), ("2", '{"b":2,"c":3}'), ("2", None)}
 
 
+@pytest.mark.soak("modes of one column of whole records by Spark; tests/store/test_variant_modes.py has them without")
 def test_modes_and_a_corrupt_record_column_in_the_schema(source):
     source.put("a.json", '{"a":1} rest\nnope\n{"a":2}\n')
     permissive = stream(source, schema="v VARIANT, _corrupt_record STRING").selectExpr("'permissive' kind", "*")
