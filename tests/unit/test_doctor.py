@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -42,9 +43,11 @@ def test_signs_have_names_of_their_own_and_all_that_a_person_asks():
     assert [sign.name for sign in SIGNS if not (sign.symptom and sign.why and sign.command)] == []
 
 
+@cache
 def parsed():
-    for path in sorted((ROOT / "lakehouse").rglob("*.py")):
-        yield from ast.walk(ast.parse(path.read_text()))
+    """The classes and calls of the library."""
+    trees = (ast.parse(path.read_text()) for path in sorted((ROOT / "lakehouse").rglob("*.py")))
+    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ClassDef | ast.Call)]
 
 
 def errors():

@@ -7,7 +7,7 @@ import grpc
 import pytest
 from pyspark.sql.connect.client import SparkConnectClient
 
-from lakehouse.engine import connect
+from lakehouse.engine import connect, retries
 from lakehouse.engine.retries import WhileItLives
 from lakehouse.errors import EngineUnavailable
 from lakehouse.lake import Lake
@@ -47,7 +47,16 @@ def test_a_server_whose_process_nobody_knows_is_asked_again(unanswered):
     assert not WhileItLives(0).can_retry(ValueError("no answer of a server"))
 
 
-def test_a_client_that_reached_no_server_asks_nothing_more_at_the_end_of_its_process(tmp_path):
+class Hasty(WhileItLives):
+    """As many requests, without the growing pauses between them."""
+
+    def __init__(self, pid):
+        super().__init__(pid)
+        self.max_backoff = self.initial_backoff
+
+
+def test_a_client_that_reached_no_server_asks_nothing_more_at_the_end_of_its_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(retries, "WhileItLives", Hasty)
     address = f"localhost:{free_port()}"
     settings = Settings.load(home=tmp_path, user="tester", spark_remote=f"sc://{address}")
     with pytest.raises(EngineUnavailable):

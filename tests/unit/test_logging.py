@@ -7,11 +7,13 @@ LIBRARY = Path(__file__).resolve().parents[2] / "lakehouse"
 OF_ANOTHER_LIBRARY = (LIBRARY / "tracing/sender.py", "OTLPSpanExporter.__module__")
 """It says the same for each span that it cannot send: all but the first is left out."""
 
+NAMES = ("addHandler", "basicConfig", "getLogger")
+
 
 def calls(path):
-    """The calls in a file, with what they call."""
+    """The calls of such a name in a file, with what they call."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in NAMES:
             yield ast.unparse(node.func), node
 
 
