@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -94,7 +95,8 @@ def fifty_tables(pipeline):
     }
     before = read_catalogue(lake.settings)[TABLE].flow.cloud_files(lake.settings, TABLE).journal_location
     lake = with_declaration(pipeline.world.plain, pipeline.world.tmp, json.dumps({"tables": own}))
-    for table in read_catalogue(lake.settings):
+
+    def copied(table):
         journal = table.flow.cloud_files(lake.settings, table.name).journal_location
         for content in parts.values():
             for key, data in content.items():
@@ -102,6 +104,9 @@ def fifty_tables(pipeline):
                 named = named.replace(before.rsplit("/", 1)[1], journal.rsplit("/", 1)[1])
                 said = data.replace(before.encode(), journal.encode()) if "/offsets/" in key else data
                 lake.store.write(pipeline.bucket, named, said)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(copied, read_catalogue(lake.settings)))
     for part in parts:
         pipeline.put_back(part if TABLE in part or "things" in part else "nothing/", {})
 

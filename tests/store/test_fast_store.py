@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import obstore
 import pytest
@@ -66,11 +67,15 @@ def test_listings_agree_whatever_the_keys(sdk, fast, bucket):
         assert list(fast.folders(bucket, prefix)) == list(sdk.folders(bucket, prefix)), prefix
 
 
+def put_many(store, bucket, keys):
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: store.write(bucket, key, b"x"), keys))
+
+
 def test_markers_of_folders_and_empty_objects_are_listed_as_they_are(sdk, fast, bucket):
     """``obstore`` lists ``a/`` as ``a``; Spark makes such objects of no bytes."""
     keys = ["a", "a-b", "a/", "a/b", "b/", "b/c", "c", "d/e/", "d/e/f", "e-", "e/"]
-    for number in range(1_010):
-        sdk.write(bucket, f"m/z/{number:04d}", b"x")
+    put_many(fast, bucket, (f"m/z/{number:04d}" for number in range(1_010)))
     for key in keys:
         sdk.write(bucket, f"m/{key}", b"x" if key.endswith(("b", "f")) else b"")
     for prefix, after in (("m/", None), ("m/", "m/a"), ("m/", "m/a-b"), ("m/a/", None), ("m/d/", None), ("", None)):
@@ -79,8 +84,7 @@ def test_markers_of_folders_and_empty_objects_are_listed_as_they_are(sdk, fast, 
 
 
 def test_a_listing_of_several_pages_is_whole(lake, fast, bucket):
-    for number in range(1_050):
-        fast.write(bucket, f"many/{number:05d}", b"x")
+    put_many(fast, bucket, (f"many/{number:05d}" for number in range(1_050)))
     assert [info.key for info in fast.list(bucket, "many/")] == [f"many/{number:05d}" for number in range(1_050)]
 
 
@@ -111,7 +115,7 @@ def test_what_is_large_may_take_longer_than_a_request(lake, bucket):
     data = os.urandom(20 << 20)
     known = lake.endpoint
     with lossy_proxy(known.url) as proxy:
-        proxy.pause_seconds = 0.01  # 6 MB/s
+        proxy.pause_seconds = 0.005  # 12 MB/s
         endpoint = StoreEndpoint(proxy.url, known.access_key, known.secret_key, known.region)
         slow = FastStore(endpoint, timeout_seconds=1, retried=False)
         slow.write(bucket, "large", data, if_absent=True)

@@ -10,6 +10,7 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 import storm_proxy
+from command import lakehouse, lakehouse_here
 from deltalake import write_deltalake
 from deltalake.schema import Field, PrimitiveType
 from e2e.kill_matrix import POINTS, KillingProxy
@@ -41,7 +42,7 @@ def play(lake, tmp_path, rounds, seed):
 
 
 def test_two_writers_who_both_believe_to_be_alone_double_nothing(lake, tmp_path):
-    play(lake, tmp_path, 10, 1)
+    play(lake, tmp_path, 5, 1)
 
 
 def test_a_run_asks_the_log_of_its_table_no_more_often_the_more_batches_it_makes(things, monkeypatch):
@@ -97,7 +98,7 @@ def test_a_batch_that_is_done_again_tells_what_waits_behind_it(things, monkeypat
     assert [(batch.batch_id, batch.backlog_files) for batch in things.load().batches] == [(0, 2), (1, 1), (2, 0)]
 
 
-@pytest.mark.soak("ten times the rounds of two writers")
+@pytest.mark.soak("twenty times the rounds of two writers")
 def test_two_writers_double_nothing_in_a_hundred_rounds(lake, tmp_path):
     play(lake, tmp_path, 100, 2)
 
@@ -183,11 +184,10 @@ def test_rows_of_another_type_are_never_written_into_a_table_that_was_changed_me
     assert len(things.rows("a")) == 2, "every row can still be read"
 
 
-def run_through(things, url, *before):
-    """A run in a process of its own, by way of a proxy."""
+def elsewhere(things, url):
+    """The same lake for a command of another home, by way of a proxy."""
     settings, endpoint = things.lake.settings, things.lake.endpoint
-    environment = {
-        **os.environ,
+    return {
         "LAKEHOUSE_HOME": str(things.tmp / "elsewhere"),
         "LAKEHOUSE_S3_ENDPOINT": url,
         "LAKEHOUSE_S3_ACCESS_KEY": endpoint.access_key.get_secret_value(),
@@ -197,9 +197,6 @@ def run_through(things, url, *before):
         "LAKEHOUSE_BUCKET": settings.bucket,
         "LAKEHOUSE_LANDING_PREFIX": settings.landing_prefix,
     }
-    program = "; ".join([*before, "from lakehouse.cli.main import main", "main()"])
-    command = [sys.executable, "-c", program, "ingest", TABLE, "--json"]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["of the table", "of a batch"])
@@ -211,7 +208,7 @@ def test_a_commit_whose_reply_was_lost_counts_once(things, monkeypatch, first):
     monkeypatch.setitem(POINTS, "delta", rb"PUT /\S+/things/_delta_log/\d+\.json")
     proxy = KillingProxy(int(things.lake.endpoint.url.rsplit(":", 1)[1]))
     proxy.arm("delta", False, lambda: None)
-    done = run_through(things, proxy.url)
+    done = lakehouse(elsewhere(things, proxy.url), "ingest", TABLE, "--json")
     proxy.listener.close()
     assert proxy.fired.is_set()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -258,7 +255,7 @@ def test_a_commit_that_the_store_refuses_once_or_for_good_is_not_doubled(things,
     plain, pattern = proxy._fault, re.compile(rb"PUT /\S+/things/_delta_log/\d+\.json")
     proxy._fault = lambda data: plain(data) if len(proxy.met) < 2 else None
     proxy.strike(pattern.pattern, fault)
-    done = run_through(things, proxy.url)
+    done = lakehouse_here(elsewhere(things, proxy.url), "ingest", TABLE, "--json")
     proxy.listener.close()
     assert proxy.met
     assert "Traceback" not in done.stderr
@@ -274,9 +271,12 @@ def test_a_commit_that_the_store_refuses_once_or_for_good_is_not_doubled(things,
 
 def test_a_disk_without_room_for_a_byte_is_not_needed(things):
     things.put("0.json", [{"a": 0}])
-    assert run_through(things, things.lake.endpoint.url).returncode == 0, "the home is there"
+    environment = elsewhere(things, things.lake.endpoint.url)
+    assert lakehouse_here(environment, "ingest", TABLE).returncode == 0, "the home is there"
     things.put("1.json", [{"a": 1}])
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))"
-    done = run_through(things, things.lake.endpoint.url, full)
+    command = [sys.executable, "-c", f"{full}; from lakehouse.cli.main import main; main()", "ingest", TABLE]
+    environment = {**os.environ, **environment}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [a for (a,) in things.rows("a")] == [0, 1]

@@ -4,6 +4,7 @@ import gzip
 import json
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import obstore
 import pytest
@@ -43,8 +44,14 @@ def line(name):
 
 
 def test_a_thousand_files_are_fetched_once_each_and_no_more(world, fetched):
-    for number in range(1100):
+    def put(number):
         world.put(f"{number:05d}.json", line(f"c{number}"))
+
+    with ThreadPoolExecutor(8) as pool:
+        for numbers in (range(100), range(100, 1090)):
+            list(pool.map(put, numbers))
+    for number in range(1090, 1100):  # the newest, one after the other
+        put(number)
     assert columns(world) == {f"c{number}" for number in range(100, 1100)}
     assert Counter(key for key, _ in fetched) == {f"{world.folder}{number:05d}.json": 1 for number in range(100, 1100)}
     assert all(asked is None for _, asked in fetched)
