@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 
+import pytest
 from e2e.kill_matrix import KillingProxy
 
 from lakehouse.storage.environment import environment_of
@@ -87,6 +88,7 @@ def test_columns_are_found_without_the_file_that_kills_its_reader(world):
         assert "b" not in look("ahead")[1][0]
 
 
+@pytest.mark.soak("a look back for a new column; the test of columns has the look at all files and the one ahead")
 def test_a_new_column_is_looked_for_in_earlier_files_without_the_one_that_kills_its_reader(world):
     with looks(world) as (look, proxy):
         world.put("good.json", b'{"a": 1}\n')

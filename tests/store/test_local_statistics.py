@@ -62,7 +62,11 @@ def comparable(name, value):
     return value.encode() if name == "text" else value
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def examples(count):
+    return settings(max_examples=count, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@examples(30)
 @given(GROUPS)
 @example([[row(double=math.nan), row(double=1.0)]])
 @example([[row(double=math.inf), row(float=-math.inf)]])
@@ -74,6 +78,17 @@ def comparable(name, value):
 @example([[row(long=None)], [row(long=1)]])
 @example([[row(text="\ufffe"), row(text="😀")]])
 def test_every_row_lies_within_what_the_log_says(lake, monkeypatch, groups):
+    assert_within(lake, monkeypatch, groups)
+
+
+@pytest.mark.soak("ten times as many random rows; the short one has the chosen ones, too")
+@examples(300)
+@given(GROUPS)
+def test_every_row_of_many_files_lies_within_what_the_log_says(lake, monkeypatch, groups):
+    assert_within(lake, monkeypatch, groups)
+
+
+def assert_within(lake, monkeypatch, groups):
     monkeypatch.setattr(data_files, "_GROUP_BYTES", 1)
     writer = DataFiles(lake.endpoint, f"s3a://{lake.settings.bucket}/statistics")
     for rows in groups:

@@ -53,7 +53,7 @@ def search(lake, examples):
 
 
 def test_each_stream_holds_what_it_must_whatever_happens(lake):
-    search(lake, 12)
+    search(lake, 6)
 
 
 @pytest.mark.soak("more orders of events; REPLAY_EXAMPLES says how many")

@@ -163,12 +163,21 @@ def test_a_service_is_heard_of_when_the_store_came_back_at_another_address(tmp_p
 
 
 def test_files_are_joined_and_removed_beside_a_service_that_never_fails_and_loses_no_row(pipeline):
+    join_and_remove(pipeline, 2)
+
+
+@pytest.mark.soak("ten times the rounds of files that are joined and removed")
+def test_files_are_joined_and_removed_beside_a_service_through_many_rounds(pipeline):
+    join_and_remove(pipeline, 20)
+
+
+def join_and_remove(pipeline, rounds):
     loaded, joined = pipeline.land(2).load(), 0
     service = Service(loaded.lake, [TABLE], Trigger.parse("processing-time=50ms"))
     thread = threading.Thread(target=service.run)
     thread.start()
     try:
-        for _ in range(5):
+        for _ in range(rounds):
             loaded.land(2)
             until(lambda: len(loaded.world.rows()) == 3 * loaded.files)
             [done] = optimize_tables(loaded.lake, [TABLE], Thresholds(least_fewer=1), really=True)
@@ -179,5 +188,5 @@ def test_files_are_joined_and_removed_beside_a_service_that_never_fails_and_lose
         service.stop.ask()
         thread.join()
     [told] = service.health.as_dict()["tables"]
-    assert (joined, told["restarts"], told["last_error"] or "") == (5, 0, "")
+    assert (joined, told["restarts"], told["last_error"] or "") == (rounds, 0, "")
     loaded.land().load().assert_exact()
