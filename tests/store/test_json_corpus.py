@@ -2,6 +2,7 @@
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from store.json_corpus import BLANK, COLUMNS, EITHER, INVALID, KEEP, KEPT, RESCUED, VALID
@@ -105,8 +106,8 @@ def test_all_documents_in_one_file_become_what_is_stated(world, options, keep):
 @pytest.mark.parametrize(("keep", "end", "options"), SEPARATE, ids=str)
 def test_each_document_in_its_own_file_becomes_what_is_stated(world, keep, end, options):
     names = [f"{number:03}.json" for number in range(len(LINES))]
-    for name, line in zip(names, LINES, strict=True):
-        world.put(name, line + end)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(world.put, names, [line + end for line in LINES]))
     rows, states, parts = load(world, keep, **options)
     assert (parts > 2) == bool(options)
     by_file = {name: [] for name in names}
