@@ -1,15 +1,24 @@
 import dagster as dg
 import pytest
+from dagster_instances import instance_in
 from engine_fixtures import land, spark  # noqa: F401
 
 from assets.definitions import defs
 from lakehouse.dagster import LakeResource, SparkResource
 
 
+@pytest.fixture(scope="session")
+def empty_instance(tmp_path_factory):
+    """The folder of a Dagster instance that no test uses: others begin as its copies."""
+    folder = tmp_path_factory.mktemp("empty_instance")
+    with dg.instance_for_test(temp_dir=str(folder)):
+        return folder
+
+
 @pytest.fixture
-def instance(tmp_path, monkeypatch):
+def instance(tmp_path, empty_instance, monkeypatch):
     """A persistent Dagster instance of the test's own."""
-    with dg.instance_for_test(temp_dir=str(tmp_path)) as made:
+    with instance_in(tmp_path, empty_instance) as made:
         yield made
 
 
