@@ -1,14 +1,21 @@
 """Each fault turns the one check red that names it, with evidence, cure and one alert; a lever turns it green again."""
 
 import json
+import uuid
+from contextlib import ExitStack
+from functools import cache
+from itertools import count
 
 import dagster as dg
 import pytest
+from dagster_instances import instance_in
 from dagster_rooms import NoSession, command_exists
 from declared import with_declaration
 
 from lakehouse.dagster import LakeResource, definitions
 from lakehouse.dagster.alerts import SENSOR
+from lakehouse.lake import Lake
+from lakehouse.settings import Settings
 
 BRONZE, SILVER, GOLD = "bronze.orders", "silver.orders", "gold.by_day"
 DECLARED = """
@@ -76,10 +83,21 @@ class Scene:
             jobs=made.jobs,
             resources={"lake": resource, "spark": NoSession(lake=resource)},
         )
-        self.put("1.json", lines(*map(order, range(ROWS))))
+        self.numbers, self.files = count(), count(1)
+        self.send(*(self.order() for _ in range(ROWS)))
         assert self.ingest() == {}
         self.pull("schema_contract")
         assert self.told() == []
+
+    def order(self, **more):
+        """The next order: no other has its number."""
+        return order(next(self.numbers), **more)
+
+    def send(self, *orders, broken=""):
+        """A file of these orders, which no other replaces; gives its name."""
+        name = f"{next(self.files)}.json"
+        self.put(name, lines(*orders) + broken)
+        return name
 
     def put(self, name, text):
         settings = self.lake.settings
@@ -119,7 +137,7 @@ class Scene:
         return self.lake.describe(table).rows
 
     def make_old(self, seconds):
-        """Commits of the table have times of an earlier day."""
+        """Commits of the table have times of an earlier day; all of them, before Delta writes a checkpoint of them."""
         bucket, prefix = self.lake.settings.bucket, f"{self.lake.settings.user}/bronze/orders/_delta_log/"
         for info in [*self.lake.store.list(bucket, prefix)]:
             actions = [json.loads(line) for line in self.lake.store.read(bucket, info.key).splitlines()]
@@ -137,12 +155,31 @@ class Scene:
             store.write(settings.bucket, own + info.key.removeprefix(foreign), store.read(settings.bucket, info.key))
 
 
+@pytest.fixture(scope="module")
+def shared(home, tmp_path_factory, empty_instance):
+    """Gives the scene that the tests share: each begins and ends with three tables that agree."""
+    with ExitStack() as stack:
+
+        @cache
+        def made():
+            folder, name = tmp_path_factory.mktemp("scene"), uuid.uuid4().hex[:12]
+            patch = stack.enter_context(pytest.MonkeyPatch.context())
+            patch.setenv("LAKEHOUSE_ALERTS", f"file://{folder}/told.jsonl")
+            patch.setenv("LAKEHOUSE_ENGINE", "local")
+            settings = Settings.load(home=home, user="tester", bucket=f"lake-{name}", landing_prefix=f"{name}/")
+            return Scene(Lake.open(settings), folder, stack.enter_context(instance_in(folder, empty_instance)))
+
+        yield made
+
+
 @pytest.fixture
-def scene(lake, tmp_path, instance, monkeypatch):
-    monkeypatch.setenv("LAKEHOUSE_ALERTS", f"file://{tmp_path}/told.jsonl")
-    monkeypatch.setenv("LAKEHOUSE_ENGINE", "local")
-    settings = lake.settings.model_copy(update={"engine": "local"})
-    return Scene(type(lake)(settings, lake.endpoint, lake.store), tmp_path, instance)
+def scene(shared, request):
+    """The shared scene; after a test that failed the next has another."""
+    failed, given = request.session.testsfailed, shared()
+    assert given.rows(BRONZE) == given.rows(SILVER)
+    yield given
+    if request.session.testsfailed > failed:
+        shared.cache_clear()
 
 
 def red(scene, check, kind="check failed"):
@@ -161,71 +198,76 @@ def green(scene, kind="check failed"):
     assert (alert["news"], alert["kind"], alert["table"]) == ("recovered", kind, BRONZE)
 
 
-def test_an_order_that_was_sent_twice(scene):
-    scene.put("2.json", lines(order(7), order(ROWS)))
-    shown = red(scene, "no_duplicate_orders")
-    [row] = [record.data for record in shown["offending_rows"].records]
-    assert (row["order_id"], row["copies"], row["source_files"].count(".json")) == ("o7", 2, 2)
-    assert f"lakehouse forget {BRONZE} --duplicates --yes" in shown["next"].value
-    assert scene.rows(SILVER) == ROWS, "silver waits"
-    assert scene.ingest().keys() == {"no_duplicate_orders"}
-    assert scene.told() == [], "told once, while it lasts"
-    assert scene.pull("forget", table=BRONZE, duplicates=True)["forgotten_rows"] == 1
-    green(scene)
-    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [ROWS + 1, ROWS + 1]
-
-
-def test_a_file_whose_rows_are_lost(scene):
-    scene.put("2.json", lines(order(ROWS), order(ROWS + 1)))
-    assert scene.ingest() == {}
-    scene.lake.delta(BRONZE).delete(f"order_id IN ('o{ROWS}', 'o{ROWS + 1}')")
-    shown = red(scene, "every_file_loaded")
-    [row] = [record.data for record in shown["offending_rows"].records]
-    assert (row["file"].endswith("orders/2.json"), row["rows_read"], row["rows_in_table"]) == (True, 2, 0)
-    assert f"--files {row['file']} --table {BRONZE} --yes" in shown["next"].value
-    scene.pull("replay", table=BRONZE, files=[row["file"]])
-    scene.pull("checkpoint_reset", table=SILVER)  # it has read the rows that are gone: it is computed from those of now
-    green(scene)
-    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [ROWS + 2, ROWS + 2]
-
-
-def test_a_column_that_the_contract_does_not_name(scene):
-    scene.put("2.json", lines(order(ROWS, coupon="TEN")))
-    shown = red(scene, "schema_drift")
-    [row] = [record.data for record in shown["offending_rows"].records]
-    assert (row["column"], row["file"].endswith("orders/2.json")) == ("coupon", True)
-    assert f"lakehouse schema contract --write --table {BRONZE}" in shown["next"].value
-    assert scene.pull("schema_contract", table=BRONZE)["columns_pinned"] == 1
-    green(scene)
-
-
 def test_data_that_do_not_come_any_more(scene):
     scene.make_old(seconds=86_400)
     shown = red(scene, "fresh_within", "stale")
     assert shown["age_seconds"].value > shown["allowed_seconds"].value == 6 * 3600
     assert shown["next"].value.endswith(f"lakehouse ingest {BRONZE}")
-    scene.put("2.json", lines(order(ROWS)))
+    scene.send(scene.order())
     green(scene, "stale")  # the cure is the job itself, once the sender sends again
 
 
+def test_an_order_that_was_sent_twice(scene):
+    rows = scene.rows(BRONZE)
+    scene.send(order(7), scene.order())
+    shown = red(scene, "no_duplicate_orders")
+    [row] = [record.data for record in shown["offending_rows"].records]
+    assert (row["order_id"], row["copies"], row["source_files"].count(".json")) == ("o7", 2, 2)
+    assert f"lakehouse forget {BRONZE} --duplicates --yes" in shown["next"].value
+    assert scene.rows(SILVER) == rows, "silver waits"
+    assert scene.ingest().keys() == {"no_duplicate_orders"}
+    assert scene.told() == [], "told once, while it lasts"
+    assert scene.pull("forget", table=BRONZE, duplicates=True)["forgotten_rows"] == 1
+    green(scene)
+    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 1, rows + 1]
+
+
+def test_a_file_whose_rows_are_lost(scene):
+    rows, lost = scene.rows(BRONZE), [scene.order(), scene.order()]
+    name = scene.send(*lost)
+    assert scene.ingest() == {}
+    numbers = ", ".join(f"'{one['order_id']}'" for one in lost)
+    scene.lake.delta(BRONZE).delete(f"order_id IN ({numbers})")
+    shown = red(scene, "every_file_loaded")
+    [row] = [record.data for record in shown["offending_rows"].records]
+    assert (row["file"].endswith(f"orders/{name}"), row["rows_read"], row["rows_in_table"]) == (True, 2, 0)
+    assert f"--files {row['file']} --table {BRONZE} --yes" in shown["next"].value
+    scene.pull("replay", table=BRONZE, files=[row["file"]])
+    scene.pull("checkpoint_reset", table=SILVER)  # it has read the rows that are gone: it is computed from those of now
+    green(scene)
+    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 2, rows + 2]
+
+
+def test_a_column_that_the_contract_does_not_name(scene):
+    name = scene.send(scene.order(coupon="TEN"))
+    shown = red(scene, "schema_drift")
+    [row] = [record.data for record in shown["offending_rows"].records]
+    assert (row["column"], row["file"].endswith(f"orders/{name}")) == ("coupon", True)
+    assert f"lakehouse schema contract --write --table {BRONZE}" in shown["next"].value
+    assert scene.pull("schema_contract", table=BRONZE)["columns_pinned"] == 1
+    green(scene)
+
+
 def test_a_line_that_is_broken(scene):
-    scene.put("2.json", lines(order(ROWS)) + '{"order_id": "broken')
+    rows, whole = scene.rows(BRONZE), scene.order()
+    name = scene.send(whole, broken='{"order_id": "broken')
     shown = red(scene, "no_corrupt_records")
     [row] = [record.data for record in shown["offending_rows"].records]
-    assert row["_source_file"].endswith("orders/2.json") and "broken" in row["line"]
+    assert row["_source_file"].endswith(f"orders/{name}") and "broken" in row["line"]
     assert f"lakehouse replay --files {row['_source_file']} --table {BRONZE} --yes" in shown["next"].value
-    scene.put("2.json", lines(order(ROWS), order(ROWS + 1)))
+    scene.put(name, lines(whole, scene.order()))
     assert scene.pull("replay", table=BRONZE, files=[row["_source_file"]])["replayed_files"] == 1
     green(scene)
-    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [ROWS + 2, ROWS + 2]
+    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 2, rows + 2]
 
 
 def test_a_checkpoint_of_another_table(scene):
     """On the engine local nothing turns red: the run goes by the table's commits. With Spark see test_one_run.py."""
+    rows = scene.rows(BRONZE)
     scene.mix_up_checkpoints(SILVER, GOLD)
     shown = scene.pull("checkpoint_repair", table=SILVER)
     assert "the checkpoint is another's" in shown["what"]
-    scene.put("2.json", lines(order(ROWS)))
+    scene.send(scene.order())
     assert scene.ingest() == {}
     assert scene.told() == []
-    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [ROWS + 1, ROWS + 1]
+    assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 1, rows + 1]
