@@ -1,6 +1,7 @@
 """A local lake with its definitions and a Dagster instance: what people do from its pages, without a session."""
 
 import shlex
+from functools import cache
 
 import dagster as dg
 import typer
@@ -32,9 +33,14 @@ class Room:
 
     def __init__(self, lake, folder, instance):
         self.world, self.instance = LocalWorld(lake, folder), instance
+        self._loaded = cache(self._load)
 
     @property
     def made(self):
+        """The definitions, loaded anew when the declaration has changed, as a code location is."""
+        return self._loaded(self.world.lake.settings.declaration.read_text())
+
+    def _load(self, _):
         settings = self.world.lake.settings
         names = ("home", "declaration", "user", "bucket", "landing_prefix")
         resource = LakeResource(**{name: str(getattr(settings, name)) for name in names})

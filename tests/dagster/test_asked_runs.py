@@ -64,17 +64,17 @@ def the_function(room):
     assert replay_files(room.world.lake, TABLE, files=["1.json"], really=True).done
 
 
-@pytest.mark.parametrize("ask", [the_lever, the_command, the_function])
-def test_a_replay_is_followed_by_one_run(room, tick, ask):
-    ask(room)
-    [request] = tick().run_requests
-    assert (request.tags["asked_of"], request.tags["new_files"]) == (TABLE, "0")
-    assert tick().run_requests == []
-    assert waiting_replays(room.world.lake, TABLE)
-    assert run_of(request, room).success
-    assert waiting_replays(room.world.lake, TABLE) == []
-    assert room.world.rows("id") == [("1",), ("2",)]
-    assert tick().run_requests == []
+def test_a_replay_is_followed_by_one_run_whoever_asks(room, tick):
+    for ask in (the_lever, the_command, the_function):
+        ask(room)
+        [request] = tick().run_requests
+        assert (request.tags["asked_of"], request.tags["new_files"]) == (TABLE, "0"), ask
+        assert tick().run_requests == [], ask
+        assert waiting_replays(room.world.lake, TABLE), ask
+        assert run_of(request, room).success, ask
+        assert waiting_replays(room.world.lake, TABLE) == [], ask
+        assert room.world.rows("id") == [("1",), ("2",)], ask
+        assert tick().run_requests == [], ask
 
 
 def approved(room):
@@ -91,14 +91,14 @@ def put_back(room):
     room.pull("checkpoint_restore", apply=True)
 
 
-@pytest.mark.parametrize("do", [approved, emptied, put_back])
-def test_whatever_waits_for_a_run_gets_it(room, tick, do):
-    do(room)
-    [request] = tick().run_requests
-    assert request.tags["asked_of"] == TABLE
-    assert run_of(request, room).success
-    assert room.world.rows("id") == [("1",), ("2",)]
-    assert tick().run_requests == []
+def test_whatever_waits_for_a_run_gets_it(room, tick):
+    for do in (approved, emptied, put_back):
+        do(room)
+        [request] = tick().run_requests
+        assert request.tags["asked_of"] == TABLE, do
+        assert run_of(request, room).success, do
+        assert room.world.rows("id") == [("1",), ("2",)], do
+        assert tick().run_requests == [], do
 
 
 def test_what_was_only_looked_at_starts_nothing(room, tick):

@@ -12,8 +12,13 @@ from lakehouse.table import Catalogue, Finding
 KEY = dg.AssetKey(["bronze", "readings"])
 
 
+@pytest.fixture(scope="module")
+def loaded():
+    return definitions(Catalogue((READINGS,)))
+
+
 @pytest.fixture
-def examine(monkeypatch, instance):
+def examine(monkeypatch, instance, loaded):
     """Runs the named checks over findings that the test writes down; gives what was asked for, and the evaluations."""
 
     def run(findings, *names):
@@ -30,11 +35,10 @@ def examine(monkeypatch, instance):
 
         monkeypatch.setattr("lakehouse.pipeline.check_table", check_table)
         monkeypatch.setattr(LakeResource, "open", lambda self: SimpleNamespace(settings=self.settings()))
-        made = definitions(Catalogue((READINGS,)))
         lake = LakeResource()
         alone = dg.Definitions(
-            assets=made.assets,
-            asset_checks=made.asset_checks,
+            assets=loaded.assets,
+            asset_checks=loaded.asset_checks,
             resources={"lake": lake, "spark": Nothing(lake=lake)},
         ).resolve_implicit_global_asset_job_def()
         keys = {dg.AssetCheckKey(KEY, name) for name in names}

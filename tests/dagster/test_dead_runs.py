@@ -1,12 +1,12 @@
 """A run whose process is gone is ended by the sensors, and every other one is left alone."""
 
-import contextlib
 import json
 import subprocess
 import sys
 
 import dagster as dg
 import pytest
+from dagster_instances import instance_in
 from dagster_rooms import Room
 from store.local_world import TABLE
 
@@ -23,11 +23,11 @@ def nothing():
 
 
 @pytest.fixture
-def instance(request):
+def instance(request, tmp_path, empty_instance):
     """Of one run in memory; a persistent one where runs are real."""
-    made = dg.instance_for_test if "lake" in request.fixturenames else dg.DagsterInstance.ephemeral
-    with contextlib.ExitStack() as stack:
-        yield stack.enter_context(made())
+    real = "lake" in request.fixturenames
+    with instance_in(tmp_path, empty_instance) if real else dg.DagsterInstance.ephemeral() as made:
+        yield made
 
 
 @pytest.fixture

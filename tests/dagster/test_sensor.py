@@ -47,10 +47,14 @@ def listing(monkeypatch):
     return made
 
 
+@pytest.fixture(scope="module")
+def new_order_files():
+    return orders_definitions().resolve_sensor_def("new_order_files")
+
+
 @pytest.fixture
-def tick(listing, instance):
+def tick(listing, instance, new_order_files):
     state = {"cursor": None}
-    new_order_files = orders_definitions().resolve_sensor_def("new_order_files")
 
     def evaluate(*, keep_cursor=True, cursor=None):
         context = dg.build_sensor_context(

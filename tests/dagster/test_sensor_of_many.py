@@ -1,6 +1,7 @@
 """The sensor over several folders: listings and ends of runs that each test writes down."""
 
 from datetime import UTC, datetime, timedelta
+from functools import cache
 
 import dagster as dg
 import pytest
@@ -59,12 +60,16 @@ def listing(monkeypatch):
     return made
 
 
+@pytest.fixture(scope="module")
+def loaded():
+    return definitions(Catalogue(TABLES))
+
+
 @pytest.fixture
-def tick(listing, instance):
+def tick(listing, instance, loaded):
     state = {}
 
-    def evaluate(tables=TABLES):
-        made = definitions(Catalogue(tables))
+    def evaluate(made=loaded):
         with dg.build_sensor_context(
             instance=instance, cursor=state.get("cursor"), resources={"lake": LakeResource()}, definitions=made
         ) as context:
@@ -75,8 +80,10 @@ def tick(listing, instance):
     return evaluate
 
 
-def job_of(broken, downstream):
+@cache
+def job_of(*broken):
     """The job as far as its runs' records go: steps of the tables' names, some of which fail."""
+    downstream = {"silver/orders": "bronze/orders", "silver/rooms": "bronze/rooms"}
 
     def asset_of(key, dependencies):
         @dg.asset(
@@ -100,7 +107,7 @@ def run_of(instance):
     """Runs what a request asks for; says when that ended."""
 
     def run(request, broken=()):
-        job = job_of(broken, {"silver/orders": "bronze/orders", "silver/rooms": "bronze/rooms"})
+        job = job_of(*broken)
         chosen = request.asset_selection if request else None
         result = job.execute_in_process(
             instance=instance, asset_selection=chosen, tags=request.tags if request else {}, raise_on_error=False
@@ -143,7 +150,7 @@ def test_a_run_of_all_tables_is_a_run_of_the_job_as_it_is(tick, listing):
 
 def test_files_wait_for_a_run_of_their_tables_and_for_no_other(tick, listing, instance):
     running = instance.create_run_for_job(
-        job_of((), {}), status=dg.DagsterRunStatus.STARTED, asset_selection={dg.AssetKey(["silver", "orders"])}
+        job_of(), status=dg.DagsterRunStatus.STARTED, asset_selection={dg.AssetKey(["silver", "orders"])}
     )
     listing.put("orders/a.json")
     listing.put("rooms/b.json")
@@ -183,7 +190,7 @@ def test_what_a_cancelled_run_left_is_told_until_a_later_run_has_it(tick, listin
     listing.put("rooms/a.json")
     request = tick().run_requests[0]
     begun = instance.create_run_for_job(
-        job_of((), {}), status=dg.DagsterRunStatus.STARTED, asset_selection=set(request.asset_selection)
+        job_of(), status=dg.DagsterRunStatus.STARTED, asset_selection=set(request.asset_selection)
     )
     instance.report_run_canceled(begun)
     told = tick()
@@ -216,7 +223,7 @@ def test_a_folder_that_gets_a_table_is_looked_at_anew(tick, listing, run_of):
     run_of(tick().run_requests[0])
     assert tick().run_requests == []
     more = Table("bronze.again", Files(path="s3a://landing/orders/"))
-    assert "bronze/again" in asked(tick((*TABLES, more)))
+    assert "bronze/again" in asked(tick(definitions(Catalogue((*TABLES, more)))))
 
 
 def test_what_was_asked_of_a_table_is_a_run_of_it_and_of_those_behind_it_for_one_request_a_tick(tick, listing):
