@@ -31,6 +31,9 @@ def test_rows_are_forgotten_and_what_waits_is_brought_in(lake, land, spark):
             assert (nothing.done, nothing.totals()[number]) == (False, 0), step
 
 
+@pytest.mark.soak(
+    "late rows, their check and its lever on one flood; test_late_rate.py has the check, test_late.py the command"
+)
 def test_a_flood_of_late_orders_turns_one_check_red_until_a_lever_has_counted_them(lake, land, spark):
     def failures():
         for table in (BRONZE, SILVER):
