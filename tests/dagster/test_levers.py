@@ -132,7 +132,6 @@ def test_a_run_is_killed_on_purpose_and_the_next_one_is_exact(room):
     assert "no file was new, and nothing was killed" in room.pull("crash", apply=True)["said"]
 
 
-@pytest.mark.soak("the levers of data files, and a check that fails in one")
 def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     for number in range(3):
         room.world.put(f"{number}.json", [{"id": f"{number}"}])
@@ -150,7 +149,6 @@ def test_small_files_are_joined_old_ones_told_and_all_rows_counted(room):
     assert lost.metadata["checks_failed"].value == 1 and "| FAIL |" in lost.metadata["result"].value
 
 
-@pytest.mark.soak("the levers of schemas; test_files_are_loaded_again has a lever's whole way")
 def test_a_column_that_waits_is_approved_and_taken_back(room):
     room.world.declare(options={"cloudFiles.schemaEvolutionMode": "rescue"})
     room.world.put("1.json", [{"id": "1"}])
@@ -167,7 +165,6 @@ def test_a_column_that_waits_is_approved_and_taken_back(room):
     assert wrong.value.next_command == "name one of 0 to 2"
 
 
-@pytest.mark.soak("the lever of rows that are forgotten")
 def test_rows_that_somebody_removed_are_recorded_and_a_wrong_wish_is_refused(room):
     room.world.put("1.json", [{"id": "1"}, {"id": "2"}])
     room.world.load()

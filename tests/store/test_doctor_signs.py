@@ -100,7 +100,6 @@ def test_types_that_differ_from_the_table_s_are_taken_back(pipeline):
     pipeline.land().load().assert_exact()
 
 
-@pytest.mark.soak("a stream whose state is large begins anew; the others of this file are quicker")
 def test_large_state_is_gone_when_its_stream_begins_anew(pipeline):
     declare(pipeline)
     pipeline.land().load()
@@ -190,7 +189,6 @@ def test_a_rule_that_ate_half_of_a_journal_is_told_with_what_it_ate_and_both_are
     pipeline.land().load().assert_exact()
 
 
-@pytest.mark.soak("the doctor with the keys of each role; test_roles.py has the roles")
 def test_keys_that_may_not_write_or_read_are_told_once_with_the_way_out(pipeline, tmp_path):
     pipeline.land().load()
     with Keys(pipeline.world, tmp_path) as keys:
@@ -242,7 +240,6 @@ def test_a_full_disk_and_other_versions_are_told_until_they_are_mended(lake, tmp
     assert bad(lake).keys() & {"disk_full", "versions_differ"} == set()
 
 
-@pytest.mark.soak("what the doctor prints of it is run; test_doctor.py has its sign")
 def test_a_silent_writer_elsewhere_is_taken_over_by_the_command(pipeline):
     pipeline.land(2).load()
     silent = Holder("h", TABLE, "elsewhere/1/", 7, "1", 0.0, ttl_seconds=0.5)
