@@ -26,7 +26,11 @@ def named(name: str) -> Column:
 
 
 def literal(value: Any) -> str:
-    """A value as a literal of SQL; a time names its zone, or has none (TIMESTAMP_NTZ)."""
+    """A value as a literal of SQL; a time names its zone, or has none (TIMESTAMP_NTZ).
+
+    In the text of SQL Spark puts a variable in the place of ``${env:NAME}``, also within quotes: of its environment,
+    which has the keys of the store. So no dollar of a value is written as one.
+    """
     if value is None:
         return "NULL"
     if isinstance(value, bool | int):
@@ -36,7 +40,7 @@ def literal(value: Any) -> str:
     if isinstance(value, date):
         return f"DATE'{value}'"
     if isinstance(value, str):
-        return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("$", "\\u0024") + "'"
     raise TypeError(f"{type(value).__name__} cannot be written as a value of SQL")
 
 

@@ -26,6 +26,7 @@ from lakehouse.checkpoints import agreement as checkpoints
 from lakehouse.errors import ConfigurationError
 from lakehouse.lake import Lake
 from lakehouse.maintenance.asked import ask_for_run
+from lakehouse.spark_sql import literal
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -169,7 +170,7 @@ class RescuedData:
             rows = {row["name"]: int(row["count"]) for row in sorted(counts, key=lambda row: str(row["name"]))}
             if not (really and rows):
                 return Promotion(rows, False, None, before, before)
-            names = ", ".join("'" + name.replace("\\", "\\\\").replace("'", "\\'") + "'" for name in rows)
+            names = ", ".join(map(literal, rows))
             chosen = f"arrays_overlap(json_object_keys({RESCUED_DATA}), array({names}))"
             # the condition says which rows are written anew; they may not meet it any more
             spark.conf.set("spark.databricks.delta.replaceWhere.constraintCheck.enabled", "false")

@@ -175,7 +175,7 @@ ROLLUPS = Catalogue(
         Table("gold.by_floor", BY_FLOOR, BY_FLOOR.default_checks()),
     )
 )
-CITIES = ["L'Aquila", 'say "x" \\', "", None, "'; DROP", "100%_\n", "Zürich"]
+CITIES = ["L'Aquila", 'say "x" \\', "", None, "'; DROP", "100%_\n", "Zürich", "${env:AWS_SECRET_ACCESS_KEY}"]
 
 
 def sale(city, floor, amount):
@@ -191,6 +191,12 @@ def rollup_finding(tables, table):
     at = At(tables.spark, tables.lake, ROLLUPS[table], ROLLUPS)
     [check] = at.table.checks
     return check.examine(at)
+
+
+def log_of(tables, table):
+    layer, name = table.split(".")
+    settings = tables.lake.settings
+    return tables.lake.store.list(settings.bucket, f"{settings.user}/{layer}/{name}/_delta_log/")
 
 
 def assert_rolled_up(tables, check=("gold.by_city", "gold.by_floor")):
@@ -231,6 +237,9 @@ def test_groups_of_text_with_quotes_of_numbers_and_of_nulls_follow_every_change(
     for table in both:
         roll_up(tables, table)
     assert_rolled_up(tables, check=())
+    secret, store = tables.lake.endpoint.secret_key.get_secret_value(), tables.lake.store
+    logs = [store.read(tables.lake.settings.bucket, info.key) for table in both for info in log_of(tables, table)]
+    assert logs and not any(secret.encode() in log for log in logs)
 
     tables.spark.sql(f"UPDATE {sales} SET amount = amount WHERE city = 'Zürich'")
     tables.spark.sql(f'UPDATE {sales} SET amount = 7 WHERE city = "L\'Aquila" AND amount IS NULL')

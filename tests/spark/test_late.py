@@ -12,6 +12,7 @@ from landed_windows import BronzeWriter
 from reference_silver import MINUTES, reference_silver
 
 from lakehouse import late
+from lakehouse.checkpoints.standing import standing
 from lakehouse.declaration import read_catalogue
 from lakehouse.errors import ConfigurationError
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
@@ -53,7 +54,8 @@ def silver_at(spark, lake):
 def run_over(bronze, spark, lake, *commits):
     for lines in commits:
         bronze.commit([lines])
-        run_table(spark, lake, SILVER)
+        report = run_table(spark, lake, SILVER)
+    return report
 
 
 def finding(spark, lake, **options):
@@ -228,7 +230,8 @@ def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
     run_over(bronze, spark, update, EARLY)
     opened = {f"{start:%H:%M}": values[0] for (start, _, _), values in rows_of(lake).items()}
     assert opened == {"10:00": 2, "10:05": 1, "10:40": 1}
-    run_over(bronze, spark, update, [*LATER, order("10:41")])
+    report = run_over(bronze, spark, update, [*LATER, order("10:41")])
+    assert standing(lake, SILVER, count_state=True).state_rows == report.batches[-1].state_rows > 0
     rows = rows_of(lake)
     assert {f"{start:%H:%M}": values[0] for (start, _, _), values in rows.items()} == {
         **opened,

@@ -3,7 +3,7 @@
 import math
 import random
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pyarrow as pa
@@ -21,6 +21,7 @@ from lakehouse.declaration import read_catalogue
 from lakehouse.direct.versions import Believed, Versions, When
 from lakehouse.orders.tables import BRONZE
 from lakehouse.pipeline import run_table
+from lakehouse.spark_sql import within
 from lakehouse.streams.run import Run
 from lakehouse.table import At
 
@@ -184,6 +185,52 @@ def rounded(row):
         name: float(f"{value:.12g}") if isinstance(value, float) and math.isfinite(value) else text(value)
         for name, value in row.items()
     }
+
+
+NAMED = {
+    "STRING": [
+        "it's",
+        '"',
+        "a\\b",
+        "\\'",
+        "\\u0041",
+        "two\nlines",
+        "$\\frac$",
+        "${env:HOME}",
+        "${x}",
+        "`",
+        "é",
+        "",
+        None,
+    ],
+    "DATE": [date(1, 1, 1), date(1582, 10, 15), date(2024, 2, 29), None],
+    "TIMESTAMP": [*TIMES, datetime(2026, 1, 1, 1, tzinfo=timezone(timedelta(hours=5, minutes=30)))],
+    "TIMESTAMP_NTZ": [datetime(1969, 12, 31, 23, 59, 59, 999999), datetime(2026, 3, 29, 2, 30), None],
+    "BIGINT": [-(2**63) + 1, -1, 0, None],
+    "BOOLEAN": [True, False, None],
+}
+
+
+@pytest.mark.parametrize("type_", NAMED)
+def test_a_condition_that_names_values_holds_for_these_and_for_no_others(spark, type_):
+    values = NAMED[type_]
+    rows = spark.createDataFrame(list(enumerate(values)), f"number INT, v {type_}")
+    held = [f"coalesce({within('v', [value])}, false) AS `{number}`" for number, value in enumerate(values)]
+    found = rows.selectExpr(
+        "number", *held, f"{within('v', values[1:])} AS rest", f"{within('v', [])} AS none"
+    ).collect()
+    for row in found:
+        number, *each, rest, none = row
+        assert each == [at == number for at in range(len(values))], values[number]
+        assert (bool(rest), none) == (number > 0, False)
+
+
+def test_many_values_are_named_as_a_range_but_not_texts():
+    assert within("v", [3, 1, 2], most=2) == "(v BETWEEN 1 AND 3)"
+    assert within("v", [3, None, 1, 2], most=2) == "(v BETWEEN 1 AND 3 OR v IS NULL)"
+    assert within("v", ["a", "b", "c"], most=2) is None
+    with pytest.raises(TypeError, match="Decimal"):
+        within("v", [Decimal(1)])
 
 
 def test_orders_that_the_local_engine_computes_are_what_spark_finds(lake, land, spark):
