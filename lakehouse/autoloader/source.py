@@ -20,7 +20,7 @@ from pyspark.sql.types import StringType, StructType
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.lineage import METADATA
 from lakehouse.autoloader.options.locations import parsed_in_driver, with_locations
-from lakehouse.autoloader.options.parse import HEADER, INFERRED, CloudFilesOptions
+from lakehouse.autoloader.options.parse import HEADER, INFERRED, LOOKED, CloudFilesOptions
 from lakehouse.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from lakehouse.storage.store import StoreEndpoint
 
 _BATCH_ID = "streaming.sql.batchId"
-LOOKED = "lakehouse.looked_upto"
-"""Option: number of the last file that a look for this query has found; with ``availableNow`` it takes no other."""
 
 
 class CloudFiles(DataSource):
@@ -55,8 +53,7 @@ class CloudFiles(DataSource):
         return schema_of(self._settings(), self.journal_root)
 
     def _settings(self) -> CloudFilesOptions:
-        given = {name: value for name, value in self.options.items() if name.lower() != LOOKED}
-        return with_locations(parsed_in_driver(given), self.journal_root)
+        return with_locations(parsed_in_driver(dict(self.options)), self.journal_root)
 
     @property
     def looked_upto(self) -> int | None:

@@ -20,7 +20,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from lakehouse.autoloader.options.parse import CloudFilesOptions
 from lakehouse.autoloader.options.paths import split_uri
-from lakehouse.autoloader.source import LOOKED, CloudFiles, CloudFilesStream, running_batch, settled
+from lakehouse.autoloader.source import CloudFiles, CloudFilesStream, running_batch, settled
 from lakehouse.autoloader.source import Part as PlannedPart
 from lakehouse.errors import TransientError
 from lakehouse.storage.environment import endpoint_from_environment
@@ -182,7 +182,7 @@ class WrittenFiles(CloudFiles):
 
     def streamReader(self, schema: StructType) -> CloudFilesStream:  # noqa: N802
         """The stream."""
-        given = {name: value for name, value in self.options.items() if name.lower() != LOOKED}
+        given = dict(self.options)
         target, sink = _target_of(json.loads(given.pop(_TARGET))), DirectSink.parse(given.pop(_SINK))
         options = settled(CloudFilesOptions.parse(given), target.schema)
         return _WritingStream(options, target, sink, self.looked_upto)

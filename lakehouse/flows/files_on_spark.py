@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from lakehouse.autoloader.options.parse import WIDENING, CloudFilesOptions
+from lakehouse.autoloader.options.parse import LOOKED, WIDENING, CloudFilesOptions
 from lakehouse.autoloader.options.paths import SourcePath, plain_uri, source_id
 from lakehouse.errors import ConfigurationError
 from lakehouse.flows.schema_versions import schema_of
@@ -27,7 +27,6 @@ def run_files(at: At, run: Run, flow: Files, options: CloudFilesOptions) -> Stre
 
     The folder is looked at first. Where nothing waits no query is started, and no engine.
     """
-    from lakehouse.autoloader.source import LOOKED
     from lakehouse.direct.on_spark import DirectSink, written_files
     from lakehouse.direct.reasons import NotDirect, why_not
     from lakehouse.direct.stream import target_of

@@ -3,7 +3,8 @@
 import pytest
 from store.local_world import TABLE, LocalWorld, NeedsSpark
 
-from lakehouse.autoloader.source import LOOKED, CloudFiles
+from lakehouse.autoloader.options.parse import LOOKED, CloudFilesOptions
+from lakehouse.autoloader.source import CloudFiles
 from lakehouse.pipeline import declared, replay_files
 from lakehouse.storage.environment import environment_of
 from lakehouse.streams.trigger import Trigger
@@ -89,6 +90,9 @@ def test_a_query_that_is_told_what_was_found_does_not_list_the_folder_again(thin
     for name, value in environment_of(things.lake.endpoint).items():
         monkeypatch.setenv(name, value)
     options = declared(things.lake, TABLE).flow.reader_options(things.lake.settings, TABLE)
+    assert CloudFilesOptions.parse({**options, LOOKED: "1"}) == CloudFilesOptions.parse(options), (
+        "nobody is warned of it"
+    )
     source = CloudFiles({**options, LOOKED: "1"})
     reader = source.streamReader(source.schema())
     things.put("2.json", [{"a": 2}])

@@ -43,6 +43,9 @@ INFERRED = "cloudFiles.inferred"
 """Marks, in the metadata of ``_metadata``, a schema that came from the schema location and may grow there."""
 HEADER = "cloudFiles.header"
 """Beside it, for CSV: whether the files of such a schema begin with a header, where no option says so."""
+LOOKED = "lakehouse.looked_upto"
+"""Not for people: the number of the last file that a look for this query has found. With ``availableNow`` the query
+takes no other then, and does not look itself."""
 
 WIDENING = "addNewColumnsWithTypeWidening"
 UNKNOWN = "no option is called so"
@@ -129,7 +132,7 @@ class CloudFilesOptions:
         """
         problems: list[str] = []
         notes: list[str] = []
-        given = _by_meaning(options, problems, notes)
+        given = _by_meaning({name: value for name, value in options.items() if name != LOOKED}, problems, notes)
         values: dict[str, Any] = {}
         for option in OPTIONS:
             if (found := given.pop(option.name.lower(), None)) is None:
