@@ -85,8 +85,8 @@ class Windows(Windowing):
         from lakehouse.streams.set_aside import SetAside, rows_of_data_files, rows_of_journal_numbers
 
         find = rows_of_data_files if self.source == "table" else rows_of_journal_numbers
-        rows = find(at.spark, at.lake, self.of)
-        return SetAside(at.spark, at.lake, at.table.name, self, self.expected(at.catalogue), rows)
+        rows = find(lambda: at.spark, at.lake, self.of)
+        return SetAside(at.lake, at.table.name, self, self.expected(at.catalogue), rows)
 
     def _files(self, at: At) -> Files | None:
         """The files that are read themselves; None when the table is read."""

@@ -78,7 +78,6 @@ class SetAside:
     Exactly once: a batch is one Delta transaction, under the checkpoint's id.
 
     Args:
-        spark: A session.
         lake: Where the tables are.
         table: The table of windows.
         windows: How its windows are made.
@@ -88,14 +87,13 @@ class SetAside:
 
     def __init__(
         self,
-        spark: SparkSession,
         lake: Lake,
         table: str,
         windows: Windowed,
         expected: tuple[str, ...],
         rows_of_batch: RowsOfBatch,
     ) -> None:
-        self._spark, self._lake, self._table = spark, lake, table
+        self._lake, self._table = lake, table
         self._windows, self._expected = windows, expected
         self._rows_of_batch = rows_of_batch
         self._uri = lake.settings.quarantine_uri(table)
@@ -240,24 +238,24 @@ def _aliased(columns: tuple[Column, ...], names: tuple[str, ...]) -> list[Column
     return [column.alias(name) for column, name in zip(columns, names, strict=True)]
 
 
-def rows_of_data_files(spark: SparkSession, lake: Lake, source: str) -> RowsOfBatch:
-    """For a stream of a table: the rows of the data files that the batch read."""
+def rows_of_data_files(session: Callable[[], SparkSession], lake: Lake, source: str) -> RowsOfBatch:
+    """For a stream of a table: the rows of the data files that the batch read, by a session that is opened then."""
 
     def rows(before: dict[str, Any] | None, now: dict[str, Any]) -> DataFrame:
         paths = files_between(lake, source, Place.of(before) if before else None, Place.of(now))
-        return rows_of_files(spark, lake, source, paths)
+        return rows_of_files(session(), lake, source, paths)
 
     return rows
 
 
-def rows_of_journal_numbers(spark: SparkSession, lake: Lake, source: str) -> RowsOfBatch:
+def rows_of_journal_numbers(session: Callable[[], SparkSession], lake: Lake, source: str) -> RowsOfBatch:
     """For a stream of the files themselves: the rows of those files, once the table ``source`` has loaded them."""
 
     def rows(before: dict[str, Any] | None, now: dict[str, Any]) -> DataFrame | None:
         loaded = checkpoints.last_finished(lake, source)
         if loaded is None or loaded.offset["seq"] < now["seq"]:
             return None
-        table = spark.read.format("delta").load(lake.settings.table_uri(source))
+        table = session().read.format("delta").load(lake.settings.table_uri(source))
         number = F.col(SEQUENCE)
         return table.where((number > (before["seq"] if before else 0)) & (number <= now["seq"]))
 

@@ -3,12 +3,14 @@
 import pyarrow as pa
 import pytest
 from counted import SparkWasAsked, opened, remove_data_files
+from deltalake import CommitProperties, Transaction
 from store.test_accounts_here import LENGTH, MINUTE, SOURCE, START, TABLE, World, good
 
 from lakehouse.checks import accounts_here, accounts_kept
 from lakehouse.checks.kept import finding_of
 from lakehouse.counting.state import State, read_state, write_state
-from lakehouse.errors import TerminalError
+from lakehouse.errors import EngineUnavailable, TerminalError
+from lakehouse.streams.run import Run
 
 LATER = START + 30 * MINUTE
 
@@ -107,6 +109,23 @@ def test_a_large_source_is_read_once_and_then_what_is_new(world, monkeypatch):
     commit(world, 3)
     with pytest.raises(SparkWasAsked):
         world.examine()
+
+
+def test_windows_of_a_source_without_news_are_brought_up_to_date_without_a_session(world):
+    lake, settings = world.lake, world.lake.settings
+    told = CommitProperties(app_transactions=[Transaction("q", 0)])
+    table = opened(lake, TABLE)
+    table.create_write_transaction([], "append", table.schema(), commit_properties=told)
+    world.checkpoint(LATER, reservoirVersion=2, index=-1, isStartingVersion=False)
+    place = f"{settings.user}/_checkpoints/{TABLE}/set_aside.json"
+    lake.store.write(settings.bucket, place, b'{"batch": 0}')
+    places = []
+    world.examine(places=places)
+    [at] = places
+    assert at.table.flow.bring_up_to_date(at, Run()).batches == ()
+    lake.store.write(settings.bucket, place, b'{"batch": -1}')  # a batch whose rows nobody has looked at
+    with pytest.raises(EngineUnavailable, match="SparkWasAsked"):
+        at.table.flow.bring_up_to_date(at, Run())
 
 
 def test_a_damaged_object_is_counted_anew(world):

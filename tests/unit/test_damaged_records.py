@@ -62,7 +62,7 @@ def test_a_note_of_examined_batches_that_is_cut_off_is_an_error_with_a_cure(lake
         put(lake, prefix + name, content)
     put(lake, f"{prefix}set_aside.json", text)
     with pytest.raises(CheckpointUnreadable, match=r"set_aside\.json is empty, cut off or damaged") as refused:
-        SetAside(None, lake, TABLE, None, (), lambda before, now: None).is_behind()
+        SetAside(lake, TABLE, None, (), lambda before, now: None).is_behind()
     assert f"lakehouse checkpoint restart {TABLE}" in refused.value.next_command
 
 
