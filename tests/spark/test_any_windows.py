@@ -222,7 +222,6 @@ def test_what_a_source_without_lineage_cannot_do_is_refused_with_the_way_out(lak
     assert lake.version(HOURS) is None
 
 
-@pytest.mark.soak("keys of several columns, some of them NULL; test_late.py has the places of rows of orders")
 def test_a_row_is_known_by_all_columns_of_its_key_and_by_its_place_when_one_is_missing(lake, spark):
     dropping = {**TABLES[HOURS], "duplicates": "drop", "row_key": ["sensor", "at"]}
     readings = Place(spark, lake, {HOURS: dropping})
