@@ -21,7 +21,6 @@ tables:
 """
 
 
-@pytest.mark.soak("maintenance beside streams of Spark; tests/store/test_upkeep.py has it beside the local engine")
 def test_silver_goes_on_over_files_that_were_joined_removed_and_taken_back(lake, spark, tmp_path):
     lake = with_declaration(lake, tmp_path, FILE)
     landed = []
