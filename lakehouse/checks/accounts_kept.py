@@ -95,7 +95,7 @@ class KeptWindows:
     def of(self, paths: Sequence[str], count: Count) -> FileWindows:
         """The rows of some files by their windows. What is new is kept; a full check counts all, and compares."""
         new, kept = self.unknown(paths), self._kept.of(paths)
-        found = self._joined(kept, self._counted(new, count))
+        found = FileWindows(pa.concat_tables([kept.table, self._counted(new, count).table]))
         differs = False
         if self._at.full and len(new) < len(paths):
             before, found = found, self._counted(paths, count)
@@ -129,9 +129,6 @@ class KeptWindows:
         if not before.equals(now) and texts[0] == texts[1]:
             texts[0] += ", in other windows"
         return compared(self._at, f"rows of {self._source.uri} by window", *texts)
-
-    def _joined(self, *parts: FileWindows) -> FileWindows:
-        return FileWindows(pa.concat_tables([part.table for part in parts]))
 
     def _keep(self, found: FileWindows) -> None:
         too_many = found.table.num_rows > _MOST_KEPT
