@@ -49,7 +49,7 @@ def explained(lake: Lake, table: str) -> Iterator[None]:
 
 
 def _meaning(lake: Lake, table: str, error: Exception, pid: int | None) -> LakehouseError:
-    text = str(error)
+    text = str(error) or type(error).__name__
     ours = library_error(text)
     if ours is not None:
         return ours

@@ -9,7 +9,7 @@ from store.test_accounts_here import LENGTH, MINUTE, SOURCE, START, TABLE, World
 from lakehouse.checks import accounts_here, accounts_kept
 from lakehouse.checks.kept import finding_of
 from lakehouse.counting.state import State, read_state, write_state
-from lakehouse.errors import EngineUnavailable, TerminalError
+from lakehouse.errors import LakehouseError, TerminalError
 from lakehouse.streams.run import Run
 
 LATER = START + 30 * MINUTE
@@ -124,7 +124,7 @@ def test_windows_of_a_source_without_news_are_brought_up_to_date_without_a_sessi
     [at] = places
     assert at.table.flow.bring_up_to_date(at, Run()).batches == ()
     lake.store.write(settings.bucket, place, b'{"batch": -1}')  # a batch whose rows nobody has looked at
-    with pytest.raises(EngineUnavailable, match="SparkWasAsked"):
+    with pytest.raises(LakehouseError, match="SparkWasAsked"):  # its class depends on an engine that may be there
         at.table.flow.bring_up_to_date(at, Run())
 
 

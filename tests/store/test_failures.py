@@ -25,6 +25,7 @@ TEXTS = {
         "bronze.t asks its source for a column that is not there: .*`amount`",
     ),
     "[DIVIDE_BY_ZERO] Division by zero.": (StreamFailed, "DIVIDE_BY_ZERO"),
+    "": (StreamFailed, "ended with an error: RuntimeError"),
 }
 
 
