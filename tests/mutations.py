@@ -73,7 +73,9 @@ MUTATIONS = (
         old=".where(end <= limit)",
         new=".where(end < limit)",
         harm="An order whose window ends at the watermark itself is dropped by Spark, and kept nowhere.",
-        tests=("tests/spark/test_late.py::test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness",),
+        tests=(
+            "tests/spark/test_late.py::test_rows_that_are_not_counted_are_kept_with_reason_and_place_and_late_ones_are_replayed_once",
+        ),
     ),
     Mutation(
         "rescue",

@@ -66,23 +66,71 @@ def finding(spark, lake, **options):
     return found_both_ways(examine, spark, **options)
 
 
-def test_replay_late_makes_silver_what_all_rows_at_once_give_once_also_when_it_was_killed(
+def test_rows_that_are_not_counted_are_kept_with_reason_and_place_and_late_ones_are_replayed_once(
     lake, spark, bronze, environment
 ):
-    run_over(bronze, spark, lake, EARLY, LATER + LAST)
-    late_rows = assert_silver_is(lake, [[EARLY], [LATER + LAST]])
-    assert late_rows == 3
+    """Also when the run that dropped them could not look, and when a replay was killed."""
+    odd = [
+        order("10:01", order_date="2999-01-01 00:00:00"),
+        order("10:01", order_date="1970-01-01 00:00:00"),
+        order("10:01", order_date=None),
+        order("10:01", 1e12),
+        b"{broken",
+    ]
+    edge = order("10:27", 6.0)  # its window ends where the watermark stands, and is closed
+    second = [*LATER, *LAST, edge, order("10:31", None, None), *odd]
+    run_over(bronze, spark, lake, EARLY, second)
+    assert assert_silver_is(lake, [[EARLY], [second]]) == 4
+    assert_kept_and_accounted_for(spark, lake)
+    # as if the process had died between the second batch's commit and the look at its rows
+    lake.store.delete_prefix(lake.settings.bucket, f"tester/_quarantine/{SILVER}/")
+    key = f"tester/_checkpoints/{SILVER}/set_aside.json"
+    lake.store.write(lake.settings.bucket, key, json.dumps({"batch": 1}).encode())
+    assert not finding(spark, lake).passed
+    run_table(spark, lake, SILVER)
+    assert_silver_is(lake, [[EARLY], [second]])
+    assert finding(spark, lake).passed
+
+    assert_replay_makes_silver_what_all_rows_at_once_give(spark, lake, environment, [EARLY + second])
+    # the stream goes on: it neither writes a closed window again nor loses the next one
+    run_over(bronze, spark, lake, [order("12:30")])
+    assert rows_of(lake) == reference_silver([[EARLY + second + [order("12:30")]]]).windows
+
+
+def assert_kept_and_accounted_for(spark, lake):
+    kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
+    assert Counter(row["reason"] for row in kept) == {
+        "late": 4,
+        "event_time_in_the_future": 1,
+        "event_time_too_early": 1,
+        "no_event_time": 1,
+        "amount_out_of_range": 1,
+        "invalid_row": 1,
+    }
+    (row,) = [row for row in kept if row["order_id"] == "O-10:03-3.0"]
+    assert (row["lateness_seconds"], f"{row['watermark']:%H:%M}") == (37 * 60, "10:30")
+    assert (row["_source_sequence"], row["_source_record"], row["batch_id"]) == (2, 0, 2)
+    whole = finding(spark, lake)
+    assert (whole.passed, whole.numbers["set_aside_rows"]) == (True, 5)
+
+    # a row that nobody accounts for fails the check
+    spark.sql(f"DELETE FROM delta.`{lake.settings.quarantine_uri(SILVER)}` WHERE order_id = 'O-10:03-3.0'")
+    lost = finding(spark, lake)
+    assert (lost.passed, lost.numbers["unaccounted_rows"]) == (False, 1)
+    assert [row["payment_method"] for row in lost.sample] == ["card"]
+
+
+def assert_replay_makes_silver_what_all_rows_at_once_give(spark, lake, environment, all_rows):
     foreseen = lakehouse_json_here(environment, "watermark", "--delay", "10 minutes", "--delay", "5h")
     told = [(watermark["watermark"], watermark["late_rows"]) for watermark in foreseen["watermarks"]]
-    assert (foreseen["table"], told) == (SILVER, [("10 minutes", 3), ("5 hours", 0)])
+    assert (foreseen["table"], told) == (SILVER, [("10 minutes", 4), ("5 hours", 0)])
     asked = late.replay_late(silver_at(spark, lake))
-    assert (asked.late_rows, asked.windows, asked.done) == (3, 2, False)
+    assert (asked.late_rows, asked.windows, asked.done) == (4, 3, False)
     assert lakehouse_json_here(environment, "replay-late")["done"] is False
     before = lake.version(SILVER)
     done = lakehouse_json_here(environment, "replay-late", SILVER, "--yes")
-    assert (done["late_rows"], done["windows"], done["windows_changed"]) == (3, 2, 2)
-    everything = reference_silver([[EARLY + LATER + LAST]])
-    assert rows_of(lake) == everything.windows
+    assert (done["late_rows"], done["windows"], done["windows_changed"]) == (4, 3, 3)
+    assert rows_of(lake) == reference_silver([all_rows]).windows
     quarantine = lake.settings.quarantine_uri(SILVER)
     versions = lake.version(SILVER), lake.version_at(quarantine)
     assert versions[0] == before + 1
@@ -96,9 +144,6 @@ def test_replay_late_makes_silver_what_all_rows_at_once_give_once_also_when_it_w
     assert late.replay_late(silver_at(spark, lake), really=True).windows_changed == 0
     assert lake.version(SILVER) == versions[0]
     assert finding(spark, lake).passed
-    # the stream goes on: it neither writes a closed window again nor loses the next one
-    run_over(bronze, spark, lake, [order("12:30")])
-    assert rows_of(lake) == reference_silver([[EARLY + LATER + LAST + [order("12:30")]]]).windows
 
 
 @pytest.mark.soak("silver.orders and gold beside silver, and a full recompute of all three")
@@ -147,49 +192,6 @@ def test_the_forecast_is_what_each_watermark_then_drops(lake, spark, bronze):
         for delay in delays
     ]
     assert [forecast.late_rows for forecast in late.forecast(silver_at(spark, sliding), delays)] == expected
-
-
-def test_rows_that_are_not_counted_are_kept_with_reason_place_and_lateness(lake, spark, bronze):
-    """Also when the run that dropped them could not look."""
-    odd = [
-        order("10:01", order_date="2999-01-01 00:00:00"),
-        order("10:01", order_date="1970-01-01 00:00:00"),
-        order("10:01", order_date=None),
-        order("10:01", 1e12),
-        b"{broken",
-    ]
-    edge = order("10:27", 6.0)  # its window ends where the watermark stands, and is closed
-    second = [*LATER, edge, order("10:31", None, None), *odd]
-    run_over(bronze, spark, lake, EARLY, second)
-    assert_silver_is(lake, [[EARLY], [second]])
-    kept = lake.delta_at(lake.settings.quarantine_uri(SILVER)).to_pyarrow_table().to_pylist()
-    assert Counter(row["reason"] for row in kept) == {
-        "late": 3,
-        "event_time_in_the_future": 1,
-        "event_time_too_early": 1,
-        "no_event_time": 1,
-        "amount_out_of_range": 1,
-        "invalid_row": 1,
-    }
-    (row,) = [row for row in kept if row["order_id"] == "O-10:03-3.0"]
-    assert (row["lateness_seconds"], f"{row['watermark']:%H:%M}") == (37 * 60, "10:30")
-    assert (row["_source_sequence"], row["_source_record"], row["batch_id"]) == (2, 0, 2)
-    whole = finding(spark, lake)
-    assert (whole.passed, whole.numbers["set_aside_rows"]) == (True, 5)
-
-    # a row that nobody accounts for fails the check
-    spark.sql(f"DELETE FROM delta.`{lake.settings.quarantine_uri(SILVER)}` WHERE order_id = 'O-10:03-3.0'")
-    lost = finding(spark, lake)
-    assert (lost.passed, lost.numbers["unaccounted_rows"]) == (False, 1)
-    assert [row["payment_method"] for row in lost.sample] == ["card"]
-    # as if the process had died between the second batch's commit and the look at its rows
-    lake.store.delete_prefix(lake.settings.bucket, f"tester/_quarantine/{SILVER}/")
-    key = f"tester/_checkpoints/{SILVER}/set_aside.json"
-    lake.store.write(lake.settings.bucket, key, json.dumps({"batch": 1}).encode())
-    assert not finding(spark, lake).passed
-    run_table(spark, lake, SILVER)
-    assert_silver_is(lake, [[EARLY], [second]])
-    assert finding(spark, lake).passed
 
 
 def test_overlapping_windows(lake, spark, bronze):
