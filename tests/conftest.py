@@ -1,10 +1,13 @@
 """A process of tests has one object store and at most one engine; each test has a bucket and a folder of its own."""
 
 import os
+import shutil
+import tempfile
 import uuid
 from functools import cache
 from pathlib import Path
 
+import psutil
 import pytest
 import typer.testing
 from hypothesis import settings as hypothesis_settings
@@ -24,6 +27,9 @@ for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGS
     del os.environ[name]  # a developer's own lake is never touched
 # Spark keeps an ended query for an hour, and the suite never leaves its engine alone
 os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
+
+MEMORY, ROOM_BYTES = Path("/dev/shm"), 12 << 30
+"""Two engines of 4 GB, and what the tests of two processes put into their stores: less than 4 GB."""
 
 FOLDERS = ("e2e", "dagster", "spark", "store", "unit")
 """The dearest first: two processes share the files, and small ones fill the end evenly."""
@@ -55,12 +61,24 @@ def _folder(item):
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory):
-    """The LAKEHOUSE_HOME of the suite; its servers are stopped at the end."""
-    folder = tmp_path_factory.mktemp("home")
+def home(request, tmp_path_factory):
+    """The LAKEHOUSE_HOME of the suite; its servers are stopped at the end.
+
+    It is in memory where there is room: the store waits for a disk with each object. What a failed run left is kept.
+    """
+    in_memory = _has_room(MEMORY)
+    folder = Path(tempfile.mkdtemp(prefix="home-", dir=MEMORY)) if in_memory else tmp_path_factory.mktemp("home")
     yield folder
     _stop_engine(folder)
     stop_store(Settings.load(home=folder, user="tester"))
+    if in_memory:
+        if request.session.testsfailed:
+            shutil.copytree(folder / "engine", tmp_path_factory.mktemp("home") / "engine", dirs_exist_ok=True)
+        shutil.rmtree(folder)
+
+
+def _has_room(folder):
+    return folder.is_dir() and min(shutil.disk_usage(folder).free, psutil.virtual_memory().available) > ROOM_BYTES
 
 
 @pytest.fixture(scope="module")
