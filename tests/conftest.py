@@ -64,15 +64,21 @@ def _folder(item):
 def home(request, tmp_path_factory):
     """The LAKEHOUSE_HOME of the suite; its servers are stopped at the end.
 
-    It is in memory where there is room: the store waits for a disk with each object. What a failed run left is kept.
+    It is in memory where there is room: the store waits for a disk with each object. What the engine wrote is kept
+    where a test failed.
     """
-    in_memory = _has_room(MEMORY)
-    folder = Path(tempfile.mkdtemp(prefix="home-", dir=MEMORY)) if in_memory else tmp_path_factory.mktemp("home")
+    if in_memory := _has_room(MEMORY):
+        for left in MEMORY.glob("lakehouse-tests-*"):  # by processes that were killed
+            if not psutil.pid_exists(int(left.name.split("-")[2])):
+                shutil.rmtree(left, ignore_errors=True)
+        folder = Path(tempfile.mkdtemp(prefix=f"lakehouse-tests-{os.getpid()}-", dir=MEMORY))
+    else:
+        folder = tmp_path_factory.mktemp("home")
     yield folder
     _stop_engine(folder)
     stop_store(Settings.load(home=folder, user="tester"))
     if in_memory:
-        if request.session.testsfailed:
+        if request.session.testsfailed and (folder / "engine").exists():
             shutil.copytree(folder / "engine", tmp_path_factory.mktemp("home") / "engine", dirs_exist_ok=True)
         shutil.rmtree(folder)
 
