@@ -29,7 +29,7 @@ for name in [name for name in os.environ if name.startswith(("LAKEHOUSE_", "DAGS
 os.environ["LAKEHOUSE_ENGINE_MEMORY"] = "4g"
 
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 12 << 30
-"""Two engines of 4 GB, and what the tests of two processes put into their stores: less than 4 GB."""
+"""Two engines of 4 GB, and 4 GB for what the tests put into their stores."""
 
 FOLDERS = ("e2e", "dagster", "spark", "store", "unit")
 """The dearest first: two processes share the files, and small ones fill the end evenly."""
