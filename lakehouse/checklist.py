@@ -12,6 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from lakehouse.alerts.book import LakeBook, State, read
 from lakehouse.alerts.channels import DEFAULT, Channels
 from lakehouse.alerts.trying import tested
@@ -93,8 +95,8 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
     name, at = table.name, standing(lake, table.name)
     line = _liner(name)
     home, uri = lake.settings.home, lake.settings.checkpoint_uri(name)
-    fleeting = lake.settings.s3_endpoint is None and Path(tempfile.gettempdir()) in home.parents
-    where = f"{uri} on {lake.endpoint.url}" + (f", whose data is below {home}: temporary" if fleeting else "")
+    fleeting = _fleeting(home) if lake.settings.s3_endpoint is None else ""
+    where = f"{uri} on {lake.endpoint.url}" + (f", whose data is below {home}: {fleeting}" if fleeting else "")
     if at is None:
         yield line("checkpoint_is_kept", False, f"no checkpoint at {uri} yet", f"lakehouse ingest {name}")
     else:
@@ -113,6 +115,16 @@ def _of_stream(lake: Lake, table: Table) -> Iterator[Line]:
     blocking = sum(check.blocking for check in live)
     evidence = f"{counted(len(live), 'check')}, of which {blocking} stop what comes after"
     yield line("checks_are_declared", bool(live), evidence, f"declare checks of {name}: docs/declaration.md")
+
+
+def _fleeting(home: Path) -> str:
+    """Why what is in a folder is gone after a restart of the machine; empty when it stays."""
+    if Path(tempfile.gettempdir()) in home.parents:
+        return "temporary"
+    real = home.resolve()
+    kinds = {Path(found.mountpoint): found.fstype for found in psutil.disk_partitions(all=True)}
+    mounted = next((kinds[folder] for folder in (real, *real.parents) if folder in kinds), "")
+    return "in memory" if mounted in ("tmpfs", "ramfs") else ""
 
 
 def _of_writers(lake: Lake, table: Table, query_id: str | None, service: Service | None) -> Line:

@@ -5,7 +5,9 @@ import os
 import time
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
+import psutil
 import pyarrow as pa
 import pytest
 from command import lakehouse_here
@@ -14,6 +16,7 @@ from deltalake import write_deltalake
 from store.local_world import TABLE, LocalWorld
 from store.notified_world import until
 
+from lakehouse.checklist import _fleeting
 from lakehouse.checkpoints.agreement import lease_key
 from lakehouse.errors import LakehouseError
 from lakehouse.maintenance.backup import back_up, backup_key
@@ -134,15 +137,19 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
     for name in "ab":
         world.put(f"{name}.json", [{"a": 1}])
     world.load()
-    assert world.red() == {*BACKUP, "checkpoint_is_kept"}, "the embedded store of a test is below a temporary folder"
+    assert world.red() == {*BACKUP, "checkpoint_is_kept"}, "the embedded store of a test is temporary, or in memory"
     folder = backup_key(lake, TABLE, back_up(world.lake, TABLE).taken).removeprefix(f"{lake.settings.user}/")
     [of_backup, _] = [add["path"] for add in world.adds()]
     assert optimize_tables(world.lake, thresholds=Thresholds(least_fewer=1), really=True)[0].done
 
+    disks = psutil.disk_partitions
+
     @contextmanager
     def kept_for_good(really=True):
         with monkeypatch.context() as patch:
+            # wherever the suite's store is
             patch.setattr("tempfile.tempdir", str(tmp_path) if really else None)
+            patch.setattr("psutil.disk_partitions", (lambda all: []) if really else disks)
             yield
 
     with kept_for_good():
@@ -186,6 +193,20 @@ def test_each_line_turns_red_alone_when_what_it_is_about_is_broken(lake, tmp_pat
         assert world.red() == set(), "all is as it was"
     tried = f"{lake.settings.user}/_backups/_tried/"
     assert list(lake.store.list(lake.settings.bucket, tried)) == [], "what was tried is removed again"
+
+
+@pytest.mark.parametrize(("kind", "found"), [("tmpfs", "in memory"), ("ramfs", "in memory"), ("ext4", "")])
+def test_data_in_memory_is_gone_after_a_restart_as_that_below_a_temporary_folder_is(kind, found, tmp_path, monkeypatch):
+    home, link = tmp_path / "disk/lake", tmp_path / "link"
+    home.mkdir(parents=True)
+    link.symlink_to(home)
+    assert _fleeting(home) == "temporary"
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "elsewhere"))
+    mounts = {tmp_path: "xfs", home.parent: kind}
+    disks = [SimpleNamespace(mountpoint=str(place), fstype=of) for place, of in mounts.items()]
+    monkeypatch.setattr("psutil.disk_partitions", lambda all: disks)
+    assert _fleeting(home) == _fleeting(link) == found
+    assert _fleeting(tmp_path / "other") == ""
 
 
 @pytest.mark.parametrize("owners", [["team:sales"], []])
