@@ -169,9 +169,9 @@ class LakeTable(DeltaTable):
 
 @lru_cache(maxsize=4)
 def _client(endpoint: StoreEndpoint) -> ObjectStore:
-    from lakehouse.storage.opening import open_reader
+    from lakehouse.storage.opening import open_store
 
-    return open_reader(endpoint)
+    return open_store(endpoint)
 
 
 class TableUnreadable(TerminalError, DeltaError):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from lakehouse.autoloader.outcomes.file_states import FileState
@@ -34,6 +36,7 @@ from lakehouse.streams.progress import StreamReport
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
 from lakehouse.tracing import traced
+from lakehouse.turns import Turns
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -144,6 +147,15 @@ class Ingested:
     errors: dict[str, LakehouseError] = field(default_factory=dict)
     left_out: dict[str, str] = field(default_factory=dict)
 
+    def merged(self, other: Ingested) -> Ingested:
+        """Both, the other behind."""
+        return Ingested(
+            self.reports + other.reports,
+            self.findings + other.findings,
+            self.errors | other.errors,
+            self.left_out | other.left_out,
+        )
+
     def require_success(self) -> None:
         """Raises the first error."""
         for error in self.errors.values():
@@ -160,7 +172,7 @@ def ingest(
     on_report: Callable[[StreamReport], None] = lambda report: None,
     on_finding: Callable[[Finding], None] = lambda finding: None,
 ) -> Ingested:
-    """Runs tables in order, each followed by its checks.
+    """Runs tables in order, each followed by its checks; two of Spark's at once, where neither needs the other.
 
     A table that fails, or whose blocking check fails, stops the tables computed from it, and no other table.
 
@@ -176,36 +188,57 @@ def ingest(
     Raises:
         EngineUnavailable, StoreUnavailable, AccessDenied: what all tables need is gone.
     """
-    done = Ingested()
-    catalogue = read_catalogue(lake.settings)
-    for table in tables or default_tables(lake.settings):
-        stopped = [name for name in catalogue[table].flow.reads if name in done.errors or name in done.left_out]
+    catalogue, run = read_catalogue(lake.settings), run or Run()
+    order = list(tables or default_tables(lake.settings))
+    done = {table: Ingested() for table in order}
+    telling, connecting = threading.Lock(), threading.Lock()
+
+    def session() -> SparkSession:
+        with connecting:
+            return spark() if callable(spark) else spark
+
+    def related(one: str, other: str) -> bool:
+        return one == other or one in catalogue[other].flow.reads or other in catalogue[one].flow.reads
+
+    def beside(table: str, others: Collection[str]) -> bool:
+        """The local engine has a process for each core by itself."""
+        return not others or all(catalogue[name].flow.needs_spark(lake.settings) for name in (table, *others))
+
+    def bring(table: str) -> None:
+        by = {name: found for name in catalogue[table].flow.reads if (found := done.get(name))}
+        stopped = {name: found.left_out.get(name, name) for name, found in by.items() if found.errors or found.left_out}
         if stopped:
-            _log.info("%s is left out: %s has to be right first", table, stopped[0])
-            done.left_out[table] = done.left_out.get(stopped[0], stopped[0])
-            continue
+            because = next(iter(stopped.values()))
+            _log.info("%s is left out: %s has to be right first", table, because)
+            done[table].left_out[table] = because
+            return
         try:
-            on_table(table, "bringing it up to date")
-            report = run_table(spark, lake, table, run)
+            with telling:
+                on_table(table, "bringing it up to date")
+            report = run_table(session, lake, table, run)
             _log.info("%s", report.line())
-            done.reports.append(report)
-            on_report(report)
-            on_table(table, "checking it")
-            findings = check_table(spark, lake, table)
+            with telling:
+                done[table].reports.append(report)
+                on_report(report)
+                on_table(table, "checking it")
+            findings = check_table(session, lake, table)
         except (EngineUnavailable, StoreUnavailable, AccessDenied):
             raise
         except LakehouseError as error:
             _log.info("%s: %s", table, error.what)
-            done.errors[table] = error
-            continue
-        done.findings.extend(findings)
-        for finding in findings:
-            _log.info("%s", finding.line())
-            on_finding(finding)
+            done[table].errors[table] = error
+            return
+        with telling:
+            done[table].findings.extend(findings)
+            for finding in findings:
+                _log.info("%s", finding.line())
+                on_finding(finding)
         blocked = blocked_by(findings)
         if blocked is not None:
-            done.errors[table] = blocked
-    return done
+            done[table].errors[table] = blocked
+
+    Turns(order, related=related, beside=beside, run=bring, stop=run.stop.ask).take()
+    return reduce(Ingested.merged, done.values(), Ingested())
 
 
 def blocked_by(

@@ -72,6 +72,7 @@ def home(request, tmp_path_factory):
             if not psutil.pid_exists(int(left.name.split("-")[2])):
                 shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=f"lakehouse-tests-{os.getpid()}-", dir=MEMORY))
+        os.environ["GOGC"] = "400"  # where there is room the store need not look for garbage as often
     else:
         folder = tmp_path_factory.mktemp("home")
     yield folder

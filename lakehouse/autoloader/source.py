@@ -17,6 +17,7 @@ from pyspark.sql.datasource import DataSource, DataSourceReader, DataSourceStrea
 from pyspark.sql.streaming.datasource import ReadAllAvailable, ReadLimit, ReadMaxFiles, SupportsTriggerAvailableNow
 from pyspark.sql.types import StringType, StructType
 
+from lakehouse.arrow_alone import keep_pandas_out
 from lakehouse.autoloader.formats.registry import FORMATS
 from lakehouse.autoloader.lineage import METADATA
 from lakehouse.autoloader.options.locations import parsed_in_driver, with_locations
@@ -76,6 +77,7 @@ class CloudFiles(DataSource):
         Raises:
             ConfigurationError: the options do not go together with the schema.
         """
+        keep_pandas_out()  # Spark asks in a process for this stream alone
         options = settled(self._settings(), schema)
         for note in options.notes:
             warnings.warn(note, stacklevel=2)

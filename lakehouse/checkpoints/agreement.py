@@ -44,13 +44,13 @@ class CheckpointState:
 def read_checkpoint(lake: Lake, table: str) -> CheckpointState | None:
     """The state of the stream that writes ``table``, or None when it has no checkpoint yet."""
     offsets, commits = batch_numbers(lake, table, "offsets"), batch_numbers(lake, table, "commits")
-    keys = {info.key for info in lake.store.list(lake.settings.bucket, object_key(lake, table, "metadata"))}
-    if not keys and not offsets:
-        return None
     query_id = None
-    for key in keys:
+    try:
         with readable(lake, table, "metadata"):
-            query_id = json.loads(lake.store.read(lake.settings.bucket, key))["id"]
+            query_id = json.loads(lake.store.read(lake.settings.bucket, object_key(lake, table, "metadata")))["id"]
+    except ObjectMissing:
+        if not offsets:
+            return None
     # the commit of a batch carries the watermark that the next batch uses
     watermark = None
     if commits:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lakehouse.arrow_alone import keep_pandas_out
 from lakehouse.cli.output import Json, Output, command, in_lake, require_declared
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def check(
     as_json: bool = Json,
 ) -> None:
     """Examine tables as they are, and load nothing. A blocking check that fails makes the exit code 1."""
+    keep_pandas_out()
     from lakehouse import pipeline
     from lakehouse.alerts.hooks import alerted, checks_and_doctor
     from lakehouse.engine import connect

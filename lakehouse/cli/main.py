@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from lakehouse.arrow_alone import keep_pandas_out
 from lakehouse.cli import files as files_commands
 from lakehouse.cli.alerts import alerts
 from lakehouse.cli.check import check, show_finding
@@ -188,6 +189,7 @@ def ingest(
     as_json: bool = Json,
 ) -> None:
     """Load what is new, once: the tables in the order of the data, each followed by its checks."""
+    keep_pandas_out()
     from lakehouse import pipeline
     from lakehouse.alerts.hooks import alerted, run_and_doctor
     from lakehouse.batches import Recorder

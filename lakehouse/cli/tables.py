@@ -19,17 +19,15 @@ Named = Annotated[str, typer.Argument(metavar="TABLE", callback=in_lake, help="l
 
 def tables(as_json: bool = Json) -> None:
     """List the tables of the lake with their streams, from logs and checkpoints: needs no Spark."""
-    from dataclasses import asdict, replace
+    from dataclasses import asdict
 
     from lakehouse.declaration import catalogue_or_none
     from lakehouse.errors import TerminalError
     from lakehouse.lake import Lake
     from lakehouse.maintenance.detail import states
-    from lakehouse.storage import open_reader
 
     with command(as_json) as out:
         lake, now = Lake.open(say=out.say), datetime.now(UTC)
-        lake = replace(lake, store=open_reader(lake.endpoint))
         declared = catalogue_or_none(lake.settings)
         limits = {table.name: table.freshness for table in declared if table.freshness}
         entries = []

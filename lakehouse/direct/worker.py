@@ -13,6 +13,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import IO, Any
 
+from lakehouse.arrow_alone import keep_pandas_out
 from lakehouse.direct.part import Part, Written, write_parts
 from lakehouse.storage.store import StoreEndpoint
 
@@ -86,6 +87,7 @@ def _main() -> None:
     asked: IO[bytes] = os.fdopen(os.dup(0), "rb")
     answers: IO[bytes] = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not be taken for a result
+    keep_pandas_out()
     parts: SimpleQueue[Part] = SimpleQueue()
     endpoint = pickle.load(asked)
     Thread(target=_listen, args=(asked, parts), daemon=True).start()

@@ -16,7 +16,7 @@ from lakehouse.doctor.watching import WatchedLake, WatchingStore
 from lakehouse.errors import LakehouseError
 from lakehouse.lake import Lake, TableUnreadable
 from lakehouse.plain_text import printable
-from lakehouse.storage import ObjectMissing, StoreEndpoint, open_reader
+from lakehouse.storage import ObjectMissing, StoreEndpoint, open_store
 from lakehouse.table import Catalogue
 
 _THREADS = 16
@@ -102,7 +102,7 @@ def unreachable(error: LakehouseError) -> Examination:
 
 
 def _ward(lake: Lake, endpoint: StoreEndpoint, catalogue: Catalogue, named: bool) -> Ward:
-    plain = open_reader(endpoint)
+    plain = open_store(endpoint)
     store = WatchingStore(plain, lake.settings.bucket, f"{lake.settings.user}/")
     return Ward(WatchedLake.of(lake, store), store, plain, catalogue, named)
 

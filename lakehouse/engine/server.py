@@ -45,6 +45,7 @@ _JVM_OPTIONS = (
     "-XX:+UseSerialGC",
     "-XX:+ExitOnOutOfMemoryError",  # an engine that lacks memory dies and is replaced instead of limping on
     "-Xss4m",  # Spark plans recursively; deep expressions need stack
+    "-XX:MetaspaceSize=256m",  # what all that is loaded takes: no collection because of that on the way there
     "-XX:MaxMetaspaceSize=512m",
     "-XX:ReservedCodeCacheSize=192m",
 )

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from lakehouse.arrow_alone import let_pandas_in
 from lakehouse.engine import conf
 from lakehouse.engine.server import ensure_engine, server
 from lakehouse.errors import ConfigurationError, EngineUnavailable
@@ -62,6 +63,7 @@ def connect(lake: Lake, say: Callable[[str], None] = lambda text: None) -> Spark
     session = _sessions.get(remote)
     if session is None or not _alive(session):
         _quiet_contexts()
+        let_pandas_in()
         session = _open(lake, remote, pid)
         _close_others(remote)
         _sessions[remote] = session

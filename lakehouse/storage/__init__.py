@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lakehouse.storage.leases import Lease, Takeover, hold_lease
     from lakehouse.storage.minio_binary import ensure_minio_binary
     from lakehouse.storage.minio_store import MinioStore
-    from lakehouse.storage.opening import ensure_store, find_store, open_reader, open_store
+    from lakehouse.storage.opening import ensure_store, find_store, open_store
     from lakehouse.storage.store import (
         BucketMissing,
         ObjectExists,
@@ -29,7 +29,7 @@ _HOMES = {
     "leases": ("Lease", "Takeover", "hold_lease"),
     "minio_binary": ("ensure_minio_binary",),
     "minio_store": ("MinioStore",),
-    "opening": ("ensure_store", "find_store", "open_reader", "open_store"),
+    "opening": ("ensure_store", "find_store", "open_store"),
 }
 
 __all__ = [
@@ -47,7 +47,6 @@ __all__ = [
     "ensure_store",
     "find_store",
     "hold_lease",
-    "open_reader",
     "open_store",
     "stop_store",
     "store_status",

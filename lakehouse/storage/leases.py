@@ -120,7 +120,7 @@ class Lease:
 
         The ETag is read first: when the object changes in between, a write with that ETag is refused, which is safe.
         """
-        info = next((entry for entry in self.store.list(self.bucket, self.key) if entry.key == self.key), None)
+        info = self.store.info(self.bucket, self.key)
         if info is None:
             return None
         try:

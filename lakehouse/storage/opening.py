@@ -16,18 +16,7 @@ from lakehouse.storage.store import ObjectStore, StoreEndpoint
 def open_store(endpoint: StoreEndpoint) -> ObjectStore:
     """A client for ``endpoint``, which has local paths, too: files may land on this machine."""
 
-    def client() -> ObjectStore:
-        from lakehouse.storage.minio_store import MinioStore  # 0.2 s that Dagster's definitions do not spend
-
-        return MinioStore(endpoint)
-
-    return PlacedStore(client)
-
-
-def open_reader(endpoint: StoreEndpoint) -> ObjectStore:
-    """The same with another client, which starts in a fraction of the time: for what only looks."""
-
-    def client() -> ObjectStore:
+    def client() -> ObjectStore:  # made when it is needed: Dagster's definitions ask for nothing
         from lakehouse.storage.fast_store import FastStore
 
         return FastStore(endpoint, keys=KEYS)
@@ -51,7 +40,7 @@ def ensure_store(settings: Settings, say: Callable[[str], None] = lambda text: N
     buckets = sorted({settings.bucket, settings.landing_bucket})
     if settings.s3_endpoint is None or settings.s3_access_key is None or settings.s3_secret_key is None:
         endpoint = ensure_embedded(settings, say)
-        store = open_reader(endpoint)
+        store = open_store(endpoint)
         for bucket in buckets:
             store.ensure_bucket(bucket)
         return endpoint
@@ -78,12 +67,14 @@ def find_store(settings: Settings) -> StoreEndpoint:
                 state="nothing was started",
                 next_command="lakehouse up",
             )
-        endpoint, store = found, open_reader(found)
+        endpoint, store = found, open_store(found)
     else:
         endpoint = StoreEndpoint(
             settings.s3_endpoint.rstrip("/"), settings.s3_access_key, settings.s3_secret_key, settings.s3_region
         )
-        store = open_store(endpoint)  # its SDK says best what is wrong with an address
+        from lakehouse.storage.minio_store import MinioStore
+
+        store = PlacedStore(lambda: MinioStore(endpoint))  # the SDK says best what is wrong with an address
     missing = [
         bucket for bucket in sorted({settings.bucket, settings.landing_bucket}) if not store.bucket_exists(bucket)
     ]

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_FIELD = "[UNKNOWN_FIELD_EXCEPTION]"
 _STOPPING_SECONDS = 0.05
+TOLD_SECONDS = 1.0
+"""How long the engine waits for the end of a query before it answers; batches are told as often."""
 
 Progress = dict[str, Any]
 """Spark's progress of one batch, or of a look that found nothing."""
@@ -67,6 +69,7 @@ def batches(
     stop: StopRequest,
     on_alive: Callable[[], None],
     still_ours: Callable[[], None],
+    ends: bool = False,
 ) -> Iterator[Progress]:
     """Progress of every batch that did work, in order, until the query ends or is asked to end.
 
@@ -76,20 +79,27 @@ def batches(
         stop: Asks for the end.
         on_alive: Called when the query has begun, has finished a batch, or has looked for input and found none.
         still_ours: Raises when this process must not write any more.
+        ends: Whether the query is expected to end by itself: then the engine is asked to tell.
     """
     seen, heard, running_at_request = -1, "", None
     on_alive()
+    told = ends and _is_elsewhere(query)
+    ended = False
     while True:
-        active = query.isActive
+        if not told or stop.asked.is_set():
+            ended = not query.isActive
         last = query.lastProgress
         if last is not None and last["timestamp"] != heard:
             heard = last["timestamp"]
             on_alive()
         yield from _finished(query, last, seen)
         seen = _newest(last, seen)
-        if not active:
+        if ended:
             break
         still_ours()
+        if told and not stop.asked.is_set():
+            ended = _ended_within(query, TOLD_SECONDS)
+            continue
         if not stop.asked.wait(poll_seconds):
             continue
         if running_at_request is None:
@@ -101,6 +111,19 @@ def batches(
     problem = query.exception()
     if problem is not None:
         raise problem
+
+
+def _is_elsewhere(query: StreamingQuery) -> bool:
+    """Whether each look at the query is a request, and costs the engine as much as a part of a small batch."""
+    return type(query).__module__.startswith("pyspark.sql.connect.")
+
+
+def _ended_within(query: StreamingQuery, seconds: float) -> bool:
+    """Waits for the query's end, in one request."""
+    try:
+        return bool(query.awaitTermination(seconds))  # type: ignore[arg-type]  # it takes parts of seconds
+    except Exception:  # it ended with an error, which is asked for then; or the request did
+        return not query.isActive
 
 
 def _finished(query: StreamingQuery, last: Progress | None, seen: int) -> Iterator[Progress]:

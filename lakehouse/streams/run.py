@@ -9,6 +9,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from lakehouse.autoloader.lineage import CORRUPT_RECORD, RESCUED_DATA, is_invalid
@@ -188,7 +189,8 @@ def run_stream(
 
         def watch(query: StreamingQuery) -> Iterator[Progress]:
             poll = _POLL_SECONDS if run.trigger.ends else _ENDLESS_POLL_SECONDS
-            return batches(query, poll_seconds=poll, stop=run.stop, on_alive=run.on_alive, still_ours=begin.lease.check)
+            look = partial(batches, query, poll_seconds=poll, stop=run.stop, on_alive=run.on_alive)
+            return look(still_ours=begin.lease.check, ends=run.trigger.ends)
 
         for query in queries(start, schema_version, watch):
             for progress in query:

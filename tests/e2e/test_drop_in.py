@@ -113,7 +113,8 @@ def java_home(tmp_path_factory):
     script.write_text(
         "#!/bin/bash\n"
         'for one in "$@"; do [ "$one" = --add-modules=jdk.incubator.vector ] || kept+=("$one"); done\n'
-        f'exec {java.java()} "${{kept[@]}}"\n'
+        # as our own engine does: a short run is mostly compilation
+        f'exec {java.java()} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC "${{kept[@]}}"\n'
     )
     script.chmod(0o755)
     return home

@@ -79,8 +79,16 @@ def test_every_row_is_there_once_after_a_kill_at_any_request(kills, point, befor
     assert is_good(outcome), outcome
 
 
-@pytest.mark.parametrize("beside", [False, True], ids=["here", "beside"])
-def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(home, proxy, beside):
+def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(home, proxy):
+    assert_a_deadly_file_is_quarantined(home, proxy, beside=True)
+
+
+@pytest.mark.soak("reading in the command itself, which is killed; the test above has readers beside it")
+def test_a_file_that_kills_the_command_is_quarantined_by_the_next_and_the_rest_is_loaded(home, proxy):
+    assert_a_deadly_file_is_quarantined(home, proxy, beside=False)
+
+
+def assert_a_deadly_file_is_quarantined(home, proxy, *, beside):
     lake = LocalKills(home, f"deadly-{int(beside)}", proxy)
     lake.land()
     lake.run(beside)

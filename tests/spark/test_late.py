@@ -194,6 +194,7 @@ def test_the_forecast_is_what_each_watermark_then_drops(lake, spark, bronze):
     assert [forecast.late_rows for forecast in late.forecast(silver_at(spark, sliding), delays)] == expected
 
 
+@pytest.mark.soak("windows that overlap; the forecast above has them, and sessions their late rows")
 def test_overlapping_windows(lake, spark, bronze):
     sliding = with_variables(lake, silver_slide="2 minutes")
     run_over(bronze, spark, sliding, EARLY, LATER + LAST)
@@ -245,6 +246,7 @@ def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
     assert run_table(spark, update, SILVER).batches == ()
 
 
+@pytest.mark.soak("the third output mode; the test above has update mode, all others append")
 def test_complete_mode_holds_every_window_and_nothing_is_late(lake, spark, bronze):
     complete = with_variables(lake, silver_output_mode="complete")
     run_over(bronze, spark, complete, EARLY, LATER)

@@ -73,6 +73,7 @@ def assert_told_until_it_is_computed_again(tables):
     assert {row["shop"]: row["updated"] for row in tables.rows(COPY)} == {0: 5.0, 2: 1.0, 3: 1.0}
 
 
+@pytest.mark.soak("a run that ends by itself; in the test below it is killed before it can")
 def test_a_replay_beside_it_ends_it_and_is_told_at_each_start(kept, monkeypatch):
     with pytest.raises(SourceChanged, match=f"of {SOURCE} changed rows while {COPY} was computed from it"):
         run_beside(kept, monkeypatch, load_again)
