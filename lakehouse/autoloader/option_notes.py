@@ -64,7 +64,7 @@ def sources(plan: Message) -> list[Read.DataSource]:
     return [source for source in messages(plan, Read.DataSource) if source.format.lower() == "cloudfiles"]
 
 
-def messages(message: Message, kind: type[M]) -> Iterator[M]:
+def messages(message: Message, kind: type[M] | tuple[type[M], ...]) -> Iterator[M]:
     """All parts of a plan that are of a kind, from the top down; what is in such a part comes after it."""
     if isinstance(message, kind):
         yield message

@@ -16,14 +16,15 @@ from lakehouse.settings import Settings
 
 _CATALOG: list[Any] = [kind for kind in vars(catalog_pb2).values() if isinstance(kind, type)]
 """What ``spark.catalog`` asks for, such as ``TableExists``."""
-_NAMES: tuple[tuple[Any, str], ...] = (
-    (StreamStart, "table_name"),
-    (WriteOperation.SaveTable, "table_name"),
-    (WriteOperationV2, "table_name"),
-    (Read.NamedTable, "unparsed_identifier"),
-    *((kind, "table_name") for kind in _CATALOG if "table_name" in kind.DESCRIPTOR.fields_by_name),
-)
+_NAMES: dict[Any, str] = {
+    StreamStart: "table_name",
+    WriteOperation.SaveTable: "table_name",
+    WriteOperationV2: "table_name",
+    Read.NamedTable: "unparsed_identifier",
+    **{kind: "table_name" for kind in _CATALOG if "table_name" in kind.DESCRIPTOR.fields_by_name},
+}
 """The parts of a request that name a table, and where."""
+_LOOKED_FOR: tuple[Any, ...] = (*_NAMES, SQL)
 
 _NAME = r"(?:`(?:[^`]|``)+`|[A-Za-z_]\w*)"
 _IN_SQL = re.compile(
@@ -65,17 +66,18 @@ class LakeNames(grpc.UnaryUnaryClientInterceptor):
         return self
 
     def _name_tables(self, request: Message) -> None:
-        for kind, field in _NAMES:
-            for part in messages(request, kind):
-                name = getattr(part, field).replace("`", "")
-                try:
-                    meant = self.settings.table_name(name)
-                except ConfigurationError:
-                    continue
-                if meant != name:
-                    setattr(part, field, meant)
-        for text in messages(request, SQL):
-            text.query = self.in_lake(text.query)
+        for part in messages(request, _LOOKED_FOR):
+            if isinstance(part, SQL):
+                part.query = self.in_lake(part.query)
+                continue
+            field = _NAMES[type(part)]
+            name = getattr(part, field).replace("`", "")
+            try:
+                meant = self.settings.table_name(name)
+            except ConfigurationError:
+                continue
+            if meant != name:
+                setattr(part, field, meant)
 
     def in_lake(self, query: str) -> str:
         """SQL in which names of three parts are those of the lake; of a catalog that nobody knows they stay.

@@ -11,6 +11,7 @@ import re
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +42,8 @@ _ODD_PATH = re.compile(r"invalid path|illegal character|parsing path", re.IGNORE
 """How a listing says that a key in it is such."""
 OF_SPARK = "correct the keys in the environment of Spark's driver and workers, or the rights of that key"
 _WRITE_ID = "write-id"
+_FEW = 3
+"""So many objects of no bytes in a page are asked for one by one; the SDK is dear to load."""
 _LARGE_BYTES = 16 << 20
 """``obstore`` limits the time of a request, the SDK that of a silence: a larger object may be minutes on its way."""
 
@@ -131,11 +134,10 @@ class FastStore(ObjectStore):
                     while (page := interruptible(lambda: next(iter(pages), None))) is not None:
                         if any("\ufffd" in found["path"] for found in page):
                             raise _UnusualKey  # it may stand for what XML cannot spell: the SDK asks otherwise
-                        if any(found["size"] == 0 for found in page):
-                            infos = self._exactly(bucket, prefix, last, page[-1]["path"] + "/")
-                        else:
-                            infos = map(_listed, page)
-                        for info in infos:
+                        few = sum(found["size"] == 0 for found in page) <= _FEW
+                        end = page[-1]["path"] + "/"
+                        for found in map(_listed, page) if few else self._exactly(bucket, prefix, last, end):
+                            info = self._with_slash(bucket, prefix, found, last) if few else found
                             if last is None or info.key > last:
                                 last = info.key
                                 yield info
@@ -150,6 +152,16 @@ class FastStore(ObjectStore):
             if info.key > end:
                 return
             yield info
+
+    def _with_slash(self, bucket: str, prefix: str, info: ObjectInfo, last: str | None) -> ObjectInfo:
+        """The same, by its own key: an object of no bytes may be the marker of a folder, ``a/`` and not ``a``.
+
+        Keys come in their order and have the prefix: one that lacks it, or is not behind the ``last``, is a marker.
+        """
+        plain = info.key.startswith(prefix) and (last is None or info.key > last)
+        if info.size_bytes or (plain and self.info(bucket, info.key) is not None):
+            return info
+        return replace(info, key=info.key + "/")
 
     def folders(self, bucket: str, prefix: str) -> Sequence[str]:
         """See ``ObjectStore.folders``."""

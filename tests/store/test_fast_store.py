@@ -83,6 +83,20 @@ def test_markers_of_folders_and_empty_objects_are_listed_as_they_are(sdk, fast, 
     assert len(list(fast.list(bucket, "m/"))) > 1_010
 
 
+@pytest.mark.parametrize(
+    "keys", [["a"], ["a/"], ["a", "a/"], ["a", "a-b", "a/"], ["a-b", "a/"], ["a/", "a/b"], ["d/e/", "d/e/f", "x"]]
+)
+def test_a_few_of_them_are_told_apart_one_by_one(sdk, fast, bucket, keys, monkeypatch):
+    for key in keys:
+        sdk.write(bucket, f"m/{key}", b"x" if key.endswith(("b", "f")) else b"")
+    monkeypatch.setattr(FastStore, "_exactly", None)
+    starts = [None, *(f"m/{key}" for key in keys)]
+    for after in starts:
+        assert list(fast.list(bucket, "m/", after)) == list(sdk.list(bucket, "m/", after)), after
+    for prefix in ("m/a/", "m/d/e/", "m/x/"):
+        assert list(fast.list(bucket, prefix)) == list(sdk.list(bucket, prefix)), prefix
+
+
 def test_a_listing_of_several_pages_is_whole(lake, fast, bucket):
     put_many(fast, bucket, (f"many/{number:05d}" for number in range(1_050)))
     assert [info.key for info in fast.list(bucket, "many/")] == [f"many/{number:05d}" for number in range(1_050)]
