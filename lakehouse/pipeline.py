@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import reduce
 from typing import TYPE_CHECKING
@@ -32,7 +32,7 @@ from lakehouse.maintenance.repair import Repair, repair, start_over, start_over_
 from lakehouse.maintenance.replay import Replay, of_day, quarantined, replay
 from lakehouse.maintenance.rescue import RescuedData
 from lakehouse.settings import Settings
-from lakehouse.streams.progress import StreamReport
+from lakehouse.streams.progress import BatchProgress, StreamReport
 from lakehouse.streams.run import Run
 from lakehouse.table import At, Finding, Table
 from lakehouse.tracing import traced
@@ -180,7 +180,7 @@ def ingest(
         spark: A session, or a function that opens it when it is needed.
         lake: Where the tables are.
         tables: Their names; None for all that are not ``on_demand``.
-        run: Trigger and listeners.
+        run: Trigger and listeners. Its batches and what is below are told by whichever thread, one at a time.
         on_table: Told of each table, and of what is done with it now: it is brought up to date, then checked.
         on_report: Told of each table that was brought up to date.
         on_finding: Told of each check.
@@ -191,7 +191,13 @@ def ingest(
     catalogue, run = read_catalogue(lake.settings), run or Run()
     order = list(tables or default_tables(lake.settings))
     done = {table: Ingested() for table in order}
-    telling, connecting = threading.Lock(), threading.Lock()
+    telling, connecting, on_batch = threading.Lock(), threading.Lock(), run.on_batch
+
+    def tell(batch: BatchProgress) -> None:
+        with telling:
+            on_batch(batch)
+
+    run = replace(run, on_batch=tell)
 
     def session() -> SparkSession:
         with connecting:

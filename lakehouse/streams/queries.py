@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 UNKNOWN_FIELD = "[UNKNOWN_FIELD_EXCEPTION]"
 _STOPPING_SECONDS = 0.05
-TOLD_SECONDS = 1.0
+_TOLD_SECONDS = 1.0
 """How long the engine waits for the end of a query before it answers; batches are told as often."""
 
 Progress = dict[str, Any]
@@ -98,7 +98,7 @@ def batches(
             break
         still_ours()
         if told and not stop.asked.is_set():
-            ended = _ended_within(query, TOLD_SECONDS)
+            ended = _ended_within(query, _TOLD_SECONDS)
             continue
         if not stop.asked.wait(poll_seconds):
             continue
