@@ -38,6 +38,17 @@ def newest_version(store: ObjectStore, uri: str) -> int | None:
     return newest
 
 
+def commits_from(store: ObjectStore, uri: str, version: int) -> dict[int, str]:
+    """The commits of a table from ``version`` on, each with what tells its object from any other: one request."""
+    bucket, log = split_uri(log_uri(uri))
+    found = {}
+    for info in store.list(bucket, log, start_after=f"{log}{version:020d}.j"):  # behind the commit's checkpoint
+        commit = _COMMIT.fullmatch(info.key.removeprefix(log))
+        if commit:
+            found[int(commit[1])] = f"{info.e_tag} {info.last_modified.isoformat()}"
+    return found
+
+
 def commit_entries(store: ObjectStore, uri: str, first: int, last: int) -> list[dict[str, Any]]:
     """What commits say of themselves, the newest first, as ``DeltaTable.history`` gives it; a request a commit.
 

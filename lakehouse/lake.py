@@ -18,6 +18,7 @@ from lakehouse.delta_commit import Commit, commit_of
 from lakehouse.delta_log import commit_entries, newest_version, takes_rows_out, told_by_commit
 from lakehouse.errors import TerminalError, TransientError
 from lakehouse.events.receiver_process import ensure_receiver
+from lakehouse.opened_tables import Opened, ReadTable, at_newest, newest_version_of
 from lakehouse.plain_text import cause_of, printable
 from lakehouse.settings import LAYERS, Settings
 from lakehouse.storage import ObjectStore, StoreEndpoint
@@ -62,19 +63,21 @@ class TableInfo:
         return asdict(self)
 
 
-class LakeTable(DeltaTable):
+class LakeTable(ReadTable):
     """A Delta table of the lake whose data files Arrow reads with its own S3 client.
 
     ``deltalake`` would hand Arrow a file system in Python. Arrow's threads use it, and free its buffers, after the
     caller has its rows; when the interpreter ends meanwhile, such a thread takes the process down (codes 134 and 139).
     """
 
-    def __init__(self, uri: str, endpoint: StoreEndpoint, version: int | None = None) -> None:
+    def __init__(
+        self, uri: str, endpoint: StoreEndpoint, version: int | None = None, shared: Opened | None = None
+    ) -> None:
         self._folder, self._endpoint = uri.split("://", 1)[1], endpoint
         self._uri = uri
         self._newest_commit: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._transactions: dict[tuple[int, str], int | None] = {}
-        super().__init__(deltalake_uri(uri), version, storage_options=endpoint.deltalake_options())
+        super().__init__(deltalake_uri(uri), endpoint.deltalake_options(), version, shared)
 
     @cached_property
     def data_files(self) -> FileSystem:
@@ -178,14 +181,20 @@ class TableUnreadable(TerminalError, DeltaError):
     """The log of a table is damaged, or of a kind that ``deltalake`` does not read."""
 
 
-def open_table(uri: str, endpoint: StoreEndpoint) -> LakeTable | None:
+def open_table(uri: str, endpoint: StoreEndpoint, store: ObjectStore | None = None) -> LakeTable | None:
     """The table at ``uri`` at its newest version, or None when there is none.
+
+    Args:
+        uri: Its folder.
+        endpoint: Of its store.
+        store: A client for it: with that, what was read before is not read again.
 
     Raises:
         TableUnreadable: its log cannot be read.
     """
+    made = partial(LakeTable, uri, endpoint, None)
     try:
-        return LakeTable(uri, endpoint)
+        return made() if store is None else at_newest(store, uri, endpoint.deltalake_options(), made)
     except TableNotFoundError:
         return None
     except DeltaError as error:
@@ -240,7 +249,7 @@ class Lake:
 
     def delta_at(self, uri: str) -> LakeTable | None:
         """The table at ``uri``, or None when there is none."""
-        return open_table(uri, self.endpoint)
+        return open_table(uri, self.endpoint, self.store)
 
     def rows(self, table: str) -> Dataset | None:
         """The rows of the newest version, read without Spark; None when the table does not exist."""
@@ -281,7 +290,7 @@ class Lake:
 
     def version_at(self, uri: str) -> int | None:
         """Newest version of the table at ``uri``; None when there is none."""
-        return newest_version(self.store, uri)
+        return newest_version_of(self.store, uri)
 
     def describe(self, table: str) -> TableInfo | None:
         """Numbers of the table's newest version, or None when it does not exist."""

@@ -143,8 +143,10 @@ def _require_readable(lake: Lake, table: str, state: CheckpointState) -> None:
     """Makes sure that the batches which a stream goes on from can be read."""
     if state.last_offset is None:
         return
-    going_on_from = {state.last_offset} if state.last_offset == state.last_commit else {state.last_offset - 1}
-    for batch in {state.last_offset} | going_on_from & set(batch_numbers(lake, table, "offsets")):
+    going_on_from = {state.last_offset}
+    if state.last_offset != state.last_commit:  # it is done again, from where the batch before it ended
+        going_on_from |= {state.last_offset - 1} & set(batch_numbers(lake, table, "offsets"))
+    for batch in going_on_from:
         with readable(lake, table, f"offsets/{batch}"):
             _, metadata, first, *more = _lines(lake, table, f"offsets/{batch}")
             for line in (metadata or "{}", first, *more):

@@ -238,6 +238,9 @@ def test_a_file_whose_rows_are_lost(scene):
     assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 2, rows + 2]
 
 
+@pytest.mark.soak(
+    "a lever that pins columns; each scene begins with it, and tests/spark/test_contracts.py has the check"
+)
 def test_a_column_that_the_contract_does_not_name(scene):
     name = scene.send(scene.order(coupon="TEN"))
     shown = red(scene, "schema_drift")
@@ -248,6 +251,7 @@ def test_a_column_that_the_contract_does_not_name(scene):
     green(scene)
 
 
+@pytest.mark.soak("a line that is mended by a replay; the lost file above is replayed, test_cures.py has such a line")
 def test_a_line_that_is_broken(scene):
     rows, whole = scene.rows(BRONZE), scene.order()
     name = scene.send(whole, broken='{"order_id": "broken')
@@ -261,6 +265,7 @@ def test_a_line_that_is_broken(scene):
     assert [scene.rows(BRONZE), scene.rows(SILVER)] == [rows + 2, rows + 2]
 
 
+@pytest.mark.soak("a checkpoint that is another's, and its lever; test_one_run.py has such a checkpoint")
 def test_a_checkpoint_of_another_table(scene):
     """On the engine local nothing turns red: the run goes by the table's commits. With Spark see test_one_run.py."""
     rows = scene.rows(BRONZE)

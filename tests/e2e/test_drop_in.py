@@ -149,11 +149,15 @@ def start(folder, plain, java_home, sink):
         )
 
 
-def kill_and_run_again(tmp_path, plain, java_home, sink):
+def land(folder):
     jars.ensure_jars()
-    (tmp_path / "landed").mkdir()
+    (folder / "landed").mkdir()
     for number in range(FILES):
-        (tmp_path / "landed" / f"{number}.json").write_text(json.dumps({"id": number}) + "\n")
+        (folder / "landed" / f"{number}.json").write_text(json.dumps({"id": number}) + "\n")
+
+
+def kill(tmp_path, plain, java_home, sink):
+    """A run that ends in the middle of its files."""
     killed = start(tmp_path, plain, java_home, sink)
     while not (tmp_path / "checkpoint" / "commits" / "0").exists():
         assert killed.poll() is None, (tmp_path / "log").read_text()
@@ -162,9 +166,12 @@ def kill_and_run_again(tmp_path, plain, java_home, sink):
     killed.communicate()
     done = len([path for path in (tmp_path / "checkpoint" / "commits").iterdir() if path.name.isdigit()])
     assert 0 < done < FILES, "it was killed on its way"
-    again = start(tmp_path, plain, java_home, sink)
-    printed, _ = again.communicate(timeout=300)
-    assert again.returncode == 0, (tmp_path / "log").read_text()
+
+
+def assert_each_row_once(tmp_path, plain, java_home, sink):
+    run = start(tmp_path, plain, java_home, sink)
+    printed, _ = run.communicate(timeout=300)
+    assert run.returncode == 0, (tmp_path / "log").read_text()
     said = json.loads(printed)
     assert said["rows"] == [[number, f"{number}.json"] for number in range(FILES)]
     assert said["columns"] == ["id", "_rescued_data", "_metadata"]
@@ -173,13 +180,19 @@ def kill_and_run_again(tmp_path, plain, java_home, sink):
     assert said["of the wheel"]
 
 
-def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain, java_home):
-    kill_and_run_again(tmp_path, plain, java_home, "parquet")
+def test_a_notebook_has_each_row_once(tmp_path, plain, java_home):
+    land(tmp_path)
+    assert_each_row_once(tmp_path, plain, java_home, "parquet")
 
 
-@pytest.mark.soak("the same into Delta; test_auto_loader.py has streams into Delta, of an engine of ours")
-def test_a_notebook_that_writes_delta_goes_on_after_a_kill(tmp_path, plain, java_home):
-    kill_and_run_again(tmp_path, plain, java_home, "delta")
+@pytest.mark.soak(
+    "a kill on the way, into Parquet and into Delta; test_kill_matrix.py kills a run of an engine of ours"
+)
+@pytest.mark.parametrize("sink", ["parquet", "delta"])
+def test_a_notebook_that_is_killed_goes_on_and_has_each_row_once(tmp_path, plain, java_home, sink):
+    land(tmp_path)
+    kill(tmp_path, plain, java_home, sink)
+    assert_each_row_once(tmp_path, plain, java_home, sink)
 
 
 @pytest.mark.soak("a pipeline with `import dlt`, run twice by spark-pipelines; the notebook above has the source")

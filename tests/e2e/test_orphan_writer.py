@@ -154,7 +154,7 @@ INGEST = ["ingest", TABLE]
 
 def test_no_version_is_written_twice_when_a_client_is_killed_in_a_batch(home, other_home, proxy):
     orphans = Orphans(home, other_home, proxy, "short")
-    said = orphans.orphan([INGEST, "replay", "repair", "same engine"], slow_seconds=2.0, files=4)
+    said = orphans.orphan([INGEST, "replay", "same engine"], slow_seconds=2.0, files=4)
     engine = engine_pid(orphans.settings)
     assert_one_writer(orphans, said)
     assert engine and engine == engine_pid(orphans.settings), "the engine was left to its other clients"

@@ -48,6 +48,9 @@ def seaweedfs(tmp_path):
     stop_store(made)
 
 
+@pytest.mark.soak(
+    "Spark in the command's process, on the other store; test_drop_in.py and test_storage.py have one each"
+)
 def test_in_process_on_seaweedfs(seaweedfs):
     lake = ingested_in_process(seaweedfs, BRONZE)
     assert_every_line_is_in_bronze_once(lake, 3)

@@ -83,7 +83,7 @@ def assert_running_again_changes_nothing(landed):
     assert kept.where("reason LIKE 'MALFORMED%'").count() == FILES * len(BAD)
 
 
-@pytest.mark.soak("CSV by Spark; the batch that failed has JSON, tests/store/test_bad_records.py both")
+@pytest.mark.soak("CSV by Spark; tests/store/test_bad_records.py has it by the local engine")
 def test_rows_and_bad_records_of_csv_are_all_lines_and_running_again_changes_nothing(spark, lake):
     landed = Landed(spark, lake, "csv")
     landed.run()
@@ -92,6 +92,7 @@ def test_rows_and_bad_records_of_csv_are_all_lines_and_running_again_changes_not
     assert_running_again_changes_nothing(landed)
 
 
+@pytest.mark.soak("bad records by Spark's tasks; tests/store/test_bad_records.py has them by the local engine")
 def test_a_batch_that_failed_leaves_no_bad_record_and_is_loaded_once_with_all_lines_of_json(spark, lake):
     landed = Landed(spark, lake, "json")
     last = f"_metadata.file_path LIKE '%/{landed.key(3)}' AND id = 8"

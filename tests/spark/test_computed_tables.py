@@ -133,12 +133,18 @@ def test_the_latest_version_wins_in_whatever_order_versions_come(tables):
     assert {(row["shop"], row["sku"]) for row in keyed.sample} == {(None, "a"), (0, None)}
     assert "lakehouse replay --files s3a://landing/states/2.json" in keyed.next_command
 
+
+@pytest.mark.soak("another key, and the way to it; tests/store/test_definitions.py has what is refused")
+def test_another_key_is_refused_until_the_table_is_computed_again(tables):
+    tables.declare(SHOPS)
+    tables.write("bronze.states", [state(0, "a", 1.0, 2), state(1, "a", 1.0, 1)], STATES)
+    tables.run("silver.stock")
     tables.declare(SHOPS.replace("[sku, shop]", "sku").replace("empty: stock = 0", "left: CAST(stock AS STRING)"))
     with pytest.raises(ConfigurationError, match="key was"):
         tables.run("silver.stock", spark=False)
     restart_table(tables.lake, "silver.stock", really=True)
     tables.run("silver.stock")
-    row, _ = tables.rows("silver.stock")
+    [row] = tables.rows("silver.stock")
     assert ("empty" in row, row["left"]) == (False, str(row["stock"]))
     assert tables.findings("silver.stock")["matches"].passed
 

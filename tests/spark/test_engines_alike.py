@@ -76,7 +76,7 @@ def seen(spark, lake, table):
     return types, opened.metadata().partition_columns, sorted(map(str, rows))
 
 
-MORE = ("json_by_day", "csv_given")
+MORE = ("json_by_day", "json_kept", "csv_given", "excel")
 ROADS = {"sink": {"engine": "spark", "sink": "spark"}, "spark": {"engine": "spark"}, "local": {"engine": "local"}}
 
 
@@ -84,7 +84,7 @@ def test_every_road_makes_the_same_tables_of_the_same_files(lake, spark, tmp_pat
     assert_alike(lake, spark, tmp_path, [case for case in CASES if case not in MORE])
 
 
-@pytest.mark.soak("partitions, and CSV with a given schema; test_declared_files.py has partitions by Spark")
+@pytest.mark.soak("partitions, given schemas and workbooks; test_declared_files.py and test_excel.py have some")
 def test_every_road_makes_the_same_tables_of_more_files(lake, spark, tmp_path):
     assert_alike(lake, spark, tmp_path, MORE)
 

@@ -6,6 +6,7 @@ from collections import Counter
 import pytest
 from accounted import found_both_ways
 from command import lakehouse_json_here
+from counted import no_spark
 from declared import with_variables
 from e2e.test_pipeline import assert_silver_is, lines_of
 from landed_windows import BronzeWriter
@@ -58,12 +59,13 @@ def run_over(bronze, spark, lake, *commits):
     return report
 
 
-def finding(spark, lake, **options):
-    def examine(session):
-        [found] = check_table(session, lake, SILVER, names=["windows_account_for_orders"])
-        return found
+def found_here(lake, session=no_spark):
+    [found] = check_table(session, lake, SILVER, names=["windows_account_for_orders"])
+    return found
 
-    return found_both_ways(examine, spark, **options)
+
+def finding(spark, lake, **options):
+    return found_both_ways(lambda session: found_here(lake, session), spark, **options)
 
 
 def test_rows_that_are_not_counted_are_kept_with_reason_and_place_and_late_ones_are_replayed_once(
@@ -86,10 +88,10 @@ def test_rows_that_are_not_counted_are_kept_with_reason_and_place_and_late_ones_
     lake.store.delete_prefix(lake.settings.bucket, f"tester/_quarantine/{SILVER}/")
     key = f"tester/_checkpoints/{SILVER}/set_aside.json"
     lake.store.write(lake.settings.bucket, key, json.dumps({"batch": 1}).encode())
-    assert not finding(spark, lake).passed
+    assert not found_here(lake).passed
     run_table(spark, lake, SILVER)
     assert_silver_is(lake, [[EARLY], [second]])
-    assert finding(spark, lake).passed
+    assert found_here(lake).passed
 
     assert_replay_makes_silver_what_all_rows_at_once_give(spark, lake, environment, [EARLY + second])
     # the stream goes on: it neither writes a closed window again nor loses the next one
@@ -137,7 +139,7 @@ def assert_replay_makes_silver_what_all_rows_at_once_give(spark, lake, environme
     again = late.replay_late(silver_at(spark, lake), really=True)
     assert (again.late_rows, again.windows_changed) == (0, 0)
     assert (lake.version(SILVER), lake.version_at(quarantine)) == versions
-    assert finding(spark, lake).passed
+    assert found_here(lake).passed
     # as if it had died between its commits, before the mark
     spark.sql(f"UPDATE delta.`{quarantine}` SET replayed_at = NULL")
     assert not finding(spark, lake).passed, "counted and in quarantine"
@@ -244,6 +246,11 @@ def test_update_mode_shows_open_windows_and_changes_them(lake, spark, bronze):
     }
     assert finding(spark, update).passed
     assert run_table(spark, update, SILVER).batches == ()
+    version = lake.version(SILVER)
+    with pytest.raises(ConfigurationError, match="length was 5 minutes, now it is 10 minutes") as refused:
+        run_table(spark, with_variables(update, silver_window="10 minutes"), SILVER)
+    assert f"lakehouse checkpoint restart {SILVER}" in refused.value.next_command
+    assert lake.version(SILVER) == version
 
 
 @pytest.mark.soak("the third output mode; the test above has update mode, all others append")
@@ -267,6 +274,7 @@ def test_a_duplicate_within_the_watermark_is_counted_once(lake, spark, bronze):
     assert finding(spark, dropping).passed
 
 
+@pytest.mark.soak("a checkpoint that goes on with another watermark, and the way out; the test above has the refusal")
 def test_another_watermark_on_an_old_checkpoint_is_taken_and_another_window_refused_with_the_way_out(
     lake, spark, bronze
 ):

@@ -123,6 +123,7 @@ def test_a_stream_notes_what_it_has_looked_at_so_that_its_next_start_looks_at_wh
     assert judged_up_to(kept.lake, COPY) == read + 2
 
 
+@pytest.mark.soak("a removal that is kept while the query runs; the replay above is what must not be left out")
 def test_a_further_removal_beside_it_is_kept_and_ends_nothing(kept, monkeypatch):
     def remove(tables):
         tables.lake.delta(SOURCE).delete("shop = 2")

@@ -55,6 +55,7 @@ def orders(spark, lake):
     return Orders(spark, lake)
 
 
+@pytest.mark.soak("a replay whose file brings a column; test_declared_files.py and test_evolution.py have one each")
 def test_a_corrected_file_with_a_new_column_takes_the_place_of_its_rows(spark, lake):
     assert_corrected(spark, lake, kept_back=False)
 

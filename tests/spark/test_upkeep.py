@@ -21,6 +21,7 @@ tables:
 """
 
 
+@pytest.mark.soak("a stream of Spark over them; tests/store/test_upkeep.py has tables and readers of the local engine")
 def test_silver_goes_on_over_files_that_were_joined_removed_and_taken_back(lake, spark, tmp_path):
     lake = with_declaration(lake, tmp_path, FILE)
     landed = []
