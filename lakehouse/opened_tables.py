@@ -23,7 +23,7 @@ from lakehouse.delta_log import commits_from, newest_version
 if TYPE_CHECKING:
     from lakehouse.storage import ObjectStore
 
-_MOST_TABLES, _MOST_VERSIONS = 8, 1000
+_MOST_TABLES, _MOST_VERSIONS, _MOST_COMMITS = 4, 1000, 50
 _READS = (
     *("version", "schema", "metadata", "protocol", "transaction_version", "history", "deletion_vectors", "partitions"),
     *("get_add_actions", "file_uris", "to_pyarrow_dataset", "load_cdf", "create_write_transaction"),
@@ -201,7 +201,14 @@ def _keep(uri: str, opened: Opened) -> None:
 def newest_version_of(store: ObjectStore, uri: str) -> int | None:
     """Like ``newest_version``; a single request for a table that was opened before."""
     known = _opened.get(uri)
-    commits = commits_from(store, uri, known.version) if known is not None else {}
-    if known is not None and known.version in commits:
-        return max(commits)
-    return newest_version(store, uri)
+    if known is None:
+        return newest_version(store, uri)
+    commits = commits_from(store, uri, known.version)
+    newest = max(commits) if known.version in commits else newest_version(store, uri)
+    if known.version in commits and max(commits) <= known.version + _MOST_COMMITS:
+        return newest
+    with _turn:
+        _opened.pop(uri, None)
+    if newest is not None:  # so the next one lists no more than it needs
+        _keep(uri, Opened(newest))
+    return newest

@@ -24,7 +24,7 @@ import psutil
 from pydantic import SecretStr
 
 from lakehouse.autoloader.options.locations import ROOT
-from lakehouse.engine import conf, jars, java
+from lakehouse.engine import conf, jars, java, workers
 from lakehouse.errors import EngineUnavailable, LakehouseError
 from lakehouse.events.address import VARIABLE as INBOX
 from lakehouse.processes import Running, Server, free_port, private_folder, write_private
@@ -178,14 +178,16 @@ def _start(
     write_private(properties, "".join(f"{name} {value}\n" for name, value in wanted.items()))
     write_private(daemon.folder / "token", token)
     (daemon.folder / _QUERIES).unlink(missing_ok=True)
+    engine = java.spark_submit(
+        jar_folder,
+        [*jvm_options(settings, endpoint, daemon.folder), f"-Dlakehouse.log={spark_log(settings)}"],
+        *("--properties-file", str(properties)),
+        *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"),
+    )
+    variables = {**worker_environment(endpoint), **dict.fromkeys(_INTERPRETER, workers.launcher(daemon.folder))}
     running = daemon.start(
-        java.spark_submit(
-            jar_folder,
-            [*jvm_options(settings, endpoint, daemon.folder), f"-Dlakehouse.log={spark_log(settings)}"],
-            *("--properties-file", str(properties)),
-            *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"),
-        ),
-        environment=java.environment({**worker_environment(endpoint), "SPARK_CONNECT_AUTHENTICATE_TOKEN": token}),
+        workers.with_parent(daemon.folder, engine),
+        environment=java.environment({**variables, "SPARK_CONNECT_AUTHENTICATE_TOKEN": token}),
         record={"port": port, "fingerprint": fingerprint, "heap": settings.engine_memory},
         ready=lambda: _answers(port),
         timeout_seconds=_START_TIMEOUT_SECONDS,

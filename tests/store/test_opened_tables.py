@@ -102,6 +102,22 @@ def test_other_credentials_read_for_themselves(lake, table):
     assert requests_of(lake, table) == 1
 
 
+def test_who_asks_only_for_the_version_lists_no_more_with_each_commit(lake, table, monkeypatch):
+    monkeypatch.setattr(opened_tables, "_MOST_COMMITS", 2)
+    listed, commits_from = [], opened_tables.commits_from
+
+    def counted(*where):
+        found = commits_from(*where)
+        listed.append(len(found))
+        return found
+
+    monkeypatch.setattr(opened_tables, "commits_from", counted)
+    for number in range(6):
+        write(lake, [{"a": number}])
+        assert lake.version(TABLE) == COMMITS + 1 + number
+    assert listed == [2, 3, 4, 2, 3, 4]
+
+
 def test_few_tables_are_kept(lake):
     for number in range(12):
         for _ in range(2):
