@@ -173,7 +173,8 @@ def _request(line: socket.socket) -> Job:
             raise EOFError
         body += part
     line.settimeout(None)
-    return Job(*loads(body), list(streams))
+    arguments, folder, variables = loads(body)
+    return Job(arguments, folder, variables, list(streams))
 
 
 def _import_all() -> dict[Path, int]:
