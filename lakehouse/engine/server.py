@@ -184,9 +184,10 @@ def _start(
         *("--properties-file", str(properties)),
         *("--class", "org.apache.spark.sql.connect.service.SparkConnectServer", "spark-internal"),
     )
-    variables = {**worker_environment(endpoint), **dict.fromkeys(_INTERPRETER, workers.launcher(daemon.folder))}
+    python = workers.launcher(daemon.folder)
+    variables = {**worker_environment(endpoint), **dict.fromkeys(_INTERPRETER, python)}
     running = daemon.start(
-        workers.with_parent(daemon.folder, engine),
+        workers.with_parent(daemon.folder, python, engine),
         environment=java.environment({**variables, "SPARK_CONNECT_AUTHENTICATE_TOKEN": token}),
         record={"port": port, "fingerprint": fingerprint, "heap": settings.engine_memory},
         ready=lambda: _answers(port),

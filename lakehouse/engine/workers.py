@@ -24,7 +24,10 @@ _WITH_PARENT = (
 
 
 def launcher(folder: Path) -> str:
-    """What the engine of this folder takes for ``python``: a script, written anew; without forks Python itself."""
+    """What the engine of this folder takes for ``python``: a script, written anew.
+
+    Python itself where none can fork, or where nothing in the folder may be run.
+    """
     if not _can_fork():
         return sys.executable
     script, asking = folder / "python", Path(__file__).with_name("worker_launcher.py")
@@ -39,12 +42,12 @@ esac
 """,
     )
     script.chmod(0o700)
-    return str(script)
+    return str(script) if os.access(script, os.X_OK) else sys.executable
 
 
-def with_parent(folder: Path, engine: list[str]) -> list[str]:
-    """The command that becomes the engine, with the parent of its processes as a child."""
-    if not _can_fork():
+def with_parent(folder: Path, python: str, engine: list[str]) -> list[str]:
+    """The command that becomes the engine, with the parent of its processes as a child where ``python`` asks for it."""
+    if python == sys.executable:
         return engine
     return [sys.executable, "-I", "-S", "-c", _WITH_PARENT, sys.executable, str(folder), *engine]
 

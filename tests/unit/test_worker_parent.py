@@ -168,3 +168,10 @@ def test_only_what_is_started_for_each_stream_is_forked(tmp_path):
     for module in workers.PROCESSES[1:]:  # without an engine it ends by itself
         done = subprocess.run([script, "-m", module], capture_output=True, text=True, check=False, env={})
         assert (done.returncode, "get_sock_file_to_executor" in done.stderr) == (1, True)
+
+
+def test_where_nothing_may_be_run_the_engine_takes_python_itself(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # as in a file system that is mounted so
+    python = workers.launcher(tmp_path)
+    assert python == sys.executable
+    assert workers.with_parent(tmp_path, python, ["java"]) == ["java"]
