@@ -80,7 +80,8 @@ def home(request, tmp_path_factory):
     stop_store(Settings.load(home=folder, user="tester"))
     if in_memory:
         if request.session.testsfailed and (folder / "engine").exists():
-            shutil.copytree(folder / "engine", tmp_path_factory.mktemp("home") / "engine", dirs_exist_ok=True)
+            kept, sockets = tmp_path_factory.mktemp("home") / "engine", shutil.ignore_patterns("*.socket")
+            shutil.copytree(folder / "engine", kept, dirs_exist_ok=True, ignore=sockets)
         shutil.rmtree(folder)
 
 

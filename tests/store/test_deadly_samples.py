@@ -91,7 +91,7 @@ def test_new_columns_are_looked_for_ahead_without_the_file_that_kills_its_reader
         world.put("deadly2.json", b'{"d": 1}\n')
         assert look("ahead")[0] < 0
         assert look("ahead") == (0, ["a,c,_rescued_data,_metadata"])
-        assert "d" not in look("ahead")[1][0]
+        assert look("ahead") == (0, ["a,c,_rescued_data,_metadata"])
 
 
 @pytest.mark.soak("a look back for a new column; the test of columns has the look at all files")
