@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -40,11 +40,11 @@ def queries(
     start: Callable[[], StreamingQuery],
     schema_version: Callable[[], int | None],
     watch: Callable[[StreamingQuery], Iterator[Progress]],
-) -> Iterator[Iterator[Progress]]:
+) -> Iterator[Generator[Progress, None, None]]:
     """The progress of a stream's queries, one after the other. A new query begins when the schema has got columns."""
     ended = False
 
-    def progress() -> Iterator[Progress]:
+    def progress() -> Generator[Progress, None, None]:
         nonlocal ended
         before = schema_version()
         query = start()

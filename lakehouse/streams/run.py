@@ -6,7 +6,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -193,12 +193,13 @@ def run_stream(
             return look(still_ours=begin.lease.check, ends=run.trigger.ends)
 
         for query in queries(start, schema_version, watch):
-            for progress in query:
-                files = file_log.of_batch(progress) if file_log else None
-                batch = replace(_batch_progress(table, progress, files), **after_batch(progress))
-                done.append((batch, files.keys if files else []))
-                _log.debug("%s", progress)
-                run.on_batch(batch)
+            with closing(query):  # whatever ends this: at the end of the process nobody could ask the engine any more
+                for progress in query:
+                    files = file_log.of_batch(progress) if file_log else None
+                    batch = replace(_batch_progress(table, progress, files), **after_batch(progress))
+                    done.append((batch, files.keys if files else []))
+                    _log.debug("%s", progress)
+                    run.on_batch(batch)
         if run.stop.asked.is_set():
             reported = {batch.batch_id for batch, _ in done}
             for batch, keys in cut_off(lake, table, before, file_log, reported, finish=isinstance(writer, Sink)):
