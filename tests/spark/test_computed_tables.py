@@ -113,7 +113,6 @@ def test_the_latest_version_wins_in_whatever_order_versions_come(tables):
     for batch in batches:
         tables.write("bronze.states", batch, STATES)
         tables.run("silver.stock")
-
     rows = {(row["shop"], row["sku"]): row for row in tables.rows("silver.stock")}
     assert len(rows) == len(tables.rows("silver.stock")) == math.factorial(len(versions)) + 2
     for key, row in rows.items():
@@ -126,9 +125,8 @@ def test_the_latest_version_wins_in_whatever_order_versions_come(tables):
         )
     assert "_processing_time" not in row
     found = tables.findings("silver.stock")
-    assert found["matches"].passed
-    assert found["matches"].numbers == {"keys_in_source": 8, "rows_in_table": 8, "wrong_keys": 0}
-    keyed = found["keyed"]
+    keyed, numbers = found["keyed"], {"keys_in_source": 8, "rows_in_table": 8, "wrong_keys": 0}
+    assert (found["matches"].passed, found["matches"].numbers) == (True, numbers)
     assert (keyed.passed, keyed.blocks, keyed.numbers) == (False, False, {"rows_without_key": 2})
     assert {(row["shop"], row["sku"]) for row in keyed.sample} == {(None, "a"), (0, None)}
     assert "lakehouse replay --files s3a://landing/states/2.json" in keyed.next_command
@@ -394,10 +392,8 @@ def test_a_query_as_a_stream_hands_each_row_on_once(tables):
     assert tables.run("silver.known", spark=False).batches == (), "nothing is new in the first source"
     tables.write("bronze.sales", [sale("b", 1, 8.0)], SALES)
     assert tables.run("silver.known").rows_added == 1
-    assert sorted((row["city"], row["amount"], row["n"]) for row in tables.rows("silver.known")) == [
-        ("a", 1.0, 1),
-        ("b", 8.0, 2),
-    ]
+    expected = [("a", 1.0, 1), ("b", 8.0, 2)]
+    assert sorted((row["city"], row["amount"], row["n"]) for row in tables.rows("silver.known")) == expected
     assert not [row for row in tables.spark.sql("SHOW VIEWS").collect() if row["viewName"].startswith("computed_from")]
     tables.spark.sql(f"DELETE FROM delta.`{tables.uri('bronze.sales')}` WHERE city = 'a'")
     with pytest.raises(RowsRemoved):
