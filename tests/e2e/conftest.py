@@ -19,3 +19,11 @@ def proxy(home, own_engine):
 def matrix(home, proxy, request):
     """A lake of the file's own behind that proxy."""
     return KillMatrix(home, request.module.__name__.rsplit("_", 1)[1], proxy)
+
+
+@pytest.fixture(scope="module")
+def other_home(tmp_path_factory):
+    """A second home of the same user, with an engine of its own where one is asked for."""
+    folder = tmp_path_factory.mktemp("other-home")
+    yield folder
+    stop_engine(Settings.load(home=folder, user="killed"))

@@ -9,7 +9,6 @@ import json
 import os
 import random
 import re
-import socket
 import sys
 import threading
 import time
@@ -22,6 +21,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from command import DECLARATION, lakehouse, start_lakehouse
+from recording_proxy import RecordingProxy
 
 from lakehouse.engine import engine_status, stop_engine
 from lakehouse.lake import Lake
@@ -39,20 +39,19 @@ POINTS = {
     "delta": rb"PUT /\S+/orders_autoloader/_delta_log/\d+\.json",
     "commits": rb"PUT /\S+/_checkpoints/\S+/commits/\d+[ ?]",
 }
+NUMBERED = rb"/(?:_delta_log/\d+\.json|offsets/\d+)"
+"""Objects that nobody may write twice."""
 TARGETS = ("client", "engine", "both")
 ROWS = 5
 
 
-class KillingProxy:
+class KillingProxy(RecordingProxy):
     """Forwards to ``port``; kills when an armed request passes, before it is sent on or before its answer is."""
 
     def __init__(self, port):
-        self.target, self.armed, self.fired = port, None, threading.Event()
+        self.armed, self.fired = None, threading.Event()
         self.poison, self.victims = None, []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        super().__init__(port, NUMBERED)
 
     def arm(self, point, before, kill):
         self.fired.clear()
@@ -61,11 +60,25 @@ class KillingProxy:
     def disarm(self):
         self.armed = None
 
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+    def lets_pass(self, connection, data):
+        if self.poison is not None and self.poison.match(data):
+            self._kill_reader(connection.client.getpeername()[1])
+            return False
+        armed = self.armed
+        if armed is not None and armed[0].match(data):
+            if armed[1]:
+                self._fire()
+                connection.cut()  # cut off, not silent: that would be a minute's wait
+                return False
+            connection.waits = True
+        return super().lets_pass(connection, data)
+
+    def lets_back(self, connection, reply):
+        if connection.waits:
+            connection.waits = False
+            self._fire()
+            return False
+        return super().lets_back(connection, reply)
 
     def _kill_reader(self, port):
         """Kills the process that asked: what a file does that makes its parser crash."""
@@ -86,36 +99,6 @@ class KillingProxy:
         if armed is not None:
             armed[2]()
             self.fired.set()
-
-    def _serve(self, client):
-        waiting = threading.Event()
-        with client, suppress(OSError), socket.create_connection(("127.0.0.1", self.target)) as server:
-
-            def upwards():
-                with suppress(OSError):
-                    while data := client.recv(65536):
-                        if self.poison is not None and self.poison.match(data):
-                            self._kill_reader(client.getpeername()[1])
-                            return
-                        armed = self.armed
-                        if armed is not None and armed[0].match(data):
-                            if armed[1]:
-                                self._fire()
-                                client.shutdown(socket.SHUT_RDWR)  # cut off, not silent: that would be a minute's wait
-                                server.shutdown(socket.SHUT_RDWR)
-                                return
-                            waiting.set()
-                        server.sendall(data)
-                    server.shutdown(socket.SHUT_WR)
-
-            threading.Thread(target=upwards, daemon=True).start()
-            while reply := server.recv(65536):
-                if waiting.is_set():
-                    waiting.clear()
-                    self._fire()
-                    client.shutdown(socket.SHUT_RDWR)  # to close it is not enough while it is being read
-                    return
-                client.sendall(reply)
 
 
 def killing_proxy(home):

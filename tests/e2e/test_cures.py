@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from command import lakehouse_here, lakehouse_json_here
+import yaml
+from command import DECLARATION, lakehouse_here, lakehouse_json_here
 
 from lakehouse.orders.samples import file_name
 from lakehouse.orders.tables import BRONZE, DAILY_REVENUE, ORDERS, SILVER
@@ -86,9 +87,12 @@ def line(id_, day=1, **more):
     return json.dumps({**order, "payment_method": "cash", "product_id": "p", "quantity": 1, **more})
 
 
-def test_faults_end_green_by_the_words_of_their_checks(orders):
-    """Duplicates and a broken line; by the local engine, but for the windows."""
-    orders.environment["LAKEHOUSE_ENGINE"] = "local"
+def test_faults_end_green_by_the_words_of_their_checks(orders, tmp_path):
+    """Duplicates and a broken line; by the local engine, and so without the windows."""
+    declared = yaml.safe_load(DECLARATION.read_text())
+    del declared["tables"][SILVER]
+    (tmp_path / "lakehouse.yaml").write_text(yaml.safe_dump(declared))
+    orders.environment |= {"LAKEHOUSE_ENGINE": "local", "LAKEHOUSE_DECLARATION": str(tmp_path / "lakehouse.yaml")}
     orders.put(1, line("a1"), line("a2"), line("a2", day=2))
     orders.put(2, line("b1"), '{"order_id": "b2", broken')
     failing = orders.failing(BRONZE)
@@ -99,7 +103,7 @@ def test_faults_end_green_by_the_words_of_their_checks(orders):
     assert [orders.count(table) for table in (BRONZE, ORDERS)] == [4, 4]
 
 
-@pytest.mark.soak("each check of files, to its green end")
+@pytest.mark.soak("each check of files, to its green end, by Spark and with the windows; the test above has two")
 def test_faults_of_files_end_green_by_the_words_of_their_checks(orders):
     """Duplicates, broken lines, rescued values, orders without an id, a file that cannot be read, an order too late."""
     orders.put(1, line("a1"), line("a2"), line("a2", day=2))

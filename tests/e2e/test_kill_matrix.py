@@ -7,7 +7,9 @@ import pytest
 from command import lakehouse_json, start_lakehouse
 from e2e import kill_matrix
 from e2e.kill_matrix import POINTS, ROWS, TABLE, TARGETS, KillMatrix
+from e2e.orphans import INGEST, Orphans, assert_one_writer
 
+from lakehouse.engine import engine_pid
 from lakehouse.orders.samples import file_name
 
 KILLS = [("offsets", True, "client")]  # the very first: Spark refuses what is left then
@@ -45,6 +47,14 @@ def test_a_file_that_kills_its_readers_is_quarantined_and_the_rest_is_loaded(mat
     assert quarantined["path"].endswith(poisoned)
     assert quarantined["error"].startswith("KILLS_ITS_READER")
     assert report["tables"][0]["rows_added"] == 4 * ROWS
+
+
+def test_no_version_is_written_twice_when_a_client_is_killed_in_a_batch(home, other_home, proxy):
+    orphans = Orphans(home, other_home, proxy, "short")
+    said = orphans.orphan([INGEST, "replay", "same engine"], slow_seconds=2.0, files=4)
+    engine = engine_pid(orphans.settings)
+    assert_one_writer(orphans, said)
+    assert engine and engine == engine_pid(orphans.settings), "the engine was left to its other clients"
 
 
 COPIED = "bronze.copied"

@@ -97,7 +97,7 @@ def assert_every_row_is_there_once_after(ends, lake, land, environment, tables, 
 )
 def test_every_row_is_there_once_whatever_ends_the_runs_of_a_pipeline(lake, land, spark, environment):
     ends = [ctrl_c, engine_dies, store_dies, command_dies]
-    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[], files=21)
+    assert_every_row_is_there_once_after(ends, lake, land, environment, tables=[], files=42)
 
 
 def test_a_store_that_cannot_be_reached_is_one_clear_error(environment):

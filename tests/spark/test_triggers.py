@@ -72,6 +72,21 @@ def test_a_stream_is_stopped_between_two_batches_goes_on_and_is_not_ended_by_new
     assert "coupon" in lake.describe(BRONZE).columns
 
 
+def test_a_query_ends_with_the_run_that_is_interrupted_whoever_keeps_the_error(lake, land, spark):
+    """Else it is ended at the end of Python, when nobody can ask the engine any more: the command would hang."""
+    land(files=6, rows_per_file=5, late_share=0)
+
+    def ctrl_c(batch):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as kept:
+        run_table(spark, lake, BRONZE, Run(DEFAULT, ctrl_c))
+    assert spark.streams.active == []
+    assert kept.value.__traceback__ is not None, "it holds all that the run held"
+    assert sum(batch.input_rows for batch in run_table(spark, lake, BRONZE).batches) <= 15
+    assert rows(lake, BRONZE) == 30
+
+
 def test_a_batch_that_is_in_the_table_is_told_though_its_query_ended_before_spark_told_it(lake, land, spark):
     land(files=3, rows_per_file=5, late_share=0)
     stop, told = StopRequest(), []
