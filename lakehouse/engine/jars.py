@@ -86,7 +86,7 @@ def _resolve(ivy: Path) -> Path:
     # VersionInfo is any class with a main that ends at once: resolving is a side effect of submitting it
     command = java.spark_submit(
         None,
-        ["-Xmx512m", *java.truststore_options(ivy.parent)],
+        ["-Xmx512m", *java.MOSTLY_COMPILATION, *java.truststore_options(ivy.parent)],
         *("--master", "local[1]", "--conf", f"spark.jars.ivy={ivy}"),
         *("--packages", ",".join(_PACKAGES), "--exclude-packages", ",".join(_EXCLUDES)),
         *("--class", "org.apache.hadoop.util.VersionInfo", "spark-internal"),

@@ -44,6 +44,8 @@ _MODULE_OPTIONS = (
     "-Dio.netty.tryReflectionSetAccessible=true",
     "-Dio.netty.allocator.type=pooled",
 )
+MOSTLY_COMPILATION = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Where a JVM mostly compiles what it runs: the first compiler, and a collector without threads of its own."""
 _UNSAFE_MEMORY = "--sun-misc-unsafe-memory-access=allow"
 """Without it Java 24 and newer refuse Netty, on which Arrow rests; a Java before 23 does not know the option."""
 

@@ -41,8 +41,7 @@ _ENDED_QUERY_BYTES = 9 << 20
 # Small runs are mostly compilation: stopping at the first compiler took a cold run from 71 to 42 CPU seconds, and the
 # serial collector needs no threads beside the two that work. Figures: docs/decisions.md.
 _JVM_OPTIONS = (
-    "-XX:TieredStopAtLevel=1",
-    "-XX:+UseSerialGC",
+    *java.MOSTLY_COMPILATION,
     "-XX:+ExitOnOutOfMemoryError",  # an engine that lacks memory dies and is replaced instead of limping on
     "-Xss4m",  # Spark plans recursively; deep expressions need stack
     "-XX:MetaspaceSize=256m",  # what all that is loaded takes: no collection because of that on the way there
