@@ -1,22 +1,16 @@
 """Clients that are killed in mid-stream, and those who write while the engine goes on with what they began."""
 
-import os
 import threading
 import time
-from collections import Counter
 
 import psutil
 from command import lakehouse, start_lakehouse
-from e2e.kill_matrix import TABLE
+from e2e.kill_matrix import TABLE, KillMatrix
 
 from lakehouse.engine import engine_pid
-from lakehouse.lake import Lake
-from lakehouse.orders.samples import file_name, generate_orders
-from lakehouse.settings import Settings
+from lakehouse.orders.samples import file_name
 
-ROWS, FILES = 5, 6
-USER = "killed"
-"""That of the kills: one engine behind one proxy serves both."""
+FILES = 6
 INGEST = ["ingest", TABLE]
 
 
@@ -28,25 +22,13 @@ def processes_with(port):
     }
 
 
-class Orphans:
+class Orphans(KillMatrix):
     """A lake whose clients are killed in mid-stream."""
 
     def __init__(self, home, other_home, proxy, name):
-        own = Settings.load(home=home, user=USER, bucket=f"orphan-{name}", landing_prefix=f"orphan-{name}/")
-        self.settings, self.lake, self.proxy, self.files = own, Lake.open(own), proxy, 0
-        endpoint = self.lake.endpoint
-        self.environment = {
-            **os.environ,
-            "LAKEHOUSE_HOME": str(home),
-            "LAKEHOUSE_USER": USER,
-            "LAKEHOUSE_BUCKET": own.bucket,
-            "LAKEHOUSE_LANDING_PREFIX": own.landing_prefix,
-            "LAKEHOUSE_S3_ENDPOINT": proxy.url,
-            "LAKEHOUSE_S3_ACCESS_KEY": endpoint.access_key.get_secret_value(),
-            "LAKEHOUSE_S3_SECRET_KEY": endpoint.secret_key.get_secret_value(),
-            "LAKEHOUSE_ENGINE_MEMORY": "1g",
-            "LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER": "1",
-        }
+        super().__init__(home, f"orphan-{name}", proxy)
+        self.settings = self.lake.settings
+        self.environment["LAKEHOUSE_BRONZE_MAX_FILES_PER_TRIGGER"] = "1"
         self.others = {
             "replay": (["replay", "--table", TABLE, "--files", file_name(0), "--yes"], {}),
             "repair": (["checkpoint", "repair", TABLE, "--yes"], {}),
@@ -55,19 +37,8 @@ class Orphans:
             "same engine": (["ingest", TABLE], {}),
         }
 
-    def land(self, count=FILES):
-        bucket, prefix = self.lake.settings.landing_bucket, self.lake.settings.landing_prefix
-        generate_orders(
-            lambda name, data: self.lake.store.write(bucket, prefix + name, data),
-            files=count,
-            first_file=self.files,
-            rows_per_file=ROWS,
-            late_share=0,
-        )
-        self.files += count
-
     def orphan(self, commands, after_commits=2, slow_seconds=3.0, files=FILES):
-        """Kills a client in a batch, starts ``commands`` at once; returns what they said, and the engine's process.
+        """Kills a client in a batch, starts ``commands`` at once; returns what they said.
 
         The orphan's commits are slow, so that it lasts.
         """
@@ -106,16 +77,8 @@ class Orphans:
         arguments, variables = self.others[name]
         return lakehouse({**self.environment, **variables}, *arguments)
 
-    def rows(self):
-        table = self.lake.delta(TABLE)
-        rows = table.to_pyarrow_table(columns=["_source_file", "_source_record"]).to_pylist()
-        return Counter((row["_source_file"].rsplit("/", 1)[1], row["_source_record"]) for row in rows)
-
     def twice(self):
         return [path for path in self.proxy.twice() if path.startswith(f"/{self.settings.bucket}/")]
-
-    def expected(self):
-        return Counter((file_name(number), row) for number in range(self.files) for row in range(ROWS))
 
 
 def assert_one_writer(orphans, said):
@@ -128,4 +91,4 @@ def assert_one_writer(orphans, said):
     clean = orphans.run("same engine")
     assert clean.returncode == 0, clean.stdout + clean.stderr
     assert not orphans.twice()
-    assert orphans.rows() == orphans.expected()
+    assert orphans.is_exact()
