@@ -167,7 +167,7 @@ def documents_of(schemas):
     for number, schema in enumerate(schemas):
         documents = drawn(st.tuples(objects(schema), BLANKS), DOCUMENTS, number)
         found.append((schema, {written(*pair): pair[0] for pair in documents}))
-    assert sum(len(documents) for _, documents in found) >= 40 * len(found)
+    assert sum(len(documents) for _, documents in found) >= 45 * len(found)
     return found
 
 
